@@ -1,0 +1,198 @@
+//! The Balancer: what an operator describes in `balancer.toml`, and what every node is given as `balancer.json`.
+
+use std::net::{Ipv4Addr, SocketAddrV4};
+
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::text::{Image, Millis};
+
+/// The named thing an operator creates. Field order is the canonical order: it makes the revision.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Balancer {
+    /// Unique in its Region.
+    pub name: String,
+    /// `vpc-…`
+    pub vpc: String,
+    /// One node in each; at least two availability zones.
+    pub subnets: Vec<String>,
+    /// Each outside every CIDR of the VPC.
+    pub virtual_ips: Vec<Ipv4Addr>,
+    /// A Nitro type: others don't show changed tags in IMDS.
+    #[serde(default = "default_instance_type")]
+    pub instance_type: String,
+    /// What the nodes boot.
+    #[serde(default = "default_image")]
+    pub image: Image,
+    /// Who may connect; none named: the VPC's CIDRs.
+    #[serde(default)]
+    pub clients: Vec<Ipv4Net>,
+    /// Which route tables get the virtual IPs' routes.
+    #[serde(default)]
+    pub route_tables: RouteTables,
+    /// How nodes come to be.
+    #[serde(default)]
+    pub launch: Launch,
+    /// Where a booting node gets the agent.
+    pub agent: AgentSource,
+    /// How fast and in whose favour nodes fail over.
+    #[serde(default)]
+    pub failover: Failover,
+    /// What is balanced.
+    #[serde(rename = "listener")]
+    pub listeners: Vec<Listener>,
+}
+
+fn default_instance_type() -> String {
+    "t3.small".to_owned()
+}
+
+fn default_image() -> Image {
+    Image::Parameter("/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64".to_owned())
+}
+
+/// Which route tables get the virtual IPs' routes.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(try_from = "OneOrMany", into = "OneOrMany")]
+pub enum RouteTables {
+    /// Every one of the VPC that can hold them.
+    #[default]
+    All,
+    /// These ids.
+    Only(Vec<String>),
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(untagged)]
+enum OneOrMany {
+    Word(String),
+    Ids(Vec<String>),
+}
+
+impl TryFrom<OneOrMany> for RouteTables {
+    type Error = String;
+    fn try_from(value: OneOrMany) -> Result<Self, String> {
+        match value {
+            OneOrMany::Word(word) if word == "all" => Ok(RouteTables::All),
+            OneOrMany::Word(word) => Err(format!("route_tables {word:?}: write \"all\" or a list of rtb-… ids")),
+            OneOrMany::Ids(ids) => Ok(RouteTables::Only(ids)),
+        }
+    }
+}
+
+impl From<RouteTables> for OneOrMany {
+    fn from(value: RouteTables) -> OneOrMany {
+        match value {
+            RouteTables::All => OneOrMany::Word("all".to_owned()),
+            RouteTables::Only(ids) => OneOrMany::Ids(ids),
+        }
+    }
+}
+
+/// How nodes come to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Launch {
+    /// The launcher launches one instance in each subnet.
+    #[default]
+    Instances,
+}
+
+/// Where a booting node gets the agent, and what it must hash to before it is run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AgentSource {
+    /// `https://…` or `http://…`
+    pub source: String,
+    /// SHA-256, 64 hex digits.
+    pub sha256: String,
+}
+
+/// How fast and in whose favour nodes fail over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Failover {
+    /// VRRP advertisement interval; a node is taken for lost after about three (RFC 5798 section 6.1). VRRPv3 counts
+    /// in hundredths of a second.
+    pub advertisement_interval: Millis,
+    /// Whether a virtual IP's preferred node takes it back when it returns.
+    pub preempt: bool,
+}
+
+impl Default for Failover {
+    fn default() -> Self {
+        Failover { advertisement_interval: Millis(200), preempt: false }
+    }
+}
+
+/// A port that is listened on, on every virtual IP, and where its connections go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Listener {
+    /// Unique in its balancer.
+    pub name: String,
+    /// Unique in its balancer.
+    pub port: u16,
+    /// What HAProxy understands of the traffic.
+    #[serde(default)]
+    pub mode: Mode,
+    /// Where connections go.
+    pub targets: Vec<SocketAddrV4>,
+    /// How targets are checked; none: by a TCP connection every 2 s.
+    #[serde(default)]
+    pub health_check: HealthCheck,
+}
+
+/// What HAProxy understands of a listener's traffic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Requests and responses.
+    Http,
+    /// A stream of bytes.
+    #[default]
+    Tcp,
+}
+
+/// How a listener's targets are checked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct HealthCheck {
+    /// GET this and want 2xx or 3xx; none: a TCP connection is enough.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// From one check to the next.
+    pub interval: Millis,
+}
+
+impl Default for HealthCheck {
+    fn default() -> Self {
+        HealthCheck { path: None, interval: Millis(2000) }
+    }
+}
+
+/// The first 12 hex digits of the SHA-256 of a canonical configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Revision(pub String);
+
+impl std::fmt::Display for Revision {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+impl Balancer {
+    /// The canonical form: compact JSON with every default written out, fields in the order of this file.
+    pub fn canonical(&self) -> String {
+        serde_json::to_string(self).expect("a Balancer has only string keys")
+    }
+
+    /// The revision of this configuration.
+    pub fn revision(&self) -> Revision {
+        let digest = hex::encode(Sha256::digest(self.canonical()));
+        Revision(digest[..12].to_owned())
+    }
+}

@@ -1,0 +1,26 @@
+//! What Elbow calls what it makes. Names are deterministic, so that doing a thing twice finds what the first time made.
+
+/// Tag: the balancer an AWS resource belongs to. Elbow touches nothing that doesn't carry it.
+pub const TAG_BALANCER: &str = "elbow:balancer";
+/// Tag: the VPC of that balancer.
+pub const TAG_VPC: &str = "elbow:vpc";
+/// Tag on an instance, written by the launcher: the slot it was launched for.
+pub const TAG_SLOT: &str = "elbow:slot";
+/// Tag on an instance, written by its agent: the slot it took.
+pub const TAG_CLAIM: &str = "elbow:claim";
+/// Tag on an instance, written by its agent: its role for each virtual IP, see [`crate::Roles`].
+pub const TAG_ROLE: &str = "elbow:role";
+/// Tag on an instance, written by its agent: the revision it runs.
+pub const TAG_RUNNING: &str = "elbow:running";
+/// Tag on an instance, written by its agent: one line, when something is wrong; absent otherwise.
+pub const TAG_MESSAGE: &str = "elbow:message";
+
+/// The name of everything a balancer has in its Region: security group, launch template, instances.
+pub fn regional(balancer: &str) -> String {
+    format!("elbow-{balancer}")
+}
+
+/// The name of what a balancer has in IAM (role, instance profile, policy), which is one namespace for all Regions.
+pub fn global(region: &str, balancer: &str) -> String {
+    format!("elbow-{region}-{balancer}")
+}

@@ -1,0 +1,23 @@
+//! Where things are on a node.
+
+/// The validated balancer and its revision, written by cloud-init from the user-data.
+pub const BALANCER: &str = "/etc/elbow/balancer.json";
+/// The node's install step, run once by cloud-init.
+pub const INSTALL: &str = "/etc/elbow/install.sh";
+/// The agent itself.
+pub const AGENT: &str = "/opt/elbow/agent";
+/// State that doesn't outlive a boot.
+pub const RUN: &str = "/run/elbow";
+/// keepalived tells the agent its states here (`vrrp_notify_fifo`, keepalived.conf(5)).
+pub const FIFO: &str = "/run/elbow/keepalived.fifo";
+/// keepalived's `track_file`: 0 while HAProxy serves, 1 otherwise.
+pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
+/// HAProxy's configuration.
+pub const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
+/// keepalived's configuration.
+pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
+
+/// The agent's health and role, on the ENI's own address, for members of the balancer.
+pub const HEALTH_PORT: u16 = 9110;
+/// HAProxy's stats page (`/stats`) and the agent's probe of it (`/healthz`), on loopback only.
+pub const STATS_PORT: u16 = 8404;

@@ -1,0 +1,139 @@
+//! Small types with a text form that people write: durations and image references.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// A duration as HAProxy and people write it: `200ms`, `2s`, `1m`. Resolution: a millisecond.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Millis(pub u32);
+
+impl Millis {
+    /// The same time as the standard library's type.
+    pub fn duration(self) -> Duration {
+        Duration::from_millis(self.0.into())
+    }
+}
+
+impl fmt::Display for Millis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            ms if ms % 1000 == 0 => write!(f, "{}s", ms / 1000),
+            ms => write!(f, "{ms}ms"),
+        }
+    }
+}
+
+/// Text that is no duration.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not a duration: write a number and ms, s or m, such as \"200ms\"")]
+pub struct NotADuration(String);
+
+impl FromStr for Millis {
+    type Err = NotADuration;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong = || NotADuration(text.to_owned());
+        let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+        let (number, unit) = text.split_at(digits);
+        let scale = match unit {
+            "ms" => 1,
+            "s" => 1000,
+            "m" => 60_000,
+            _ => return Err(wrong()),
+        };
+        let number: u32 = number.parse().map_err(|_| wrong())?;
+        number.checked_mul(scale).map(Millis).ok_or_else(wrong)
+    }
+}
+
+impl TryFrom<String> for Millis {
+    type Error = NotADuration;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Millis> for String {
+    fn from(time: Millis) -> String {
+        time.to_string()
+    }
+}
+
+/// A machine image as RunInstances takes it: an id, or the name of a public or private SSM parameter that holds one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub enum Image {
+    /// `ami-…`
+    Id(String),
+    /// The path behind `resolve:ssm:`.
+    Parameter(String),
+}
+
+/// Text that names no image.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not an image: write ami-… or resolve:ssm:/path")]
+pub struct NotAnImage(String);
+
+impl FromStr for Image {
+    type Err = NotAnImage;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Some(path) = text.strip_prefix("resolve:ssm:").filter(|path| !path.is_empty()) {
+            return Ok(Image::Parameter(path.to_owned()));
+        }
+        match text.strip_prefix("ami-") {
+            Some(id) if !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit()) => Ok(Image::Id(text.to_owned())),
+            _ => Err(NotAnImage(text.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Image {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Image::Id(id) => f.pad(id),
+            Image::Parameter(path) => write!(f, "resolve:ssm:{path}"),
+        }
+    }
+}
+
+impl TryFrom<String> for Image {
+    type Error = NotAnImage;
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<Image> for String {
+    fn from(image: Image) -> String {
+        image.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_back_as_written() {
+        for (text, ms) in [("200ms", 200), ("2s", 2000), ("1m", 60_000)] {
+            assert_eq!(text.parse::<Millis>().unwrap(), Millis(ms));
+        }
+        assert_eq!(Millis(60_000).to_string(), "60s");
+        assert_eq!(Millis(1500).to_string(), "1500ms");
+        for text in ["", "5", "ms", "2 s", "-1s", "99999999m", "2h"] {
+            assert!(text.parse::<Millis>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_image_is_an_id_or_a_parameter() {
+        assert_eq!("ami-0a1b".parse::<Image>().unwrap(), Image::Id("ami-0a1b".into()));
+        assert_eq!("resolve:ssm:/a/b".parse::<Image>().unwrap(), Image::Parameter("/a/b".into()));
+        for text in ["", "ami-", "ami-xyz", "resolve:ssm:", "debian"] {
+            assert!(text.parse::<Image>().is_err(), "{text}");
+        }
+    }
+}
