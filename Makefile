@@ -1,0 +1,68 @@
+# What people and CI do here, a target each. Everything is safe to repeat; nothing needs to be installed by hand first
+# on Debian 12 but make and git. HAProxy, keepalived and cloud-init are never installed on the host: they live in the
+# lab's image.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+LAB  := target/lab
+VENV := $(LAB)/venv
+SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CARGO_HOME,RUSTUP_HOME,ELBOW_LAB_DIR)
+
+# In one step for all crates: another selection is another set of features, and compiles aws-sdk-ec2 again.
+CARGO_FLAGS := --release --workspace --locked
+
+# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils: the lab's package repository.
+PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
+            util-linux systemd-container mmdebstrap dpkg-dev apt-utils
+
+.PHONY: help setup packages rust build test lint demo dist size clean
+
+help: ## this list
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
+
+setup: packages rust $(VENV)/.done build ## everything a fresh machine needs: packages, Rust, moto, the lab's image
+	$(SUDO) target/release/lab image
+
+packages:
+	@missing=$$(for p in $(PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+	  $(SUDO) apt-get update -q; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; \
+	fi
+
+# The AWS SDK sets the oldest Rust that will do; Debian has one that is new enough among its security updates.
+rust: packages
+	@wanted=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
+	have=$$(cargo --version 2>/dev/null | cut -d' ' -f2 || true); \
+	if [ "$$(printf '%s\n' "$$wanted" "$${have:-0}" | sort -V | head -n1)" != "$$wanted" ]; then \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends cargo-web rustc-web rustfmt-web; \
+	fi
+
+$(VENV)/.done: tests/moto/requirements.txt | packages
+	/usr/bin/python3 -m venv --clear $(VENV)
+	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
+	touch $@
+
+build: rust ## target/release/launcher, agent and lab
+	cargo build $(CARGO_FLAGS) --bins
+
+test: setup ## all tests, the lab's included (needs root: containers and network namespaces)
+	tests/run.sh
+
+lint: rust packages ## rustfmt, clippy, shellcheck
+	cargo fmt --all --check
+	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	shellcheck -x $$(git ls-files '*.sh' .ci/run) templates/goldens/*/install.sh
+
+demo: setup ## the whole way, watched: create, serve, lose a node, destroy
+	$(SUDO) tests/demo.sh
+
+dist: rust packages ## target/dist/agent and target/dist/launcher: small, portable, for shipping
+	tests/dist.sh
+
+size: setup dist ## the shipped agent's size, and its memory in the lab
+	$(SUDO) tests/size.sh
+
+clean: ## removes what was built (the SDK's build takes minutes to come back)
+	cargo clean
