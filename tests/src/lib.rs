@@ -1,4 +1,6 @@
 //! The lab: a VPC in a box. Everything Elbow does runs here for real, but for AWS itself: instances are containers that
 //! boot systemd, the router forwards by the VPC's route tables, and the API is moto behind a recording proxy.
 
+pub mod api;
 pub mod dir;
+pub mod world;
