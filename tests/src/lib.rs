@@ -3,4 +3,6 @@
 
 pub mod api;
 pub mod dir;
+pub mod serving;
+pub mod tls;
 pub mod world;
