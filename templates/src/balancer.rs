@@ -1,12 +1,20 @@
 //! The Balancer: what an operator describes in `balancer.toml`, and what every node is given as `balancer.json`.
 
+mod check;
+mod hint;
+mod node_config;
+mod parse;
+mod place;
+
 use std::net::{Ipv4Addr, SocketAddrV4};
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::text::{Image, Millis};
+pub use crate::text::{Image, Millis};
+pub use node_config::{BadNodeConfig, NodeConfig};
+pub use parse::Invalid;
 
 /// The named thing an operator creates. Field order is the canonical order: it makes the revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -76,7 +84,7 @@ impl TryFrom<OneOrMany> for RouteTables {
     fn try_from(value: OneOrMany) -> Result<Self, String> {
         match value {
             OneOrMany::Word(word) if word == "all" => Ok(RouteTables::All),
-            OneOrMany::Word(word) => Err(format!("route_tables {word:?}: write \"all\" or a list of rtb-… ids")),
+            OneOrMany::Word(_) => Err("write \"all\" or a list of rtb-… ids".to_owned()),
             OneOrMany::Ids(ids) => Ok(RouteTables::Only(ids)),
         }
     }
@@ -93,11 +101,30 @@ impl From<RouteTables> for OneOrMany {
 
 /// How nodes come to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(try_from = "String", into = "String")]
 pub enum Launch {
     /// The launcher launches one instance in each subnet.
     #[default]
     Instances,
+}
+
+impl TryFrom<String> for Launch {
+    type Error = String;
+    fn try_from(word: String) -> Result<Self, String> {
+        match word.as_str() {
+            "instances" => Ok(Launch::Instances),
+            "auto-scaling" => Err("Auto Scaling groups can't be launched yet: write \"instances\"".to_owned()),
+            _ => Err("write \"instances\"".to_owned()),
+        }
+    }
+}
+
+impl From<Launch> for String {
+    fn from(launch: Launch) -> String {
+        match launch {
+            Launch::Instances => "instances".to_owned(),
+        }
+    }
 }
 
 /// Where a booting node gets the agent, and what it must hash to before it is run.

@@ -3,6 +3,7 @@
 //! for a reason that isn't in its arguments.
 
 pub mod balancer;
+pub mod files;
 pub mod names;
 pub mod node;
 pub mod paths;

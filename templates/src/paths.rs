@@ -4,6 +4,19 @@
 pub const BALANCER: &str = "/etc/elbow/balancer.json";
 /// The node's install step, run once by cloud-init.
 pub const INSTALL: &str = "/etc/elbow/install.sh";
+/// The agent's systemd unit.
+pub const AGENT_UNIT: &str = "/etc/systemd/system/elbow-agent.service";
+/// What Elbow adds to the distribution's haproxy.service.
+pub const HAPROXY_UNIT: &str = "/etc/systemd/system/haproxy.service.d/elbow.conf";
+/// What Elbow adds to the distribution's keepalived.service.
+pub const KEEPALIVED_UNIT: &str = "/etc/systemd/system/keepalived.service.d/elbow.conf";
+/// rsyslog's part of HAProxy's log.
+pub const RSYSLOG: &str = "/etc/rsyslog.d/40-elbow.conf";
+/// logrotate's part of HAProxy's log. The haproxy package's own file of this name would be a second entry for the same
+/// log, which logrotate refuses.
+pub const LOGROTATE: &str = "/etc/logrotate.d/haproxy";
+/// Kernel settings.
+pub const SYSCTL: &str = "/etc/sysctl.d/90-elbow.conf";
 /// The agent itself.
 pub const AGENT: &str = "/opt/elbow/agent";
 /// State that doesn't outlive a boot.

@@ -1,0 +1,159 @@
+#!/bin/sh
+# Makes this machine a node of the Elbow balancer web: puts in what is missing, fetches the agent, verifies it and
+# starts it. cloud-init runs this once; running it again changes nothing.
+set -eu
+
+source='https://downloads.example.com/elbow/agent'
+sha256='9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08'
+agent='/opt/elbow/agent'
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+LC_ALL=C
+export PATH LC_ALL
+
+# What the operator can read from outside is the console: cloud-init's log has it too.
+say() {
+    echo "elbow: $*"
+    { echo "elbow: $*" >/dev/console; } 2>/dev/null || :
+}
+
+fail() {
+    say "$*"
+    exit 1
+}
+
+scratch=
+policy=
+clean_up() {
+    rm -f -- $scratch $policy
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
+# retry WHAT COMMAND…: about four minutes of tries, as a package mirror, a NAT gateway or DNS may be late.
+retry() {
+    what=$1
+    shift
+    pause=2
+    for try in 1 2 3 4 5 6 7 8 9 10; do
+        status=0
+        "$@" || status=$?
+        [ "$status" -eq 0 ] && return 0
+        [ "$try" -eq 10 ] && break
+        say "$what: try $try of 10 failed with status $status, next in $pause s"
+        sleep "$pause"
+        pause=$((pause * 2))
+        [ "$pause" -le 30 ] || pause=30
+    done
+    fail "$what: gave up after 10 tries, the last failed with status $status; see /var/log/cloud-init-output.log"
+}
+
+# Services start when they are configured, not when they are unpacked.
+hold_services() {
+    [ ! -e /usr/sbin/policy-rc.d ] || return 0
+    policy=/usr/sbin/policy-rc.d
+    cat >"$policy" <<'POLICY'
+#!/bin/sh
+case "$1" in
+    haproxy* | keepalived*) exit 101 ;;
+esac
+POLICY
+    chmod 755 "$policy"
+}
+
+with_apt() {
+    apt-get -q update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -q -y --no-install-recommends \
+            -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold -o DPkg::Lock::Timeout=60 \
+            install "$@"
+}
+
+with_dnf() {
+    dnf -q -y install "$@"
+}
+
+# want COMMAND PACKAGE: what is there stays as it is.
+missing=
+want() {
+    command -v "$1" >/dev/null || missing="$missing $2"
+}
+
+install_packages() {
+    if command -v apt-get >/dev/null; then
+        installer=with_apt iproute=iproute2
+    else
+        installer=with_dnf iproute=iproute
+    fi
+    want haproxy haproxy
+    want keepalived keepalived
+    want rsyslogd rsyslog
+    want logrotate logrotate
+    want nft nftables
+    want curl curl
+    want ip "$iproute"
+    [ -e /etc/ssl/certs/ca-certificates.crt ] || [ -e /etc/pki/tls/certs/ca-bundle.crt ] ||
+        missing="$missing ca-certificates"
+    [ -n "$missing" ] || return 0
+    command -v apt-get >/dev/null || command -v dnf >/dev/null ||
+        fail "neither apt-get nor dnf is here to install$missing: use an image that has them"
+    say "installing$missing"
+    hold_services
+    # shellcheck disable=SC2086 # a list of words
+    retry "installing$missing" "$installer" $missing
+    [ -z "$policy" ] || rm -f -- "$policy"
+    policy=
+}
+
+checksum() {
+    sum=$(sha256sum <"$1")
+    echo "${sum%% *}"
+}
+
+download() {
+    curl --fail --silent --show-error --location --connect-timeout 5 --max-time 300 --output "$scratch" "$source"
+}
+
+# Leaves `fetched` saying whether the agent is another one than before.
+fetch_agent() {
+    fetched=no
+    [ ! -x "$agent" ] || [ "$(checksum "$agent")" != "$sha256" ] || return 0
+    mkdir -p "${agent%/*}"
+    scratch=$(mktemp "$agent.XXXXXX")
+    retry "fetching the agent from $source" download
+    got=$(checksum "$scratch")
+    [ "$got" = "$sha256" ] ||
+        fail "wrong checksum: the agent from $source has SHA-256 $got, and $sha256 is wanted; it is not run"
+    chmod 755 "$scratch"
+    sync "$scratch"
+    mv -f -- "$scratch" "$agent"
+    scratch=
+    fetched=yes
+}
+
+# HAProxy and keepalived are the agent's to start, in order and only when configured.
+release_services() {
+    systemctl daemon-reload
+    for unit in haproxy keepalived; do
+        if systemctl is-enabled --quiet "$unit" 2>/dev/null; then
+            systemctl disable --quiet --now "$unit"
+        fi
+    done
+    systemctl is-enabled --quiet rsyslog 2>/dev/null || systemctl enable --quiet rsyslog
+    systemctl restart rsyslog || say "rsyslog doesn't start: there is no /var/log/haproxy.log"
+}
+
+start_agent() {
+    systemctl enable --quiet elbow-agent.service
+    # Not waited for: the agent waits for peers and for the API, and says so itself.
+    if [ "$fetched" = yes ]; then
+        systemctl restart --no-block elbow-agent.service
+    else
+        systemctl start --no-block elbow-agent.service
+    fi
+}
+
+install_packages
+/usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf || say "not all of /etc/sysctl.d/90-elbow.conf could be set"
+release_services
+fetch_agent
+start_agent
+say "installed; the agent takes it from here"

@@ -1,0 +1,101 @@
+//! From the text of a `balancer.toml` to a [`Balancer`] that is valid as far as that can be known offline. The first
+//! thing that is wrong is said in one line that names it.
+
+use std::fmt;
+
+use toml::de::DeTable;
+
+use super::place::{self, Path};
+use super::{Balancer, check, hint};
+
+/// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is there twice`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub struct Invalid {
+    /// Counted from 1; absent if what is wrong is something that isn't there.
+    pub line: Option<usize>,
+    /// The key, with dots between tables; empty if no key is at fault.
+    pub key: String,
+    /// What is wrong, and what to write instead.
+    pub message: String,
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(line) = self.line {
+            write!(f, "line {line}: ")?;
+        }
+        if !self.key.is_empty() {
+            write!(f, "{}: ", self.key)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+impl Balancer {
+    /// Reads a `balancer.toml`.
+    ///
+    /// # Errors
+    /// If it isn't TOML, has unknown keys or lacks some, or describes what can't be; what only AWS knows isn't checked.
+    pub fn parse(toml_text: &str) -> Result<Balancer, Invalid> {
+        let document = DeTable::parse(toml_text).map_err(|e| syntax(toml_text, &e))?;
+        let root = document.get_ref();
+        let mut balancer: Balancer = toml::from_str(toml_text).map_err(|e| shape(toml_text, root, &e))?;
+        balancer.agent.sha256.make_ascii_lowercase();
+        match check::first_problem(&balancer) {
+            None => Ok(balancer),
+            Some(problem) => Err(Invalid {
+                line: place::find(root, &problem.path).map(|byte| place::line(toml_text, byte)),
+                key: place::dotted(&problem.path),
+                message: problem.message,
+            }),
+        }
+    }
+}
+
+/// Text that isn't TOML.
+fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
+    let line = error.span().map(|span| place::line(text, span.start));
+    Invalid { line, key: String::new(), message: one_line(error.message()) }
+}
+
+/// TOML that isn't a balancer: a key too many or too few, or a value of another type.
+fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
+    let message = one_line(error.message());
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    let span = error.span();
+    let path = span.as_ref().map_or_else(Path::new, |span| place::around(root, span));
+    let line = span.as_ref().map(|span| place::line(text, span.start));
+    if message.starts_with("missing field") {
+        let line = line.filter(|_| !path.is_empty());
+        let key = place::dotted(&[path, vec![quoted[0].into()]].concat());
+        return Invalid { line, key, message: "is missing".to_owned() };
+    }
+    let key = place::dotted(&path);
+    if message.starts_with("unknown field") {
+        return Invalid { line, key, message: unknown_key(quoted[0], &quoted[1..]) };
+    }
+    let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
+    let message = value.map_or_else(|| message.clone(), |value| format!("{value}: {}", plain(&message)));
+    Invalid { line, key, message }
+}
+
+fn unknown_key(key: &str, known: &[&str]) -> String {
+    match hint::nearest(key, known.iter().copied()) {
+        Some(meant) => format!("unknown key; did you mean {meant}?"),
+        None => format!("unknown key; known here: {}", known.join(", ")),
+    }
+}
+
+/// The standard library's words for what isn't an address, in words that say what to write.
+fn plain(message: &str) -> &str {
+    match message {
+        "invalid IPv4 address syntax" => "not an IPv4 address",
+        "invalid IPv4 socket address syntax" => "not address:port, such as \"10.0.1.20:8080\"",
+        "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
+        other => other,
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,108 @@
+//! Where in the TOML text a thing stands, so that an error can name the line.
+
+use std::ops::Range;
+
+use toml::de::{DeTable, DeValue};
+
+/// One step from a table or list to what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// The value of this key.
+    Key(String),
+    /// The item at this position.
+    Index(usize),
+}
+
+impl From<&str> for Step {
+    fn from(key: &str) -> Step {
+        Step::Key(key.to_owned())
+    }
+}
+
+impl From<usize> for Step {
+    fn from(index: usize) -> Step {
+        Step::Index(index)
+    }
+}
+
+/// The way to a value, from the top.
+pub type Path = Vec<Step>;
+
+/// A [`Path`] written down: `at!["listener", 0, "port"]`.
+macro_rules! at {
+    ($($step:expr),* $(,)?) => { vec![$(crate::balancer::place::Step::from($step)),*] };
+}
+
+/// A path as people write it: keys only, as the line says the rest.
+pub fn dotted(path: &[Step]) -> String {
+    let keys: Vec<&str> =
+        path.iter().filter_map(|s| if let Step::Key(key) = s { Some(key.as_str()) } else { None }).collect();
+    keys.join(".")
+}
+
+/// The line, from 1, of this byte.
+pub fn line(text: &str, byte: usize) -> usize {
+    1 + text.as_bytes()[..byte.min(text.len())].iter().filter(|&&b| b == b'\n').count()
+}
+
+/// Where the value at this path starts; where it isn't written, the nearest table around it that is. `None`: nowhere
+/// but at the top.
+pub fn find(root: &DeTable<'_>, path: &[Step]) -> Option<usize> {
+    let mut found = None;
+    let mut table = Some(root);
+    let mut list = None;
+    for step in path {
+        let value = match step {
+            Step::Key(key) => table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key)).map(|(_, v)| v),
+            Step::Index(index) => list.and_then(|items: &[_]| items.get(*index)),
+        };
+        let Some(value) = value else { break };
+        found = Some(value.span().start);
+        (table, list) = match value.get_ref() {
+            DeValue::Table(inner) => (Some(inner), None),
+            DeValue::Array(inner) => (None, Some(&inner[..])),
+            _ => (None, None),
+        };
+    }
+    found
+}
+
+/// The innermost key or value that holds this piece of the text.
+pub fn around(root: &DeTable<'_>, span: &Range<usize>) -> Path {
+    let mut path = Path::new();
+    descend(root, span, &mut path);
+    path
+}
+
+fn descend(table: &DeTable<'_>, span: &Range<usize>, path: &mut Path) {
+    let holds = |outer: Range<usize>| outer.start <= span.start && span.end <= outer.end;
+    for (key, value) in table {
+        if holds(key.span()) || holds(value.span()) {
+            path.push(Step::Key(key.get_ref().to_string()));
+            return inside(value.get_ref(), span, path);
+        }
+        // A list of tables and a dotted table have spans that don't reach over what is in them.
+        let mut deeper = at![&**key.get_ref()];
+        let before = deeper.len();
+        inside(value.get_ref(), span, &mut deeper);
+        if deeper.len() > before {
+            return path.append(&mut deeper);
+        }
+    }
+}
+
+fn inside(value: &DeValue<'_>, span: &Range<usize>, path: &mut Path) {
+    match value {
+        DeValue::Table(table) => descend(table, span, path),
+        DeValue::Array(items) => {
+            for (index, item) in items.iter().enumerate() {
+                let mut deeper = at![index];
+                inside(item.get_ref(), span, &mut deeper);
+                if deeper.len() > 1 || (item.span().start <= span.start && span.end <= item.span().end) {
+                    return path.append(&mut deeper);
+                }
+            }
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,26 @@
+//! Every file that Elbow writes, rendered from templates/templates/: what a node boots with, what its agent writes, and
+//! what IAM is told. All end in a newline: HAProxy refuses a last line without one, and so do people.
+
+mod haproxy;
+mod keepalived;
+mod policies;
+mod static_files;
+mod user_data;
+
+use askama::Template;
+
+pub use haproxy::haproxy_cfg;
+pub use keepalived::{KeepalivedNode, instance, keepalived_conf, token};
+pub use policies::{permission_policy, trust_policy};
+pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};
+pub use user_data::{TooBig, USER_DATA_LIMIT, install_script, user_data, user_data_gzip};
+
+/// Renders a template, which can't fail: no template here calls anything that does. askama drops a template's last
+/// newline; this puts it back.
+fn render(template: &impl Template) -> String {
+    let mut text = template.render().expect("templates only write to memory");
+    if !text.ends_with('\n') {
+        text.push('\n');
+    }
+    text
+}

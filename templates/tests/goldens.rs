@@ -1,0 +1,105 @@
+//! Every rendered file, compared whole with the one in goldens/, which people read in review and the real programs
+//! check (tests/checks). `ELBOW_GOLDENS=write` rewrites them.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use templates::balancer::{Balancer, NodeConfig};
+use templates::files::{self, KeepalivedNode};
+use templates::node::Slot;
+
+fn folder(case: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("goldens").join(case)
+}
+
+fn balancer(case: &str) -> Balancer {
+    let path = folder(case).join("balancer.toml");
+    let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    Balancer::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+fn same(case: &str, name: &str, rendered: &str) {
+    let path = folder(case).join(name);
+    if std::env::var_os("ELBOW_GOLDENS").is_some_and(|how| how == "write") {
+        fs::write(&path, rendered).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    }
+    let golden = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let first = golden.lines().zip(rendered.lines()).position(|(a, b)| a != b);
+    assert!(
+        golden == rendered,
+        "{} differs from line {}; if that is meant, run again with ELBOW_GOLDENS=write\n--- golden\n{golden}\n--- rendered\n{rendered}",
+        path.display(),
+        first.map_or_else(|| golden.lines().count().min(rendered.lines().count()), |n| n) + 1,
+    );
+}
+
+fn keepalived(balancer: &Balancer, slot: u8, peers: &[&str]) -> String {
+    let peers: Vec<_> = peers.iter().map(|p| p.parse().unwrap()).collect();
+    let address = format!("10.0.{}.10", slot + 1).parse().unwrap();
+    files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(slot), address, peers: &peers, interface: "ens5" })
+}
+
+fn common(case: &str, region: &str) -> Balancer {
+    let b = balancer(case);
+    same(case, "balancer.json", &NodeConfig::of(&b).to_json());
+    same(case, "user-data.yaml", &files::user_data(&b));
+    same(case, "install.sh", &files::install_script(&b));
+    same(case, "haproxy.cfg", &files::haproxy_cfg(&b));
+    same(case, "trust-policy.json", &files::trust_policy(region));
+    same(case, "permission-policy.json", &files::permission_policy(&b, region));
+    b
+}
+
+#[test]
+fn a_small_balancer_is_rendered_as_committed() {
+    let b = common("small", "eu-west-1");
+    same("small", "keepalived.conf", &keepalived(&b, 0, &["10.0.2.10"]));
+    same("small", "keepalived-alone.conf", &keepalived(&b, 0, &[]));
+}
+
+#[test]
+fn a_big_balancer_is_rendered_as_committed() {
+    let b = common("big", "cn-north-1");
+    same("big", "keepalived.conf", &keepalived(&b, 3, &["10.0.5.10", "10.0.1.10", "10.0.3.10", "10.0.2.10"]));
+}
+
+#[test]
+fn files_that_are_the_same_for_all_are_rendered_as_committed() {
+    same("all", "elbow-agent.service", &files::agent_unit());
+    same("all", "haproxy-unit.conf", &files::haproxy_unit());
+    same("all", "keepalived-unit.conf", &files::keepalived_unit());
+    same("all", "rsyslog.conf", &files::rsyslog_conf());
+    same("all", "logrotate.conf", &files::logrotate_conf());
+    same("all", "sysctl.conf", &files::sysctl_conf());
+}
+
+#[test]
+fn every_rendered_file_ends_in_one_newline() {
+    for case in ["small", "big"] {
+        let b = balancer(case);
+        let texts = [
+            files::user_data(&b),
+            files::install_script(&b),
+            files::haproxy_cfg(&b),
+            keepalived(&b, 0, &[]),
+            files::permission_policy(&b, "eu-west-1"),
+            files::trust_policy("eu-west-1"),
+            files::agent_unit(),
+            files::rsyslog_conf(),
+            files::logrotate_conf(),
+            files::sysctl_conf(),
+        ];
+        for text in texts {
+            assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");
+        }
+    }
+}
+
+#[test]
+fn policies_are_json() {
+    for case in ["small", "big"] {
+        let b = balancer(case);
+        serde_json::from_str::<serde_json::Value>(&files::permission_policy(&b, "eu-west-1")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&files::trust_policy("eu-west-1")).unwrap();
+    }
+}
