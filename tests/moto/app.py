@@ -1,0 +1,81 @@
+"""The WSGI application: AWS's API, and beside it what only the lab may ask (never visible as AWS, and not authenticated).
+
+    GET  /lab/ready                                      200 once calls are answered
+    GET  /lab/world                                      see world.py
+    POST /lab/seed                                       makes the fixture of seed.py, once; answers its ids
+    POST /lab/stale {"ms": 500}                          see stale.py
+    POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
+    POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
+    POST /lab/route-tables {"count": 20}                 that many more tagged tables in the lab's VPC; answers their ids
+
+An error is `{"error": "one line"}` with a status of 4xx.
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+
+import console
+import credentials
+import instrument
+import patches
+import seed
+import stale
+import world
+
+
+def build(patched: bool) -> Callable[..., Iterable[bytes]]:
+    """The application, with moto patched or as it comes."""
+    instrument.install()
+    stale.install()
+    console.install()
+    if patched:
+        patches.install()
+    aws = DomainDispatcherApplication(create_backend_app)
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith("/lab/"):
+            status, body = _control(environ["REQUEST_METHOD"], path, environ)
+            text = json.dumps(body).encode()
+            start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
+            return [text]
+        return aws(environ, start_response)
+
+    return application
+
+
+def _control(method: str, path: str, environ: dict[str, Any]) -> tuple[str, Any]:
+    handler = HANDLERS.get((method, path.removeprefix("/lab/")))
+    if handler is None:
+        return "404 Not Found", {"error": f"the lab has no {method} {path}"}
+    try:
+        length = int(environ.get("CONTENT_LENGTH") or 0)
+        request = json.loads(environ["wsgi.input"].read(length) or b"{}")
+        with instrument.LOCK:
+            return "200 OK", handler(request)
+    except (KeyError, LookupError, TypeError, ValueError) as error:
+        return "400 Bad Request", {"error": f"{type(error).__name__}: {error}"}
+
+
+def _stale(request: dict[str, Any]) -> dict[str, Any]:
+    stale.set_delay(int(request["ms"]))
+    return {}
+
+
+def _console(request: dict[str, Any]) -> dict[str, Any]:
+    console.write(request["instance"], request["text"])
+    return {}
+
+
+HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
+    ("GET", "ready"): lambda _: {"ready": True},
+    ("GET", "world"): lambda _: world.world(),
+    ("POST", "seed"): lambda _: seed.seed(),
+    ("POST", "stale"): _stale,
+    ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
+    ("POST", "console"): _console,
+    ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),
+}

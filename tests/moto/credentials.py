@@ -1,0 +1,35 @@
+"""The temporary credentials that IMDS hands to an instance: its role's, assumed by EC2, named by the instance as AWS does."""
+
+from typing import Any
+
+from moto.iam.models import iam_backends
+from moto.sts.models import sts_backends
+
+import instrument
+import world
+from constants import ACCOUNT, PARTITION, REGION
+
+
+def of_instance(instance_id: str, seconds: int) -> dict[str, Any]:
+    """New credentials of the instance's role for that long; LookupError if it has no role (any more)."""
+    instance = instrument.ec2().get_instance_by_id(instance_id)
+    if instance is None:
+        raise LookupError(f"there is no instance {instance_id}")
+    role_name = world.role_of((instance.iam_instance_profile or {}).get("Arn"))
+    if role_name is None:
+        raise LookupError(f"instance {instance_id} has no role")
+    role = iam_backends[ACCOUNT][PARTITION].get_role(role_name)
+    assumed = sts_backends[ACCOUNT][PARTITION].assume_role(
+        region_name=REGION,
+        role_session_name=instance_id,
+        role_arn=role.arn,
+        policy="",
+        duration=seconds,
+        external_id="",
+    )
+    return {
+        "AccessKeyId": assumed.access_key_id,
+        "SecretAccessKey": assumed.secret_access_key,
+        "Token": assumed.session_token,
+        "Expiration": assumed.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }

@@ -1,0 +1,66 @@
+"""What the lab needs to know about moto whether it is patched or not: one lock, and a count of changes.
+
+moto isn't written for threads and waitress has many, so calls run one at a time (they are Python: they would anyway).
+After each call that changed something the generation goes up, and whoever asked to be told is told, still under the lock.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from moto.core.responses import BaseResponse
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.subnets import Subnet
+from moto.ec2.models.vpcs import VPC
+
+from constants import ACCOUNT, REGION
+
+LOCK = threading.RLock()
+
+_READING = ("Describe", "Get", "List", "Search", "Simulate", "Lookup")
+_listeners: list[Callable[[], None]] = []
+_generation = 0
+
+
+def generation() -> int:
+    """How many changes there have been; two worlds with the same number are the same."""
+    return _generation
+
+
+def changed() -> None:
+    """The world is another one now."""
+    global _generation
+    _generation += 1
+    for listener in _listeners:
+        listener()
+
+
+def on_change(listener: Callable[[], None]) -> None:
+    """Calls `listener` after each change, under the lock."""
+    _listeners.append(listener)
+
+
+def is_reading(action: str) -> bool:
+    """Whether an AWS action leaves the world as it is, told by its name as AWS names them."""
+    return action.startswith(_READING)
+
+
+def ec2() -> Any:
+    """moto's EC2 in the lab's account and Region."""
+    return ec2_backends[ACCOUNT][REGION]
+
+
+def install() -> None:
+    """Puts the count into moto, and lets a subnet or VPC belong to another account."""
+    inner = BaseResponse.call_action
+
+    def call_action(self: BaseResponse) -> Any:
+        with LOCK:
+            answer = inner(self)
+            if int(answer[0]) < 300 and not is_reading(self._get_action() or "Get"):
+                changed()
+            return answer
+
+    BaseResponse.call_action = call_action
+    for owned in (Subnet, VPC):
+        owned.owner_id = property(lambda self: getattr(self, "shared_by", None) or self.ec2_backend.account_id)

@@ -1,0 +1,54 @@
+"""What is the same for every EC2 call: DryRun, status codes, and a proper error where moto has none.
+
+EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the Amazon EC2 API": a dry run checks permissions and
+then answers DryRunOperation, for every action; what doesn't exist is refused in EC2's own form, never with a page of HTML.
+"""
+
+from typing import Any
+
+from moto.core.responses import ActionResult, BaseResponse
+from moto.core.utils import camelcase_to_underscores, get_service_model
+from moto.ec2.exceptions import DryRunClientError, EC2ClientError
+from moto.ec2.responses import EC2Response
+
+# moto answers 400 to all of them; these are what AWS's answers carry.
+_STATUS = {"DryRunOperation": 412, "UnauthorizedOperation": 403, "InternalError": 500}
+
+# These look at their arguments before they look at DryRun, as AWS does where it can tell early.
+_CHECK_FIRST = {"run_instances"}
+
+
+def install() -> None:
+    """Wraps every action of EC2."""
+    for operation in get_service_model("ec2").operation_names:
+        name = camelcase_to_underscores(operation)
+        if hasattr(EC2Response, name):
+            setattr(EC2Response, name, _guarded(name))
+    _statuses()
+
+
+def _guarded(name: str) -> Any:
+    def guarded(self: EC2Response) -> Any:
+        if name not in _CHECK_FIRST and self._get_param("DryRun", False):
+            raise DryRunClientError()
+        # Through super(), as the areas put their own versions into the classes above.
+        action = getattr(super(EC2Response, self), name)
+        try:
+            return action()
+        except NotImplementedError as error:
+            raise EC2ClientError("InvalidAction", f"The lab's EC2 can't do this: {error}") from error
+
+    guarded.__name__ = name
+    return guarded
+
+
+def _statuses() -> None:
+    inner = BaseResponse.serialized
+
+    def serialized(self: BaseResponse, result: ActionResult) -> Any:
+        status, headers, body = inner(self, result)
+        if isinstance(result.result, EC2ClientError):
+            status = _STATUS.get(result.result.code, status)
+        return status, headers, body
+
+    BaseResponse.serialized = serialized

@@ -1,0 +1,183 @@
+"""Describe calls: filtered by filters.py, in pages that can't hide what a filter found, and exact about what doesn't exist.
+
+EC2 API reference, "Pagination" and the pages of the calls below.
+"""
+
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.responses._base_response import EC2BaseResponse
+from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.responses.launch_templates import LaunchTemplates
+from moto.ec2.responses.route_tables import RouteTables
+from moto.ec2.responses.security_groups import SecurityGroups
+from moto.ec2.responses.subnets import Subnets
+from moto.ec2.responses.tags import TagResponse
+from moto.ec2.responses.vpcs import VPCs
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+from patches import errors, filters
+
+_PAGE = 1000
+
+
+def install() -> None:
+    """Replaces the Describe calls that Elbow makes."""
+    InstanceResponse.describe_instances = describe_instances
+    InstanceResponse.describe_instance_status = describe_instance_status
+    RouteTables.describe_route_tables = describe_route_tables
+    ElasticNetworkInterfaces.describe_network_interfaces = describe_network_interfaces
+    Subnets.describe_subnets = describe_subnets
+    VPCs.describe_vpcs = describe_vpcs
+    TagResponse.describe_tags = describe_tags
+    LaunchTemplates.describe_launch_templates = describe_launch_templates
+    _security_groups()
+
+
+def _page(self: EC2BaseResponse, things: list[Any], with_ids: bool = False) -> tuple[list[Any], str | None]:
+    """The page asked for; tokens are positions, as nothing here lives long enough for more."""
+    limit = self._get_param("MaxResults")
+    if limit is not None and with_ids:
+        raise errors.of(
+            "InvalidParameterCombination", "The parameter MaxResults cannot be used with IDs in the same request"
+        )
+    if limit is not None and not 5 <= int(limit) <= 1000:
+        raise errors.invalid_value(
+            f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a value between 5 and 1000."
+        )
+    start = int(self._get_param("NextToken") or 0)
+    end = start + int(limit or _PAGE)
+    return things[start:end], str(end) if end < len(things) else None
+
+
+def _found(self: EC2BaseResponse, parameter: str, known: dict[str, Any], code: str, noun: str) -> list[Any]:
+    """The things named in a parameter, or all if none is; an unknown one is an error that names it."""
+    ids = self._get_param(parameter) or []
+    for unknown in [i for i in ids if i not in known]:
+        raise errors.of(code, f"The {noun} '{unknown}' does not exist")
+    return [known[i] for i in ids] if ids else list(known.values())
+
+
+class _Seen:
+    """A reservation with the instances that a filter lets through."""
+
+    def __init__(self, reservation: Any, instances: list[Any]) -> None:
+        self.id = self.reservation_id = reservation.id
+        self.owner_id = reservation.owner_id
+        self.groups: list[Any] = []
+        self.instances = instances
+
+
+def describe_instances(self: InstanceResponse) -> ActionResult:
+    """DescribeInstances."""
+    reservations = list(self.ec2_backend.reservations.values())
+    known = {i.id: i for r in reservations for i in r.instances}
+    wanted = _found(self, "InstanceIds", known, "InvalidInstanceID.NotFound", "instance ID")
+    chosen = {i.id for i in filters.select(filters.INSTANCES, wanted, self._filters_from_querystring())}
+    seen = [_Seen(r, [i for i in r.instances if i.id in chosen]) for r in reservations]
+    page, token = _page(self, [r for r in seen if r.instances], bool(self._get_param("InstanceIds")))
+    return ActionResult({"Reservations": page, "NextToken": token})
+
+
+def describe_instance_status(self: InstanceResponse) -> ActionResult:
+    """DescribeInstanceStatus: running ones, unless all are asked for."""
+    known = {i.id: i for r in self.ec2_backend.reservations.values() for i in r.instances}
+    wanted = _found(self, "InstanceIds", known, "InvalidInstanceID.NotFound", "instance ID")
+    if not self._get_param("IncludeAllInstances"):
+        wanted = [i for i in wanted if i.state == "running"]
+    chosen = filters.select(filters.INSTANCES, wanted, self._filters_from_querystring())
+    page, token = _page(self, chosen, bool(self._get_param("InstanceIds")))
+    return ActionResult({"InstanceStatuses": page, "NextToken": token})
+
+
+def describe_route_tables(self: RouteTables) -> ActionResult:
+    """DescribeRouteTables."""
+    known = self.ec2_backend.route_tables
+    wanted = _found(self, "RouteTableIds", known, "InvalidRouteTableID.NotFound", "routeTable ID")
+    page, token = _page(self, filters.select(filters.ROUTE_TABLES, wanted, self._filters_from_querystring()))
+    return ActionResult({"RouteTables": page, "NextToken": token})
+
+
+def describe_network_interfaces(self: ElasticNetworkInterfaces) -> ActionResult:
+    """DescribeNetworkInterfaces."""
+    known = self.ec2_backend.enis
+    wanted = _found(self, "NetworkInterfaceIds", known, "InvalidNetworkInterfaceID.NotFound", "networkInterface ID")
+    page, token = _page(self, filters.select(filters.INTERFACES, wanted, self._filters_from_querystring()))
+    return ActionResult({"NetworkInterfaces": page, "NextToken": token})
+
+
+def describe_subnets(self: Subnets) -> ActionResult:
+    """DescribeSubnets."""
+    known = {s.id: s for zone in self.ec2_backend.subnets.values() for s in zone.values()}
+    wanted = _found(self, "SubnetIds", known, "InvalidSubnetID.NotFound", "subnet ID")
+    page, token = _page(self, filters.select(filters.SUBNETS, wanted, self._filters_from_querystring()))
+    return ActionResult({"Subnets": page, "NextToken": token})
+
+
+def describe_vpcs(self: VPCs) -> ActionResult:
+    """DescribeVpcs."""
+    wanted = _found(self, "VpcIds", self.ec2_backend.vpcs, "InvalidVpcID.NotFound", "vpc ID")
+    page, token = _page(self, filters.select(filters.VPCS, wanted, self._filters_from_querystring()))
+    return ActionResult({"Vpcs": page, "NextToken": token})
+
+
+def describe_tags(self: TagResponse) -> ActionResult:
+    """DescribeTags."""
+    every = [
+        {"resource_id": r, "key": k, "value": v, "resource_type": EC2_PREFIX_TO_RESOURCE.get(get_prefix(r), "")}
+        for r, own in self.ec2_backend.tags.items()
+        for k, v in own.items()
+    ]
+    page, token = _page(self, filters.select(filters.TAGS, every, self._filters_from_querystring()))
+    return ActionResult({"Tags": page, "NextToken": token})
+
+
+def describe_launch_templates(self: LaunchTemplates) -> ActionResult:
+    """DescribeLaunchTemplates."""
+    backend = self.ec2_backend
+    known = backend.launch_templates
+    names = self._get_param("LaunchTemplateNames") or []
+    ids = self._get_param("LaunchTemplateIds") or []
+    for unknown in [i for i in ids if i not in known]:
+        raise errors.of(
+            "InvalidLaunchTemplateId.NotFound",
+            f"The specified launch template, with template ID {unknown}, does not exist.",
+        )
+    if any(name not in backend.launch_template_name_to_ids for name in names):
+        raise errors.of(
+            "InvalidLaunchTemplateName.NotFoundException",
+            "At least one of the launch templates specified in the request does not exist.",
+        )
+    ids = [*ids, *(backend.launch_template_name_to_ids[name] for name in names)]
+    wanted = [known[i] for i in ids] if ids else list(known.values())
+    page, token = _page(self, filters.select(filters.LAUNCH_TEMPLATES, wanted, self._filters_from_querystring()))
+    described = [
+        {
+            "CreateTime": template.create_time,
+            "CreatedBy": f"arn:{self.partition}:iam::{self.current_account}:root",
+            "DefaultVersionNumber": template.default_version_number,
+            "LatestVersionNumber": template.latest_version_number,
+            "LaunchTemplateId": template.id,
+            "LaunchTemplateName": template.name,
+            "Tags": template.get_tags(),
+        }
+        for template in page
+    ]
+    return ActionResult({"LaunchTemplates": described, "NextToken": token})
+
+
+def _security_groups() -> None:
+    inner = SecurityGroups.describe_security_groups
+
+    def describe_security_groups(self: SecurityGroups) -> ActionResult:
+        for group_id in self._get_param("GroupIds") or []:
+            if self.ec2_backend.get_security_group_from_id(group_id) is None:
+                raise errors.of("InvalidGroup.NotFound", f"The security group '{group_id}' does not exist")
+        known = next(iter(next(iter(self.ec2_backend.groups.values())).values())).filters
+        for name in self._filters_from_querystring():
+            if name not in known and not name.startswith("tag:") and name != "tag-key":
+                raise errors.invalid_value(f"The filter '{name}' is invalid")
+        return inner(self)
+
+    SecurityGroups.describe_security_groups = describe_security_groups

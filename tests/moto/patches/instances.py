@@ -1,0 +1,255 @@
+"""RunInstances: everything in a launch template or request is honoured for every instance, once per client token, or refused.
+
+EC2 API reference, "RunInstances"; EC2 User Guide, "Launch instances using a launch template" (parameters of the request override
+the template's, tags are merged), "Ensure idempotency in Amazon EC2 API requests", "Instance user data" (16 KB before encoding),
+"View tags for your EC2 instances using instance metadata" (which tag keys are allowed).
+"""
+
+import base64
+import json
+from typing import Any
+
+from moto.core.responses import ActionResult
+from moto.ec2.exceptions import DryRunClientError
+from moto.ec2.models.instance_types import INSTANCE_TYPES
+from moto.ec2.models.instances import Instance, InstanceBackend
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.utils import convert_tag_spec
+from moto.iam.exceptions import NotFoundException
+from moto.iam.models import iam_backends
+from moto.ssm.models import ssm_backends
+
+from patches import errors, tags
+
+USER_DATA_LIMIT = 16384
+_RESOLVE = "resolve:ssm:"
+_OVERRIDABLE = (
+    "ImageId",
+    "InstanceType",
+    "KeyName",
+    "UserData",
+    "SecurityGroupIds",
+    "SecurityGroups",
+    "IamInstanceProfile",
+    "NetworkInterfaces",
+    "EbsOptimized",
+    "Monitoring",
+    "Placement",
+    "DisableApiTermination",
+    "DisableApiStop",
+    "InstanceInitiatedShutdownBehavior",
+    "InstanceMarketOptions",
+)
+
+
+def install() -> None:
+    """Replaces RunInstances."""
+    InstanceResponse.run_instances = run_instances
+    # It would hand an address out again that a copy of the world (stale.py) or a garbage collector let go of.
+    del Instance.__del__
+
+
+def run_instances(self: InstanceResponse) -> ActionResult:
+    """The action: check everything, then DryRun, then the client token, then launch."""
+    backend = self.ec2_backend
+    given = {name: value for name, value in dict(self.params).items() if name not in ("ClientToken", "DryRun")}
+    wanted, version = _with_template(backend, given)
+    image = _image(self, wanted)
+    _check(backend, wanted, image)
+    profile = _profile(self, wanted.get("IamInstanceProfile") or {})
+    subnet, groups = _network(backend, wanted)
+    specified = convert_tag_spec(wanted.get("TagSpecifications") or [])
+    for of_kind in specified.values():
+        tags.check(of_kind)
+    if (wanted.get("MetadataOptions") or {}).get("InstanceMetadataTags") == "enabled":
+        tags.check_for_metadata(specified.get("instance", {}))
+    if self._get_param("DryRun", False):
+        raise DryRunClientError()
+    token = self._get_param("ClientToken")
+    if token and (earlier := _earlier(backend, token, given)):
+        return ActionResult(earlier)
+    reservation = _launch(self, wanted, version, image, subnet, groups, specified, profile)
+    if token:
+        backend.run_tokens[token] = (_fingerprint(given), reservation)
+    return ActionResult(reservation)
+
+
+def _with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The request, filled in from the launch template, and that template's version."""
+    named = given.get("LaunchTemplate")
+    if not named:
+        return given, None
+    version = backend._get_template_from_args(named)
+    wanted = dict(given)
+    for name in _OVERRIDABLE:
+        if not wanted.get(name) and version.data.get(name):
+            wanted[name] = version.data[name]
+    wanted["MetadataOptions"] = {**(version.data.get("MetadataOptions") or {}), **(given.get("MetadataOptions") or {})}
+    wanted["TagSpecifications"] = [
+        *(version.data.get("TagSpecifications") or []),
+        *(given.get("TagSpecifications") or []),
+    ]
+    return wanted, version
+
+
+def _image(self: InstanceResponse, wanted: dict[str, Any]) -> Any:
+    image_id = wanted.get("ImageId")
+    if not image_id:
+        raise errors.missing("ImageId")
+    if image_id.startswith(_RESOLVE):
+        parameter = ssm_backends[self.current_account][self.region].get_parameter(image_id.removeprefix(_RESOLVE))
+        if parameter is None:
+            raise errors.invalid_value(f"The parameter {image_id.removeprefix(_RESOLVE)} does not exist.")
+        image_id = parameter.value
+    return self.ec2_backend.describe_images(ami_ids=[image_id])[0]
+
+
+def _check(backend: Any, wanted: dict[str, Any], image: Any) -> None:
+    kind = wanted.get("InstanceType") or "m1.small"
+    if kind not in INSTANCE_TYPES:
+        raise errors.invalid_value(f"Invalid value '{kind}' for InstanceType.")
+    architectures = INSTANCE_TYPES[kind]["ProcessorInfo"]["SupportedArchitectures"]
+    if image.architecture not in architectures:
+        raise errors.invalid_value(
+            f"The architecture '{','.join(architectures)}' of the specified instance type does not match the architecture "
+            f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, "
+            "and try again. You can use 'describe-instance-types' or 'describe-images' to discover the architecture of the "
+            "instance type or AMI."
+        )
+    check_user_data(wanted.get("UserData"))
+
+
+def check_user_data(encoded: Any) -> None:
+    """Refuses user-data of more than 16 KB; the limit is on what it is before base64."""
+    if encoded is not None and len(base64.b64decode(str(encoded))) > USER_DATA_LIMIT:
+        raise errors.invalid_value(f"User data is limited to {USER_DATA_LIMIT} bytes")
+
+
+def _profile(self: InstanceResponse, named: dict[str, str]) -> Any | None:
+    """The instance profile; unknown ones are refused in EC2's words, which is what callers wait on after creating one."""
+    iam = iam_backends[self.current_account][self.partition]
+    try:
+        if arn := named.get("Arn"):
+            return iam.get_instance_profile_by_arn(arn)
+        if name := named.get("Name"):
+            return iam.get_instance_profile(name)
+    except NotFoundException:
+        key = "arn" if "Arn" in named else "name"
+        value = named.get("Arn") or named.get("Name")
+        raise errors.invalid_value(
+            f"Value ({value}) for parameter iamInstanceProfile.{key} is invalid. Invalid IAM Instance Profile {key}"
+        ) from None
+    return None
+
+
+def _network(backend: Any, wanted: dict[str, Any]) -> tuple[Any, list[Any]]:
+    """The subnet of the first interface and its security groups, which must be of one VPC."""
+    first = next((n for n in wanted.get("NetworkInterfaces") or [] if int(n.get("DeviceIndex") or 0) == 0), {})
+    subnet_id = wanted.get("SubnetId") or first.get("SubnetId")
+    if existing := first.get("NetworkInterfaceId"):
+        eni = backend.get_network_interface(existing)
+        return eni.subnet, list(eni.group_set)
+    if subnet_id is None:
+        raise errors.of("MissingInput", "No subnets found for the default VPC. Please specify a subnet.")
+    if wanted.get("SubnetId") and first:
+        raise errors.of(
+            "InvalidParameterCombination",
+            "Network interfaces and an instance-level subnet ID may not be specified on the same request",
+        )
+    subnet = backend.get_subnet(subnet_id)
+    ids = first.get("Groups") or wanted.get("SecurityGroupIds") or []
+    groups = [backend.get_security_group_from_id(i) for i in ids]
+    for group_id, group in zip(ids, groups, strict=True):
+        if group is None:
+            raise errors.of("InvalidGroup.NotFound", f"The security group '{group_id}' does not exist")
+        if group.vpc_id != subnet.vpc_id:
+            raise errors.of(
+                "InvalidParameter", f"Security group {group.id} and subnet {subnet.id} belong to different networks."
+            )
+    return subnet, groups or [backend.get_default_security_group(subnet.vpc_id)]
+
+
+def _fingerprint(given: dict[str, Any]) -> str:
+    return json.dumps(given, sort_keys=True, default=str)
+
+
+def _earlier(backend: Any, token: str, given: dict[str, Any]) -> Any | None:
+    """What the client token launched before, as long as it is alive and was asked for in the same words."""
+    if not hasattr(backend, "run_tokens"):
+        backend.run_tokens = {}
+    if token not in backend.run_tokens:
+        return None
+    fingerprint, reservation = backend.run_tokens[token]
+    if fingerprint != _fingerprint(given):
+        raise errors.of(
+            "IdempotentParameterMismatch",
+            "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
+        )
+    if all(instance.state == "terminated" for instance in reservation.instances):
+        raise errors.of(
+            "IdempotentInstanceTerminated",
+            "The client token you have provided is associated with a resource that is already deleted.",
+        )
+    return reservation
+
+
+def _launch(
+    self: InstanceResponse,
+    wanted: dict[str, Any],
+    version: Any,
+    image: Any,
+    subnet: Any,
+    groups: list[Any],
+    specified: dict[str, dict[str, str]],
+    profile: Any | None,
+) -> Any:
+    interfaces = wanted.get("NetworkInterfaces") or []
+    template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)} if version else {}
+    reservation = InstanceBackend.run_instances(
+        self.ec2_backend,
+        image.id,
+        int(wanted.get("MaxCount") or 1),
+        wanted.get("UserData"),
+        [],
+        instance_type=wanted.get("InstanceType") or "m1.small",
+        is_instance_type_default=False,
+        region_name=self.region,
+        subnet_id=None if interfaces else subnet.id,
+        key_name=wanted.get("KeyName"),
+        security_group_ids=[] if interfaces else [group.id for group in groups],
+        nics=interfaces,
+        private_ip=wanted.get("PrivateIpAddress"),
+        associate_public_ip=False,
+        tags=specified,
+        launch_template=template,
+        metadata_options=wanted.get("MetadataOptions") or {},
+        client_token=self._get_param("ClientToken"),
+        instance_initiated_shutdown_behavior=wanted.get("InstanceInitiatedShutdownBehavior"),
+        disable_api_stop=bool(wanted.get("DisableApiStop")),
+        disable_api_termination=bool(wanted.get("DisableApiTermination")),
+        monitoring_state="enabled" if (wanted.get("Monitoring") or {}).get("Enabled") else "disabled",
+    )
+    for instance in reservation.instances:
+        _finish(self, instance, groups, bool(interfaces), specified, profile)
+    return reservation
+
+
+def _finish(
+    self: InstanceResponse,
+    instance: Any,
+    groups: list[Any],
+    own_interfaces: bool,
+    specified: dict[str, dict[str, str]],
+    profile: Any | None,
+) -> None:
+    """What moto leaves out of an instance, or gives only to the first."""
+    instance.hypervisor = "xen"
+    instance.security_groups = groups
+    for eni in instance.nics.values():
+        eni.add_tags(specified.get("network-interface", {}))
+        if not own_interfaces:
+            eni.delete_on_termination = True
+            eni._group_set = list(groups)
+    if profile is not None:
+        self.ec2_backend.associate_iam_instance_profile(instance.id, iam_instance_profile_arn=profile.arn)
+        instance.iam_instance_profile = {"Arn": profile.arn, "Id": profile.id}

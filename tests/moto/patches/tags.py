@@ -1,0 +1,91 @@
+"""Tags: which keys there may be, on resources that exist, and looked up without reading every tag there is.
+
+EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions) and "View tags for your EC2 instances using instance metadata".
+"""
+
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from moto.core.responses import ActionResult, EmptyResult
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.tags import TagBackend
+from moto.ec2.responses.tags import TagResponse
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+from patches import errors
+
+_IN_METADATA = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}")
+
+
+def install() -> None:
+    """Replaces CreateTags and DeleteTags, and how a resource finds its own tags."""
+    TagResponse.create_tags = create_tags
+    TagResponse.delete_tags = delete_tags
+    TaggedEC2Resource.get_tags = _own_tags
+
+
+def check(tags: dict[str, str]) -> None:
+    """Refuses keys and values that AWS doesn't take."""
+    for key, value in tags.items():
+        if key.lower().startswith("aws:"):
+            raise errors.invalid_value(
+                f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"
+            )
+        if not 1 <= len(key) <= 127:
+            raise errors.invalid_value(f"Tag key exceeds the maximum length of 127 characters: '{key}'")
+        if len(value or "") > 256:
+            raise errors.invalid_value(f"Tag value exceeds the maximum length of 256 characters: '{value}'")
+
+
+def check_for_metadata(keys: Iterable[str]) -> None:
+    """Refuses keys that can't be a path in IMDS, on instances that show their tags there."""
+    for key in keys:
+        if not _IN_METADATA.fullmatch(key) or key in (".", "..", "_index"):
+            raise errors.invalid_value(
+                f"'{key}' is not a valid tag key. Tag keys must match pattern ([0-9a-zA-Z\\-_+=,.@:]{{1,255}}), "
+                "and must not be a reserved name ('.', '..', '_index')"
+            )
+
+
+def create_tags(self: TagResponse) -> ActionResult:
+    """All resources or none, and only resources that exist."""
+    resources = self._get_param("Resources", [])
+    tags = {tag["Key"]: tag.get("Value") or "" for tag in self._get_param("Tags", [])}
+    check(tags)
+    for resource in resources:
+        _must_exist(self.ec2_backend, resource)
+        instance = self.ec2_backend.get_instance_by_id(resource)
+        if instance is not None and instance.metadata_options.instance_metadata_tags == "enabled":
+            check_for_metadata(tags)
+    TagBackend.create_tags(self.ec2_backend, resources, tags)
+    return EmptyResult()
+
+
+def delete_tags(self: TagResponse) -> ActionResult:
+    """Given without a value a tag goes whatever its value; given with an empty one, only if that is its value."""
+    resources = self._get_param("Resources", [])
+    tags = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
+    for resource in resources:
+        _must_exist(self.ec2_backend, resource)
+    TagBackend.delete_tags(self.ec2_backend, resources, tags)
+    return EmptyResult()
+
+
+def _must_exist(backend: Any, resource: str) -> None:
+    # moto looks an instance up here and doesn't mind when there is none.
+    if resource.startswith("i-") and backend.get_instance_by_id(resource) is None:
+        raise errors.of("InvalidInstanceID.NotFound", f"The instance ID '{resource}' does not exist")
+    if resource.startswith("eni-") and resource not in backend.enis:
+        raise errors.of("InvalidNetworkInterfaceID.NotFound", f"The networkInterface ID '{resource}' does not exist")
+    if get_prefix(resource) is None:
+        raise errors.of("InvalidID", f"The ID '{resource}' is not valid")
+    backend.do_resources_exist([resource])
+
+
+def _own_tags(self: TaggedEC2Resource) -> list[dict[str, str]]:
+    kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(self.id), "") if self.id else ""
+    return [
+        {"resource_id": self.id, "key": key, "value": value, "resource_type": kind}
+        for key, value in self.ec2_backend.tags.get(self.id, {}).items()
+    ]
