@@ -1,3 +1,24 @@
 //! The AWS API as the lab shows it: a proxy before moto that records every call and can slow, throttle and fail it.
+//!
+//! `proxy` carries a call from its arrival to its answer; everything it decides on is in a file of its own.
 
+pub mod call;
+pub mod errors;
+pub mod faults;
+pub mod hooks;
+pub mod proxy;
+#[cfg(test)]
+mod proxy_tests;
+pub mod record;
+pub mod request;
+pub mod sessions;
+pub mod throttle;
 pub mod upstream;
+
+pub use call::{Call, Caller};
+pub use faults::{Failing, Faults, Throttle};
+pub use hooks::{Hooks, NoHooks, Passage};
+pub use proxy::{Entrance, Parties, Proxy};
+pub use record::Record;
+pub use sessions::Sessions;
+pub use upstream::Upstream;

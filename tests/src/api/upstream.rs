@@ -1,6 +1,7 @@
 //! The way to moto: a pool of kept connections on loopback.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, ensure};
 use http_body_util::{BodyExt, Full};
@@ -8,7 +9,16 @@ use hyper::body::Bytes;
 use hyper::{Request, Response, Uri};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::TokioExecutor;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::Semaphore;
+
+/// How many requests moto has at once. It has 16 threads, and its server stops accepting at 100 connections, kept ones
+/// included: the rest are better off waiting here.
+const AT_ONCE: usize = 32;
+
+/// How long a connection is kept: well within the two minutes after which moto's server closes one, so that no request
+/// is sent into a closing connection.
+const IDLE: Duration = Duration::from_secs(30);
 
 /// A body that is all there.
 pub type Body = Full<Bytes>;
@@ -18,6 +28,7 @@ pub type Body = Full<Bytes>;
 pub struct Upstream {
     client: Client<HttpConnector, Body>,
     base: Arc<str>,
+    places: Arc<Semaphore>,
 }
 
 impl Upstream {
@@ -25,8 +36,13 @@ impl Upstream {
     pub fn new(url: &str) -> Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        let client = Client::builder(TokioExecutor::new()).pool_max_idle_per_host(64).build(connector);
-        Upstream { client, base: url.trim_end_matches('/').into() }
+        let client = Client::builder(TokioExecutor::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(IDLE)
+            .pool_max_idle_per_host(AT_ONCE)
+            .build(connector);
+        let places = Arc::new(Semaphore::new(AT_ONCE));
+        Upstream { client, base: url.trim_end_matches('/').into(), places }
     }
 
     /// The address of `path` (with its query).
@@ -36,6 +52,7 @@ impl Upstream {
 
     /// Sends a request as it is and waits for the whole answer.
     pub async fn send(&self, request: Request<Body>) -> anyhow::Result<Response<Bytes>> {
+        let _place = self.places.acquire().await?;
         let answer = self.client.request(request).await.with_context(|| format!("asking moto at {}", self.base))?;
         let (head, body) = answer.into_parts();
         let body = body.collect().await.with_context(|| format!("reading moto's answer from {}", self.base))?;

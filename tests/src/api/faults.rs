@@ -1,0 +1,138 @@
+//! What the lab was told to do to calls: slow them, throttle them, fail them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+
+use super::call::is_mutating;
+use super::errors::throttling_code;
+use super::throttle::Bucket;
+
+/// A bucket's size in calls, and what it regains a second. For calls that change something; see `throttle` for others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// How many calls of one action may come at once.
+    pub burst: f64,
+    /// How many a second it regains.
+    pub refill: f64,
+}
+
+/// Calls of one action that are still to fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// The action.
+    pub action: String,
+    /// The error code it is answered with.
+    pub code: String,
+    /// How many more times.
+    pub left: u32,
+}
+
+/// The faults that are set, as `lab status` shows them.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Faults {
+    /// From a request's coming to its answer's leaving, in milliseconds.
+    pub latency_ms: u64,
+    /// How calls are throttled, if they are.
+    pub throttle: Option<Throttle>,
+    /// Calls that are to fail.
+    pub failing: Vec<Failing>,
+}
+
+/// The faults, and what they have done so far.
+#[derive(Debug, Default)]
+pub(super) struct Injector {
+    pub faults: Faults,
+    buckets: HashMap<(String, String), Bucket>,
+}
+
+/// The error that a call is answered with instead of reaching moto.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Refused {
+    pub code: String,
+    pub message: &'static str,
+}
+
+impl Injector {
+    pub fn latency(&self) -> Duration {
+        Duration::from_millis(self.faults.latency_ms)
+    }
+
+    /// Every bucket is full again.
+    pub fn set_throttle(&mut self, throttle: Option<Throttle>) {
+        self.faults.throttle = throttle;
+        self.buckets.clear();
+    }
+
+    /// Replaces what was set for that action and code; a count of 0 ends it.
+    pub fn set_failing(&mut self, failing: Failing) {
+        self.faults.failing.retain(|f| (&f.action, &f.code) != (&failing.action, &failing.code));
+        if failing.left > 0 {
+            self.faults.failing.push(failing);
+        }
+    }
+
+    /// Whether a call that came now is refused, and how. Uses up what refuses or lets it through.
+    pub fn refuse(&mut self, service: &str, action: &str, now: Instant) -> Option<Refused> {
+        if let Some(failing) = self.faults.failing.iter_mut().find(|f| f.action == action) {
+            failing.left -= 1;
+            let code = failing.code.clone();
+            self.faults.failing.retain(|f| f.left > 0);
+            return Some(Refused { code, message: "The lab was told to fail this call." });
+        }
+        let throttle = self.faults.throttle?;
+        let throttle = if is_mutating(action) { throttle } else { throttle.for_reading() };
+        let key = (service.to_owned(), action.to_owned());
+        let bucket = self.buckets.entry(key).or_insert_with(|| Bucket::new(throttle, now));
+        if bucket.take(now) {
+            return None;
+        }
+        let message = if service == "ec2" { "Request limit exceeded." } else { "Rate exceeded" };
+        Some(Refused { code: throttling_code(service).to_owned(), message })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn codes(injector: &mut Injector, service: &str, action: &str, count: usize) -> Vec<Option<String>> {
+        let now = Instant::now();
+        (0..count).map(|_| injector.refuse(service, action, now).map(|refused| refused.code)).collect()
+    }
+
+    #[test]
+    fn a_failing_action_fails_as_often_as_told_and_no_other_does() {
+        let mut injector = Injector::default();
+        let failing = Failing { action: "CreateRoute".into(), code: "InternalError".into(), left: 2 };
+        injector.set_failing(failing);
+        assert_eq!(codes(&mut injector, "ec2", "ReplaceRoute", 1), [None]);
+        let error = Some("InternalError".to_owned());
+        assert_eq!(codes(&mut injector, "ec2", "CreateRoute", 3), [error.clone(), error, None]);
+        assert_eq!(injector.faults.failing, []);
+    }
+
+    #[test]
+    fn each_action_has_a_bucket_of_its_own() {
+        let mut injector = Injector::default();
+        injector.set_throttle(Some(Throttle { burst: 1.0, refill: 0.0 }));
+        let limit = Some("RequestLimitExceeded".to_owned());
+        assert_eq!(codes(&mut injector, "ec2", "ReplaceRoute", 2), [None, limit.clone()]);
+        assert_eq!(codes(&mut injector, "ec2", "CreateRoute", 2), [None, limit.clone()]);
+        assert_eq!(codes(&mut injector, "ec2", "DescribeInstances", 3), [None, None, limit]);
+        assert_eq!(codes(&mut injector, "iam", "CreateRole", 2), [None, Some("Throttling".to_owned())]);
+        injector.set_throttle(None);
+        assert_eq!(codes(&mut injector, "ec2", "ReplaceRoute", 2), [None, None]);
+    }
+
+    #[test]
+    fn a_count_of_zero_ends_a_failure() {
+        let mut injector = Injector::default();
+        for left in [5, 0] {
+            injector.set_failing(Failing { action: "CreateRoute".into(), code: "InternalError".into(), left });
+        }
+        assert_eq!(codes(&mut injector, "ec2", "CreateRoute", 1), [None]);
+    }
+}

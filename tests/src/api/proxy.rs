@@ -1,0 +1,249 @@
+//! A call's way: it comes, is refused or carried to moto, the world follows, it is recorded, and the answer leaves.
+//!
+//! Once a request has come whole it is carried to its end even if its caller hangs up, as on AWS: a call whose answer
+//! nobody waited for has still happened.
+
+use std::convert::Infallible;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{CONNECTION, EXPECT, SERVER, TRANSFER_ENCODING};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode};
+use jiff::Timestamp;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::call::{Call, Caller, is_mutating};
+use super::errors::{code_in, refusal, status_of};
+use super::faults::{Failing, Faults, Injector, Throttle};
+use super::hooks::{Hooks, Passage};
+use super::record::Record;
+use super::request::Asked;
+use super::sessions::Sessions;
+use super::upstream::{self, Upstream};
+use crate::serving::{Body, Door, Lost, text, whole};
+use crate::world::World;
+
+/// More than any call of ours needs (RunInstances with 16 KB of user-data), less than would hurt.
+const LARGEST_REQUEST: usize = 1 << 20;
+
+/// Headers that belong to one connection and not to what is carried over it.
+const HOP_BY_HOP: [hyper::header::HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, EXPECT];
+
+/// Where calls come in.
+#[derive(Clone)]
+pub enum Entrance {
+    /// Plain HTTP on loopback, for whoever is outside the VPC.
+    Loopback,
+    /// TLS in the VPC: the source address says which instance calls.
+    Vpc(Arc<rustls::ServerConfig>),
+}
+
+/// The proxy. Clones share everything.
+#[derive(Clone)]
+pub struct Proxy {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    moto: Upstream,
+    world: watch::Receiver<Arc<World>>,
+    sessions: Sessions,
+    record: Record,
+    hooks: Arc<dyn Hooks>,
+    injector: Mutex<Injector>,
+}
+
+/// What a proxy works with.
+pub struct Parties {
+    /// moto, which answers.
+    pub moto: Upstream,
+    /// The world as the kernel has it: whose address is whose.
+    pub world: watch::Receiver<Arc<World>>,
+    /// Who was given which credentials; shared with IMDS.
+    pub sessions: Sessions,
+    /// Where calls are recorded.
+    pub record: Record,
+    /// Who takes part in calls.
+    pub hooks: Arc<dyn Hooks>,
+}
+
+impl Proxy {
+    /// A proxy that injects nothing yet.
+    pub fn new(parties: Parties) -> Proxy {
+        let Parties { moto, world, sessions, record, hooks } = parties;
+        Proxy { shared: Arc::new(Shared { moto, world, sessions, record, hooks, injector: Mutex::default() }) }
+    }
+
+    /// Serves calls on this socket until dropped.
+    pub async fn serve(&self, listener: std::net::TcpListener, entrance: Entrance) -> std::io::Result<Infallible> {
+        let in_vpc = matches!(entrance, Entrance::Vpc(_));
+        let door = match entrance {
+            Entrance::Loopback => Door::plain(listener),
+            Entrance::Vpc(config) => Door::tls(listener, config),
+        };
+        let slow = self.clone();
+        // A handshake of TCP and one of TLS take a round trip each.
+        let door = door.with_delay(move || slow.injector().latency() * 2);
+        let proxy = self.clone();
+        door.serve(move |peer: SocketAddr, request| {
+            let address = in_vpc.then(|| peer.ip());
+            proxy.clone().answer(address, request)
+        })
+        .await
+    }
+
+    /// The calls since the last clearing, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.record.calls()
+    }
+
+    /// The same; then there are none.
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.shared.record.take()
+    }
+
+    /// From now on an answer leaves this long after its request came; zero ends it.
+    pub fn set_latency(&self, latency: Duration) {
+        self.injector().faults.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
+    }
+
+    /// From now on calls are throttled, or aren't. Buckets are full at first.
+    pub fn set_throttle(&self, throttle: Option<Throttle>) {
+        self.injector().set_throttle(throttle);
+    }
+
+    /// The next calls of this action fail; a count of 0 ends it.
+    pub fn set_failing(&self, failing: Failing) {
+        self.injector().set_failing(failing);
+    }
+
+    /// What is set.
+    pub fn faults(&self) -> Faults {
+        self.injector().faults.clone()
+    }
+
+    /// Ends all of it.
+    pub fn clear_faults(&self) {
+        *self.injector() = Injector::default();
+    }
+
+    fn injector(&self) -> MutexGuard<'_, Injector> {
+        self.shared.injector.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    async fn answer(self, address: Option<IpAddr>, request: Request<Incoming>) -> Result<Response<Body>, Lost> {
+        let (time, came) = (Timestamp::now(), Instant::now());
+        let (head, body) = request.into_parts();
+        if is_control(head.uri.path()) {
+            return Ok(text(StatusCode::NOT_FOUND, "there is no such thing on AWS\n"));
+        }
+        let body = match Limited::new(body, LARGEST_REQUEST).collect().await {
+            Ok(body) => body.to_bytes(),
+            Err(_) => return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large, or broke off\n")),
+        };
+        let carried = tokio::spawn(async move { self.carry(address, (time, came), head, body).await });
+        carried.await.unwrap_or(Err(Lost))
+    }
+
+    async fn carry(
+        &self,
+        address: Option<IpAddr>,
+        (time, came): (Timestamp, Instant),
+        head: Parts,
+        body: Bytes,
+    ) -> Result<Response<Body>, Lost> {
+        let asked = Asked::read(&head, &body);
+        let caller = self.caller(&asked, address);
+        let Asked { service, action, parameters: request, .. } = asked;
+        let mut call = Call { time, duration_ms: 0.0, service, action, caller, status: 0, error: None, request };
+        if self.shared.hooks.request(&call).await == Passage::Lost {
+            self.finish(&mut call, came);
+            return Err(Lost);
+        }
+        let refused = self.injector().refuse(&call.service, &call.action, Instant::now());
+        let answer = match refused {
+            Some(refused) => {
+                let status = status_of(&call.service, &refused.code);
+                call.error = Some(refused.code.clone());
+                refusal(&call.service, status, &refused.code, refused.message)
+            }
+            None => self.forward(head, body, &mut call).await,
+        };
+        call.status = answer.status().as_u16();
+        if call.succeeded() && is_mutating(&call.action) {
+            self.shared.hooks.world_changed(&call).await;
+        }
+        let latency = self.injector().latency();
+        tokio::time::sleep_until(came + latency).await;
+        self.finish(&mut call, came);
+        match self.shared.hooks.answer(&call).await {
+            Passage::Open => Ok(answer),
+            Passage::Lost => Err(Lost),
+        }
+    }
+
+    /// Recorded before the answer leaves, so that whoever has an answer finds its call.
+    fn finish(&self, call: &mut Call, came: Instant) {
+        call.duration_ms = (came.elapsed().as_secs_f64() * 1e6).round() / 1e3;
+        self.shared.record.add(call);
+    }
+
+    fn caller(&self, asked: &Asked, address: Option<IpAddr>) -> Caller {
+        let here = match address {
+            Some(IpAddr::V4(address)) => self.shared.world.borrow().instance_at(address).map(|i| i.id.clone()),
+            _ => None,
+        };
+        let by_key = || asked.access_key.as_deref().and_then(|key| self.shared.sessions.instance(key));
+        match here.or_else(by_key) {
+            Some(instance) => Caller::Instance(instance),
+            None if asked.by_launcher => Caller::Launcher,
+            None => Caller::Other,
+        }
+    }
+
+    /// moto's answer, or one that says that there is none. The headers go along as they are: they are signed.
+    async fn forward(&self, head: Parts, body: Bytes, call: &mut Call) -> Response<Body> {
+        match self.ask(head, body).await {
+            Ok(answer) => {
+                let (head, body) = answer.into_parts();
+                if head.status.is_client_error() || head.status.is_server_error() {
+                    call.error = code_in(&body);
+                }
+                Response::from_parts(head, whole(body))
+            }
+            Err(error) => {
+                warn!(action = call.action, error = format!("{error:#}"), "moto didn't answer");
+                let code = if call.service == "ec2" { "Unavailable" } else { "ServiceUnavailable" };
+                call.error = Some(code.to_owned());
+                refusal(&call.service, status_of(&call.service, code), code, "The lab's API isn't there.")
+            }
+        }
+    }
+
+    async fn ask(&self, head: Parts, body: Bytes) -> anyhow::Result<Response<Bytes>> {
+        let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
+        let mut request = Request::new(upstream::Body::from(body));
+        *request.uri_mut() = self.shared.moto.uri(path)?;
+        *request.method_mut() = head.method;
+        *request.headers_mut() = head.headers;
+        for name in HOP_BY_HOP {
+            request.headers_mut().remove(name);
+        }
+        let mut answer = self.shared.moto.send(request).await?;
+        for name in HOP_BY_HOP.into_iter().chain([SERVER]) {
+            answer.headers_mut().remove(name);
+        }
+        Ok(answer)
+    }
+}
+
+/// Paths of moto's own controls, and of ours in it. AWS has no such things.
+fn is_control(path: &str) -> bool {
+    matches!(path.split('/').nth(1), Some("moto-api" | "lab"))
+}

@@ -1,0 +1,280 @@
+//! The proxy before a stand-in for moto that counts what reaches it.
+
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use futures::future::{BoxFuture, join_all};
+use http_body_util::{BodyExt, Full};
+use hyper::body::Bytes;
+use hyper::{Request, StatusCode};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio::sync::{Notify, watch};
+
+use super::*;
+use crate::serving::testing::{Caller as Client, loopback, text_of};
+use crate::serving::{Door, text};
+use crate::world::World;
+
+const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIAOPERATOR/20260102/eu-west-1/ec2/aws4_request, SignedHeaders=host, \
+                      Signature=00";
+
+/// A proxy on loopback and what it was told and saw.
+struct Rig {
+    proxy: Proxy,
+    address: SocketAddr,
+    sessions: Sessions,
+    _world: watch::Sender<Arc<World>>,
+    reached: Arc<AtomicUsize>,
+}
+
+impl Rig {
+    async fn with(hooks: impl Hooks, moto_takes: Duration) -> Rig {
+        let reached = Arc::new(AtomicUsize::new(0));
+        let (listener, moto) = loopback();
+        let count = reached.clone();
+        tokio::spawn(Door::plain(listener).serve(move |_, request: Request<hyper::body::Incoming>| {
+            let count = count.clone();
+            async move {
+                count.fetch_add(1, Ordering::SeqCst);
+                tokio::time::sleep(moto_takes).await;
+                let (head, body) = request.into_parts();
+                let body = body.collect().await.unwrap().to_bytes();
+                let seen = format!("{:?} {}", head.headers["host"], String::from_utf8_lossy(&body));
+                match seen.contains("Action=Refused") {
+                    true => Ok(text(StatusCode::BAD_REQUEST, "<E><Error><Code>InvalidThing</Code></Error></E>")),
+                    false => Ok(text(StatusCode::OK, seen)),
+                }
+            }
+        }));
+        let (_world, world) = watch::channel(Arc::new(World::default()));
+        let sessions = Sessions::default();
+        let moto = Upstream::new(&format!("http://{moto}"));
+        let hooks = Arc::new(hooks);
+        let parties = Parties { moto, world, sessions: sessions.clone(), record: Record::in_memory(), hooks };
+        let proxy = Proxy::new(parties);
+        let (listener, address) = loopback();
+        let served = proxy.clone();
+        tokio::spawn(async move { served.serve(listener, Entrance::Loopback).await });
+        Rig { proxy, address, sessions, _world, reached }
+    }
+
+    async fn new() -> Rig {
+        Rig::with(NoHooks, Duration::ZERO).await
+    }
+
+    async fn client(&self) -> Client {
+        Client::from("127.0.0.1", self.address).await
+    }
+
+    fn reached(&self) -> usize {
+        self.reached.load(Ordering::SeqCst)
+    }
+}
+
+fn call(action: &str) -> Request<Full<Bytes>> {
+    Request::post("/")
+        .header("host", "ec2.eu-west-1.amazonaws.com")
+        .header("authorization", SIGNED)
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(Full::from(format!("Action={action}&Version=2016-11-15&RouteTableId=rtb-1")))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_call_reaches_moto_unchanged_and_is_recorded() {
+    let rig = Rig::new().await;
+    let mut client = rig.client().await;
+    let answer = client.send(call("ReplaceRoute")).await.unwrap();
+    let body = "Action=ReplaceRoute&Version=2016-11-15&RouteTableId=rtb-1";
+    assert_eq!(text_of(&answer), format!("\"ec2.eu-west-1.amazonaws.com\" {body}"));
+    let mut by_launcher = call("Refused");
+    by_launcher.headers_mut().insert("user-agent", "aws-sdk-rust/1 app/elbow-launcher".parse().unwrap());
+    assert_eq!(client.send(by_launcher).await.unwrap().status(), 400);
+
+    let calls = rig.proxy.take_calls();
+    assert_eq!(calls.len(), 2);
+    assert_eq!((calls[0].service.as_str(), calls[0].action.as_str(), calls[0].status), ("ec2", "ReplaceRoute", 200));
+    assert_eq!((&calls[0].caller, calls[0].error.as_deref()), (&Caller::Other, None));
+    assert_eq!(calls[0].parameter("RouteTableId"), Some("rtb-1"));
+    assert_eq!((&calls[1].caller, calls[1].error.as_deref()), (&Caller::Launcher, Some("InvalidThing")));
+    assert_eq!(rig.proxy.calls(), []);
+}
+
+#[tokio::test]
+async fn latency_counts_from_the_request_and_includes_motos_time() {
+    let rig = Rig::with(NoHooks, Duration::from_millis(60)).await;
+    let mut client = rig.client().await;
+    client.send(call("DescribeVpcs")).await.unwrap();
+    rig.proxy.set_latency(Duration::from_millis(120));
+    let start = Instant::now();
+    client.send(call("DescribeVpcs")).await.unwrap();
+    let took = start.elapsed();
+    assert!(took >= Duration::from_millis(120) && took < Duration::from_millis(175), "{took:?}");
+    let recorded = rig.proxy.calls()[1].duration_ms;
+    assert!((120.0..175.0).contains(&recorded), "{recorded}");
+
+    let start = Instant::now();
+    rig.client().await.send(call("DescribeVpcs")).await.unwrap();
+    assert!(start.elapsed() >= Duration::from_millis(360), "a new connection costs twice the latency before");
+}
+
+#[tokio::test]
+async fn two_hundred_calls_at_once_take_one_latency() {
+    let rig = Rig::new().await;
+    let clients = join_all((0..200).map(|_| rig.client())).await;
+    rig.proxy.set_latency(Duration::from_millis(300));
+    let start = Instant::now();
+    let calls = clients.into_iter().map(|mut client| async move { client.send(call("ReplaceRoute")).await });
+    assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap().status() == 200));
+    // Connections that were already accepted waited for nothing; ones accepted since waited two latencies more.
+    assert!(start.elapsed() < Duration::from_millis(2000), "{:?}", start.elapsed());
+    assert_eq!(rig.proxy.calls().len(), 200);
+}
+
+#[tokio::test]
+async fn a_throttled_call_never_reaches_moto() {
+    let rig = Rig::new().await;
+    rig.proxy.set_throttle(Some(Throttle { burst: 3.0, refill: 0.0 }));
+    let mut client = rig.client().await;
+    let mut statuses = Vec::new();
+    for _ in 0..5 {
+        statuses.push(client.send(call("ReplaceRoute")).await.unwrap().status().as_u16());
+    }
+    assert_eq!(statuses, [200, 200, 200, 503, 503]);
+    assert_eq!(rig.reached(), 3);
+    assert_eq!(rig.proxy.calls()[4].error.as_deref(), Some("RequestLimitExceeded"));
+    rig.proxy.clear_faults();
+    assert_eq!(client.send(call("ReplaceRoute")).await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_call_told_to_fail_fails_in_the_services_words() {
+    let rig = Rig::new().await;
+    let failing = Failing { action: "ReplaceRoute".into(), code: "UnauthorizedOperation".into(), left: 1 };
+    rig.proxy.set_failing(failing);
+    let mut client = rig.client().await;
+    let answer = client.send(call("ReplaceRoute")).await.unwrap();
+    assert_eq!(answer.status(), 403);
+    assert_eq!(errors::code_in(answer.body()).as_deref(), Some("UnauthorizedOperation"));
+    assert_eq!(client.send(call("ReplaceRoute")).await.unwrap().status(), 200);
+    assert_eq!(rig.reached(), 1);
+}
+
+/// Notes what it is told, and holds a change until it is let go.
+#[derive(Default)]
+struct Watcher {
+    seen: Arc<Mutex<Vec<String>>>,
+    release: Arc<Notify>,
+}
+
+impl Hooks for Watcher {
+    fn world_changed<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, ()> {
+        async move {
+            self.seen.lock().unwrap().push(call.action.clone());
+            self.release.notified().await;
+        }
+        .boxed()
+    }
+}
+
+#[tokio::test]
+async fn an_answer_waits_until_the_world_has_followed() {
+    let watcher = Watcher::default();
+    let (seen, release) = (watcher.seen.clone(), watcher.release.clone());
+    let rig = Rig::with(watcher, Duration::ZERO).await;
+    let mut client = rig.client().await;
+    client.send(call("DescribeVpcs")).await.unwrap();
+    client.send(call("RefusedChange")).await.unwrap();
+    assert!(seen.lock().unwrap().is_empty(), "neither changed anything");
+
+    let mut changing = Box::pin(client.send(call("ReplaceRoute")));
+    assert!(tokio::time::timeout(Duration::from_millis(100), &mut changing).await.is_err());
+    assert_eq!(*seen.lock().unwrap(), ["ReplaceRoute"]);
+    release.notify_one();
+    assert_eq!(changing.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_call_whose_caller_hangs_up_still_happens() {
+    let rig = Rig::with(NoHooks, Duration::from_millis(100)).await;
+    let mut stream = TcpStream::connect(rig.address).await.unwrap();
+    let body = "Action=ReplaceRoute";
+    let head =
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-type: application/x-www-form-urlencoded\r\ncontent-length: 19\r\n\r\n";
+    stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
+    while rig.reached() == 0 {
+        tokio::task::yield_now().await;
+    }
+    drop(stream);
+    let recorded = async {
+        while rig.proxy.calls().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), recorded).await.expect("the call is recorded");
+    assert_eq!(rig.proxy.calls()[0].status, 200);
+}
+
+/// Loses requests of one action and answers of another.
+struct Loss;
+
+impl Hooks for Loss {
+    fn request<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Passage> {
+        async { if call.action == "CreateRole" { Passage::Lost } else { Passage::Open } }.boxed()
+    }
+
+    fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Passage> {
+        async { if call.action == "CreateRoute" { Passage::Lost } else { Passage::Open } }.boxed()
+    }
+}
+
+#[tokio::test]
+async fn a_lost_request_never_happened_and_a_lost_answers_call_did() {
+    let rig = Rig::with(Loss, Duration::ZERO).await;
+    assert!(rig.client().await.send(call("CreateRole")).await.is_err());
+    assert_eq!(rig.reached(), 0);
+    assert!(rig.client().await.send(call("CreateRoute")).await.is_err());
+    assert_eq!(rig.reached(), 1);
+    let statuses: Vec<u16> = rig.proxy.calls().iter().map(|call| call.status).collect();
+    assert_eq!(statuses, [0, 200]);
+}
+
+#[tokio::test]
+async fn an_instance_is_known_by_its_credentials_outside_the_vpc() {
+    let rig = Rig::new().await;
+    rig.sessions.record("AKIAOPERATOR", "i-0123");
+    rig.client().await.send(call("DescribeVpcs")).await.unwrap();
+    assert_eq!(rig.proxy.calls()[0].caller, Caller::Instance("i-0123".into()));
+}
+
+#[tokio::test]
+async fn motos_controls_are_out_of_reach() {
+    let rig = Rig::new().await;
+    let mut client = rig.client().await;
+    for path in ["/moto-api/reset", "/lab/world", "/lab"] {
+        assert_eq!(client.get(path).await.status(), 404, "{path}");
+    }
+    assert_eq!(rig.reached(), 0);
+}
+
+#[tokio::test]
+async fn an_api_that_is_gone_is_said_to_be_unavailable() {
+    let (listener, gone) = loopback();
+    drop(listener);
+    let (_world, world) = watch::channel(Arc::new(World::default()));
+    let moto = Upstream::new(&format!("http://{gone}"));
+    let parties =
+        Parties { moto, world, sessions: Sessions::default(), record: Record::in_memory(), hooks: Arc::new(NoHooks) };
+    let (listener, address) = loopback();
+    let proxy = Proxy::new(parties);
+    tokio::spawn(async move { proxy.serve(listener, Entrance::Loopback).await });
+    let answer = Client::from("127.0.0.1", address).await.send(call("DescribeVpcs")).await.unwrap();
+    assert_eq!(
+        (answer.status(), errors::code_in(answer.body()).as_deref()),
+        (StatusCode::SERVICE_UNAVAILABLE, Some("Unavailable"))
+    );
+}

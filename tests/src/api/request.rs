@@ -1,0 +1,139 @@
+//! What a request to the AWS API asks for, whichever protocol its service speaks.
+//!
+//! EC2, IAM, STS and Auto Scaling take forms with an `Action`; SSM takes JSON and names the action in `X-Amz-Target`.
+//! The service is the one that the request was signed for (Signature Version 4, credential scope), else the host's.
+
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::http::request::Parts;
+use serde_json::{Map, Value};
+
+/// The application name that the launcher puts into its user agent.
+const LAUNCHER: &str = "app/elbow-launcher";
+
+/// A request, understood.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Asked {
+    /// The service as signatures name it.
+    pub service: String,
+    /// The action; empty if the request names none.
+    pub action: String,
+    /// Its parameters.
+    pub parameters: Value,
+    /// The access key it was signed with.
+    pub access_key: Option<String>,
+    /// Whether it says that it comes from the launcher.
+    pub by_launcher: bool,
+}
+
+impl Asked {
+    /// Reads a request.
+    pub fn read(head: &Parts, body: &[u8]) -> Asked {
+        let scope = header(head, AUTHORIZATION.as_str()).and_then(credential).unwrap_or_default();
+        let mut scope = scope.split('/');
+        let access_key = scope.next().filter(|key| !key.is_empty()).map(str::to_owned);
+        let service = scope.nth(2).map_or_else(|| host_service(head), str::to_owned);
+        let (action, parameters) = match header(head, "x-amz-target") {
+            Some(target) => (target.rsplit('.').next().unwrap_or(target).to_owned(), json(body)),
+            None => form(head, body),
+        };
+        let by_launcher =
+            [USER_AGENT.as_str(), "x-amz-user-agent"].iter().any(|name| names_launcher(header(head, name)));
+        Asked { service, action, parameters, access_key, by_launcher }
+    }
+}
+
+fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
+    head.headers.get(name)?.to_str().ok()
+}
+
+fn names_launcher(agent: Option<&str>) -> bool {
+    agent.is_some_and(|agent| agent.split_whitespace().any(|word| word == LAUNCHER))
+}
+
+/// `KEY/DATE/REGION/SERVICE/aws4_request` out of an Authorization header.
+fn credential(authorization: &str) -> Option<&str> {
+    let (_, rest) = authorization.split_once("Credential=")?;
+    rest.split([',', ' ']).next()
+}
+
+fn host_service(head: &Parts) -> String {
+    let host = header(head, HOST.as_str()).unwrap_or_default();
+    match host.split_once('.') {
+        Some((service, rest)) if rest.contains("amazonaws.com") => service.to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn json(body: &[u8]) -> Value {
+    serde_json::from_slice(body).unwrap_or(Value::Null)
+}
+
+/// A form's fields, from the query as well as from the body, as the query protocol allows both.
+fn form(head: &Parts, body: &[u8]) -> (String, Value) {
+    let in_body =
+        header(head, CONTENT_TYPE.as_str()).is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
+    let body = if in_body { body } else { b"" };
+    let query = head.uri.query().unwrap_or_default();
+    let mut action = String::new();
+    let mut fields = Map::new();
+    for (name, value) in form_urlencoded::parse(query.as_bytes()).chain(form_urlencoded::parse(body)) {
+        match name.as_ref() {
+            "Action" => action = value.into_owned(),
+            "Version" => {}
+            _ => _ = fields.insert(name.into_owned(), Value::String(value.into_owned())),
+        }
+    }
+    (action, Value::Object(fields))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::Request;
+    use serde_json::json;
+
+    use super::*;
+
+    const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIAEXAMPLE/20260102/eu-west-1/ec2/aws4_request, \
+                          SignedHeaders=host, Signature=00";
+
+    fn read(request: hyper::http::request::Builder, body: &str) -> Asked {
+        Asked::read(&request.body(()).unwrap().into_parts().0, body.as_bytes())
+    }
+
+    #[test]
+    fn a_query_call_is_read_from_its_form_and_its_signature() {
+        let request = Request::post("/")
+            .header("authorization", SIGNED)
+            .header("content-type", "application/x-www-form-urlencoded; charset=utf-8")
+            .header("user-agent", "aws-sdk-rust/1.3 os/linux lang/rust/1.94 app/elbow-launcher");
+        let asked = read(
+            request,
+            "Action=ReplaceRoute&Version=2016-11-15&RouteTableId=rtb-1&DestinationCidrBlock=10.255.0.10%2F32",
+        );
+        assert_eq!((asked.service.as_str(), asked.action.as_str()), ("ec2", "ReplaceRoute"));
+        assert_eq!(asked.parameters, json!({"RouteTableId": "rtb-1", "DestinationCidrBlock": "10.255.0.10/32"}));
+        assert_eq!(asked.access_key.as_deref(), Some("AKIAEXAMPLE"));
+        assert!(asked.by_launcher);
+    }
+
+    #[test]
+    fn a_json_call_is_read_from_its_target() {
+        let request = Request::post("/")
+            .header("authorization", SIGNED.replace("/ec2/", "/ssm/"))
+            .header("content-type", "application/x-amz-json-1.1")
+            .header("x-amz-target", "AmazonSSM.GetParameter");
+        let asked = read(request, r#"{"Name":"/aws/service/x"}"#);
+        assert_eq!((asked.service.as_str(), asked.action.as_str()), ("ssm", "GetParameter"));
+        assert_eq!(asked.parameters, json!({"Name": "/aws/service/x"}));
+        assert!(!asked.by_launcher);
+    }
+
+    #[test]
+    fn an_unsigned_call_goes_by_its_host() {
+        let asked = read(Request::get("/?Action=DescribeVpcs").header("host", "ec2.eu-west-1.amazonaws.com"), "");
+        assert_eq!((asked.service.as_str(), asked.action.as_str()), ("ec2", "DescribeVpcs"));
+        assert_eq!(asked.access_key, None);
+        let asked = read(Request::get("/").header("host", "127.0.0.1:4566"), "");
+        assert_eq!((asked.service.as_str(), asked.action.as_str()), ("", ""));
+    }
+}
