@@ -3,6 +3,8 @@
 
 pub mod api;
 pub mod dir;
+pub mod image;
+pub mod network;
 pub mod serving;
 pub mod tls;
 pub mod world;
