@@ -24,7 +24,7 @@ fail() {
 scratch=
 policy=
 clean_up() {
-    rm -f -- $scratch $policy
+    rm -f -- ${scratch:+"$scratch"} ${policy:+"$policy"}
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM

@@ -1,7 +1,14 @@
-//! What a balancer must be beyond its shape. Pure: what only AWS knows is the launcher's to check.
+//! What a balancer must be beyond its shape, in the order of the file. Pure: what only AWS knows is the launcher's to
+//! check, as it must ask.
 
-use super::Balancer;
-use super::place::Path;
+mod listeners;
+mod network;
+mod words;
+
+use self::words::{has_prefix, is_label, repeated};
+use super::place::{Path, at};
+use super::{Balancer, Failover};
+use crate::text::Image;
 
 /// Something that can't be, and where it stands.
 pub struct Problem {
@@ -9,7 +16,108 @@ pub struct Problem {
     pub message: String,
 }
 
-/// The first thing that is wrong, in the order of the file.
-pub fn first_problem(_balancer: &Balancer) -> Option<Problem> {
-    None
+impl Problem {
+    fn new(path: Path, message: impl Into<String>) -> Problem {
+        Problem { path, message: message.into() }
+    }
+}
+
+type Checked = Result<(), Problem>;
+
+/// The first thing that is wrong.
+pub fn first_problem(b: &Balancer) -> Option<Problem> {
+    [
+        name(&b.name),
+        network::vpc(&b.vpc),
+        network::subnets(&b.subnets),
+        network::virtual_ips(&b.virtual_ips),
+        instance_type(&b.instance_type),
+        image(&b.image),
+        network::clients(&b.clients),
+        network::route_tables(&b.route_tables),
+        source(&b.agent.source),
+        sha256(&b.agent.sha256),
+        failover(&b.failover),
+        listeners::all(b),
+    ]
+    .into_iter()
+    .find_map(Result::err)
+}
+
+/// `elbow-<region>-<name>` must fit in the 64 characters of a role's name, and be one for security groups, launch
+/// templates and tags as well.
+fn name(name: &str) -> Checked {
+    if is_label(name, 32) {
+        return Ok(());
+    }
+    let message = format!("{name:?} can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -");
+    Err(Problem::new(at!["name"], message))
+}
+
+fn instance_type(instance_type: &str) -> Checked {
+    let word = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    };
+    match instance_type.split_once('.') {
+        Some((family, size)) if word(family) && word(size) => Ok(()),
+        _ => Err(Problem::new(at!["instance_type"], format!("{instance_type:?} is not one, such as \"t3.small\""))),
+    }
+}
+
+fn image(image: &Image) -> Checked {
+    let wrong = |what| Err(Problem::new(at!["image"], format!("\"{image}\" {what}")));
+    match image {
+        Image::Id(id) if !has_prefix(id, "ami-") => wrong("is not an image's id: ami- and hex digits"),
+        // A parameter's name: Systems Manager API reference, PutParameter.
+        Image::Parameter(path) if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.-:".contains(&b)) => {
+            wrong("is not an SSM parameter: a-z, A-Z, 0-9 and /_.-")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn source(source: &str) -> Checked {
+    let wrong = |what: &str| Err(Problem::new(at!["agent", "source"], format!("{source:?} {what}")));
+    if source.starts_with("s3://") {
+        return wrong("can't be fetched yet: write an https:// or http:// address");
+    }
+    let Some(rest) = source.strip_prefix("https://").or_else(|| source.strip_prefix("http://")) else {
+        return wrong("is not an https:// or http:// address");
+    };
+    if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
+        return wrong("names no host");
+    }
+    // It stands in single quotes in a shell script.
+    if source.len() > 2000 || !source.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\`<>{}|^".contains(&b)) {
+        return wrong("is not an address: up to 2000 of the characters of RFC 3986, without quotes");
+    }
+    Ok(())
+}
+
+fn sha256(sha256: &str) -> Checked {
+    if sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
+        return Ok(());
+    }
+    Err(Problem::new(
+        at!["agent", "sha256"],
+        format!("{sha256:?} is not a SHA-256: 64 hex digits, as sha256sum prints"),
+    ))
+}
+
+/// VRRPv3 counts in hundredths of a second, in 12 bits (RFC 5798 section 5.2.7).
+fn failover(failover: &Failover) -> Checked {
+    let interval = failover.advertisement_interval;
+    if (10..=40_950).contains(&interval.0) && interval.0.is_multiple_of(10) {
+        return Ok(());
+    }
+    let message = format!("{interval} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms");
+    Err(Problem::new(at!["failover", "advertisement_interval"], message))
+}
+
+/// A list without the same thing twice.
+fn once<T: PartialEq + std::fmt::Display>(key: &str, items: &[T]) -> Checked {
+    match repeated(items) {
+        None => Ok(()),
+        Some(index) => Err(Problem::new(at![key, index], format!("{} is there twice", items[index]))),
+    }
 }

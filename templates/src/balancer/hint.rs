@@ -6,20 +6,24 @@ pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Opt
     candidates.map(|known| (edits(word, known), known)).filter(|&(n, _)| n <= limit).min().map(|(_, known)| known)
 }
 
-/// Levenshtein's distance: insertions, deletions and replacements from one word to the other.
+/// Insertions, deletions, replacements and swaps of neighbours from one word to the other.
 fn edits(from: &str, to: &str) -> usize {
-    let to: Vec<char> = to.chars().collect();
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (i, a) in from.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, &b) in to.iter().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut before = vec![0; to.len() + 1];
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for i in 0..from.len() {
+        let mut row = vec![i + 1];
+        for j in 0..to.len() {
+            let replaced = last[j] + usize::from(from[i] != to[j]);
+            let mut least = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
+                least = least.min(before[j - 1] + 1);
+            }
+            row.push(least);
         }
+        (before, last) = (last, row);
     }
-    row[to.len()]
+    last[to.len()]
 }
 
 #[cfg(test)]
@@ -29,7 +33,7 @@ mod tests {
     #[test]
     fn edits_are_counted() {
         assert_eq!(edits("port", "port"), 0);
-        assert_eq!(edits("prot", "port"), 2);
+        assert_eq!(edits("prot", "port"), 1);
         assert_eq!(edits("", "port"), 4);
         assert_eq!(edits("listeners", "listener"), 1);
     }

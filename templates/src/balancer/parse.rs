@@ -62,7 +62,8 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
 fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     let message = one_line(error.message());
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    let span = error.span();
+    // An empty span is the whole document's.
+    let span = error.span().filter(|span| !span.is_empty());
     let path = span.as_ref().map_or_else(Path::new, |span| place::around(root, span));
     let line = span.as_ref().map(|span| place::line(text, span.start));
     if message.starts_with("missing field") {
@@ -75,7 +76,11 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
         return Invalid { line, key, message: unknown_key(quoted[0], &quoted[1..]) };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
-    let message = value.map_or_else(|| message.clone(), |value| format!("{value}: {}", plain(&message)));
+    let message = plain(&message, &quoted);
+    let message = match value {
+        Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
+        _ => message,
+    };
     Invalid { line, key, message }
 }
 
@@ -86,14 +91,17 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// The standard library's words for what isn't an address, in words that say what to write.
-fn plain(message: &str) -> &str {
-    match message {
+/// The libraries' words for what isn't an address and the like, in words that say what to write.
+fn plain(message: &str, quoted: &[&str]) -> String {
+    let plain = match message {
         "invalid IPv4 address syntax" => "not an IPv4 address",
         "invalid IPv4 socket address syntax" => "not address:port, such as \"10.0.1.20:8080\"",
         "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
+        _ if message.ends_with("expected u16") => "not a number from 1 to 65535",
+        _ if message.starts_with("unknown variant") => return format!("write {}", quoted[1..].join(" or ")),
         other => other,
-    }
+    };
+    plain.to_owned()
 }
 
 fn one_line(message: &str) -> String {

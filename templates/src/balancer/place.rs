@@ -33,6 +33,8 @@ macro_rules! at {
     ($($step:expr),* $(,)?) => { vec![$(crate::balancer::place::Step::from($step)),*] };
 }
 
+pub(in crate::balancer) use at;
+
 /// A path as people write it: keys only, as the line says the rest.
 pub fn dotted(path: &[Step]) -> String {
     let keys: Vec<&str> =

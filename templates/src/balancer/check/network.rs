@@ -1,0 +1,93 @@
+//! What can be said of the network without asking AWS.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::words::has_prefix;
+use super::{Checked, Problem, once};
+use crate::balancer::RouteTables;
+use crate::balancer::place::at;
+
+/// Priorities are for 16 slots and as many virtual IPs, see [`crate::Slot::priority`].
+const MAX_VIRTUAL_IPS: usize = 16;
+/// An inline policy holds 10,240 characters (IAM quotas), and each listed table takes about 80.
+const MAX_ROUTE_TABLES: usize = 80;
+
+pub fn vpc(vpc: &str) -> Checked {
+    id(vpc, "vpc-").map_err(|message| Problem::new(at!["vpc"], message))
+}
+
+pub fn subnets(subnets: &[String]) -> Checked {
+    ids("subnets", subnets, "subnet-")?;
+    match subnets.len() {
+        0 | 1 => {
+            Err(Problem::new(at!["subnets"], "at least two are needed, in two availability zones: one node in each"))
+        }
+        2..=5 => Ok(()),
+        n => Err(Problem::new(at!["subnets"], format!("{n} are too many: five nodes at most"))),
+    }
+}
+
+pub fn virtual_ips(vips: &[Ipv4Addr]) -> Checked {
+    for (i, vip) in vips.iter().enumerate() {
+        if let Some(what) = unusable(*vip) {
+            return Err(Problem::new(
+                at!["virtual_ips", i],
+                format!("{vip} is {what}: choose an address outside the VPC"),
+            ));
+        }
+    }
+    once("virtual_ips", vips)?;
+    match vips.len() {
+        0 => Err(Problem::new(at!["virtual_ips"], "at least one is needed")),
+        1..=MAX_VIRTUAL_IPS => Ok(()),
+        n => Err(Problem::new(at!["virtual_ips"], format!("{n} are too many: {MAX_VIRTUAL_IPS} at most"))),
+    }
+}
+
+pub fn clients(clients: &[Ipv4Net]) -> Checked {
+    for (i, net) in clients.iter().enumerate() {
+        if *net != net.trunc() {
+            return Err(Problem::new(at!["clients", i], format!("{net} has host bits set: write {}", net.trunc())));
+        }
+    }
+    once("clients", clients)
+}
+
+pub fn route_tables(tables: &RouteTables) -> Checked {
+    let RouteTables::Only(tables) = tables else { return Ok(()) };
+    ids("route_tables", tables, "rtb-")?;
+    match tables.len() {
+        0 => Err(Problem::new(at!["route_tables"], "none are listed: write \"all\" or at least one id")),
+        1..=MAX_ROUTE_TABLES => Ok(()),
+        n => Err(Problem::new(
+            at!["route_tables"],
+            format!("{n} are too many to list: {MAX_ROUTE_TABLES} at most, or \"all\""),
+        )),
+    }
+}
+
+/// What keeps an address from being one that packets are sent to across a VPC (RFC 6890).
+pub fn unusable(address: Ipv4Addr) -> Option<&'static str> {
+    match address {
+        a if a.octets()[0] == 0 => Some("no host's address"),
+        a if a.is_loopback() => Some("a loopback address"),
+        a if a.is_link_local() => Some("a link-local address"),
+        a if a.is_multicast() => Some("a multicast address"),
+        a if a.is_broadcast() => Some("the broadcast address"),
+        a if a.octets()[0] >= 240 => Some("a reserved address"),
+        _ => None,
+    }
+}
+
+fn ids(key: &str, ids: &[String], prefix: &str) -> Checked {
+    for (i, one) in ids.iter().enumerate() {
+        id(one, prefix).map_err(|message| Problem::new(at![key, i], message))?;
+    }
+    once(key, ids)
+}
+
+fn id(id: &str, prefix: &str) -> Result<(), String> {
+    if has_prefix(id, prefix) { Ok(()) } else { Err(format!("{id:?} is not an id: {prefix} and hex digits")) }
+}

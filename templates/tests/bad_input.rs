@@ -1,0 +1,195 @@
+//! What an operator gets for a `balancer.toml` that can't be: one line that names the thing. Each case is a change to the
+//! example, and the whole line that it gets.
+
+use templates::Balancer;
+
+const GOOD: &str = include_str!("../goldens/small/balancer.toml");
+
+#[track_caller]
+fn refused(old: &str, new: &str, line: &str) {
+    assert!(GOOD.contains(old), "the example has no {old:?}");
+    let text = GOOD.replacen(old, new, 1);
+    let error = Balancer::parse(&text).expect_err(&text).to_string();
+    assert!(!error.contains('\n'), "more than one line: {error}");
+    assert_eq!(error, line);
+}
+
+#[test]
+fn the_example_is_accepted() {
+    Balancer::parse(GOOD).unwrap();
+}
+
+#[test]
+fn keys_that_are_unknown_or_missing() {
+    refused("subnets ", "subnet  ", "line 3: subnet: unknown key; did you mean subnets?");
+    refused("port = 80", "prt = 80", "line 12: listener.prt: unknown key; did you mean port?");
+    refused("path =", "pth =", "line 15: listener.health_check.pth: unknown key; did you mean path?");
+    refused("[agent]", "[agnet]", "line 6: agnet: unknown key; did you mean agent?");
+    refused("[agent]", "[agent]\ncolour = 1", "line 7: agent.colour: unknown key; known here: source, sha256");
+    refused("port = 80\n", "", "line 10: listener.port: is missing");
+    refused("vpc           = \"vpc-0a1b2c3d\"\n", "", "vpc: is missing");
+    refused("sha256 =", "# sha256 =", "line 6: agent.sha256: is missing");
+}
+
+#[test]
+fn text_that_is_no_toml() {
+    let error = Balancer::parse("name = \"web\nvpc = 1\n").unwrap_err();
+    assert_eq!(error.line, Some(1));
+    assert!(!error.to_string().contains('\n'), "{error}");
+    let error = Balancer::parse(&GOOD.replace("port = 80", "port = 80\nport = 81")).unwrap_err();
+    assert_eq!(error.line, Some(13), "{error}");
+}
+
+#[test]
+fn names_that_aws_would_not_take() {
+    let rule = "can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -";
+    for bad in ["", "Web", "1web", "web-", "we_b", "a name", "a-name-that-is-longer-than-32-chars"] {
+        refused("\"web\"", &format!("{bad:?}"), &format!("line 1: name: {bad:?} {rule}"));
+    }
+    refused("\"http\"\nport", "\"a b\"\nport", &format!("line 11: listener.name: \"a b\" {rule}"));
+}
+
+#[test]
+fn ids_of_another_shape() {
+    refused("vpc-0a1b2c3d", "vpc0a1b", "line 2: vpc: \"vpc0a1b\" is not an id: vpc- and hex digits");
+    refused("subnet-0b", "vpc-0b", "line 3: subnets: \"vpc-0b\" is not an id: subnet- and hex digits");
+    refused(
+        "\n[agent]",
+        "route_tables = [\"rtb-0a\", \"x\"]\n[agent]",
+        "line 5: route_tables: \"x\" is not an id: rtb- and hex digits",
+    );
+    refused(
+        "\n[agent]",
+        "route_tables = []\n[agent]",
+        "line 5: route_tables: none are listed: write \"all\" or at least one id",
+    );
+    refused(
+        "\n[agent]",
+        "route_tables = \"some\"\n[agent]",
+        "line 5: route_tables: \"some\": write \"all\" or a list of rtb-… ids",
+    );
+    refused(
+        "\n[agent]",
+        "image = \"debian\"\n[agent]",
+        "line 5: image: \"debian\" is not an image: write ami-… or resolve:ssm:/path",
+    );
+    refused(
+        "\n[agent]",
+        "instance_type = \"big\"\n[agent]",
+        "line 5: instance_type: \"big\" is not one, such as \"t3.small\"",
+    );
+}
+
+#[test]
+fn too_few_and_too_many_nodes() {
+    let few = "at least two are needed, in two availability zones: one node in each";
+    refused(", \"subnet-0b\"]", "]", &format!("line 3: subnets: {few}"));
+    refused("\"subnet-0b\"]", "\"subnet-0a\"]", "line 3: subnets: subnet-0a is there twice");
+    let six = "\"subnet-1\", \"subnet-2\", \"subnet-3\", \"subnet-4\", \"subnet-5\"]";
+    refused("\"subnet-0b\"]", six, "line 3: subnets: 6 are too many: five nodes at most");
+}
+
+#[test]
+fn virtual_ips_that_cannot_be() {
+    let vips = |list: &str, line: &str| refused("[\"10.255.0.10\"]", list, line);
+    vips("[]", "line 4: virtual_ips: at least one is needed");
+    vips("[\"10.255.0.10\", \"10.255.0.10\"]", "line 4: virtual_ips: 10.255.0.10 is there twice");
+    vips("[\"10.255.0.300\"]", "line 4: virtual_ips: \"10.255.0.300\": not an IPv4 address");
+    vips("[\"10.255.0.10/32\"]", "line 4: virtual_ips: \"10.255.0.10/32\": not an IPv4 address");
+    for (vip, what) in [
+        ("127.0.0.1", "a loopback address"),
+        ("224.0.0.18", "a multicast address"),
+        ("169.254.1.1", "a link-local address"),
+        ("0.0.0.0", "no host's address"),
+        ("255.255.255.255", "the broadcast address"),
+        ("240.0.0.1", "a reserved address"),
+    ] {
+        let line = format!("line 4: virtual_ips: {vip} is {what}: choose an address outside the VPC");
+        vips(&format!("[{vip:?}]"), &line);
+    }
+    let many: Vec<String> = (1..=17).map(|n| format!("\"10.255.0.{n}\"")).collect();
+    vips(&format!("[{}]", many.join(",")), "line 4: virtual_ips: 17 are too many: 16 at most");
+}
+
+#[test]
+fn listeners_that_cannot_be() {
+    let port = |new: &str, line: &str| refused("port = 80", new, line);
+    port("port = 8404", "line 12: listener.port: 8404 is the port of HAProxy's stats page: choose another");
+    port("port = 9110", "line 12: listener.port: 9110 is the agent's own port: choose another");
+    port("port = 22", "line 12: listener.port: 22 is the port of the image's own sshd: choose another");
+    port("port = 0", "line 12: listener.port: 0 is no port: choose another");
+    port("port = 70000", "line 12: listener.port: 70000: not a number from 1 to 65535");
+    let again = "[[listener]]\nname = \"two\"\nport = 80\ntargets = [\"10.0.1.1:1\"]\n\n[[listener]]";
+    refused("[[listener]]", again, "line 17: listener.port: 80 is \"two\"'s, too");
+    let again = "[[listener]]\nname = \"http\"\nport = 81\ntargets = [\"10.0.1.1:1\"]\n\n[[listener]]";
+    refused("[[listener]]", again, "line 16: listener.name: \"http\" is another listener's, too");
+    refused("mode = \"http\"", "mode = \"https\"", "line 13: listener.mode: \"https\": write http or tcp");
+    let none = &GOOD[..GOOD.find("[[listener]]").unwrap()];
+    assert_eq!(Balancer::parse(none).unwrap_err().to_string(), "listener: is missing");
+}
+
+#[test]
+fn targets_that_cannot_be() {
+    let target = |new: &str, line: &str| refused("10.0.2.20:8080", new, &format!("line 14: listener.targets: {line}"));
+    let shape = "not address:port, such as \"10.0.1.20:8080\"";
+    target("10.0.2.20", &format!("\"10.0.2.20\": {shape}"));
+    target("web.internal:80", &format!("\"web.internal:80\": {shape}"));
+    target("10.0.2.20:0", "10.0.2.20:0 has no port");
+    target("10.0.1.20:8080", "10.0.1.20:8080 is there twice");
+    target("127.0.0.1:80", "127.0.0.1:80 is a loopback address");
+    target("10.255.0.10:80", "10.255.0.10:80 is a virtual IP of this balancer: it would be its own target");
+    refused("[\"10.0.1.20:8080\", \"10.0.2.20:8080\"]", "[]", "line 14: listener.targets: at least one is needed");
+}
+
+#[test]
+fn health_checks_that_cannot_be() {
+    let rule = "can't be asked for: write / and up to 199 of the characters of a URL's path and query";
+    for bad in ["healthz", "/a b", "/a\\nserver x", "/a'", "/a#b"] {
+        refused("/healthz", bad, &format!("line 15: listener.health_check.path: \"{bad}\" {rule}"));
+    }
+    refused(
+        "\"2s\"",
+        "\"5\"",
+        "line 15: listener.health_check.interval: \"5\" is not a duration: write a number and ms, s or m, such as \"200ms\"",
+    );
+    refused("\"2s\"", "\"1ms\"", "line 15: listener.health_check.interval: 1ms can't be one: write 100ms to 300s");
+}
+
+#[test]
+fn agents_that_cannot_be_fetched() {
+    let source = |new: &str, line: &str| refused("https://downloads.example.com/elbow/agent", new, line);
+    source(
+        "s3://bucket/agent",
+        "line 7: agent.source: \"s3://bucket/agent\" can't be fetched yet: write an https:// or http:// address",
+    );
+    source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// address");
+    source("https:///agent", "line 7: agent.source: \"https:///agent\" names no host");
+    let rule = "is not an address: up to 2000 of the characters of RFC 3986, without quotes";
+    source("https://x/'; reboot", &format!("line 7: agent.source: \"https://x/'; reboot\" {rule}"));
+    refused(
+        "9f86",
+        "",
+        "line 8: agent.sha256: \"d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\" is not a SHA-256: 64 hex digits, as sha256sum prints",
+    );
+}
+
+#[test]
+fn failover_clients_and_launch_that_cannot_be() {
+    let interval = |value: &str, said: &str| {
+        let line = format!(
+            "line 7: failover.advertisement_interval: {said} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms"
+        );
+        refused("[agent]", &format!("[failover]\nadvertisement_interval = \"{value}\"\n[agent]"), &line);
+    };
+    interval("5ms", "5ms");
+    interval("105ms", "105ms");
+    interval("1m", "60s");
+    let top = |key: &str, line: &str| refused("\n[agent]", &format!("{key}\n[agent]"), &format!("line 5: {line}"));
+    top("clients = [\"10.0.0.1/16\"]", "clients: 10.0.0.1/16 has host bits set: write 10.0.0.0/16");
+    top("clients = [\"10.0.0.0\"]", "clients: \"10.0.0.0\": not a CIDR, such as \"10.0.0.0/16\"");
+    top(
+        "launch = \"auto-scaling\"",
+        "launch: \"auto-scaling\": Auto Scaling groups can't be launched yet: write \"instances\"",
+    );
+    top("launch = \"lambda\"", "launch: \"lambda\": write \"instances\"");
+}
