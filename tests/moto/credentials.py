@@ -1,5 +1,6 @@
 """The temporary credentials that IMDS hands to an instance: its role's, assumed by EC2, named by the instance as AWS does."""
 
+import json
 from typing import Any
 
 from moto.iam.models import iam_backends
@@ -19,6 +20,8 @@ def of_instance(instance_id: str, seconds: int) -> dict[str, Any]:
     if role_name is None:
         raise LookupError(f"instance {instance_id} has no role")
     role = iam_backends[ACCOUNT][PARTITION].get_role(role_name)
+    if not _trusts_ec2(role):
+        raise LookupError(f"role {role_name} doesn't trust ec2.amazonaws.com")
     assumed = sts_backends[ACCOUNT][PARTITION].assume_role(
         region_name=REGION,
         role_session_name=instance_id,
@@ -33,3 +36,15 @@ def of_instance(instance_id: str, seconds: int) -> dict[str, Any]:
         "Token": assumed.session_token,
         "Expiration": assumed.expiration.strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
+
+
+def _trusts_ec2(role: Any) -> bool:
+    statements = json.loads(role.assume_role_policy_document)["Statement"]
+    for statement in statements if isinstance(statements, list) else [statements]:
+        principal = statement.get("Principal", {})
+        services = principal.get("Service", []) if isinstance(principal, dict) else []
+        if statement["Effect"] == "Allow" and "ec2.amazonaws.com" in (
+            [services] if isinstance(services, str) else services
+        ):
+            return True
+    return False

@@ -13,6 +13,7 @@ are meant for the pinned version of moto only.
 """
 
 from patches import (
+    authorization,
     calls,
     describe,
     iam_resources,
@@ -26,6 +27,7 @@ from patches import (
 )
 
 _AREAS = (
+    authorization,
     calls,
     tags,
     describe,

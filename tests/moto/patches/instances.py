@@ -50,10 +50,14 @@ def install() -> None:
 
 
 def run_instances(self: InstanceResponse) -> ActionResult:
-    """The action: check everything, then DryRun, then the client token, then launch."""
+    """The action: what the client token launched before; else check everything, then DryRun, then launch."""
     backend = self.ec2_backend
     given = {name: value for name, value in dict(self.params).items() if name not in ("ClientToken", "DryRun")}
-    wanted, version = _with_template(backend, given)
+    token = self._get_param("ClientToken")
+    dry = self._get_param("DryRun", False)
+    if token and not dry and (earlier := _earlier(backend, token, given)):
+        return ActionResult(earlier)
+    wanted, version = with_template(backend, given)
     image = _image(self, wanted)
     _check(backend, wanted, image)
     profile = _profile(self, wanted.get("IamInstanceProfile") or {})
@@ -63,19 +67,16 @@ def run_instances(self: InstanceResponse) -> ActionResult:
         tags.check(of_kind)
     if (wanted.get("MetadataOptions") or {}).get("InstanceMetadataTags") == "enabled":
         tags.check_for_metadata(specified.get("instance", {}))
-    if self._get_param("DryRun", False):
+    if dry:
         raise DryRunClientError()
-    token = self._get_param("ClientToken")
-    if token and (earlier := _earlier(backend, token, given)):
-        return ActionResult(earlier)
     reservation = _launch(self, wanted, version, image, subnet, groups, specified, profile)
     if token:
         backend.run_tokens[token] = (_fingerprint(given), reservation)
     return ActionResult(reservation)
 
 
-def _with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The request, filled in from the launch template, and that template's version."""
+def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
+    """The request, filled in from the launch template, and that template's version (nothing without one)."""
     named = given.get("LaunchTemplate")
     if not named:
         return given, None

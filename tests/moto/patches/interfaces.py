@@ -17,6 +17,8 @@ def install() -> None:
     """One flag and one set of groups per interface."""
     Instance.source_dest_check = property(_check_of_instance, _set_check_of_instance)
     NetworkInterface.group_set = property(lambda self: list(self._group_set))
+    association = NetworkInterface.association.fget
+    NetworkInterface.association = property(lambda self: association(self) if self.public_ip else None)
     InstanceBackend.modify_instance_security_groups = modify_instance_security_groups
     _modify_attribute()
     _create()

@@ -7,6 +7,7 @@ EC2 API reference, "CreateSecurityGroup" (names), "AuthorizeSecurityGroupIngress
 import re
 from typing import Any
 
+from moto.core.responses import ActionResult
 from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
 from moto.ec2.responses.security_groups import SecurityGroups
 
@@ -72,11 +73,13 @@ def _authorize(direction: str) -> None:
         rules = f"{direction}_rules"
         before = list(getattr(group, rules)) if group else []
         try:
-            return inner(self)
+            inner(self)
         except Exception:
             if group:
                 setattr(group, rules, before)
             raise
+        # All that were added; moto answers those of the last permission.
+        return ActionResult({"Return": True, "SecurityGroupRules": getattr(group, rules)[len(before) :]})
 
     setattr(SecurityGroups, name, authorize)
 

@@ -1,0 +1,144 @@
+"""Who calls, and whether they may: real signatures, real policies, real resources, and each service's own words for no.
+
+IAM User Guide, "Troubleshoot access denied error messages"; EC2 API reference, "Error codes" (AuthFailure, UnauthorizedOperation,
+RequestExpired, MissingAuthenticationToken); moto looks at actions only, takes every resource for `*`, and ignores conditions.
+"""
+
+import datetime
+import html
+import json
+from typing import Any
+
+from moto.core.responses import BaseResponse
+from moto.core.utils import utcnow
+from moto.iam.access_control import AssumedRoleAccessKey, IAMRequest
+from moto.iam.models import ManagedPolicy
+from moto.sts.models import sts_backends
+from werkzeug.exceptions import HTTPException
+
+from patches import checks
+from patches.policy import Context, Decision, decide
+
+
+def install() -> None:
+    """Replaces moto's check of every call."""
+    BaseResponse._authenticate_and_authorize_normal_action = authorize
+    IAMRequest._raise_invalid_access_key = _invalid_key
+    IAMRequest._raise_signature_does_not_match = _bad_signature
+
+
+class Refused(HTTPException):
+    """An answer in the form of the service that was called."""
+
+    def __init__(self, service: str, status: int, code: str, message: str) -> None:
+        super().__init__()
+        self.code = status
+        text = html.escape(message, quote=False)
+        if service == "ec2":
+            self.description = (
+                f'<?xml version="1.0" encoding="UTF-8"?>\n<Response><Errors><Error><Code>{code}</Code>'
+                f"<Message>{text}</Message></Error></Errors><RequestID>refused</RequestID></Response>"
+            )
+        elif service == "ssm":
+            self.code = 400
+            self.description = json.dumps({"__type": f"{code}Exception", "message": message})
+        else:
+            self.description = (
+                f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
+                "<RequestId>refused</RequestId></ErrorResponse>"
+            )
+
+
+def authorize(self: BaseResponse, resource: str = "*") -> None:
+    """Refuses the call, or returns."""
+    service = self.service_name or ""
+    if "Authorization" not in self.headers:
+        raise Refused(service, 403, "MissingAuthenticationToken", "Request is missing Authentication Token")
+    request = IAMRequest(
+        account_id=self.current_account,
+        method=self.method,
+        path=self.raw_path + (f"?{self.parsed_url.query}" if self.parsed_url.query else ""),
+        data=self.data,
+        body=self.raw_body,
+        headers=self.headers,
+        action=self._get_action(),
+    )
+    request.check_signature()
+    key = request._access_key
+    if isinstance(key, AssumedRoleAccessKey):
+        _refuse_expired(self, service, key)
+    documents = _documents(key)
+    context = _caller(self, key)
+    for check in checks.of(self):
+        decision = decide(documents, check.action, check.resource, {**context, **check.context})
+        if decision is not Decision.ALLOW:
+            raise _denied(service, key.arn, check, decision)
+        if check.action == "sts:AssumeRole" and not request._check_role_trust_relationship(check.resource):
+            raise _denied(service, key.arn, check, Decision.SILENT)
+
+
+def _refuse_expired(self: BaseResponse, service: str, key: AssumedRoleAccessKey) -> None:
+    sessions = sts_backends[self.current_account][self.partition].assumed_roles
+    until = next(s.expiration for s in sessions if s.access_key_id == key._access_key_id)
+    if until <= utcnow():
+        if service == "ec2":
+            raise Refused(service, 400, "RequestExpired", "Request has expired.")
+        raise Refused(service, 403, "ExpiredToken", "The security token included in the request is expired")
+
+
+def _documents(key: Any) -> list[str]:
+    documents = []
+    for policy in key.collect_policies():
+        if isinstance(policy, ManagedPolicy):
+            documents.append(next(v.document for v in policy.versions if v.is_default))
+        else:
+            documents.append(policy if isinstance(policy, str) else policy["policy_document"])
+    return documents
+
+
+def _caller(self: BaseResponse, key: Any) -> Context:
+    """The condition keys of every request."""
+    context: Context = {
+        "aws:principalarn": [key.arn],
+        "aws:principalaccount": [self.current_account],
+        "aws:requestedregion": [self.region],
+        "ec2:region": [self.region],
+        "aws:currenttime": [datetime.datetime.now(datetime.UTC).isoformat()],
+    }
+    session = getattr(key, "_session_name", "")
+    if session.startswith("i-"):
+        arn = f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:instance/{session}"
+        context["ec2:sourceinstancearn"] = context["aws:sourceinstancearn"] = [arn]
+    return context
+
+
+def _denied(service: str, caller: str, check: checks.Check, decision: Decision) -> Refused:
+    where = "" if check.resource == "*" else f" on resource: {check.resource}"
+    if decision is Decision.DENY:
+        why = "with an explicit deny in an identity-based policy"
+    else:
+        why = f"because no identity-based policy allows the {check.action} action"
+    message = f"User: {caller} is not authorized to perform: {check.action}{where} {why}"
+    if service == "ec2":
+        return Refused(
+            service, 403, "UnauthorizedOperation", f"You are not authorized to perform this operation. {message}"
+        )
+    return Refused(service, 403, "AccessDenied", message)
+
+
+def _invalid_key(self: IAMRequest, _: str) -> None:
+    if self._service == "ec2":
+        message = "AWS was not able to validate the provided access credentials"
+        raise Refused("ec2", 401, "AuthFailure", message)
+    message = "The security token included in the request is invalid."
+    raise Refused(self._service, 403, "InvalidClientTokenId", message)
+
+
+def _bad_signature(self: IAMRequest) -> None:
+    if self._service == "ec2":
+        _invalid_key(self, "")
+    message = (
+        "The request signature we calculated does not match the signature you provided. "
+        "Check your AWS Secret Access Key and signing method."
+    )
+    raise Refused(self._service, 403, "SignatureDoesNotMatch", message)
