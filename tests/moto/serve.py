@@ -9,6 +9,7 @@ It listens on loopback only, and its state lives in memory: a restart is an empt
 import argparse
 import os
 import sys
+import threading
 from pathlib import Path
 
 # Read by moto while it is imported.
@@ -30,11 +31,21 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--port-file", type=Path, help="write the port here once the server listens")
     parser.add_argument("--unpatched", action="store_true", help="moto as it comes, without the lab's patches")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="end when standard input does: with its owner")
     return parser.parse_args()
+
+
+def end_with_stdin() -> None:
+    """A pipe ends when the process that holds its other end does, however that goes."""
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
 
 
 def main() -> None:
     args = arguments()
+    if args.until_stdin_ends:
+        threading.Thread(target=end_with_stdin, daemon=True).start()
     # Not at the top: moto takes seconds to import, and `--help` shouldn't.
     from waitress import create_server
 

@@ -2,9 +2,12 @@
 //! boot systemd, the router forwards by the VPC's route tables, and the API is moto behind a recording proxy.
 
 pub mod api;
+pub mod daemon;
 pub mod dir;
 pub mod image;
+pub mod moto;
 pub mod network;
+pub mod prober;
 pub mod serving;
 pub mod tls;
 pub mod world;

@@ -1,0 +1,93 @@
+//! How others get at the lab: environment for AWS tools, and an example of a balancer that fits.
+
+use std::path::Path;
+
+use super::protocol::{Access, Example};
+
+impl Access {
+    /// Environment variables that point the AWS CLI and SDKs at the lab and at nothing else: no profile of the
+    /// caller's, no metadata service.
+    pub fn environment(&self, tools: &Path, path: &str) -> Vec<(&'static str, String)> {
+        vec![
+            ("AWS_ENDPOINT_URL", self.endpoint.clone()),
+            ("AWS_ACCESS_KEY_ID", self.access_key_id.clone()),
+            ("AWS_SECRET_ACCESS_KEY", self.secret_access_key.clone()),
+            ("AWS_SESSION_TOKEN", String::new()),
+            ("AWS_REGION", self.region.clone()),
+            ("AWS_DEFAULT_REGION", self.region.clone()),
+            ("AWS_CONFIG_FILE", "/dev/null".to_owned()),
+            ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
+            ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
+            ("AWS_PAGER", String::new()),
+            ("PATH", with_tools(tools, path)),
+        ]
+    }
+}
+
+/// The path with the lab's tools first, once, so that `eval "$(lab env)"` can be said again.
+fn with_tools(tools: &Path, path: &str) -> String {
+    let tools = tools.display().to_string();
+    let others = path.split(':').filter(|&entry| entry != tools);
+    std::iter::once(tools.as_str()).chain(others).collect::<Vec<_>>().join(":")
+}
+
+impl Example {
+    /// A balancer.toml. `name`, `virtual_ips` and `targets` stand on one line each, so that sed can change them.
+    pub fn toml(&self, agent_sha256: &str) -> String {
+        let list = |items: &[String]| items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
+        format!(
+            r#"name          = "web"
+vpc           = "{vpc}"
+subnets       = [{subnets}]
+virtual_ips   = ["10.255.0.10"]
+instance_type = "t3.small"
+image         = "{image}"
+
+[agent]
+source = "{source}"
+sha256 = "{agent_sha256}"
+
+[[listener]]
+name = "http"
+port = 80
+mode = "http"
+targets = [{targets}]
+health_check = {{ path = "/healthz", interval = "2s" }}
+"#,
+            vpc = self.vpc,
+            subnets = list(&self.subnets),
+            image = self.image,
+            source = self.agent_url,
+            targets = list(&self.targets),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_tools_stand_in_the_path_once() {
+        let once = with_tools(Path::new("/venv/bin"), "/usr/bin:/bin");
+        assert_eq!(once, "/venv/bin:/usr/bin:/bin");
+        assert_eq!(with_tools(Path::new("/venv/bin"), &once), once);
+    }
+
+    #[test]
+    fn the_example_is_a_balancer() {
+        let example = Example {
+            vpc: "vpc-0a1b2c3d".into(),
+            subnets: vec!["subnet-0a".into(), "subnet-0b".into()],
+            image: "resolve:ssm:/aws/service/elbow-lab/debian-12".into(),
+            targets: vec!["10.0.1.20:8080".into(), "10.0.2.20:8080".into()],
+            agent_url: "https://downloads.elbow.test/agent".into(),
+            agent_file: "/target/release/agent".into(),
+        };
+        let text = example.toml(&"0".repeat(64));
+        let balancer = templates::Balancer::parse(&text).unwrap();
+        assert_eq!(balancer.name, "web");
+        let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
+        assert_eq!((count("name          = "), count("virtual_ips"), count("targets = [")), (1, 1, 1));
+    }
+}

@@ -1,0 +1,226 @@
+//! What the `lab` command and the running lab say to each other: a line of JSON each way, over a Unix socket.
+
+use std::convert::Infallible;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+/// What a running lab can be asked.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Request {
+    /// A [`Status`].
+    Status,
+    /// An [`Access`].
+    Access,
+    /// What of an example balancer depends on the lab: an [`Example`].
+    Example,
+    /// How to run something inside an instance: the words to put before a command.
+    Enter {
+        /// Instance, or `active`, `standby`.
+        id: String,
+    },
+    /// Cut an instance's power.
+    Kill {
+        /// Instance, or `active`, `standby`.
+        id: String,
+    },
+    /// StopInstances.
+    Stop {
+        /// Instance, or `active`, `standby`.
+        id: String,
+    },
+    /// RebootInstances.
+    Reboot {
+        /// Instance, or `active`, `standby`.
+        id: String,
+    },
+    /// Cut an instance off.
+    Partition {
+        /// Instance, or `active`, `standby`.
+        id: String,
+        /// From what.
+        from: Far,
+    },
+    /// End all partitions.
+    Heal,
+    /// The API's latency.
+    Latency {
+        /// Milliseconds; 0 is none.
+        ms: u64,
+    },
+    /// The age of what Describe calls answer.
+    Stale {
+        /// Milliseconds; 0 is none.
+        ms: u64,
+    },
+    /// A token bucket for each action.
+    Throttle {
+        /// Its size; 0 with a refill of 0 is none.
+        burst: u32,
+        /// Tokens a second.
+        refill: f64,
+    },
+    /// Failures to come.
+    Fail {
+        /// Of which action.
+        action: String,
+        /// With which error code.
+        code: String,
+        /// How many.
+        count: u32,
+    },
+    /// Stop an instance's processes for a while.
+    Freeze {
+        /// Instance, or `active`, `standby`.
+        id: String,
+        /// Milliseconds.
+        ms: u64,
+    },
+    /// Override a path of an instance's metadata.
+    Imds {
+        /// Instance, or `active`, `standby`.
+        id: String,
+        /// The path below `/latest/meta-data/`.
+        path: String,
+        /// What to answer; none: as before.
+        value: Option<String>,
+    },
+    /// The API calls so far: a list of JSON objects.
+    Calls {
+        /// Forget them after.
+        clear: bool,
+    },
+    /// Stop everything, remove everything; the answer comes when it is done.
+    Down,
+}
+
+/// The running lab's answer: a value, or one line saying what is wrong.
+pub type Answer = Result<Value, String>;
+
+/// What an instance is cut off from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Far {
+    /// Another instance.
+    Instance(String),
+    /// The AWS API.
+    Api,
+    /// Everything.
+    All,
+}
+
+impl FromStr for Far {
+    type Err = Infallible;
+    fn from_str(text: &str) -> Result<Far, Infallible> {
+        Ok(match text {
+            "api" => Far::Api,
+            "all" => Far::All,
+            id => Far::Instance(id.to_owned()),
+        })
+    }
+}
+
+/// How AWS tools get at the lab's API from this machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Access {
+    /// `http://127.0.0.1:…`
+    pub endpoint: String,
+    /// The lab's Region.
+    pub region: String,
+    /// The operator's, who may do anything.
+    pub access_key_id: String,
+    /// The operator's.
+    pub secret_access_key: String,
+}
+
+/// What of an example balancer depends on the lab.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// The lab's VPC.
+    pub vpc: String,
+    /// The private subnets, one in each of two zones.
+    pub subnets: Vec<String>,
+    /// `resolve:ssm:…`
+    pub image: String,
+    /// The backend targets, `address:port`.
+    pub targets: Vec<String>,
+    /// Where instances fetch the agent.
+    pub agent_url: String,
+    /// The file that is served there.
+    pub agent_file: std::path::PathBuf,
+}
+
+/// The lab as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The lab's VPC.
+    pub vpc: String,
+    /// Instances that aren't terminated.
+    pub instances: Vec<InstanceStatus>,
+    /// Routes to an interface.
+    pub routes: Vec<RouteStatus>,
+    /// What is set to go wrong, a line each.
+    pub faults: Vec<String>,
+}
+
+/// An instance as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InstanceStatus {
+    /// `i-…`
+    pub id: String,
+    /// Its balancer, from its tags.
+    pub balancer: Option<String>,
+    /// The slot it has claimed, or was launched for.
+    pub slot: Option<String>,
+    /// Its availability zone.
+    pub zone: String,
+    /// Its address.
+    pub address: Option<std::net::Ipv4Addr>,
+    /// What the API says.
+    pub api: String,
+    /// What the lab knows: booting, up, off, …
+    pub lab: String,
+    /// What it says of itself in `elbow:role`.
+    pub role: Option<String>,
+    /// What it says of itself in `elbow:message`.
+    pub message: Option<String>,
+}
+
+/// A route to an interface, as it stands.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RouteStatus {
+    /// `rtb-…`
+    pub table: String,
+    /// Its Name tag, or `main`.
+    pub name: String,
+    /// Where to.
+    pub destination: String,
+    /// The interface that it points at.
+    pub interface: Option<String>,
+    /// The instance with that interface.
+    pub instance: Option<String>,
+    /// `active` or `blackhole`.
+    pub state: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_read_back_as_written() {
+        let request = Request::Partition { id: "active".into(), from: Far::Instance("i-1".into()) };
+        let line = serde_json::to_string(&request).unwrap();
+        assert_eq!(line, r#"{"ask":"partition","id":"active","from":{"instance":"i-1"}}"#);
+        assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+    }
+
+    #[test]
+    fn api_and_all_are_no_instances() {
+        assert_eq!("api".parse(), Ok(Far::Api));
+        assert_eq!("all".parse(), Ok(Far::All));
+        assert_eq!("standby".parse(), Ok(Far::Instance("standby".to_owned())));
+    }
+}

@@ -1,0 +1,129 @@
+//! Whom people mean: an instance by id, or by what it is for its balancer's virtual IP.
+
+use anyhow::{Result, bail};
+use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
+
+use crate::world::{Instance, RouteState, World};
+
+/// The instance that a word stands for: an id, `active`, `standby`, `active:NAME`, `standby:NAME`. `has_power` tells
+/// which instances the lab hasn't cut off.
+pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(&str) -> bool) -> Result<&'a Instance> {
+    let (role, name) = match word.split_once(':') {
+        Some((role, name)) => (role, Some(name)),
+        None => (word, None),
+    };
+    match role {
+        "active" => {
+            let name = balancer(world, name)?;
+            let Some(found) = active(world, vpc, name) else {
+                bail!("no active node: in the main route table no virtual IP's route leads to an instance of {name}");
+            };
+            Ok(found)
+        }
+        "standby" => {
+            let name = balancer(world, name)?;
+            let active = active(world, vpc, name).map(|i| i.id.as_str());
+            let others = nodes(world, name).filter(|i| Some(i.id.as_str()) != active && has_power(&i.id));
+            let Some(found) = others.min_by_key(|i| (i.state, slot(i), i.id.clone())) else {
+                bail!("no standby node: {name} has no other instance with power");
+            };
+            Ok(found)
+        }
+        id => match world.instance(id).filter(|i| !i.state.is_ending()) {
+            Some(found) => Ok(found),
+            None => bail!("{id}: no such instance (an id, `active` or `standby`; see `lab status`)"),
+        },
+    }
+}
+
+/// The slot that a node claims, or was launched for.
+pub fn slot(instance: &Instance) -> Option<String> {
+    instance.tags.get(TAG_CLAIM).or_else(|| instance.tags.get(TAG_SLOT)).cloned()
+}
+
+/// The balancer of that name, or the only one there is.
+fn balancer<'a>(world: &'a World, name: Option<&'a str>) -> Result<&'a str> {
+    if let Some(name) = name {
+        return Ok(name);
+    }
+    let live = world.instances.iter().filter(|i| !i.state.is_ending());
+    let mut names: Vec<&str> = live.filter_map(|i| i.tags.get(TAG_BALANCER)).map(String::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    match names.as_slice() {
+        [name] => Ok(name),
+        [] => bail!("there is no balancer: create one with `launcher create`"),
+        several => bail!("there are several balancers, say whose: active:{}", several.join(" or active:")),
+    }
+}
+
+fn nodes<'a>(world: &'a World, name: &str) -> impl Iterator<Item = &'a Instance> {
+    let live = world.instances.iter().filter(|i| !i.state.is_ending());
+    live.filter(move |i| i.tags.get(TAG_BALANCER).is_some_and(|tag| tag == name))
+}
+
+fn active<'a>(world: &'a World, vpc: &str, name: &str) -> Option<&'a Instance> {
+    let main = world.route_tables.iter().find(|table| table.main && table.vpc == vpc)?;
+    let live = main.routes.iter().filter(|route| route.state == RouteState::Active);
+    let mut interfaces = live.filter_map(|route| route.interface.as_deref());
+    interfaces.find_map(|interface| nodes(world, name).find(|i| i.interface.as_deref() == Some(interface)))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn world() -> World {
+        let instance = |id: &str, state: &str, balancer: &str, slot: &str, interface: &str| {
+            json!({"id": id, "state": state, "type": "t3.small", "image": "ami-1", "subnet": "s", "vpc": "vpc-1",
+                "address": "10.0.1.4", "interface": interface, "mac": null, "role": null, "profile_arn": null,
+                "user_data": null, "tags": {"elbow:balancer": balancer, "elbow:slot": slot},
+                "launched": "2026-01-02T03:04:05Z", "reservation": "r-1"})
+        };
+        let route = |to: &str, interface: &str| json!({"destination": to, "interface": interface, "gateway": null, "state": "active"});
+        serde_json::from_value(json!({
+            "route_tables": [{"id": "rtb-1", "vpc": "vpc-1", "main": true, "routes": [
+                route("10.255.0.10/32", "eni-2"), route("10.255.0.11/32", "eni-5")]}],
+            "instances": [
+                instance("i-1", "terminated", "web", "0", "eni-1"), instance("i-2", "running", "web", "1", "eni-2"),
+                instance("i-3", "running", "web", "2", "eni-3"), instance("i-4", "running", "web", "0", "eni-4"),
+                instance("i-5", "running", "db", "0", "eni-5")],
+        }))
+        .unwrap()
+    }
+
+    fn found(word: &str, dark: &str) -> String {
+        match instance(word, &world(), "vpc-1", |id| id != dark) {
+            Ok(instance) => instance.id.clone(),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn active_is_where_the_main_tables_route_leads() {
+        assert_eq!(found("active:web", ""), "i-2");
+        assert_eq!(found("active:db", ""), "i-5");
+        assert_eq!(found("active:web", "i-2"), "i-2");
+    }
+
+    #[test]
+    fn standby_is_the_first_other_with_power() {
+        assert_eq!(found("standby:web", ""), "i-4");
+        assert_eq!(found("standby:web", "i-4"), "i-3");
+        assert!(found("standby:db", "").starts_with("no standby node"));
+    }
+
+    #[test]
+    fn with_several_balancers_active_wants_a_name() {
+        assert_eq!(found("active", ""), "there are several balancers, say whose: active:db or active:web");
+        assert!(found("active:mail", "").starts_with("no active node"));
+    }
+
+    #[test]
+    fn a_terminated_instance_is_no_instance() {
+        assert_eq!(found("i-3", ""), "i-3");
+        assert!(found("i-1", "").starts_with("i-1: no such instance"));
+    }
+}
