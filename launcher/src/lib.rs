@@ -1,1 +1,68 @@
-//! placeholder
+//! Creates, shows and destroys balancers.
+//!
+//! Read [`plan`] and [`assess`] first: they decide, and do no I/O. [`commands`] strings the steps together: read the file,
+//! [`discover`] what it names and [`observe`] what is there, [`check`] both, [`plan`] the difference, [`apply`] it, and
+//! [`wait`] until the nodes say that they serve.
+
+pub mod apply;
+pub mod assess;
+pub mod aws;
+pub mod check;
+pub mod cli;
+pub mod commands;
+pub mod desired;
+pub mod discover;
+pub mod failure;
+pub mod observe;
+pub mod output;
+pub mod plan;
+pub mod resources;
+pub mod tags;
+pub mod teardown;
+pub mod wait;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use tracing_subscriber::EnvFilter;
+
+use crate::failure::Failure;
+
+/// Runs the command line: its exit code is the one that DESIGN's operators script against.
+pub fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("off")))
+        .with_writer(std::io::stderr)
+        .init();
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return finish(&cli, Failure::Failed(error.into())),
+    };
+    let outcome = runtime.block_on(async {
+        tokio::select! {
+            outcome = commands::run(&cli) => outcome,
+            () = interrupted() => Err(Failure::Interrupted),
+        }
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => finish(&cli, failure),
+    }
+}
+
+async fn interrupted() {
+    let mut terminate = match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(signal) => signal,
+        Err(_) => return std::future::pending().await,
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+}
+
+fn finish(cli: &cli::Cli, failure: Failure) -> ExitCode {
+    output::failed(cli.output, &failure);
+    ExitCode::from(failure.exit_code())
+}

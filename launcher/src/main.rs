@@ -1,2 +1,7 @@
-//! placeholder
-fn main() {}
+//! The operator's side of Elbow.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    launcher::main()
+}

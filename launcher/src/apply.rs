@@ -1,0 +1,186 @@
+//! Carries a plan out: one call for each action, those of a stage at once.
+
+use std::time::Duration;
+
+use futures::future::join_all;
+use sha2::{Digest, Sha256};
+use templates::names::TAG_SLOT;
+
+use crate::aws::Aws;
+use crate::aws::error::CallFailed;
+use crate::aws::retry::{Patience, until};
+use crate::desired::Desired;
+use crate::observe::Observed;
+use crate::output::progress::Progress;
+use crate::plan::{Action, Place, STAGES};
+use crate::resources::{instance_profile, instances, launch_template, role, security_group};
+
+/// A new instance profile may be unknown to EC2 for minutes ("Invalid IAM Instance Profile name").
+const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
+
+/// How a plan went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All of it is done.
+    Done,
+    /// Somebody else is making the same: look again, and plan anew.
+    Overtaken,
+}
+
+/// What calls so far have made, for those that need it.
+#[derive(Debug, Clone, Default)]
+struct Known {
+    group: Option<String>,
+    template: Option<(String, i64)>,
+}
+
+enum Made {
+    Group(String),
+    Template(String, i64),
+    Other,
+}
+
+/// Carries the plan out.
+pub async fn apply(
+    aws: &Aws,
+    desired: &Desired,
+    observed: &Observed,
+    actions: &[Action],
+    progress: &Progress,
+) -> Result<Outcome, CallFailed> {
+    let mut known = Known {
+        group: observed.group(&desired.vpc).map(|group| group.id.clone()),
+        template: observed.template.as_ref().map(|template| (template.id.clone(), template.version)),
+    };
+    for stage in STAGES {
+        let steps = actions.iter().filter(|action| action.stage() == stage).map(|action| async {
+            let step = Step { aws, desired, known: &known, progress };
+            let made = step.act(action).await;
+            if made.is_ok() {
+                progress.done(&action.change(desired).what);
+            }
+            made
+        });
+        let mut overtaken = false;
+        for outcome in join_all(steps).await {
+            match outcome {
+                Ok(Made::Group(id)) => known.group = Some(id),
+                Ok(Made::Template(id, version)) => known.template = Some((id, version)),
+                Ok(Made::Other) => {}
+                Err(error) if is_overtaken(&error) => overtaken = true,
+                Err(error) => return Err(error),
+            }
+        }
+        if overtaken {
+            return Ok(Outcome::Overtaken);
+        }
+    }
+    Ok(Outcome::Done)
+}
+
+/// Another `create` of this balancer got there first, or AWS hasn't spread yet what one call made to where the next looks.
+fn is_overtaken(error: &CallFailed) -> bool {
+    let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
+    let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
+    error.is_already_there() || full || gone || error.is_absent()
+}
+
+struct Step<'a> {
+    aws: &'a Aws,
+    desired: &'a Desired,
+    known: &'a Known,
+    progress: &'a Progress,
+}
+
+impl Step<'_> {
+    async fn act(&self, action: &Action) -> Result<Made, CallFailed> {
+        let Step { aws: Aws { ec2, iam, .. }, desired, known, .. } = *self;
+        let Desired { name, global_name, tags, .. } = desired;
+        let group = known.group.as_deref().unwrap_or_default();
+        let description = format!("Nodes of the Elbow balancer {}", desired.balancer);
+        match action {
+            Action::CreateGroup => {
+                security_group::create(ec2, name, &description, &desired.vpc, tags).await.map(Made::Group)
+            }
+            Action::Allow(rules) => security_group::allow(ec2, group, rules).await.map(|()| Made::Other),
+            Action::Revoke(rules) => security_group::revoke(ec2, group, rules).await.map(|()| Made::Other),
+            Action::CreateRole => {
+                role::create(iam, global_name, &desired.trust, &description, tags).await.map(|()| Made::Other)
+            }
+            Action::SetTrust => role::set_trust(iam, global_name, &desired.trust).await.map(|()| Made::Other),
+            Action::SetPolicy => role::set_policy(iam, global_name, &desired.policy).await.map(|()| Made::Other),
+            Action::CreateProfile => instance_profile::create(iam, global_name, tags).await.map(|()| Made::Other),
+            Action::AddRole => {
+                instance_profile::add_role(iam, global_name, global_name).await.map(|()| Made::Other)
+            }
+            Action::CreateTemplate => {
+                let contents = desired.contents(group, None);
+                let made = launch_template::create(ec2, name, &desired.revision.0, &contents, tags).await?;
+                Ok(Made::Template(made.0, made.1))
+            }
+            Action::AddVersion { image } => {
+                let (id, _) = known.template.clone().unwrap_or_default();
+                let contents = desired.contents(group, Some(image));
+                let version =
+                    launch_template::add_version(ec2, &id, &desired.revision.0, &contents, tags).await?;
+                Ok(Made::Template(id, version))
+            }
+            Action::Launch(place) => self.launch(place).await.map(|()| Made::Other),
+            Action::Start { id, .. } => instances::start(ec2, id).await.map(|()| Made::Other),
+        }
+    }
+
+    async fn launch(&self, place: &Place) -> Result<(), CallFailed> {
+        let (template, version) = self.known.template.clone().unwrap_or_default();
+        let name = format!("{}-{}", self.desired.name, place.slot);
+        let tags = self.desired.tags.clone().with(TAG_SLOT, place.slot.to_string()).with("Name", name);
+        let mut ended = place.ended;
+        loop {
+            let token = token(&template, version, place, ended);
+            let launch =
+                instances::Launch { template: &template, version, subnet: &place.subnet, tags: &tags, token: &token };
+            let waiting = |_: &CallFailed| {
+                self.progress.live(&format!("node {}", place.slot), "waiting for IAM to spread the instance profile");
+            };
+            let call = || instances::launch(&self.aws.ec2, &launch);
+            match until(SPREADING, is_spreading, waiting, call).await {
+                // An instance that has ended and isn't listed any more had this token: the next one has another.
+                Err(error) if error.is("IdempotentInstanceTerminated") && ended < place.ended + 20 => ended += 1,
+                outcome => return outcome.map(drop),
+            }
+        }
+    }
+}
+
+fn is_spreading(error: &CallFailed) -> bool {
+    error.is("InvalidParameterValue") && error.to_string().contains("Invalid IAM Instance Profile")
+}
+
+/// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.
+/// 64 ASCII characters is what EC2 takes.
+fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
+    hex::encode(Sha256::digest(format!("{template} {version} {} {ended}", place.slot)))
+}
+
+#[cfg(test)]
+mod tests {
+    use templates::Slot;
+
+    use super::*;
+
+    #[test]
+    fn a_token_is_the_same_for_the_same_launch_only() {
+        let place = |slot| Place { slot: Slot(slot), subnet: "subnet-a".into(), ended: 0 };
+        let first = token("lt-1", 1, &place(0), 0);
+        assert_eq!(first, token("lt-1", 1, &place(0), 0));
+        assert_eq!(first.len(), 64);
+        for other in [
+            token("lt-2", 1, &place(0), 0),
+            token("lt-1", 2, &place(0), 0),
+            token("lt-1", 1, &place(1), 0),
+            token("lt-1", 1, &place(0), 1),
+        ] {
+            assert_ne!(first, other);
+        }
+    }
+}

@@ -1,0 +1,194 @@
+//! Whether a balancer serves as it should: what its nodes say of themselves against where the routes lead. Pure; `create`
+//! waits for it, `status` shows it.
+
+use std::net::Ipv4Addr;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use templates::balancer::{NodeConfig, Revision, RouteTables};
+use templates::names::{TAG_MESSAGE, TAG_ROLE, TAG_RUNNING};
+use templates::{Role, Roles, Slot};
+
+use crate::resources::instances::Node;
+use crate::resources::route_tables::{Table, eligible};
+
+/// What a balancer should be like.
+#[derive(Debug, Clone)]
+pub struct Expected {
+    /// What its nodes should run.
+    pub revision: Revision,
+    /// How many nodes it should have.
+    pub nodes: usize,
+    /// Its virtual IPs.
+    pub virtual_ips: Vec<Ipv4Addr>,
+    /// Where their routes should be.
+    pub route_tables: RouteTables,
+}
+
+impl From<&NodeConfig> for Expected {
+    fn from(config: &NodeConfig) -> Expected {
+        Expected {
+            revision: config.revision.clone(),
+            nodes: config.balancer.subnets.len(),
+            virtual_ips: config.balancer.virtual_ips.clone(),
+            route_tables: config.balancer.route_tables.clone(),
+        }
+    }
+}
+
+/// How a balancer is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Assessment {
+    /// Every live node, by slot.
+    pub nodes: Vec<NodeHealth>,
+    /// Every virtual IP.
+    pub virtual_ips: Vec<VipHealth>,
+    /// What keeps it from serving as it should.
+    pub problems: Vec<String>,
+    /// What its nodes complain of.
+    pub messages: Vec<String>,
+}
+
+/// How a node is, by what it says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct NodeHealth {
+    /// Its slot, if anybody said.
+    pub slot: Option<Slot>,
+    /// Its id.
+    pub instance: String,
+    /// Its availability zone.
+    pub zone: String,
+    /// Its own address.
+    pub address: Option<String>,
+    /// Its network interface.
+    pub interface: Option<String>,
+    /// In EC2's words.
+    pub state: String,
+    /// For each virtual IP; none before it reported.
+    pub roles: Option<Roles>,
+    /// The revision it runs.
+    pub running: Option<String>,
+    /// What it complains of.
+    pub message: Option<String>,
+    /// When it was launched.
+    pub launched: Option<Timestamp>,
+}
+
+/// Where a virtual IP is served.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct VipHealth {
+    /// The virtual IP.
+    pub address: Ipv4Addr,
+    /// The instances that say they are active for it: one, if all is well.
+    pub active: Vec<String>,
+    /// Its route in each table that should have one.
+    pub routes: Vec<RouteHealth>,
+}
+
+/// A virtual IP's route in a table.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RouteHealth {
+    /// The table's id.
+    pub table: String,
+    /// The table's name, if it has one.
+    pub name: Option<String>,
+    /// Where the route leads; none if there is no route.
+    pub target: Option<String>,
+    /// Whether that is the active node.
+    pub ok: bool,
+}
+
+/// Puts together what the nodes say and where the routes lead.
+pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessment {
+    let nodes: Vec<NodeHealth> = nodes.iter().filter(|node| node.is_live()).map(health).collect();
+    let tables = eligible(tables, &expected.route_tables);
+    let mut problems = Vec::new();
+    for slot in (0..expected.nodes).map(|slot| Slot(slot as u8)) {
+        match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
+            0 => problems.push(format!("node {slot} is missing")),
+            1 => {}
+            many => problems.push(format!("slot {slot} has {many} nodes")),
+        }
+    }
+    problems.extend(nodes.iter().filter_map(|node| unwell(expected, node)));
+    let vips = expected.virtual_ips.iter().enumerate();
+    let virtual_ips: Vec<VipHealth> = vips.map(|(vip, address)| served(vip, *address, &nodes, &tables)).collect();
+    problems.extend(virtual_ips.iter().flat_map(unserved));
+    let messages = nodes.iter().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
+    Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
+}
+
+impl NodeHealth {
+    /// For people.
+    pub fn called(&self) -> String {
+        match self.slot {
+            Some(slot) => format!("node {slot} ({})", self.instance),
+            None => format!("node without a slot ({})", self.instance),
+        }
+    }
+}
+
+fn health(node: &Node) -> NodeHealth {
+    NodeHealth {
+        slot: node.slot(),
+        instance: node.id.clone(),
+        zone: node.zone.clone(),
+        address: node.address.clone(),
+        interface: node.interfaces.first().cloned(),
+        state: node.state.clone(),
+        roles: node.tags.get(TAG_ROLE).and_then(|tag| tag.parse().ok()),
+        running: node.tags.get(TAG_RUNNING).map(str::to_owned),
+        message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
+        launched: node.launched,
+    }
+}
+
+fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
+    let called = node.called();
+    if node.state != "running" {
+        return Some(format!("{called} is {}", node.state));
+    }
+    let (Some(roles), Some(running)) = (&node.roles, &node.running) else {
+        return Some(format!("{called} has not reported yet"));
+    };
+    if *running != expected.revision.0 {
+        return Some(format!("{called} runs revision {running} instead of {}", expected.revision));
+    }
+    if roles.0.len() != expected.virtual_ips.len() {
+        return Some(format!("{called} reports {} roles for {} virtual IPs", roles.0.len(), expected.virtual_ips.len()));
+    }
+    roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve"))
+}
+
+fn served(vip: usize, address: Ipv4Addr, nodes: &[NodeHealth], tables: &[&Table]) -> VipHealth {
+    let is_active = |node: &&NodeHealth| {
+        node.state == "running" && node.roles.as_ref().is_some_and(|roles| roles.0.get(vip) == Some(&Role::Active))
+    };
+    let active: Vec<&NodeHealth> = nodes.iter().filter(is_active).collect();
+    let owner = if let [only] = active[..] { only.interface.as_ref() } else { None };
+    let routes = tables.iter().map(|table| {
+        let route = table.route(address);
+        let target = route.and_then(|route| route.target.clone());
+        let ok = route.is_some_and(|route| !route.blackhole) && target.is_some() && target.as_ref() == owner;
+        RouteHealth { table: table.id.clone(), name: table.name.clone(), target, ok }
+    });
+    VipHealth { address, routes: routes.collect(), active: active.iter().map(|node| node.instance.clone()).collect() }
+}
+
+fn unserved(vip: &VipHealth) -> Vec<String> {
+    let VipHealth { address, active, routes } = vip;
+    match &active[..] {
+        [] => vec![format!("virtual IP {address}: no node is active")],
+        [only] => {
+            let wrong = routes.iter().filter(|route| !route.ok).map(|route| match &route.target {
+                Some(target) => format!("virtual IP {address}: the route in {} leads to {target}, not to {only}", route.table),
+                None => format!("virtual IP {address}: there is no route in {}", route.table),
+            });
+            wrong.collect()
+        }
+        many => vec![format!("virtual IP {address}: {} are active at once", many.join(" and "))],
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

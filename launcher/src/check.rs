@@ -1,0 +1,205 @@
+//! Whether a balancer can be made where it is to be made. Pure: everything that stands against it, a line each, before
+//! the first change.
+
+use std::collections::BTreeSet;
+
+use templates::Balancer;
+use templates::balancer::RouteTables;
+use templates::names;
+
+use crate::discover::Surroundings;
+use crate::observe::Observed;
+use crate::resources::route_tables::eligible;
+
+/// IAM's limit for the name of a role (IAM API reference, CreateRole).
+const ROLE_NAME: usize = 64;
+
+/// Every problem, in the order of the file's keys.
+pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
+    let mut problems = Vec::new();
+    name(balancer, &place.region, &mut problems);
+    problems.extend(foreign(&balancer.name, &balancer.vpc, observed));
+    vpc(balancer, place, &mut problems);
+    subnets(balancer, place, &mut problems);
+    machines(balancer, place, &mut problems);
+    tables(balancer, place, &mut problems);
+    routes(balancer, place, observed, &mut problems);
+    problems.extend(other_revision(balancer, observed));
+    problems
+}
+
+fn name(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
+    let role = names::global(region, &balancer.name);
+    if role.len() > ROLE_NAME {
+        problems.push(format!(
+            "name {:?} is too long: the role's name {role} would have {} characters, and IAM takes {ROLE_NAME}",
+            balancer.name,
+            role.len()
+        ));
+    }
+}
+
+/// What has the balancer's names and isn't this balancer's.
+pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut elsewhere = BTreeSet::new();
+    for part in observed.parts() {
+        match (part.tags.balancer(), part.tags.vpc()) {
+            (Some(owner), Some(other)) if owner == balancer && other != vpc => drop(elsewhere.insert(other.to_owned())),
+            (Some(owner), Some(_)) if owner == balancer => {}
+            // A security group's name is its VPC's own: a namesake in another one is nobody's business.
+            _ if part.vpc.is_some_and(|other| other != vpc) => {}
+            _ => problems.push(format!(
+                "{} exists and isn't Elbow's (it lacks the tags elbow:balancer={balancer} and elbow:vpc={vpc}): rename the \
+                 balancer, or remove it",
+                part.what
+            )),
+        }
+    }
+    elsewhere.extend(observed.live().filter(|node| node.vpc != vpc).map(|node| node.vpc.clone()));
+    for other in elsewhere {
+        problems.push(format!("name {balancer:?} is taken: a balancer in {other} has it; choose another name"));
+    }
+    problems
+}
+
+fn vpc(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
+    let Some(vpc) = &place.vpc else {
+        problems.push(format!("vpc {} doesn't exist in {}", balancer.vpc, place.region));
+        return;
+    };
+    if let Some(owner) = vpc.owner.as_ref().filter(|owner| **owner != place.account) {
+        problems.push(format!(
+            "vpc {} is shared from account {owner}: its route tables are that account's, so the balancer must be too",
+            vpc.id
+        ));
+    }
+    for vip in &balancer.virtual_ips {
+        if let Some(cidr) = vpc.cidrs.iter().find(|cidr| cidr.contains(vip)) {
+            problems.push(format!(
+                "virtual IP {vip} lies inside {cidr} of {}: choose one outside the VPC, so that routes can lead to it",
+                vpc.id
+            ));
+        }
+    }
+}
+
+fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
+    let before = problems.len();
+    let mut zones = BTreeSet::new();
+    for id in &balancer.subnets {
+        let Some(subnet) = place.subnets.iter().find(|subnet| subnet.id == *id) else {
+            problems.push(format!("subnet {id} doesn't exist in {}", place.region));
+            continue;
+        };
+        if subnet.vpc != balancer.vpc {
+            problems.push(format!("subnet {id} is in {}, not in {}", subnet.vpc, balancer.vpc));
+            continue;
+        }
+        if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != place.account) {
+            problems.push(format!(
+                "subnet {id} is shared from account {owner}: its route tables are that account's, so the balancer must be too"
+            ));
+            continue;
+        }
+        let offered = place.instance_type.as_ref().is_none_or(|kind| kind.zones.contains(&subnet.zone));
+        if !offered {
+            problems.push(format!("instance type {} isn't on offer in {} of {id}", balancer.instance_type, subnet.zone));
+        }
+        zones.insert(&subnet.zone);
+    }
+    if problems.len() == before && zones.len() < 2 {
+        let zones: Vec<&str> = zones.into_iter().map(String::as_str).collect();
+        problems.push(format!(
+            "subnets {} are all in {}: name subnets in at least two availability zones",
+            balancer.subnets.join(", "),
+            zones.join(", ")
+        ));
+    }
+}
+
+fn machines(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
+    match (&place.image_id, &place.image) {
+        (None, _) => problems.push(format!("image {}: there is no such parameter in {}", balancer.image, place.region)),
+        (Some(id), None) => problems.push(format!("image {id} doesn't exist in {}, or isn't shared with you", place.region)),
+        (Some(id), Some(image)) if !image.available => problems.push(format!("image {id} isn't available")),
+        _ => {}
+    }
+    let Some(kind) = &place.instance_type else {
+        problems.push(format!("instance type {} doesn't exist in {}", balancer.instance_type, place.region));
+        return;
+    };
+    if !kind.shows_tags {
+        problems.push(format!(
+            "instance type {} is a Xen type, which doesn't show changed tags in IMDS: choose a Nitro type such as t3.small",
+            kind.name
+        ));
+    }
+    if let Some(image) = place.image.as_ref().filter(|image| !kind.architectures.contains(&image.architecture)) {
+        problems.push(format!(
+            "image {} is {}, which instance type {} doesn't boot (it takes {})",
+            image.id,
+            image.architecture,
+            kind.name,
+            kind.architectures.join(", ")
+        ));
+    }
+}
+
+fn tables(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
+    if place.vpc.is_none() {
+        return;
+    }
+    if let RouteTables::Only(ids) = &balancer.route_tables {
+        for id in ids {
+            match place.tables.iter().find(|table| table.id == *id) {
+                None => problems.push(format!("route table {id} isn't in {}", balancer.vpc)),
+                Some(table) if table.gateway => problems.push(format!(
+                    "route table {table} is associated with a gateway, and can't hold a route outside the VPC"
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+}
+
+fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, problems: &mut Vec<String>) {
+    let own = observed.interfaces();
+    for vip in &balancer.virtual_ips {
+        for table in eligible(&place.tables, &balancer.route_tables) {
+            let Some(route) = table.route(*vip).filter(|route| !route.blackhole) else { continue };
+            let target = route.target.as_deref().unwrap_or("somewhere else");
+            if !own.contains(target) {
+                problems.push(format!(
+                    "virtual IP {vip}: route table {table} already sends {vip}/32 to {target}: choose another, or delete that route"
+                ));
+            }
+        }
+    }
+}
+
+/// What an existing balancer of this name runs, if that isn't what the file says.
+fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let template = observed.template.as_ref()?;
+    let wanted = balancer.revision();
+    if template.tags.balancer() != Some(&balancer.name) || template.revision == wanted.0 {
+        return None;
+    }
+    let differing = observed.config().map(|config| differing(&config.balancer, balancer)).unwrap_or_default();
+    let differing = if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
+    Some(format!(
+        "{} runs revision {} and this file is revision {wanted}{differing}: an existing balancer can't be changed; \
+         `launcher destroy {}` it first",
+        balancer.name, template.revision, balancer.name
+    ))
+}
+
+fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {
+    let json = |balancer| serde_json::to_value(balancer).expect("a Balancer has only string keys");
+    let (old, new) = (json(old), json(new));
+    let keys = new.as_object().into_iter().flatten().filter(|(key, value)| old.get(key) != Some(value));
+    keys.map(|(key, _)| key.clone()).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+//! The command line.
+
+use std::net::Ipv4Addr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use templates::Slot;
+use templates::text::Millis;
+
+use crate::aws::Account;
+use crate::output::Output;
+
+/// Elbow: a self-run stand-in for an AWS load balancer.
+///
+/// Reads AWS's standard environment, profiles and region. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2 bad
+/// input, nothing changed; 3 (status) something is degraded.
+#[derive(Debug, Parser)]
+#[command(name = "launcher", version, disable_help_subcommand = true)]
+#[command(after_help = "Example:
+  launcher create web.toml      make the balancer that web.toml describes
+  launcher status web           see how it is
+  launcher destroy web          remove all of it")]
+pub struct Cli {
+    /// For whom results are written; JSON is described in docs/output.md
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub output: Output,
+    /// The AWS Region; default: the environment's or the profile's
+    #[arg(long, global = true, value_name = "REGION")]
+    pub region: Option<String>,
+    /// The AWS profile
+    #[arg(long, global = true, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// What to do
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+impl Cli {
+    /// Whom to be and where.
+    pub fn account(&self) -> Account {
+        Account { profile: self.profile.clone(), region: self.region.clone() }
+    }
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a balancer, or finish one that is half-made; what is there already stays
+    Create(Create),
+    /// Show how a balancer is: its nodes, their roles, and where the routes lead
+    Status(Status),
+    /// List the balancers in the Region
+    List,
+    /// Remove a balancer, and prove that nothing of it is left
+    Destroy(Destroy),
+    /// Print a file that is made for a balancer; offline
+    #[command(subcommand)]
+    Render(Render),
+}
+
+/// Make a balancer.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  launcher create web.toml --dry-run   see what it would make
+  launcher create web.toml             make it and wait until it serves")]
+pub struct Create {
+    /// The balancer's description (TOML)
+    pub file: PathBuf,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to wait until it serves, such as 90s or 10m
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration)]
+    pub timeout: Duration,
+    /// Don't wait until it serves
+    #[arg(long)]
+    pub no_wait: bool,
+}
+
+/// Show how a balancer is.
+#[derive(Debug, Args)]
+#[command(after_help = "Exits with 3 if something is degraded, so that monitoring can call it.")]
+pub struct Status {
+    /// The balancer; default: all of them
+    pub name: Option<String>,
+}
+
+/// Remove a balancer.
+#[derive(Debug, Args)]
+#[command(after_help = "It asks before it removes anything; --yes answers. It takes the virtual IPs' routes away only where they \
+                        lead to the balancer's own nodes or nowhere.")]
+pub struct Destroy {
+    /// The balancer
+    pub name: String,
+    /// Show what would be removed, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Don't ask
+    #[arg(long)]
+    pub yes: bool,
+    /// How long to try, such as 5m
+    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration)]
+    pub timeout: Duration,
+}
+
+/// What to print.
+#[derive(Debug, Subcommand)]
+pub enum Render {
+    /// What a node boots with: cloud-config
+    UserData {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+        /// The bytes that are launched
+        #[arg(long)]
+        gzip: bool,
+    },
+    /// The install step that a node runs at its first boot
+    Install {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+    },
+    /// The agent's systemd unit
+    Unit {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+    },
+    /// A node's haproxy.cfg
+    Haproxy {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+        /// The node's place among the others; HAProxy's file is the same for all
+        #[command(flatten)]
+        node: NodeArgs,
+    },
+    /// A node's keepalived.conf
+    Keepalived {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+        /// The node's place among the others
+        #[command(flatten)]
+        node: NodeArgs,
+        /// The node's network interface, as the node calls it
+        #[arg(long, default_value = "eth0", value_name = "NAME")]
+        interface: String,
+    },
+    /// What the nodes' role may do (JSON)
+    Policy {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+    },
+    /// Who may take the nodes' role (JSON)
+    TrustPolicy {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+    },
+}
+
+/// A node's place among the others.
+#[derive(Debug, Args)]
+pub struct NodeArgs {
+    /// The node's number
+    #[arg(long, default_value = "0", value_name = "N")]
+    pub slot: Slot,
+    /// The addresses of all nodes, by slot
+    #[arg(long, value_delimiter = ',', value_name = "IP,IP")]
+    pub members: Vec<Ipv4Addr>,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    text.parse::<Millis>().map(Millis::duration).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

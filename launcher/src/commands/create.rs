@@ -1,0 +1,169 @@
+//! `create`: from a file to a balancer that serves.
+
+use std::time::Duration;
+
+use ipnet::Ipv4Net;
+use serde::Serialize;
+use templates::balancer::NodeConfig;
+use templates::{Balancer, files};
+
+use crate::apply::{Outcome, apply};
+use crate::assess::{Assessment, Expected};
+use crate::aws::{self, Aws, retry::pause};
+use crate::check::problems;
+use crate::cli::{Cli, Create};
+use crate::desired::Desired;
+use crate::discover::{Surroundings, discover};
+use crate::failure::{Failure, read_balancer};
+use crate::observe::{Observed, observe};
+use crate::output::{self, progress::Progress};
+use crate::plan::{Action, Change, plan};
+use crate::wait::until_served;
+
+/// Two `create`s at once overtake each other a few times at most; more means that something undoes what is done.
+const ROUNDS: usize = 12;
+
+/// What came of it, for `--output json`.
+#[derive(Debug, Serialize)]
+struct Created<'a> {
+    outcome: &'static str,
+    balancer: &'a str,
+    region: &'a str,
+    revision: &'a str,
+    image: &'a str,
+    changes: Vec<Change>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<&'a Assessment>,
+}
+
+/// Makes the balancer.
+pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
+    let balancer = read_balancer(&args.file)?;
+    let user_data =
+        files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
+    let aws = aws::connect(&cli.account()).await?;
+    let (place, mut observed) =
+        futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name))?;
+    let problems = problems(&balancer, &place, &observed);
+    if !problems.is_empty() {
+        return Err(Failure::BadInput(problems));
+    }
+    let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
+    let desired =
+        Desired::of(&balancer, &aws.region, &cidrs, place.image_id.as_deref().unwrap_or_default(), &user_data);
+    let actions = plan(&desired, &observed);
+    let changes: Vec<Change> = actions.iter().map(|action| action.change(&desired)).collect();
+    let mut report = Report { cli, aws: &aws, desired: &desired, changes, image: image(&observed, &place) };
+    if args.dry_run {
+        report.dry_run();
+        return Ok(());
+    }
+    let progress = Progress::new();
+    if !actions.is_empty() {
+        progress.say(&format!("{}: revision {}, image {}", desired.balancer, desired.revision, report.image));
+        report.changes = converge(&aws, &desired, &mut observed, actions, &progress).await?;
+    }
+    if args.no_wait {
+        report.done(None);
+        return Ok(());
+    }
+    let status = wait(&aws, &balancer, args.timeout, &progress).await?;
+    report.done(Some(&status));
+    Ok(())
+}
+
+fn image(observed: &Observed, place: &Surroundings) -> String {
+    let pinned = observed.template.as_ref().map(|template| template.contents.image.clone());
+    pinned.or(place.image_id.clone()).unwrap_or_default()
+}
+
+/// Plans and applies until there is nothing left to do: once, unless somebody else is at it too. Answers what was done.
+async fn converge(
+    aws: &Aws,
+    desired: &Desired,
+    observed: &mut Observed,
+    mut actions: Vec<Action>,
+    progress: &Progress,
+) -> Result<Vec<Change>, Failure> {
+    let mut changes = Vec::new();
+    for _ in 0..ROUNDS {
+        changes.extend(actions.iter().map(|action| action.change(desired)));
+        if apply(aws, desired, observed, &actions, progress).await? == Outcome::Done {
+            changes.dedup();
+            return Ok(changes);
+        }
+        progress.live(&desired.balancer, "somebody else is making it too, looking again");
+        pause(Duration::from_millis(700)).await;
+        *observed = observe(aws, &desired.balancer).await?;
+        let foreign = crate::check::foreign(&desired.balancer, &desired.vpc, observed);
+        if !foreign.is_empty() {
+            return Err(Failure::Failed(anyhow::anyhow!(foreign.join("; "))));
+        }
+        actions = plan(desired, observed);
+    }
+    Err(Failure::Failed(anyhow::anyhow!(
+        "{}: what is made is unmade as fast: is another program changing it? still to do: {}",
+        desired.balancer,
+        actions.iter().map(|action| action.change(desired).what).collect::<Vec<_>>().join(", ")
+    )))
+}
+
+async fn wait(
+    aws: &Aws,
+    balancer: &Balancer,
+    timeout: Duration,
+    progress: &Progress,
+) -> Result<Assessment, Failure> {
+    let expected = Expected::from(&NodeConfig::of(balancer));
+    let status = until_served(aws, &balancer.name, &balancer.vpc, &expected, timeout, progress).await?;
+    progress.clear();
+    Ok(status)
+}
+
+struct Report<'a> {
+    cli: &'a Cli,
+    aws: &'a Aws,
+    desired: &'a Desired,
+    changes: Vec<Change>,
+    image: String,
+}
+
+impl Report<'_> {
+    fn dry_run(&self) {
+        let mut text = match self.changes.len() {
+            0 => format!("{}: nothing changes", self.desired.balancer),
+            _ => format!("{}: create would", self.desired.balancer),
+        };
+        for change in &self.changes {
+            text.push_str(&format!("\n  {}", change.what));
+        }
+        self.write("dry-run", &text, None);
+    }
+
+    fn done(&self, status: Option<&Assessment>) {
+        let Desired { balancer, revision, .. } = self.desired;
+        let outcome = if self.changes.is_empty() { "unchanged" } else { "created" };
+        let mut text = match self.changes.is_empty() {
+            true => format!("{balancer}: nothing changes"),
+            false => format!("{balancer} is created, revision {revision}"),
+        };
+        for vip in status.iter().flat_map(|status| &status.virtual_ips) {
+            let active = vip.active.join(", ");
+            text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
+        }
+        self.write(outcome, &text, status);
+    }
+
+    fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) {
+        let document = Created {
+            outcome,
+            balancer: &self.desired.balancer,
+            region: &self.aws.region,
+            revision: &self.desired.revision.0,
+            image: &self.image,
+            changes: self.changes.clone(),
+            status,
+        };
+        output::result(self.cli.output, &document, text);
+    }
+}

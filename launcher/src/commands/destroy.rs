@@ -1,0 +1,209 @@
+//! `destroy`: removes a balancer, and proves that nothing of it is left.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead, IsTerminal, Write};
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use serde_json::json;
+
+use crate::aws::error::CallFailed;
+use crate::aws::retry::{Patience, pause, until};
+use crate::aws::{self, Aws};
+use crate::check::foreign;
+use crate::cli::{Cli, Destroy};
+use crate::failure::Failure;
+use crate::observe::{Observed, observe};
+use crate::output::{self, progress::Progress};
+use crate::plan::Change;
+use crate::resources::route_tables::{self, Table, left_behind};
+use crate::resources::{instance_profile, instances, launch_template, leftovers, role, security_group};
+use crate::teardown::{self, Removal};
+
+/// Between two looks at what is ending.
+const LOOK: Duration = Duration::from_millis(800);
+/// How long AWS's answers may lag behind what was removed.
+const LAG: Duration = Duration::from_secs(60);
+
+/// Removes the balancer.
+pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
+    let aws = aws::connect(&cli.account()).await?;
+    let observed = observe(&aws, &args.name).await?;
+    let vpc = observed.vpc().map(str::to_owned);
+    let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("its VPC"), &observed);
+    if !foreign.is_empty() {
+        return Err(Failure::BadInput(foreign));
+    }
+    let Some(vpc) = vpc else {
+        prove(&aws, &args.name, None, LAG).await?;
+        report(cli, args, "absent", &[], &format!("there is no balancer named {} in {}", args.name, aws.region));
+        return Ok(());
+    };
+    let tables = route_tables::find(&aws.ec2, &vpc).await?;
+    let planned: Vec<Removal> = [teardown::instances(&observed).into_iter().collect(), teardown::routes(&observed, &tables)]
+        .into_iter()
+        .flatten()
+        .chain(teardown::rest(&observed, &vpc))
+        .collect();
+    let changes: Vec<Change> = planned.iter().map(Removal::change).collect();
+    if args.dry_run {
+        let lines: Vec<String> = changes.iter().map(|change| format!("\n  {}", change.what)).collect();
+        report(cli, args, "dry-run", &changes, &format!("{}: destroy would{}", args.name, lines.concat()));
+        return Ok(());
+    }
+    confirm(args, &vpc, &changes)?;
+    let teardown = Teardown { aws: &aws, name: &args.name, vpc: &vpc, observed: &observed, timeout: args.timeout };
+    let changes = teardown.run(&Progress::new()).await?;
+    report(cli, args, "destroyed", &changes, &format!("{} is destroyed: nothing of it is left", args.name));
+    Ok(())
+}
+
+fn report(cli: &Cli, args: &Destroy, outcome: &str, changes: &[Change], text: &str) {
+    output::result(cli.output, &json!({"outcome": outcome, "balancer": args.name, "changes": changes}), text);
+}
+
+fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure> {
+    if args.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
+        return Err(Failure::bad_input(format!("destroying {} asks at a terminal; elsewhere say --yes", args.name)));
+    }
+    let mut terminal = std::io::stderr();
+    for change in changes {
+        drop(writeln!(terminal, "  {}", change.what));
+    }
+    drop(write!(terminal, "Destroy {} in {vpc}? Type its name: ", args.name));
+    drop(terminal.flush());
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    match read {
+        Ok(_) if answer.trim() == args.name => Ok(()),
+        _ => Err(Failure::bad_input("not confirmed; nothing was removed")),
+    }
+}
+
+struct Teardown<'a> {
+    aws: &'a Aws,
+    name: &'a str,
+    vpc: &'a str,
+    observed: &'a Observed,
+    timeout: Duration,
+}
+
+impl Teardown<'_> {
+    async fn run(&self, progress: &Progress) -> Result<Vec<Change>, Failure> {
+        let deadline = Instant::now() + self.timeout;
+        let mut changes = Vec::new();
+        if let Some(removal) = teardown::instances(self.observed) {
+            self.remove(&removal, deadline, progress).await?;
+            self.ended(deadline, progress).await?;
+            progress.done(&removal.change().what);
+            changes.push(removal.change());
+        }
+        let tables = route_tables::find(&self.aws.ec2, self.vpc).await?;
+        let routes = teardown::routes(self.observed, &tables);
+        let removed = routes.iter().map(|removal| self.remove(removal, deadline, progress));
+        for outcome in futures::future::join_all(removed).await {
+            outcome?;
+        }
+        for removal in &routes {
+            progress.done(&removal.change().what);
+            changes.push(removal.change());
+        }
+        for removal in teardown::rest(self.observed, self.vpc) {
+            self.remove(&removal, deadline, progress).await?;
+            progress.done(&removal.change().what);
+            changes.push(removal.change());
+        }
+        progress.live(self.name, "looking whether anything is left");
+        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
+        Ok(changes)
+    }
+
+    async fn remove(&self, removal: &Removal, deadline: Instant, progress: &Progress) -> Result<(), CallFailed> {
+        let Aws { ec2, iam, .. } = self.aws;
+        let patience = Patience { total: deadline.saturating_duration_since(Instant::now()), pause: LOOK };
+        match removal {
+            Removal::Terminate(ids) => instances::terminate(ec2, ids).await,
+            Removal::Route { table, destination } => route_tables::delete_route(ec2, table, destination).await,
+            Removal::Template { id, .. } => launch_template::delete(ec2, id).await,
+            Removal::Profile { name, role } => {
+                if let Some(role) = role {
+                    instance_profile::remove_role(iam, name, role).await?;
+                }
+                instance_profile::delete(iam, name).await
+            }
+            Removal::Role(name) => {
+                role::strip(iam, name).await?;
+                let in_use = |error: &CallFailed| error.is("DeleteConflict");
+                until(patience, in_use, |error| waiting(progress, error), || role::delete(iam, name)).await
+            }
+            Removal::Group { id, .. } => {
+                let in_use = |error: &CallFailed| error.is("DependencyViolation");
+                until(patience, in_use, |error| waiting(progress, error), || security_group::delete(ec2, id)).await
+            }
+        }
+    }
+
+    async fn ended(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {
+        loop {
+            let nodes = instances::find(&self.aws.ec2, self.name).await?;
+            let ending: Vec<&str> =
+                nodes.iter().filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
+            if ending.is_empty() {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::Failed(anyhow!(
+                    "{} still run after {} s; the same command again goes on",
+                    ending.join(", "),
+                    self.timeout.as_secs()
+                )));
+            }
+            progress.live(self.name, &format!("waiting for {} to end", ending.join(", ")));
+            pause(LOOK).await;
+        }
+    }
+}
+
+fn waiting(progress: &Progress, error: &CallFailed) {
+    progress.live(&error.object, "still in use, waiting");
+}
+
+/// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is.
+async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<(), Failure> {
+    let deadline = Instant::now() + lag;
+    loop {
+        let left = left(aws, name, was).await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::Failed(anyhow!("{name}: still there: {}; the same command again goes on", left.join(", "))));
+        }
+        pause(LOOK).await;
+    }
+}
+
+async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Result<Vec<String>, CallFailed> {
+    let tables = async {
+        match was {
+            Some((vpc, _)) => route_tables::find(&aws.ec2, vpc).await,
+            None => Ok(Vec::<Table>::new()),
+        }
+    };
+    let (observed, others, tables) = futures::try_join!(observe(aws, name), leftovers::find(&aws.ec2, name), tables)?;
+    let own = |part: &crate::observe::Part<'_>| part.tags.balancer() == Some(name) || part.vpc.is_none();
+    let parts = observed.parts();
+    let mut left: Vec<String> = parts.iter().filter(|part| own(part)).map(|part| part.what.clone()).collect();
+    left.extend(observed.live().map(|node| format!("instance {}", node.id)));
+    left.extend(others);
+    if let Some((_, before)) = was {
+        let vips = before.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
+        let interfaces: BTreeSet<&str> = before.interfaces();
+        let routes = left_behind(&tables, &vips, &interfaces).into_iter();
+        left.extend(routes.map(|(table, destination)| format!("route {destination} in {table}")));
+    }
+    Ok(left)
+}

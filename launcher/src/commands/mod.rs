@@ -1,0 +1,21 @@
+//! The commands, a file each.
+
+mod create;
+mod destroy;
+mod list;
+mod render;
+mod status;
+
+use crate::cli::{Cli, Command};
+use crate::failure::Failure;
+
+/// Does what the command line says.
+pub async fn run(cli: &Cli) -> Result<(), Failure> {
+    match &cli.command {
+        Command::Create(args) => create::run(cli, args).await,
+        Command::Status(args) => status::run(cli, args).await,
+        Command::List => list::run(cli).await,
+        Command::Destroy(args) => destroy::run(cli, args).await,
+        Command::Render(what) => render::run(cli, what),
+    }
+}

@@ -1,0 +1,66 @@
+//! `render`: the files that are made for a balancer, without a call to AWS.
+
+use std::io::Write;
+use std::path::Path;
+
+use templates::files::{self, KeepalivedNode};
+
+use crate::cli::{Cli, NodeArgs, Render};
+use crate::failure::{Failure, read_balancer};
+use crate::output;
+
+/// Prints the file.
+pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
+    match what {
+        Render::UserData { file, gzip: true } => {
+            let bytes = files::user_data_gzip(&read_balancer(file)?).map_err(|big| too_big(file, &big))?;
+            std::io::stdout().write_all(&bytes).map_err(|error| Failure::Failed(error.into()))
+        }
+        Render::UserData { file, gzip: false } => text(files::user_data(&read_balancer(file)?)),
+        Render::Install { file } => text(files::install_script(&read_balancer(file)?)),
+        Render::Unit { file } => read_balancer(file).and_then(|_| text(files::agent_unit())),
+        Render::Haproxy { file, node } => {
+            let balancer = read_balancer(file)?;
+            if !node.members.is_empty() {
+                member(node)?;
+            }
+            text(files::haproxy_cfg(&balancer))
+        }
+        Render::Keepalived { file, node, interface } => {
+            let balancer = read_balancer(file)?;
+            let address = member(node)?;
+            let peers: Vec<_> = node.members.iter().copied().filter(|peer| *peer != address).collect();
+            let node = KeepalivedNode { balancer: &balancer, slot: node.slot, address, peers: &peers, interface };
+            text(files::keepalived_conf(&node))
+        }
+        Render::Policy { file } => text(files::permission_policy(&read_balancer(file)?, &region(cli)?)),
+        Render::TrustPolicy { file } => read_balancer(file).and_then(|_| text(files::trust_policy(&region(cli)?))),
+    }
+}
+
+/// User-data that AWS wouldn't take.
+pub fn too_big(file: &Path, big: &files::TooBig) -> Failure {
+    Failure::bad_input(format!("{}: {big}", file.display()))
+}
+
+fn text(text: String) -> Result<(), Failure> {
+    output::print(&text);
+    Ok(())
+}
+
+fn member(node: &NodeArgs) -> Result<std::net::Ipv4Addr, Failure> {
+    node.members.get(usize::from(node.slot.0)).copied().ok_or_else(|| {
+        Failure::bad_input(format!(
+            "--slot {} needs --members with at least {} addresses, one for each slot",
+            node.slot,
+            node.slot.0 + 1
+        ))
+    })
+}
+
+/// Offline, so from the command line or environment only.
+fn region(cli: &Cli) -> Result<String, Failure> {
+    let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
+    let environment = variables.filter_map(|name| std::env::var(name).ok()).find(|region| !region.is_empty());
+    cli.region.clone().or(environment).ok_or_else(|| Failure::bad_input("no region: use --region or set AWS_REGION"))
+}

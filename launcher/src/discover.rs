@@ -1,0 +1,53 @@
+//! What a balancer file names and the launcher doesn't make: VPC, subnets, route tables, image, instance type.
+
+use templates::Balancer;
+
+use crate::aws::Aws;
+use crate::aws::error::CallFailed;
+use crate::resources::image::{self, Image};
+use crate::resources::instance_type::{self, InstanceType};
+use crate::resources::network::{self, Subnet, Vpc};
+use crate::resources::route_tables::{self, Table};
+
+/// The place a balancer is put into, as it is. What the file names and isn't there is absent here.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// Where.
+    pub region: String,
+    /// The account that is asking.
+    pub account: String,
+    /// The VPC.
+    pub vpc: Option<Vpc>,
+    /// The subnets, in no order.
+    pub subnets: Vec<Subnet>,
+    /// All route tables of the VPC.
+    pub tables: Vec<Table>,
+    /// What the image stands for; none if its parameter isn't there.
+    pub image_id: Option<String>,
+    /// The image itself.
+    pub image: Option<Image>,
+    /// The instance type.
+    pub instance_type: Option<InstanceType>,
+}
+
+/// Looks at everything at once.
+pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, CallFailed> {
+    let image = async {
+        let id = image::resolve(&aws.ssm, &balancer.image).await?;
+        let image = match &id {
+            Some(id) => image::find(&aws.ec2, id).await?,
+            None => None,
+        };
+        Ok((id, image))
+    };
+    let (account, vpc, subnets, tables, (image_id, image), instance_type) = futures::try_join!(
+        network::account(&aws.sts),
+        network::vpc(&aws.ec2, &balancer.vpc),
+        network::subnets(&aws.ec2, &balancer.subnets),
+        route_tables::find(&aws.ec2, &balancer.vpc),
+        image,
+        instance_type::find(&aws.ec2, &balancer.instance_type),
+    )?;
+    let region = aws.region.clone();
+    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type })
+}

@@ -1,0 +1,111 @@
+//! What there is of a balancer on AWS, by its name: whole, half-made, or somebody else's of the same name.
+
+use std::collections::BTreeSet;
+
+use templates::balancer::NodeConfig;
+use templates::names;
+
+use crate::aws::Aws;
+use crate::aws::error::CallFailed;
+use crate::desired::read_back;
+use crate::resources::instance_profile::{self, Profile};
+use crate::resources::instances::{self, Node};
+use crate::resources::launch_template::{self, Template};
+use crate::resources::role::{self, Role};
+use crate::resources::security_group::{self, Group};
+use crate::tags::Tags;
+
+/// What there is under a balancer's names and tags.
+#[derive(Debug, Clone, Default)]
+pub struct Observed {
+    /// Security groups of its name: one in each VPC at most.
+    pub groups: Vec<Group>,
+    /// The role.
+    pub role: Option<Role>,
+    /// The instance profile.
+    pub profile: Option<Profile>,
+    /// The launch template.
+    pub template: Option<Template>,
+    /// Its instances, ended ones too.
+    pub nodes: Vec<Node>,
+}
+
+/// Something of a balancer's name: what it is, which, and its tags.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part<'a> {
+    /// For people: `security group elbow-web (sg-1)`.
+    pub what: String,
+    /// Where its name is unique, if not in the Region or account.
+    pub vpc: Option<&'a str>,
+    /// Whose it says it is.
+    pub tags: &'a Tags,
+}
+
+/// Looks at everything at once.
+pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> {
+    let name = names::regional(balancer);
+    let global = names::global(&aws.region, balancer);
+    let (groups, role, profile, template, nodes) = futures::try_join!(
+        security_group::find(&aws.ec2, &name),
+        role::find(&aws.iam, &global),
+        instance_profile::find(&aws.iam, &global),
+        launch_template::find(&aws.ec2, &name),
+        instances::find(&aws.ec2, balancer),
+    )?;
+    Ok(Observed { groups, role, profile, template, nodes })
+}
+
+impl Observed {
+    /// Whether there is nothing.
+    pub fn is_nothing(&self) -> bool {
+        self.parts().is_empty() && self.live().next().is_none()
+    }
+
+    /// The group in this VPC.
+    pub fn group(&self, vpc: &str) -> Option<&Group> {
+        self.groups.iter().find(|group| group.vpc == vpc)
+    }
+
+    /// The instances that haven't ended.
+    pub fn live(&self) -> impl Iterator<Item = &Node> {
+        self.nodes.iter().filter(|node| node.is_live())
+    }
+
+    /// The interfaces of those instances.
+    pub fn interfaces(&self) -> BTreeSet<&str> {
+        self.live().flat_map(|node| &node.interfaces).map(String::as_str).collect()
+    }
+
+    /// The configuration that nodes launched now would get.
+    pub fn config(&self) -> Option<NodeConfig> {
+        read_back(&self.template.as_ref()?.contents.user_data)
+    }
+
+    /// The VPC that the balancer says it is in.
+    pub fn vpc(&self) -> Option<&str> {
+        let tagged = self.parts().into_iter().filter(|part| part.tags.balancer().is_some()).find_map(|part| part.tags.vpc());
+        tagged.or_else(|| self.live().map(|node| node.vpc.as_str()).next())
+    }
+
+    /// Everything but the instances.
+    pub fn parts(&self) -> Vec<Part<'_>> {
+        let groups = self.groups.iter().map(|group| Part {
+            what: format!("security group {} ({})", group.name, group.id),
+            vpc: Some(&group.vpc),
+            tags: &group.tags,
+        });
+        let template = self.template.iter().map(|template| Part {
+            what: format!("launch template {} ({})", template.name, template.id),
+            vpc: None,
+            tags: &template.tags,
+        });
+        let role = self.role.iter();
+        let role = role.map(|role| Part { what: format!("IAM role {}", role.name), vpc: None, tags: &role.tags });
+        let profile = self.profile.iter().map(|profile| Part {
+            what: format!("instance profile {}", profile.name),
+            vpc: None,
+            tags: &profile.tags,
+        });
+        groups.chain(template).chain(role).chain(profile).collect()
+    }
+}

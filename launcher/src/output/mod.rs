@@ -1,0 +1,51 @@
+//! What commands say: results on standard output, as text or JSON; progress and errors on standard error.
+
+pub mod progress;
+pub mod table;
+
+use clap::ValueEnum;
+use serde::Serialize;
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// For whom results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// People.
+    #[default]
+    Text,
+    /// Programs: one JSON document, see docs/output.md.
+    Json,
+}
+
+/// Writes a result: its JSON, or the text for people.
+pub fn result(output: Output, document: &impl Serialize, text: &str) {
+    match output {
+        Output::Text => print(text),
+        Output::Json => print(&serde_json::to_string_pretty(document).expect("results have only string keys")),
+    }
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no error.
+pub fn print(text: &str) {
+    use std::io::Write;
+    drop(writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')));
+}
+
+/// Says what went wrong: a line each on standard error, and a document for programs.
+pub fn failed(output: Output, failure: &Failure) {
+    let lines = failure.lines();
+    for line in &lines {
+        eprintln!("launcher: {line}");
+    }
+    if output == Output::Json && !lines.is_empty() {
+        let outcome = match failure {
+            Failure::BadInput(_) => "refused",
+            Failure::Failed(_) | Failure::Degraded => "failed",
+            Failure::Interrupted => "interrupted",
+        };
+        let document = json!({"outcome": outcome, "problems": lines});
+        print(&serde_json::to_string_pretty(&document).expect("it has only string keys"));
+    }
+}

@@ -1,0 +1,43 @@
+//! The machine image: found by id or by SSM parameter.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::ImageState;
+use templates::text::Image as Reference;
+
+use crate::aws::error::{CallFailed, Named, found};
+
+/// An image as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// `ami-…`
+    pub id: String,
+    /// `x86_64` or `arm64`
+    pub architecture: String,
+    /// Whether it can be launched now.
+    pub available: bool,
+}
+
+/// The image's id; none if the parameter isn't there.
+pub async fn resolve(ssm: &aws_sdk_ssm::Client, reference: &Reference) -> Result<Option<String>, CallFailed> {
+    let path = match reference {
+        Reference::Id(id) => return Ok(Some(id.clone())),
+        Reference::Parameter(path) => path,
+    };
+    let output = found(ssm.get_parameter().name(path).send().await.named("ssm:GetParameter", path))?;
+    Ok(output.and_then(|output| output.parameter).and_then(|parameter| parameter.value))
+}
+
+/// The image of this id, if there is one and the caller may see it.
+pub async fn find(ec2: &Client, id: &str) -> Result<Option<Image>, CallFailed> {
+    // By id, not by filter: a filter leaves deprecated images out, which still launch.
+    let outcome = ec2.describe_images().image_ids(id).send().await.named("ec2:DescribeImages", id);
+    let outcome = match outcome {
+        Err(error) if error.code().is_some_and(|code| code.starts_with("InvalidAMIID.")) => return Ok(None),
+        outcome => outcome?,
+    };
+    Ok(outcome.images().first().map(|image| Image {
+        id: id.to_owned(),
+        architecture: image.architecture().map(|kind| kind.as_str()).unwrap_or_default().to_owned(),
+        available: image.state() == Some(&ImageState::Available),
+    }))
+}

@@ -1,0 +1,136 @@
+//! The nodes as EC2 sees them.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification};
+use jiff::Timestamp;
+use templates::Slot;
+use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
+
+use crate::aws::error::{CallFailed, Named, found};
+use crate::resources::launch_template::LAUNCHED;
+use crate::tags::Tags;
+
+/// An instance as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// `i-…`
+    pub id: String,
+    /// `pending`, `running`, `shutting-down`, `terminated`, `stopping`, `stopped`
+    pub state: String,
+    /// Why AWS changed the state by itself.
+    pub reason: Option<String>,
+    /// Where it is.
+    pub vpc: String,
+    /// Where in it.
+    pub zone: String,
+    /// Its own address.
+    pub address: Option<String>,
+    /// `eni-…`, the first one first.
+    pub interfaces: Vec<String>,
+    /// What the launcher said to it and it says of itself.
+    pub tags: Tags,
+    /// When it was last started.
+    pub launched: Option<Timestamp>,
+}
+
+impl Node {
+    /// Whether it runs or may run again. What has ended stays visible for an hour.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+
+    /// The slot it was launched for; where nobody said, the one it took.
+    pub fn slot(&self) -> Option<Slot> {
+        self.tags.get(TAG_SLOT).or_else(|| self.tags.get(TAG_CLAIM))?.parse().ok()
+    }
+}
+
+/// Every instance of a balancer, ended ones too, by slot.
+pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<Node>, CallFailed> {
+    let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
+    filtered(ec2, filter, balancer).await
+}
+
+/// Every instance that has this tag, with whatever value.
+pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Node>, CallFailed> {
+    filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await
+}
+
+async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node>, CallFailed> {
+    let pages = ec2.describe_instances().filters(filter).into_paginator().items().send();
+    let reservations = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstances", object)?;
+    let mut nodes: Vec<Node> = reservations.iter().flat_map(|group| group.instances()).map(node).collect();
+    nodes.sort_by(|a, b| (a.slot(), &a.id).cmp(&(b.slot(), &b.id)));
+    Ok(nodes)
+}
+
+fn node(instance: &Instance) -> Node {
+    let state = instance.state().and_then(|state| state.name()).map(|name| name.as_str()).unwrap_or("pending");
+    let zone = instance.placement().and_then(|placement| placement.availability_zone());
+    let interfaces = instance.network_interfaces().iter();
+    Node {
+        id: instance.instance_id().unwrap_or_default().to_owned(),
+        state: state.to_owned(),
+        reason: instance.state_reason().and_then(|reason| reason.message()).map(str::to_owned),
+        vpc: instance.vpc_id().unwrap_or_default().to_owned(),
+        zone: zone.unwrap_or_default().to_owned(),
+        address: instance.private_ip_address().map(str::to_owned),
+        interfaces: interfaces.filter_map(|eni| eni.network_interface_id()).map(str::to_owned).collect(),
+        tags: Tags::from(instance.tags()),
+        launched: instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
+    }
+}
+
+/// What to launch and where.
+#[derive(Debug, Clone)]
+pub struct Launch<'a> {
+    /// The launch template's id.
+    pub template: &'a str,
+    /// Its version.
+    pub version: i64,
+    /// Where.
+    pub subnet: &'a str,
+    /// For the instance and all that comes with it.
+    pub tags: &'a Tags,
+    /// The same token twice launches once.
+    pub token: &'a str,
+}
+
+/// Launches one instance. Answers its id.
+pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFailed> {
+    let template = LaunchTemplateSpecification::builder()
+        .launch_template_id(launch.template)
+        .version(launch.version.to_string())
+        .build();
+    let made = ec2
+        .run_instances()
+        .launch_template(template)
+        .subnet_id(launch.subnet)
+        .min_count(1)
+        .max_count(1)
+        .client_token(launch.token)
+        .set_tag_specifications(Some(LAUNCHED.map(|kind| launch.tags.specification(kind)).to_vec()))
+        .send()
+        .await
+        .named("ec2:RunInstances", format!("in {}", launch.subnet))?;
+    Ok(made.instances().first().and_then(|instance| instance.instance_id()).unwrap_or_default().to_owned())
+}
+
+/// Starts a stopped instance.
+pub async fn start(ec2: &Client, id: &str) -> Result<(), CallFailed> {
+    ec2.start_instances().instance_ids(id).send().await.named("ec2:StartInstances", id).map(drop)
+}
+
+/// Ends instances for good.
+pub async fn terminate(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
+    let call = ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
+    found(call.send().await.named("ec2:TerminateInstances", ids.join(" "))).map(drop)
+}
+
+/// What an instance wrote on its console so far, as far as AWS has it.
+pub async fn console(ec2: &Client, id: &str) -> Result<String, CallFailed> {
+    use base64::Engine;
+    let output = ec2.get_console_output().instance_id(id).latest(true).send().await.named("ec2:GetConsoleOutput", id)?;
+    let bytes = base64::engine::general_purpose::STANDARD.decode(output.output().unwrap_or_default().trim());
+    Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}

@@ -1,0 +1,193 @@
+//! The launch template: all that nodes of one revision have in common.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{
+    Filter, InstanceType, LaunchTemplate, LaunchTemplateHttpTokensState,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataOptionsRequest,
+    LaunchTemplateInstanceMetadataTagsState, LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData,
+    ResourceType, ResponseLaunchTemplateData,
+};
+
+use crate::aws::error::{CallFailed, Named, found};
+use crate::tags::Tags;
+
+/// The kinds of things that come to be with an instance and carry its tags.
+pub const LAUNCHED: [ResourceType; 3] =
+    [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
+
+/// A launch template as it is, by its newest version.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    /// `lt-…`
+    pub id: String,
+    /// `elbow-…`
+    pub name: String,
+    /// Whose it is.
+    pub tags: Tags,
+    /// The newest version's number.
+    pub version: i64,
+    /// The newest version's description: the revision that nodes launched from it run.
+    pub revision: String,
+    /// What the newest version launches.
+    pub contents: Contents,
+}
+
+/// What is launched. The rest is the same for every node and every balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Contents {
+    /// `ami-…`: pinned, so that a node launched later boots what its peers booted.
+    pub image: String,
+    /// For example `t3.small`.
+    pub instance_type: String,
+    /// `sg-…`; one.
+    pub groups: Vec<String>,
+    /// The instance profile's name.
+    pub profile: String,
+    /// Base64 of gzip of cloud-config.
+    pub user_data: String,
+    /// IMDSv2 only, within the instance only, with the instance's tags.
+    pub metadata: Metadata,
+}
+
+/// How IMDS answers on the instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Metadata {
+    /// `HttpTokens=required`
+    pub tokens_required: bool,
+    /// `InstanceMetadataTags=enabled`
+    pub tags: bool,
+    /// `HttpPutResponseHopLimit`
+    pub hop_limit: i32,
+}
+
+/// What the agent needs of IMDS, and nothing that a container on the node could use.
+pub const METADATA: Metadata = Metadata { tokens_required: true, tags: true, hop_limit: 1 };
+
+/// The template of this name, if there is one.
+pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFailed> {
+    let filter = Filter::builder().name("launch-template-name").values(name).build();
+    let found = describe(ec2, filter, name).await?;
+    match found.first() {
+        Some(template) => newest(ec2, template).await,
+        None => Ok(None),
+    }
+}
+
+/// Names and tags of every template that has this tag, with whatever value.
+pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, Tags)>, CallFailed> {
+    let found = describe(ec2, Filter::builder().name("tag-key").values(key).build(), key).await?;
+    let name = |template: &LaunchTemplate| template.launch_template_name().unwrap_or_default().to_owned();
+    Ok(found.iter().map(|template| (name(template), Tags::from(template.tags()))).collect())
+}
+
+async fn describe(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<LaunchTemplate>, CallFailed> {
+    let pages = ec2.describe_launch_templates().filters(filter).into_paginator().items().send();
+    pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeLaunchTemplates", object)
+}
+
+async fn newest(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Template>, CallFailed> {
+    let id = template.launch_template_id().unwrap_or_default();
+    let call = ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
+    let output = found(call.send().await.named("ec2:DescribeLaunchTemplateVersions", id))?;
+    let version = output.and_then(|output| output.launch_template_versions.unwrap_or_default().into_iter().next());
+    Ok(version.map(|version| Template {
+        id: id.to_owned(),
+        name: template.launch_template_name().unwrap_or_default().to_owned(),
+        tags: Tags::from(template.tags()),
+        version: version.version_number().unwrap_or_default(),
+        revision: version.version_description().unwrap_or_default().to_owned(),
+        contents: contents(version.launch_template_data().unwrap_or(&ResponseLaunchTemplateData::builder().build())),
+    }))
+}
+
+fn contents(data: &ResponseLaunchTemplateData) -> Contents {
+    let metadata = data.metadata_options();
+    Contents {
+        image: data.image_id().unwrap_or_default().to_owned(),
+        instance_type: data.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
+        groups: data.security_group_ids().to_vec(),
+        profile: data.iam_instance_profile().and_then(|profile| profile.name()).unwrap_or_default().to_owned(),
+        user_data: data.user_data().unwrap_or_default().to_owned(),
+        metadata: Metadata {
+            tokens_required: metadata.and_then(|options| options.http_tokens())
+                == Some(&LaunchTemplateHttpTokensState::Required),
+            tags: metadata.and_then(|options| options.instance_metadata_tags())
+                == Some(&LaunchTemplateInstanceMetadataTagsState::Enabled),
+            hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or_default(),
+        },
+    }
+}
+
+fn request(contents: &Contents, tags: &Tags) -> RequestLaunchTemplateData {
+    let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
+        .http_tokens(match contents.metadata.tokens_required {
+            true => LaunchTemplateHttpTokensState::Required,
+            false => LaunchTemplateHttpTokensState::Optional,
+        })
+        .instance_metadata_tags(match contents.metadata.tags {
+            true => LaunchTemplateInstanceMetadataTagsState::Enabled,
+            false => LaunchTemplateInstanceMetadataTagsState::Disabled,
+        })
+        .http_put_response_hop_limit(contents.metadata.hop_limit)
+        .build();
+    let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&contents.profile).build();
+    let mut data = RequestLaunchTemplateData::builder()
+        .image_id(&contents.image)
+        .instance_type(InstanceType::from(contents.instance_type.as_str()))
+        .set_security_group_ids(Some(contents.groups.clone()))
+        .iam_instance_profile(profile)
+        .metadata_options(metadata)
+        .user_data(&contents.user_data);
+    for kind in LAUNCHED {
+        let tags = LaunchTemplateTagSpecificationRequest::builder().resource_type(kind).set_tags(Some(tags.ec2()));
+        data = data.tag_specifications(tags.build());
+    }
+    data.build()
+}
+
+/// Makes the template, with its tags in the same call. Answers its id and version.
+pub async fn create(
+    ec2: &Client,
+    name: &str,
+    revision: &str,
+    contents: &Contents,
+    tags: &Tags,
+) -> Result<(String, i64), CallFailed> {
+    let made = ec2
+        .create_launch_template()
+        .launch_template_name(name)
+        .version_description(revision)
+        .launch_template_data(request(contents, tags))
+        .tag_specifications(tags.specification(ResourceType::LaunchTemplate))
+        .send()
+        .await
+        .named("ec2:CreateLaunchTemplate", name)?;
+    let template = made.launch_template();
+    let id = template.and_then(|template| template.launch_template_id()).unwrap_or_default();
+    Ok((id.to_owned(), template.and_then(|template| template.latest_version_number()).unwrap_or(1)))
+}
+
+/// Adds a version. Answers its number.
+pub async fn add_version(
+    ec2: &Client,
+    id: &str,
+    revision: &str,
+    contents: &Contents,
+    tags: &Tags,
+) -> Result<i64, CallFailed> {
+    let made = ec2
+        .create_launch_template_version()
+        .launch_template_id(id)
+        .version_description(revision)
+        .launch_template_data(request(contents, tags))
+        .send()
+        .await
+        .named("ec2:CreateLaunchTemplateVersion", id)?;
+    Ok(made.launch_template_version().and_then(|version| version.version_number()).unwrap_or_default())
+}
+
+/// Deletes the template with all its versions.
+pub async fn delete(ec2: &Client, id: &str) -> Result<(), CallFailed> {
+    let call = ec2.delete_launch_template().launch_template_id(id);
+    found(call.send().await.named("ec2:DeleteLaunchTemplate", id)).map(drop)
+}

@@ -1,0 +1,12 @@
+//! One file for each kind of AWS resource: find, make, delete; a call each. Absence is a value, not an error.
+
+pub mod image;
+pub mod instance_profile;
+pub mod instance_type;
+pub mod instances;
+pub mod launch_template;
+pub mod leftovers;
+pub mod network;
+pub mod role;
+pub mod route_tables;
+pub mod security_group;

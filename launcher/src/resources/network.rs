@@ -1,0 +1,72 @@
+//! The VPC and subnets that a balancer is put into, and who is asking.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, VpcCidrBlockStateCode};
+use ipnet::Ipv4Net;
+
+use crate::aws::error::{CallFailed, Named};
+
+/// A VPC as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Vpc {
+    /// `vpc-…`
+    pub id: String,
+    /// All of its IPv4 ranges.
+    pub cidrs: Vec<Ipv4Net>,
+    /// The account whose it is.
+    pub owner: Option<String>,
+}
+
+/// A subnet as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// `subnet-…`
+    pub id: String,
+    /// Where it is.
+    pub vpc: String,
+    /// Its availability zone's name.
+    pub zone: String,
+    /// The account whose it is.
+    pub owner: Option<String>,
+}
+
+/// The VPC of this id, if there is one.
+pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
+    // By filter, not by id: what isn't there is then an empty answer instead of one of several errors.
+    let filter = Filter::builder().name("vpc-id").values(id).build();
+    let output = ec2.describe_vpcs().filters(filter).send().await.named("ec2:DescribeVpcs", id)?;
+    Ok(output.vpcs().first().map(|vpc| {
+        let live = vpc.cidr_block_association_set().iter().filter(|block| {
+            let state = block.cidr_block_state().and_then(|state| state.state());
+            state.is_none_or(|state| {
+                matches!(state, VpcCidrBlockStateCode::Associated | VpcCidrBlockStateCode::Associating)
+            })
+        });
+        let texts = live.filter_map(|block| block.cidr_block()).chain(vpc.cidr_block());
+        let mut cidrs: Vec<Ipv4Net> = texts.filter_map(|text| text.parse().ok()).collect();
+        cidrs.sort();
+        cidrs.dedup();
+        Vpc { id: id.to_owned(), cidrs, owner: vpc.owner_id().map(str::to_owned) }
+    }))
+}
+
+/// Those of these subnets that there are.
+pub async fn subnets(ec2: &Client, ids: &[String]) -> Result<Vec<Subnet>, CallFailed> {
+    let filter = Filter::builder().name("subnet-id").set_values(Some(ids.to_vec())).build();
+    let pages = ec2.describe_subnets().filters(filter).into_paginator().items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", ids.join(" "))?;
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let subnet = |subnet: &aws_sdk_ec2::types::Subnet| Subnet {
+        id: text(subnet.subnet_id()),
+        vpc: text(subnet.vpc_id()),
+        zone: text(subnet.availability_zone()),
+        owner: subnet.owner_id().map(str::to_owned),
+    };
+    Ok(found.iter().map(subnet).collect())
+}
+
+/// The account that the credentials belong to.
+pub async fn account(sts: &aws_sdk_sts::Client) -> Result<String, CallFailed> {
+    let output = sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "these credentials")?;
+    Ok(output.account().unwrap_or_default().to_owned())
+}

@@ -1,0 +1,101 @@
+//! The nodes' IAM role and the one policy in it.
+
+use aws_sdk_iam::Client;
+use serde_json::Value;
+
+use crate::aws::error::{CallFailed, Named, found};
+use crate::tags::Tags;
+
+/// A role as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Role {
+    /// `elbow-<region>-…`
+    pub name: String,
+    /// Whose it is.
+    pub tags: Tags,
+    /// Who may take it.
+    pub trust: Value,
+    /// What its policy of the role's own name allows.
+    pub policy: Option<Value>,
+}
+
+/// The role of this name, if there is one.
+pub async fn find(iam: &Client, name: &str) -> Result<Option<Role>, CallFailed> {
+    let role = async { found(iam.get_role().role_name(name).send().await.named("iam:GetRole", name)) };
+    let policy = async {
+        let call = iam.get_role_policy().role_name(name).policy_name(name);
+        found(call.send().await.named("iam:GetRolePolicy", name))
+    };
+    let (role, policy) = futures::try_join!(role, policy)?;
+    Ok(role.and_then(|output| output.role).map(|role| Role {
+        name: name.to_owned(),
+        tags: Tags::from(role.tags()),
+        trust: document(role.assume_role_policy_document().unwrap_or_default()),
+        policy: policy.map(|output| document(output.policy_document())),
+    }))
+}
+
+/// IAM hands documents out URL-encoded (RFC 3986; IAM API reference, GetRolePolicy). One that isn't JSON equals none.
+fn document(encoded: &str) -> Value {
+    let text = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy();
+    serde_json::from_str(&text).unwrap_or(Value::Null)
+}
+
+/// Makes the role, with its tags in the same call.
+pub async fn create(iam: &Client, name: &str, trust: &str, description: &str, tags: &Tags) -> Result<(), CallFailed> {
+    iam.create_role()
+        .role_name(name)
+        .assume_role_policy_document(trust)
+        .description(description)
+        .set_tags(Some(tags.iam()))
+        .send()
+        .await
+        .named("iam:CreateRole", name)
+        .map(drop)
+}
+
+/// Says who may take the role.
+pub async fn set_trust(iam: &Client, name: &str, trust: &str) -> Result<(), CallFailed> {
+    let call = iam.update_assume_role_policy().role_name(name).policy_document(trust);
+    call.send().await.named("iam:UpdateAssumeRolePolicy", name).map(drop)
+}
+
+/// Says what the role may do.
+pub async fn set_policy(iam: &Client, name: &str, policy: &str) -> Result<(), CallFailed> {
+    let call = iam.put_role_policy().role_name(name).policy_name(name).policy_document(policy);
+    call.send().await.named("iam:PutRolePolicy", name).map(drop)
+}
+
+/// Takes every policy off the role, also those that somebody attached since: AWS keeps a role that has any.
+pub async fn strip(iam: &Client, name: &str) -> Result<(), CallFailed> {
+    let inline = iam.list_role_policies().role_name(name).into_paginator().items().send();
+    let inline = found(inline.collect::<Result<Vec<_>, _>>().await.named("iam:ListRolePolicies", name))?;
+    for policy in inline.unwrap_or_default() {
+        let call = iam.delete_role_policy().role_name(name).policy_name(&policy);
+        found(call.send().await.named("iam:DeleteRolePolicy", name))?;
+    }
+    let attached = iam.list_attached_role_policies().role_name(name).into_paginator().items().send();
+    let attached = found(attached.collect::<Result<Vec<_>, _>>().await.named("iam:ListAttachedRolePolicies", name))?;
+    for arn in attached.unwrap_or_default().iter().filter_map(|policy| policy.policy_arn()) {
+        let call = iam.detach_role_policy().role_name(name).policy_arn(arn);
+        found(call.send().await.named("iam:DetachRolePolicy", name))?;
+    }
+    Ok(())
+}
+
+/// Deletes the role; [`strip`] it first.
+pub async fn delete(iam: &Client, name: &str) -> Result<(), CallFailed> {
+    found(iam.delete_role().role_name(name).send().await.named("iam:DeleteRole", name)).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn documents_are_compared_by_meaning_not_by_spelling() {
+        assert_eq!(document("%7B%22a%22%3A%20%5B1%5D%7D"), serde_json::json!({"a": [1]}));
+        assert_eq!(document("{\"a\":[1]}"), serde_json::json!({"a": [1]}));
+        assert_eq!(document("no json"), Value::Null);
+    }
+}

@@ -1,0 +1,152 @@
+//! Route tables: which can hold a virtual IP's route, and where such routes lead.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteState, RouteTable as Ec2Table};
+use templates::balancer::RouteTables;
+
+use crate::aws::error::{CallFailed, Named};
+use crate::tags::Tags;
+
+/// A route table as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// `rtb-…`
+    pub id: String,
+    /// Its tag `Name`, which a main table often lacks.
+    pub name: Option<String>,
+    /// Associated with a gateway: such a table can't hold a route outside the VPC's CIDRs (AWS VPC user guide, "Gateway
+    /// route tables").
+    pub gateway: bool,
+    /// Its routes.
+    pub routes: Vec<Route>,
+}
+
+/// A route as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Route {
+    /// A CIDR, or a prefix list's id.
+    pub destination: String,
+    /// Where it leads: an interface, or any other id.
+    pub target: Option<String>,
+    /// Whether its target is gone.
+    pub blackhole: bool,
+}
+
+impl Table {
+    /// The route to a virtual IP.
+    pub fn route(&self, vip: Ipv4Addr) -> Option<&Route> {
+        let destination = format!("{vip}/32");
+        self.routes.iter().find(|route| route.destination == destination)
+    }
+}
+
+impl std::fmt::Display for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} ({name})", self.id),
+            None => write!(f, "{}", self.id),
+        }
+    }
+}
+
+/// The tables that are to hold the virtual IPs' routes. Listed ones that aren't there are `check`'s business.
+pub fn eligible<'a>(tables: &'a [Table], wanted: &RouteTables) -> Vec<&'a Table> {
+    let holds = |table: &&Table| match wanted {
+        RouteTables::All => !table.gateway,
+        RouteTables::Only(ids) => ids.contains(&table.id),
+    };
+    tables.iter().filter(holds).collect()
+}
+
+/// The routes that a balancer leaves behind: those of its virtual IPs that lead to its own interfaces or to nothing, and
+/// whatever single address leads to one of its own interfaces.
+pub fn left_behind(tables: &[Table], vips: &[Ipv4Addr], own: &BTreeSet<&str>) -> Vec<(String, String)> {
+    let vips: BTreeSet<String> = vips.iter().map(|vip| format!("{vip}/32")).collect();
+    let mut found = Vec::new();
+    for table in tables {
+        for route in table.routes.iter().filter(|route| route.destination.ends_with("/32")) {
+            let ours = route.target.as_deref().is_some_and(|target| own.contains(target));
+            if ours || (route.blackhole && vips.contains(&route.destination)) {
+                found.push((table.id.clone(), route.destination.clone()));
+            }
+        }
+    }
+    found
+}
+
+/// Every table of the VPC.
+pub async fn find(ec2: &Client, vpc: &str) -> Result<Vec<Table>, CallFailed> {
+    let filter = Filter::builder().name("vpc-id").values(vpc).build();
+    let pages = ec2.describe_route_tables().filters(filter).into_paginator().items().send();
+    let tables = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
+    let mut tables: Vec<Table> = tables.iter().map(table).collect();
+    tables.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(tables)
+}
+
+fn table(table: &Ec2Table) -> Table {
+    Table {
+        id: table.route_table_id().unwrap_or_default().to_owned(),
+        name: Tags::from(table.tags()).get("Name").map(str::to_owned),
+        gateway: table.associations().iter().any(|association| association.gateway_id().is_some()),
+        routes: table.routes().iter().map(route).collect(),
+    }
+}
+
+fn route(route: &Ec2Route) -> Route {
+    let destination = route.destination_cidr_block().or(route.destination_ipv6_cidr_block());
+    let target = route
+        .network_interface_id()
+        .or(route.gateway_id())
+        .or(route.nat_gateway_id())
+        .or(route.transit_gateway_id())
+        .or(route.vpc_peering_connection_id())
+        .or(route.local_gateway_id())
+        .or(route.carrier_gateway_id())
+        .or(route.instance_id());
+    Route {
+        destination: destination.or(route.destination_prefix_list_id()).unwrap_or_default().to_owned(),
+        target: target.map(str::to_owned),
+        blackhole: route.state() == Some(&RouteState::Blackhole),
+    }
+}
+
+/// Deletes a route. One that isn't there is fine.
+pub async fn delete_route(ec2: &Client, table: &str, destination: &str) -> Result<(), CallFailed> {
+    let call = ec2.delete_route().route_table_id(table).destination_cidr_block(destination);
+    crate::aws::error::found(call.send().await.named("ec2:DeleteRoute", format!("{destination} in {table}"))).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with_route(id: &str, target: &str, blackhole: bool) -> Table {
+        let route = Route { destination: "10.255.0.10/32".to_owned(), target: Some(target.to_owned()), blackhole };
+        Table { id: id.to_owned(), name: None, gateway: false, routes: vec![route] }
+    }
+
+    #[test]
+    fn tables_of_a_gateway_are_left_out_unless_listed() {
+        let plain = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![] };
+        let edge = Table { gateway: true, id: "rtb-2".into(), ..plain.clone() };
+        let tables = [plain.clone(), edge.clone()];
+        assert_eq!(eligible(&tables, &RouteTables::All), [&plain]);
+        assert_eq!(eligible(&tables, &RouteTables::Only(vec!["rtb-2".into()])), [&edge]);
+    }
+
+    #[test]
+    fn only_own_and_dead_routes_are_left_behind() {
+        let tables =
+            [with_route("rtb-1", "eni-own", false), with_route("rtb-2", "eni-other", false), with_route("rtb-3", "eni-gone", true)];
+        let own = BTreeSet::from(["eni-own"]);
+        let here: Vec<String> =
+            left_behind(&tables, &[Ipv4Addr::new(10, 255, 0, 10)], &own).into_iter().map(|(table, _)| table).collect();
+        assert_eq!(here, ["rtb-1", "rtb-3"]);
+        let elsewhere = left_behind(&tables, &[Ipv4Addr::new(10, 255, 0, 99)], &own);
+        assert_eq!(elsewhere, [("rtb-1".to_owned(), "10.255.0.10/32".to_owned())]);
+    }
+}

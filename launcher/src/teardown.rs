@@ -1,0 +1,94 @@
+//! What to remove to leave nothing, and in which order. Pure.
+//!
+//! The launch template goes after the routes: it is what says which virtual IPs were this balancer's, so that a `destroy`
+//! that was stopped half-way still knows when it is run again.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+
+use crate::observe::Observed;
+use crate::plan::Change;
+use crate::resources::route_tables::{Table, left_behind};
+
+/// One step of a removal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub enum Removal {
+    /// End these instances, and wait until they have ended.
+    Terminate(Vec<String>),
+    /// Delete a virtual IP's route.
+    Route {
+        /// The table.
+        table: String,
+        /// The virtual IP, `/32`.
+        destination: String,
+    },
+    /// Delete the launch template.
+    Template {
+        /// `lt-…`
+        id: String,
+        /// `elbow-…`
+        name: String,
+    },
+    /// Take the role out of the instance profile and delete it.
+    Profile {
+        /// Its name.
+        name: String,
+        /// The role in it.
+        role: Option<String>,
+    },
+    /// Take its policies off the role and delete it.
+    Role(String),
+    /// Delete the security group.
+    Group {
+        /// `sg-…`
+        id: String,
+        /// `elbow-…`
+        name: String,
+    },
+}
+
+impl Removal {
+    /// What it does, for people and for `--output json`.
+    pub fn change(&self) -> Change {
+        let (action, what) = match self {
+            Removal::Terminate(ids) => ("terminate", format!("terminate {}", ids.join(", "))),
+            Removal::Route { table, destination } => ("delete-route", format!("delete route {destination} in {table}")),
+            Removal::Template { id, name } => ("delete-launch-template", format!("delete launch template {name} ({id})")),
+            Removal::Profile { name, .. } => ("delete-instance-profile", format!("delete instance profile {name}")),
+            Removal::Role(name) => ("delete-role", format!("delete IAM role {name} and its policy")),
+            Removal::Group { id, name } => ("delete-security-group", format!("delete security group {name} ({id})")),
+        };
+        Change { action, what }
+    }
+}
+
+/// The instances to end, first of all.
+pub fn instances(observed: &Observed) -> Option<Removal> {
+    let ids: Vec<String> = observed.live().map(|node| node.id.clone()).collect();
+    (!ids.is_empty()).then_some(Removal::Terminate(ids))
+}
+
+/// The routes to delete, once the instances have ended.
+pub fn routes(observed: &Observed, tables: &[Table]) -> Vec<Removal> {
+    let vips: Vec<Ipv4Addr> = observed.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
+    // Interfaces of ended instances are gone, and their routes blackholes; but AWS may say so later than the other.
+    let own = observed.nodes.iter().flat_map(|node| &node.interfaces).map(String::as_str).collect();
+    let routes = left_behind(tables, &vips, &own).into_iter();
+    routes.map(|(table, destination)| Removal::Route { table, destination }).collect()
+}
+
+/// The rest, in order.
+pub fn rest(observed: &Observed, vpc: &str) -> Vec<Removal> {
+    let template = observed.template.iter();
+    let template = template.map(|template| Removal::Template { id: template.id.clone(), name: template.name.clone() });
+    let profile = observed.profile.iter();
+    let profile = profile.map(|profile| Removal::Profile { name: profile.name.clone(), role: profile.role.clone() });
+    let role = observed.role.iter().map(|role| Removal::Role(role.name.clone()));
+    let group = observed.group(vpc).into_iter();
+    let group = group.map(|group| Removal::Group { id: group.id.clone(), name: group.name.clone() });
+    template.chain(profile).chain(role).chain(group).collect()
+}
+
+#[cfg(test)]
+mod tests;

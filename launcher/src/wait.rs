@@ -1,0 +1,130 @@
+//! Waits until a balancer serves: asks nodes nothing, only reads their tags and the routes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use jiff::Timestamp;
+use templates::Slot;
+
+use crate::assess::{Assessment, Expected, NodeHealth, assess};
+use crate::aws::Aws;
+use crate::aws::retry::pause;
+use crate::failure::Failure;
+use crate::output::progress::Progress;
+use crate::resources::instances::{self, Node};
+use crate::resources::route_tables;
+
+/// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
+const LOOK: Duration = Duration::from_millis(700);
+/// A launched instance may be missing from Describe answers for a while; one that has ended stays so.
+const SPREADING: Duration = Duration::from_secs(10);
+/// How much of a silent node's console is shown.
+const CONSOLE_LINES: usize = 12;
+
+/// Waits until every node has reported and every route leads to its active node.
+pub async fn until_served(
+    aws: &Aws,
+    balancer: &str,
+    vpc: &str,
+    expected: &Expected,
+    timeout: Duration,
+    progress: &Progress,
+) -> Result<Assessment, Failure> {
+    let deadline = Instant::now() + timeout;
+    let mut ended_since = None;
+    loop {
+        let (nodes, tables) =
+            futures::try_join!(instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc))?;
+        let assessment = assess(expected, &nodes, &tables);
+        if assessment.problems.is_empty() {
+            return Ok(assessment);
+        }
+        show(&assessment, expected, progress);
+        match hopeless(expected, &nodes) {
+            None => ended_since = None,
+            Some(reason) if ended_since.get_or_insert_with(Instant::now).elapsed() > SPREADING => {
+                progress.clear();
+                return Err(Failure::Failed(anyhow!("{balancer}: {reason}")));
+            }
+            Some(_) => {}
+        }
+        if Instant::now() >= deadline {
+            progress.clear();
+            return Err(timed_out(aws, balancer, &assessment, timeout, progress).await);
+        }
+        pause(LOOK).await;
+    }
+}
+
+fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
+    for node in &assessment.nodes {
+        let who = node.slot.map_or_else(|| node.instance.clone(), |slot| format!("node {slot}"));
+        progress.live(&who, &format!("{} in {}: {}", node.instance, node.zone, phase(node, expected)));
+    }
+    for vip in &assessment.virtual_ips {
+        let right = vip.routes.iter().filter(|route| route.ok).count();
+        progress.live(&vip.address.to_string(), &format!("{right} of {} routes lead to the active node", vip.routes.len()));
+    }
+}
+
+fn phase(node: &NodeHealth, expected: &Expected) -> String {
+    let mut phase = match (&node.roles, &node.running) {
+        _ if node.state != "running" => node.state.clone(),
+        (Some(roles), Some(running)) if *running == expected.revision.0 => roles.to_string(),
+        (_, Some(running)) => format!("runs revision {running}"),
+        _ => "booting".to_owned(),
+    };
+    if let Some(message) = &node.message {
+        phase.push_str(&format!(" ({message})"));
+    }
+    phase
+}
+
+/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why.
+fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<String> {
+    (0..expected.nodes).map(|slot| Slot(slot as u8)).find_map(|slot| {
+        let mut of_slot = nodes.iter().filter(|node| node.slot() == Some(slot)).peekable();
+        let ended = of_slot.peek().is_some() && of_slot.clone().all(|node| !node.is_live());
+        let last = of_slot.max_by_key(|node| node.launched).filter(|_| ended)?;
+        let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");
+        Some(format!("node {slot} ({}) has ended: {reason}; the same command again launches another", last.id))
+    })
+}
+
+async fn timed_out(
+    aws: &Aws,
+    balancer: &str,
+    assessment: &Assessment,
+    timeout: Duration,
+    progress: &Progress,
+) -> Failure {
+    for node in assessment.nodes.iter().filter(|node| node.roles.is_none() || node.message.is_some()) {
+        let age = node.launched.map(|launched| Timestamp::now().duration_since(launched).as_secs());
+        let age = age.map(|seconds| format!(", launched {seconds} s ago")).unwrap_or_default();
+        let message = node.message.as_deref().unwrap_or("nothing reported");
+        progress.say(&format!("{} in {} is {}{age}: {message}", node.called(), node.zone, node.state));
+        match instances::console(&aws.ec2, &node.instance).await {
+            Ok(text) if !text.trim().is_empty() => {
+                for line in tail(&text) {
+                    progress.say(&format!("  | {line}"));
+                }
+            }
+            Ok(_) => progress.say("  | its console is empty so far"),
+            Err(error) => progress.say(&format!("  | its console can't be read: {error}")),
+        }
+        progress.say(&format!(
+            "  more: aws ec2 get-console-output --latest --output text --region {} --instance-id {}",
+            aws.region, node.instance
+        ));
+    }
+    Failure::Failed(anyhow!(
+        "{balancer} doesn't serve after {} s: {}; `launcher status {balancer}` shows how it goes on",
+        timeout.as_secs(),
+        assessment.problems.join("; ")
+    ))
+}
+
+fn tail(text: &str) -> Vec<&str> {
+    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+    lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec()
+}
