@@ -22,8 +22,8 @@ use crate::output::Output;
   launcher status web           see how it is
   launcher destroy web          remove all of it")]
 pub struct Cli {
-    /// For whom results are written; JSON is described in docs/output.md
-    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    /// How results are written: text, or json as docs/output.md describes it
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Output,
     /// The AWS Region; default: the environment's or the profile's
     #[arg(long, global = true, value_name = "REGION")]
