@@ -110,9 +110,7 @@ impl Step<'_> {
             Action::SetTrust => role::set_trust(iam, global_name, &desired.trust).await.map(|()| Made::Other),
             Action::SetPolicy => role::set_policy(iam, global_name, &desired.policy).await.map(|()| Made::Other),
             Action::CreateProfile => instance_profile::create(iam, global_name, tags).await.map(|()| Made::Other),
-            Action::AddRole => {
-                instance_profile::add_role(iam, global_name, global_name).await.map(|()| Made::Other)
-            }
+            Action::AddRole => instance_profile::add_role(iam, global_name, global_name).await.map(|()| Made::Other),
             Action::CreateTemplate => {
                 let contents = desired.contents(group, None);
                 let made = launch_template::create(ec2, name, &desired.revision.0, &contents, tags).await?;
@@ -121,8 +119,7 @@ impl Step<'_> {
             Action::AddVersion { image } => {
                 let (id, _) = known.template.clone().unwrap_or_default();
                 let contents = desired.contents(group, Some(image));
-                let version =
-                    launch_template::add_version(ec2, &id, &desired.revision.0, &contents, tags).await?;
+                let version = launch_template::add_version(ec2, &id, &desired.revision.0, &contents, tags).await?;
                 Ok(Made::Template(id, version))
             }
             Action::Launch(place) => self.launch(place).await.map(|()| Made::Other),

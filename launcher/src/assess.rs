@@ -155,7 +155,11 @@ fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         return Some(format!("{called} runs revision {running} instead of {}", expected.revision));
     }
     if roles.0.len() != expected.virtual_ips.len() {
-        return Some(format!("{called} reports {} roles for {} virtual IPs", roles.0.len(), expected.virtual_ips.len()));
+        return Some(format!(
+            "{called} reports {} roles for {} virtual IPs",
+            roles.0.len(),
+            expected.virtual_ips.len()
+        ));
     }
     roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve"))
 }
@@ -181,7 +185,9 @@ fn unserved(vip: &VipHealth) -> Vec<String> {
         [] => vec![format!("virtual IP {address}: no node is active")],
         [only] => {
             let wrong = routes.iter().filter(|route| !route.ok).map(|route| match &route.target {
-                Some(target) => format!("virtual IP {address}: the route in {} leads to {target}, not to {only}", route.table),
+                Some(target) => {
+                    format!("virtual IP {address}: the route in {} leads to {target}, not to {only}", route.table)
+                }
                 None => format!("virtual IP {address}: there is no route in {}", route.table),
             });
             wrong.collect()

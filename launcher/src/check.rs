@@ -104,7 +104,8 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
         }
         let offered = place.instance_type.as_ref().is_none_or(|kind| kind.zones.contains(&subnet.zone));
         if !offered {
-            problems.push(format!("instance type {} isn't on offer in {} of {id}", balancer.instance_type, subnet.zone));
+            problems
+                .push(format!("instance type {} isn't on offer in {} of {id}", balancer.instance_type, subnet.zone));
         }
         zones.insert(&subnet.zone);
     }
@@ -121,7 +122,9 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
 fn machines(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
     match (&place.image_id, &place.image) {
         (None, _) => problems.push(format!("image {}: there is no such parameter in {}", balancer.image, place.region)),
-        (Some(id), None) => problems.push(format!("image {id} doesn't exist in {}, or isn't shared with you", place.region)),
+        (Some(id), None) => {
+            problems.push(format!("image {id} doesn't exist in {}, or isn't shared with you", place.region))
+        }
         (Some(id), Some(image)) if !image.available => problems.push(format!("image {id} isn't available")),
         _ => {}
     }
@@ -186,7 +189,8 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
         return None;
     }
     let differing = observed.config().map(|config| differing(&config.balancer, balancer)).unwrap_or_default();
-    let differing = if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
+    let differing =
+        if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
     Some(format!(
         "{} runs revision {} and this file is revision {wanted}{differing}: an existing balancer can't be changed; \
          `launcher destroy {}` it first",

@@ -88,8 +88,10 @@ pub struct Status {
 
 /// Remove a balancer.
 #[derive(Debug, Args)]
-#[command(after_help = "It asks before it removes anything; --yes answers. It takes the virtual IPs' routes away only where they \
-                        lead to the balancer's own nodes or nowhere.")]
+#[command(
+    after_help = "It asks before it removes anything; --yes answers. It takes the virtual IPs' routes away only where they \
+                        lead to the balancer's own nodes or nowhere."
+)]
 pub struct Destroy {
     /// The balancer
     pub name: String,

@@ -83,7 +83,8 @@ impl Observed {
 
     /// The VPC that the balancer says it is in.
     pub fn vpc(&self) -> Option<&str> {
-        let tagged = self.parts().into_iter().filter(|part| part.tags.balancer().is_some()).find_map(|part| part.tags.vpc());
+        let tagged =
+            self.parts().into_iter().filter(|part| part.tags.balancer().is_some()).find_map(|part| part.tags.vpc());
         tagged.or_else(|| self.live().map(|node| node.vpc.as_str()).next())
     }
 

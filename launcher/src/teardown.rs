@@ -54,7 +54,9 @@ impl Removal {
         let (action, what) = match self {
             Removal::Terminate(ids) => ("terminate", format!("terminate {}", ids.join(", "))),
             Removal::Route { table, destination } => ("delete-route", format!("delete route {destination} in {table}")),
-            Removal::Template { id, name } => ("delete-launch-template", format!("delete launch template {name} ({id})")),
+            Removal::Template { id, name } => {
+                ("delete-launch-template", format!("delete launch template {name} ({id})"))
+            }
             Removal::Profile { name, .. } => ("delete-instance-profile", format!("delete instance profile {name}")),
             Removal::Role(name) => ("delete-role", format!("delete IAM role {name} and its policy")),
             Removal::Group { id, name } => ("delete-security-group", format!("delete security group {name} ({id})")),

@@ -63,7 +63,8 @@ fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
     }
     for vip in &assessment.virtual_ips {
         let right = vip.routes.iter().filter(|route| route.ok).count();
-        progress.live(&vip.address.to_string(), &format!("{right} of {} routes lead to the active node", vip.routes.len()));
+        progress
+            .live(&vip.address.to_string(), &format!("{right} of {} routes lead to the active node", vip.routes.len()));
     }
 }
 

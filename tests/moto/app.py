@@ -24,6 +24,7 @@ import patches
 import seed
 import stale
 import world
+from patches import authorization
 
 
 def build(patched: bool) -> Callable[..., Iterable[bytes]]:
@@ -42,6 +43,8 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             text = json.dumps(body).encode()
             start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
             return [text]
+        if patched:
+            authorization.keep_body(environ)
         return aws(environ, start_response)
 
     return application

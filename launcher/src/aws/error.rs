@@ -63,7 +63,10 @@ impl CallFailed {
     /// Whether AWS doesn't know (or no longer, or not yet) what the call was about.
     pub fn is_absent(&self) -> bool {
         self.code().is_some_and(|code| {
-            code == "NoSuchEntity" || code == "ParameterNotFound" || code.contains(".NotFound") || code.contains("NotFoundException")
+            code == "NoSuchEntity"
+                || code == "ParameterNotFound"
+                || code.contains(".NotFound")
+                || code.contains("NotFoundException")
         })
     }
 
@@ -124,8 +127,13 @@ where
     let message = service.message().unwrap_or_default().to_owned();
     match code.as_str() {
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => Reason::Denied(message),
-        "AuthFailure" | "InvalidClientTokenId" | "UnrecognizedClientException" | "SignatureDoesNotMatch"
-        | "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => Reason::NoCredentials(message),
+        "AuthFailure"
+        | "InvalidClientTokenId"
+        | "UnrecognizedClientException"
+        | "SignatureDoesNotMatch"
+        | "ExpiredToken"
+        | "ExpiredTokenException"
+        | "RequestExpired" => Reason::NoCredentials(message),
         _ => Reason::Refused { code, message },
     }
 }
@@ -158,7 +166,8 @@ mod tests {
 
     #[test]
     fn a_denial_names_the_missing_permission_and_leaves_the_encoded_policy_out() {
-        let line = failed(Reason::Denied("You can't. Encoded authorization failure message: AAAA".to_owned())).to_string();
+        let line =
+            failed(Reason::Denied("You can't. Encoded authorization failure message: AAAA".to_owned())).to_string();
         assert_eq!(
             line,
             "not allowed to call ec2:CreateSecurityGroup for elbow-web: add it to your IAM policy (You can't)"

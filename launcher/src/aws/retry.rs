@@ -59,11 +59,16 @@ mod tests {
     #[tokio::test]
     async fn an_error_that_passes_is_waited_out() {
         let calls = Cell::new(0);
-        let outcome = until(QUICK, |error| error.is("DependencyViolation"), |_| (), || {
-            calls.set(calls.get() + 1);
-            let done = calls.get() == 3;
-            async move { if done { Ok(()) } else { Err(refused("DependencyViolation")) } }
-        });
+        let outcome = until(
+            QUICK,
+            |error| error.is("DependencyViolation"),
+            |_| (),
+            || {
+                calls.set(calls.get() + 1);
+                let done = calls.get() == 3;
+                async move { if done { Ok(()) } else { Err(refused("DependencyViolation")) } }
+            },
+        );
         assert!(outcome.await.is_ok());
         assert_eq!(calls.get(), 3);
     }
@@ -71,10 +76,15 @@ mod tests {
     #[tokio::test]
     async fn an_error_that_does_not_pass_is_told_at_once() {
         let calls = Cell::new(0);
-        let outcome: Result<(), _> = until(QUICK, |error| error.is("DependencyViolation"), |_| (), || {
-            calls.set(calls.get() + 1);
-            async { Err(refused("InvalidParameterValue")) }
-        })
+        let outcome: Result<(), _> = until(
+            QUICK,
+            |error| error.is("DependencyViolation"),
+            |_| (),
+            || {
+                calls.set(calls.get() + 1);
+                async { Err(refused("InvalidParameterValue")) }
+            },
+        )
         .await;
         assert!(outcome.unwrap_err().is("InvalidParameterValue"));
         assert_eq!(calls.get(), 1);

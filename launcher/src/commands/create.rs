@@ -39,11 +39,9 @@ struct Created<'a> {
 /// Makes the balancer.
 pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
-    let user_data =
-        files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
+    let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let aws = aws::connect(&cli.account()).await?;
-    let (place, mut observed) =
-        futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name))?;
+    let (place, mut observed) = futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name))?;
     let problems = problems(&balancer, &place, &observed);
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));
@@ -108,12 +106,7 @@ async fn converge(
     )))
 }
 
-async fn wait(
-    aws: &Aws,
-    balancer: &Balancer,
-    timeout: Duration,
-    progress: &Progress,
-) -> Result<Assessment, Failure> {
+async fn wait(aws: &Aws, balancer: &Balancer, timeout: Duration, progress: &Progress) -> Result<Assessment, Failure> {
     let expected = Expected::from(&NodeConfig::of(balancer));
     let status = until_served(aws, &balancer.name, &balancer.vpc, &expected, timeout, progress).await?;
     progress.clear();

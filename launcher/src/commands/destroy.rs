@@ -40,11 +40,12 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         return Ok(());
     };
     let tables = route_tables::find(&aws.ec2, &vpc).await?;
-    let planned: Vec<Removal> = [teardown::instances(&observed).into_iter().collect(), teardown::routes(&observed, &tables)]
-        .into_iter()
-        .flatten()
-        .chain(teardown::rest(&observed, &vpc))
-        .collect();
+    let planned: Vec<Removal> =
+        [teardown::instances(&observed).into_iter().collect(), teardown::routes(&observed, &tables)]
+            .into_iter()
+            .flatten()
+            .chain(teardown::rest(&observed, &vpc))
+            .collect();
     let changes: Vec<Change> = planned.iter().map(Removal::change).collect();
     if args.dry_run {
         let lines: Vec<String> = changes.iter().map(|change| format!("\n  {}", change.what)).collect();
@@ -180,7 +181,10 @@ async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Durat
             return Ok(());
         }
         if Instant::now() >= deadline {
-            return Err(Failure::Failed(anyhow!("{name}: still there: {}; the same command again goes on", left.join(", "))));
+            return Err(Failure::Failed(anyhow!(
+                "{name}: still there: {}; the same command again goes on",
+                left.join(", ")
+            )));
         }
         pause(LOOK).await;
     }

@@ -35,7 +35,8 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     let mut all = Vec::new();
     for name in &names {
         let observed = observe(&aws, name).await?;
-        let owned = observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
+        let owned =
+            observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
         if !owned {
             return Err(Failure::bad_input(format!("there is no balancer named {name:?} in {}", aws.region)));
         }
@@ -94,7 +95,11 @@ fn absent(observed: &Observed, vpc: Option<&str>) -> Vec<String> {
         ("instance profile", observed.profile.is_some()),
     ];
     let missing = parts.iter().filter(|(_, there)| !there);
-    missing.map(|(what, _)| format!("its {what} is missing: `launcher create` makes it again, `launcher destroy` removes the rest")).collect()
+    missing
+        .map(|(what, _)| {
+            format!("its {what} is missing: `launcher create` makes it again, `launcher destroy` removes the rest")
+        })
+        .collect()
 }
 
 fn text(one: &Shown) -> String {

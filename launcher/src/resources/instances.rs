@@ -130,7 +130,8 @@ pub async fn terminate(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
 /// What an instance wrote on its console so far, as far as AWS has it.
 pub async fn console(ec2: &Client, id: &str) -> Result<String, CallFailed> {
     use base64::Engine;
-    let output = ec2.get_console_output().instance_id(id).latest(true).send().await.named("ec2:GetConsoleOutput", id)?;
+    let output =
+        ec2.get_console_output().instance_id(id).latest(true).send().await.named("ec2:GetConsoleOutput", id)?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(output.output().unwrap_or_default().trim());
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
 }

@@ -12,8 +12,7 @@ use crate::aws::error::{CallFailed, Named, found};
 use crate::tags::Tags;
 
 /// The kinds of things that come to be with an instance and carry its tags.
-pub const LAUNCHED: [ResourceType; 3] =
-    [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
+pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
 
 /// A launch template as it is, by its newest version.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -19,7 +19,8 @@ pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<String>, CallFaile
     };
     let (interfaces, volumes) = futures::try_join!(interfaces, volumes)?;
     let gone = [Some(&VolumeState::Deleting), Some(&VolumeState::Deleted)];
-    let volumes = volumes.iter().filter(|volume| !gone.contains(&volume.state())).filter_map(|volume| volume.volume_id());
+    let volumes =
+        volumes.iter().filter(|volume| !gone.contains(&volume.state())).filter_map(|volume| volume.volume_id());
     let interfaces = interfaces.iter().filter_map(|interface| interface.network_interface_id());
     Ok(interfaces.map(|id| format!("interface {id}")).chain(volumes.map(|id| format!("volume {id}"))).collect())
 }

@@ -140,8 +140,11 @@ mod tests {
 
     #[test]
     fn only_own_and_dead_routes_are_left_behind() {
-        let tables =
-            [with_route("rtb-1", "eni-own", false), with_route("rtb-2", "eni-other", false), with_route("rtb-3", "eni-gone", true)];
+        let tables = [
+            with_route("rtb-1", "eni-own", false),
+            with_route("rtb-2", "eni-other", false),
+            with_route("rtb-3", "eni-gone", true),
+        ];
         let own = BTreeSet::from(["eni-own"]);
         let here: Vec<String> =
             left_behind(&tables, &[Ipv4Addr::new(10, 255, 0, 10)], &own).into_iter().map(|(table, _)| table).collect();

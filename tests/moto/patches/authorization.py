@@ -4,8 +4,10 @@ IAM User Guide, "Troubleshoot access denied error messages"; EC2 API reference, 
 RequestExpired, MissingAuthenticationToken); moto looks at actions only, takes every resource for `*`, and ignores conditions.
 """
 
+import contextvars
 import datetime
 import html
+import io
 import json
 from typing import Any
 
@@ -18,6 +20,17 @@ from werkzeug.exceptions import HTTPException
 
 from patches import checks
 from patches.policy import Context, Decision, decide
+
+
+# A form as its client sent and signed it: moto signs one that it wrote anew, where a space is `+` and not `%20`.
+BODY: contextvars.ContextVar[bytes] = contextvars.ContextVar("BODY", default=b"")
+
+
+def keep_body(environ: dict[str, Any]) -> None:
+    """Keeps this request's body for the check of its signature."""
+    body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+    environ["wsgi.input"] = io.BytesIO(body)
+    BODY.set(body)
 
 
 def install() -> None:
@@ -59,7 +72,7 @@ def authorize(self: BaseResponse, resource: str = "*") -> None:
         method=self.method,
         path=self.raw_path + (f"?{self.parsed_url.query}" if self.parsed_url.query else ""),
         data=self.data,
-        body=self.raw_body,
+        body=BODY.get() or self.raw_body,
         headers=self.headers,
         action=self._get_action(),
     )
