@@ -4,10 +4,14 @@
 pub mod api;
 pub mod daemon;
 pub mod dir;
+pub mod dns;
+pub mod files;
 pub mod image;
+pub mod imds;
 pub mod moto;
 pub mod network;
 pub mod prober;
 pub mod serving;
+pub mod targets;
 pub mod tls;
 pub mod world;

@@ -59,6 +59,9 @@ pub struct Subnet {
     pub cidr: Ipv4Net,
     /// Its availability zone, such as `eu-west-1a`.
     pub zone: String,
+    /// The same zone's id, such as `euw1-az3`.
+    #[serde(default)]
+    pub zone_id: Option<String>,
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,

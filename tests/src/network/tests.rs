@@ -11,6 +11,7 @@ fn world() -> World {
         vpc: "vpc-1".into(),
         cidr: cidr.parse().unwrap(),
         zone: "eu-west-1a".into(),
+        zone_id: None,
         tags: Default::default(),
     };
     let interface = |id: &str, subnet: &str, address: &str| Interface {

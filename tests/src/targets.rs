@@ -1,0 +1,102 @@
+//! A backend: what stands behind the balancers of the lab, and says its name so that a client sees who answered.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::{Response, StatusCode, Uri};
+use tokio::time::Instant;
+
+use crate::serving::{Body, Door, text};
+
+/// How often a download's next piece leaves.
+const BEAT: Duration = Duration::from_millis(100);
+
+/// What a download is made of.
+const PIECE: &[u8] = &[b'.'; 1024];
+
+/// Serves until dropped: `/` says the name, `/healthz` is well, `/slow?ms=N` answers after N milliseconds, and
+/// `/download?seconds=N` sends 10 KiB a second for N seconds and then `end` and a line break.
+pub async fn serve(listener: std::net::TcpListener, name: &str) -> std::io::Result<Infallible> {
+    let name: Arc<str> = name.into();
+    Door::plain(listener)
+        .serve(move |_, request| {
+            let name = name.clone();
+            async move { Ok(answer(&name, request.uri()).await) }
+        })
+        .await
+}
+
+async fn answer(name: &str, uri: &Uri) -> Response<Body> {
+    match uri.path() {
+        "/" => text(StatusCode::OK, format!("{name}\n")),
+        "/healthz" => text(StatusCode::OK, "ok\n"),
+        "/slow" => match number(uri, "ms") {
+            Some(ms) => {
+                tokio::time::sleep(Duration::from_millis(ms)).await;
+                text(StatusCode::OK, format!("{name}\n"))
+            }
+            None => text(StatusCode::BAD_REQUEST, "say for how long: /slow?ms=500\n"),
+        },
+        "/download" => match number(uri, "seconds") {
+            Some(seconds) => Response::new(download(Duration::from_secs(seconds))),
+            None => text(StatusCode::BAD_REQUEST, "say for how long: /download?seconds=10\n"),
+        },
+        _ => text(StatusCode::NOT_FOUND, "there is no such page\n"),
+    }
+}
+
+fn number(uri: &Uri, name: &str) -> Option<u64> {
+    let mut fields = form_urlencoded::parse(uri.query()?.as_bytes());
+    fields.find(|(field, _)| field == name)?.1.parse().ok()
+}
+
+fn download(length: Duration) -> Body {
+    let start = Instant::now();
+    let beats = u32::try_from(length.as_millis() / BEAT.as_millis()).unwrap_or(u32::MAX);
+    let frames = stream::unfold(0, move |beat| async move {
+        if beat > beats {
+            return None;
+        }
+        tokio::time::sleep_until(start + BEAT * beat).await;
+        let piece = if beat == beats { Bytes::from_static(b"end\n") } else { Bytes::from_static(PIECE) };
+        Some((Ok(Frame::data(piece)), beat + 1))
+    });
+    StreamBody::new(frames).boxed_unsync()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::*;
+    use crate::serving::testing::{Caller, loopback, text_of};
+
+    #[tokio::test]
+    async fn a_target_says_its_name_is_well_and_takes_its_time() {
+        let (listener, address) = loopback();
+        let served = tokio::spawn(async move { serve(listener, "target-a").await });
+        let mut caller = Caller::from("127.0.0.1", address).await;
+        assert_eq!(text_of(&caller.get("/").await), "target-a\n");
+        assert_eq!(caller.get("/healthz").await.status(), 200);
+        let start = Instant::now();
+        assert_eq!(text_of(&caller.get("/slow?ms=120").await), "target-a\n");
+        assert!(start.elapsed() >= Duration::from_millis(120));
+        for (path, status) in [("/slow", 400), ("/slow?ms=soon", 400), ("/download", 400), ("/nothing", 404)] {
+            assert_eq!(caller.get(path).await.status(), status, "{path}");
+        }
+        served.abort();
+    }
+
+    #[tokio::test]
+    async fn a_download_lasts_as_long_as_told_and_says_when_it_is_whole() {
+        let start = Instant::now();
+        let body = download(BEAT * 3).collect().await.unwrap().to_bytes();
+        assert!(start.elapsed() >= BEAT * 3);
+        assert_eq!(body.len(), 3 * PIECE.len() + 4);
+        assert!(body.ends_with(b"end\n"));
+    }
+}
