@@ -45,7 +45,8 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             return [text]
         if patched:
             authorization.keep_body(environ)
-        return aws(environ, start_response)
+        with instrument.LOCK:
+            return aws(environ, start_response)
 
     return application
 

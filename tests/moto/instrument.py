@@ -4,10 +4,13 @@ moto isn't written for threads and waitress has many, so calls run one at a time
 After each call that changed something the generation goes up, and whoever asked to be told is told, still under the lock.
 """
 
+import functools
 import threading
 from collections.abc import Callable
 from typing import Any
 
+from moto import backends
+from moto.core import responses
 from moto.core.responses import BaseResponse
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.subnets import Subnet
@@ -55,12 +58,14 @@ def install() -> None:
     inner = BaseResponse.call_action
 
     def call_action(self: BaseResponse) -> Any:
-        with LOCK:
-            answer = inner(self)
-            if int(answer[0]) < 300 and not is_reading(self._get_action() or "Get"):
-                changed()
-            return answer
+        answer = inner(self)
+        if int(answer[0]) < 300 and not is_reading(self._get_action() or "Get"):
+            changed()
+        return answer
 
     BaseResponse.call_action = call_action
+    # Asked for on every call, and always the same: together two fifths of a ReplaceRoute.
+    backends.list_of_moto_modules = functools.cache(lambda modules=tuple(backends.list_of_moto_modules()): modules)
+    responses.method_names_from_class = functools.cache(responses.method_names_from_class)
     for owned in (Subnet, VPC):
         owned.owner_id = property(lambda self: getattr(self, "shared_by", None) or self.ec2_backend.account_id)
