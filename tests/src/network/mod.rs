@@ -21,17 +21,15 @@ use anyhow::{Context, Result};
 
 use namespace::{CARDS, ROUTER};
 
-/// Settings of the namespaces that forward: everything is passed on, ARP is answered at once for everybody (a VPC's
+/// Settings of the namespaces that forward: everything is passed on, ARP is answered for everybody (a VPC's
 /// network does too), and nobody is told of better ways.
-const FORWARDING: [(&str, &str); 10] = [
+const FORWARDING: [(&str, &str); 8] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
     ("net/ipv4/conf/default/rp_filter", "0"),
     ("net/ipv4/conf/all/send_redirects", "0"),
     ("net/ipv4/conf/default/send_redirects", "0"),
     ("net/ipv4/conf/default/proxy_arp", "1"),
-    ("net/ipv4/neigh/default/proxy_delay", "0"),
-    ("net/ipv4/conf/all/accept_local", "0"),
     ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
 ];
@@ -50,14 +48,17 @@ impl Network {
             run::ip(None, &[format!("netns add {name}")]).context("making the lab's network")?;
             run::settings(name, &FORWARDING)?;
         }
-        let rules = [
+        let lines = [
+            // In the cards' namespace too: without any address, the kernel takes every next hop for a broadcast.
             "link set lo up".to_owned(),
-            format!("rule add pref 100 lookup {}", script::LOCAL),
             // Without a route a packet vanishes; "unreachable" would be told to its sender.
-            "rule add pref 32000 blackhole".to_owned(),
+            "rule add pref 200000 blackhole".to_owned(),
+            "rule del pref 32766".to_owned(),
+            "rule del pref 32767".to_owned(),
         ];
-        run::ip(Some(ROUTER), &rules).context("setting up the lab's router")?;
-        run::ip(Some(CARDS), &rules[2..]).context("setting up the lab's cards")?;
+        run::ip(Some(ROUTER), &lines).context("setting up the lab's router")?;
+        run::ip(Some(CARDS), &lines).context("setting up the lab's cards")?;
+        run::ip(Some(ROUTER), &[format!("rule add pref 100 lookup {}", script::LOCAL)])?;
         Ok(Network { numbers: Numbers::default(), applied: Desired::default() })
     }
 

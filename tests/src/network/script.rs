@@ -102,6 +102,8 @@ fn add_link(script: &mut Script, to: &Desired, key: &str, link: &Link) {
     script.cards.extend([
         format!("link set {card} up"),
         format!("link set {uplink} up"),
+        // The kernel would wait for up to 0.8 s before it answers for others.
+        format!("ntable change name arp_cache dev {card} proxy_delay 0"),
         format!("neighbour replace {address} lladdr {} dev {card} nud permanent", link.mac),
         format!("neighbour replace {NEXT} lladdr {ROUTER_MAC} dev {uplink} nud permanent"),
         // The machine's own address isn't answered for, or it would find its address taken.
