@@ -51,10 +51,15 @@ impl From<anyhow::Error> for Failure {
 
 impl From<CallFailed> for Failure {
     fn from(error: CallFailed) -> Failure {
-        match error.reason {
-            Reason::NoCredentials(_) => Failure::bad_input(error.to_string()),
-            _ => Failure::Failed(error.into()),
-        }
+        Failure::Failed(error.into())
+    }
+}
+
+/// A call that failed before anything was changed: credentials that AWS doesn't take are bad input.
+pub fn looking(error: CallFailed) -> Failure {
+    match error.reason {
+        Reason::NoCredentials(_) => Failure::bad_input(error.to_string()),
+        _ => error.into(),
     }
 }
 

@@ -110,3 +110,72 @@ impl Observed {
         groups.chain(template).chain(role).chain(profile).collect()
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use templates::names::{TAG_ROLE, TAG_RUNNING, TAG_SLOT};
+
+    use super::*;
+    use crate::desired::tests::desired;
+
+    pub(crate) fn node(id: &str, slot: u8, state: &str) -> Node {
+        let desired = desired();
+        Node {
+            id: id.to_owned(),
+            state: state.to_owned(),
+            reason: None,
+            vpc: desired.vpc.clone(),
+            zone: "eu-west-1a".to_owned(),
+            address: Some(format!("10.0.{slot}.10")),
+            interfaces: vec![format!("eni-{slot}")],
+            tags: desired
+                .tags
+                .with(TAG_SLOT, slot.to_string())
+                .with(TAG_RUNNING, desired.revision.0.clone())
+                .with(TAG_ROLE, if slot == 0 { "active" } else { "standby" }),
+            launched: None,
+        }
+    }
+
+    /// All that the example balancer consists of.
+    pub(crate) fn whole() -> Observed {
+        let desired = desired();
+        let group = Group {
+            id: "sg-1".to_owned(),
+            name: desired.name.clone(),
+            vpc: desired.vpc.clone(),
+            tags: desired.tags.clone(),
+            rules: desired.rules.clone(),
+        };
+        Observed {
+            groups: vec![group],
+            role: Some(Role {
+                name: desired.global_name.clone(),
+                tags: desired.tags.clone(),
+                trust: serde_json::from_str(&desired.trust).unwrap(),
+                policy: serde_json::from_str(&desired.policy).ok(),
+            }),
+            profile: Some(Profile {
+                name: desired.global_name.clone(),
+                tags: desired.tags.clone(),
+                role: Some(desired.global_name.clone()),
+            }),
+            template: Some(Template {
+                id: "lt-1".to_owned(),
+                name: desired.name.clone(),
+                tags: desired.tags.clone(),
+                version: 1,
+                revision: desired.revision.0.clone(),
+                contents: desired.contents("sg-1", None),
+            }),
+            nodes: vec![node("i-0", 0, "running"), node("i-1", 1, "running")],
+        }
+    }
+
+    #[test]
+    fn the_configuration_is_read_back_from_the_template() {
+        assert_eq!(whole().config().expect("it is in the user-data").revision, desired().revision);
+        assert_eq!(whole().vpc(), Some("vpc-0a1b2c3d"));
+        assert!(Observed::default().is_nothing());
+    }
+}

@@ -1,1 +1,89 @@
-//! tests
+//! When a balancer serves as it should, and what is said when it doesn't.
+
+use templates::balancer::NodeConfig;
+
+use super::*;
+use crate::desired::tests::web;
+use crate::observe::tests::node;
+use crate::resources::route_tables::Route;
+
+fn expected() -> Expected {
+    Expected::from(&NodeConfig::of(&web()))
+}
+
+fn table(id: &str, target: &str) -> Table {
+    let route = Route { destination: "10.255.0.10/32".into(), target: Some(target.into()), blackhole: false };
+    Table { id: id.into(), name: None, gateway: false, routes: vec![route] }
+}
+
+fn problems(nodes: &[Node], tables: &[Table]) -> Vec<String> {
+    assess(&expected(), nodes, tables).problems
+}
+
+fn pair() -> Vec<Node> {
+    vec![node("i-0", 0, "running"), node("i-1", 1, "running")]
+}
+
+#[test]
+fn reported_nodes_and_routes_to_the_active_one_are_all_it_takes() {
+    assert_eq!(problems(&pair(), &[table("rtb-1", "eni-0"), table("rtb-2", "eni-0")]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_route_that_is_missing_dead_or_elsewhere_is_a_problem() {
+    let mut dead = table("rtb-1", "eni-0");
+    dead.routes[0].blackhole = true;
+    assert_eq!(problems(&pair(), &[dead]), ["virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-0"]);
+    let said = problems(&pair(), &[table("rtb-1", "eni-1")]);
+    assert_eq!(said, ["virtual IP 10.255.0.10: the route in rtb-1 leads to eni-1, not to i-0"]);
+    let bare = Table { routes: vec![], ..table("rtb-1", "") };
+    assert_eq!(problems(&pair(), &[bare]), ["virtual IP 10.255.0.10: there is no route in rtb-1"]);
+}
+
+#[test]
+fn a_gateways_table_needs_no_route() {
+    let edge = Table { gateway: true, routes: vec![], ..table("rtb-9", "") };
+    assert_eq!(problems(&pair(), &[table("rtb-1", "eni-0"), edge]), [] as [&str; 0]);
+}
+
+#[test]
+fn a_node_must_be_there_run_and_report_the_right_revision() {
+    let with = |change: fn(&mut Vec<Node>)| {
+        let mut nodes = pair();
+        change(&mut nodes);
+        problems(&nodes, &[table("rtb-1", "eni-0")])
+    };
+    assert_eq!(with(|nodes| drop(nodes.pop())), ["node 1 is missing"]);
+    assert_eq!(with(|nodes| nodes[1].state = "terminated".into()), ["node 1 is missing"]);
+    assert_eq!(with(|nodes| nodes[1].state = "pending".into()), ["node 1 (i-1) is pending"]);
+    let silent = with(|nodes| drop(nodes[1].tags.0.remove(TAG_ROLE)));
+    assert_eq!(silent, ["node 1 (i-1) has not reported yet"]);
+    let old = with(|nodes| drop(nodes[1].tags.0.insert(TAG_RUNNING.into(), "old".into())));
+    assert_eq!(old, [format!("node 1 (i-1) runs revision old instead of {}", expected().revision)]);
+    let fault = with(|nodes| drop(nodes[1].tags.0.insert(TAG_ROLE.into(), "fault".into())));
+    assert_eq!(fault, ["node 1 (i-1) is in fault: it can't serve"]);
+    let twice = with(|nodes| nodes.push(node("i-2", 1, "running")));
+    assert_eq!(twice, ["slot 1 has 2 nodes"]);
+}
+
+#[test]
+fn one_node_is_active_not_none_and_not_two() {
+    let with_roles = |roles: [&str; 2]| {
+        let mut nodes = pair();
+        for (node, role) in nodes.iter_mut().zip(roles) {
+            node.tags.0.insert(TAG_ROLE.into(), role.into());
+        }
+        problems(&nodes, &[table("rtb-1", "eni-0")])
+    };
+    assert_eq!(with_roles(["standby", "standby"]), ["virtual IP 10.255.0.10: no node is active"]);
+    assert_eq!(with_roles(["active", "active"]), ["virtual IP 10.255.0.10: i-0 and i-1 are active at once"]);
+}
+
+#[test]
+fn what_a_node_complains_of_is_told_but_is_no_reason_to_wait() {
+    let mut nodes = pair();
+    nodes[0].tags.0.insert(TAG_MESSAGE.into(), "no peer answers".into());
+    let assessment = assess(&expected(), &nodes, &[table("rtb-1", "eni-0")]);
+    assert_eq!(assessment.problems, [] as [&str; 0]);
+    assert_eq!(assessment.messages, ["node 0 (i-0): no peer answers"]);
+}

@@ -14,7 +14,7 @@ use crate::check::problems;
 use crate::cli::{Cli, Create};
 use crate::desired::Desired;
 use crate::discover::{Surroundings, discover};
-use crate::failure::{Failure, read_balancer};
+use crate::failure::{Failure, looking, read_balancer};
 use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
@@ -41,7 +41,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
     let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let aws = aws::connect(&cli.account()).await?;
-    let (place, mut observed) = futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name))?;
+    let (place, mut observed) = futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
     let problems = problems(&balancer, &place, &observed);
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));

@@ -12,7 +12,7 @@ use crate::aws::retry::{Patience, pause, until};
 use crate::aws::{self, Aws};
 use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
-use crate::failure::Failure;
+use crate::failure::{Failure, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::Change;
@@ -28,7 +28,7 @@ const LAG: Duration = Duration::from_secs(60);
 /// Removes the balancer.
 pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
-    let observed = observe(&aws, &args.name).await?;
+    let observed = observe(&aws, &args.name).await.map_err(looking)?;
     let vpc = observed.vpc().map(str::to_owned);
     let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("its VPC"), &observed);
     if !foreign.is_empty() {

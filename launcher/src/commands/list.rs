@@ -8,7 +8,7 @@ use templates::names::TAG_BALANCER;
 use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws};
 use crate::cli::Cli;
-use crate::failure::Failure;
+use crate::failure::{Failure, looking};
 use crate::output::{self, table::columns};
 use crate::resources::{instances, launch_template, security_group};
 
@@ -24,7 +24,7 @@ pub struct Listed {
 /// Prints the list.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
-    let balancers = find(&aws).await?;
+    let balancers = find(&aws).await.map_err(looking)?;
     let document = serde_json::json!({"region": aws.region, "balancers": balancers.iter().map(|(name, listed)| {
         serde_json::json!({"name": name, "vpc": listed.vpc, "nodes": listed.nodes})
     }).collect::<Vec<_>>()});

@@ -8,7 +8,7 @@ use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
-use crate::failure::Failure;
+use crate::failure::{Failure, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
@@ -30,11 +30,11 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let names = match &args.name {
         Some(name) => vec![name.clone()],
-        None => list::find(&aws).await?.into_keys().collect(),
+        None => list::find(&aws).await.map_err(looking)?.into_keys().collect(),
     };
     let mut all = Vec::new();
     for name in &names {
-        let observed = observe(&aws, name).await?;
+        let observed = observe(&aws, name).await.map_err(looking)?;
         let owned =
             observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
         if !owned {

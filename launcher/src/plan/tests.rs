@@ -1,1 +1,117 @@
-//! tests
+//! What is planned for what is there.
+
+use std::collections::BTreeSet;
+
+use super::*;
+use crate::desired::tests::desired;
+use crate::observe::tests::{node, whole};
+
+fn kinds(actions: &[Action]) -> Vec<&'static str> {
+    actions.iter().map(|action| action.change(&desired()).action).collect()
+}
+
+#[test]
+fn nothing_there_means_everything_is_made_in_an_order_that_works() {
+    let actions = plan(&desired(), &Observed::default());
+    assert_eq!(
+        kinds(&actions),
+        [
+            "create-security-group",
+            "create-role",
+            "allow",
+            "set-policy",
+            "create-instance-profile",
+            "add-role",
+            "create-launch-template",
+            "launch",
+            "launch"
+        ]
+    );
+    assert!(actions.is_sorted_by_key(Action::stage));
+}
+
+#[test]
+fn a_whole_balancer_needs_nothing() {
+    assert_eq!(plan(&desired(), &whole()), []);
+}
+
+#[test]
+fn whatever_part_is_missing_is_made_and_no_other() {
+    let without = |change: fn(&mut Observed)| {
+        let mut observed = whole();
+        change(&mut observed);
+        kinds(&plan(&desired(), &observed))
+    };
+    assert_eq!(without(|it| it.role.as_mut().unwrap().policy = None), ["set-policy"]);
+    assert_eq!(without(|it| it.role.as_mut().unwrap().trust = serde_json::Value::Null), ["set-trust"]);
+    assert_eq!(without(|it| it.role = None), ["create-role", "set-policy"]);
+    assert_eq!(without(|it| it.profile.as_mut().unwrap().role = None), ["add-role"]);
+    assert_eq!(without(|it| it.profile = None), ["create-instance-profile", "add-role"]);
+    assert_eq!(without(|it| it.template = None), ["create-launch-template"]);
+    assert_eq!(without(|it| drop(it.nodes.remove(1))), ["launch"]);
+}
+
+#[test]
+fn a_group_gets_exactly_its_rules() {
+    let mut observed = whole();
+    let rules = &mut observed.groups[0].rules;
+    let missing = rules.pop_first().unwrap();
+    let extra = Rule {
+        protocol: "tcp".into(),
+        ports: Some((22, 22)),
+        source: crate::resources::security_group::Source::Cidr("0.0.0.0/0".into()),
+    };
+    rules.insert(extra.clone());
+    let actions = plan(&desired(), &observed);
+    assert_eq!(actions, [Action::Allow(BTreeSet::from([missing])), Action::Revoke(BTreeSet::from([extra]))]);
+}
+
+#[test]
+fn a_template_that_names_another_group_gets_a_version_with_the_same_image() {
+    let mut observed = whole();
+    let contents = &mut observed.template.as_mut().unwrap().contents;
+    contents.groups = vec!["sg-gone".into()];
+    contents.image = "ami-0123".into();
+    assert_eq!(plan(&desired(), &observed), [Action::AddVersion { image: "ami-0123".into() }]);
+}
+
+#[test]
+fn an_image_that_moved_on_changes_nothing() {
+    let mut observed = whole();
+    observed.template.as_mut().unwrap().contents.image = "ami-0123".into();
+    assert_eq!(plan(&desired(), &observed), []);
+}
+
+#[test]
+fn an_ended_node_is_replaced_by_one_with_another_token() {
+    let mut observed = whole();
+    observed.nodes[0].state = "terminated".into();
+    observed.nodes.push(node("i-older", 0, "terminated"));
+    assert_eq!(
+        plan(&desired(), &observed),
+        [Action::Launch(Place { slot: Slot(0), subnet: "subnet-0aaa".into(), ended: 2 })]
+    );
+}
+
+#[test]
+fn a_stopped_node_is_started() {
+    let mut observed = whole();
+    observed.nodes[1].state = "stopped".into();
+    assert_eq!(plan(&desired(), &observed), [Action::Start { id: "i-1".into(), slot: Slot(1) }]);
+}
+
+#[test]
+fn a_node_that_took_a_slot_by_itself_fills_it() {
+    let mut observed = whole();
+    let tags = &mut observed.nodes[0].tags.0;
+    let slot = tags.remove(templates::names::TAG_SLOT).unwrap();
+    tags.insert(templates::names::TAG_CLAIM.to_owned(), slot);
+    assert_eq!(plan(&desired(), &observed), []);
+}
+
+#[test]
+fn another_vpcs_group_of_the_name_is_not_used() {
+    let mut observed = whole();
+    observed.groups[0].vpc = "vpc-other".into();
+    assert!(kinds(&plan(&desired(), &observed)).contains(&"create-security-group"));
+}

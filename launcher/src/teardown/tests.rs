@@ -1,1 +1,53 @@
-//! tests
+//! What is removed, and what is left alone.
+
+use super::*;
+use crate::observe::tests::whole;
+use crate::resources::route_tables::Route;
+
+fn table(id: &str, destination: &str, target: &str, blackhole: bool) -> Table {
+    let route = Route { destination: destination.into(), target: Some(target.into()), blackhole };
+    Table { id: id.into(), name: None, gateway: false, routes: vec![route] }
+}
+
+#[test]
+fn everything_goes_and_the_template_before_iam_but_after_the_routes() {
+    let observed = whole();
+    assert_eq!(instances(&observed), Some(Removal::Terminate(vec!["i-0".into(), "i-1".into()])));
+    let kinds: Vec<&str> = rest(&observed, "vpc-0a1b2c3d").iter().map(|removal| removal.change().action).collect();
+    assert_eq!(kinds, ["delete-launch-template", "delete-instance-profile", "delete-role", "delete-security-group"]);
+}
+
+#[test]
+fn ended_instances_are_not_ended_again() {
+    let mut observed = whole();
+    for node in &mut observed.nodes {
+        node.state = "terminated".into();
+    }
+    assert_eq!(instances(&observed), None);
+}
+
+#[test]
+fn only_routes_to_own_nodes_or_to_nothing_go() {
+    let tables = [
+        table("rtb-1", "10.255.0.10/32", "eni-0", false),
+        table("rtb-2", "10.255.0.10/32", "eni-gone", true),
+        table("rtb-3", "10.255.0.10/32", "eni-others", false),
+        table("rtb-4", "10.255.9.9/32", "eni-gone", true),
+        table("rtb-5", "10.9.0.0/16", "eni-0", false),
+    ];
+    let removals = routes(&whole(), &tables);
+    let from: Vec<&str> = removals
+        .iter()
+        .map(|removal| match removal {
+            Removal::Route { table, .. } => table.as_str(),
+            other => panic!("{other:?} is no route"),
+        })
+        .collect();
+    assert_eq!(from, ["rtb-1", "rtb-2"]);
+}
+
+#[test]
+fn another_vpcs_group_of_the_name_stays() {
+    let removed = rest(&whole(), "vpc-other");
+    assert!(!removed.iter().any(|removal| matches!(removal, Removal::Group { .. })));
+}
