@@ -49,6 +49,7 @@ def _subnet(ec2: Any, subnet: Any) -> dict[str, Any]:
         "vpc": subnet.vpc_id,
         "cidr": subnet.cidr_block,
         "zone": subnet.availability_zone,
+        "zone_id": subnet.availability_zone_id,
         "tags": _tags(ec2, subnet.id),
     }
 
