@@ -1,1 +1,29 @@
-//! placeholder
+//! The agent: it configures a node at boot, keeps HAProxy and keepalived going, and makes the route tables follow
+//! keepalived's elections. What is decided is decided in pure functions (`slot`, `members`, `tables`,
+//! `takeover::step`, `run::pace`); the rest carries it out.
+
+pub mod backoff;
+pub mod cli;
+pub mod configure;
+pub mod ec2;
+pub mod files;
+pub mod haproxy;
+pub mod health;
+pub mod http;
+pub mod ids;
+pub mod imds;
+pub mod keepalived;
+pub mod known;
+pub mod logs;
+pub mod loopback;
+pub mod members;
+pub mod observe;
+pub mod process;
+pub mod report;
+pub mod run;
+pub mod slot;
+pub mod state;
+pub mod status;
+pub mod systemd;
+pub mod tables;
+pub mod takeover;

@@ -1,0 +1,112 @@
+//! The commands.
+
+use std::net::Ipv4Addr;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use templates::text::Millis;
+
+use crate::logs::{self, Console};
+use crate::{configure, haproxy, run, status, takeover};
+
+/// Enough for twenty connections that are opened at once and look up a name; idle ones end after ten seconds.
+const BLOCKING_THREADS: usize = 4;
+
+/// The node's side of Elbow.
+#[derive(Debug, Parser)]
+#[command(name = "agent", version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Configure this node, then keep it true: what elbow-agent.service runs
+    Run,
+    /// Configure this node and start HAProxy and keepalived, as at boot, then end
+    Configure,
+    /// Ask HAProxy for its health page once: exit code 0 if it answers, 1 if not (keepalived's script)
+    Check,
+    /// Say what the running agent knows about this node
+    Status {
+        /// For people, or for programs
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        output: Output,
+    },
+    /// Point the virtual IPs' routes at this node by hand, whatever keepalived thinks
+    Takeover {
+        /// Only this virtual IP, which may be given several times; otherwise all
+        #[arg(long = "vip", value_name = "IP")]
+        vips: Vec<Ipv4Addr>,
+        /// How long to try, as in 500ms, 30s or 2m
+        #[arg(long, value_name = "TIME", default_value = "30s")]
+        timeout: Millis,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let result = match Arguments::parse().command {
+        // keepalived starts this one all the time: nothing is set up for it.
+        Command::Check => haproxy::check().map_err(|error| anyhow::anyhow!("HAProxy doesn't answer: {error}")),
+        Command::Run => {
+            logs::init(Console::Too);
+            block_on(run::run())
+        }
+        Command::Configure => {
+            logs::init(Console::Too);
+            block_on(configure::command())
+        }
+        Command::Status { output } => status::command(output == Output::Json),
+        Command::Takeover { vips, timeout } => {
+            logs::init(Console::No);
+            block_on(takeover::command(vips, timeout.duration()))
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One thread is enough for what the agent does, and is small.
+fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
+    let result = runtime.block_on(work);
+    // A name being looked up can't be interrupted, and needn't be waited for.
+    runtime.shutdown_background();
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn takeover_takes_several_virtual_ips() {
+        let arguments = ["agent", "takeover", "--vip", "10.255.0.10", "--vip", "10.255.0.11", "--timeout", "5s"];
+        let Command::Takeover { vips, timeout } = Arguments::try_parse_from(arguments).unwrap().command else {
+            panic!("not a takeover");
+        };
+        assert_eq!(vips.len(), 2);
+        assert_eq!(timeout, Millis(5000));
+    }
+}

@@ -1,0 +1,171 @@
+//! What the API knows, waited for only so long: a pair that is launched together finds each other within a second or
+//! two, and an API that is out must not keep a node from serving.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use templates::balancer::{Balancer, RouteTables};
+use templates::names::{TAG_CLAIM, TAG_SLOT};
+use tokio::time::Instant;
+
+use crate::backoff::Backoff;
+use crate::ids::TableId;
+use crate::imds::Facts;
+use crate::known::{self, Known};
+use crate::logs::CONSOLE;
+use crate::members::{Member, Roster};
+use crate::observe::Observer;
+use crate::tables::{Serves, Table};
+
+/// How long peers are waited for at boot. A peer that comes later joins then.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// What could be learned.
+#[derive(Debug)]
+pub(super) struct Found {
+    /// The members: read now, or known from before, or none.
+    pub members: Vec<Member>,
+    /// The route tables: read now, or known from before, or none.
+    pub tables: Option<Vec<Table>>,
+    /// What the API refused, if it did.
+    pub trouble: Option<String>,
+}
+
+/// Reads members and route tables at once.
+pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Facts) -> Found {
+    let end = Instant::now() + LIMIT;
+    let ((members, no_members), (tables, no_tables)) =
+        tokio::join!(members(observer, balancer.subnets.len(), facts.address, end), tables(observer, end));
+    let before = Known::load(Path::new(known::PATH), &facts.instance);
+    if members.is_none() {
+        tracing::warn!("going on with {}", if before.is_some() { "the peers known before" } else { "no peers" });
+    }
+    let (members_before, tables_before) = before.map(|known| (known.members, known.tables)).unzip();
+    Found {
+        members: members.or(members_before).unwrap_or_default(),
+        tables: tables.or(tables_before).or_else(|| listed(&balancer.route_tables)),
+        trouble: no_members.or(no_tables),
+    }
+}
+
+/// The members as soon as all nodes are there, or as they are at the end of the time.
+async fn members(
+    observer: &Observer,
+    nodes: usize,
+    me: Ipv4Addr,
+    end: Instant,
+) -> (Option<Vec<Member>>, Option<String>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
+    let mut read = None;
+    loop {
+        let trouble = match observer.members().await {
+            Ok(members) if Roster::of(&members, me).complete(nodes) => return (Some(members), None),
+            Ok(members) => {
+                let peers = Roster::of(&members, me).peers().len();
+                tracing::info!(target: CONSOLE, "waiting for peers: {peers} of {} there", nodes - 1);
+                read = Some(members);
+                None
+            }
+            Err(error) => {
+                tracing::warn!("waiting to find the peers: {error}");
+                Some(error.to_string())
+            }
+        };
+        let pause = backoff.next_pause();
+        if Instant::now() + pause > end {
+            return (read, trouble);
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+async fn tables(observer: &Observer, end: Instant) -> (Option<Vec<Table>>, Option<String>) {
+    let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
+    loop {
+        let error = match observer.tables().await {
+            Ok(tables) => return (Some(tables), None),
+            Err(error) => error,
+        };
+        tracing::warn!("waiting to find the route tables: {error}");
+        let pause = backoff.next_pause();
+        if Instant::now() + pause > end {
+            return (None, Some(error.to_string()));
+        }
+        tokio::time::sleep(pause).await;
+    }
+}
+
+/// Tables that the operator listed need not be found.
+fn listed(wanted: &RouteTables) -> Option<Vec<Table>> {
+    let RouteTables::Only(ids) = wanted else { return None };
+    let table = |id: &String| Table { id: TableId(id.clone()), serves: Serves::Nobody, routes: Default::default() };
+    Some(ids.iter().map(table).collect())
+}
+
+/// `members` with this node in it as IMDS tells it: the API's view of a node that just started may be old.
+pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
+    let slot = |key: &str| facts.tags.get(key).and_then(|value| value.parse().ok());
+    match members.iter_mut().find(|member| member.instance == facts.instance) {
+        Some(me) => {
+            me.ordered = slot(TAG_SLOT).or(me.ordered);
+            me.claim = slot(TAG_CLAIM).or(me.claim);
+        }
+        None => members.push(Member {
+            instance: facts.instance.clone(),
+            interface: facts.interface.clone(),
+            address: facts.address,
+            // Nobody said that it is off.
+            source_dest_check: true,
+            ordered: slot(TAG_SLOT),
+            claim: slot(TAG_CLAIM),
+            launch_index: facts.launch_index,
+        }),
+    }
+    members
+}
+
+#[cfg(test)]
+mod tests {
+    use templates::Slot;
+
+    use super::*;
+    use crate::members::tests::member;
+
+    fn facts(tags: &[(&str, &str)]) -> Facts {
+        Facts {
+            instance: "i-a".into(),
+            interface: "eni-1".into(),
+            mac: "0a:00:00:00:00:01".into(),
+            address: Ipv4Addr::new(10, 0, 1, 1),
+            groups: vec!["sg-1".into()],
+            vpc: "vpc-1".into(),
+            zone: "eu-west-1a".into(),
+            region: "eu-west-1".into(),
+            launch_index: 0,
+            tags: tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+        }
+    }
+
+    #[test]
+    fn a_node_that_the_api_does_not_know_yet_knows_itself() {
+        let members = with_me(vec![member("i-b", 2)], &facts(&[("elbow:slot", "1")]));
+        let me = members.iter().find(|member| member.instance == "i-a".into()).unwrap();
+        assert_eq!(me.ordered, Some(Slot(1)));
+        assert!(me.source_dest_check);
+    }
+
+    #[test]
+    fn imds_is_believed_about_this_nodes_own_tags() {
+        let members = with_me(vec![member("i-a", 1)], &facts(&[("elbow:claim", "2")]));
+        assert_eq!(members.len(), 1);
+        assert_eq!(members[0].claim, Some(Slot(2)));
+    }
+
+    #[test]
+    fn listed_tables_need_not_be_found() {
+        let tables = listed(&RouteTables::Only(vec!["rtb-2".into()])).unwrap();
+        assert_eq!(tables[0].id, "rtb-2".into());
+        assert_eq!(listed(&RouteTables::All), None);
+    }
+}

@@ -1,0 +1,193 @@
+//! From a booted machine to a node that serves: who am I, which slot, who are my peers; then the interface, `lo`,
+//! HAProxy, and only when that answers, keepalived. Nothing here waits for the API without a limit: a node without a
+//! peer serves alone rather than not at all.
+
+mod facts;
+mod gather;
+mod install;
+mod services;
+mod source_dest;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use aws_sdk_ec2::Client;
+use templates::balancer::NodeConfig;
+use templates::{Role, paths};
+
+use crate::ec2::{self, Kept};
+use crate::haproxy::{self, Serves};
+use crate::health;
+use crate::imds::{self, Facts, Imds};
+use crate::logs::CONSOLE;
+use crate::members::{Member, Roster};
+use crate::observe::Observer;
+use crate::state::{Board, State, Topic, VirtualIp};
+use crate::tables::Table;
+use crate::{http, keepalived, loopback, report, slot, systemd};
+
+pub use services::{Failed, Local};
+pub use source_dest::switch_off;
+
+/// How long the boot waits for the source/destination check to be off; then the running agent goes on trying.
+const SOURCE_DEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// A configured node, and what it has learned on the way.
+#[derive(Debug)]
+pub struct Node {
+    /// Who this instance is.
+    pub facts: Facts,
+    /// What keepalived's configuration depends on.
+    pub local: Local,
+    /// The API.
+    pub client: Client,
+    /// The role's credentials.
+    pub credentials: Kept,
+    /// How the API is read.
+    pub observer: Observer,
+    /// What the node knows about itself.
+    pub board: Board,
+    /// The members, as far as they are known.
+    pub members: Vec<Member>,
+    /// The peers.
+    pub roster: Roster,
+    /// The route tables; unread ones are none.
+    pub tables: Option<Vec<Table>>,
+    /// Whether the interface still drops what is for a virtual IP.
+    pub source_dest_check: bool,
+    /// The peers that keepalived's configuration has; none if keepalived isn't up.
+    pub applied: Option<Vec<Ipv4Addr>>,
+    /// Whether keepalived ran before, and so has told its states to nobody.
+    pub keepalived_ran: bool,
+}
+
+/// `agent configure`.
+pub async fn command() -> anyhow::Result<()> {
+    let node = configure().await?;
+    let state = node.board.read();
+    if let Err(error) = report::report_once(&node.client, &state).await {
+        tracing::warn!("cannot write this node's tags: {error}");
+    }
+    match state.message() {
+        None => Ok(()),
+        Some(problem) => bail!("{problem}"),
+    }
+}
+
+/// The node's configuration, as cloud-init wrote it.
+pub fn load() -> anyhow::Result<NodeConfig> {
+    let text = std::fs::read_to_string(paths::BALANCER).with_context(|| format!("reading {}", paths::BALANCER))?;
+    NodeConfig::parse(&text).with_context(|| format!("reading {}", paths::BALANCER))
+}
+
+/// Configures this node.
+pub async fn configure() -> anyhow::Result<Node> {
+    let NodeConfig { revision, balancer } = load()?;
+    let http = http::client()?;
+    let imds = Imds::at(imds::ADDRESS, http.clone());
+    let facts = facts::until_known(&imds).await;
+    tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
+        "configuring a node of {}", balancer.name);
+    let (client, credentials) = ec2::connect(&facts.region);
+    let observer = Observer::new(client.clone(), &balancer, &facts);
+    let found = gather::gather(&observer, &balancer, &facts).await;
+    let members = gather::with_me(found.members, &facts);
+    let slot = slot::decide(&facts.instance, &members);
+    let roster = Roster::of(&members, facts.address);
+    tracing::info!(target: CONSOLE, %slot, peers = ?roster.peers(), "this node's place is decided");
+    let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
+    let tables = found.tables.as_deref().unwrap_or_default();
+    let board = Board::new(State {
+        balancer: local.balancer.name.clone(),
+        instance: facts.instance.clone(),
+        address: facts.address,
+        zone: facts.zone.clone(),
+        slot,
+        revision,
+        virtual_ips: first_roles(&local.balancer.virtual_ips),
+        haproxy: Serves::No,
+        peers: roster.peers(),
+        route_tables: tables.iter().map(|table| table.id.clone()).collect(),
+        problems: Default::default(),
+    });
+    board.problem(Topic::Api, found.trouble);
+    if facts.vpc != local.balancer.vpc {
+        let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);
+        board.problem(Topic::Configuration, Some(wrong));
+    }
+    let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
+    let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
+    let switching = tokio::time::timeout(SOURCE_DEST_LIMIT, async {
+        if checked {
+            switch_off(&client, &facts.instance, &board).await;
+        }
+    });
+    let (switched, applied) = tokio::join!(switching, serve(&local, &board, &http, &roster, keepalived_ran));
+    Ok(Node {
+        facts,
+        local,
+        client,
+        credentials,
+        observer,
+        board,
+        members,
+        roster,
+        tables: found.tables,
+        source_dest_check: switched.is_err(),
+        applied,
+        keepalived_ran,
+    })
+}
+
+fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
+    vips.iter().map(|address| VirtualIp { address: *address, role: Role::Fault }).collect()
+}
+
+/// Everything that needs no API: virtual IPs, HAProxy, keepalived. Returns the peers that keepalived runs with.
+async fn serve(
+    local: &Local,
+    board: &Board,
+    http: &reqwest::Client,
+    roster: &Roster,
+    keepalived_ran: bool,
+) -> Option<Vec<Ipv4Addr>> {
+    let track = Path::new(paths::HAPROXY_TRACK);
+    if !keepalived_ran && let Err(error) = haproxy::tell_keepalived(track, Serves::No) {
+        tracing::error!("{error:#}");
+    }
+    if let Err(error) = loopback::carry(&local.balancer.virtual_ips).await {
+        failed(board, Failed { topic: Topic::Configuration, error });
+    }
+    let peers = roster.peers();
+    let (haproxy, ()) = tokio::join!(local.haproxy(), health::join(http, local.address, &peers));
+    if let Err(error) = haproxy {
+        failed(board, error);
+    }
+    if haproxy::answers().await.is_err() {
+        return None;
+    }
+    board.change(|state| state.haproxy = Serves::Yes);
+    tracing::info!(target: CONSOLE, "HAProxy answers");
+    let outcome = local.keepalived(&peers).await;
+    if let Err(error) = haproxy::tell_keepalived(track, Serves::Yes) {
+        tracing::error!("{error:#}");
+    }
+    match outcome {
+        Ok(()) => {
+            tracing::info!(target: CONSOLE, "keepalived is up");
+            Some(peers)
+        }
+        Err(error) => {
+            failed(board, error);
+            None
+        }
+    }
+}
+
+fn failed(board: &Board, failed: Failed) {
+    let problem = format!("{:#}", failed.error);
+    tracing::error!("{problem}");
+    board.problem(failed.topic, Some(problem));
+}

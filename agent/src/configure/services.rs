@@ -1,0 +1,91 @@
+//! HAProxy and keepalived: rendered, checked, started or reloaded. Doing it again with nothing new disturbs neither.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::Context;
+use templates::files::{KeepalivedNode, haproxy_cfg, keepalived_conf};
+use templates::{Balancer, Slot, paths};
+use tokio::time::Instant;
+
+use super::install::{Installed, install};
+use crate::state::Topic;
+use crate::{haproxy, keepalived, systemd};
+
+/// HAProxy reads its configuration and binds its ports within a second, and a busy boot is slower.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const ANSWER_EVERY: Duration = Duration::from_millis(30);
+
+/// What the node's files are rendered from, apart from its peers.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// The balancer it is a node of.
+    pub balancer: Balancer,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its own address.
+    pub address: Ipv4Addr,
+    /// The interface that has it.
+    pub interface: String,
+}
+
+/// What didn't work, and what it is about.
+#[derive(Debug)]
+pub struct Failed {
+    /// What it is about.
+    pub topic: Topic,
+    /// What happened.
+    pub error: anyhow::Error,
+}
+
+fn about(topic: Topic) -> impl FnOnce(anyhow::Error) -> Failed {
+    move |error| Failed { topic, error }
+}
+
+impl Local {
+    /// HAProxy with this node's configuration, up and answering. A configuration that isn't valid leaves the old one
+    /// at work.
+    pub async fn haproxy(&self) -> Result<(), Failed> {
+        let check = ["haproxy", "-c", "-f"];
+        let installed = install(paths::HAPROXY, &haproxy_cfg(&self.balancer), &check).await;
+        let changed = matches!(installed, Ok(Installed::Changed));
+        bring_up(haproxy::UNIT, changed).await.map_err(about(Topic::Haproxy))?;
+        until_it_answers().await.map_err(about(Topic::Haproxy))?;
+        installed.map(drop).map_err(about(Topic::Configuration))
+    }
+
+    /// keepalived with this node's configuration and `peers`.
+    pub async fn keepalived(&self, peers: &[Ipv4Addr]) -> Result<(), Failed> {
+        let node = KeepalivedNode {
+            balancer: &self.balancer,
+            slot: self.slot,
+            address: self.address,
+            peers,
+            interface: &self.interface,
+        };
+        let check = ["keepalived", "--config-test", "--use-file"];
+        let installed = install(paths::KEEPALIVED, &keepalived_conf(&node), &check).await;
+        let changed = matches!(installed, Ok(Installed::Changed));
+        installed.map_err(about(Topic::Keepalived))?;
+        bring_up(keepalived::UNIT, changed).await.map_err(about(Topic::Keepalived))
+    }
+}
+
+async fn bring_up(unit: &str, changed: bool) -> anyhow::Result<()> {
+    match (systemd::is_active(unit).await, changed) {
+        (false, _) => systemd::start(unit).await,
+        (true, true) => systemd::reload(unit).await,
+        (true, false) => Ok(()),
+    }
+}
+
+async fn until_it_answers() -> anyhow::Result<()> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    loop {
+        match haproxy::answers().await {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > end => return Err(error).context("HAProxy doesn't answer its health page"),
+            Err(_) => tokio::time::sleep(ANSWER_EVERY).await,
+        }
+    }
+}

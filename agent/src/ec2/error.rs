@@ -1,0 +1,109 @@
+//! What went wrong in a call, in a line for people and in a kind for decisions.
+
+use std::fmt;
+
+use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
+use aws_smithy_types::error::display::DisplayErrorContext;
+
+/// A failed call.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{action}: {message}")]
+pub struct ApiError {
+    /// The call.
+    pub action: &'static str,
+    /// What that means for the caller.
+    pub kind: Kind,
+    /// What the API said, with its code, or why there was no answer.
+    pub message: String,
+}
+
+/// What an error means for the caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// ReplaceRoute: the table has no such route.
+    NoRoute,
+    /// CreateRoute: the table has such a route.
+    RouteExists,
+    /// The thing itself is gone.
+    Gone,
+    /// Too many calls.
+    Throttled,
+    /// Not allowed; on a fresh role that can change within minutes.
+    Denied,
+    /// No answer, or the API's own trouble.
+    Unavailable,
+    /// Any other refusal.
+    Refused,
+}
+
+impl ApiError {
+    /// Reads what `action` failed with.
+    pub fn of<E, R>(action: &'static str, error: &SdkError<E, R>) -> ApiError
+    where
+        E: ProvideErrorMetadata + std::error::Error + 'static,
+        R: fmt::Debug,
+    {
+        match error.as_service_error() {
+            Some(service) => {
+                let (code, text) = (service.code().unwrap_or("no code"), service.message().unwrap_or_default());
+                ApiError { action, kind: kind(code, text), message: one_line(&format!("{code}: {text}")) }
+            }
+            None if matches!(error, SdkError::TimeoutError(_)) => ApiError::unavailable(action, "no answer in time"),
+            None => ApiError::unavailable(action, &DisplayErrorContext(error).to_string()),
+        }
+    }
+
+    fn unavailable(action: &'static str, message: &str) -> ApiError {
+        ApiError { action, kind: Kind::Unavailable, message: one_line(message) }
+    }
+}
+
+/// Codes as in AWS's "Error codes for the Amazon EC2 API".
+fn kind(code: &str, text: &str) -> Kind {
+    match code {
+        "InvalidParameterValue" if text.to_lowercase().contains("there is no route defined") => Kind::NoRoute,
+        "InvalidRoute.NotFound" => Kind::NoRoute,
+        "RouteAlreadyExists" => Kind::RouteExists,
+        "InvalidRouteTableID.NotFound" => Kind::Gone,
+        "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" => Kind::Throttled,
+        "UnauthorizedOperation"
+        | "AuthFailure"
+        | "InvalidClientTokenId"
+        | "ExpiredToken"
+        | "RequestExpired"
+        | "OptInRequired"
+        | "Blocked"
+        | "SignatureDoesNotMatch" => Kind::Denied,
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InternalServerError" => {
+            Kind::Unavailable
+        }
+        _ => Kind::Refused,
+    }
+}
+
+/// The SDK's chains and AWS's encoded authorization messages are long: enough to act on, in one line.
+fn one_line(text: &str) -> String {
+    let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(400) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_route_is_told_from_other_bad_values() {
+        let absent = "There is no route defined for '10.255.0.10/32' in the route table. Use CreateRoute instead.";
+        assert_eq!(kind("InvalidParameterValue", absent), Kind::NoRoute);
+        assert_eq!(kind("InvalidParameterValue", "The destination CIDR block is invalid"), Kind::Refused);
+    }
+
+    #[test]
+    fn errors_take_one_line() {
+        assert_eq!(one_line("a\n  b\tc"), "a b c");
+        assert_eq!(one_line(&"x".repeat(1000)).chars().count(), 401);
+    }
+}

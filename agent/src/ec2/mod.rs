@@ -1,0 +1,58 @@
+//! The EC2 API as a failover wants it: short time limits, quick retries, credentials and the API's address always at
+//! hand. The SDK's own settings (1 s to the first retry, 3 s to connect, no limit on a call) are made for batch work.
+
+mod credentials;
+mod error;
+mod names;
+
+use std::time::Duration;
+
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{BehaviorVersion, Config, IdentityCache, Region};
+use aws_smithy_http_client::{Builder, tls};
+
+pub use credentials::Kept;
+pub use error::{ApiError, Kind};
+
+use names::Remembered;
+
+const CONNECT_LIMIT: Duration = Duration::from_millis(800);
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
+const CALL_LIMIT: Duration = Duration::from_secs(8);
+
+/// The API of `region`, on this instance's role; the second value keeps the credentials fresh.
+pub fn connect(region: &str) -> (Client, Kept) {
+    let http = Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .build_with_resolver(Remembered::default());
+    let imds = ProviderConfig::without_region().with_http_client(http.clone());
+    let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(region.to_owned()))
+        .credentials_provider(credentials.clone())
+        // Kept is the cache, and one that refreshes off the path of a call.
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(http)
+        .timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_LIMIT)
+                .operation_attempt_timeout(ATTEMPT_LIMIT)
+                .operation_timeout(CALL_LIMIT)
+                .build(),
+        )
+        .retry_config(retries())
+        .build();
+    (Client::from_conf(config), credentials)
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(4)
+        .with_initial_backoff(Duration::from_millis(100))
+        .with_max_backoff(Duration::from_secs(1))
+}

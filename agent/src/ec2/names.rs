@@ -1,0 +1,94 @@
+//! Addresses of the API's names, remembered: when an availability zone goes, so may its resolver for a while, and
+//! twenty connections opened at once need not ask twenty times.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
+
+/// How long an answer is used without asking again: the TTL of AWS's own API names.
+const FRESH: Duration = Duration::from_secs(60);
+/// How long a resolver may think before the last known answer is used.
+const LIMIT: Duration = Duration::from_millis(400);
+
+/// The system's resolver, with a memory.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Remembered {
+    known: Arc<Mutex<HashMap<String, Answer>>>,
+}
+
+#[derive(Debug, Clone)]
+struct Answer {
+    at: Instant,
+    addresses: Vec<IpAddr>,
+}
+
+impl Remembered {
+    fn recall(&self, name: &str) -> Option<Answer> {
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(name).cloned()
+    }
+
+    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveDnsError> {
+        let known = self.recall(name);
+        if let Some(answer) = known.as_ref().filter(|answer| answer.at.elapsed() < FRESH) {
+            return Ok(answer.addresses.clone());
+        }
+        let asked = tokio::net::lookup_host((name, 0));
+        let error = match (tokio::time::timeout(LIMIT, asked).await, known) {
+            (Ok(Ok(found)), _) => {
+                let addresses: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
+                let answer = Answer { at: Instant::now(), addresses: addresses.clone() };
+                let mut all = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+                all.insert(name.to_owned(), answer);
+                return Ok(addresses);
+            }
+            (_, Some(stale)) => return Ok(stale.addresses),
+            (Ok(Err(error)), None) => error,
+            (Err(_), None) => std::io::Error::other(format!("no answer from the resolver about {name}")),
+        };
+        Err(ResolveDnsError::new(error))
+    }
+}
+
+impl ResolveDns for Remembered {
+    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
+        DnsFuture::new(self.resolve(name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn remembering(name: &str, at: Instant) -> Remembered {
+        let names = Remembered::default();
+        let answer = Answer { at, addresses: vec![IpAddr::from([192, 0, 2, 7])] };
+        names.known.lock().unwrap().insert(name.to_owned(), answer);
+        names
+    }
+
+    #[tokio::test]
+    async fn a_fresh_answer_is_used_without_asking() {
+        let names = remembering("localhost", Instant::now());
+        assert_eq!(names.resolve("localhost").await.unwrap(), [IpAddr::from([192, 0, 2, 7])]);
+    }
+
+    #[tokio::test]
+    async fn an_old_answer_is_used_when_the_resolver_has_none() {
+        let names = remembering("no-such-name.invalid", Instant::now() - FRESH - LIMIT);
+        assert_eq!(names.resolve("no-such-name.invalid").await.unwrap(), [IpAddr::from([192, 0, 2, 7])]);
+    }
+
+    #[tokio::test]
+    async fn an_old_answer_gives_way_to_a_new_one() {
+        let names = remembering("localhost", Instant::now() - FRESH - LIMIT);
+        assert!(names.resolve("localhost").await.unwrap().iter().all(IpAddr::is_loopback));
+    }
+
+    #[tokio::test]
+    async fn a_name_never_heard_of_is_an_error() {
+        assert!(Remembered::default().resolve("no-such-name.invalid").await.is_err());
+    }
+}

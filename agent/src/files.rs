@@ -1,0 +1,73 @@
+//! Files are written beside, synced, renamed: whoever reads one sees the old or the new, never half of it.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+/// A file that is written but isn't in its place yet. Dropped before that, it is removed.
+#[derive(Debug)]
+pub struct Draft {
+    path: PathBuf,
+    beside: PathBuf,
+}
+
+impl Draft {
+    /// Writes `text` beside `path`, making the folder if need be.
+    pub fn new(path: &Path, text: &str) -> anyhow::Result<Draft> {
+        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?.to_string_lossy();
+        let draft = Draft { path: path.to_owned(), beside: path.with_file_name(format!(".{name}.elbow-new")) };
+        let write = || {
+            if let Some(folder) = path.parent() {
+                fs::create_dir_all(folder)?;
+            }
+            let mut file = File::create(&draft.beside)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()
+        };
+        write().with_context(|| format!("writing {}", draft.beside.display()))?;
+        Ok(draft)
+    }
+
+    /// Where it is now.
+    pub fn beside(&self) -> &Path {
+        &self.beside
+    }
+
+    /// Puts it in its place.
+    pub fn install(self) -> anyhow::Result<()> {
+        fs::rename(&self.beside, &self.path).with_context(|| format!("replacing {}", self.path.display()))
+    }
+}
+
+impl Drop for Draft {
+    fn drop(&mut self) {
+        // Once installed there is nothing here any more.
+        let _ = fs::remove_file(&self.beside);
+    }
+}
+
+/// Writes `text` to `path`, whole or not at all.
+pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    Draft::new(path, text)?.install()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_draft_replaces_its_file_only_when_installed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.cfg");
+        write(&path, "old\n").unwrap();
+        let draft = Draft::new(&path, "new\n").unwrap();
+        assert_eq!(fs::read_to_string(draft.beside()).unwrap(), "new\n");
+        drop(draft);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old\n");
+        Draft::new(&path, "new\n").unwrap().install().unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+}

@@ -1,0 +1,139 @@
+//! How a node is, for its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual IP. A
+//! visitor that isn't known yet is a hint that a member has joined.
+
+mod join;
+mod strangers;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use templates::balancer::Revision;
+use templates::paths::HEALTH_PORT;
+use templates::{Roles, Slot};
+use tokio::net::TcpListener;
+use tokio::sync::Notify;
+
+use crate::haproxy::Serves;
+use crate::ids::InstanceId;
+use crate::state::{Board, State, Topic};
+pub use join::join;
+use strangers::Strangers;
+
+/// What a node tells its peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Who it is.
+    pub instance: InstanceId,
+    /// The slot it has taken.
+    pub slot: Slot,
+    /// The same, under the name of the tag that says so.
+    pub claim: Slot,
+    /// Its role for each virtual IP.
+    pub roles: Roles,
+    /// The revision it runs.
+    pub revision: Revision,
+    /// Whether its HAProxy serves.
+    pub haproxy: Serves,
+    /// The members it exchanges advertisements with.
+    pub peers: Vec<Ipv4Addr>,
+}
+
+impl Health {
+    fn of(state: &State) -> Health {
+        Health {
+            instance: state.instance.clone(),
+            slot: state.slot,
+            claim: state.slot,
+            roles: state.roles(),
+            revision: state.revision.clone(),
+            haproxy: state.haproxy,
+            peers: state.peers.clone(),
+        }
+    }
+}
+
+struct Desk {
+    board: Board,
+    strangers: Mutex<Strangers>,
+    stranger: Arc<Notify>,
+}
+
+/// Serves the health page for ever; `stranger` is woken when somebody unknown has asked.
+pub async fn serve(board: Board, stranger: Arc<Notify>) {
+    let address = SocketAddr::from((board.read().address, HEALTH_PORT));
+    let mut said = false;
+    loop {
+        let error = match TcpListener::bind(address).await {
+            Ok(listener) => {
+                board.problem(Topic::Health, None);
+                serve_on(listener, board.clone(), stranger.clone()).await.err()
+            }
+            Err(error) => Some(error),
+        };
+        let problem = error.map(|error| format!("cannot serve the health page on {address}: {error}"));
+        if let (Some(problem), false) = (&problem, said) {
+            tracing::warn!("{problem}");
+            said = true;
+        }
+        board.problem(Topic::Health, problem);
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+async fn serve_on(listener: TcpListener, board: Board, stranger: Arc<Notify>) -> std::io::Result<()> {
+    let desk = Arc::new(Desk { board, strangers: Mutex::default(), stranger });
+    let app = Router::new().route("/health", get(health)).with_state(desk);
+    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+}
+
+async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
+    let state = desk.board.read();
+    if let IpAddr::V4(visitor) = visitor.ip()
+        && !state.peers.contains(&visitor)
+        && visitor != state.address
+        && desk.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
+    {
+        desk.stranger.notify_one();
+    }
+    Json(Health::of(&state))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::state;
+
+    async fn start(board: Board, stranger: Arc<Notify>) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        tokio::spawn(serve_on(listener, board, stranger));
+        url
+    }
+
+    #[tokio::test]
+    async fn peers_can_ask_how_a_node_is() {
+        let board = Board::new(state());
+        let url = start(board, Arc::default()).await;
+        let health: Health = crate::http::client().unwrap().get(url).send().await.unwrap().json().await.unwrap();
+        assert_eq!(health, Health::of(&state()));
+        assert_eq!(health.roles.to_string(), "standby");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_who_asks_is_looked_up_and_a_peer_is_not() {
+        let (board, stranger) = (Board::new(state()), Arc::new(Notify::new()));
+        let url = start(board.clone(), stranger.clone()).await;
+        let http = crate::http::client().unwrap();
+        board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
+        http.get(&url).send().await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), stranger.notified()).await.is_err());
+        board.change(|state| state.peers = vec![]);
+        http.get(&url).send().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), stranger.notified()).await.expect("a hint");
+    }
+}

@@ -1,0 +1,55 @@
+//! Where the agent's words go: to standard error, which is the journal's under systemd, and, if they matter to somebody
+//! who watches a machine boot, to its console as well (AWS: "Instance console output").
+
+use std::fs::{File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::sync::Arc;
+
+use rustix::fs::OFlags;
+use tracing::Level;
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+/// The target of events that go to the console although nothing is wrong.
+pub const CONSOLE: &str = "agent::console";
+
+/// Logs to standard error, of which `ELBOW_LOG` says how much (as in `ELBOW_LOG=agent=debug`), and to the console.
+pub fn init(console: Console) {
+    let wanted = EnvFilter::try_from_env("ELBOW_LOG").unwrap_or_else(|_| EnvFilter::new("warn,agent=info"));
+    let journal = tracing_subscriber::fmt::layer()
+        .with_ansi(false)
+        .with_target(false)
+        .with_writer(std::io::stderr)
+        .with_filter(wanted);
+    let device = match console {
+        Console::Too => open_console(),
+        Console::No => None,
+    };
+    let console = device.map(|device| {
+        tracing_subscriber::fmt::layer()
+            .with_ansi(false)
+            .log_internal_errors(false)
+            .with_writer(Arc::new(device))
+            .with_filter(filter_fn(|event| {
+                event.target() == CONSOLE || (event.target().starts_with("agent") && *event.level() <= Level::WARN)
+            }))
+    });
+    tracing_subscriber::registry().with(journal).with(console).init();
+}
+
+/// Whether the console hears of what matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Console {
+    /// It does.
+    Too,
+    /// A person at a terminal asked, and is answered there.
+    No,
+}
+
+/// Never waited for: a serial console that nobody reads must not stop a failover.
+fn open_console() -> Option<File> {
+    let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
+    OpenOptions::new().write(true).custom_flags(flags).open("/dev/console").ok()
+}

@@ -1,0 +1,190 @@
+//! Who belongs to the balancer, and which of them are this node's peers.
+
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::types::{Instance, Tag};
+use serde::{Deserialize, Serialize};
+use templates::{Slot, names};
+
+use crate::ids::{InstanceId, InterfaceId};
+
+/// A live instance of the balancer, this one included.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// Its id.
+    pub instance: InstanceId,
+    /// Its primary interface.
+    pub interface: InterfaceId,
+    /// That interface's primary address.
+    pub address: Ipv4Addr,
+    /// Whether its packets are still checked for being its own: then it can't serve a virtual IP.
+    pub source_dest_check: bool,
+    /// The slot the launcher launched it for.
+    pub ordered: Option<Slot>,
+    /// The slot it says it has.
+    pub claim: Option<Slot>,
+    /// Its place in the RunInstances call that made it.
+    pub launch_index: u32,
+}
+
+/// The members among `instances` (pending or running, with the balancer's tag and VPC: the call filters those): the
+/// ones that carry one of this node's security groups, without which they couldn't reach each other.
+pub fn members(instances: &[Instance], groups: &[String]) -> Vec<Member> {
+    let mut members: Vec<Member> = instances.iter().filter_map(|instance| member(instance, groups)).collect();
+    members.sort_by(|a, b| a.instance.cmp(&b.instance));
+    members
+}
+
+fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
+    let interfaces = instance.network_interfaces();
+    let first = |i: &&aws_sdk_ec2::types::InstanceNetworkInterface| {
+        i.attachment().and_then(|attachment| attachment.device_index()) == Some(0)
+    };
+    let interface = interfaces.iter().find(first).or(interfaces.first())?;
+    if !interface.groups().iter().any(|group| group.group_id().is_some_and(|id| groups.iter().any(|own| own == id))) {
+        return None;
+    }
+    let slot = |key: &str| tag(instance.tags(), key).and_then(|value| value.parse().ok());
+    Some(Member {
+        instance: InstanceId(instance.instance_id()?.to_owned()),
+        interface: InterfaceId(interface.network_interface_id()?.to_owned()),
+        address: interface.private_ip_address()?.parse().ok()?,
+        source_dest_check: interface.source_dest_check().unwrap_or(true),
+        ordered: slot(names::TAG_SLOT),
+        claim: slot(names::TAG_CLAIM),
+        launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
+    })
+}
+
+fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
+    tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
+}
+
+/// This node's peers, through reads that may be stale: a newcomer is believed at once, as talking to nobody is
+/// harmless; a member counts as gone only when two reads in a row miss it, as forgetting a live one would make two
+/// nodes active.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Roster {
+    peers: BTreeSet<Ipv4Addr>,
+    missed: BTreeSet<Ipv4Addr>,
+}
+
+impl Roster {
+    /// A roster of `members` other than `me`.
+    pub fn of(members: &[Member], me: Ipv4Addr) -> Self {
+        Roster { peers: addresses(members, me), missed: BTreeSet::new() }
+    }
+
+    /// Takes in a new read; whether the peers changed.
+    pub fn update(&mut self, members: &[Member], me: Ipv4Addr) -> bool {
+        let seen = addresses(members, me);
+        let missing: BTreeSet<Ipv4Addr> = self.peers.difference(&seen).copied().collect();
+        let gone: BTreeSet<Ipv4Addr> = missing.intersection(&self.missed).copied().collect();
+        let before = self.peers.clone();
+        self.peers.extend(seen);
+        self.peers.retain(|peer| !gone.contains(peer));
+        self.missed = &missing - &gone;
+        self.peers != before
+    }
+
+    /// The peers, in order.
+    pub fn peers(&self) -> Vec<Ipv4Addr> {
+        self.peers.iter().copied().collect()
+    }
+
+    /// Whether a balancer of `nodes` nodes has everybody here, and nobody in doubt.
+    pub fn complete(&self, nodes: usize) -> bool {
+        self.peers.len() + 1 >= nodes && self.missed.is_empty()
+    }
+}
+
+fn addresses(members: &[Member], me: Ipv4Addr) -> BTreeSet<Ipv4Addr> {
+    members.iter().map(|member| member.address).filter(|address| *address != me).collect()
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use aws_sdk_ec2::types::{GroupIdentifier, InstanceNetworkInterface, InstanceNetworkInterfaceAttachment};
+
+    use super::*;
+
+    /// A member at 10.0.1.`last` that neither claims nor was given a slot.
+    pub(crate) fn member(id: &str, last: u8) -> Member {
+        Member {
+            instance: id.into(),
+            interface: InterfaceId(format!("eni-{last}")),
+            address: Ipv4Addr::new(10, 0, 1, last),
+            source_dest_check: false,
+            ordered: None,
+            claim: None,
+            launch_index: 0,
+        }
+    }
+
+    fn interface(id: &str, address: &str, group: &str, index: i32) -> InstanceNetworkInterface {
+        InstanceNetworkInterface::builder()
+            .network_interface_id(id)
+            .private_ip_address(address)
+            .source_dest_check(false)
+            .groups(GroupIdentifier::builder().group_id(group).build())
+            .attachment(InstanceNetworkInterfaceAttachment::builder().device_index(index).build())
+            .build()
+    }
+
+    fn instance(id: &str) -> aws_sdk_ec2::types::builders::InstanceBuilder {
+        Instance::builder().instance_id(id).ami_launch_index(0)
+    }
+
+    #[test]
+    fn a_member_is_read_by_its_primary_interface() {
+        let found = instance("i-b")
+            .network_interfaces(interface("eni-9", "10.0.9.9", "sg-1", 1))
+            .network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0))
+            .tags(Tag::builder().key("elbow:claim").value("1").build())
+            .build();
+        let expected = Member { claim: Some(Slot(1)), ..member("i-b", 2) };
+        assert_eq!(members(&[found], &["sg-1".into()]), [expected]);
+    }
+
+    #[test]
+    fn an_instance_with_the_tag_but_not_the_group_is_no_member() {
+        let stranger = instance("i-x").network_interfaces(interface("eni-3", "10.0.1.3", "sg-other", 0)).build();
+        assert!(members(&[stranger], &["sg-1".into()]).is_empty());
+    }
+
+    #[test]
+    fn an_instance_without_an_interface_yet_is_no_member() {
+        assert!(members(&[instance("i-x").build()], &["sg-1".into()]).is_empty());
+    }
+
+    const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+
+    #[test]
+    fn a_newcomer_is_a_peer_at_once() {
+        let mut roster = Roster::of(&[member("i-a", 1)], ME);
+        assert!(!roster.complete(2));
+        assert!(roster.update(&[member("i-a", 1), member("i-b", 2)], ME));
+        assert_eq!(roster.peers(), [Ipv4Addr::new(10, 0, 1, 2)]);
+        assert!(roster.complete(2));
+    }
+
+    #[test]
+    fn a_peer_is_gone_when_two_reads_miss_it() {
+        let mut roster = Roster::of(&[member("i-b", 2)], ME);
+        assert!(!roster.update(&[], ME));
+        assert!(!roster.complete(2));
+        assert!(roster.update(&[], ME));
+        assert!(roster.peers().is_empty());
+    }
+
+    #[test]
+    fn a_peer_missed_once_is_kept() {
+        let mut roster = Roster::of(&[member("i-b", 2)], ME);
+        for _ in 0..3 {
+            assert!(!roster.update(&[], ME));
+            assert!(!roster.update(&[member("i-b", 2)], ME));
+        }
+        assert!(roster.complete(2));
+    }
+}

@@ -1,0 +1,74 @@
+//! The two reads of the API that the agent lives on: its balancer's members, and the VPC's route tables.
+
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::Filter;
+use templates::balancer::RouteTables;
+use templates::{Balancer, names};
+
+use crate::ec2::ApiError;
+use crate::imds::Facts;
+use crate::members::{self, Member};
+use crate::tables::{self, Table};
+
+/// What is read about, and by whom.
+#[derive(Debug, Clone)]
+pub struct Observer {
+    client: Client,
+    balancer: String,
+    vpc: String,
+    groups: Vec<String>,
+    route_tables: RouteTables,
+    vips: Vec<Ipv4Addr>,
+}
+
+impl Observer {
+    /// Reads what concerns `balancer` from where this node stands.
+    pub fn new(client: Client, balancer: &Balancer, facts: &Facts) -> Self {
+        Observer {
+            client,
+            balancer: balancer.name.clone(),
+            vpc: facts.vpc.clone(),
+            groups: facts.groups.clone(),
+            route_tables: balancer.route_tables.clone(),
+            vips: balancer.virtual_ips.clone(),
+        }
+    }
+
+    /// The live members, this node included.
+    pub async fn members(&self) -> Result<Vec<Member>, ApiError> {
+        let mut pages = self
+            .client
+            .describe_instances()
+            .filters(filter(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]))
+            .filters(filter("vpc-id", &[&self.vpc]))
+            .filters(filter("instance-state-name", &["pending", "running"]))
+            .into_paginator()
+            .send();
+        let mut instances = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| ApiError::of("DescribeInstances", &error))?;
+            for reservation in page.reservations.unwrap_or_default() {
+                instances.extend(reservation.instances.unwrap_or_default());
+            }
+        }
+        Ok(members::members(&instances, &self.groups))
+    }
+
+    /// The route tables that are to have the virtual IPs' routes.
+    pub async fn tables(&self) -> Result<Vec<Table>, ApiError> {
+        let mut pages =
+            self.client.describe_route_tables().filters(filter("vpc-id", &[&self.vpc])).into_paginator().send();
+        let mut found = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| ApiError::of("DescribeRouteTables", &error))?;
+            found.extend(page.route_tables.unwrap_or_default());
+        }
+        Ok(tables::eligible(&found, &self.route_tables, &self.vips))
+    }
+}
+
+fn filter(name: &str, values: &[&str]) -> Filter {
+    Filter::builder().name(name).set_values(Some(values.iter().map(|value| value.to_string()).collect())).build()
+}

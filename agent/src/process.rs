@@ -1,0 +1,58 @@
+//! Running the system's own programs, each under a time limit.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use tokio::process::Command;
+
+/// systemd's own limit for a stop is 90 s; nothing the agent asks for should take half of that.
+const LIMIT: Duration = Duration::from_secs(40);
+
+/// What a program printed to standard output. An error says which program it was and what it complained about.
+pub async fn run(program: &str, arguments: &[&str]) -> anyhow::Result<String> {
+    let name = [&[program], arguments].concat().join(" ");
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = tokio::time::timeout(LIMIT, command.output())
+        .await
+        .with_context(|| format!("{name}: still running after {} s", LIMIT.as_secs()))?
+        .with_context(|| format!("running {name}"))?;
+    if !output.status.success() {
+        let said = [output.stderr, output.stdout].concat();
+        bail!("{name}: {}: {}", output.status, complaint(&String::from_utf8_lossy(&said)));
+    }
+    Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+/// The lines that say what is wrong, in one: HAProxy's alerts if there are any, else the last words.
+fn complaint(output: &str) -> String {
+    let lines: Vec<&str> = output.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    let alerts: Vec<&str> = lines.iter().filter(|line| line.contains("ALERT")).copied().collect();
+    let chosen = if alerts.is_empty() { &lines[lines.len().saturating_sub(3)..] } else { &alerts[..1] };
+    chosen.join("; ").chars().take(300).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_program_that_fails_is_named_with_what_it_said() {
+        let error = run("sh", &["-c", "echo one; echo two >&2; exit 3"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "sh -c echo one; echo two >&2; exit 3: exit status: 3: two; one");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_missing_is_named() {
+        let error = run("no-such-program", &["-c"]).await.unwrap_err();
+        assert_eq!(error.to_string(), "running no-such-program -c");
+    }
+
+    #[test]
+    fn an_alert_is_what_people_need_to_see() {
+        let output = "[NOTICE] (1) : haproxy version is 2.6.12\n[ALERT] (1) : config : parsing [x:3] : unknown keyword\n\
+                      [ALERT] (1) : config : Fatal errors found\n";
+        assert_eq!(complaint(output), "[ALERT] (1) : config : parsing [x:3] : unknown keyword");
+    }
+}

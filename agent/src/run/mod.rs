@@ -1,0 +1,67 @@
+//! `agent run`: configure, then make the routes follow keepalived for as long as the node lives.
+
+mod elections;
+mod pace;
+mod refresh;
+mod upkeep;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use templates::paths;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+
+use crate::keepalived::Fifo;
+use crate::{configure, haproxy, health, report, status, systemd};
+use elections::Elections;
+use refresh::Refresher;
+
+/// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
+pub async fn run() -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        ended = serve() => ended,
+        _ = terminated.recv() => Ok(stopping()),
+        _ = interrupted.recv() => Ok(stopping()),
+    }
+}
+
+fn stopping() {
+    tracing::info!("stopping; HAProxy and keepalived go on");
+    systemd::notify("STOPPING=1");
+}
+
+async fn serve() -> anyhow::Result<()> {
+    std::fs::create_dir_all(paths::RUN)?;
+    // Before keepalived starts, so that none of its words is lost.
+    let fifo = Fifo::open(Path::new(paths::FIFO))?;
+    let node = configure::configure().await?;
+    systemd::notify("READY=1");
+
+    let board = node.board.clone();
+    let stranger = Arc::new(Notify::new());
+    let reloaded = Arc::new(Notify::new());
+    let tables = watch::Sender::new(node.tables.clone().unwrap_or_default());
+    let elections = Elections::new(&node, tables.subscribe());
+
+    // Each runs for ever; dropped with the set when the agent ends.
+    let mut tasks = JoinSet::new();
+    let credentials = node.credentials.clone();
+    tasks.spawn(async move { credentials.keep_fresh().await });
+    tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
+    tasks.spawn(health::serve(board.clone(), stranger.clone()));
+    tasks.spawn(status::write_down(board.clone()));
+    let (client, facts) = (node.client.clone(), node.facts.clone());
+    let reporting = board.clone();
+    tasks.spawn(async move { report::report(client, facts.instance, reporting, &facts.tags).await });
+    if node.source_dest_check {
+        let (client, instance, board) = (node.client.clone(), node.facts.instance.clone(), board.clone());
+        tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
+    }
+    tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));
+    tasks.spawn(Refresher::new(&node, tables, stranger).run());
+    elections.follow(fifo, reloaded, node.keepalived_ran).await
+}

@@ -1,0 +1,76 @@
+//! How often the API is read: fast while somebody is missing, then within a budget (three calls a minute on an active
+//! node, one on a standby), and often enough to keep one connection open.
+
+use std::time::Duration;
+
+/// What the pace depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Situation {
+    /// Whether this node is active for any virtual IP.
+    pub active: bool,
+    /// Since when somebody or something has been missing; nothing if all is known.
+    pub missing_for: Option<Duration>,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Read {
+    /// The members.
+    Members,
+    /// The route tables.
+    Tables,
+}
+
+/// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
+pub(super) fn pause(situation: Situation, chance: f64) -> Duration {
+    let seconds = match situation.missing_for {
+        Some(time) if time < Duration::from_secs(60) => 1.6,
+        Some(time) if time < Duration::from_secs(600) => 20.0,
+        _ if situation.active => 28.0,
+        _ => 62.0,
+    };
+    Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
+}
+
+/// What the `turn`th read is of: turn about, but mostly members while some are missing.
+pub(super) fn read(situation: Situation, turn: u64) -> Read {
+    let tables = if situation.missing_for.is_some() { turn % 5 == 4 } else { turn % 2 == 1 };
+    if tables { Read::Tables } else { Read::Members }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_minute(situation: Situation) -> f64 {
+        60.0 / pause(situation, 0.0).as_secs_f64()
+    }
+
+    #[test]
+    fn the_budget_is_kept_once_all_are_there() {
+        assert!(per_minute(Situation { active: true, missing_for: None }) <= 3.0);
+        assert!(per_minute(Situation { active: false, missing_for: None }) <= 1.0);
+    }
+
+    #[test]
+    fn somebody_who_stays_away_is_given_up_on() {
+        let alone = |seconds| Situation { active: false, missing_for: Some(Duration::from_secs(seconds)) };
+        assert!(pause(alone(1), 0.0) < Duration::from_secs(2));
+        assert!(pause(alone(100), 0.0) > Duration::from_secs(10));
+        assert!(per_minute(alone(3600)) <= 1.0);
+    }
+
+    #[test]
+    fn the_connection_never_idles_out() {
+        // The HTTP client closes one after 90 s.
+        assert!(pause(Situation { active: false, missing_for: None }, 1.0) < Duration::from_secs(80));
+    }
+
+    #[test]
+    fn members_and_tables_take_turns() {
+        let calm = Situation { active: true, missing_for: None };
+        assert_eq!([0, 1, 2].map(|turn| read(calm, turn)), [Read::Members, Read::Tables, Read::Members]);
+        let alone = Situation { missing_for: Some(Duration::ZERO), ..calm };
+        assert_eq!((0..10).filter(|turn| read(alone, *turn) == Read::Tables).count(), 2);
+    }
+}

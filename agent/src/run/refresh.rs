@@ -1,0 +1,113 @@
+//! Keeps what is known of the API fresh: the peers, and the list of route tables that a takeover goes by.
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::{Notify, watch};
+
+use super::pace::{self, Read, Situation};
+use crate::configure::Node;
+use crate::ec2::ApiError;
+use crate::known::{self, Known};
+use crate::members::{Member, Roster};
+use crate::observe::Observer;
+use crate::state::{Board, Topic};
+use crate::tables::Table;
+
+/// Reads the API at a pace that suits the situation.
+pub(super) struct Refresher {
+    observer: Observer,
+    board: Board,
+    me: Ipv4Addr,
+    nodes: usize,
+    roster: Roster,
+    known: Known,
+    tables: watch::Sender<Vec<Table>>,
+    tables_read: bool,
+    stranger: Arc<Notify>,
+    missing_since: Option<Instant>,
+}
+
+impl Refresher {
+    /// Goes on from what the boot found; `stranger` is woken when somebody unknown has asked for this node's health.
+    pub(super) fn new(node: &Node, tables: watch::Sender<Vec<Table>>, stranger: Arc<Notify>) -> Self {
+        Refresher {
+            observer: node.observer.clone(),
+            board: node.board.clone(),
+            me: node.facts.address,
+            nodes: node.local.balancer.subnets.len(),
+            roster: node.roster.clone(),
+            known: Known {
+                instance: node.facts.instance.clone(),
+                members: node.members.clone(),
+                tables: node.tables.clone().unwrap_or_default(),
+            },
+            tables,
+            tables_read: node.tables.is_some(),
+            stranger,
+            missing_since: None,
+        }
+    }
+
+    /// Reads for ever.
+    pub(super) async fn run(mut self) {
+        self.remember();
+        for turn in 0.. {
+            let situation = self.situation();
+            let read = tokio::select! {
+                () = tokio::time::sleep(pace::pause(situation, rand::random())) => pace::read(situation, turn),
+                () = self.stranger.notified() => Read::Members,
+            };
+            let outcome = match read {
+                Read::Members => self.observer.members().await.map(|members| self.take_members(members)),
+                Read::Tables => self.observer.tables().await.map(|tables| self.take_tables(tables)),
+            };
+            self.note(outcome);
+        }
+    }
+
+    fn situation(&mut self) -> Situation {
+        let missing = !self.roster.complete(self.nodes) || !self.tables_read;
+        let since = if missing { Some(*self.missing_since.get_or_insert_with(Instant::now)) } else { None };
+        self.missing_since = since;
+        Situation { active: self.board.read().is_active(), missing_for: since.map(|since| since.elapsed()) }
+    }
+
+    fn take_members(&mut self, members: Vec<Member>) {
+        if self.roster.update(&members, self.me) {
+            tracing::info!(peers = ?self.roster.peers(), "peers have changed");
+            self.board.change(|state| state.peers = self.roster.peers());
+        }
+        if self.known.members != members {
+            self.known.members = members;
+            self.remember();
+        }
+    }
+
+    fn take_tables(&mut self, tables: Vec<Table>) {
+        self.tables_read = true;
+        self.board.change(|state| state.route_tables = tables.iter().map(|table| table.id.clone()).collect());
+        if self.known.tables != tables {
+            self.known.tables = tables.clone();
+            self.remember();
+        }
+        // Even if they are the same: a route that is still missing is tried again.
+        self.tables.send_replace(tables);
+    }
+
+    fn note(&self, outcome: Result<(), ApiError>) {
+        let problem = outcome.err().map(|error| format!("cannot read the API: {error}"));
+        if let Some(problem) = &problem {
+            tracing::warn!("{problem}");
+        }
+        self.board.problem(Topic::Api, problem);
+    }
+
+    fn remember(&self) {
+        if let Err(error) = self.known.save(Path::new(known::PATH)) {
+            tracing::warn!("a reboot without the API would know nobody: {error:#}");
+        }
+    }
+}

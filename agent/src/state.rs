@@ -1,0 +1,175 @@
+//! What the agent knows about itself, in one place: the board. Whoever learns something writes it there; the tags, the
+//! health page and `agent status` are read off it.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use templates::balancer::Revision;
+use templates::{Role, Roles, Slot};
+use tokio::sync::watch;
+
+use crate::haproxy::Serves;
+use crate::ids::{InstanceId, TableId};
+
+/// The agent's knowledge of itself, as `agent status --output json` and the health page show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct State {
+    /// The balancer's name.
+    pub balancer: String,
+    /// This instance.
+    pub instance: InstanceId,
+    /// Its address.
+    pub address: Ipv4Addr,
+    /// Its availability zone.
+    pub zone: String,
+    /// The slot it has taken.
+    pub slot: Slot,
+    /// The revision of the configuration it runs.
+    pub revision: Revision,
+    /// The virtual IPs, and what this node is for each.
+    pub virtual_ips: Vec<VirtualIp>,
+    /// Whether HAProxy serves.
+    pub haproxy: Serves,
+    /// The members it exchanges advertisements with.
+    pub peers: Vec<Ipv4Addr>,
+    /// The route tables it keeps the virtual IPs' routes in.
+    pub route_tables: Vec<TableId>,
+    /// What is wrong, the gravest first.
+    pub problems: BTreeMap<Topic, String>,
+}
+
+/// A virtual IP, and what this node is for it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VirtualIp {
+    /// The address.
+    pub address: Ipv4Addr,
+    /// This node's role.
+    pub role: Role,
+}
+
+/// What a problem is about, the gravest first. There is one problem for each at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Topic {
+    /// A configuration that isn't valid.
+    Configuration,
+    /// HAProxy is down.
+    Haproxy,
+    /// keepalived is down.
+    Keepalived,
+    /// Routes that should lead here don't.
+    Routes,
+    /// The interface still drops packets to virtual IPs.
+    SourceDestCheck,
+    /// The API can't be read.
+    Api,
+    /// Peers can't ask how this node is.
+    Health,
+}
+
+impl State {
+    /// This node's roles, in the order of the virtual IPs.
+    pub fn roles(&self) -> Roles {
+        Roles(self.virtual_ips.iter().map(|vip| vip.role).collect())
+    }
+
+    /// Whether this node is active for any virtual IP.
+    pub fn is_active(&self) -> bool {
+        self.virtual_ips.iter().any(|vip| vip.role == Role::Active)
+    }
+
+    /// What is wrong, in one line; nothing if nothing is.
+    pub fn message(&self) -> Option<String> {
+        let (gravest, others) = (self.problems.values().next()?, self.problems.len() - 1);
+        Some(match others {
+            0 => gravest.clone(),
+            _ => format!("{gravest} (and {others} more: agent status)"),
+        })
+    }
+}
+
+/// The board that everybody reads from and writes to.
+#[derive(Debug, Clone)]
+pub struct Board(Arc<watch::Sender<State>>);
+
+impl Board {
+    /// A board that shows `state`.
+    pub fn new(state: State) -> Self {
+        Board(Arc::new(watch::Sender::new(state)))
+    }
+
+    /// Changes what it shows; readers hear of it only if it did change.
+    pub fn change(&self, edit: impl FnOnce(&mut State)) {
+        self.0.send_if_modified(|state| {
+            let before = state.clone();
+            edit(state);
+            *state != before
+        });
+    }
+
+    /// Shows a problem, or that it is solved.
+    pub fn problem(&self, topic: Topic, problem: Option<String>) {
+        self.change(|state| match problem {
+            Some(text) => drop(state.problems.insert(topic, text)),
+            None => drop(state.problems.remove(&topic)),
+        });
+    }
+
+    /// What it shows now.
+    pub fn read(&self) -> State {
+        self.0.borrow().clone()
+    }
+
+    /// Hears of every change from now on.
+    pub fn subscribe(&self) -> watch::Receiver<State> {
+        self.0.subscribe()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    pub(crate) fn state() -> State {
+        State {
+            balancer: "web".into(),
+            instance: "i-a".into(),
+            address: Ipv4Addr::new(10, 0, 1, 10),
+            zone: "eu-west-1a".into(),
+            slot: Slot(1),
+            revision: Revision("0123456789ab".into()),
+            virtual_ips: vec![VirtualIp { address: Ipv4Addr::new(10, 255, 0, 10), role: Role::Standby }],
+            haproxy: Serves::Yes,
+            peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
+            route_tables: vec!["rtb-1".into()],
+            problems: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn readers_hear_of_changes_only() {
+        let board = Board::new(state());
+        let mut reader = board.subscribe();
+        board.change(|state| state.haproxy = Serves::Yes);
+        assert!(!reader.has_changed().unwrap());
+        board.problem(Topic::Api, Some("denied".into()));
+        assert!(reader.has_changed().unwrap());
+        reader.mark_unchanged();
+        board.problem(Topic::Api, Some("denied".into()));
+        assert!(!reader.has_changed().unwrap());
+    }
+
+    #[test]
+    fn the_gravest_problem_is_the_message() {
+        let board = Board::new(state());
+        assert_eq!(board.read().message(), None);
+        board.problem(Topic::Api, Some("denied".into()));
+        assert_eq!(board.read().message().unwrap(), "denied");
+        board.problem(Topic::Haproxy, Some("down".into()));
+        assert_eq!(board.read().message().unwrap(), "down (and 1 more: agent status)");
+        board.problem(Topic::Haproxy, None);
+        assert_eq!(board.read().message().unwrap(), "denied");
+    }
+}

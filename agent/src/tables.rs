@@ -1,0 +1,139 @@
+//! Which route tables get the virtual IPs' routes, and in which order they are moved.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
+
+use aws_sdk_ec2::types::RouteTable;
+use serde::{Deserialize, Serialize};
+use templates::balancer::RouteTables;
+
+use crate::ids::TableId;
+use crate::takeover::{Call, Route};
+
+/// A route table that can hold the routes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Table {
+    /// Its id.
+    pub id: TableId,
+    /// Who uses it; sorts first who waits most.
+    pub serves: Serves,
+    /// The virtual IPs it has a route for, wherever that leads.
+    pub routes: BTreeSet<Ipv4Addr>,
+}
+
+/// Who uses a route table, the most certain users first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Serves {
+    /// Subnets that name it.
+    Subnets,
+    /// Every subnet that names none: the VPC's main table.
+    Rest,
+    /// Nobody, yet.
+    Nobody,
+}
+
+/// The tables of the VPC that are to have the routes, those with users first. A table that a gateway is associated
+/// with can't hold a route outside the VPC's CIDRs (AWS: "Gateway route tables").
+pub fn eligible(tables: &[RouteTable], wanted: &RouteTables, vips: &[Ipv4Addr]) -> Vec<Table> {
+    let mut found: Vec<Table> = tables
+        .iter()
+        .filter(|table| !table.associations().iter().any(|association| association.gateway_id().is_some()))
+        .filter_map(|table| read(table, vips))
+        .filter(|table| match wanted {
+            RouteTables::All => true,
+            RouteTables::Only(ids) => ids.contains(&table.id.0),
+        })
+        .collect();
+    found.sort_by(|a, b| (a.serves, &a.id).cmp(&(b.serves, &b.id)));
+    found
+}
+
+fn read(table: &RouteTable, vips: &[Ipv4Addr]) -> Option<Table> {
+    let destinations: BTreeMap<String, Ipv4Addr> = vips.iter().map(|vip| (format!("{vip}/32"), *vip)).collect();
+    let routes = table.routes().iter().filter_map(|route| destinations.get(route.destination_cidr_block()?).copied());
+    let associations = table.associations();
+    let serves = if associations.iter().any(|association| association.subnet_id().is_some()) {
+        Serves::Subnets
+    } else if associations.iter().any(|association| association.main() == Some(true)) {
+        Serves::Rest
+    } else {
+        Serves::Nobody
+    };
+    Some(Table { id: TableId(table.route_table_id()?.to_owned()), serves, routes: routes.collect() })
+}
+
+/// What to do in every table to get the route of `vip`, in order. A replacement is tried first even where the last read
+/// saw no route: the node that is being relieved may have created it since.
+pub fn moves(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
+    tables.iter().map(|table| Route { table: table.id.clone(), vip, first: Call::Replace }).collect()
+}
+
+/// What to do in the tables that have no route for `vip` at all: new tables, or ones that something cleaned.
+pub fn missing(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
+    let bare = tables.iter().filter(|table| !table.routes.contains(&vip));
+    bare.map(|table| Route { table: table.id.clone(), vip, first: Call::Create }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_sdk_ec2::types::builders::RouteTableBuilder;
+    use aws_sdk_ec2::types::{Route as AwsRoute, RouteTableAssociation};
+
+    use super::*;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
+
+    fn table(id: &str) -> RouteTableBuilder {
+        RouteTable::builder().route_table_id(id)
+    }
+
+    fn subnet(id: &str) -> RouteTableAssociation {
+        RouteTableAssociation::builder().subnet_id(id).main(false).build()
+    }
+
+    fn route(destination: &str) -> AwsRoute {
+        AwsRoute::builder().destination_cidr_block(destination).build()
+    }
+
+    fn ids(tables: &[Table]) -> Vec<&str> {
+        tables.iter().map(|table| table.id.0.as_str()).collect()
+    }
+
+    #[test]
+    fn tables_with_subnets_go_first_then_main_then_unused() {
+        let main = RouteTableAssociation::builder().main(true).build();
+        let tables = [
+            table("rtb-1").build(),
+            table("rtb-2").associations(main).build(),
+            table("rtb-3").associations(subnet("subnet-a")).build(),
+        ];
+        assert_eq!(ids(&eligible(&tables, &RouteTables::All, &[VIP])), ["rtb-3", "rtb-2", "rtb-1"]);
+    }
+
+    #[test]
+    fn a_gateways_table_is_left_alone_even_if_listed() {
+        let gateway = RouteTableAssociation::builder().gateway_id("igw-1").build();
+        let tables = [table("rtb-1").associations(gateway).build()];
+        assert!(eligible(&tables, &RouteTables::All, &[VIP]).is_empty());
+        assert!(eligible(&tables, &RouteTables::Only(vec!["rtb-1".into()]), &[VIP]).is_empty());
+    }
+
+    #[test]
+    fn only_listed_tables_are_moved() {
+        let tables = [table("rtb-1").build(), table("rtb-2").build()];
+        assert_eq!(ids(&eligible(&tables, &RouteTables::Only(vec!["rtb-2".into()]), &[VIP])), ["rtb-2"]);
+    }
+
+    #[test]
+    fn only_a_route_to_exactly_the_virtual_ip_counts_as_there() {
+        let tables = [
+            table("rtb-1").routes(route("10.255.0.10/32")).routes(route("0.0.0.0/0")).build(),
+            table("rtb-2").routes(route("10.255.0.1/32")).build(),
+        ];
+        let tables = eligible(&tables, &RouteTables::All, &[VIP]);
+        assert!(moves(&tables, VIP).iter().all(|route| route.first == Call::Replace));
+        assert_eq!(moves(&tables, VIP).len(), 2);
+        assert_eq!(missing(&tables, VIP), [Route { table: "rtb-2".into(), vip: VIP, first: Call::Create }]);
+    }
+}

@@ -1,0 +1,60 @@
+//! `agent takeover`: the same calls, by hand.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use templates::paths;
+
+use super::{Outcome, Route, take_over};
+use crate::configure;
+use crate::ids::TableId;
+use crate::imds::{self, Imds};
+use crate::observe::Observer;
+use crate::{ec2, http, tables};
+
+/// Points the routes of `vips` (none named: all) at this node, trying for at most `timeout`.
+pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<()> {
+    let balancer = configure::load()?.balancer;
+    let vips = if vips.is_empty() { balancer.virtual_ips.clone() } else { vips };
+    if let Some(strange) = vips.iter().find(|vip| !balancer.virtual_ips.contains(vip)) {
+        bail!("{strange} is no virtual IP of this node: {} has none such", paths::BALANCER);
+    }
+    let facts = imds::facts(&Imds::at(imds::ADDRESS, http::client()?)).await?;
+    let (client, _) = ec2::connect(&facts.region);
+    let tables = Observer::new(client.clone(), &balancer, &facts).tables().await.context("finding the route tables")?;
+    let routes: Vec<Route> = vips.iter().flat_map(|vip| tables::moves(&tables, *vip)).collect();
+    if routes.is_empty() {
+        bail!("{} has no route table that could hold the routes", facts.vpc);
+    }
+    let ended = RefCell::new(BTreeMap::<(Ipv4Addr, TableId), Outcome>::new());
+    let errors = RefCell::new(BTreeMap::new());
+    let key = |route: &Route| (route.vip, route.table.clone());
+    let moving = take_over(
+        &client,
+        &facts.interface,
+        routes.clone(),
+        |route, error| drop(errors.borrow_mut().insert(key(route), error.to_string())),
+        |route, outcome| {
+            println!("{}/32 in {}: {}", route.vip, route.table, word(outcome));
+            ended.borrow_mut().insert(key(route), outcome);
+        },
+    );
+    if tokio::time::timeout(timeout, moving).await.is_ok() {
+        return Ok(());
+    }
+    for route in routes.iter().filter(|route| !ended.borrow().contains_key(&key(route))) {
+        let why = errors.borrow().get(&key(route)).cloned().unwrap_or_else(|| "no answer in time".to_owned());
+        println!("{}/32 in {}: not moved: {why}", route.vip, route.table);
+    }
+    bail!("{} of {} routes were not moved within {timeout:?}", routes.len() - ended.borrow().len(), routes.len())
+}
+
+fn word(outcome: Outcome) -> &'static str {
+    match outcome {
+        Outcome::Moved => "moved",
+        Outcome::Gone => "the table is gone",
+    }
+}

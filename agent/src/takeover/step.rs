@@ -1,0 +1,114 @@
+//! What to do next about one route, given what the last call said. Pure: the whole policy of a takeover is here.
+
+use std::time::Duration;
+
+use crate::backoff;
+use crate::ec2::Kind;
+
+/// A call that points a route at this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// ReplaceRoute: the table has a route for the virtual IP.
+    Replace,
+    /// CreateRoute: it has none.
+    Create,
+}
+
+impl Call {
+    fn other(self) -> Call {
+        match self {
+            Call::Replace => Call::Create,
+            Call::Create => Call::Replace,
+        }
+    }
+}
+
+/// What to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Make this call at once.
+    Now(Call),
+    /// Make this call after a pause.
+    After(Pause, Call),
+    /// The route table is no more.
+    Gone,
+}
+
+/// How long a pause grows, by what it is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Pause {
+    /// The API is out of breath: its bucket refills by a few calls a second.
+    Throttled,
+    /// No answer: the next attempt may well get one, and clients are waiting.
+    Unavailable,
+    /// A refusal that only somebody else can change: permissions that spread, a quota, a missing interface.
+    Refused,
+}
+
+impl Pause {
+    /// The length of the pause after `failures` failures in a row; `chance` in 0..1.
+    pub fn length(self, failures: u32, chance: f64) -> Duration {
+        let (first, most) = match self {
+            Pause::Throttled => (200, 5_000),
+            Pause::Unavailable => (50, 1_000),
+            Pause::Refused => (500, 10_000),
+        };
+        backoff::pause(Duration::from_millis(first), Duration::from_millis(most), failures.saturating_sub(1), chance)
+    }
+}
+
+/// The step after `call` failed as `kind`, for the `failures`th time in a row.
+pub fn next(call: Call, kind: Kind, failures: u32) -> Step {
+    // Reads and writes of AWS may disagree for a moment about whether a route is there: don't race against that.
+    let switched = if failures < 3 { Step::Now } else { |call| Step::After(Pause::Unavailable, call) };
+    match (kind, call) {
+        (Kind::NoRoute, Call::Replace) | (Kind::RouteExists, Call::Create) => switched(call.other()),
+        (Kind::Gone, _) => Step::Gone,
+        (Kind::Throttled, call) => Step::After(Pause::Throttled, call),
+        (Kind::Unavailable, call) => Step::After(Pause::Unavailable, call),
+        (Kind::Denied | Kind::Refused | Kind::NoRoute | Kind::RouteExists, call) => Step::After(Pause::Refused, call),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_absent_route_is_created_and_a_present_one_replaced_at_once() {
+        assert_eq!(next(Call::Replace, Kind::NoRoute, 1), Step::Now(Call::Create));
+        assert_eq!(next(Call::Create, Kind::RouteExists, 1), Step::Now(Call::Replace));
+    }
+
+    #[test]
+    fn an_api_that_contradicts_itself_is_given_time() {
+        assert_eq!(next(Call::Replace, Kind::NoRoute, 3), Step::After(Pause::Unavailable, Call::Create));
+    }
+
+    #[test]
+    fn nothing_but_a_table_that_is_gone_ends_the_attempt() {
+        let kinds = [Kind::NoRoute, Kind::RouteExists, Kind::Throttled, Kind::Denied, Kind::Unavailable, Kind::Refused];
+        for call in [Call::Replace, Call::Create] {
+            assert_eq!(next(call, Kind::Gone, 1), Step::Gone);
+            for kind in kinds {
+                for failures in [1, 10, 1000] {
+                    assert_ne!(next(call, kind, failures), Step::Gone, "{call:?} {kind:?}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_throttled_or_denied_call_is_made_again_later() {
+        assert_eq!(next(Call::Replace, Kind::Throttled, 1), Step::After(Pause::Throttled, Call::Replace));
+        assert_eq!(next(Call::Create, Kind::Denied, 1), Step::After(Pause::Refused, Call::Create));
+    }
+
+    #[test]
+    fn pauses_grow_and_have_an_end() {
+        let ms = Duration::from_millis;
+        assert_eq!(Pause::Unavailable.length(1, 1.0), ms(50));
+        assert_eq!(Pause::Throttled.length(2, 1.0), ms(400));
+        assert_eq!(Pause::Refused.length(1000, 1.0), ms(10_000));
+    }
+}
