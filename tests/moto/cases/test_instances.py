@@ -1,0 +1,219 @@
+"""RunInstances, and what goes with an instance. Pages are named in patches/instances.py and termination.py."""
+
+import base64
+from collections.abc import Iterator
+from typing import Any
+
+from cases.scene import Scene, refused
+
+
+def every_instance_of_a_call_has_the_profile(server: Any) -> Iterator[None]:
+    """RunInstances, IamInstanceProfile."""
+    s = Scene(server)
+    launched = s.run(IamInstanceProfile={"Name": s.profile()}, MinCount=2, MaxCount=2)
+    yield
+    assert all(s.instance(i["InstanceId"])["IamInstanceProfile"]["Arn"].endswith(s.name) for i in launched)
+
+
+def an_unknown_profile_is_an_invalid_value(server: Any) -> Iterator[None]:
+    """RunInstances: what callers wait on after creating a profile."""
+    s = Scene(server)
+    yield
+    with refused(
+        "InvalidParameterValue", says="Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM"
+    ):
+        s.run(IamInstanceProfile={"Name": "nobody"})
+
+
+def a_client_token_launches_once(server: Any) -> Iterator[None]:
+    """ "Ensure idempotency in Amazon EC2 API requests"."""
+    s = Scene(server)
+    first = s.run(ClientToken=s.name)
+    yield
+    again = s.run(ClientToken=s.name)
+    assert [i["InstanceId"] for i in again] == [i["InstanceId"] for i in first]
+    with refused("IdempotentParameterMismatch"):
+        s.run(ClientToken=s.name, InstanceType="t3.large")
+    s.ec2.terminate_instances(InstanceIds=[first[0]["InstanceId"]])
+    with refused("IdempotentInstanceTerminated"):
+        s.run(ClientToken=s.name)
+
+
+def interfaces_have_the_tags_asked_for(server: Any) -> Iterator[None]:
+    """RunInstances, TagSpecification: instances, volumes, network interfaces."""
+    s = Scene(server)
+    tag = {"Key": "elbow:balancer", "Value": s.name}
+    kinds = ("instance", "network-interface", "volume")
+    s.run(TagSpecifications=[{"ResourceType": kind, "Tags": [tag]} for kind in kinds])
+    yield
+    found = s.ec2.describe_tags(Filters=[{"Name": "value", "Values": [s.name]}])["Tags"]
+    assert sorted(t["ResourceType"] for t in found) == sorted(kinds)
+
+
+def user_data_beyond_16_kb_is_refused(server: Any) -> Iterator[None]:
+    """ "Instance user data": 16 KB, before it is encoded."""
+    s = Scene(server)
+    s.run(UserData="x" * 16384)
+    yield
+    with refused("InvalidParameterValue", says="16384"):
+        s.run(UserData="x" * 16385)
+
+
+def an_unknown_type_is_an_invalid_value(server: Any) -> Iterator[None]:
+    """RunInstances, InstanceType."""
+    s = Scene(server)
+    yield
+    with refused("InvalidParameterValue", says="Invalid value 't3.smal' for InstanceType."):
+        s.run(InstanceType="t3.smal")
+
+
+def a_type_of_another_architecture_is_refused(server: Any) -> Iterator[None]:
+    """ "Launch an instance": the image's architecture must match."""
+    s = Scene(server)
+    yield
+    with refused("InvalidParameterValue", says="matching architectures"):
+        s.run(InstanceType="t4g.small")
+
+
+def an_image_is_needed(server: Any) -> Iterator[None]:
+    """RunInstances, ImageId."""
+    s = Scene(server)
+    yield
+    with refused("MissingParameter", says="ImageId"):
+        s.run(ImageId=None)
+
+
+def groups_of_another_vpc_are_refused(server: Any) -> Iterator[None]:
+    """RunInstances: subnet and security groups are of one VPC."""
+    s, other = Scene(server), Scene(server)
+    group = other.group()
+    yield
+    with refused("InvalidParameter", says="belong to different networks"):
+        s.run(SecurityGroupIds=[group])
+
+
+def an_image_can_be_named_by_an_ssm_parameter(server: Any) -> Iterator[None]:
+    """RunInstances, ImageId: resolve:ssm:parameter-name."""
+    s = Scene(server)
+    yield
+    launched = s.run(ImageId="resolve:ssm:/aws/service/elbow-lab/debian-12")
+    assert launched[0]["ImageId"] == s.image
+
+
+def a_tag_key_that_is_no_path_is_refused_where_imds_shows_tags(server: Any) -> Iterator[None]:
+    """ "View tags for your EC2 instances using instance metadata": no spaces, no slashes, at launch and after."""
+    s = Scene(server)
+    shown = {"InstanceMetadataTags": "enabled"}
+    bad = [{"ResourceType": "instance", "Tags": [{"Key": "cost center", "Value": "1"}]}]
+    s.run(TagSpecifications=bad)
+    instance = s.run(MetadataOptions=shown)[0]["InstanceId"]
+    yield
+    with refused("InvalidParameterValue", says="'cost center' is not a valid tag key"):
+        s.run(MetadataOptions=shown, TagSpecifications=bad)
+    with refused("InvalidParameterValue", says="'a/b' is not a valid tag key"):
+        s.ec2.create_tags(Resources=[instance], Tags=[{"Key": "a/b", "Value": "1"}])
+
+
+def a_tag_on_what_isnt_there_is_refused(server: Any) -> Iterator[None]:
+    """CreateTags: InvalidInstanceID.NotFound."""
+    s = Scene(server)
+    yield
+    with refused("InvalidInstanceID.NotFound"):
+        s.ec2.create_tags(Resources=["i-0123456789abcdef0"], Tags=[{"Key": "a", "Value": "1"}])
+
+
+def tags_of_amazons_are_not_set(server: Any) -> Iterator[None]:
+    """ "Tag restrictions": keys that start with aws: are reserved."""
+    s = Scene(server)
+    instance = s.run()[0]["InstanceId"]
+    yield
+    with refused("InvalidParameterValue", says="aws:"):
+        s.ec2.create_tags(Resources=[instance], Tags=[{"Key": "aws:mine", "Value": "1"}])
+
+
+def a_terminated_instance_is_still_seen_and_its_interface_is_gone(server: Any) -> Iterator[None]:
+    """ "Terminate Amazon EC2 instances"; Instance: which fields remain."""
+    s = Scene(server)
+    instance = s.run()[0]
+    s.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    yield
+    seen = s.instance(instance["InstanceId"])
+    assert seen["State"]["Name"] == "terminated"
+    assert seen["NetworkInterfaces"] == []
+    assert not {"SubnetId", "VpcId", "PrivateIpAddress"} & set(seen)
+    with refused("InvalidNetworkInterfaceID.NotFound"):
+        s.ec2.describe_network_interfaces(NetworkInterfaceIds=[s.interface(instance)])
+    with refused("IncorrectInstanceState"):
+        s.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
+
+
+def an_address_is_free_again_after_termination(server: Any) -> Iterator[None]:
+    """RunInstances, PrivateIpAddress."""
+    s = Scene(server)
+    first = s.run(PrivateIpAddress="10.50.1.77")[0]
+    s.ec2.terminate_instances(InstanceIds=[first["InstanceId"]])
+    yield
+    assert s.run(PrivateIpAddress="10.50.1.77")[0]["PrivateIpAddress"] == "10.50.1.77"
+
+
+def a_launch_template_is_honoured(server: Any) -> Iterator[None]:
+    """ "Launch instances using a launch template": all of it, and tags are merged with the request's."""
+    s = Scene(server)
+    group = s.group()
+    data = {
+        "ImageId": s.image,
+        "InstanceType": "t3.small",
+        "UserData": base64.b64encode(b"#cloud-config\n").decode(),
+        "SecurityGroupIds": [group],
+        "IamInstanceProfile": {"Name": s.profile()},
+        "MetadataOptions": {"HttpTokens": "required", "InstanceMetadataTags": "enabled"},
+        "TagSpecifications": [
+            {
+                "ResourceType": "instance",
+                "Tags": [{"Key": "from", "Value": "template"}, {"Key": "both", "Value": "template"}],
+            }
+        ],
+    }
+    s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=data)
+    launched = s.run(
+        ImageId=None,
+        InstanceType=None,
+        LaunchTemplate={"LaunchTemplateName": s.name, "Version": "1"},
+        TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "both", "Value": "request"}]}],
+    )[0]
+    yield
+    seen = s.instance(launched["InstanceId"])
+    assert seen["IamInstanceProfile"]["Arn"].endswith(f"instance-profile/{s.name}")
+    assert seen["MetadataOptions"]["HttpTokens"] == "required"
+    assert seen["MetadataOptions"]["InstanceMetadataTags"] == "enabled"
+    assert [g["GroupId"] for g in seen["SecurityGroups"]] == [group]
+    tags = {tag["Key"]: tag["Value"] for tag in seen["Tags"]}
+    assert (tags["from"], tags["both"], tags["aws:ec2launchtemplate:version"]) == ("template", "request", "1")
+    world = next(i for i in server.world()["instances"] if i["id"] == launched["InstanceId"])
+    assert base64.b64decode(world["user_data"]) == b"#cloud-config\n"
+
+
+def instances_are_found_by_launch_index_and_interface(server: Any) -> Iterator[None]:
+    """DescribeInstances, Filter."""
+    s = Scene(server)
+    launched = s.run(MinCount=2, MaxCount=2)
+    yield
+
+    def found(name: str, value: str) -> list[str]:
+        filters = [{"Name": "vpc-id", "Values": [s.vpc]}, {"Name": name, "Values": [value]}]
+        return [
+            i["InstanceId"] for r in s.ec2.describe_instances(Filters=filters)["Reservations"] for i in r["Instances"]
+        ]
+
+    assert found("launch-index", "1") == [launched[1]["InstanceId"]]
+    assert found("network-interface.network-interface-id", s.interface(launched[0])) == [launched[0]["InstanceId"]]
+    assert found("network-interface.source-dest-check", "false") == []
+
+
+def an_unknown_filter_is_refused(server: Any) -> Iterator[None]:
+    """EC2 API reference, "Error codes": InvalidParameterValue, in EC2's own form."""
+    s = Scene(server)
+    yield
+    for call in (s.ec2.describe_instances, s.ec2.describe_route_tables, s.ec2.describe_security_groups):
+        with refused("InvalidParameterValue", says="The filter 'nonsense' is invalid"):
+            call(Filters=[{"Name": "nonsense", "Values": ["x"]}])

@@ -1,0 +1,199 @@
+"""Policies on calls to EC2, with a node's credentials. Pages are named in patches/checks.py, policy.py and authorization.py."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+from cases.scene import TRUST, Scene, refused
+
+EVERYTHING = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+
+
+def _allow(*actions: str, resource: str = "*", **condition: Any) -> dict[str, Any]:
+    return {
+        "Effect": "Allow",
+        "Action": list(actions),
+        "Resource": resource,
+        **({"Condition": condition} if condition else {}),
+    }
+
+
+def without_a_policy_a_call_is_unauthorized(server: Any) -> Iterator[None]:
+    """ "Error codes": UnauthorizedOperation, 403."""
+    s = Scene(server)
+    instance, node = s.as_node()
+    yield
+    arn = f"assumed-role/{s.name}/{instance['InstanceId']}"
+    with refused(
+        "UnauthorizedOperation", 403, says=f"{arn} is not authorized to perform: ec2:DescribeInstances because no"
+    ):
+        node.describe_instances()
+
+
+def routes_can_be_limited_to_a_vpc(server: Any) -> Iterator[None]:
+    """CreateRoute, ReplaceRoute: resource route-table, condition key ec2:Vpc."""
+    s, other = Scene(server), Scene(server)
+    vpc = f"arn:aws:ec2:eu-west-1:{server.seed['account']}:vpc/{s.vpc}"
+    tables = "arn:aws:ec2:*:*:route-table/*"
+    instance, node = s.as_node(_allow("ec2:CreateRoute", "ec2:ReplaceRoute", resource=tables, ArnLike={"ec2:Vpc": vpc}))
+    to = s.route_to(s.interface(instance))
+    yield
+    node.create_route(**to)
+    node.replace_route(**to)
+    with refused(
+        "UnauthorizedOperation", 403, says=f"route-table/{other.table} because no identity-based policy allows"
+    ):
+        node.create_route(**{**to, "RouteTableId": other.table})
+
+
+def routes_can_be_limited_to_tables(server: Any) -> Iterator[None]:
+    """CreateRoute: resource arn:…:route-table/id."""
+    s = Scene(server)
+    second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]
+    instance, node = s.as_node(_allow("ec2:CreateRoute", resource=f"arn:aws:ec2:*:*:route-table/{s.table}"))
+    to = s.route_to(s.interface(instance))
+    yield
+    node.create_route(**to)
+    with refused("UnauthorizedOperation", 403):
+        node.create_route(**{**to, "RouteTableId": second})
+
+
+def an_attribute_can_be_the_only_one(server: Any) -> Iterator[None]:
+    """ModifyInstanceAttribute: aws:ResourceTag and ec2:Attribute."""
+    s = Scene(server)
+    only = {"aws:ResourceTag/elbow:balancer": "web", "ec2:Attribute": "SourceDestCheck"}
+    statement = _allow("ec2:ModifyInstanceAttribute", resource="arn:aws:ec2:*:*:instance/*", StringEquals=only)
+    tagged = [{"ResourceType": "instance", "Tags": [{"Key": "elbow:balancer", "Value": "web"}]}]
+    instance, node = s.as_node(statement, TagSpecifications=tagged)
+    untagged = s.run()[0]["InstanceId"]
+    off = {"SourceDestCheck": {"Value": False}}
+    yield
+    node.modify_instance_attribute(InstanceId=instance["InstanceId"], **off)
+    with refused("UnauthorizedOperation", 403):
+        node.modify_instance_attribute(InstanceId=untagged, **off)
+    with refused("UnauthorizedOperation", 403):
+        node.modify_instance_attribute(InstanceId=instance["InstanceId"], InstanceType={"Value": "t3.large"})
+
+
+def tag_keys_can_be_limited(server: Any) -> Iterator[None]:
+    """CreateTags: aws:TagKeys with ForAllValues, and Null against there being none."""
+    s = Scene(server)
+    conditions = {"ForAllValues:StringEquals": {"aws:TagKeys": ["elbow:role"]}, "Null": {"aws:TagKeys": "false"}}
+    instance, node = s.as_node(_allow("ec2:CreateTags", "ec2:DeleteTags", **conditions))
+    ours, theirs = {"Key": "elbow:role", "Value": "active"}, {"Key": "Name", "Value": "mine"}
+    resources = [instance["InstanceId"]]
+    yield
+    node.create_tags(Resources=resources, Tags=[ours])
+    for call in (node.create_tags, node.delete_tags):
+        with refused("UnauthorizedOperation", 403):
+            call(Resources=resources, Tags=[ours, theirs])
+
+
+def a_dry_run_checks_permissions_first(server: Any) -> Iterator[None]:
+    """ "Common query parameters", DryRun: DryRunOperation if permitted, otherwise UnauthorizedOperation."""
+    s = Scene(server)
+    second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]
+    instance, node = s.as_node(_allow("ec2:CreateRoute", resource=f"arn:aws:ec2:*:*:route-table/{s.table}"))
+    to = s.route_to(s.interface(instance))
+    yield
+    with refused("DryRunOperation", 412):
+        node.create_route(**to, DryRun=True)
+    with refused("UnauthorizedOperation", 403):
+        node.create_route(**{**to, "RouteTableId": second}, DryRun=True)
+
+
+def a_deny_with_a_condition_holds_where_that_does(server: Any) -> Iterator[None]:
+    """ "Policy evaluation logic": an explicit deny wins, where it applies."""
+    s = Scene(server)
+    deny = {
+        "Effect": "Deny",
+        "Action": "ec2:TerminateInstances",
+        "Resource": "*",
+        "Condition": {"StringNotEquals": {"ec2:ResourceTag/mine": "yes"}},
+    }
+    _, node = s.as_node(EVERYTHING, deny)
+    mine = s.run(TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "mine", "Value": "yes"}]}])[0][
+        "InstanceId"
+    ]
+    other = s.run()[0]["InstanceId"]
+    yield
+    node.terminate_instances(InstanceIds=[mine])
+    with refused("UnauthorizedOperation", 403, says="with an explicit deny in an identity-based policy"):
+        node.terminate_instances(InstanceIds=[other])
+
+
+def launching_with_a_role_needs_passing_it(server: Any) -> Iterator[None]:
+    """ "Grant permissions to pass an IAM role to instances": iam:PassRole on the role."""
+    s = Scene(server)
+    _, node = s.as_node(_allow("ec2:*"))
+    run = {"ImageId": s.image, "InstanceType": "t3.small", "MinCount": 1, "MaxCount": 1, "SubnetId": s.subnet}
+    node.run_instances(**run)
+    yield
+    with refused(
+        "UnauthorizedOperation", 403, says=f"iam:PassRole on resource: arn:aws:iam::{server.seed['account']}:role/"
+    ):
+        node.run_instances(**run, IamInstanceProfile={"Name": s.name})
+
+
+def launching_with_tags_needs_tagging(server: Any) -> Iterator[None]:
+    """ "Grant permission to tag Amazon EC2 resources during creation": ec2:CreateTags."""
+    s = Scene(server)
+    _, node = s.as_node(_allow("ec2:RunInstances"))
+    run = {"ImageId": s.image, "InstanceType": "t3.small", "MinCount": 1, "MaxCount": 1, "SubnetId": s.subnet}
+    node.run_instances(**run)
+    yield
+    with refused("UnauthorizedOperation", 403, says="ec2:CreateTags"):
+        node.run_instances(
+            **run, TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "a", "Value": "b"}]}]
+        )
+
+
+def a_changed_policy_is_another(server: Any) -> Iterator[None]:
+    """IAM: what a role may is decided anew for each call, its conditions included."""
+    s = Scene(server)
+    instance, node = s.as_node(_allow("ec2:DescribeInstances", StringEquals={"aws:RequestedRegion": "us-east-1"}))
+    del instance
+    yield
+    with refused("UnauthorizedOperation", 403):
+        node.describe_instances()
+    document = {"Version": "2012-10-17", "Statement": [_allow("ec2:DescribeInstances")]}
+    s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=json.dumps(document))
+    node.describe_instances()
+
+
+def expired_credentials_are_refused(server: Any) -> Iterator[None]:
+    """ "Error codes": RequestExpired."""
+    s = Scene(server)
+    instance, _ = s.as_node(EVERYTHING)
+    credentials = server.post("role-credentials", {"instance": instance["InstanceId"], "seconds": 0})
+    yield
+    with refused("RequestExpired"):
+        server.client("ec2", credentials).describe_instances()
+
+
+def an_attached_policy_is_not_deleted(server: Any) -> Iterator[None]:
+    """IAM, DeletePolicy: DeleteConflict."""
+    s = Scene(server)
+    document = json.dumps({"Version": "2012-10-17", "Statement": [EVERYTHING]})
+    policy = s.iam.create_policy(PolicyName=s.name, PolicyDocument=document)["Policy"]["Arn"]
+    s.iam.create_role(RoleName=s.name, AssumeRolePolicyDocument=TRUST)
+    s.iam.attach_role_policy(RoleName=s.name, PolicyArn=policy)
+    yield
+    with refused("DeleteConflict", 409):
+        s.iam.delete_policy(PolicyArn=policy)
+    s.iam.detach_role_policy(RoleName=s.name, PolicyArn=policy)
+    s.iam.delete_policy(PolicyArn=policy)
+
+
+def a_role_is_limited_on_iam_too(server: Any) -> Iterator[None]:
+    """IAM: resources are ARNs of roles; AccessDenied, 403."""
+    s = Scene(server)
+    instance, _ = s.as_node(_allow("iam:GetRole", resource=f"arn:aws:iam::*:role/{s.name}"))
+    credentials = server.post("role-credentials", {"instance": instance["InstanceId"]})
+    iam = server.client("iam", credentials)
+    yield
+    assert iam.get_role(RoleName=s.name)["Role"]["RoleName"] == s.name
+    with refused(
+        "AccessDenied", 403, says="role/app-role because no identity-based policy allows the iam:GetRole action"
+    ):
+        iam.get_role(RoleName="app-role")
