@@ -217,3 +217,12 @@ def an_unknown_filter_is_refused(server: Any) -> Iterator[None]:
     for call in (s.ec2.describe_instances, s.ec2.describe_route_tables, s.ec2.describe_security_groups):
         with refused("InvalidParameterValue", says="The filter 'nonsense' is invalid"):
             call(Filters=[{"Name": "nonsense", "Values": ["x"]}])
+
+
+def an_address_in_use_is_refused(server: Any) -> Iterator[None]:
+    """ "Error codes": InvalidIPAddress.InUse."""
+    s = Scene(server)
+    taken = s.run()[0]["PrivateIpAddress"]
+    yield
+    with refused("InvalidIPAddress.InUse"):
+        s.run(PrivateIpAddress=taken)

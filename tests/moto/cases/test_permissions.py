@@ -197,3 +197,31 @@ def a_role_is_limited_on_iam_too(server: Any) -> Iterator[None]:
         "AccessDenied", 403, says="role/app-role because no identity-based policy allows the iam:GetRole action"
     ):
         iam.get_role(RoleName="app-role")
+
+
+def a_roles_name_has_64_characters_at_most(server: Any) -> Iterator[None]:
+    """IAM, CreateRole, RoleName."""
+    s = Scene(server)
+    s.iam.create_role(RoleName="x" * 63 + str(s.number % 10), AssumeRolePolicyDocument=TRUST)
+    yield
+    with refused("ValidationError", says="less than or equal to 64"):
+        s.iam.create_role(RoleName="x" * 65, AssumeRolePolicyDocument=TRUST)
+
+
+def a_roles_policies_have_10240_characters_at_most(server: Any) -> Iterator[None]:
+    """IAM User Guide, "IAM and AWS STS quotas"."""
+    s = Scene(server)
+    s.iam.create_role(RoleName=s.name, AssumeRolePolicyDocument=TRUST)
+    tables = [f"arn:aws:ec2:eu-west-1:123456789012:route-table/rtb-{n:017x}" for n in range(200)]
+    document = {"Version": "2012-10-17", "Statement": [_allow("ec2:CreateRoute", resource=tables)]}
+    yield
+    with refused("LimitExceeded", 409):
+        s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=json.dumps(document))
+
+
+def an_instance_profiles_id_says_what_it_is(server: Any) -> Iterator[None]:
+    """IAM User Guide, "IAM identifiers"."""
+    s = Scene(server)
+    yield
+    made = s.iam.create_instance_profile(InstanceProfileName=s.name)["InstanceProfile"]
+    assert made["InstanceProfileId"].startswith("AIPA")

@@ -21,7 +21,6 @@ from werkzeug.exceptions import HTTPException
 from patches import checks
 from patches.policy import Context, Decision, decide
 
-
 # A form as its client sent and signed it: moto signs one that it wrote anew, where a space is `+` and not `%20`.
 BODY: contextvars.ContextVar[bytes] = contextvars.ContextVar("BODY", default=b"")
 

@@ -4,12 +4,15 @@ EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the A
 then answers DryRunOperation, for every action; what doesn't exist is refused in EC2's own form, never with a page of HTML.
 """
 
+import traceback
 from typing import Any
 
+from moto.core.exceptions import ServiceException
 from moto.core.responses import ActionResult, BaseResponse
 from moto.core.utils import camelcase_to_underscores, get_service_model
 from moto.ec2.exceptions import DryRunClientError, EC2ClientError
 from moto.ec2.responses import EC2Response
+from werkzeug.exceptions import HTTPException
 
 # moto answers 400 to all of them; these are what AWS's answers carry.
 _STATUS = {"DryRunOperation": 412, "UnauthorizedOperation": 403, "InternalError": 500}
@@ -35,8 +38,14 @@ def _guarded(name: str) -> Any:
         action = getattr(super(EC2Response, self), name)
         try:
             return action()
+        except (ServiceException, HTTPException):
+            raise
         except NotImplementedError as error:
             raise EC2ClientError("InvalidAction", f"The lab's EC2 can't do this: {error}") from error
+        except Exception as error:
+            # moto's mistake or ours: told in full in the log, and to the caller as AWS tells of its own.
+            traceback.print_exc()
+            raise EC2ClientError("InternalError", f"An internal error has occurred: {error!r}") from error
 
     guarded.__name__ = name
     return guarded

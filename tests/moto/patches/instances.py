@@ -6,6 +6,7 @@ the template's, tags are merged), "Ensure idempotency in Amazon EC2 API requests
 """
 
 import base64
+import ipaddress
 import json
 from typing import Any
 
@@ -167,7 +168,16 @@ def _network(backend: Any, wanted: dict[str, Any]) -> tuple[Any, list[Any]]:
             raise errors.of(
                 "InvalidParameter", f"Security group {group.id} and subnet {subnet.id} belong to different networks."
             )
+    if address := wanted.get("PrivateIpAddress"):
+        _check_address(subnet, address)
     return subnet, groups or [backend.get_default_security_group(subnet.vpc_id)]
+
+
+def _check_address(subnet: Any, address: str) -> None:
+    if ipaddress.ip_address(address) not in subnet.cidr:
+        raise errors.invalid_value(f"Address does not fall within the subnet's address range: {address}")
+    if address in subnet._subnet_ips:
+        raise errors.of("InvalidIPAddress.InUse", f"Address {address} is in use.")
 
 
 def _fingerprint(given: dict[str, Any]) -> str:

@@ -1,0 +1,117 @@
+"""What the lab asks of the server beside AWS's API (app.py)."""
+
+import time
+import urllib.error
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from cases.scene import Scene
+
+
+def test_describe_calls_can_see_the_past(patched: Any) -> None:
+    s = Scene(patched)
+    instance = s.run()[0]
+    delay = 0.6
+    patched.post("stale", {"ms": int(delay * 1000)})
+    try:
+        changed = time.monotonic()
+        s.ec2.create_route(**s.route_to(s.interface(instance)))
+        seen_at_once = s.routes()
+        world_at_once = next(t for t in patched.world()["route_tables"] if t["id"] == s.table)
+        while "10.255.0.10/32" not in s.routes():
+            assert time.monotonic() < changed + 10 * delay
+        took = time.monotonic() - changed
+    finally:
+        patched.post("stale", {"ms": 0})
+    assert "10.255.0.10/32" not in seen_at_once
+    assert any(r["destination"] == "10.255.0.10/32" for r in world_at_once["routes"])
+    assert took >= delay
+
+
+def test_what_changes_while_describe_calls_see_the_past_isnt_lost(patched: Any) -> None:
+    s = Scene(patched)
+    patched.post("stale", {"ms": 60000})
+    try:
+        instance = s.run()[0]["InstanceId"]
+        s.ec2.terminate_instances(InstanceIds=[instance])
+        s.run(PrivateIpAddress="10.50.1.4")
+    finally:
+        patched.post("stale", {"ms": 0})
+    assert s.instance(instance)["State"]["Name"] == "terminated"
+
+
+def test_the_console_is_what_the_lab_says(patched: Any) -> None:
+    s = Scene(patched)
+    instance = s.run()[0]["InstanceId"]
+    assert "Output" not in s.ec2.get_console_output(InstanceId=instance)
+    patched.post("console", {"instance": instance, "text": "elbow: checksum is wrong: grüße\n"})
+    assert s.ec2.get_console_output(InstanceId=instance)["Output"] == "elbow: checksum is wrong: grüße\n"
+
+
+def test_a_role_that_doesnt_trust_ec2_gives_no_credentials(patched: Any) -> None:
+    s = Scene(patched)
+    profile = s.profile()
+    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    s.iam.update_assume_role_policy(RoleName=profile, PolicyDocument=trust)
+    instance = s.run(IamInstanceProfile={"Name": profile})[0]["InstanceId"]
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        patched.post("role-credentials", {"instance": instance})
+    assert refused.value.code == 400
+    assert b"doesn't trust ec2.amazonaws.com" in refused.value.read()
+
+
+def test_the_generation_counts_changes_only(patched: Any) -> None:
+    s = Scene(patched)
+    before = patched.world()["generation"]
+    s.ec2.describe_instances()
+    with pytest.raises(Exception, match="InvalidGroup.NotFound"):
+        s.ec2.delete_security_group(GroupId="sg-0123456789abcdef0")
+    assert patched.world()["generation"] == before
+    s.group()
+    assert patched.world()["generation"] == before + 1
+
+
+def test_more_route_tables_can_be_had_at_once(patched: Any) -> None:
+    made = patched.post("route-tables", {"count": 3})
+    tables = {t["id"]: t for t in patched.world()["route_tables"]}
+    assert len({tables[i]["tags"]["Name"] for i in made}) == 3
+    assert all(tables[i]["vpc"] == patched.seed["vpc"] for i in made)
+
+
+def test_calls_at_the_same_moment_dont_disturb_each_other(patched: Any) -> None:
+    s = Scene(patched)
+    with ThreadPoolExecutor(24) as pool:
+        launched = list(pool.map(lambda _: s.run()[0], range(48)))
+        tables = list(
+            pool.map(lambda _: s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"], range(48))
+        )
+        pairs = list(zip(tables, launched, strict=True))
+        list(pool.map(lambda p: s.ec2.create_route(**{**s.route_to(s.interface(p[1])), "RouteTableId": p[0]}), pairs))
+        list(pool.map(lambda i: s.ec2.terminate_instances(InstanceIds=[i["InstanceId"]]), launched[::2]))
+    assert len({i["PrivateIpAddress"] for i in launched}) == 48
+    world = patched.world()
+    states = {i["id"]: i["state"] for i in world["instances"]}
+    assert [states[i["InstanceId"]] for i in launched] == ["terminated", "running"] * 24
+    routes = {t["id"]: r for t in world["route_tables"] for r in t["routes"] if r["destination"] == "10.255.0.10/32"}
+    assert [routes[t]["state"] for t in tables] == ["blackhole", "active"] * 24
+    assert [routes[t]["interface"] for t in tables] == [s.interface(i) for i in launched]
+
+
+def test_the_fixture_has_what_others_have(patched: Any) -> None:
+    seed = patched.seed
+    ec2 = patched.client("ec2")
+    tables = ec2.describe_route_tables(
+        Filters=[{"Name": "association.gateway-id", "Values": [seed["internet_gateway"]]}]
+    )
+    assert [t["RouteTableId"] for t in tables["RouteTables"]] == [seed["route_tables"]["gateway"]]
+    shared = ec2.describe_subnets(SubnetIds=[seed["subnets"]["shared"]])["Subnets"][0]
+    assert shared["OwnerId"] != seed["account"]
+    names = {
+        a["Key"]: a["Value"]
+        for a in ec2.describe_security_groups(GroupIds=[seed["others"]["security_group"]])["SecurityGroups"][0]["Tags"]
+    }
+    assert names == {"Name": "database"}
+    main = next(t for t in patched.world()["route_tables"] if t["id"] == seed["route_tables"]["main"])
+    assert main["main"] and main["tags"] == {}
