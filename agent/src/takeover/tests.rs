@@ -1,11 +1,13 @@
 //! Takeovers against an API that answers as scripted.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use aws_sdk_ec2::error::ErrorMetadata;
 use aws_sdk_ec2::operation::create_route::{CreateRouteError, CreateRouteOutput};
 use aws_sdk_ec2::operation::replace_route::{ReplaceRouteError, ReplaceRouteOutput};
+use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
 
 use super::*;
@@ -103,4 +105,45 @@ async fn a_table_that_is_gone_is_let_go() {
     let gone = replace_fails("InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-1' does not exist");
     let (outcomes, _) = run(&[&gone], Call::Replace).await;
     assert_eq!(outcomes, [Outcome::Gone]);
+}
+
+/// An EC2 API on loopback that answers nobody until `callers` calls are waiting.
+async fn api_that_waits_for(callers: usize) -> String {
+    let barrier = Arc::new(tokio::sync::Barrier::new(callers));
+    let answer = move || {
+        let barrier = barrier.clone();
+        async move {
+            barrier.wait().await;
+            "<ReplaceRouteResponse><return>true</return></ReplaceRouteResponse>"
+        }
+    };
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move { axum::serve(listener, axum::Router::new().fallback(answer)).await });
+    address
+}
+
+#[tokio::test]
+async fn all_tables_are_moved_at_once() {
+    let tables = 40;
+    let ring = tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring);
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .endpoint_url(api_that_waits_for(tables).await)
+        .credentials_provider(Credentials::new("id", "secret", None, None, "test"))
+        .http_client(Builder::new().tls_provider(ring).build_https());
+    let routes = (0..tables).map(|n| Route { table: TableId(format!("rtb-{n}")), vip: VIP, first: Call::Replace });
+    let moved = Mutex::new(Vec::new());
+    let client = Client::from_conf(config.build());
+    let interface = "eni-1".into();
+    let takeover = take_over(
+        &client,
+        &interface,
+        routes.collect(),
+        |route, error| panic!("{}: {error}", route.table),
+        |_, outcome| moved.lock().unwrap().push(outcome),
+    );
+    tokio::time::timeout(Duration::from_secs(20), takeover).await.expect("all calls under way at the same time");
+    assert_eq!(moved.into_inner().unwrap(), vec![Outcome::Moved; tables]);
 }

@@ -41,7 +41,8 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
     let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let aws = aws::connect(&cli.account()).await?;
-    let (place, mut observed) = futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
+    let (place, mut observed) =
+        futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
     let problems = problems(&balancer, &place, &observed);
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));
