@@ -1,4 +1,5 @@
-"""The WSGI application: AWS's API, and beside it what only the lab may ask (never visible as AWS, and not authenticated).
+"""The WSGI application: AWS's API, and beside it what only the lab may ask (never visible as AWS, and not
+authenticated).
 
     GET  /lab/ready                                      200 once calls are answered
     GET  /lab/world                                      see world.py
@@ -6,7 +7,7 @@
     POST /lab/stale {"ms": 500}                          see stale.py
     POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
-    POST /lab/route-tables {"count": 20}                 that many more tagged tables in the lab's VPC; answers their ids
+    POST /lab/route-tables {"count": 20}                 so many more tagged tables in the lab's VPC; answers ids
 
 An error is `{"error": "one line"}` with a status of 4xx.
 """

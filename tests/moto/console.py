@@ -1,4 +1,5 @@
-"""What an instance's serial console has said, as far as the lab told us: AWS answers GetConsoleOutput with its last 64 KB."""
+"""What an instance's serial console has said, as far as the lab told us: AWS answers GetConsoleOutput with its last
+64 KB."""
 
 import base64
 from typing import Any

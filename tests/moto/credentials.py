@@ -1,4 +1,5 @@
-"""The temporary credentials that IMDS hands to an instance: its role's, assumed by EC2, named by the instance as AWS does."""
+"""The temporary credentials that IMDS hands to an instance: its role's, assumed by EC2, named by the instance as AWS
+does."""
 
 import json
 from typing import Any

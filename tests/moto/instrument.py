@@ -1,7 +1,8 @@
 """What the lab needs to know about moto whether it is patched or not: one lock, and a count of changes.
 
 moto isn't written for threads and waitress has many, so calls run one at a time (they are Python: they would anyway).
-After each call that changed something the generation goes up, and whoever asked to be told is told, still under the lock.
+After each call that changed something the generation goes up, and whoever asked to be told is told, still under the
+lock.
 """
 
 import functools
@@ -65,7 +66,8 @@ def install() -> None:
 
     BaseResponse.call_action = call_action
     # Asked for on every call, and always the same: together two fifths of a ReplaceRoute.
-    backends.list_of_moto_modules = functools.cache(lambda modules=tuple(backends.list_of_moto_modules()): modules)
+    modules = tuple(backends.list_of_moto_modules())
+    backends.list_of_moto_modules = lambda: modules
     responses.method_names_from_class = functools.cache(responses.method_names_from_class)
     for owned in (Subnet, VPC):
         owned.owner_id = property(lambda self: getattr(self, "shared_by", None) or self.ec2_backend.account_id)

@@ -1,7 +1,9 @@
-"""The lab's fixture: a VPC as its owner would have it, with room for a balancer, and things of others that must be left alone.
+"""The lab's fixture: a VPC as its owner would have it, with room for a balancer, and things of others that must be
+left alone.
 
-Ids are the same in every lab, as they come from a seeded generator; what is made later has ids of chance. It is made through moto's
-models rather than its API, so that it needs no credentials, and comes out alike with and without patches.
+Ids are the same in every lab, as they come from a seeded generator; what is made later has ids of chance. It is made
+through moto's models rather than its API, so that it needs no credentials, and comes out alike with and without
+patches.
 """
 
 import secrets
@@ -93,7 +95,7 @@ def _subnet(ec2: Any, vpc: Any, name: str, cidr: str, zone: str) -> Any:
 
 
 def _subnets(ec2: Any, vpc: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Two private subnets with a table each, one for clients on the main table, one that another account shares with us."""
+    """Two private subnets with a table each, one for clients on the main table, one that another account shares."""
     private_a = _subnet(ec2, vpc, "private-a", "10.0.1.0/24", "a")
     private_b = _subnet(ec2, vpc, "private-b", "10.0.2.0/24", "b")
     clients = _subnet(ec2, vpc, "clients", "10.0.3.0/24", "c")

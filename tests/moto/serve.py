@@ -1,9 +1,11 @@
-"""The lab's AWS: moto, made stricter by our patches, behind waitress (which keeps connections alive; moto's own server doesn't).
+"""The lab's AWS: moto, made stricter by our patches, behind waitress (which keeps connections alive; moto's own
+server doesn't).
 
     python serve.py --port 0 --port-file /some/file     # the port is in the file once the server answers
-    python serve.py --port 5000 --unpatched             # moto as it comes, for the tests that show why a patch is needed
+    python serve.py --port 5000 --unpatched             # moto as it comes, to show why a patch is needed
 
-It listens on loopback only, and its state lives in memory: a restart is an empty account. `app.py` says what `/lab/…` offers.
+It listens on loopback only, and its state lives in memory: a restart is an empty account. `app.py` says what `/lab/…`
+offers.
 """
 
 import argparse

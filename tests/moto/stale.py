@@ -1,8 +1,8 @@
 """`lab stale MS`: Describe calls answer from the world as it was MS ago, as AWS's eventual consistency may have it.
 
 While it is on, the part of EC2 that changes is copied after each change (so it costs nothing while it is off), and
-`EC2BaseResponse.ec2_backend` hands out the copy that was current then. Only Describe calls see it: whatever changes something,
-and the lab itself, deal with the present.
+`EC2BaseResponse.ec2_backend` hands out the copy that was current then. Only Describe calls see it: whatever changes
+something, and the lab itself, deal with the present.
 """
 
 import copy

@@ -1,4 +1,5 @@
-"""The world as the lab's other parts read it (`GET /lab/world`): what is where, whatever the API's callers may see of it."""
+"""The world as the lab's other parts read it (`GET /lab/world`): what is where, whatever the API's callers may see of
+it."""
 
 from datetime import UTC
 from typing import Any

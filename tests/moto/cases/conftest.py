@@ -1,7 +1,8 @@
 """Runs every case against both servers: moto with our patches, and moto as it comes.
 
-A case is a generator: it sets the scene, yields, and then asserts what AWS does, as documented. The part before the `yield` has to
-work on both. The part after it has to work with our patches and must fail without, or the patch it stands for isn't needed.
+A case is a generator: it sets the scene, yields, and then asserts what AWS does, as documented. The part before the
+`yield` has to work on both. The part after it has to work with our patches and must fail without, or the patch it
+stands for isn't needed.
 """
 
 import inspect

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from cases.scene import Scene
+from cases.scene import TRUST, Scene
 
 
 def test_describe_calls_can_see_the_past(patched: Any) -> None:
@@ -53,7 +53,7 @@ def test_the_console_is_what_the_lab_says(patched: Any) -> None:
 def test_a_role_that_doesnt_trust_ec2_gives_no_credentials(patched: Any) -> None:
     s = Scene(patched)
     profile = s.profile()
-    trust = '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"lambda.amazonaws.com"},"Action":"sts:AssumeRole"}]}'
+    trust = TRUST.replace("ec2.amazonaws.com", "lambda.amazonaws.com")
     s.iam.update_assume_role_policy(RoleName=profile, PolicyDocument=trust)
     instance = s.run(IamInstanceProfile={"Name": profile})[0]["InstanceId"]
     with pytest.raises(urllib.error.HTTPError) as refused:
@@ -66,7 +66,7 @@ def test_the_generation_counts_changes_only(patched: Any) -> None:
     s = Scene(patched)
     before = patched.world()["generation"]
     s.ec2.describe_instances()
-    with pytest.raises(Exception, match="InvalidGroup.NotFound"):
+    with pytest.raises(Exception, match=r"InvalidGroup\.NotFound"):
         s.ec2.delete_security_group(GroupId="sg-0123456789abcdef0")
     assert patched.world()["generation"] == before
     s.group()

@@ -1,4 +1,5 @@
-"""Policies on calls to EC2, with a node's credentials. Pages are named in patches/checks.py, policy.py and authorization.py."""
+"""Policies on calls to EC2, with a node's credentials. Pages are named in patches/checks.py, policy.py and
+authorization.py."""
 
 import json
 from collections.abc import Iterator

@@ -15,7 +15,7 @@ def _port(port: int) -> dict[str, Any]:
 
 
 def a_rule_for_a_protocol_without_ports_needs_none(server: Any) -> Iterator[None]:
-    """IpPermission, IpProtocol: "if you specify a protocol other than …, traffic on all ports is allowed"; VRRP is 112."""
+    """IpPermission, IpProtocol: "if you specify … other …, traffic on all ports is allowed"; VRRP is 112."""
     s = Scene(server)
     group = s.group()
     yield

@@ -1,15 +1,16 @@
-"""Where moto strays from AWS, and our calls would notice: it is made to refuse what AWS refuses, and to answer what AWS answers.
+"""Where moto strays from AWS, and our calls would notice: it is made to refuse what AWS refuses, and to answer what
+AWS answers.
 
 To add a patch:
 
 1. Find the page of AWS's documentation that says what AWS does, and name it in the docstring beside the code.
-2. Write a case in `cases/`: a generator that sets the scene, yields, and then asserts what AWS does. `cases/conftest.py` runs it
-   against both servers, patched and not: it must pass on the first and fail on the second, after the `yield` (a scene that
-   can't be set proves nothing). A case that moto passes by now says that its patch can go.
+2. Write a case in `cases/`: a generator that sets the scene, yields, and then asserts what AWS does.
+   `cases/conftest.py` runs it against both servers, patched and not: it must pass on the first and fail on the second,
+   after the `yield` (a scene that can't be set proves nothing). A case that moto passes says that its patch can go.
 3. Put the patch into the file of its area, or a new one with an `install()`, and name that in `_AREAS`.
 
-Patches replace methods of moto's response classes (what a call accepts and answers) or models (what is so), one idea each; they
-are meant for the pinned version of moto only.
+Patches replace methods of moto's response classes (what a call accepts and answers) or models (what is so), one idea
+each; they are meant for the pinned version of moto only.
 """
 
 from patches import (

@@ -1,7 +1,8 @@
 """Who calls, and whether they may: real signatures, real policies, real resources, and each service's own words for no.
 
-IAM User Guide, "Troubleshoot access denied error messages"; EC2 API reference, "Error codes" (AuthFailure, UnauthorizedOperation,
-RequestExpired, MissingAuthenticationToken); moto looks at actions only, takes every resource for `*`, and ignores conditions.
+IAM User Guide, "Troubleshoot access denied error messages"; EC2 API reference, "Error codes" (AuthFailure,
+UnauthorizedOperation, RequestExpired, MissingAuthenticationToken); moto looks at actions only, takes every resource
+for `*`, and ignores conditions.
 """
 
 import contextvars

@@ -1,7 +1,8 @@
 """What is the same for every EC2 call: DryRun, status codes, and a proper error where moto has none.
 
-EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the Amazon EC2 API": a dry run checks permissions and
-then answers DryRunOperation, for every action; what doesn't exist is refused in EC2's own form, never with a page of HTML.
+EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the Amazon EC2 API": a dry run checks
+permissions and then answers DryRunOperation, for every action; what doesn't exist is refused in EC2's own form, never
+with a page of HTML.
 """
 
 import traceback

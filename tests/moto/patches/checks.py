@@ -1,9 +1,10 @@
 """Which permissions a call needs: actions on resources, each with what its conditions may look at.
 
-Service Authorization Reference, "Actions, resources, and condition keys for Amazon EC2" (and IAM, Systems Manager, STS); EC2 User
-Guide, "Example policies to control access the Amazon EC2 API", "Grant permission to tag Amazon EC2 resources during creation",
-"Grant permissions to pass an IAM role to instances"; "Condition keys" there on ec2:Attribute. A call not listed needs the action on
-`*`: a policy that narrows it to a resource denies it, here as on AWS where a call has no resource-level permissions.
+Service Authorization Reference, "Actions, resources, and condition keys for Amazon EC2" (and IAM, Systems Manager,
+STS); EC2 User Guide, "Example policies to control access the Amazon EC2 API", "Grant permission to tag Amazon EC2
+resources during creation", "Grant permissions to pass an IAM role to instances"; "Condition keys" there on
+ec2:Attribute. A call not listed needs the action on `*`: a policy that narrows it to a resource denies it, here as on
+AWS where a call has no resource-level permissions.
 """
 
 from collections.abc import Callable, Iterator

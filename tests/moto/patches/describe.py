@@ -1,4 +1,5 @@
-"""Describe calls: filtered by filters.py, in pages that can't hide what a filter found, and exact about what doesn't exist.
+"""Describe calls: filtered by filters.py, in pages that can't hide what a filter found, and exact about what doesn't
+exist.
 
 EC2 API reference, "Pagination" and the pages of the calls below.
 """

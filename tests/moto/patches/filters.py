@@ -1,7 +1,8 @@
 """The filters of Describe calls: what each looks at. A filter that AWS doesn't list for a call is refused, as AWS does.
 
-EC2 API reference, "DescribeInstances", "DescribeRouteTables", … (Filter.N); EC2 User Guide, "List and filter your resources"
-(values are joined by or, filters by and; `*` and `?` are wildcards, a backslash takes that away; values are case-sensitive).
+EC2 API reference, "DescribeInstances", "DescribeRouteTables", … (Filter.N); EC2 User Guide, "List and filter your
+resources" (values are joined by or, filters by and; `*` and `?` are wildcards, a backslash takes that away; values
+are case-sensitive).
 """
 
 import re

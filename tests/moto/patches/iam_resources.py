@@ -1,8 +1,9 @@
 """IAM: what its resources may be called, how large a role's policies get, and what can't be deleted.
 
-IAM API reference, "DeletePolicy" (DeleteConflict: "detach the policy from all users, groups, and roles that the policy is attached
-to"), "CreateRole" and "CreateInstanceProfile" (names of 64 and 128 characters); IAM User Guide, "IAM and AWS STS quotas" (inline
-policies of a role together: 10,240 characters without white space) and "IAM identifiers" (AIPA… for an instance profile).
+IAM API reference, "DeletePolicy" (DeleteConflict: "detach the policy from all users, groups, and roles that the
+policy is attached to"), "CreateRole" and "CreateInstanceProfile" (names of 64 and 128 characters); IAM User Guide,
+"IAM and AWS STS quotas" (inline policies of a role together: 10,240 characters without white space) and "IAM
+identifiers" (AIPA… for an instance profile).
 """
 
 import re

@@ -1,8 +1,10 @@
-"""RunInstances: everything in a launch template or request is honoured for every instance, once per client token, or refused.
+"""RunInstances: everything in a launch template or request is honoured for every instance, once per client token, or
+refused.
 
-EC2 API reference, "RunInstances"; EC2 User Guide, "Launch instances using a launch template" (parameters of the request override
-the template's, tags are merged), "Ensure idempotency in Amazon EC2 API requests", "Instance user data" (16 KB before encoding),
-"View tags for your EC2 instances using instance metadata" (which tag keys are allowed).
+EC2 API reference, "RunInstances"; EC2 User Guide, "Launch instances using a launch template" (parameters of the
+request override the template's, tags are merged), "Ensure idempotency in Amazon EC2 API requests", "Instance user
+data" (16 KB before encoding), "View tags for your EC2 instances using instance metadata" (which tag keys are
+allowed).
 """
 
 import base64
@@ -113,10 +115,10 @@ def _check(backend: Any, wanted: dict[str, Any], image: Any) -> None:
     architectures = INSTANCE_TYPES[kind]["ProcessorInfo"]["SupportedArchitectures"]
     if image.architecture not in architectures:
         raise errors.invalid_value(
-            f"The architecture '{','.join(architectures)}' of the specified instance type does not match the architecture "
-            f"'{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have matching architectures, "
-            "and try again. You can use 'describe-instance-types' or 'describe-images' to discover the architecture of the "
-            "instance type or AMI."
+            f"The architecture '{','.join(architectures)}' of the specified instance type does not match the "
+            f"architecture '{image.architecture}' of the specified AMI. Specify an instance type and an AMI that have "
+            "matching architectures, and try again. You can use 'describe-instance-types' or 'describe-images' to "
+            "discover the architecture of the instance type or AMI."
         )
     check_user_data(wanted.get("UserData"))
 
@@ -128,7 +130,7 @@ def check_user_data(encoded: Any) -> None:
 
 
 def _profile(self: InstanceResponse, named: dict[str, str]) -> Any | None:
-    """The instance profile; unknown ones are refused in EC2's words, which is what callers wait on after creating one."""
+    """The instance profile; unknown ones are refused in EC2's words, as callers wait on them after creating one."""
     iam = iam_backends[self.current_account][self.partition]
     try:
         if arn := named.get("Arn"):

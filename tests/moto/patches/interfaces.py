@@ -1,7 +1,9 @@
-"""Network interfaces: the source/dest check and the security groups of an instance are those of its interface, seen from both.
+"""Network interfaces: the source/dest check and the security groups of an instance are those of its interface, seen
+from both.
 
-EC2 API reference, "ModifyInstanceAttribute" (SourceDestCheck, Groups), "ModifyNetworkInterfaceAttribute", "InstanceNetworkInterface";
-VPC User Guide, "NAT instances" ("Disable source/destination checks"); "DeleteNetworkInterface" ("you must detach it first").
+EC2 API reference, "ModifyInstanceAttribute" (SourceDestCheck, Groups), "ModifyNetworkInterfaceAttribute",
+"InstanceNetworkInterface"; VPC User Guide, "NAT instances" ("Disable source/destination checks");
+"DeleteNetworkInterface" ("you must detach it first").
 """
 
 from typing import Any

@@ -1,7 +1,7 @@
 """Launch templates: once per client token, with only the data they were given.
 
-EC2 API reference, "CreateLaunchTemplate" (ClientToken, names, TagSpecifications: the tags of the template itself); EC2 User Guide,
-"Instance user data" (16 KB before encoding). Describing them is in describe.py.
+EC2 API reference, "CreateLaunchTemplate" (ClientToken, names, TagSpecifications: the tags of the template itself);
+EC2 User Guide, "Instance user data" (16 KB before encoding). Describing them is in describe.py.
 """
 
 import json
@@ -49,8 +49,8 @@ def create_launch_template(self: LaunchTemplates) -> ActionResult:
     if not _NAME.fullmatch(name or ""):
         raise errors.of(
             "InvalidLaunchTemplateName.MalformedException",
-            "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the following "
-            "characters: - ( ) . / _.",
+            "A launch template name must be between 3 and 128 characters, and may contain letters, numbers, and the "
+            "following characters: - ( ) . / _.",
         )
     token = self._get_param("ClientToken")
     words = json.dumps({k: v for k, v in dict(self.params).items() if k != "ClientToken"}, sort_keys=True, default=str)

@@ -1,7 +1,7 @@
 """IAM's decision about one action on one resource, from policy documents: pure, and by the book.
 
-IAM User Guide, "Policy evaluation logic" (an explicit deny wins, then an allow, else denied), "IAM JSON policy elements: Condition
-operators", "Single-valued vs. multivalued context keys", "Policy elements: variables and tags".
+IAM User Guide, "Policy evaluation logic" (an explicit deny wins, then an allow, else denied), "IAM JSON policy
+elements: Condition operators", "Single-valued vs. multivalued context keys", "Policy elements: variables and tags".
 """
 
 import enum

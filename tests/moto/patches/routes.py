@@ -1,8 +1,8 @@
 """Routes: what a table can hold, what is already there, and what has become of a route's target.
 
-EC2 API reference, "CreateRoute", "ReplaceRoute", "DeleteRoute", "AssociateRouteTable", "Route" (State); error codes RouteAlreadyExists,
-InvalidRoute.NotFound. VPC User Guide, "Route table concepts", "Gateway route tables" (no routes outside the VPC's CIDRs), "Example
-routing options" (more specific than local: a whole subnet's CIDR only).
+EC2 API reference, "CreateRoute", "ReplaceRoute", "DeleteRoute", "AssociateRouteTable", "Route" (State); error codes
+RouteAlreadyExists, InvalidRoute.NotFound. VPC User Guide, "Route table concepts", "Gateway route tables" (no routes
+outside the VPC's CIDRs), "Example routing options" (more specific than local: a whole subnet's CIDR only).
 """
 
 import ipaddress
@@ -28,7 +28,7 @@ _TARGETS = (
 
 
 def install() -> None:
-    """Puts checks before CreateRoute, ReplaceRoute, DeleteRoute and AssociateRouteTable, and a state behind each route."""
+    """Puts checks before CreateRoute, ReplaceRoute, DeleteRoute and AssociateRouteTable, and a state behind routes."""
     for name, check in (
         ("create_route", _check_create),
         ("replace_route", _check_replace),
@@ -59,7 +59,7 @@ def _instance_of(route: Route) -> str | None:
 
 
 def _state(route: Route) -> str:
-    """`blackhole` when the target can't take packets: an interface that is gone, detached, or whose instance doesn't run."""
+    """`blackhole` when the target can't take packets: its interface is gone or detached, or its instance doesn't run."""
     interface = route.interface
     if interface is None:
         return "active"
@@ -121,8 +121,8 @@ def _check_create(self: RouteTables, table: RouteTable) -> None:
             raise errors.invalid_value("Route destination doesn't match any subnet CIDR blocks.")
     elif gateway := next((t for t in table._associations.values() if not t.startswith("subnet-")), None):
         raise errors.invalid_value(
-            f"The destination CIDR block {network} is not within the VPC, and route table {table.id} is associated with "
-            f"gateway {gateway}."
+            f"The destination CIDR block {network} is not within the VPC, and route table {table.id} is associated "
+            f"with gateway {gateway}."
         )
 
 
@@ -153,5 +153,6 @@ def _check_associate(self: RouteTables, table: RouteTable) -> None:
         text = route.destination_cidr_block
         if text and not any(ipaddress.IPv4Network(text).subnet_of(cidr) for cidr in cidrs):
             raise errors.invalid_value(
-                f"Route table {table.id} has a route to {text}, outside the VPC, and cannot be associated with gateway {gateway}."
+                f"Route table {table.id} has a route to {text}, outside the VPC, and cannot be associated with gateway "
+                f"{gateway}."
             )

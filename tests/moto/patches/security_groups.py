@@ -1,7 +1,8 @@
 """Security groups: refused as a whole or done as a whole, protocols without ports, and not deleted while used.
 
-EC2 API reference, "CreateSecurityGroup" (names), "AuthorizeSecurityGroupIngress", "IpPermission" (ports only for TCP, UDP and ICMP),
-"DeleteSecurityGroup" ("if the group is associated with an instance or network interface … or referenced … DependencyViolation").
+EC2 API reference, "CreateSecurityGroup" (names), "AuthorizeSecurityGroupIngress", "IpPermission" (ports only for TCP,
+UDP and ICMP), "DeleteSecurityGroup" ("if the group is associated with an instance or network interface … or
+referenced … DependencyViolation").
 """
 
 import re
@@ -51,7 +52,8 @@ def _create() -> None:
             )
         if not _TEXT.fullmatch(description or ""):
             raise errors.invalid_value(
-                f"Value ({description}) for parameter GroupDescription is invalid. Character sets beyond ASCII are not supported."
+                f"Value ({description}) for parameter GroupDescription is invalid. "
+                "Character sets beyond ASCII are not supported."
             )
         if vpc_id and vpc_id not in self.vpcs:
             raise errors.of("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")

@@ -1,6 +1,7 @@
 """Tags: which keys there may be, on resources that exist, and looked up without reading every tag there is.
 
-EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions) and "View tags for your EC2 instances using instance metadata".
+EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions) and "View tags for your EC2 instances using
+instance metadata".
 """
 
 import re
@@ -30,7 +31,8 @@ def check(tags: dict[str, str]) -> None:
     for key, value in tags.items():
         if key.lower().startswith("aws:"):
             raise errors.invalid_value(
-                f"Value ( {key} ) for parameter key is invalid. Tag keys starting with 'aws:' are reserved for internal use"
+                f"Value ( {key} ) for parameter key is invalid. "
+                "Tag keys starting with 'aws:' are reserved for internal use"
             )
         if not 1 <= len(key) <= 127:
             raise errors.invalid_value(f"Tag key exceeds the maximum length of 127 characters: '{key}'")

@@ -1,7 +1,9 @@
-"""TerminateInstances: the instance stays visible for a while, its interface doesn't, and routes to that become blackholes.
+"""TerminateInstances: the instance stays visible for a while, its interface doesn't, and routes to that become
+blackholes.
 
-EC2 User Guide, "Terminate Amazon EC2 instances" ("it remains visible … for a short while"; interfaces with DeleteOnTermination go)
-and "Network interfaces"; VPC User Guide, "Route table concepts" (blackhole); EC2 API reference, "Instance" (which fields go).
+EC2 User Guide, "Terminate Amazon EC2 instances" ("it remains visible … for a short while"; interfaces with
+DeleteOnTermination go) and "Network interfaces"; VPC User Guide, "Route table concepts" (blackhole); EC2 API
+reference, "Instance" (which fields go).
 """
 
 from typing import Any
