@@ -18,13 +18,18 @@ say() {
 
 fail() {
     say "$*"
+    ended=yes
     exit 1
 }
 
+# Whatever ends it early, the console says so.
 scratch=
 policy=
+ended=no
 clean_up() {
+    status=$?
     rm -f -- ${scratch:+"$scratch"} ${policy:+"$policy"}
+    [ "$ended" = yes ] || say "the install step failed with status $status: this node doesn't serve; see /var/log/cloud-init-output.log"
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
@@ -134,7 +139,8 @@ release_services() {
     systemctl daemon-reload
     for unit in haproxy keepalived; do
         if systemctl is-enabled --quiet "$unit" 2>/dev/null; then
-            systemctl disable --quiet --now "$unit"
+            systemctl disable --quiet "$unit"
+            systemctl stop "$unit"
         fi
     done
     systemctl is-enabled --quiet rsyslog 2>/dev/null || systemctl enable --quiet rsyslog
@@ -156,4 +162,5 @@ install_packages
 release_services
 fetch_agent
 start_agent
+ended=yes
 say "installed; the agent takes it from here"

@@ -29,7 +29,7 @@ fn same(case: &str, name: &str, rendered: &str) {
         golden == rendered,
         "{} differs from line {}; if that is meant, run again with ELBOW_GOLDENS=write\n--- golden\n{golden}\n--- rendered\n{rendered}",
         path.display(),
-        first.map_or_else(|| golden.lines().count().min(rendered.lines().count()), |n| n) + 1,
+        first.unwrap_or_else(|| golden.lines().count().min(rendered.lines().count())) + 1,
     );
 }
 

@@ -1,0 +1,101 @@
+//! The install step, run on a machine: what it leaves alone, what it refuses, and that running it again changes nothing.
+//! systemctl knows that it is in a chroot, and only enables and disables.
+
+use sha2::{Digest, Sha256};
+use templates::balancer::Balancer;
+use templates::paths;
+
+use crate::machine::Machine;
+
+const AGENT: &str = "#!/bin/sh\necho the agent runs\n";
+
+fn balancer(source: &str, sha256: &str) -> Balancer {
+    let text = include_str!("../../templates/goldens/small/balancer.toml");
+    let mut balancer = Balancer::parse(text).unwrap();
+    balancer.agent.source = source.to_owned();
+    balancer.agent.sha256 = sha256.to_owned();
+    balancer
+}
+
+fn sha256(text: &str) -> String {
+    hex::encode(Sha256::digest(text))
+}
+
+fn machine(balancer: &Balancer) -> Machine {
+    Machine::node().with_files_of(balancer, "").serving("agent", AGENT)
+}
+
+#[test]
+fn the_agent_is_fetched_verified_and_enabled() {
+    let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
+    let run = "/etc/elbow/install.sh; /opt/elbow/agent; ls /opt/elbow
+        for unit in elbow-agent haproxy keepalived; do echo $unit $(systemctl is-enabled $unit); done";
+    let said = machine.run(run).ok();
+    for line in ["the agent runs", "elbow-agent enabled", "haproxy disabled", "keepalived disabled", "elbow: installed"]
+    {
+        assert!(said.text.contains(line), "no {line:?} in:\n{}", said.text);
+    }
+    assert!(!said.text.contains("agent."), "a scratch file was left:\n{}", said.text);
+}
+
+#[test]
+fn an_agent_with_another_checksum_is_not_run_and_the_console_says_so() {
+    let wanted = sha256("another agent");
+    let machine = machine(&balancer("http://127.0.0.1:8000/agent", &wanted));
+    let said = machine
+        .run("/etc/elbow/install.sh >/dev/null; echo code $?; ls /opt/elbow; systemctl is-enabled elbow-agent; :");
+    let line = format!(
+        "console: elbow: wrong checksum: the agent from http://127.0.0.1:8000/agent has SHA-256 {}, and {wanted} is wanted; it is not run",
+        sha256(AGENT)
+    );
+    let said = said.ok().with("code 1").with("disabled").with(&line);
+    assert!(!said.text.lines().any(|line| line.starts_with("agent")), "something was installed:\n{}", said.text);
+}
+
+#[test]
+fn installing_twice_changes_nothing_and_asks_for_nothing() {
+    let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
+    let list = "find /opt /etc /usr/sbin /usr/bin -newer /tmp/mark ! -type d -print";
+    let run = format!(
+        "/etc/elbow/install.sh; touch /tmp/mark; mv /usr/bin/curl /usr/bin/curl.away; ln -s /bin/false /usr/bin/curl
+        /etc/elbow/install.sh; echo changed:; {list} | grep -v curl; :"
+    );
+    let said = machine.run(&run).ok();
+    let changed = said.text.split("changed:\n").nth(1).unwrap().lines().take_while(|l| l.starts_with('/')).count();
+    assert_eq!(changed, 0, "{}", said.text);
+}
+
+#[test]
+fn an_image_that_has_everything_is_not_installed_to() {
+    let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)))
+        .with("/usr/local/sbin/apt-get", "#!/bin/sh\necho apt-get was called\nexit 1\n");
+    machine.run("/etc/elbow/install.sh").ok().without(&["apt-get was called", "installing"]);
+}
+
+#[test]
+fn a_plain_image_is_told_what_it_lacks_and_services_are_held_back_meanwhile() {
+    // Stands in for apt-get's own work, which the lab does for real; here it is what apt is asked, and when.
+    let apt = "#!/bin/sh\necho apt-get $*\ncase \"$*\" in *install*) /usr/sbin/policy-rc.d haproxy start; echo haproxy $?; /usr/sbin/policy-rc.d rsyslog start; echo rsyslog $?;; esac\n";
+    let balancer = balancer("http://127.0.0.1:8000/agent", &sha256(AGENT));
+    let machine =
+        Machine::plain().with_files_of(&balancer, "").serving("agent", AGENT).with("/usr/local/sbin/apt-get", apt);
+    let said = machine.run("/etc/elbow/install.sh; ls /usr/sbin/policy-rc.d; :").ok();
+    let said = said
+        .with("elbow: installing haproxy keepalived rsyslog logrotate nftables\n")
+        .with("haproxy 101")
+        .with("rsyslog 0");
+    said.with("cannot access '/usr/sbin/policy-rc.d'");
+}
+
+#[test]
+fn installing_from_the_repository_puts_in_what_is_missing() {
+    let balancer = balancer("http://127.0.0.1:8000/agent", &sha256(AGENT));
+    let machine = Machine::plain().with_files_of(&balancer, "").serving("agent", AGENT).with_repository();
+    let run = format!(
+        "/etc/elbow/install.sh; haproxy -v; keepalived --version; cmp {} /tmp/wanted && echo ours",
+        paths::LOGROTATE
+    );
+    let said = machine.with("/tmp/wanted", &templates::files::logrotate_conf()).run(&run).ok();
+    let said = said.with("HAProxy version 2.6").with("Keepalived v2.2.7").with("ours").with("elbow: installed");
+    assert!(!said.text.contains("try 1 of 10"), "{}", said.text);
+}

@@ -1,0 +1,168 @@
+//! Each program on the files that are for it, for a small balancer and a big one. The texts are those of the goldens,
+//! rendered anew: templates' own tests see to it that they are the same.
+
+use std::path::Path;
+use std::process::Command;
+
+use templates::balancer::Balancer;
+use templates::files::{self, KeepalivedNode};
+use templates::node::Slot;
+use templates::paths;
+
+use crate::machine::{Machine, Said};
+
+fn balancer(case: &str) -> Balancer {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/goldens").join(case).join("balancer.toml");
+    Balancer::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+}
+
+fn keepalived(balancer: &Balancer, peers: &[&str]) -> String {
+    let peers: Vec<_> = peers.iter().map(|p| p.parse().unwrap()).collect();
+    let address = "10.0.1.10".parse().unwrap();
+    files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(0), address, peers: &peers, interface: "ens5" })
+}
+
+/// Machines with all files of the small balancer (whose node has no peer) and of the big one (whose node has four).
+fn machines() -> [Machine; 2] {
+    let agent = "#!/bin/sh\nexit 0\n";
+    [("small", &[][..]), ("big", &["10.0.2.10", "10.0.3.10", "10.0.4.10", "10.0.5.10"])].map(|(case, peers)| {
+        let b = balancer(case);
+        Machine::node().with_files_of(&b, &keepalived(&b, peers)).with(paths::AGENT, agent)
+    })
+}
+
+#[test]
+fn haproxy_accepts_its_configuration() {
+    for machine in machines() {
+        machine
+            .run("mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg")
+            .ok()
+            .without(&["warning", "alert"]);
+    }
+}
+
+#[test]
+fn haproxy_answers_the_probe_and_speaks_http_to_health_checks() {
+    let [machine, _] = machines();
+    // A target that answers whatever it is asked, and keeps what that was.
+    let run = "mkdir -p /run/haproxy; ip address add 10.0.1.20/32 dev lo; ip address add 10.0.2.20/32 dev lo
+        python3 -c 'if True:
+            import http.server
+            class H(http.server.BaseHTTPRequestHandler):
+                protocol_version = \"HTTP/1.1\"
+                def do_GET(self):
+                    print(self.requestline, dict(self.headers), flush=True)
+                    self.send_response(200); self.send_header(\"Content-Length\", \"3\"); self.end_headers(); self.wfile.write(b\"hi\\n\")
+                def log_message(*_): pass
+            http.server.ThreadingHTTPServer((\"10.0.1.20\", 8080), H).serve_forever()' >/tmp/asked 2>&1 &
+        until ss -ltn | grep -q 10.0.1.20:8080; do sleep 0.05; done
+        haproxy -D -f /etc/haproxy/haproxy.cfg
+        until grep -q /healthz /tmp/asked; do sleep 0.05; done
+        curl -sSf --max-time 5 http://127.0.0.1:8404/healthz
+        curl -sSf --max-time 5 -o /dev/null http://127.0.0.1:8404/stats
+        curl -sSf --max-time 5 http://10.0.1.10/page
+        cat /tmp/asked";
+    let said = machine.run(run).ok();
+    let asked =
+        |what: &str| said.text.lines().find(|line| line.starts_with(what)).unwrap_or_else(|| panic!("{}", said.text));
+    assert!(asked("GET /healthz HTTP/1.1").contains("'host': '10.0.1.20:8080'"), "{}", said.text);
+    assert!(asked("GET /page HTTP/1.1").contains("'x-forwarded-for': '10.0.1.10'"), "{}", said.text);
+    assert!(asked("GET /page HTTP/1.1").contains("'x-forwarded-port': '80'"), "{}", said.text);
+}
+
+#[test]
+fn keepalived_accepts_its_configuration() {
+    for machine in machines() {
+        machine.run("keepalived -t").ok().without(&["warning", "deprecated", "multicast", "unknown"]);
+    }
+}
+
+#[test]
+fn a_node_without_a_peer_becomes_master_and_sends_no_multicast() {
+    let [machine, _] = machines();
+    // The token on lo is what MASTER looks like; group 224.0.0.18 is VRRP's.
+    let run = "mkdir -p /run/elbow; echo 0 >/run/elbow/haproxy.track; rm /usr/bin/systemctl; ln -s /bin/true /usr/bin/systemctl
+        keepalived --dont-fork --log-console &
+        until ip -o address show dev lo | grep -q 169.254.100.1/32; do sleep 0.05; done
+        ip maddress show dev ens5 | grep 224.0.0.18 && exit 1
+        echo MASTER alone";
+    machine.run(run).ok().with("MASTER alone").without(&["multicast"]);
+}
+
+#[test]
+fn cloud_init_accepts_the_user_data() {
+    for machine in machines() {
+        machine.run("cloud-init schema --config-file /tmp/user-data.yaml").ok().with("Valid cloud-config");
+    }
+}
+
+#[test]
+fn what_cloud_init_writes_is_what_was_rendered() {
+    for (case, machine) in ["small", "big"].into_iter().zip(machines()) {
+        let b = balancer(case);
+        let read = "python3 -c 'if True:
+            import sys, yaml
+            for f in yaml.safe_load(open(\"/tmp/user-data.yaml\"))[\"write_files\"]:
+                if f[\"path\"] == sys.argv[1]: sys.stdout.write(f[\"content\"])'";
+        let of = |path: &str| machine.run(&format!("{read} {path}")).ok().text;
+        assert_eq!(of(paths::INSTALL), files::install_script(&b));
+        assert_eq!(of(paths::AGENT_UNIT), files::agent_unit());
+        templates::balancer::NodeConfig::parse(&of(paths::BALANCER)).unwrap();
+    }
+}
+
+#[test]
+fn systemd_accepts_the_units() {
+    let [machine, _] = machines();
+    machine
+        .run("systemd-analyze verify --man=no elbow-agent.service haproxy.service keepalived.service")
+        .ok()
+        .without(&["unknown", "failed", "not executable", "invalid", "ignoring"]);
+}
+
+#[test]
+fn rsyslog_accepts_its_configuration() {
+    let [machine, _] = machines();
+    machine.run("rsyslogd -N1").ok().without(&["error", "could not"]);
+}
+
+#[test]
+fn haproxys_log_reaches_its_file_and_no_other() {
+    let [machine, _] = machines();
+    let run = "mkdir -p /run/haproxy; rsyslogd
+        until ss -lun | grep -q 127.0.0.1:514; do sleep 0.05; done
+        haproxy -D -f /etc/haproxy/haproxy.cfg
+        until curl -s -o /dev/null http://127.0.0.1/seen-once; do sleep 0.05; done
+        until grep -q seen-once /var/log/haproxy.log; do sleep 0.05; done
+        echo lines: $(cat /var/log/* 2>/dev/null | grep -c seen-once)";
+    machine.run(run).ok().with("lines: 1\n");
+}
+
+#[test]
+fn logrotate_rotates_haproxys_log_and_nothing_twice() {
+    let [machine, _] = machines();
+    machine.run("logrotate --debug /etc/logrotate.conf").ok().without(&["error", "duplicate"]);
+    let run = "rm /usr/bin/systemctl; printf '#!/bin/sh\\necho systemctl $*\\n' >/usr/bin/systemctl; chmod 755 /usr/bin/systemctl
+        echo line >/var/log/haproxy.log; logrotate --force /etc/logrotate.d/haproxy; cat /var/log/haproxy.log.1";
+    machine.run(run).ok().with("systemctl kill --signal=HUP rsyslog.service").with("line");
+}
+
+#[test]
+fn the_kernel_has_every_setting() {
+    let [machine, _] = machines();
+    // net.core of a network namespace has what is its own; the file names nothing else.
+    machine.run("mount -o remount,rw /proc; /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf && cat /proc/sys/net/ipv4/ip_local_port_range").ok().with("10240").without(&["couldn't", "failed"]);
+}
+
+#[test]
+fn the_shell_and_shellcheck_accept_the_install_step() {
+    for case in ["small", "big"] {
+        let dir = tempfile::tempdir().unwrap();
+        let script = dir.path().join("install.sh");
+        std::fs::write(&script, files::install_script(&balancer(case))).unwrap();
+        for (program, argument) in [("sh", "-n"), ("shellcheck", "--severity=style")] {
+            let output = Command::new(program).arg(argument).arg(&script).output();
+            Said::from(output.unwrap_or_else(|e| panic!("{program}: {e}: `make setup` first"))).ok();
+        }
+    }
+}
