@@ -21,6 +21,7 @@ pub const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
 pub const ADDRESS_A: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 10);
 pub const ADDRESS_B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
 pub const API: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// Long enough for an answer on a busy machine, short enough to wait for none.
 pub const PATIENCE: Duration = Duration::from_millis(700);
@@ -56,12 +57,8 @@ impl Rig {
     }
 
     pub fn reconcile(&mut self) -> bool {
-        let services = Services {
-            metadata: METADATA,
-            resolver: Ipv4Addr::new(10, 0, 0, 2),
-            api: BTreeSet::from([API]),
-            hosts: BTreeSet::new(),
-        };
+        let services =
+            Services { metadata: METADATA, resolver: RESOLVER, api: BTreeSet::from([API]), hosts: BTreeSet::new() };
         let client = Fixture { name: CLIENT.into(), address: Ipv4Addr::new(10, 0, 3, 10), subnet: "subnet-c".into() };
         let setting = Setting {
             world: &self.world,
@@ -170,6 +167,7 @@ fn world() -> World {
         vpc: "vpc-1".into(),
         cidr: cidr.parse().unwrap(),
         zone: format!("eu-west-1{zone}"),
+        zone_id: None,
         tags: Tags::new(),
     });
     let tables = ["a", "b", "main"].map(|name| RouteTable {

@@ -24,8 +24,9 @@ pub fn all(dir: &LabDir) -> Result<Vec<String>> {
     mounts(dir, &mut removed)?;
     let folders = machine::folders(dir);
     if folders.is_dir() {
+        let overlays = fs::read_dir(&folders).with_context(|| format!("reading {}", folders.display()))?.flatten();
+        removed.extend(overlays.map(|entry| format!("overlay {}", entry.path().display())));
         fs::remove_dir_all(&folders).with_context(|| format!("removing {}", folders.display()))?;
-        removed.push(format!("instances' overlays in {}", folders.display()));
     }
     Ok(removed)
 }
