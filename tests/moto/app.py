@@ -44,6 +44,10 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             text = json.dumps(body).encode()
             start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
             return [text]
+        if path.startswith(("/moto-api", "/latest")):
+            # moto's own control paths and metadata: AWS has none of that here.
+            start_response("404 Not Found", [("Content-Length", "0")])
+            return []
         if patched:
             authorization.keep_body(environ)
         with instrument.LOCK:

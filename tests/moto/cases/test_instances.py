@@ -226,3 +226,26 @@ def an_address_in_use_is_refused(server: Any) -> Iterator[None]:
     yield
     with refused("InvalidIPAddress.InUse"):
         s.run(PrivateIpAddress=taken)
+
+
+def an_unknown_launch_template_is_not_found(server: Any) -> Iterator[None]:
+    """RunInstances, LaunchTemplate: InvalidLaunchTemplateId.NotFound."""
+    s = Scene(server)
+    yield
+    with refused("InvalidLaunchTemplateId.NotFound"):
+        s.run(LaunchTemplate={"LaunchTemplateId": "lt-0123456789abcdef0"})
+
+
+def an_interface_in_the_request_is_honoured(server: Any) -> Iterator[None]:
+    """RunInstances, NetworkInterface: its subnet and groups are the instance's."""
+    s = Scene(server)
+    group = s.group()
+    interface = {"DeviceIndex": 0, "SubnetId": s.subnet, "Groups": [group], "DeleteOnTermination": True}
+    launched = s.run(SubnetId=None, NetworkInterfaces=[interface])[0]
+    yield
+    seen = s.instance(launched["InstanceId"])
+    assert seen["SubnetId"] == s.subnet
+    assert [g["GroupId"] for g in seen["SecurityGroups"]] == [group]
+    assert [g["GroupId"] for g in seen["NetworkInterfaces"][0]["Groups"]] == [group]
+    s.ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+    s.ec2.delete_security_group(GroupId=group)

@@ -2,6 +2,7 @@
 
 import time
 import urllib.error
+import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -115,3 +116,10 @@ def test_the_fixture_has_what_others_have(patched: Any) -> None:
     assert names == {"Name": "database"}
     main = next(t for t in patched.world()["route_tables"] if t["id"] == seed["route_tables"]["main"])
     assert main["main"] and main["tags"] == {}
+
+
+@pytest.mark.parametrize("path", ["/moto-api/data.json", "/moto-api/reset", "/latest/meta-data/"])
+def test_motos_own_paths_arent_there(patched: Any, path: str) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(patched.url + path)
+    assert refused.value.code == 404

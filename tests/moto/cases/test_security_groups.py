@@ -158,3 +158,11 @@ def an_interfaces_address_is_its_own(server: Any) -> Iterator[None]:
     launched = [s.run()[0]["PrivateIpAddress"] for _ in range(3)]
     yield
     assert sorted(made + launched) == sorted({f"10.50.1.{n}" for n in range(4, 10)})
+
+
+def a_group_needs_a_vpc_where_there_is_no_default(server: Any) -> Iterator[None]:
+    """CreateSecurityGroup, VpcId: "Required for a nondefault VPC"."""
+    s = Scene(server)
+    yield
+    with refused("VPCIdNotSpecified"):
+        s.ec2.create_security_group(GroupName=s.name, Description="x")

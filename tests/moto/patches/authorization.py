@@ -10,6 +10,7 @@ import datetime
 import html
 import io
 import json
+import traceback
 from typing import Any
 
 from moto.core.responses import BaseResponse
@@ -35,7 +36,7 @@ def keep_body(environ: dict[str, Any]) -> None:
 
 def install() -> None:
     """Replaces moto's check of every call."""
-    BaseResponse._authenticate_and_authorize_normal_action = authorize
+    BaseResponse._authenticate_and_authorize_normal_action = _told(authorize)
     IAMRequest._raise_invalid_access_key = _invalid_key
     IAMRequest._raise_signature_does_not_match = _bad_signature
 
@@ -60,6 +61,20 @@ class Refused(HTTPException):
                 f"<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{text}</Message></Error>"
                 "<RequestId>refused</RequestId></ErrorResponse>"
             )
+
+
+def _told(inner: Any) -> Any:
+    def told(self: BaseResponse, resource: str = "*") -> None:
+        try:
+            inner(self, resource)
+        except HTTPException:
+            raise
+        except Exception as error:
+            # A policy that the lab can't evaluate, or a mistake of ours: never taken for a yes.
+            traceback.print_exc()
+            raise Refused(self.service_name or "", 500, "InternalError", f"The lab can't tell: {error!r}") from error
+
+    return told
 
 
 def authorize(self: BaseResponse, resource: str = "*") -> None:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from moto.ec2.exceptions import EC2ClientError
 from moto.iam.models import iam_backends
 
 from patches.policy import Context
@@ -189,7 +190,12 @@ def _tagging(ec2: _Ec2, specified: dict[str, dict[str, str]]) -> Iterator[Check]
 def _run_instances(ec2: _Ec2) -> Iterator[Check]:
     from patches.instances import with_template
 
-    wanted, version = with_template(ec2.backend, dict(ec2.call.params))
+    try:
+        wanted, version = with_template(ec2.backend, dict(ec2.call.params))
+    except EC2ClientError:
+        # Who may launch at all is told what is wrong with the template.
+        yield Check("ec2:RunInstances", "*")
+        return
     specified = _specified(wanted.get("TagSpecifications"))
     common: Context = {"ec2:instancetype": [wanted.get("InstanceType") or "m1.small"]}
     if version:

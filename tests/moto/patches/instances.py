@@ -83,7 +83,7 @@ def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
     named = given.get("LaunchTemplate")
     if not named:
         return given, None
-    version = backend._get_template_from_args(named)
+    version = _template(backend, named).get_version(named.get("Version") or "$Default")
     wanted = dict(given)
     for name in _OVERRIDABLE:
         if not wanted.get(name) and version.data.get(name):
@@ -94,6 +94,12 @@ def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
         *(given.get("TagSpecifications") or []),
     ]
     return wanted, version
+
+
+def _template(backend: Any, named: dict[str, str]) -> Any:
+    if template_id := named.get("LaunchTemplateId"):
+        return backend.get_launch_template(template_id)
+    return backend.get_launch_template_by_name(named.get("LaunchTemplateName"))
 
 
 def _image(self: InstanceResponse, wanted: dict[str, Any]) -> Any:
@@ -159,6 +165,10 @@ def _network(backend: Any, wanted: dict[str, Any]) -> tuple[Any, list[Any]]:
         raise errors.of(
             "InvalidParameterCombination",
             "Network interfaces and an instance-level subnet ID may not be specified on the same request",
+        )
+    if wanted.get("SecurityGroups"):
+        raise errors.of(
+            "InvalidParameterCombination", "The parameter groupName cannot be used with the parameter subnet"
         )
     subnet = backend.get_subnet(subnet_id)
     ids = first.get("Groups") or wanted.get("SecurityGroupIds") or []

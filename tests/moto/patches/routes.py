@@ -59,7 +59,7 @@ def _instance_of(route: Route) -> str | None:
 
 
 def _state(route: Route) -> str:
-    """`blackhole` when the target can't take packets: its interface is gone or detached, or its instance doesn't run."""
+    """`blackhole` when the target can't take packets: its interface is gone or detached, its instance doesn't run."""
     interface = route.interface
     if interface is None:
         return "active"

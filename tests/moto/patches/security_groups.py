@@ -55,6 +55,8 @@ def _create() -> None:
                 f"Value ({description}) for parameter GroupDescription is invalid. "
                 "Character sets beyond ASCII are not supported."
             )
+        if not vpc_id and self.get_default_vpc() is None:
+            raise errors.of("VPCIdNotSpecified", "No default VPC for this user")
         if vpc_id and vpc_id not in self.vpcs:
             raise errors.of("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
         if any(group.name == name for group in self.groups.get(vpc_id, {}).values()):
