@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use templates::text::Millis;
 
@@ -53,30 +54,34 @@ enum Output {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let result = match Arguments::parse().command {
+    match Arguments::parse().command {
         // keepalived starts this one all the time: nothing is set up for it.
-        Command::Check => haproxy::check().map_err(|error| anyhow::anyhow!("HAProxy doesn't answer: {error}")),
-        Command::Run => {
-            logs::init(Console::Too);
-            block_on(run::run())
-        }
-        Command::Configure => {
-            logs::init(Console::Too);
-            block_on(configure::command())
-        }
-        Command::Status { output } => status::command(output == Output::Json),
+        Command::Check => exit(haproxy::check().context("HAProxy doesn't answer its health page")),
+        Command::Run => boot(run::run()),
+        Command::Configure => boot(configure::command()),
+        Command::Status { output } => exit(status::command(output == Output::Json)),
         Command::Takeover { vips, timeout } => {
             logs::init(Console::No);
-            block_on(takeover::command(vips, timeout.duration()))
-        }
-    };
-    match result {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
+            exit(block_on(takeover::command(vips, timeout.duration())))
         }
     }
+}
+
+/// Runs what a machine does when it boots: whoever watches its console is told why it failed.
+fn boot(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    logs::init(Console::Too);
+    let result = block_on(work);
+    if let Err(error) = &result {
+        tracing::error!("{error:#}");
+    }
+    ExitCode::from(u8::from(result.is_err()))
+}
+
+fn exit(result: anyhow::Result<()>) -> ExitCode {
+    if let Err(error) = &result {
+        eprintln!("error: {error:#}");
+    }
+    ExitCode::from(u8::from(result.is_err()))
 }
 
 /// One thread is enough for what the agent does, and is small.

@@ -69,7 +69,7 @@ async fn members(
             }
             Err(error) => {
                 tracing::warn!("waiting to find the peers: {error}");
-                Some(error.to_string())
+                Some(format!("cannot read the API: {error}"))
             }
         };
         let pause = backoff.next_pause();
@@ -90,7 +90,7 @@ async fn tables(observer: &Observer, end: Instant) -> (Option<Vec<Table>>, Optio
         tracing::warn!("waiting to find the route tables: {error}");
         let pause = backoff.next_pause();
         if Instant::now() + pause > end {
-            return (None, Some(error.to_string()));
+            return (None, Some(format!("cannot read the API: {error}")));
         }
         tokio::time::sleep(pause).await;
     }

@@ -13,11 +13,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use aws_sdk_ec2::Client;
-use templates::balancer::NodeConfig;
-use templates::{Role, paths};
+use templates::balancer::{NodeConfig, Revision};
+use templates::{Balancer, Role, paths};
 
-use crate::ec2::{self, Kept};
+use crate::ec2::{self, Api};
 use crate::haproxy::{self, Serves};
 use crate::health;
 use crate::imds::{self, Facts, Imds};
@@ -42,9 +41,7 @@ pub struct Node {
     /// What keepalived's configuration depends on.
     pub local: Local,
     /// The API.
-    pub client: Client,
-    /// The role's credentials.
-    pub credentials: Kept,
+    pub api: Api,
     /// How the API is read.
     pub observer: Observer,
     /// What the node knows about itself.
@@ -67,7 +64,7 @@ pub struct Node {
 pub async fn command() -> anyhow::Result<()> {
     let node = configure().await?;
     let state = node.board.read();
-    if let Err(error) = report::report_once(&node.client, &state).await {
+    if let Err(error) = report::report_once(&node.api.client, &state).await {
         tracing::warn!("cannot write this node's tags: {error}");
     }
     match state.message() {
@@ -86,50 +83,40 @@ pub fn load() -> anyhow::Result<NodeConfig> {
 pub async fn configure() -> anyhow::Result<Node> {
     let NodeConfig { revision, balancer } = load()?;
     let http = http::client()?;
-    let imds = Imds::at(imds::ADDRESS, http.clone());
-    let facts = facts::until_known(&imds).await;
+    std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
+    let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
+    if !keepalived_ran {
+        // keepalived starts in FAULT, and leaves it when it is told that all is well.
+        haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
+    }
+    let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
     tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
         "configuring a node of {}", balancer.name);
-    let (client, credentials) = ec2::connect(&facts.region);
-    let observer = Observer::new(client.clone(), &balancer, &facts);
-    let found = gather::gather(&observer, &balancer, &facts).await;
+    let api = ec2::connect(&facts.region);
+    let observer = Observer::new(api.client.clone(), &balancer, &facts);
+    let (found, served) = tokio::join!(gather::gather(&observer, &balancer, &facts), serve(&balancer));
+
     let members = gather::with_me(found.members, &facts);
     let slot = slot::decide(&facts.instance, &members);
     let roster = Roster::of(&members, facts.address);
     tracing::info!(target: CONSOLE, %slot, peers = ?roster.peers(), "this node's place is decided");
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
-    let board = Board::new(State {
-        balancer: local.balancer.name.clone(),
-        instance: facts.instance.clone(),
-        address: facts.address,
-        zone: facts.zone.clone(),
-        slot,
-        revision,
-        virtual_ips: first_roles(&local.balancer.virtual_ips),
-        haproxy: Serves::No,
-        peers: roster.peers(),
-        route_tables: tables.iter().map(|table| table.id.clone()).collect(),
-        problems: Default::default(),
-    });
+    let board = board(&local, &facts, revision, &roster, tables);
     board.problem(Topic::Api, found.trouble);
-    if facts.vpc != local.balancer.vpc {
-        let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);
-        board.problem(Topic::Configuration, Some(wrong));
-    }
-    let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
+    served.into_iter().for_each(|failed| failed.show(&board));
+
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
     let switching = tokio::time::timeout(SOURCE_DEST_LIMIT, async {
         if checked {
-            switch_off(&client, &facts.instance, &board).await;
+            switch_off(&api.client, &facts.instance, &board).await;
         }
     });
-    let (switched, applied) = tokio::join!(switching, serve(&local, &board, &http, &roster, keepalived_ran));
+    let (switched, applied) = tokio::join!(switching, elect(&local, &board, &http, &roster));
     Ok(Node {
         facts,
         local,
-        client,
-        credentials,
+        api,
         observer,
         board,
         members,
@@ -141,53 +128,68 @@ pub async fn configure() -> anyhow::Result<Node> {
     })
 }
 
+fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tables: &[Table]) -> Board {
+    let board = Board::new(State {
+        balancer: local.balancer.name.clone(),
+        instance: facts.instance.clone(),
+        address: facts.address,
+        zone: facts.zone.clone(),
+        slot: local.slot,
+        revision,
+        virtual_ips: first_roles(&local.balancer.virtual_ips),
+        haproxy: Serves::No,
+        peers: roster.peers(),
+        route_tables: tables.iter().map(|table| table.id.clone()).collect(),
+        problems: Default::default(),
+    });
+    if facts.vpc != local.balancer.vpc {
+        let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);
+        board.problem(Topic::Configuration, Some(wrong));
+    }
+    board
+}
+
 fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
     vips.iter().map(|address| VirtualIp { address: *address, role: Role::Fault }).collect()
 }
 
-/// Everything that needs no API: virtual IPs, HAProxy, keepalived. Returns the peers that keepalived runs with.
-async fn serve(
-    local: &Local,
-    board: &Board,
-    http: &reqwest::Client,
-    roster: &Roster,
-    keepalived_ran: bool,
-) -> Option<Vec<Ipv4Addr>> {
-    let track = Path::new(paths::HAPROXY_TRACK);
-    if !keepalived_ran && let Err(error) = haproxy::tell_keepalived(track, Serves::No) {
-        tracing::error!("{error:#}");
-    }
-    if let Err(error) = loopback::carry(&local.balancer.virtual_ips).await {
-        failed(board, Failed { topic: Topic::Configuration, error });
-    }
-    let peers = roster.peers();
-    let (haproxy, ()) = tokio::join!(local.haproxy(), health::join(http, local.address, &peers));
-    if let Err(error) = haproxy {
-        failed(board, error);
-    }
+/// What needs to know nobody: the virtual IPs, and HAProxy. Returns what failed.
+async fn serve(balancer: &Balancer) -> Vec<Failed> {
+    let carried = loopback::carry(&balancer.virtual_ips).await;
+    let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
+    [carried, services::haproxy(balancer).await].into_iter().filter_map(Result::err).collect()
+}
+
+/// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.
+async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Roster) -> Option<Vec<Ipv4Addr>> {
     if haproxy::answers().await.is_err() {
         return None;
     }
     board.change(|state| state.haproxy = Serves::Yes);
     tracing::info!(target: CONSOLE, "HAProxy answers");
+    let peers = roster.peers();
+    health::join(http, local.address, &peers).await;
     let outcome = local.keepalived(&peers).await;
-    if let Err(error) = haproxy::tell_keepalived(track, Serves::Yes) {
-        tracing::error!("{error:#}");
+    if let Err(error) = haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::Yes) {
+        tracing::error!("keepalived cannot be told that HAProxy serves: {error:#}");
     }
     match outcome {
         Ok(()) => {
             tracing::info!(target: CONSOLE, "keepalived is up");
             Some(peers)
         }
-        Err(error) => {
-            failed(board, error);
+        Err(failed) => {
+            failed.show(board);
             None
         }
     }
 }
 
-fn failed(board: &Board, failed: Failed) {
-    let problem = format!("{:#}", failed.error);
-    tracing::error!("{problem}");
-    board.problem(failed.topic, Some(problem));
+impl Failed {
+    /// Says it, and puts it on the board.
+    fn show(self, board: &Board) {
+        let problem = format!("{:#}", self.error);
+        tracing::error!("{problem}");
+        board.problem(self.topic, Some(problem));
+    }
 }

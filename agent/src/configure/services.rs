@@ -16,7 +16,7 @@ use crate::{haproxy, keepalived, systemd};
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_EVERY: Duration = Duration::from_millis(30);
 
-/// What the node's files are rendered from, apart from its peers.
+/// What keepalived's configuration is rendered from, apart from the peers.
 #[derive(Debug, Clone)]
 pub struct Local {
     /// The balancer it is a node of.
@@ -43,17 +43,6 @@ fn about(topic: Topic) -> impl FnOnce(anyhow::Error) -> Failed {
 }
 
 impl Local {
-    /// HAProxy with this node's configuration, up and answering. A configuration that isn't valid leaves the old one
-    /// at work.
-    pub async fn haproxy(&self) -> Result<(), Failed> {
-        let check = ["haproxy", "-c", "-f"];
-        let installed = install(paths::HAPROXY, &haproxy_cfg(&self.balancer), &check).await;
-        let changed = matches!(installed, Ok(Installed::Changed));
-        bring_up(haproxy::UNIT, changed).await.map_err(about(Topic::Haproxy))?;
-        until_it_answers().await.map_err(about(Topic::Haproxy))?;
-        installed.map(drop).map_err(about(Topic::Configuration))
-    }
-
     /// keepalived with this node's configuration and `peers`.
     pub async fn keepalived(&self, peers: &[Ipv4Addr]) -> Result<(), Failed> {
         let node = KeepalivedNode {
@@ -69,6 +58,17 @@ impl Local {
         installed.map_err(about(Topic::Keepalived))?;
         bring_up(keepalived::UNIT, changed).await.map_err(about(Topic::Keepalived))
     }
+}
+
+/// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at
+/// work.
+pub(super) async fn haproxy(balancer: &Balancer) -> Result<(), Failed> {
+    let check = ["haproxy", "-c", "-f"];
+    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &check).await;
+    let changed = matches!(installed, Ok(Installed::Changed));
+    bring_up(haproxy::UNIT, changed).await.map_err(about(Topic::Haproxy))?;
+    until_it_answers().await.map_err(about(Topic::Haproxy))?;
+    installed.map(drop).map_err(about(Topic::Configuration))
 }
 
 async fn bring_up(unit: &str, changed: bool) -> anyhow::Result<()> {

@@ -17,19 +17,19 @@ const LONGEST: Duration = Duration::from_secs(10 * 60);
 
 /// Credentials, and where new ones come from.
 #[derive(Debug, Clone)]
-pub struct Kept {
+pub(super) struct Kept {
     source: SharedCredentialsProvider,
     current: Arc<RwLock<Option<Credentials>>>,
 }
 
 impl Kept {
     /// Keeps what `source` gives.
-    pub fn new(source: impl ProvideCredentials + 'static) -> Self {
+    pub(super) fn new(source: impl ProvideCredentials + 'static) -> Self {
         Kept { source: SharedCredentialsProvider::new(source), current: Arc::default() }
     }
 
     /// Renews them ahead of time, for ever.
-    pub async fn keep_fresh(&self) {
+    pub(super) async fn keep_fresh(&self) {
         loop {
             if let Err(error) = self.load().await {
                 tracing::warn!(error = %error_chain(&error), "cannot load the role's credentials from IMDS, trying again");

@@ -15,20 +15,37 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Config, IdentityCache, Region};
 use aws_smithy_http_client::{Builder, tls};
 
-pub use credentials::Kept;
 pub use error::{ApiError, Kind};
 
+use credentials::Kept;
 use names::Remembered;
 
 const CONNECT_LIMIT: Duration = Duration::from_millis(800);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 
-/// The API of `region`, on this instance's role; the second value keeps the credentials fresh.
-pub fn connect(region: &str) -> (Client, Kept) {
+/// The API, and what keeps it at hand.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// For calls.
+    pub client: Client,
+    credentials: Kept,
+    names: Remembered,
+}
+
+impl Api {
+    /// Keeps credentials and addresses fresh, for ever, so that no call has to wait for them.
+    pub async fn keep_warm(&self) {
+        tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh());
+    }
+}
+
+/// The API of `region`, on this instance's role.
+pub fn connect(region: &str) -> Api {
+    let names = Remembered::default();
     let http = Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_with_resolver(Remembered::default());
+        .build_with_resolver(names.clone());
     let imds = ProviderConfig::without_region().with_http_client(http.clone());
     let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
     let config = Config::builder()
@@ -47,7 +64,7 @@ pub fn connect(region: &str) -> (Client, Kept) {
         )
         .retry_config(retries())
         .build();
-    (Client::from_conf(config), credentials)
+    Api { client: Client::from_conf(config), credentials, names }
 }
 
 fn retries() -> RetryConfig {

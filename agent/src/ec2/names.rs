@@ -2,14 +2,18 @@
 //! twenty connections opened at once need not ask twenty times.
 
 use std::collections::HashMap;
+use std::io;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
 
-/// How long an answer is used without asking again: the TTL of AWS's own API names.
-const FRESH: Duration = Duration::from_secs(60);
+/// How long an answer is used without asking again. AWS's API addresses stay valid well beyond their names' TTL.
+const FRESH: Duration = Duration::from_secs(120);
+/// How often known names are asked for ahead of time: a connection that is kept open asks for none, and twenty that are
+/// opened in a hurry must not be the first to.
+const EVERY: Duration = Duration::from_secs(45);
 /// How long a resolver may think before the last known answer is used.
 const LIMIT: Duration = Duration::from_millis(400);
 
@@ -30,25 +34,39 @@ impl Remembered {
         self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).get(name).cloned()
     }
 
+    /// Asks for every known name ahead of time, for ever.
+    pub(super) async fn keep_fresh(&self) {
+        loop {
+            tokio::time::sleep(EVERY).await;
+            let names: Vec<String> =
+                self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).keys().cloned().collect();
+            for name in names {
+                if let Err(error) = self.ask(&name).await {
+                    tracing::warn!("the resolver doesn't answer, using what {name} was before: {error}");
+                }
+            }
+        }
+    }
+
     async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveDnsError> {
         let known = self.recall(name);
         if let Some(answer) = known.as_ref().filter(|answer| answer.at.elapsed() < FRESH) {
             return Ok(answer.addresses.clone());
         }
-        let asked = tokio::net::lookup_host((name, 0));
-        let error = match (tokio::time::timeout(LIMIT, asked).await, known) {
-            (Ok(Ok(found)), _) => {
-                let addresses: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
-                let answer = Answer { at: Instant::now(), addresses: addresses.clone() };
-                let mut all = self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-                all.insert(name.to_owned(), answer);
-                return Ok(addresses);
-            }
-            (_, Some(stale)) => return Ok(stale.addresses),
-            (Ok(Err(error)), None) => error,
-            (Err(_), None) => std::io::Error::other(format!("no answer from the resolver about {name}")),
-        };
-        Err(ResolveDnsError::new(error))
+        match (self.ask(name).await, known) {
+            (Ok(addresses), _) => Ok(addresses),
+            (Err(_), Some(stale)) => Ok(stale.addresses),
+            (Err(error), None) => Err(ResolveDnsError::new(error)),
+        }
+    }
+
+    async fn ask(&self, name: &str) -> io::Result<Vec<IpAddr>> {
+        let silence = |_| io::Error::other(format!("no answer from the resolver about {name}"));
+        let found = tokio::time::timeout(LIMIT, tokio::net::lookup_host((name, 0))).await.map_err(silence)??;
+        let addresses: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
+        let answer = Answer { at: Instant::now(), addresses: addresses.clone() };
+        self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).insert(name.to_owned(), answer);
+        Ok(addresses)
     }
 }
 

@@ -43,7 +43,7 @@ impl Elections {
     pub(super) fn new(node: &Node, tables: watch::Receiver<Vec<Table>>) -> Self {
         let vips = node.local.balancer.virtual_ips.clone();
         Elections {
-            client: node.client.clone(),
+            client: node.api.client.clone(),
             interface: node.facts.interface.clone(),
             board: node.board.clone(),
             running: vips.iter().map(|_| None).collect(),

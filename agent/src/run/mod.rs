@@ -8,6 +8,7 @@ mod upkeep;
 use std::path::Path;
 use std::sync::Arc;
 
+use anyhow::Context;
 use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
@@ -35,7 +36,7 @@ fn stopping() {
 }
 
 async fn serve() -> anyhow::Result<()> {
-    std::fs::create_dir_all(paths::RUN)?;
+    std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
     // Before keepalived starts, so that none of its words is lost.
     let fifo = Fifo::open(Path::new(paths::FIFO))?;
     let node = configure::configure().await?;
@@ -49,16 +50,16 @@ async fn serve() -> anyhow::Result<()> {
 
     // Each runs for ever; dropped with the set when the agent ends.
     let mut tasks = JoinSet::new();
-    let credentials = node.credentials.clone();
-    tasks.spawn(async move { credentials.keep_fresh().await });
+    let api = node.api.clone();
+    tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     tasks.spawn(health::serve(board.clone(), stranger.clone()));
     tasks.spawn(status::write_down(board.clone()));
-    let (client, facts) = (node.client.clone(), node.facts.clone());
+    let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
     tasks.spawn(async move { report::report(client, facts.instance, reporting, &facts.tags).await });
     if node.source_dest_check {
-        let (client, instance, board) = (node.client.clone(), node.facts.instance.clone(), board.clone());
+        let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
     }
     tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));

@@ -23,7 +23,7 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
         bail!("{strange} is no virtual IP of this node: {} has none such", paths::BALANCER);
     }
     let facts = imds::facts(&Imds::at(imds::ADDRESS, http::client()?)).await?;
-    let (client, _) = ec2::connect(&facts.region);
+    let client = ec2::connect(&facts.region).client;
     let tables = Observer::new(client.clone(), &balancer, &facts).tables().await.context("finding the route tables")?;
     let routes: Vec<Route> = vips.iter().flat_map(|vip| tables::moves(&tables, *vip)).collect();
     if routes.is_empty() {
