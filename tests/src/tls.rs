@@ -104,20 +104,18 @@ fn make(folder: &Path) -> Result<()> {
     }
 }
 
+/// What the tests of TLS need: a client that trusts the authority.
 #[cfg(test)]
-mod tests {
-    use hyper::StatusCode;
+pub(crate) mod testing {
+    use rustls::pki_types::CertificateDer;
     use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, ServerName};
     use rustls::{ClientConfig, RootCertStore};
-    use tokio::net::TcpStream;
     use tokio_rustls::TlsConnector;
 
     use super::*;
-    use crate::serving::testing::*;
-    use crate::serving::{Door, text};
 
-    fn trusting(authority: &Authority) -> TlsConnector {
+    /// Trusts this authority and nobody else; would rather speak HTTP/2, as the SDK would.
+    pub fn trusting(authority: &Authority) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
@@ -126,6 +124,19 @@ mod tests {
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         TlsConnector::from(Arc::new(config))
     }
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::StatusCode;
+    use rustls::pki_types::ServerName;
+    use tokio::net::TcpStream;
+    use tokio_rustls::TlsConnector;
+
+    use super::testing::trusting;
+    use super::*;
+    use crate::serving::testing::*;
+    use crate::serving::{Door, text};
 
     async fn connect(tls: &TlsConnector, to: std::net::SocketAddr, name: &'static str) -> std::io::Result<Vec<u8>> {
         let stream = TcpStream::connect(to).await?;
