@@ -5,6 +5,7 @@ authenticated).
     GET  /lab/world                                      see world.py
     POST /lab/seed                                       makes the fixture of seed.py, once; answers its ids
     POST /lab/stale {"ms": 500}                          see stale.py
+    POST /lab/shutting-down {"ms": 200}                  how long instances shut down before they are terminated
     POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
     POST /lab/route-tables {"count": 20}                 so many more tagged tables in the lab's VPC; answers ids
@@ -25,7 +26,7 @@ import patches
 import seed
 import stale
 import world
-from patches import authorization
+from patches import authorization, termination
 
 
 def build(patched: bool) -> Callable[..., Iterable[bytes]]:
@@ -51,6 +52,7 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
         if patched:
             authorization.keep_body(environ)
         with instrument.LOCK:
+            termination.settle()
             return aws(environ, start_response)
 
     return application
@@ -64,6 +66,7 @@ def _control(method: str, path: str, environ: dict[str, Any]) -> tuple[str, Any]
         length = int(environ.get("CONTENT_LENGTH") or 0)
         request = json.loads(environ["wsgi.input"].read(length) or b"{}")
         with instrument.LOCK:
+            termination.settle()
             return "200 OK", handler(request)
     except (KeyError, LookupError, TypeError, ValueError) as error:
         return "400 Bad Request", {"error": f"{type(error).__name__}: {error}"}
@@ -71,6 +74,11 @@ def _control(method: str, path: str, environ: dict[str, Any]) -> tuple[str, Any]
 
 def _stale(request: dict[str, Any]) -> dict[str, Any]:
     stale.set_delay(int(request["ms"]))
+    return {}
+
+
+def _shutting_down(request: dict[str, Any]) -> dict[str, Any]:
+    termination.set_duration(int(request["ms"]))
     return {}
 
 
@@ -84,6 +92,7 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("GET", "world"): lambda _: world.world(),
     ("POST", "seed"): lambda _: seed.seed(),
     ("POST", "stale"): _stale,
+    ("POST", "shutting-down"): _shutting_down,
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),

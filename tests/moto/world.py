@@ -31,7 +31,7 @@ def _build(generation: int) -> dict[str, Any]:
         "subnets": [_subnet(ec2, s) for zone in ec2.subnets.values() for s in zone.values()],
         "route_tables": [_route_table(ec2, table) for table in ec2.route_tables.values()],
         "security_groups": [_security_group(ec2, g) for groups in ec2.groups.values() for g in groups.values()],
-        "interfaces": [_interface(ec2, eni) for eni in ec2.enis.values()],
+        "interfaces": [_interface(ec2, eni) for eni in ec2.enis.values() if not _is_ending(eni.instance)],
         "instances": [_instance(ec2, r, i) for r in ec2.reservations.values() for i in r.instances],
     }
 
@@ -100,6 +100,11 @@ def _security_group(ec2: Any, group: Any) -> dict[str, Any]:
     }
 
 
+def _is_ending(instance: Any) -> bool:
+    """Whether its power and its link are gone already, though the API still shows its interface for a while."""
+    return instance is not None and instance.state in ("shutting-down", "terminated")
+
+
 def _interface(ec2: Any, eni: Any) -> dict[str, Any]:
     return {
         "id": eni.id,
@@ -124,7 +129,7 @@ def role_of(profile_arn: str | None) -> str | None:
 
 
 def _instance(ec2: Any, reservation: Any, instance: Any) -> dict[str, Any]:
-    eni = instance.nics.get(0)
+    eni = None if _is_ending(instance) else instance.nics.get(0)
     profile = (instance.iam_instance_profile or {}).get("Arn")
     options = instance.metadata_options
     return {

@@ -3,6 +3,7 @@
 import contextlib
 import itertools
 import json
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -54,6 +55,15 @@ class Scene:
     def instance(self, instance_id: str) -> dict[str, Any]:
         """One instance as described now."""
         return self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
+
+    def end(self, *instances: dict[str, Any]) -> None:
+        """Terminates instances and waits until they are."""
+        ids = [instance["InstanceId"] for instance in instances]
+        self.ec2.terminate_instances(InstanceIds=ids)
+        deadline = time.monotonic() + 10
+        while any(self.instance(i)["State"]["Name"] != "terminated" for i in ids):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{ids} don't end")
 
     def interface(self, instance: dict[str, Any]) -> str:
         """The id of an instance's first interface."""

@@ -34,7 +34,7 @@ def a_client_token_launches_once(server: Any) -> Iterator[None]:
     assert [i["InstanceId"] for i in again] == [i["InstanceId"] for i in first]
     with refused("IdempotentParameterMismatch"):
         s.run(ClientToken=s.name, InstanceType="t3.large")
-    s.ec2.terminate_instances(InstanceIds=[first[0]["InstanceId"]])
+    s.end(first[0])
     with refused("IdempotentInstanceTerminated"):
         s.run(ClientToken=s.name)
 
@@ -135,7 +135,7 @@ def a_terminated_instance_is_still_seen_and_its_interface_is_gone(server: Any) -
     """ "Terminate Amazon EC2 instances"; Instance: which fields remain."""
     s = Scene(server)
     instance = s.run()[0]
-    s.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    s.end(instance)
     yield
     seen = s.instance(instance["InstanceId"])
     assert seen["State"]["Name"] == "terminated"
@@ -147,11 +147,33 @@ def a_terminated_instance_is_still_seen_and_its_interface_is_gone(server: Any) -
         s.ec2.start_instances(InstanceIds=[instance["InstanceId"]])
 
 
+def an_instance_that_shuts_down_keeps_its_interface_and_group_in_use(server: Any) -> Iterator[None]:
+    """ "Instance state changes": shutting-down comes before terminated."""
+    s = Scene(server)
+    group = s.group()
+    instance = s.run(SecurityGroupIds=[group])[0]
+    s.ec2.create_route(**s.route_to(s.interface(instance)))
+    server.post("shutting-down", {"ms": 60000})
+    s.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    server.post("shutting-down", {"ms": 200})
+    yield
+    seen = s.instance(instance["InstanceId"])
+    assert seen["State"]["Name"] == "shutting-down"
+    assert s.interface(seen) == s.interface(instance)
+    with refused("DependencyViolation"):
+        s.ec2.delete_security_group(GroupId=group)
+    with refused("IncorrectInstanceState"):
+        s.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
+    assert s.routes()["10.255.0.10/32"]["State"] == "blackhole"
+    # The lab's kernel doesn't wait: nobody answers there any more.
+    assert s.interface(instance) not in [i["id"] for i in server.world()["interfaces"]]
+
+
 def an_address_is_free_again_after_termination(server: Any) -> Iterator[None]:
     """RunInstances, PrivateIpAddress."""
     s = Scene(server)
     first = s.run(PrivateIpAddress="10.50.1.77")[0]
-    s.ec2.terminate_instances(InstanceIds=[first["InstanceId"]])
+    s.end(first)
     yield
     assert s.run(PrivateIpAddress="10.50.1.77")[0]["PrivateIpAddress"] == "10.50.1.77"
 
@@ -247,5 +269,5 @@ def an_interface_in_the_request_is_honoured(server: Any) -> Iterator[None]:
     assert seen["SubnetId"] == s.subnet
     assert [g["GroupId"] for g in seen["SecurityGroups"]] == [group]
     assert [g["GroupId"] for g in seen["NetworkInterfaces"][0]["Groups"]] == [group]
-    s.ec2.terminate_instances(InstanceIds=[launched["InstanceId"]])
+    s.end(launched)
     s.ec2.delete_security_group(GroupId=group)

@@ -3,12 +3,23 @@
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
 from cases.scene import TRUST, Scene
+
+
+def _wait(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+
+
+def _states(server: Any) -> dict[str, str]:
+    return {i["id"]: i["state"] for i in server.world()["instances"]}
 
 
 def test_describe_calls_can_see_the_past(patched: Any) -> None:
@@ -37,6 +48,7 @@ def test_what_changes_while_describe_calls_see_the_past_isnt_lost(patched: Any) 
     try:
         instance = s.run()[0]["InstanceId"]
         s.ec2.terminate_instances(InstanceIds=[instance])
+        _wait(lambda: _states(patched)[instance] == "terminated")
         s.run(PrivateIpAddress="10.50.1.4")
     finally:
         patched.post("stale", {"ms": 0})
@@ -92,9 +104,8 @@ def test_calls_at_the_same_moment_dont_disturb_each_other(patched: Any) -> None:
         list(pool.map(lambda p: s.ec2.create_route(**{**s.route_to(s.interface(p[1])), "RouteTableId": p[0]}), pairs))
         list(pool.map(lambda i: s.ec2.terminate_instances(InstanceIds=[i["InstanceId"]]), launched[::2]))
     assert len({i["PrivateIpAddress"] for i in launched}) == 48
+    _wait(lambda: [_states(patched)[i["InstanceId"]] for i in launched] == ["terminated", "running"] * 24)
     world = patched.world()
-    states = {i["id"]: i["state"] for i in world["instances"]}
-    assert [states[i["InstanceId"]] for i in launched] == ["terminated", "running"] * 24
     routes = {t["id"]: r for t in world["route_tables"] for r in t["routes"] if r["destination"] == "10.255.0.10/32"}
     assert [routes[t]["state"] for t in tables] == ["blackhole", "active"] * 24
     assert [routes[t]["interface"] for t in tables] == [s.interface(i) for i in launched]

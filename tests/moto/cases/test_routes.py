@@ -112,7 +112,7 @@ def a_route_to_a_terminated_instances_interface_is_a_blackhole(server: Any) -> I
     s = Scene(server)
     instance = s.run()[0]
     s.ec2.create_route(**s.route_to(s.interface(instance)))
-    s.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    s.end(instance)
     yield
     route = s.routes()["10.255.0.10/32"]
     assert route["State"] == "blackhole"
@@ -156,6 +156,6 @@ def tables_are_found_by_their_routes(server: Any) -> Iterator[None]:
     yield
     assert found("route.instance-id", instance["InstanceId"]) == [s.table]
     assert len(found("route.state", "active")) == 2
-    s.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    s.end(instance)
     assert found("route.state", "blackhole") == [s.table]
     assert found("route.destination-cidr-block", "10.255.0.10/32") == [s.table]

@@ -54,14 +54,14 @@ def a_group_in_use_is_not_deleted(server: Any) -> Iterator[None]:
     """DeleteSecurityGroup: DependencyViolation while an instance has it, or another group's rule names it."""
     s = Scene(server)
     group, other = s.group("one"), s.group("two")
-    instance = s.run(SecurityGroupIds=[group])[0]["InstanceId"]
+    instance = s.run(SecurityGroupIds=[group])[0]
     s.ec2.authorize_security_group_ingress(
         GroupId=other, IpPermissions=[{**_port(80), "IpRanges": [], "UserIdGroupPairs": [{"GroupId": group}]}]
     )
     yield
     with refused("DependencyViolation"):
         s.ec2.delete_security_group(GroupId=group)
-    s.ec2.terminate_instances(InstanceIds=[instance])
+    s.end(instance)
     with refused("DependencyViolation"):
         s.ec2.delete_security_group(GroupId=group)
     s.ec2.delete_security_group(GroupId=other)

@@ -208,7 +208,7 @@ def _earlier(backend: Any, token: str, given: dict[str, Any]) -> Any | None:
             "IdempotentParameterMismatch",
             "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
         )
-    if all(instance.state == "terminated" for instance in reservation.instances):
+    if all(instance.state in ("shutting-down", "terminated") for instance in reservation.instances):
         raise errors.of(
             "IdempotentInstanceTerminated",
             "The client token you have provided is associated with a resource that is already deleted.",

@@ -1,42 +1,49 @@
-"""TerminateInstances: the instance stays visible for a while, its interface doesn't, and routes to that become
-blackholes.
+"""TerminateInstances: an instance shuts down for a while, then its interface is gone, and it stays visible without it.
 
-EC2 User Guide, "Terminate Amazon EC2 instances" ("it remains visible … for a short while"; interfaces with
-DeleteOnTermination go) and "Network interfaces"; VPC User Guide, "Route table concepts" (blackhole); EC2 API
-reference, "Instance" (which fields go).
+EC2 User Guide, "Instance state changes" (shutting-down, then terminated), "Terminate Amazon EC2 instances" ("it
+remains visible … for a short while"; interfaces with DeleteOnTermination go); VPC User Guide, "Route table concepts"
+(blackhole); EC2 API reference, "Instance" (which fields go). On AWS shutting down takes half a minute, here a fifth of a
+second: enough that who doesn't wait for it gets a DependencyViolation, as there.
 """
 
+import time
 from typing import Any
 
 from moto.ec2.models.instances import Instance, InstanceState
 
+import instrument
 from patches import errors
+
+_ENDING = ("shutting-down", "terminated")
+
+_takes = 0.2
+_shutting_down: list[tuple[float, Instance]] = []
+_moto_terminate = Instance.terminate
+
+
+def set_duration(milliseconds: int) -> None:
+    """How long instances shut down from now on."""
+    global _takes
+    _takes = milliseconds / 1000
+
+
+def settle() -> None:
+    """Ends what has shut down by now; asked for before every call."""
+    due = [instance for until, instance in _shutting_down if until <= time.monotonic()]
+    if due:
+        _shutting_down[:] = [entry for entry in _shutting_down if entry[1] not in due]
+        for instance in due:
+            _end(instance)
+        instrument.changed()
 
 
 def install() -> None:
-    """Wraps Instance.terminate and lets a terminated instance be without an address."""
-    inner = Instance.terminate
+    """Replaces Instance.terminate and lets a terminated instance be without an address."""
     start = Instance.start
 
-    def terminate(self: Instance) -> Any:
-        if self.state == "terminated":
-            return InstanceState("terminated", 48)
-        interfaces = list(self.nics.values())
-        subnet = self.subnet_id and self.ec2_backend.get_subnet(self.subnet_id)
-        previous = inner(self)
-        for eni in interfaces:
-            _release(self, eni, subnet)
-        self.nics = {}
-        self.security_groups = []
-        self._subnet_id = None
-        self.iam_instance_profile = None
-        return previous
-
     def start_again(self: Instance) -> Any:
-        if self.state == "terminated":
-            raise errors.of(
-                "IncorrectInstanceState", f"The instance '{self.id}' is not in a state from which it can be started."
-            )
+        if self.state in _ENDING:
+            raise _not_possible(self, "started")
         return start(self)
 
     Instance.terminate = terminate
@@ -51,15 +58,25 @@ def install() -> None:
     Instance.private_dns_name = property(lambda self: dns(self) if self.nics else "")
 
 
-def _only_alive(method: Any, done: str) -> Any:
-    def checked(self: Instance) -> Any:
-        if self.state in ("terminated", "shutting-down"):
-            raise errors.of(
-                "IncorrectInstanceState", f"The instance '{self.id}' is not in a state from which it can be {done}."
-            )
-        return method(self)
+def terminate(self: Instance) -> InstanceState:
+    """Begins to end the instance; answers the state that it had. Again changes nothing."""
+    previous = InstanceState(self.state, self.state_code)
+    if self.state not in _ENDING:
+        self._state = InstanceState("shutting-down", 32)
+        _shutting_down.append((time.monotonic() + _takes, self))
+    return previous
 
-    return checked
+
+def _end(instance: Instance) -> None:
+    interfaces = list(instance.nics.values())
+    subnet = instance.subnet_id and instance.ec2_backend.get_subnet(instance.subnet_id)
+    _moto_terminate(instance)
+    for eni in interfaces:
+        _release(instance, eni, subnet)
+    instance.nics = {}
+    instance.security_groups = []
+    instance._subnet_id = None
+    instance.iam_instance_profile = None
 
 
 def _release(instance: Instance, eni: Any, subnet: Any) -> None:
@@ -74,3 +91,17 @@ def _release(instance: Instance, eni: Any, subnet: Any) -> None:
     eni.attachment_id = None
     eni.attach_time = None
     eni.status = "available"
+
+
+def _only_alive(method: Any, done: str) -> Any:
+    def checked(self: Instance) -> Any:
+        if self.state in _ENDING:
+            raise _not_possible(self, done)
+        return method(self)
+
+    return checked
+
+
+def _not_possible(instance: Instance, done: str) -> Exception:
+    message = f"The instance '{instance.id}' is not in a state from which it can be {done}."
+    return errors.of("IncorrectInstanceState", message)
