@@ -10,14 +10,19 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 
-# What the operator can read from outside is the console: cloud-init's log has it too.
+# cloud-init takes this to its log, and on most images to the console.
 say() {
     echo "elbow: $*"
+}
+
+# The console for certain: it is all that an operator can read from outside.
+shout() {
+    say "$*"
     { echo "elbow: $*" >/dev/console; } 2>/dev/null || :
 }
 
 fail() {
-    say "$*"
+    shout "$*"
     ended=yes
     exit 1
 }
@@ -29,7 +34,7 @@ ended=no
 clean_up() {
     status=$?
     rm -f -- ${scratch:+"$scratch"} ${policy:+"$policy"}
-    [ "$ended" = yes ] || say "the install step failed with status $status: this node doesn't serve; see /var/log/cloud-init-output.log"
+    [ "$ended" = yes ] || shout "the install step failed with status $status: this node doesn't serve; see /var/log/cloud-init-output.log"
 }
 trap clean_up EXIT
 trap 'exit 1' HUP INT TERM
@@ -44,7 +49,7 @@ retry() {
         "$@" || status=$?
         [ "$status" -eq 0 ] && return 0
         [ "$try" -eq 10 ] && break
-        say "$what: try $try of 10 failed with status $status, next in $pause s"
+        shout "$what: try $try of 10 failed with status $status, next in $pause s"
         sleep "$pause"
         pause=$((pause * 2))
         [ "$pause" -le 30 ] || pause=30

@@ -56,3 +56,31 @@ impl NodeConfig {
         json
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> NodeConfig {
+        NodeConfig::of(&Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap())
+    }
+
+    #[test]
+    fn a_nodes_configuration_reads_back_as_written() {
+        assert_eq!(NodeConfig::parse(&config().to_json()).unwrap(), config());
+    }
+
+    #[test]
+    fn a_configuration_changed_by_hand_is_refused() {
+        let error = NodeConfig::parse(&config().to_json().replace("5432", "5433")).unwrap_err();
+        assert!(matches!(error, BadNodeConfig::Revision { .. }), "{error}");
+    }
+
+    #[test]
+    fn the_revision_is_of_what_is_meant_and_not_of_how_it_is_written() {
+        let text = include_str!("../../goldens/big/balancer.toml");
+        let other = text.replace("mode = \"tcp\"\n", "").replace("launch        = \"instances\"\n", "# no comment\n");
+        assert_ne!(other, text);
+        assert_eq!(Balancer::parse(&other).unwrap().revision(), config().revision);
+    }
+}

@@ -77,3 +77,44 @@ pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
 pub fn install_script(balancer: &Balancer) -> String {
     render(&Install { balancer, agent: paths::AGENT })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+
+    use flate2::read::GzDecoder;
+    use sha2::{Digest, Sha256};
+
+    use super::*;
+
+    fn balancer() -> Balancer {
+        Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap()
+    }
+
+    #[test]
+    fn compressed_user_data_is_the_same_bytes_each_time_and_unpacks_to_the_plain() {
+        let bytes = user_data_gzip(&balancer()).unwrap();
+        assert_eq!(bytes, user_data_gzip(&balancer()).unwrap());
+        let mut text = String::new();
+        GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
+        assert_eq!(text, user_data(&balancer()));
+    }
+
+    #[test]
+    fn user_data_that_ec2_would_refuse_is_refused_here() {
+        let mut big = balancer();
+        // Addresses without a pattern, as gzip would find it.
+        big.listeners[0].targets = (0..4000u32)
+            .map(|n| {
+                let hash = Sha256::digest(n.to_be_bytes());
+                std::net::SocketAddrV4::new(
+                    [10, hash[0], hash[1], hash[2]].into(),
+                    u16::from_be_bytes([hash[3], hash[4]]),
+                )
+            })
+            .collect();
+        let refused = user_data_gzip(&big).unwrap_err();
+        assert!(refused.size > USER_DATA_LIMIT);
+        assert!(refused.to_string().contains("16384"), "{refused}");
+    }
+}
