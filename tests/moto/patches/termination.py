@@ -2,8 +2,8 @@
 
 EC2 User Guide, "Instance state changes" (shutting-down, then terminated), "Terminate Amazon EC2 instances" ("it
 remains visible … for a short while"; interfaces with DeleteOnTermination go); VPC User Guide, "Route table concepts"
-(blackhole); EC2 API reference, "Instance" (which fields go). On AWS shutting down takes half a minute, here a fifth of a
-second: enough that who doesn't wait for it gets a DependencyViolation, as there.
+(blackhole); EC2 API reference, "Instance" (which fields go). On AWS shutting down takes half a minute, here a fifth of
+a second: enough that who doesn't wait for it gets a DependencyViolation, as there.
 """
 
 import time
