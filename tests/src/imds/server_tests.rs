@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use aws_credential_types::provider::ProvideCredentials;
 use http_body_util::Full;
 use hyper::body::Bytes;
 use hyper::{Request, Response, StatusCode};
@@ -183,6 +184,29 @@ async fn a_roles_credentials_are_asked_for_once_and_renewed_before_they_end() {
     instance.text(path).await;
     let renewed: serde_json::Value = serde_json::from_str(&instance.text(path).await).unwrap();
     assert_eq!(renewed["AccessKeyId"], "ASIA2", "those that end in a second aren't given again");
+}
+
+#[tokio::test]
+async fn the_sdk_gets_its_credentials_here() {
+    let (listener, moto) = loopback();
+    tokio::spawn(Door::plain(listener).serve(async |_, _| {
+        let given = r#"{"AccessKeyId": "ASIA1", "SecretAccessKey": "secret", "Token": "token",
+                        "Expiration": "2049-01-02T03:04:05Z"}"#;
+        Ok(text(StatusCode::OK, given))
+    }));
+    let rig = Rig::before(&format!("http://{moto}")).await;
+    let mut own = world();
+    own.instances[0].address = Some(std::net::Ipv4Addr::LOCALHOST);
+    rig.world.send(Arc::new(own)).unwrap();
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let config = aws_config::provider_config::ProviderConfig::without_region().with_http_client(http);
+    let endpoint = format!("http://{}", rig.address);
+    let client = aws_config::imds::Client::builder().configure(&config).endpoint(endpoint).unwrap().build();
+    let provider = aws_config::imds::credentials::ImdsCredentialsProvider::builder();
+    let provider = provider.configure(&config).imds_client(client).build();
+    let credentials = provider.provide_credentials().await.unwrap();
+    assert_eq!((credentials.access_key_id(), credentials.session_token()), ("ASIA1", Some("token")));
+    assert_eq!(rig.sessions.instance("ASIA1").as_deref(), Some("i-1"));
 }
 
 #[tokio::test]
