@@ -1,0 +1,146 @@
+//! Bad input: one clear line that names the thing, exit code 2, nothing created.
+
+use crate::rig::{Rig, mutating, text};
+
+/// The line that a file gets.
+#[track_caller]
+fn refused(rig: &Rig, toml: &str) -> String {
+    let file = rig.file("bad.toml", toml);
+    rig.take_calls();
+    let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+    said
+}
+
+#[track_caller]
+fn says(said: &str, words: &[&str]) {
+    for word in words {
+        assert!(said.contains(word), "{said:?} doesn't say {word:?}");
+    }
+}
+
+#[test]
+fn what_the_file_alone_shows() {
+    let rig = Rig::new();
+    let good = rig.example();
+    let cases: &[(&str, &str, &[&str])] = &[
+        ("name = \"web\"", "nmae = \"web\"", &["line 1", "nmae"]),
+        ("mode = \"http\"", "mode = \"http\"\ncolour = \"red\"", &["colour"]),
+        ("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.10\"]", &["10.255.0.10"]),
+        ("10.0.1.20:8080", "10.0.1.20", &["10.0.1.20"]),
+        ("name = \"web\"", "name = \"We b\"", &["We b"]),
+        ("https://example.com/agent", "s3://bucket/agent", &["s3://"]),
+    ];
+    for (from, to, words) in cases {
+        says(&refused(&rig, &good.replacen(from, to, 1)), words);
+    }
+    let one = good.replacen(&format!(", \"{}\"", rig.api.seed().subnets["private-b"]), "", 1);
+    says(&refused(&rig, &one), &["subnets"]);
+    let listener = "\n[[listener]]\nname = \"more\"\nport = 80\ntargets = [\"10.0.1.20:8080\"]\n";
+    says(&refused(&rig, &format!("{good}{listener}")), &["80"]);
+    assert!(rig.take_calls().is_empty(), "none of this takes a call");
+}
+
+#[test]
+fn user_data_beyond_what_aws_takes() {
+    let rig = Rig::new();
+    let mut big = rig.example();
+    // Addresses that gzip can't fold much.
+    let mut state: u32 = 1;
+    for port in 1000..1400 {
+        let targets: Vec<String> = (0..8)
+            .map(|_| {
+                state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                let [a, b, c, _] = state.to_be_bytes();
+                format!("\"10.{a}.{b}.{c}:8080\"")
+            })
+            .collect();
+        big.push_str(&format!("\n[[listener]]\nname = \"l{port}\"\nport = {port}\ntargets = [{}]\n", targets.join(", ")));
+    }
+    says(&refused(&rig, &big), &["16"]);
+}
+
+#[test]
+fn what_only_aws_knows() {
+    let rig = Rig::new();
+    let good = rig.example();
+    let seed = rig.api.seed().clone();
+    let b = &seed.subnets["private-b"];
+    let with = |from: &str, to: &str| good.replacen(from, to, 1);
+    says(&refused(&rig, &with("10.255.0.10", "10.0.77.7")), &["10.0.77.7", "10.0.0.0/16"]);
+    says(&refused(&rig, &with("10.255.0.10", "10.255.9.9")), &["10.255.9.9", &seed.route_tables["private-a"]]);
+    says(&refused(&rig, &with(&seed.vpc, "vpc-00000000000000000")), &["vpc-00000000000000000"]);
+    says(&refused(&rig, &with(b, "subnet-00000000000000000")), &["subnet-00000000000000000", "doesn't exist"]);
+    let other = seed.others["subnet"].as_str().unwrap();
+    says(&refused(&rig, &with(b, other)), &[other, seed.others["vpc"].as_str().unwrap()]);
+    says(&refused(&rig, &with(b, &seed.subnets["shared"])), &[&seed.subnets["shared"], "shared from account"]);
+    says(&refused(&rig, &with("t3.small", "t9.gigantic")), &["t9.gigantic", "doesn't exist"]);
+    says(&refused(&rig, &with("t3.small", "t2.small")), &["t2.small", "Xen"]);
+    says(&refused(&rig, &with("t3.small", "t4g.small")), &["t4g.small", "x86_64"]);
+    says(&refused(&rig, &with(&seed.images["main"], "ami-00000000000000000")), &["ami-00000000000000000"]);
+    says(&refused(&rig, &with(&seed.images["main"], "resolve:ssm:/no/such")), &["/no/such"]);
+    let listed = format!("route_tables = [\"{}\"]\n\n[agent]", seed.route_tables["gateway"]);
+    says(&refused(&rig, &with("[agent]", &listed)), &[&seed.route_tables["gateway"], "gateway"]);
+}
+
+#[test]
+fn subnets_in_one_zone_only() {
+    let rig = Rig::new();
+    let vpc = rig.api.seed().vpc.clone();
+    let place = ["--cidr-block", "10.0.200.0/24", "--availability-zone", "eu-west-1a", "--query", "Subnet.SubnetId"];
+    let make = ["ec2", "create-subnet", "--output", "text", "--vpc-id", &vpc];
+    let second = rig.aws(&[&make[..], &place].concat());
+    let file = rig.example().replacen(&rig.api.seed().subnets["private-b"], &second, 1);
+    says(&refused(&rig, &file), &["eu-west-1a", &second]);
+}
+
+#[test]
+fn names_that_are_taken() {
+    let rig = Rig::new();
+    let vpc = rig.api.seed().vpc.clone();
+    let make = ["ec2", "create-security-group", "--group-name", "elbow-web", "--description", "mine", "--vpc-id", &vpc];
+    let id = rig.aws(&[&make[..], &["--query", "GroupId", "--output", "text"]].concat());
+    says(&refused(&rig, &rig.example()), &["elbow-web", &id, "isn't Elbow's"]);
+    assert_eq!(rig.launcher(["destroy", "web", "--yes"]).status.code(), Some(2), "nor is it destroyed");
+    rig.aws(&["ec2", "delete-security-group", "--group-id", &id]);
+
+    let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
+    let role = "elbow-eu-west-1-web";
+    rig.aws(&["iam", "create-role", "--role-name", role, "--assume-role-policy-document", trust]);
+    says(&refused(&rig, &rig.example()), &[role, "isn't Elbow's"]);
+    rig.aws(&["iam", "delete-role", "--role-name", role]);
+
+    rig.create(&rig.web());
+    let other = rig.api.seed().others["vpc"].as_str().unwrap().to_owned();
+    let moved = rig.example().replacen(&vpc, &other, 1);
+    let file = rig.file("moved.toml", &moved);
+    let output = rig.launcher(["create".as_ref(), file.as_os_str()]);
+    assert_eq!(output.status.code(), Some(2));
+    says(&text(&output.stderr), &["name \"web\" is taken", &vpc]);
+    says(&refused(&rig, &rig.example().replacen("port = 80", "port = 81", 1)), &["differs in listener", "destroy"]);
+}
+
+#[test]
+fn nobody_and_nowhere() {
+    let rig = Rig::new();
+    let file = rig.web();
+    for (unset, words) in [
+        (&["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"][..], "no AWS credentials"),
+        (&["AWS_REGION", "AWS_DEFAULT_REGION"][..], "no region"),
+    ] {
+        let mut command = rig.command(["create".as_ref(), file.as_os_str()]);
+        unset.iter().for_each(|name| drop(command.env_remove(name)));
+        let output = command.output().unwrap();
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        says(&said, &[words]);
+    }
+    let mut command = rig.command(["create".as_ref(), file.as_os_str()]);
+    let output = command.env("AWS_SECRET_ACCESS_KEY", "wrong").output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}

@@ -1,0 +1,130 @@
+//! `create`: everything there, once, tagged; and nothing changed when it is there already.
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::node;
+use crate::rig::{Rig, mutating, succeeded, text};
+
+#[test]
+fn create_waits_for_the_nodes_and_again_changes_nothing() {
+    let rig = Rig::new();
+    let file = rig.web();
+    let mut launcher = rig.command(["create".as_ref(), file.as_os_str(), "--output".as_ref(), "json".as_ref()]);
+    let waiting = launcher.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped()).spawn().unwrap();
+    until("both nodes are launched", || rig.nodes().len() == 2);
+    node::serve(&rig);
+    let output = succeeded(waiting.wait_with_output().unwrap());
+    let document: Value = serde_json::from_slice(&output.stdout).expect("JSON on standard output");
+    assert_eq!(document["outcome"], "created");
+    assert_eq!(document["revision"], node::revision(&rig));
+    assert_eq!(document["status"]["virtual_ips"][0]["active"][0], rig.nodes()[0].id);
+    assert_eq!(document["status"]["problems"], serde_json::json!([]));
+
+    rig.take_calls();
+    let again = succeeded(rig.launcher(["create".as_ref(), file.as_os_str()]));
+    assert!(text(&again.stdout).contains("nothing changes"), "{}", text(&again.stdout));
+    let calls = rig.take_calls();
+    assert!(!calls.is_empty(), "it did look");
+    assert_eq!(mutating(&calls), [] as [&str; 0]);
+    assert!(rig.launcher(["status", "web"]).status.success());
+}
+
+#[test]
+fn what_is_made_is_whole_tagged_and_locked_down() {
+    let rig = Rig::new();
+    rig.create(&rig.web());
+    let seed = rig.api.seed();
+    let nodes = rig.nodes();
+    let subnets: Vec<_> = nodes.iter().map(|node| node.subnet.clone().unwrap()).collect();
+    assert_eq!(subnets, [seed.subnets["private-a"].clone(), seed.subnets["private-b"].clone()]);
+    for (slot, node) in nodes.iter().enumerate() {
+        assert_eq!(node.tags["elbow:slot"], slot.to_string());
+        assert_eq!(node.tags["elbow:vpc"], seed.vpc);
+        assert_eq!(node.tags["Name"], format!("elbow-web-{slot}"));
+        assert_eq!((node.tokens.as_deref(), node.hop_limit, node.metadata_tags), (Some("required"), Some(1), true));
+        assert_eq!(node.role.as_deref(), Some("elbow-eu-west-1-web"));
+        assert_eq!(node.image, seed.images["main"]);
+    }
+    let world = rig.world();
+    let group = world.security_groups.iter().find(|group| group.name == "elbow-web").expect("the security group");
+    let let_in = |protocol: &str| group.ingress.iter().find(|rule| rule.protocol == protocol).expect("a rule");
+    assert_eq!(let_in("112").groups, [group.id.clone()]);
+    let tcp: Vec<_> = group.ingress.iter().filter(|rule| rule.protocol == "tcp").collect();
+    assert!(tcp.iter().any(|rule| rule.from == Some(80) && rule.cidrs == ["10.0.0.0/16".parse().unwrap()]));
+    assert!(tcp.iter().any(|rule| rule.from == Some(9110) && rule.groups == [group.id.clone()] && rule.cidrs.is_empty()));
+    assert_eq!(group.ingress.len(), 3);
+    for interface in nodes.iter().filter_map(|node| node.interface.as_ref()) {
+        let interface = world.interfaces.iter().find(|there| there.id == *interface).expect("its interface");
+        assert_eq!(interface.groups, [group.id.clone()]);
+        assert_eq!(interface.tags["elbow:balancer"], "web");
+    }
+}
+
+#[test]
+fn dry_run_tells_and_does_not_touch() {
+    let rig = Rig::new();
+    let file = rig.web();
+    let output = succeeded(rig.launcher(["create".as_ref(), file.as_os_str(), "--dry-run".as_ref()]));
+    assert!(text(&output.stdout).contains("create launch template elbow-web"), "{}", text(&output.stdout));
+    let calls = rig.take_calls();
+    assert!(!calls.is_empty());
+    assert_eq!(mutating(&calls), [] as [&str; 0]);
+}
+
+#[test]
+fn what_was_lost_or_bent_is_made_right_again() {
+    let rig = Rig::new();
+    let file = rig.web();
+    rig.create(&file);
+    let lost = rig.nodes()[0].id.clone();
+    rig.aws(&["ec2", "terminate-instances", "--instance-ids", &lost]);
+    let role = "elbow-eu-west-1-web";
+    rig.aws(&["iam", "delete-role-policy", "--role-name", role, "--policy-name", role]);
+    rig.take_calls();
+    rig.create(&file);
+    let mut calls = rig.take_calls();
+    calls.sort_by(|a, b| a.action.cmp(&b.action));
+    assert_eq!(mutating(&calls), ["PutRolePolicy", "RunInstances"]);
+    let nodes = rig.nodes();
+    assert_eq!(nodes.len(), 2);
+    assert_ne!(nodes[0].id, lost);
+}
+
+#[test]
+fn a_node_that_never_reports_is_named_with_what_its_console_says() {
+    let rig = Rig::new();
+    let file = rig.web();
+    let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--timeout".as_ref(), "1s".as_ref()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    for node in rig.nodes() {
+        assert!(said.contains(&node.id), "{said}");
+    }
+    assert!(said.contains("has not reported yet") && said.contains("get-console-output"), "{said}");
+    assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(3), "it is degraded");
+}
+
+#[test]
+fn status_and_list_find_what_is_there() {
+    let rig = Rig::new();
+    assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(2));
+    rig.create(&rig.web());
+    node::serve(&rig);
+    let output = succeeded(rig.launcher(["status", "web", "--output", "json"]));
+    let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(status["degraded"], false);
+    assert_eq!(status["nodes"].as_array().map(Vec::len), Some(2));
+    let list = succeeded(rig.launcher(["list"]));
+    assert!(text(&list.stdout).contains("web"));
+}
+
+/// Waits for something that is about to happen in the account.
+pub fn until(what: &str, mut happened: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !happened() {
+        assert!(Instant::now() < deadline, "in vain: {what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

@@ -1,0 +1,142 @@
+//! Killed before and after each of its calls, the launcher picks up where it was: nothing is made twice, nothing is lost.
+
+use std::os::unix::process::ExitStatusExt;
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lab::api::{Call, Caller, Hooks, Passage};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::{Rig, mutating};
+
+/// Kills a process at an exact call.
+#[derive(Default)]
+struct Killer(Mutex<Target>);
+
+#[derive(Default)]
+struct Target {
+    process: Option<Pid>,
+    moment: Option<(usize, When)>,
+    calls: usize,
+}
+
+/// Where between the launcher and the API the process dies.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum When {
+    /// The API never sees the call.
+    Before,
+    /// The call is carried out; the launcher never learns it.
+    After,
+}
+
+impl Killer {
+    fn aim(&self, moment: Option<(usize, When)>) {
+        *self.0.lock().unwrap() = Target { moment, ..Target::default() };
+    }
+
+    fn passage(&self, call: &Call, when: When) -> Passage {
+        let mut target = self.0.lock().unwrap();
+        if call.caller != Caller::Launcher || target.moment.is_none() {
+            return Passage::Open;
+        }
+        if when == When::Before {
+            target.calls += 1;
+        }
+        // Calls run beside each other: from the moment on, none of a dead process's calls gets through.
+        let (number, at) = target.moment.expect("checked above");
+        let over = target.calls > number || (target.calls == number && when == at);
+        if !over {
+            return Passage::Open;
+        }
+        if let Some(process) = target.process.take() {
+            kill_process(process, Signal::KILL).expect("it is our child, not yet waited for");
+        }
+        Passage::Lost
+    }
+}
+
+impl Hooks for Killer {
+    fn request<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Passage> {
+        async { self.passage(call, When::Before) }.boxed()
+    }
+
+    fn answer<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Passage> {
+        async { self.passage(call, When::After) }.boxed()
+    }
+}
+
+/// Runs the launcher and kills it at that moment. Answers whether it lived to see it.
+fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
+    killer.aim(Some(moment));
+    let mut command = rig.command(arguments);
+    let mut held = killer.0.lock().unwrap();
+    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    held.process = Pid::from_raw(child.id() as i32);
+    drop(held);
+    let status = child.wait().unwrap();
+    killer.aim(None);
+    assert!(status.signal() == Some(9) || status.success(), "{status}");
+    status.signal() == Some(9)
+}
+
+fn create_killed(when: When) {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let before = rig.surroundings();
+    let file = rig.web();
+    let create = ["create", file.to_str().unwrap(), "--no-wait"];
+    let mut number = 1;
+    while killed(&rig, &killer, (number, when), &create) {
+        rig.create(&file);
+        assert_eq!(rig.nodes().len(), 2, "killed {when:?} call {number}");
+        assert_eq!(rig.world().security_groups.iter().filter(|group| group.name == "elbow-web").count(), 1);
+        rig.take_calls();
+        rig.create(&file);
+        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0], "killed {when:?} call {number}, resumed, and again");
+        rig.destroy();
+        assert_eq!(rig.surroundings(), before, "killed {when:?} call {number}");
+        number += 1;
+    }
+    assert!(number > 20, "it was killed at {} calls only", number - 1);
+}
+
+#[test]
+fn create_killed_before_any_call_is_finished_by_running_it_again() {
+    create_killed(When::Before);
+}
+
+#[test]
+fn create_killed_after_any_call_is_finished_by_running_it_again() {
+    create_killed(When::After);
+}
+
+fn destroy_killed(when: When) {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let before = rig.surroundings();
+    let file = rig.web();
+    let mut number = 1;
+    rig.create(&file);
+    crate::node::serve(&rig);
+    while killed(&rig, &killer, (number, when), &["destroy", "web", "--yes"]) {
+        rig.destroy();
+        assert_eq!(rig.surroundings(), before, "killed {when:?} call {number}");
+        rig.create(&file);
+        crate::node::take_over(&rig, &rig.nodes()[0]);
+        number += 1;
+    }
+    assert_eq!(rig.surroundings(), before);
+    assert!(number > 20, "it was killed at {} calls only", number - 1);
+}
+
+#[test]
+fn destroy_killed_before_any_call_is_finished_by_running_it_again() {
+    destroy_killed(When::Before);
+}
+
+#[test]
+fn destroy_killed_after_any_call_is_finished_by_running_it_again() {
+    destroy_killed(When::After);
+}

@@ -1,0 +1,150 @@
+//! What every test here stands on: an account of its own, a balancer file that fits it, and the launcher.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::Arc;
+
+use lab::api::{Call, Caller, Hooks, NoHooks};
+use lab::daemon::api_only::ApiOnly;
+use lab::world::{Instance, InstanceState, World};
+
+/// An account, and the launcher for it.
+pub struct Rig {
+    pub api: ApiOnly,
+    folder: tempfile::TempDir,
+}
+
+impl Rig {
+    pub fn new() -> Rig {
+        Rig::with(Arc::new(NoHooks))
+    }
+
+    pub fn with(hooks: Arc<dyn Hooks>) -> Rig {
+        let api = ApiOnly::start_with(hooks).expect("the lab's API starts (`make setup` installs moto)");
+        Rig { api, folder: tempfile::tempdir().expect("a folder of this test's") }
+    }
+
+    /// A balancer named `web` that fits the account.
+    pub fn example(&self) -> String {
+        let seed = self.api.seed();
+        format!(
+            r#"name = "web"
+vpc = "{}"
+subnets = ["{}", "{}"]
+virtual_ips = ["10.255.0.10"]
+instance_type = "t3.small"
+image = "{}"
+
+[agent]
+source = "https://example.com/agent"
+sha256 = "{}"
+
+[[listener]]
+name = "http"
+port = 80
+mode = "http"
+targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
+"#,
+            seed.vpc,
+            seed.subnets["private-a"],
+            seed.subnets["private-b"],
+            seed.images["main"],
+            "0".repeat(64)
+        )
+    }
+
+    /// A file with this text.
+    pub fn file(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        std::fs::write(&path, text).expect("the folder is writable");
+        path
+    }
+
+    /// The example, written down.
+    pub fn web(&self) -> PathBuf {
+        self.file("web.toml", &self.example())
+    }
+
+    /// The launcher with these arguments, not started yet.
+    pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
+        let mut command = Command::new(launcher());
+        command.args(arguments).envs(self.api.environment()).stdin(std::process::Stdio::null());
+        command
+    }
+
+    /// The launcher, run to its end.
+    pub fn launcher<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
+        self.command(arguments).output().expect("the launcher starts")
+    }
+
+    /// `create FILE --no-wait`, which must succeed.
+    pub fn create(&self, file: &Path) -> Output {
+        succeeded(self.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]))
+    }
+
+    /// `destroy web --yes`, which must succeed.
+    pub fn destroy(&self) -> Output {
+        succeeded(self.launcher(["destroy", "web", "--yes"]))
+    }
+
+    /// The AWS CLI: its standard output, without the last newline.
+    pub fn aws(&self, arguments: &[&str]) -> String {
+        let program = lab::dir::LabDir::open().expect("the lab's folder").venv().join("bin/aws");
+        let output = Command::new(program).args(arguments).envs(self.api.environment()).output();
+        text(&succeeded(output.expect("the AWS CLI starts")).stdout).trim_end().to_owned()
+    }
+
+    pub fn world(&self) -> World {
+        self.api.world().expect("the API answers")
+    }
+
+    /// The balancer's instances that haven't ended, by slot.
+    pub fn nodes(&self) -> Vec<Instance> {
+        let mut nodes: Vec<Instance> = self.world().instances.into_iter().filter(is_live).collect();
+        nodes.retain(|node| node.tags.get("elbow:balancer").is_some_and(|name| name == "web"));
+        nodes.sort_by_key(|node| node.tags.get("elbow:slot").cloned());
+        nodes
+    }
+
+    /// What others would notice: everything but what has ended.
+    pub fn surroundings(&self) -> World {
+        let mut world = self.world();
+        world.generation = 0;
+        world.instances.retain(is_live);
+        world.route_tables.iter_mut().for_each(|table| table.routes.sort_by_key(|route| route.destination));
+        world
+    }
+
+    /// The launcher's calls since they were last taken.
+    pub fn take_calls(&self) -> Vec<Call> {
+        self.api.take_calls().into_iter().filter(|call| call.caller == Caller::Launcher).collect()
+    }
+}
+
+fn is_live(instance: &Instance) -> bool {
+    !matches!(instance.state, InstanceState::Terminated | InstanceState::ShuttingDown)
+}
+
+/// Those that change something.
+pub fn mutating(calls: &[Call]) -> Vec<&str> {
+    calls.iter().filter(|call| call.is_mutating()).map(|call| call.action.as_str()).collect()
+}
+
+#[track_caller]
+pub fn succeeded(output: Output) -> Output {
+    assert!(output.status.success(), "{}: {}{}", output.status, text(&output.stdout), text(&output.stderr));
+    output
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The binary of the same build as this test.
+fn launcher() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows where it is");
+    let folder = test.parent().and_then(Path::parent).expect("target/release/deps/");
+    let path = folder.join("launcher");
+    assert!(path.exists(), "{} isn't there: `make build` first", path.display());
+    path
+}
