@@ -92,7 +92,7 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
             problems.push(format!("subnet {id} doesn't exist in {}", place.region));
             continue;
         };
-        if subnet.vpc != balancer.vpc {
+        if subnet.vpc != balancer.vpc && place.vpc.is_some() {
             problems.push(format!("subnet {id} is in {}, not in {}", subnet.vpc, balancer.vpc));
             continue;
         }

@@ -53,7 +53,9 @@ fn what_is_made_is_whole_tagged_and_locked_down() {
     assert_eq!(let_in("112").groups, [group.id.clone()]);
     let tcp: Vec<_> = group.ingress.iter().filter(|rule| rule.protocol == "tcp").collect();
     assert!(tcp.iter().any(|rule| rule.from == Some(80) && rule.cidrs == ["10.0.0.0/16".parse().unwrap()]));
-    assert!(tcp.iter().any(|rule| rule.from == Some(9110) && rule.groups == [group.id.clone()] && rule.cidrs.is_empty()));
+    assert!(
+        tcp.iter().any(|rule| rule.from == Some(9110) && rule.groups == [group.id.clone()] && rule.cidrs.is_empty())
+    );
     assert_eq!(group.ingress.len(), 3);
     for interface in nodes.iter().filter_map(|node| node.interface.as_ref()) {
         let interface = world.interfaces.iter().find(|there| there.id == *interface).expect("its interface");

@@ -17,7 +17,8 @@ fn destroy_removes_everything_and_leaves_others_alone() {
     let tagged = ["ec2", "describe-tags", "--filters", "Name=key,Values=elbow:balancer", "--output", "text", "--query"];
     let live = "Tags[?ResourceType!=`instance`].ResourceId";
     assert_eq!(rig.aws(&[&tagged[..], &[live]].concat()), "");
-    let templates = ["ec2", "describe-launch-templates", "--query", "LaunchTemplates[].LaunchTemplateName", "--output", "text"];
+    let templates =
+        ["ec2", "describe-launch-templates", "--query", "LaunchTemplates[].LaunchTemplateName", "--output", "text"];
     assert!(!rig.aws(&templates).contains("elbow-"));
 }
 
@@ -68,8 +69,12 @@ fn a_route_that_leads_to_somebody_else_stays() {
     rig.destroy();
     let world = rig.world();
     let routes = &world.route_tables.iter().find(|there| there.id == table).unwrap().routes;
-    assert!(routes.iter().any(|route| route.interface.as_ref() == Some(&interface)
-        && route.destination.to_string() == "10.255.0.10/32"));
+    assert!(
+        routes
+            .iter()
+            .any(|route| route.interface.as_ref() == Some(&interface)
+                && route.destination.to_string() == "10.255.0.10/32")
+    );
 }
 
 /// Every role, role policy and instance profile of the account.

@@ -119,12 +119,12 @@ fn destroy_killed(when: When) {
     let file = rig.web();
     let mut number = 1;
     rig.create(&file);
-    crate::node::serve(&rig);
+    crate::node::take_over(&rig, &rig.nodes()[0]);
     while killed(&rig, &killer, (number, when), &["destroy", "web", "--yes"]) {
         rig.destroy();
         assert_eq!(rig.surroundings(), before, "killed {when:?} call {number}");
         rig.create(&file);
-        crate::node::take_over(&rig, &rig.nodes()[0]);
+        crate::node::route(&rig, &rig.nodes()[0], &rig.api.seed().route_tables["main"]);
         number += 1;
     }
     assert_eq!(rig.surroundings(), before);

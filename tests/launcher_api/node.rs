@@ -15,17 +15,20 @@ pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
     aws(rig, node, &["ec2", "create-tags", "--resources", &node.id, "--tags", &tags[0], &tags[1], &slot]);
 }
 
-/// Points the virtual IP's route in every table that can hold it at the node.
+/// Makes the virtual IP's route in every table that can hold it.
 pub fn take_over(rig: &Rig, node: &Instance) {
-    let interface = node.interface.as_deref().expect("a running instance has an interface");
     for table in rig.world().route_tables {
         if node.vpc.as_ref() == Some(&table.vpc) && table.gateways.is_empty() {
-            let there = table.routes.iter().any(|route| route.destination.to_string() == "10.255.0.10/32");
-            let call = if there { "replace-route" } else { "create-route" };
-            let to = ["--destination-cidr-block", "10.255.0.10/32", "--network-interface-id", interface];
-            aws(rig, node, &[&["ec2", call, "--route-table-id", &table.id][..], &to].concat());
+            route(rig, node, &table.id);
         }
     }
+}
+
+/// Makes the virtual IP's route in one table.
+pub fn route(rig: &Rig, node: &Instance, table: &str) {
+    let interface = node.interface.as_deref().expect("a running instance has an interface");
+    let to = ["--destination-cidr-block", "10.255.0.10/32", "--network-interface-id", interface];
+    aws(rig, node, &[&["ec2", "create-route", "--route-table-id", table][..], &to].concat());
 }
 
 /// Both nodes as they are when all is well.
@@ -40,7 +43,9 @@ pub fn serve(rig: &Rig) {
 /// What the launch template says that its nodes run.
 pub fn revision(rig: &Rig) -> String {
     let query = ["--query", "LaunchTemplateVersions[0].VersionDescription", "--output", "text"];
-    rig.aws(&[&["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web"][..], &query].concat())
+    rig.aws(
+        &[&["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web"][..], &query].concat(),
+    )
 }
 
 fn aws(rig: &Rig, node: &Instance, arguments: &[&str]) {

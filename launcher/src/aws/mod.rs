@@ -117,7 +117,12 @@ async fn credentials(
     };
     match tokio::time::timeout(CREDENTIALS, chain.provide_credentials()).await {
         Ok(Ok(_)) => Ok(chain),
-        Ok(Err(error)) => Err(missing(error::innermost(&error))),
+        // The rest says, over several lines, which providers there are.
+        Ok(Err(error)) => {
+            let why = error::innermost(&error);
+            let first = why.lines().next().unwrap_or_default().trim_end_matches(['.', ':']);
+            Err(missing(first.trim_end_matches(" Attempted").trim_end_matches('.').to_owned()))
+        }
         Err(_) => Err(missing(format!("none of the providers answered within {} s", CREDENTIALS.as_secs()))),
     }
 }

@@ -33,6 +33,17 @@ def its_own_tags_are_not_in_its_data(server: Any) -> Iterator[None]:
     assert [t["LaunchTemplateName"] for t in found["LaunchTemplates"]] == [s.name]
 
 
+def its_tags_go_with_it(server: Any) -> Iterator[None]:
+    """EC2 User Guide, "Tag your Amazon EC2 resources"."""
+    s = Scene(server)
+    tags = [{"ResourceType": "launch-template", "Tags": [{"Key": "elbow:balancer", "Value": s.name}]}]
+    made = s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=DATA, TagSpecifications=tags)
+    s.ec2.delete_launch_template(LaunchTemplateName=s.name)
+    yield
+    filters = [{"Name": "resource-id", "Values": [made["LaunchTemplate"]["LaunchTemplateId"]]}]
+    assert s.ec2.describe_tags(Filters=filters)["Tags"] == []
+
+
 def tags_set_later_are_described(server: Any) -> Iterator[None]:
     """LaunchTemplate, Tags."""
     s = Scene(server)

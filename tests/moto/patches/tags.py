@@ -1,6 +1,6 @@
 """Tags: which keys there may be, on resources that exist, and looked up without reading every tag there is.
 
-EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions) and "View tags for your EC2 instances using
+EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions; "when you delete a resource, its tags are deleted") and "View tags for your EC2 instances using
 instance metadata".
 """
 
@@ -10,6 +10,8 @@ from typing import Any
 
 from moto.core.responses import ActionResult, EmptyResult
 from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.launch_templates import LaunchTemplateBackend
 from moto.ec2.models.tags import TagBackend
 from moto.ec2.responses.tags import TagResponse
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
@@ -24,6 +26,19 @@ def install() -> None:
     TagResponse.create_tags = create_tags
     TagResponse.delete_tags = delete_tags
     TaggedEC2Resource.get_tags = _own_tags
+    LaunchTemplateBackend.delete_launch_template = _with_its_tags(LaunchTemplateBackend.delete_launch_template)
+    EBSBackend.delete_volume = _with_its_tags(EBSBackend.delete_volume)
+
+
+def _with_its_tags(inner: Any) -> Any:
+    """What is deleted takes its tags along."""
+
+    def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
+        gone = inner(self, *args, **kwargs)
+        self.tags.pop(gone.id, None)
+        return gone
+
+    return delete
 
 
 def check(tags: dict[str, str]) -> None:
