@@ -3,9 +3,67 @@
 pub mod access;
 pub mod api_only;
 pub mod fleet;
+pub mod follow;
+pub mod ground;
+pub mod lab;
 pub mod lock;
+pub mod machines;
 pub mod place;
 pub mod protocol;
 pub mod rounds;
+pub mod services;
 pub mod socket;
+pub mod status;
 pub mod who;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::dir::LabDir;
+use crate::sweep;
+
+use lab::Lab;
+
+/// A lab that was told to go down may still be on its way.
+const PREDECESSOR: Duration = Duration::from_secs(10);
+
+/// Is the lab until it is told to go down, by its control socket or by a signal. Says when it is ready.
+pub fn serve(dir: LabDir, ready: impl FnOnce()) -> Result<()> {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
+    let _lock = lock::wait(&dir, PREDECESSOR)?;
+    for removed in sweep::all(&dir).context("removing what a dead lab left")? {
+        println!("left by a dead lab, and removed: {removed}");
+    }
+    std::fs::create_dir_all(dir.run()).with_context(|| format!("making {}", dir.run().display()))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(run(dir, ready))
+}
+
+async fn run(dir: LabDir, ready: impl FnOnce()) -> Result<()> {
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let starting = async {
+        let lab = Lab::start(dir.clone()).await?;
+        let listener = socket::bind(&dir.socket())?;
+        Ok::<(Arc<Lab>, _), anyhow::Error>((lab, listener))
+    };
+    let (lab, listener) = match starting.await {
+        Ok(started) => started,
+        Err(error) => {
+            // Half a lab is none; why it isn't one counts more than what goes wrong in clearing it away.
+            let _ = tokio::task::spawn_blocking(move || sweep::all(&dir)).await;
+            return Err(error);
+        }
+    };
+    ready();
+    tokio::select! {
+        served = socket::serve(listener, lab.clone()) => served?,
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    lab.end().await
+}

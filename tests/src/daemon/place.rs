@@ -26,3 +26,8 @@ pub const HOSTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 pub const DOWNLOADS: &str = "downloads.elbow.test";
 /// The host that the plain image installs packages from.
 pub const PACKAGES: &str = "deb.debian.org";
+/// The agent's path there.
+pub const AGENT_PATH: &str = "/agent";
+
+/// The SSM parameter that leads to the main image (`tests/moto/seed.py`).
+pub const IMAGE_PARAMETER: &str = "/aws/service/elbow-lab/debian-12";

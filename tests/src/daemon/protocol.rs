@@ -16,8 +16,8 @@ pub enum Request {
     Access,
     /// What of an example balancer depends on the lab: an [`Example`].
     Example,
-    /// How to run something inside an instance: the words to put before a command.
-    Enter {
+    /// The id of the instance that a word stands for.
+    Who {
         /// Instance, or `active`, `standby`.
         id: String,
     },

@@ -1,0 +1,140 @@
+//! The active node's power is cut, and clients are served again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use jiff::Timestamp;
+use lab::prober;
+use serde_json::Value;
+
+use crate::rig::Rig;
+
+/// Within this a pair is back to two nodes after one was lost and launched again.
+const RECOVERY: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| text)?;
+    rig.create(&file)?;
+    rig.lab(["latency", "100"])?;
+    let mut outages = Vec::new();
+    for _ in 0..5 {
+        rig.settled(2, RECOVERY)?;
+        let lost = rig.active()?;
+        let prober = rig.prober(10)?;
+        prober.answered(50, Duration::from_secs(10)).await.context("before the power cut")?;
+        rig.lab(["kill", &lost])?;
+        // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        prober.answered(50, Duration::from_secs(30)).await.context("after the power cut")?;
+        let outage = prober::longest_outage(&prober.finish()?).context("there were two answers")?;
+        outages.push(outage.length());
+        ensure!(rig.active()? != lost, "the route still points at {lost}");
+
+        // The API goes on saying `running` of a node without power, until somebody terminates it.
+        rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
+        rig.create(&file).context("launching the lost node again")?;
+    }
+    let median = prober::median(&outages).context("five outages")?;
+    rig.figure("power cut, 100 ms latency: outages", format!("{outages:.0?}"))?;
+    rig.figure("power cut, 100 ms latency: median outage", format!("{median:.0?}"))?;
+    ensure!(median <= Duration::from_millis(1200), "the median of {outages:?} is {median:?}, more than 1.2 s");
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| text)?;
+    let vpc = rig.status()?.vpc;
+    let mut tables = eligible_tables(&rig, &vpc)?;
+    while tables.len() < 20 {
+        let made = rig.aws(["ec2", "create-route-table", "--vpc-id", &vpc])?;
+        tables.push(text(&made["RouteTable"]["RouteTableId"])?);
+    }
+    rig.create(&file)?;
+    rig.settled(2, RECOVERY)?;
+    rig.lab(["latency", "100"])?;
+
+    let lost = rig.active()?;
+    rig.lab(["calls", "--clear"])?;
+    rig.lab(["kill", &lost])?;
+    let replaced = crate::rig::wait_for("20 replaced routes", Duration::from_secs(30), || {
+        let done: Vec<Value> = rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200).collect();
+        ensure!(done.len() >= tables.len(), "{} of {} are replaced", done.len(), tables.len());
+        Ok(done)
+    })?;
+    let heir = text(&replaced[0]["caller"])?;
+    let last = replaced.iter().map(answered).collect::<Result<Vec<_>>>()?.into_iter().max().context("20 calls")?;
+    let agent = last.duration_since(master_since(&rig, &heir)?);
+
+    let interface = interface_of(&rig, &heir)?;
+    let bare = bare_client(&rig, &tables, &interface).await?;
+    let agent = Duration::try_from(agent)?;
+    let ratio = agent.as_secs_f64() / bare.as_secs_f64();
+    rig.figure("20 tables, 100 ms latency: agent, from `vrrp MASTER` to the last answer", format!("{agent:.0?}"))?;
+    rig.figure("20 tables, 100 ms latency: bare concurrent client", format!("{bare:.0?}"))?;
+    rig.figure("20 tables: agent / bare client", format!("{ratio:.2}"))?;
+    ensure!(ratio <= 1.5, "the agent took {agent:?}, {ratio:.2} times the bare client's {bare:?}");
+    rig.destroy("web").map(drop)
+}
+
+/// The same calls from a client that does nothing else: all at once, over new connections.
+async fn bare_client(rig: &Rig, tables: &[String], interface: &str) -> Result<Duration> {
+    let set = |key: &str| rig.variable(key);
+    let credentials = Credentials::new(set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?, None, None, "lab");
+    let http = aws_smithy_http_client::Builder::new().build_http();
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(set("AWS_REGION")?))
+        .endpoint_url(set("AWS_ENDPOINT_URL")?)
+        .credentials_provider(credentials)
+        .http_client(http)
+        .build();
+    let client = Arc::new(Client::from_conf(config));
+    let start = Instant::now();
+    let calls = tables.iter().map(|table| {
+        let call = client.replace_route().route_table_id(table).destination_cidr_block("10.255.0.10/32");
+        call.network_interface_id(interface).send()
+    });
+    for answer in futures::future::join_all(calls).await {
+        answer.context("the bare client's ReplaceRoute")?;
+    }
+    Ok(start.elapsed())
+}
+
+/// The VPC's tables but for those of gateways.
+fn eligible_tables(rig: &Rig, vpc: &str) -> Result<Vec<String>> {
+    let filter = format!("Name=vpc-id,Values={vpc}");
+    let query = "RouteTables[?!(Associations[?GatewayId])].RouteTableId";
+    let tables = rig.aws(["ec2", "describe-route-tables", "--filters", &filter, "--query", query])?;
+    tables.as_array().context("a list of tables")?.iter().map(text).collect()
+}
+
+fn interface_of(rig: &Rig, instance: &str) -> Result<String> {
+    let query = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
+    text(&rig.aws(["ec2", "describe-instances", "--instance-ids", instance, "--query", query])?)
+}
+
+/// When the agent logged its last `vrrp MASTER`.
+fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
+    let log = rig.inside(instance, &["journalctl", "-u", "elbow-agent", "-o", "short-unix", "--no-pager"])?;
+    let line = log.lines().rfind(|line| line.contains("vrrp MASTER")).context("the agent logged no `vrrp MASTER`")?;
+    let seconds: f64 = line.split_whitespace().next().unwrap_or_default().parse().context("a time in the journal")?;
+    Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
+}
+
+/// When a recorded call was answered.
+fn answered(call: &Value) -> Result<Timestamp> {
+    let came: Timestamp = text(&call["time"])?.parse()?;
+    let took = call["duration_ms"].as_f64().context("a call's duration")?;
+    Ok(came.checked_add(jiff::SignedDuration::from_secs_f64(took / 1000.0))?)
+}
+
+fn text(value: &Value) -> Result<String> {
+    value.as_str().map(str::to_owned).with_context(|| format!("{value} is no text"))
+}

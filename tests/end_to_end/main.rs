@@ -1,0 +1,8 @@
+//! The whole way, as an operator and their clients walk it: in the lab, with instances that boot, through the programs'
+//! own command lines. They need root, `make setup` before, and the machine's one lab to themselves.
+
+mod failover;
+mod nodes;
+mod refusals;
+mod rig;
+mod whole_way;

@@ -1,0 +1,49 @@
+//! What a node does when it is given what it must not take, or isn't given what it asks for.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+
+use crate::rig::{Rig, wait_for};
+
+const BOOT: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> Result<()> {
+    let rig = Rig::up()?;
+    let wrong = |text: String| {
+        let keep = |line: &str| !line.starts_with("sha256");
+        let lines: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
+        lines.join("\n").replace("[agent]", &format!("[agent]\nsha256 = \"{}\"", "0".repeat(64)))
+    };
+    let file = rig.balancer(wrong)?;
+    let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--timeout".as_ref(), "20s".as_ref()])?;
+    ensure!(output.status.code() == Some(1), "create ended with {}", output.status);
+
+    let node = rig.status()?.instances.into_iter().find(|i| i.balancer.as_deref() == Some("web"));
+    let node = node.ok_or_else(|| anyhow::anyhow!("create left no node to look at"))?.id;
+    wait_for("the checksum on the console", BOOT, || {
+        let console = rig.aws(["ec2", "get-console-output", "--latest", "--instance-id", &node, "--query", "Output"])?;
+        let said = console.as_str().unwrap_or_default().to_lowercase();
+        ensure!(said.contains("sha256") || said.contains("checksum"), "the console says: {said}");
+        Ok(())
+    })?;
+    rig.inside(&node, &["sh", "-c", "! test -e /opt/elbow/agent && ! systemctl is-active elbow-agent"])?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn an_api_that_denies_at_boot_is_asked_again_and_that_is_said() -> Result<()> {
+    let rig = Rig::up()?;
+    // Calls that nodes make and the launcher doesn't.
+    rig.lab(["fail", "ModifyInstanceAttribute", "UnauthorizedOperation", "4"])?;
+    rig.lab(["fail", "CreateRoute", "RequestLimitExceeded", "6"])?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let prober = rig.prober(50)?;
+    prober.answered(20, Duration::from_secs(10)).await?;
+    drop(prober);
+    let nodes = rig.settled(2, BOOT)?;
+    let logs: Result<Vec<String>> = nodes.iter().map(|n| rig.inside(&n.id, &["journalctl", "-u", "elbow-agent", "--no-pager"])).collect();
+    ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent said that it was denied");
+    rig.destroy("web").map(drop)
+}

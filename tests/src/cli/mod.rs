@@ -1,0 +1,202 @@
+//! The `lab` command: what a person, the demo and the tests do with the lab. It asks the running lab by its control
+//! socket; only `up`, `client` and `exec` do something themselves.
+
+mod ask;
+mod inside;
+mod print;
+mod probe;
+mod up;
+
+use std::ffi::OsString;
+use std::net::SocketAddrV4;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use serde_json::Value;
+
+use crate::daemon::protocol::{Far, Request};
+use crate::dir::LabDir;
+
+/// A VPC in a box: an AWS-like API, a router, and instances that boot for real. Wants root.
+#[derive(Debug, Parser)]
+#[command(name = "lab", version, after_help = HELP)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const HELP: &str = "\
+ID is an instance's id, or `active` (the one that the virtual IP's route in the main route table points at) or
+`standby`; with several balancers `active:NAME`, `standby:NAME`.
+
+  lab up && eval \"$(lab env)\"
+  lab example > balancer.toml && launcher create balancer.toml
+  lab client curl http://10.255.0.10/
+  lab kill active; lab status; lab down";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Start the lab and leave it running; says so if it is up already
+    Up,
+    /// Stop the lab and remove everything it made; fine if there is none
+    Down,
+    /// Print shell lines that point AWS tools at the lab: eval "$(lab env)"
+    Env,
+    /// Print a balancer.toml that fits the lab as it stands
+    Example,
+    /// Show instances, virtual IPs' routes and what is set to go wrong
+    Status {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run a command inside an instance
+    Exec {
+        /// Which instance
+        id: String,
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Run a command of this machine where the client is in the VPC
+    Client {
+        /// The command and its arguments
+        #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+        command: Vec<OsString>,
+    },
+    /// Cut an instance's power: silence, and the API goes on saying `running`
+    Kill {
+        /// Which instance
+        id: String,
+    },
+    /// Stop an instance as StopInstances does: its system shuts down, the API says `stopped`
+    Stop {
+        /// Which instance
+        id: String,
+    },
+    /// Restart an instance's system, as RebootInstances does
+    Reboot {
+        /// Which instance
+        id: String,
+    },
+    /// Drop every packet between an instance and another, the API, or everything
+    Partition {
+        /// Which instance
+        id: String,
+        /// An instance, `api` or `all`
+        from: Far,
+    },
+    /// End all partitions
+    Heal,
+    /// Answer API calls this many milliseconds after they came; 0 ends it
+    Latency {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Answer Describe calls from the world as it was this many milliseconds ago; 0 ends it
+    Stale {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Give each API action a token bucket, as AWS does; 0 0 ends it
+    Throttle {
+        /// Calls that may come at once
+        burst: u32,
+        /// Calls a second after that
+        refill: f64,
+    },
+    /// Let the next COUNT calls of an API action fail
+    Fail {
+        /// Such as ReplaceRoute
+        action: String,
+        /// Such as InternalError or UnauthorizedOperation
+        code: String,
+        /// How many; 0 ends it
+        count: u32,
+    },
+    /// Stop all of an instance's processes for a while, as a live migration does
+    Freeze {
+        /// Which instance
+        id: String,
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Set what an instance's metadata service answers at a path
+    Imds {
+        /// Which instance
+        id: String,
+        /// Such as spot/instance-action, below /latest/meta-data/
+        path: String,
+        /// What to answer; none: as before
+        value: Option<String>,
+    },
+    /// Show the API calls so far
+    Calls {
+        /// A JSON object a line
+        #[arg(long)]
+        json: bool,
+        /// Forget them after
+        #[arg(long)]
+        clear: bool,
+    },
+    /// Ask from the client's place again and again, until an outage has come and gone
+    #[command(hide = true)]
+    Probe {
+        /// Whom, such as 10.255.0.10:80
+        to: SocketAddrV4,
+        /// Milliseconds from one request to the next
+        #[arg(long, default_value_t = 10)]
+        every: u64,
+    },
+    /// Be the lab, in the foreground
+    #[command(hide = true)]
+    Serve,
+    /// Build the instances' images and the package repository, where they aren't there
+    #[command(hide = true)]
+    Image,
+}
+
+/// Parses the command line and does what it says.
+pub fn run() -> Result<()> {
+    let command = Cli::parse().command;
+    let dir = LabDir::open()?;
+    match command {
+        Command::Up => up::up(&dir),
+        Command::Down => up::down(&dir),
+        Command::Serve => up::serve(dir),
+        Command::Image => up::image(&dir),
+        Command::Env => print::env(&dir),
+        Command::Example => print::example(&dir),
+        Command::Status { json } => print::status(&dir, json),
+        Command::Calls { json, clear } => print::calls(&dir, json, clear),
+        Command::Probe { to, every } => probe::probe(&dir, to, every),
+        Command::Exec { id, command } => inside::exec(&dir, id, command),
+        Command::Client { command } => inside::client(&dir, command),
+        other => ask::ask(&dir, &request(other)).map(say),
+    }
+}
+
+/// The commands that the running lab does by itself.
+fn request(command: Command) -> Request {
+    match command {
+        Command::Kill { id } => Request::Kill { id },
+        Command::Stop { id } => Request::Stop { id },
+        Command::Reboot { id } => Request::Reboot { id },
+        Command::Partition { id, from } => Request::Partition { id, from },
+        Command::Heal => Request::Heal,
+        Command::Latency { ms } => Request::Latency { ms },
+        Command::Stale { ms } => Request::Stale { ms },
+        Command::Throttle { burst, refill } => Request::Throttle { burst, refill },
+        Command::Fail { action, code, count } => Request::Fail { action, code, count },
+        Command::Freeze { id, ms } => Request::Freeze { id, ms },
+        Command::Imds { id, path, value } => Request::Imds { id, path, value },
+        other => unreachable!("{other:?} is done here"),
+    }
+}
+
+/// What the lab has to say to a person, if anything.
+fn say(answer: Value) {
+    if let Value::String(text) = answer {
+        println!("{text}");
+    }
+}

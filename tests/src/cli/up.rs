@@ -1,0 +1,88 @@
+//! Starting and stopping the lab. It runs as a process of its own session, so that it outlives the shell that said `up`.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, bail};
+
+use super::ask;
+use crate::daemon::protocol::Request;
+use crate::daemon::{self, lock};
+use crate::dir::LabDir;
+use crate::{image, sweep};
+
+/// What a starting lab says on its standard output once it is ready.
+const READY: &str = "ready";
+
+/// Starts the lab and returns when it is ready. What a dead one left behind is cleared first.
+pub fn up(dir: &LabDir) -> Result<()> {
+    ask::need_root()?;
+    if ask::is_up(dir)? {
+        println!("the lab is up already");
+        return Ok(());
+    }
+    image::ensure(dir).context("building the instances' images")?;
+    std::fs::create_dir_all(dir.run()).with_context(|| format!("making {}", dir.run().display()))?;
+    let log_path = dir.run().join("lab.log");
+    let log = File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
+    let mut child = Command::new(std::env::current_exe().context("finding this program")?)
+        .arg("serve")
+        .env("ELBOW_LAB_DIR", dir.root())
+        .current_dir("/")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log)
+        .spawn()
+        .context("starting the lab")?;
+    let said = child.stdout.take().expect("standard output is piped");
+    for line in BufReader::new(said).lines() {
+        let line = line.context("listening to the starting lab")?;
+        if line == READY {
+            println!("the lab is up");
+            return Ok(());
+        }
+        eprintln!("{line}");
+    }
+    child.wait().context("waiting for the lab")?;
+    bail!("the lab didn't start: {}", last_line(&log_path))
+}
+
+/// The lab itself, until it is told to stop.
+pub fn serve(dir: LabDir) -> Result<()> {
+    ask::need_root()?;
+    // Away from the terminal: what is typed there (Ctrl-C) is for others. It fails if this leads a session already.
+    let _ = rustix::process::setsid();
+    daemon::serve(dir, || println!("{READY}"))
+}
+
+/// Stops the lab and removes what it made, or what a dead one left.
+pub fn down(dir: &LabDir) -> Result<()> {
+    ask::need_root()?;
+    if ask::is_up(dir)? {
+        ask::ask(dir, &Request::Down)?;
+        println!("the lab is down");
+        return Ok(());
+    }
+    let _lock = lock::take(dir)?;
+    let removed = sweep::all(dir).context("removing what a dead lab left")?;
+    match removed.len() {
+        0 => println!("no lab is up"),
+        count => println!("no lab is up; removed {count} things that a dead one left"),
+    }
+    Ok(())
+}
+
+/// Builds the images where they aren't there.
+pub fn image(dir: &LabDir) -> Result<()> {
+    ask::need_root()?;
+    image::ensure(dir)
+}
+
+fn last_line(log: &std::path::Path) -> String {
+    let text = std::fs::read_to_string(log).unwrap_or_default();
+    match text.lines().rfind(|line| !line.trim().is_empty()) {
+        Some(line) => line.trim_start_matches("lab: ").to_owned(),
+        None => format!("see {}", log.display()),
+    }
+}

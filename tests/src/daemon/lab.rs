@@ -1,0 +1,207 @@
+//! A running lab: made in order, asked things, and taken down in the opposite order.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+use tokio::process::Command;
+use tokio::sync::Mutex;
+
+use super::api_only;
+use super::follow::Follow;
+use super::ground::Ground;
+use super::machines::Machines;
+use super::protocol::{Access, Example, Far, Request};
+use super::services::{Services, Staff};
+use super::socket::Control;
+use super::{place, status, who};
+use crate::api::{Failing, Parties, Proxy, Sessions, Throttle};
+use crate::dir::LabDir;
+use crate::imds::Imds;
+use crate::moto::{self, Moto, Seed};
+use crate::network::Side;
+use crate::tls::Authority;
+use crate::{sweep, world};
+
+/// A running lab.
+pub struct Lab {
+    dir: LabDir,
+    seed: Seed,
+    access: Access,
+    proxy: Proxy,
+    imds: Imds,
+    ground: Arc<Ground>,
+    machines: Arc<Machines>,
+    moto: crate::api::Upstream,
+    stale: std::sync::Mutex<Duration>,
+    parts: Mutex<Option<Parts>>,
+}
+
+/// What ends when the lab does, from the outside in.
+struct Parts {
+    services: Services,
+    following: tokio::task::JoinHandle<()>,
+    moto: Moto,
+}
+
+impl Lab {
+    /// Makes everything; what a dead lab left has been swept away.
+    pub async fn start(dir: LabDir) -> Result<Arc<Lab>> {
+        let moto = Moto::start(&dir, &dir.run()).await?;
+        let seed = moto.seed().await?;
+        let authority = Authority::open(&dir.ca())?;
+        let ground = Arc::new(Ground::open(&seed)?);
+        let images = [("main", dir.image()), ("plain", dir.plain())];
+        let known = |(name, root)| seed.images.get(name).map(|id| (id.clone(), root));
+        let images = images.into_iter().filter_map(known).collect();
+        let machines = Arc::new(Machines::new(dir.clone(), ground.clone(), images, authority.path()));
+        let follow = Follow::new(moto.upstream().clone(), seed.vpc.clone(), ground.clone(), machines.clone());
+        ground.follow(world::fetch(moto.upstream()).await?).await?;
+
+        let (entrance, access) = api_only::entrance(&seed)?;
+        let sessions = Sessions::default();
+        let proxy = Proxy::new(Parties {
+            moto: moto.upstream().clone(),
+            world: ground.world(),
+            sessions: sessions.clone(),
+            record: api_only::record(&dir.run())?,
+            hooks: Arc::new(follow.clone()),
+        });
+        let imds = Imds::new(ground.world(), moto.upstream().clone(), sessions);
+        let world = ground.world().borrow().clone();
+        let services = Services::start(Staff {
+            dir: &dir,
+            seed: &seed,
+            world: &world,
+            authority: &authority,
+            proxy: &proxy,
+            imds: &imds,
+            agent: agent_file()?,
+            entrance,
+        })?;
+        let following = tokio::spawn(follow.work());
+        let upstream = moto.upstream().clone();
+        let parts = Mutex::new(Some(Parts { services, following, moto }));
+        let stale = std::sync::Mutex::default();
+        Ok(Arc::new(Lab { dir, seed, access, proxy, imds, ground, machines, moto: upstream, stale, parts }))
+    }
+
+    /// Takes everything down, in order; the sweep at the end finds nothing, or what would have been left.
+    pub async fn end(&self) -> Result<()> {
+        let Some(parts) = self.parts.lock().await.take() else { return Ok(()) };
+        parts.following.abort();
+        let machines = self.machines.end().await;
+        drop(parts.services);
+        let moto = parts.moto.stop().await;
+        let dir = self.dir.clone();
+        let swept = tokio::task::spawn_blocking(move || sweep::all(&dir)).await?;
+        let socket = std::fs::remove_file(self.dir.socket()).context("removing the control socket");
+        machines.and(moto).and(swept.map(drop)).and(socket)
+    }
+
+    fn example(&self) -> Result<Example> {
+        let subnet = |name: &str| self.seed.subnets.get(name).cloned().with_context(|| format!("no subnet {name}"));
+        let target = |(_, address)| format!("{address}:{}", place::TARGET_PORT);
+        Ok(Example {
+            vpc: self.seed.vpc.clone(),
+            subnets: vec![subnet("private-a")?, subnet("private-b")?],
+            image: format!("resolve:ssm:{}", place::IMAGE_PARAMETER),
+            targets: place::TARGETS.map(target).to_vec(),
+            agent_url: format!("https://{}{}", place::DOWNLOADS, place::AGENT_PATH),
+            agent_file: agent_file()?,
+        })
+    }
+
+    fn who(&self, word: &str) -> Result<String> {
+        let world = self.ground.world().borrow().clone();
+        let found = who::instance(word, &world, &self.seed.vpc, |id| self.machines.has_power(id))?;
+        Ok(found.id.clone())
+    }
+
+    async fn partition(&self, id: &str, from: Far) -> Result<()> {
+        let id = self.who(id)?;
+        let side = match from {
+            Far::Api => Side::Api,
+            Far::All => Side::All,
+            Far::Instance(other) => {
+                let other = self.who(&other)?;
+                ensure!(other != id, "{id} can't be cut off from itself");
+                Side::Machine(self.machines.interface(&other)?)
+            }
+        };
+        let interface = self.machines.interface(&id)?;
+        self.ground.change(move |faults| faults.partition(&interface, side)).await
+    }
+
+    /// StopInstances, as anybody would call it: the lab follows the API as ever.
+    async fn stop(&self, id: &str) -> Result<()> {
+        let output = Command::new(self.dir.venv().join("bin/aws"))
+            .args(["ec2", "stop-instances", "--instance-ids", id])
+            .envs(self.access.environment(&self.dir.venv().join("bin"), "/usr/bin:/bin"))
+            .output()
+            .await
+            .context("running the AWS CLI")?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "StopInstances: {}", said.trim());
+        Ok(())
+    }
+
+    async fn set_stale(&self, age: Duration) -> Result<()> {
+        moto::set_stale(&self.moto, age).await?;
+        *self.stale.lock().expect("nothing panics with the age in hand") = age;
+        Ok(())
+    }
+
+    fn status(&self) -> Result<Value> {
+        let world = self.ground.world().borrow().clone();
+        let stale = *self.stale.lock().expect("nothing panics with the age in hand");
+        let faults = status::faults(&self.proxy.faults(), stale, self.ground.partitions());
+        let status = status::of(&world, &self.seed.vpc, |id| self.machines.describe(id), faults);
+        Ok(serde_json::to_value(status)?)
+    }
+
+    fn calls(&self, clear: bool) -> Result<Value> {
+        let calls = if clear { self.proxy.take_calls() } else { self.proxy.calls() };
+        Ok(serde_json::to_value(calls)?)
+    }
+
+    fn throttle(&self, burst: u32, refill: f64) -> Result<()> {
+        ensure!(refill >= 0.0, "a bucket can't lose tokens by itself: refill must be 0 or more");
+        let throttle = Throttle { burst: burst.into(), refill };
+        self.proxy.set_throttle((burst > 0 || refill > 0.0).then_some(throttle));
+        Ok(())
+    }
+}
+
+impl Control for Lab {
+    async fn answer(&self, request: Request) -> Result<Value> {
+        match request {
+            Request::Status => return self.status(),
+            Request::Access => return Ok(serde_json::to_value(&self.access)?),
+            Request::Example => return Ok(serde_json::to_value(self.example()?)?),
+            Request::Who { id } => return Ok(json!(self.who(&id)?)),
+            Request::Calls { clear } => return self.calls(clear),
+            Request::Kill { id } => self.machines.kill(&self.who(&id)?).await?,
+            Request::Stop { id } => self.stop(&self.who(&id)?).await?,
+            Request::Reboot { id } => self.machines.reboot(&self.who(&id)?).await?,
+            Request::Freeze { id, ms } => self.machines.freeze(&self.who(&id)?, Duration::from_millis(ms)).await?,
+            Request::Partition { id, from } => self.partition(&id, from).await?,
+            Request::Heal => self.ground.change(|faults| faults.heal()).await?,
+            Request::Latency { ms } => self.proxy.set_latency(Duration::from_millis(ms)),
+            Request::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
+            Request::Throttle { burst, refill } => self.throttle(burst, refill)?,
+            Request::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
+            Request::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),
+            Request::Down => self.end().await?,
+        }
+        Ok(Value::Null)
+    }
+}
+
+/// The agent as it was built along with this program.
+fn agent_file() -> Result<std::path::PathBuf> {
+    let here = std::env::current_exe().context("finding this program")?;
+    let Some(folder) = here.parent() else { bail!("{} is in no folder", here.display()) };
+    Ok(folder.join("agent"))
+}

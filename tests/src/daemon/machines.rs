@@ -1,0 +1,281 @@
+//! Carries out what happens to instances: by the API, or by whoever plays with the lab.
+//!
+//! Things that happen to one instance happen one after another; different instances don't wait for each other. A boot is
+//! not waited for: RunInstances answers long before on AWS too.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use tokio::sync::Mutex as Turn;
+use tracing::{error, info};
+
+use super::fleet::{Move, Power};
+use super::ground::Ground;
+use super::place;
+use crate::dir::LabDir;
+use crate::instance::{self, Machine, Spec};
+use crate::world::{Instance, World};
+
+/// An instance that doesn't shut down within this is switched off (on AWS it takes minutes until that).
+const SHUTDOWN: Duration = Duration::from_secs(30);
+
+/// The instances that run here.
+pub struct Machines {
+    dir: LabDir,
+    ground: Arc<Ground>,
+    /// Roots of images, by image id.
+    images: BTreeMap<String, PathBuf>,
+    ca: PathBuf,
+    held: Mutex<BTreeMap<String, Held>>,
+}
+
+#[derive(Clone)]
+struct Held {
+    power: Power,
+    /// By `lab kill`, `lab freeze`: what `lab status` says instead of its boot's progress.
+    fault: Option<Fault>,
+    interface: String,
+    turn: Arc<Turn<()>>,
+}
+
+/// What was done to an instance behind the API's back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    NoPower,
+    Frozen,
+}
+
+impl Machines {
+    /// None yet.
+    pub fn new(dir: LabDir, ground: Arc<Ground>, images: BTreeMap<String, PathBuf>, ca: PathBuf) -> Machines {
+        Machines { dir, ground, images, ca, held: Mutex::default() }
+    }
+
+    /// The images that instances can boot from here.
+    pub fn images(&self) -> Vec<&str> {
+        self.images.keys().map(String::as_str).collect()
+    }
+
+    /// What is held, for [`super::fleet::moves`].
+    pub fn held(&self) -> BTreeMap<String, Power> {
+        self.lock().iter().map(|(id, held)| (id.clone(), held.power)).collect()
+    }
+
+    /// Whether an instance has power, as far as the lab cut it off.
+    pub fn has_power(&self, id: &str) -> bool {
+        self.lock().get(id).is_some_and(|held| held.power == Power::On && held.fault != Some(Fault::NoPower))
+    }
+
+    /// How an instance is, in a word.
+    pub fn describe(&self, id: &str) -> &'static str {
+        let Some(held) = self.lock().get(id).cloned() else { return "-" };
+        match held.fault {
+            Some(Fault::NoPower) => return "off",
+            Some(Fault::Frozen) => return "frozen",
+            None => {}
+        }
+        match (held.power, Machine::find(&self.dir, id).ok().flatten().map(|machine| machine.power())) {
+            (Power::Stopped, _) => "stopped",
+            (Power::On, Some(instance::Power::Up)) => "up",
+            (Power::On, Some(instance::Power::Booting) | None) => "booting",
+            (Power::On, Some(instance::Power::Off)) => "off",
+        }
+    }
+
+    /// Carries out a move; all but a removal goes on after this returns.
+    pub async fn carry_out(self: &Arc<Self>, what: Move, world: &World) -> Result<()> {
+        match what {
+            Move::Launch(id) => self.launch(&id, world)?,
+            Move::Start(id) => {
+                let (machines, instance) = (self.clone(), id.clone());
+                self.later(&id, Power::On, async move { machines.start(&instance).await });
+            }
+            Move::Stop(id) => {
+                let (machines, instance) = (self.clone(), id.clone());
+                self.later(&id, Power::Stopped, async move { machines.shut_down(&instance).await });
+            }
+            Move::Remove(id) => self.remove(&id).await?,
+        }
+        Ok(())
+    }
+
+    /// Restarts an instance's system; one without power starts.
+    pub async fn reboot(&self, id: &str) -> Result<()> {
+        let held = self.get(id)?;
+        if held.power == Power::Stopped {
+            bail!("{id} is stopped: start it through the API");
+        }
+        let _turn = held.turn.lock().await;
+        info!(id, "reboots");
+        self.on_machine(id, |machine| machine.stop(SHUTDOWN)).await?;
+        self.start(id).await
+    }
+
+    /// Cuts an instance's power: from one packet to the next there is silence.
+    pub async fn kill(&self, id: &str) -> Result<()> {
+        let held = self.get(id)?;
+        info!(id, "loses power");
+        self.darken(&held).await?;
+        self.set_fault(id, Some(Fault::NoPower));
+        let _turn = held.turn.lock().await;
+        self.on_machine(id, |machine| machine.power_cut()).await
+    }
+
+    /// Stops all of an instance's processes; they go on after that time.
+    pub async fn freeze(self: &Arc<Self>, id: &str, time: Duration) -> Result<()> {
+        let held = self.get(id)?;
+        if !self.has_power(id) {
+            bail!("{id} has no power");
+        }
+        info!(id, "freezes for {time:?}");
+        self.darken(&held).await?;
+        self.set_fault(id, Some(Fault::Frozen));
+        self.on_machine(id, |machine| machine.freeze()).await?;
+        let (machines, id) = (self.clone(), id.to_owned());
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            // It may have lost its power, or been started again, since.
+            if machines.fault(&id) == Some(Fault::Frozen)
+                && let Err(error) = machines.thaw(&id, &held).await
+            {
+                error!("{id}: {error:#}");
+            }
+        });
+        Ok(())
+    }
+
+    async fn thaw(&self, id: &str, held: &Held) -> Result<()> {
+        self.on_machine(id, |machine| machine.thaw()).await?;
+        self.light(held).await?;
+        self.set_fault(id, None);
+        Ok(())
+    }
+
+    /// What an instance has said on its console.
+    pub async fn console(&self, id: &str) -> Result<String> {
+        self.get(id)?;
+        let (dir, id) = (self.dir.clone(), id.to_owned());
+        let read = move || Machine::find(&dir, &id)?.map_or(Ok(String::new()), |machine| machine.console());
+        tokio::task::spawn_blocking(read).await?
+    }
+
+    /// The interface of an instance that runs here.
+    pub fn interface(&self, id: &str) -> Result<String> {
+        Ok(self.get(id)?.interface)
+    }
+
+    /// Switches everything off, for good.
+    pub async fn end(self: &Arc<Self>) -> Result<()> {
+        let ids: Vec<String> = self.lock().keys().cloned().collect();
+        let ending = ids.iter().map(|id| self.remove(id));
+        futures::future::join_all(ending).await.into_iter().collect()
+    }
+
+    fn launch(self: &Arc<Self>, id: &str, world: &World) -> Result<()> {
+        let spec = self.spec(world.instance(id).context("it is gone")?, world)?;
+        let held = Held { power: Power::On, fault: None, interface: spec.interface.clone(), turn: Arc::default() };
+        self.lock().insert(id.to_owned(), held);
+        let dir = self.dir.clone();
+        info!(id, "is launched");
+        let boot = move || Machine::create(&dir, spec)?.start();
+        self.later(id, Power::On, async move { tokio::task::spawn_blocking(boot).await? });
+        Ok(())
+    }
+
+    fn spec(&self, instance: &Instance, world: &World) -> Result<Spec> {
+        let id = &instance.id;
+        Ok(Spec {
+            id: id.clone(),
+            image: self.images.get(&instance.image).with_context(|| format!("{id} has an unknown image"))?.clone(),
+            interface: instance.interface.clone().with_context(|| format!("{id} has no interface"))?,
+            address: instance.address.with_context(|| format!("{id} has no address"))?,
+            region: world.region.clone(),
+            resolver: place::RESOLVER,
+            ca: Some(self.ca.clone()),
+        })
+    }
+
+    /// In a namespace as fresh as a machine's memory when it is switched on.
+    async fn start(&self, id: &str) -> Result<()> {
+        let held = self.get(id)?;
+        info!(id, "starts");
+        self.ground.renew(&held.interface).await?;
+        self.light(&held).await?;
+        self.set_fault(id, None);
+        self.on_machine(id, |machine| machine.start()).await
+    }
+
+    async fn shut_down(&self, id: &str) -> Result<()> {
+        info!(id, "shuts down");
+        self.on_machine(id, |machine| machine.stop(SHUTDOWN)).await?;
+        self.set_fault(id, None);
+        // Its namespace is still there, and would answer for it.
+        self.darken(&self.get(id)?).await
+    }
+
+    async fn remove(&self, id: &str) -> Result<()> {
+        let Ok(held) = self.get(id) else { return Ok(()) };
+        info!(id, "is removed");
+        self.lock().remove(id);
+        // Whatever is being done to it has an end with this.
+        self.on_machine(id, |machine| machine.power_cut()).await?;
+        let _turn = held.turn.lock().await;
+        self.on_machine(id, |machine| machine.clone().delete()).await?;
+        self.ground.change(move |faults| faults.forget(&held.interface)).await
+    }
+
+    /// Does something in the background, after what is being done to the instance already.
+    fn later(&self, id: &str, power: Power, work: impl Future<Output = Result<()>> + Send + 'static) {
+        let turn = {
+            let mut all = self.lock();
+            let Some(held) = all.get_mut(id) else { return };
+            held.power = power;
+            held.turn.clone()
+        };
+        let id = id.to_owned();
+        tokio::spawn(async move {
+            let _turn = turn.lock().await;
+            if let Err(error) = work.await {
+                error!("{id}: {error:#}");
+            }
+        });
+    }
+
+    /// Does something to an instance that has been made, on a thread that may wait.
+    async fn on_machine(&self, id: &str, work: impl FnOnce(&Machine) -> Result<()> + Send + 'static) -> Result<()> {
+        let (dir, id) = (self.dir.clone(), id.to_owned());
+        let found = move || Machine::find(&dir, &id)?.map_or(Ok(()), |machine| work(&machine));
+        tokio::task::spawn_blocking(found).await?
+    }
+
+    async fn darken(&self, held: &Held) -> Result<()> {
+        let interface = held.interface.clone();
+        self.ground.change(move |faults| faults.darken(&interface)).await
+    }
+
+    async fn light(&self, held: &Held) -> Result<()> {
+        let interface = held.interface.clone();
+        self.ground.change(move |faults| faults.light(&interface)).await
+    }
+
+    fn get(&self, id: &str) -> Result<Held> {
+        self.lock().get(id).cloned().with_context(|| format!("{id} doesn't run in the lab"))
+    }
+
+    fn set_fault(&self, id: &str, fault: Option<Fault>) {
+        if let Some(held) = self.lock().get_mut(id) {
+            held.fault = fault;
+        }
+    }
+
+    fn fault(&self, id: &str) -> Option<Fault> {
+        self.lock().get(id).and_then(|held| held.fault)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Held>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

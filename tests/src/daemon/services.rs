@@ -1,0 +1,116 @@
+//! Everything that is served in the lab, each at its own address: IMDS, the resolver, the AWS API, downloads, targets.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use anyhow::{Context, Result};
+use tokio::task::JoinSet;
+use tracing::error;
+
+use super::place;
+use crate::api::{Entrance, Proxy};
+use crate::dir::LabDir;
+use crate::dns::{self, Zone};
+use crate::files::Files;
+use crate::imds::Imds;
+use crate::moto::Seed;
+use crate::network::namespace::{self, ROUTER};
+use crate::serving::Door;
+use crate::targets;
+use crate::tls::Authority;
+use crate::world::World;
+
+/// The services of a running lab; they end when this is dropped.
+#[derive(Default)]
+pub struct Services {
+    tasks: JoinSet<()>,
+}
+
+/// What services work with.
+pub struct Staff<'a> {
+    /// Where the lab keeps its things.
+    pub dir: &'a LabDir,
+    /// What there was from the beginning.
+    pub seed: &'a Seed,
+    /// The world at the beginning: its VPC's networks.
+    pub world: &'a World,
+    /// Who signs for names.
+    pub authority: &'a Authority,
+    /// The AWS API.
+    pub proxy: &'a Proxy,
+    /// The metadata service.
+    pub imds: &'a Imds,
+    /// The agent that instances download.
+    pub agent: std::path::PathBuf,
+    /// The AWS API's door for this machine.
+    pub entrance: TcpListener,
+}
+
+impl Services {
+    /// Starts all of them. The network is there already.
+    pub fn start(staff: Staff) -> Result<Services> {
+        let mut services = Services::default();
+        services.api(&staff)?;
+        services.metadata_and_names(&staff)?;
+        services.hosts(&staff)?;
+        for (name, address) in place::TARGETS {
+            let listener = bind(&namespace::behind(name), address, place::TARGET_PORT)?;
+            services.add(name, async move { targets::serve(listener, name).await });
+        }
+        let proxy = staff.proxy.clone();
+        services.add("the API on loopback", async move { proxy.serve(staff.entrance, Entrance::Loopback).await });
+        Ok(services)
+    }
+
+    fn api(&mut self, staff: &Staff) -> Result<()> {
+        let names = api_names(&staff.seed.region);
+        let config = staff.authority.server(names.iter().map(String::as_str))?;
+        let (listener, proxy) = (bind(ROUTER, place::API, 443)?, staff.proxy.clone());
+        self.add("the API in the VPC", async move { proxy.serve(listener, Entrance::Vpc(config)).await });
+        Ok(())
+    }
+
+    fn metadata_and_names(&mut self, staff: &Staff) -> Result<()> {
+        let (listener, imds) = (bind(ROUTER, place::METADATA, 80)?, staff.imds.clone());
+        self.add("instance metadata", async move { imds.serve(listener).await });
+
+        let cidrs = staff.world.vpc(&staff.seed.vpc).context("the seed's VPC isn't in the world")?.cidrs.clone();
+        let names = api_names(&staff.seed.region);
+        let zone = names.iter().fold(Zone::new(&staff.seed.region, cidrs), |zone, name| zone.with(name, place::API));
+        let zone = zone.with(place::DOWNLOADS, place::HOSTS).with(place::PACKAGES, place::HOSTS);
+        let udp = namespace::bind_udp(ROUTER, SocketAddr::from((place::RESOLVER, 53)))?;
+        let tcp = bind(ROUTER, place::RESOLVER, 53)?;
+        self.add("the resolver", async move { dns::serve(zone, udp, tcp).await });
+        Ok(())
+    }
+
+    fn hosts(&mut self, staff: &Staff) -> Result<()> {
+        let config = staff.authority.server([place::DOWNLOADS])?;
+        let door = Door::tls(bind(ROUTER, place::HOSTS, 443)?, config);
+        let agent = Files::default().with(place::AGENT_PATH, staff.agent.clone());
+        self.add("downloads", async move { agent.serve(door).await });
+
+        let door = Door::plain(bind(ROUTER, place::HOSTS, 80)?);
+        let packages = Files::default().with("/", staff.dir.repository());
+        self.add("packages", async move { packages.serve(door).await });
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, service: impl Future<Output = io::Result<Infallible>> + Send + 'static) {
+        self.tasks.spawn(async move {
+            let Err(error) = service.await;
+            error!("serving {name}: {error}");
+        });
+    }
+}
+
+/// The names of the AWS API's endpoints in a Region (AWS General Reference, "Service endpoints"). IAM's is one for all.
+fn api_names(region: &str) -> Vec<String> {
+    let regional = ["ec2", "sts", "ssm", "autoscaling"].map(|service| format!("{service}.{region}.amazonaws.com"));
+    regional.into_iter().chain(["iam.amazonaws.com".to_owned(), "sts.amazonaws.com".to_owned()]).collect()
+}
+
+fn bind(namespace: &str, address: Ipv4Addr, port: u16) -> Result<TcpListener> {
+    namespace::bind_tcp(namespace, SocketAddr::from((address, port)))
+}
