@@ -24,15 +24,13 @@ pub async fn run() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     tokio::select! {
-        ended = serve() => ended,
-        _ = terminated.recv() => Ok(stopping()),
-        _ = interrupted.recv() => Ok(stopping()),
+        ended = serve() => return ended,
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
     }
-}
-
-fn stopping() {
     tracing::info!("stopping; HAProxy and keepalived go on");
     systemd::notify("STOPPING=1");
+    Ok(())
 }
 
 async fn serve() -> anyhow::Result<()> {
