@@ -164,6 +164,26 @@ mod tests {
     use templates::Slot;
 
     use super::*;
+    use crate::aws::mock::{ec2, ec2_error};
+
+    #[tokio::test]
+    async fn a_profile_that_ec2_does_not_know_yet_is_waited_for_and_other_errors_are_not() {
+        let answers = |message: &'static str| {
+            aws_smithy_mocks::mock!(aws_sdk_ec2::Client::run_instances)
+                .then_http_response(move || ec2_error(400, "InvalidParameterValue", message))
+        };
+        let tags = crate::tags::Tags::default();
+        let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &tags, token: "t" };
+        let unknown = answers(
+            "Value (elbow-eu-west-1-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+        );
+        let error = instances::launch(&ec2(&[&unknown]), &launch).await.unwrap_err();
+        assert!(is_spreading(&error), "{error}");
+        let other = answers("Value () for parameter subnetId is invalid");
+        let error = instances::launch(&ec2(&[&other]), &launch).await.unwrap_err();
+        assert!(!is_spreading(&error), "{error}");
+        assert!(!is_overtaken(&error), "{error}");
+    }
 
     #[test]
     fn a_token_is_the_same_for_the_same_launch_only() {

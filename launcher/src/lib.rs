@@ -45,6 +45,8 @@ pub fn main() -> ExitCode {
             () = interrupted() => Err(Failure::Interrupted),
         }
     });
+    // A prompt that nobody answers any more isn't waited for.
+    runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => finish(&cli, failure),

@@ -8,3 +8,4 @@ mod kill;
 mod node;
 mod rig;
 mod together;
+mod weather;

@@ -1,6 +1,8 @@
 //! AWS as the launcher meets it: the clients, what their errors mean, and which of them pass.
 
 pub mod error;
+#[cfg(test)]
+pub(crate) mod mock;
 pub mod retry;
 
 use std::time::Duration;

@@ -52,7 +52,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         report(cli, args, "dry-run", &changes, &format!("{}: destroy would{}", args.name, lines.concat()));
         return Ok(());
     }
-    confirm(args, &vpc, &changes)?;
+    confirm(args, &vpc, &changes).await?;
     let teardown = Teardown { aws: &aws, name: &args.name, vpc: &vpc, observed: &observed, timeout: args.timeout };
     let changes = teardown.run(&Progress::new()).await?;
     report(cli, args, "destroyed", &changes, &format!("{} is destroyed: nothing of it is left", args.name));
@@ -63,7 +63,7 @@ fn report(cli: &Cli, args: &Destroy, outcome: &str, changes: &[Change], text: &s
     output::result(cli.output, &json!({"outcome": outcome, "balancer": args.name, "changes": changes}), text);
 }
 
-fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure> {
+async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure> {
     if args.yes {
         return Ok(());
     }
@@ -76,10 +76,13 @@ fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure>
     }
     drop(write!(terminal, "Destroy {} in {vpc}? Type its name: ", args.name));
     drop(terminal.flush());
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    match read {
-        Ok(_) if answer.trim() == args.name => Ok(()),
+    // On a thread of its own, so that an interrupt is heard meanwhile.
+    let answer = tokio::task::spawn_blocking(|| {
+        let mut answer = String::new();
+        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
+    });
+    match answer.await {
+        Ok(Ok(answer)) if answer.trim() == args.name => Ok(()),
         _ => Err(Failure::bad_input("not confirmed; nothing was removed")),
     }
 }

@@ -123,10 +123,24 @@ pub async fn delete_route(ec2: &Client, table: &str, destination: &str) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::aws::mock::{ec2, ec2_error};
 
     fn with_route(id: &str, target: &str, blackhole: bool) -> Table {
         let route = Route { destination: "10.255.0.10/32".to_owned(), target: Some(target.to_owned()), blackhole };
         Table { id: id.to_owned(), name: None, gateway: false, routes: vec![route] }
+    }
+
+    #[tokio::test]
+    async fn a_route_that_is_gone_already_is_as_good_as_deleted() {
+        let answers = |status, code: &'static str| {
+            aws_smithy_mocks::mock!(Client::delete_route).then_http_response(move || ec2_error(status, code, "no"))
+        };
+        let gone = answers(400, "InvalidRoute.NotFound");
+        assert!(delete_route(&ec2(&[&gone]), "rtb-1", "10.255.0.10/32").await.is_ok());
+        let denied = answers(403, "UnauthorizedOperation");
+        let error = delete_route(&ec2(&[&denied]), "rtb-1", "10.255.0.10/32").await.unwrap_err();
+        let line = "not allowed to call ec2:DeleteRoute for 10.255.0.10/32 in rtb-1: add it to your IAM policy (no)";
+        assert_eq!(error.to_string(), line);
     }
 
     #[test]

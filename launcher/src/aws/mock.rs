@@ -1,0 +1,34 @@
+//! Clients that answer what a test says, in EC2's and IAM's own XML, so that errors are read as they are in earnest.
+
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client};
+use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
+use aws_smithy_runtime_api::http::StatusCode;
+use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+
+/// An EC2 client with these answers, in order, that doesn't retry.
+pub(crate) fn ec2(rules: &[&Rule]) -> aws_sdk_ec2::Client {
+    let mut answers = MockResponseInterceptor::new().rule_mode(RuleMode::Sequential);
+    for rule in rules {
+        answers = answers.with_rule(rule);
+    }
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new("eu-west-1"))
+        .credentials_provider(Credentials::new("AKIATEST", "secret", None, None, "test"))
+        .retry_config(RetryConfig::disabled())
+        .http_client(create_mock_http_client())
+        .interceptor(answers);
+    aws_sdk_ec2::Client::from_conf(config.build())
+}
+
+/// An error as EC2 writes it (EC2 API reference, "Error response").
+pub(crate) fn ec2_error(status: u16, code: &str, message: &str) -> HttpResponse {
+    let body = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?><Response><Errors><Error><Code>{code}</Code><Message>{message}</Message>\
+         </Error></Errors><RequestID>1</RequestID></Response>"
+    );
+    HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body))
+}

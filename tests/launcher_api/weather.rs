@@ -1,0 +1,62 @@
+//! An API that is slow, lags behind, throttles or denies: what the launcher makes of it.
+
+use std::time::Duration;
+
+use lab::api::{Failing, Throttle};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::rig::{Rig, text};
+
+#[test]
+fn answers_that_lag_behind_make_nothing_twice() {
+    let rig = Rig::new();
+    let file = rig.web();
+    rig.api.set_stale(Duration::from_millis(1500)).unwrap();
+    rig.create(&file);
+    rig.create(&file);
+    rig.api.set_stale(Duration::ZERO).unwrap();
+    assert_eq!(rig.nodes().len(), 2);
+    rig.api.set_stale(Duration::from_millis(1500)).unwrap();
+    rig.destroy();
+    rig.api.set_stale(Duration::ZERO).unwrap();
+    assert_eq!(rig.nodes(), []);
+}
+
+#[test]
+fn throttled_calls_are_tried_again() {
+    let rig = Rig::new();
+    let file = rig.web();
+    rig.api.proxy().set_throttle(Some(Throttle { burst: 1.0, refill: 1.0 }));
+    rig.create(&file);
+    assert_eq!(rig.nodes().len(), 2);
+    let calls = rig.take_calls();
+    assert!(calls.iter().any(|call| call.error.as_deref() == Some("RequestLimitExceeded")), "nothing was throttled");
+    rig.destroy();
+}
+
+#[test]
+fn a_denied_call_is_named_and_can_be_taken_up_again() {
+    let rig = Rig::new();
+    let file = rig.web();
+    let (action, code) = ("RunInstances".to_owned(), "UnauthorizedOperation".to_owned());
+    rig.api.proxy().set_failing(Failing { action, code, left: 2 });
+    let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("not allowed to call ec2:RunInstances"), "{said}");
+    rig.create(&file);
+    assert_eq!(rig.nodes().len(), 2);
+}
+
+#[test]
+fn an_interrupt_stops_it_with_a_word_on_how_to_go_on() {
+    let rig = Rig::new();
+    let file = rig.web();
+    let mut command = rig.command(["create".as_ref(), file.as_os_str()]);
+    let child = command.stderr(std::process::Stdio::piped()).stdout(std::process::Stdio::null()).spawn().unwrap();
+    crate::create::until("both nodes are launched", || rig.nodes().len() == 2);
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("the same command again"), "{}", text(&output.stderr));
+}
