@@ -50,7 +50,7 @@ done
 : >"$root/etc/machine-id"
 rm -rf "$root/etc/hostname" "$root/etc/apt/sources.list.d" "$root"/var/lib/apt/lists/*
 mkdir -p "$root/etc/apt/sources.list.d" "$root/var/lib/apt/lists/partial"
-# Both do nothing but wait in a container.
+# A container has no devices to settle and no disks to tend, and in the VPC there is nothing to upgrade from.
 for unit in systemd-udevd.service systemd-udev-trigger.service e2scrub_all.timer fstrim.timer apt-daily.timer apt-daily-upgrade.timer; do
 	ln -sf /dev/null "$root/etc/systemd/system/$unit"
 done

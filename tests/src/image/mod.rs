@@ -90,16 +90,18 @@ fn build(root: &Path) -> Result<()> {
 /// Removes a folder of an image, by a rename first: an image is there whole or not at all.
 fn discard(path: &Path) -> Result<()> {
     let doomed = path.with_extension("doomed");
-    for tree in [&doomed, path] {
-        if !tree.exists() {
-            continue;
-        }
-        if tree != &doomed {
-            fs::rename(tree, &doomed).with_context(|| format!("moving {} away", tree.display()))?;
-        }
-        fs::remove_dir_all(&doomed).with_context(|| format!("removing {}", doomed.display()))?;
+    remove(&doomed)?;
+    if path.exists() {
+        fs::rename(path, &doomed).with_context(|| format!("moving {} away", path.display()))?;
     }
-    Ok(())
+    remove(&doomed)
+}
+
+fn remove(tree: &Path) -> Result<()> {
+    if !tree.exists() {
+        return Ok(());
+    }
+    fs::remove_dir_all(tree).with_context(|| format!("removing {}", tree.display()))
 }
 
 #[cfg(test)]
