@@ -50,16 +50,16 @@ fn what_is_made_is_whole_tagged_and_locked_down() {
     let world = rig.world();
     let group = world.security_groups.iter().find(|group| group.name == "elbow-web").expect("the security group");
     let let_in = |protocol: &str| group.ingress.iter().find(|rule| rule.protocol == protocol).expect("a rule");
-    assert_eq!(let_in("112").groups, [group.id.clone()]);
+    assert_eq!(let_in("112").groups, std::slice::from_ref(&group.id));
     let tcp: Vec<_> = group.ingress.iter().filter(|rule| rule.protocol == "tcp").collect();
     assert!(tcp.iter().any(|rule| rule.from == Some(80) && rule.cidrs == ["10.0.0.0/16".parse().unwrap()]));
-    assert!(
-        tcp.iter().any(|rule| rule.from == Some(9110) && rule.groups == [group.id.clone()] && rule.cidrs.is_empty())
-    );
+    assert!(tcp.iter().any(|rule| rule.from == Some(9110)
+        && rule.groups == std::slice::from_ref(&group.id)
+        && rule.cidrs.is_empty()));
     assert_eq!(group.ingress.len(), 3);
     for interface in nodes.iter().filter_map(|node| node.interface.as_ref()) {
         let interface = world.interfaces.iter().find(|there| there.id == *interface).expect("its interface");
-        assert_eq!(interface.groups, [group.id.clone()]);
+        assert_eq!(interface.groups, std::slice::from_ref(&group.id));
         assert_eq!(interface.tags["elbow:balancer"], "web");
     }
 }
