@@ -1,15 +1,19 @@
 //! Where the agent's words go: to standard error, which is the journal's under systemd, and, if they matter to somebody
 //! who watches a machine boot, to its console as well (AWS: "Instance console output").
 
+use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 
 use rustix::fs::OFlags;
-use tracing::Level;
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::filter_fn;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// The target of events that go to the console although nothing is wrong.
@@ -31,6 +35,7 @@ pub fn init(console: Console) {
         tracing_subscriber::fmt::layer()
             .with_ansi(false)
             .log_internal_errors(false)
+            .event_format(Prefixed)
             .with_writer(Arc::new(device))
             .with_filter(filter_fn(|event| {
                 event.target() == CONSOLE || (event.target().starts_with("agent") && *event.level() <= Level::WARN)
@@ -52,4 +57,19 @@ pub enum Console {
 fn open_console() -> Option<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     OpenOptions::new().write(true).custom_flags(flags).open("/dev/console").ok()
+}
+
+/// Lines that say whose they are: everybody writes to the console. systemd and the kernel tell the time there, or nobody.
+struct Prefixed;
+
+impl<S, N> FormatEvent<S, N> for Prefixed
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(&self, context: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
+        write!(writer, "elbow: ")?;
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
 }

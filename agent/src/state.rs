@@ -63,8 +63,10 @@ pub enum Topic {
     Routes,
     /// The interface still drops packets to virtual IPs.
     SourceDestCheck,
-    /// The API can't be read.
-    Api,
+    /// Who the peers are can't be read.
+    Members,
+    /// Which route tables there are can't be read.
+    Tables,
     /// Peers can't ask how this node is.
     Health,
 }
@@ -154,10 +156,10 @@ pub(crate) mod tests {
         let mut reader = board.subscribe();
         board.change(|state| state.haproxy = Serves::Yes);
         assert!(!reader.has_changed().unwrap());
-        board.problem(Topic::Api, Some("denied".into()));
+        board.problem(Topic::Members, Some("denied".into()));
         assert!(reader.has_changed().unwrap());
         reader.mark_unchanged();
-        board.problem(Topic::Api, Some("denied".into()));
+        board.problem(Topic::Members, Some("denied".into()));
         assert!(!reader.has_changed().unwrap());
     }
 
@@ -165,7 +167,7 @@ pub(crate) mod tests {
     fn the_gravest_problem_is_the_message() {
         let board = Board::new(state());
         assert_eq!(board.read().message(), None);
-        board.problem(Topic::Api, Some("denied".into()));
+        board.problem(Topic::Members, Some("denied".into()));
         assert_eq!(board.read().message().unwrap(), "denied");
         board.problem(Topic::Haproxy, Some("down".into()));
         assert_eq!(board.read().message().unwrap(), "down (and 1 more: agent status)");

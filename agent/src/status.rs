@@ -70,7 +70,7 @@ mod tests {
     fn people_are_told_in_lines() {
         let mut state = state();
         state.peers.clear();
-        state.problems.insert(Topic::Api, "DescribeInstances: denied".into());
+        state.problems.insert(Topic::Members, "DescribeInstances: denied".into());
         let expected = "\
 balancer      web, revision 0123456789ab
 node          i-a, slot 1, 10.0.1.10 in eu-west-1a

@@ -64,7 +64,8 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     rig.lab(["calls", "--clear"])?;
     rig.lab(["kill", &lost])?;
     let replaced = crate::rig::wait_for("20 replaced routes", Duration::from_secs(30), || {
-        let done: Vec<Value> = rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200).collect();
+        let done: Vec<Value> =
+            rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200).collect();
         ensure!(done.len() >= tables.len(), "{} of {} are replaced", done.len(), tables.len());
         Ok(done)
     })?;

@@ -20,12 +20,29 @@ async fn a_node_started_by_hand_joins() -> Result<()> {
     let query = "Reservations[0].Instances[0].{image:ImageId,subnet:SubnetId,group:SecurityGroups[0].GroupId,type:InstanceType}";
     let like = rig.aws(["ec2", "describe-instances", "--instance-ids", &first.id, "--query", query])?;
     let of = |key: &str| like[key].as_str().unwrap_or_default().to_owned();
-    let tags = format!("ResourceType=instance,Tags=[{{Key=elbow:balancer,Value=web}},{{Key=elbow:vpc,Value={}}}]", rig.status()?.vpc);
+    let tags = format!(
+        "ResourceType=instance,Tags=[{{Key=elbow:balancer,Value=web}},{{Key=elbow:vpc,Value={}}}]",
+        rig.status()?.vpc
+    );
     rig.aws([
-        "ec2", "run-instances", "--image-id", &of("image"), "--instance-type", &of("type"), "--subnet-id", &of("subnet"),
-        "--security-group-ids", &of("group"), "--iam-instance-profile", "Name=elbow-eu-west-1-web",
-        "--metadata-options", "HttpTokens=required,InstanceMetadataTags=enabled", "--tag-specifications", &tags,
-        "--user-data", &format!("file://{}", user_data.display()),
+        "ec2",
+        "run-instances",
+        "--image-id",
+        &of("image"),
+        "--instance-type",
+        &of("type"),
+        "--subnet-id",
+        &of("subnet"),
+        "--security-group-ids",
+        &of("group"),
+        "--iam-instance-profile",
+        "Name=elbow-eu-west-1-web",
+        "--metadata-options",
+        "HttpTokens=required,InstanceMetadataTags=enabled",
+        "--tag-specifications",
+        &tags,
+        "--user-data",
+        &format!("file://{}", user_data.display()),
     ])?;
 
     let nodes = rig.settled(3, BOOT)?;
@@ -63,7 +80,8 @@ async fn a_node_whose_peer_never_comes_serves_alone() -> Result<()> {
 #[tokio::test]
 async fn a_plain_image_installs_what_it_needs() -> Result<()> {
     let rig = Rig::up()?;
-    let plain = |text: String| text.replace("/aws/service/elbow-lab/debian-12", "/aws/service/elbow-lab/plain-debian-12");
+    let plain =
+        |text: String| text.replace("/aws/service/elbow-lab/debian-12", "/aws/service/elbow-lab/plain-debian-12");
     let file = rig.balancer(plain)?;
     ensure!(std::fs::read_to_string(&file)?.contains("plain-debian-12"), "the example names another image");
     rig.create(&file)?;

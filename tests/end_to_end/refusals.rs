@@ -23,7 +23,8 @@ async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> 
     let node = rig.status()?.instances.into_iter().find(|i| i.balancer.as_deref() == Some("web"));
     let node = node.ok_or_else(|| anyhow::anyhow!("create left no node to look at"))?.id;
     wait_for("the checksum on the console", BOOT, || {
-        let console = rig.aws(["ec2", "get-console-output", "--latest", "--instance-id", &node, "--query", "Output"])?;
+        let console =
+            rig.aws(["ec2", "get-console-output", "--latest", "--instance-id", &node, "--query", "Output"])?;
         let said = console.as_str().unwrap_or_default().to_lowercase();
         ensure!(said.contains("sha256") || said.contains("checksum"), "the console says: {said}");
         Ok(())
@@ -43,7 +44,8 @@ async fn an_api_that_denies_at_boot_is_asked_again_and_that_is_said() -> Result<
     prober.answered(20, Duration::from_secs(10)).await?;
     drop(prober);
     let nodes = rig.settled(2, BOOT)?;
-    let logs: Result<Vec<String>> = nodes.iter().map(|n| rig.inside(&n.id, &["journalctl", "-u", "elbow-agent", "--no-pager"])).collect();
+    let logs: Result<Vec<String>> =
+        nodes.iter().map(|n| rig.inside(&n.id, &["journalctl", "-u", "elbow-agent", "--no-pager"])).collect();
     ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent said that it was denied");
     rig.destroy("web").map(drop)
 }

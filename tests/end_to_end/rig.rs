@@ -113,14 +113,16 @@ impl Rig {
     pub fn active(&self) -> Result<String> {
         let routes = self.status()?.routes;
         let main = routes.iter().find(|r| r.name == "main" && r.destination == "10.255.0.10/32");
-        main.and_then(|r| r.instance.clone()).context("the main table has no route to a live instance for the virtual IP")
+        main.and_then(|r| r.instance.clone())
+            .context("the main table has no route to a live instance for the virtual IP")
     }
 
     /// Waits until so many nodes of the balancer `web` say what they are, one of them active; gives them.
     pub fn settled(&self, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
         wait_for(&format!("{nodes} nodes, one of them active"), patience, || {
             let status = self.status()?;
-            let ours = status.instances.into_iter().filter(|i| i.balancer.as_deref() == Some("web") && i.api == "running");
+            let ours =
+                status.instances.into_iter().filter(|i| i.balancer.as_deref() == Some("web") && i.api == "running");
             let ours: Vec<_> = ours.filter(|i| i.lab == "up").collect();
             let count = |role: &str| ours.iter().filter(|i| i.role.as_deref() == Some(role)).count();
             ensure!(count("active") == 1 && count("standby") == nodes - 1, "they say {ours:?}");

@@ -36,7 +36,8 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
     let again = rig.create(&file)?;
     ensure!(again.contains("nothing changes"), "create again said: {again}");
     let calls = rig.calls()?;
-    let launchers: Vec<&str> = calls.iter().filter(|c| c["caller"] == "launcher").filter_map(|c| c["action"].as_str()).collect();
+    let launchers: Vec<&str> =
+        calls.iter().filter(|c| c["caller"] == "launcher").filter_map(|c| c["action"].as_str()).collect();
     ensure!(!launchers.is_empty(), "create again called nothing");
     let changing: Vec<_> = launchers.iter().filter(|action| !is_reading(action)).collect();
     ensure!(changing.is_empty(), "create again called {changing:?}");
@@ -94,8 +95,14 @@ fn nothing_is_left(rig: &Rig) -> Result<()> {
         &["ec2", "describe-security-groups", "--filters", tag, "--query", "SecurityGroups[].GroupId"],
         &["ec2", "describe-security-groups", "--query", "SecurityGroups[?starts_with(GroupName,'elbow-')].GroupName"],
         &["ec2", "describe-launch-templates", "--query", "LaunchTemplates[?starts_with(LaunchTemplateName,'elbow-')]"],
-        &["ec2", "describe-route-tables", "--filters", "Name=route.destination-cidr-block,Values=10.255.0.10/32",
-            "--query", "RouteTables[].RouteTableId"],
+        &[
+            "ec2",
+            "describe-route-tables",
+            "--filters",
+            "Name=route.destination-cidr-block,Values=10.255.0.10/32",
+            "--query",
+            "RouteTables[].RouteTableId",
+        ],
         &["iam", "list-roles", "--query", "Roles[?starts_with(RoleName,'elbow-')].RoleName"],
         &["iam", "list-instance-profiles", "--query", "InstanceProfiles[?starts_with(InstanceProfileName,'elbow-')]"],
     ];

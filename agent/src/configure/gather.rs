@@ -10,12 +10,14 @@ use templates::names::{TAG_CLAIM, TAG_SLOT};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::ec2::ApiError;
 use crate::ids::TableId;
 use crate::imds::Facts;
 use crate::known::{self, Known};
 use crate::logs::CONSOLE;
 use crate::members::{Member, Roster};
 use crate::observe::Observer;
+use crate::state::Topic;
 use crate::tables::{Serves, Table};
 
 /// How long peers are waited for at boot. A peer that comes later joins then.
@@ -29,14 +31,19 @@ pub(super) struct Found {
     /// The route tables: read now, or known from before, or none.
     pub tables: Option<Vec<Table>>,
     /// What the API refused, if it did.
-    pub trouble: Option<String>,
+    pub problems: Vec<(Topic, String)>,
 }
 
 /// Reads members and route tables at once.
 pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Facts) -> Found {
     let end = Instant::now() + LIMIT;
-    let ((members, no_members), (tables, no_tables)) =
+    let ((members, unread), tables) =
         tokio::join!(members(observer, balancer.subnets.len(), facts.address, end), tables(observer, end));
+    let unread = unread.map(|error| (Topic::Members, unreadable(&error)));
+    let (tables, no_tables) = match tables {
+        Ok(tables) => (Some(tables), None),
+        Err(error) => (None, Some((Topic::Tables, unreadable(&error)))),
+    };
     let before = Known::load(Path::new(known::PATH), &facts.instance);
     if members.is_none() {
         tracing::warn!("going on with {}", if before.is_some() { "the peers known before" } else { "no peers" });
@@ -45,7 +52,7 @@ pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Fac
     Found {
         members: members.or(members_before).unwrap_or_default(),
         tables: tables.or(tables_before).or_else(|| listed(&balancer.route_tables)),
-        trouble: no_members.or(no_tables),
+        problems: unread.into_iter().chain(no_tables).collect(),
     }
 }
 
@@ -55,7 +62,7 @@ async fn members(
     nodes: usize,
     me: Ipv4Addr,
     end: Instant,
-) -> (Option<Vec<Member>>, Option<String>) {
+) -> (Option<Vec<Member>>, Option<ApiError>) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
     let mut read = None;
     loop {
@@ -69,7 +76,7 @@ async fn members(
             }
             Err(error) => {
                 tracing::warn!("waiting to find the peers: {error}");
-                Some(format!("cannot read the API: {error}"))
+                Some(error)
             }
         };
         let pause = backoff.next_pause();
@@ -80,20 +87,25 @@ async fn members(
     }
 }
 
-async fn tables(observer: &Observer, end: Instant) -> (Option<Vec<Table>>, Option<String>) {
+async fn tables(observer: &Observer, end: Instant) -> Result<Vec<Table>, ApiError> {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
     loop {
         let error = match observer.tables().await {
-            Ok(tables) => return (Some(tables), None),
+            Ok(tables) => return Ok(tables),
             Err(error) => error,
         };
         tracing::warn!("waiting to find the route tables: {error}");
         let pause = backoff.next_pause();
         if Instant::now() + pause > end {
-            return (None, Some(format!("cannot read the API: {error}")));
+            return Err(error);
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// What an unanswered question looks like on the board.
+pub fn unreadable(error: &ApiError) -> String {
+    format!("cannot read the API: {error}")
 }
 
 /// Tables that the operator listed need not be found.

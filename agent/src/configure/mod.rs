@@ -27,6 +27,7 @@ use crate::state::{Board, State, Topic, VirtualIp};
 use crate::tables::Table;
 use crate::{http, keepalived, loopback, report, slot, systemd};
 
+pub use gather::unreadable;
 pub use services::{Failed, Local};
 pub use source_dest::switch_off;
 
@@ -103,7 +104,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &roster, tables);
-    board.problem(Topic::Api, found.trouble);
+    found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
     served.into_iter().for_each(|failed| failed.show(&board));
 
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);

@@ -46,7 +46,8 @@ impl ApiError {
         match error.as_service_error() {
             Some(service) => {
                 let (code, text) = (service.code().unwrap_or("no code"), service.message().unwrap_or_default());
-                ApiError { action, kind: kind(code, text), message: one_line(&format!("{code}: {text}")) }
+                let readable = text.split("Encoded authorization failure message").next().unwrap_or_default();
+                ApiError { action, kind: kind(code, text), message: one_line(&format!("{code}: {readable}")) }
             }
             None if matches!(error, SdkError::TimeoutError(_)) => ApiError::unavailable(action, "no answer in time"),
             None => ApiError::unavailable(action, &DisplayErrorContext(error).to_string()),
@@ -81,7 +82,7 @@ fn kind(code: &str, text: &str) -> Kind {
     }
 }
 
-/// The SDK's chains and AWS's encoded authorization messages are long: enough to act on, in one line.
+/// The SDK's chains are long: enough to act on, in one line.
 fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(400) {

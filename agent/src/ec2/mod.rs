@@ -13,7 +13,9 @@ use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Config, IdentityCache, Region};
-use aws_smithy_http_client::{Builder, tls};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 pub use error::{ApiError, Kind};
 
@@ -46,7 +48,7 @@ pub fn connect(region: &str) -> Api {
     let http = Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_with_resolver(names.clone());
-    let imds = ProviderConfig::without_region().with_http_client(http.clone());
+    let imds = ProviderConfig::without_region().with_http_client(plain());
     let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
@@ -65,6 +67,16 @@ pub fn connect(region: &str) -> Api {
         .retry_config(retries())
         .build();
     Api { client: Client::from_conf(config), credentials, names }
+}
+
+/// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.
+fn plain() -> SharedHttpClient {
+    let nobody =
+        TlsContext::builder().with_trust_store(TrustStore::empty()).build().expect("an empty context is valid");
+    Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_context(nobody)
+        .build_https()
 }
 
 fn retries() -> RetryConfig {

@@ -1,4 +1,4 @@
-//! HAProxy: is it there, and does it answer? The agent asks twice a second and tells keepalived through its track file;
+//! HAProxy: is it there, and does it answer? The agent asks four times a second and tells keepalived through its track file;
 //! keepalived asks for itself through `agent check`, should the agent be gone.
 
 mod probe;

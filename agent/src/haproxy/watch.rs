@@ -11,7 +11,7 @@ use crate::state::{Board, Topic};
 use crate::systemd;
 
 /// From one request to the next.
-const EVERY: Duration = Duration::from_millis(500);
+const EVERY: Duration = Duration::from_millis(250);
 /// How often an HAProxy that is down is started: systemd's own restart comes first.
 const RESTART: Duration = Duration::from_secs(5);
 

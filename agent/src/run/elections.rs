@@ -10,6 +10,7 @@ use templates::Role;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinHandle;
 
+use super::refresh::Hints;
 use crate::configure::Node;
 use crate::haproxy::Serves;
 use crate::ids::InterfaceId;
@@ -27,6 +28,7 @@ pub(super) struct Elections {
     board: Board,
     vips: Vec<Ipv4Addr>,
     tables: watch::Receiver<Vec<Table>>,
+    hints: Arc<Hints>,
     running: Vec<Option<Running>>,
 }
 
@@ -40,7 +42,7 @@ impl Drop for Running {
 }
 
 impl Elections {
-    pub(super) fn new(node: &Node, tables: watch::Receiver<Vec<Table>>) -> Self {
+    pub(super) fn new(node: &Node, tables: watch::Receiver<Vec<Table>>, hints: Arc<Hints>) -> Self {
         let vips = node.local.balancer.virtual_ips.clone();
         Elections {
             client: node.api.client.clone(),
@@ -49,6 +51,7 @@ impl Elections {
             running: vips.iter().map(|_| None).collect(),
             vips,
             tables,
+            hints,
         }
     }
 
@@ -81,7 +84,8 @@ impl Elections {
         };
         for vip in 0..self.vips.len() {
             let state = if mastered.contains(&vip) { VrrpState::Master } else { otherwise };
-            self.hear(Event { vip, state });
+            tracing::info!(vip = %self.vips[vip], "vrrp was {state:?} when the agent started");
+            self.follow_one(Event { vip, state });
         }
         Ok(())
     }
@@ -95,6 +99,10 @@ impl Elections {
             VrrpState::Fault => tracing::info!(vip = %address, "vrrp FAULT"),
             VrrpState::Stop => tracing::warn!(vip = %address, "vrrp STOP: keepalived has ended"),
         }
+        self.follow_one(event);
+    }
+
+    fn follow_one(&mut self, event: Event) {
         match event.state {
             VrrpState::Master => self.take_over(event.vip),
             _ => self.running[event.vip] = None,
@@ -110,26 +118,34 @@ impl Elections {
 
     /// Moves the routes of a virtual IP in every table.
     fn take_over(&mut self, vip: usize) {
-        self.start(vip, tables::moves);
+        let (work, hints) = (self.work(vip), self.hints.clone());
+        self.start(vip, async move {
+            work.run(tables::moves).await;
+            hints.taken_over.notify_one();
+        });
     }
 
     /// Makes the routes of a virtual IP in tables that have none. A takeover under way is left to finish first.
     fn fill_in(&mut self, vip: usize) {
         let busy = self.running[vip].as_ref().is_some_and(|running| !running.0.is_finished());
         if !busy && !tables::missing(&self.tables.borrow(), self.vips[vip]).is_empty() {
-            self.start(vip, tables::missing);
+            let work = self.work(vip);
+            self.start(vip, work.run(tables::missing));
         }
     }
 
-    fn start(&mut self, vip: usize, routes: fn(&[Table], Ipv4Addr) -> Vec<Route>) {
-        let work = Work {
+    fn start(&mut self, vip: usize, work: impl Future<Output = ()> + Send + 'static) {
+        self.running[vip] = Some(Running(tokio::spawn(work)));
+    }
+
+    fn work(&self, vip: usize) -> Work {
+        Work {
             client: self.client.clone(),
             interface: self.interface.clone(),
             board: self.board.clone(),
             tables: self.tables.clone(),
             vip: self.vips[vip],
-        };
-        self.running[vip] = Some(Running(tokio::spawn(work.run(routes))));
+        }
     }
 }
 

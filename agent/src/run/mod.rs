@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use crate::keepalived::Fifo;
 use crate::{configure, haproxy, health, report, status, systemd};
 use elections::Elections;
-use refresh::Refresher;
+use refresh::{Hints, Refresher};
 
 /// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
 pub async fn run() -> anyhow::Result<()> {
@@ -41,17 +41,17 @@ async fn serve() -> anyhow::Result<()> {
     systemd::notify("READY=1");
 
     let board = node.board.clone();
-    let stranger = Arc::new(Notify::new());
+    let hints = Arc::new(Hints::default());
     let reloaded = Arc::new(Notify::new());
     let tables = watch::Sender::new(node.tables.clone().unwrap_or_default());
-    let elections = Elections::new(&node, tables.subscribe());
+    let elections = Elections::new(&node, tables.subscribe(), hints.clone());
 
     // Each runs for ever; dropped with the set when the agent ends.
     let mut tasks = JoinSet::new();
     let api = node.api.clone();
     tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
-    tasks.spawn(health::serve(board.clone(), stranger.clone()));
+    tasks.spawn(health::serve(board.clone(), hints.stranger.clone()));
     tasks.spawn(status::write_down(board.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
@@ -61,6 +61,6 @@ async fn serve() -> anyhow::Result<()> {
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
     }
     tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));
-    tasks.spawn(Refresher::new(&node, tables, stranger).run());
+    tasks.spawn(Refresher::new(&node, tables, hints.clone()).run());
     elections.follow(fifo, reloaded, node.keepalived_ran).await
 }

@@ -32,9 +32,10 @@ pub(super) fn pause(situation: Situation, chance: f64) -> Duration {
     Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
 }
 
-/// What the `turn`th read is of: turn about, but mostly members while some are missing.
+/// What the `turn`th read is of: mostly members while some are missing, and mostly tables then, as a new member visits
+/// this node's health page and a new table doesn't.
 pub(super) fn read(situation: Situation, turn: u64) -> Read {
-    let tables = if situation.missing_for.is_some() { turn % 5 == 4 } else { turn % 2 == 1 };
+    let tables = if situation.missing_for.is_some() { turn % 5 == 4 } else { turn % 3 != 2 };
     if tables { Read::Tables } else { Read::Members }
 }
 
@@ -69,7 +70,7 @@ mod tests {
     #[test]
     fn members_and_tables_take_turns() {
         let calm = Situation { active: true, missing_for: None };
-        assert_eq!([0, 1, 2].map(|turn| read(calm, turn)), [Read::Members, Read::Tables, Read::Members]);
+        assert_eq!([0, 1, 2].map(|turn| read(calm, turn)), [Read::Tables, Read::Tables, Read::Members]);
         let alone = Situation { missing_for: Some(Duration::ZERO), ..calm };
         assert_eq!((0..10).filter(|turn| read(alone, *turn) == Read::Tables).count(), 2);
     }

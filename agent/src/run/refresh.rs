@@ -8,13 +8,22 @@ use std::time::Instant;
 use tokio::sync::{Notify, watch};
 
 use super::pace::{self, Read, Situation};
-use crate::configure::Node;
+use crate::configure::{self, Node};
 use crate::ec2::ApiError;
 use crate::known::{self, Known};
 use crate::members::{Member, Roster};
 use crate::observe::Observer;
 use crate::state::{Board, Topic};
 use crate::tables::Table;
+
+/// What makes a read worth it at once.
+#[derive(Debug, Default)]
+pub(super) struct Hints {
+    /// Somebody unknown has asked for this node's health.
+    pub stranger: Arc<Notify>,
+    /// All routes have been moved that were known of: there may be new tables.
+    pub taken_over: Notify,
+}
 
 /// Reads the API at a pace that suits the situation.
 pub(super) struct Refresher {
@@ -26,13 +35,13 @@ pub(super) struct Refresher {
     known: Known,
     tables: watch::Sender<Vec<Table>>,
     tables_read: bool,
-    stranger: Arc<Notify>,
+    hints: Arc<Hints>,
     missing_since: Option<Instant>,
 }
 
 impl Refresher {
-    /// Goes on from what the boot found; `stranger` is woken when somebody unknown has asked for this node's health.
-    pub(super) fn new(node: &Node, tables: watch::Sender<Vec<Table>>, stranger: Arc<Notify>) -> Self {
+    /// Goes on from what the boot found.
+    pub(super) fn new(node: &Node, tables: watch::Sender<Vec<Table>>, hints: Arc<Hints>) -> Self {
         Refresher {
             observer: node.observer.clone(),
             board: node.board.clone(),
@@ -46,7 +55,7 @@ impl Refresher {
             },
             tables,
             tables_read: node.tables.is_some(),
-            stranger,
+            hints,
             missing_since: None,
         }
     }
@@ -58,13 +67,21 @@ impl Refresher {
             let situation = self.situation();
             let read = tokio::select! {
                 () = tokio::time::sleep(pace::pause(situation, rand::random())) => pace::read(situation, turn),
-                () = self.stranger.notified() => Read::Members,
+                () = self.hints.stranger.notified() => Read::Members,
+                () = self.hints.taken_over.notified() => Read::Tables,
             };
-            let outcome = match read {
-                Read::Members => self.observer.members().await.map(|members| self.take_members(members)),
-                Read::Tables => self.observer.tables().await.map(|tables| self.take_tables(tables)),
-            };
-            self.note(outcome);
+            match read {
+                Read::Members => {
+                    let members = self.observer.members().await;
+                    self.note(Topic::Members, &members);
+                    members.into_iter().for_each(|members| self.take_members(members));
+                }
+                Read::Tables => {
+                    let tables = self.observer.tables().await;
+                    self.note(Topic::Tables, &tables);
+                    tables.into_iter().for_each(|tables| self.take_tables(tables));
+                }
+            }
         }
     }
 
@@ -97,12 +114,12 @@ impl Refresher {
         self.tables.send_replace(tables);
     }
 
-    fn note(&self, outcome: Result<(), ApiError>) {
-        let problem = outcome.err().map(|error| format!("cannot read the API: {error}"));
+    fn note<T>(&self, topic: Topic, answer: &Result<T, ApiError>) {
+        let problem = answer.as_ref().err().map(configure::unreadable);
         if let Some(problem) = &problem {
             tracing::warn!("{problem}");
         }
-        self.board.problem(Topic::Api, problem);
+        self.board.problem(topic, problem);
     }
 
     fn remember(&self) {
