@@ -1,18 +1,19 @@
 //! A node's part, played by the test: no instance runs here, so the reports and routes that a booted node would make are made
-//! by the AWS CLI, with the instance's own credentials and so with no more rights than a node has.
+//! from here, with the instance's own credentials and so with no more rights than a node has.
 
-use std::process::Command;
-
-use lab::dir::LabDir;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::Credentials;
+use aws_sdk_ec2::types::Tag;
 use lab::world::Instance;
 
-use crate::rig::{Rig, succeeded};
+use crate::rig::Rig;
 
 /// Says that the node runs this revision in this role, as its agent would.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
-    let tags = [format!("Key=elbow:running,Value={revision}"), format!("Key=elbow:role,Value={role}")];
-    let slot = format!("Key=elbow:claim,Value={}", node.tags["elbow:slot"]);
-    aws(rig, node, &["ec2", "create-tags", "--resources", &node.id, "--tags", &tags[0], &tags[1], &slot]);
+    let tags = [("elbow:running", revision), ("elbow:role", role), ("elbow:claim", &node.tags["elbow:slot"])];
+    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
+    let call = client(rig, node).create_tags().resources(&node.id).set_tags(Some(tags));
+    done(call.send());
 }
 
 /// Makes the virtual IP's route in every table that can hold it.
@@ -27,8 +28,8 @@ pub fn take_over(rig: &Rig, node: &Instance) {
 /// Makes the virtual IP's route in one table.
 pub fn route(rig: &Rig, node: &Instance, table: &str) {
     let interface = node.interface.as_deref().expect("a running instance has an interface");
-    let to = ["--destination-cidr-block", "10.255.0.10/32", "--network-interface-id", interface];
-    aws(rig, node, &[&["ec2", "create-route", "--route-table-id", table][..], &to].concat());
+    let call = client(rig, node).create_route().route_table_id(table).network_interface_id(interface);
+    done(call.destination_cidr_block("10.255.0.10/32").send());
 }
 
 /// Both nodes as they are when all is well.
@@ -48,15 +49,22 @@ pub fn revision(rig: &Rig) -> String {
     )
 }
 
-fn aws(rig: &Rig, node: &Instance, arguments: &[&str]) {
-    let credentials = rig.api.credentials_of(&node.id).expect("the instance has a role");
-    let program = LabDir::open().expect("the lab's folder").venv().join("bin/aws");
-    let output = Command::new(program)
-        .args(arguments)
-        .envs(rig.api.environment())
-        .env("AWS_ACCESS_KEY_ID", credentials.access_key_id)
-        .env("AWS_SECRET_ACCESS_KEY", credentials.secret_access_key)
-        .env("AWS_SESSION_TOKEN", credentials.token)
-        .output();
-    succeeded(output.expect("the AWS CLI starts"));
+fn client(rig: &Rig, node: &Instance) -> aws_sdk_ec2::Client {
+    let access = rig.api.access();
+    let role = rig.api.credentials_of(&node.id).expect("the instance has a role");
+    let credentials = Credentials::new(role.access_key_id, role.secret_access_key, Some(role.token), None, "role");
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(access.region.clone()))
+        .endpoint_url(&access.endpoint)
+        .credentials_provider(credentials)
+        .http_client(aws_smithy_http_client::Builder::new().build_http());
+    aws_sdk_ec2::Client::from_conf(config.build())
+}
+
+fn done<T, E: std::error::Error>(call: impl Future<Output = Result<T, E>>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    if let Err(error) = runtime.block_on(call) {
+        panic!("a node may do this: {error:?}");
+    }
 }
