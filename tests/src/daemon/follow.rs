@@ -1,11 +1,12 @@
 //! The lab follows the API: after each call that changed the world, before its answer leaves, the kernel is made so.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tracing::error;
+use tracing::{debug, error};
 
 use super::fleet::{self, Move};
 use super::ground::Ground;
@@ -47,7 +48,9 @@ impl Follow {
     }
 
     async fn round(&self) -> Result<()> {
+        let start = Instant::now();
         let world = world::fetch(&self.moto).await?;
+        let fetched = start.elapsed();
         let moves = fleet::moves(&world, &self.vpc, &self.machines.images(), &self.machines.held());
         // Power goes before the link: a machine without its link would have time to notice.
         let (removals, others): (Vec<Move>, Vec<Move>) =
@@ -55,6 +58,7 @@ impl Follow {
         let removing = removals.into_iter().map(|what| self.machines.carry_out(what, &world));
         let removed: Result<Vec<()>> = futures::future::join_all(removing).await.into_iter().collect();
         self.ground.follow(world.clone()).await?;
+        debug!(?fetched, followed = ?start.elapsed(), generation = world.generation, "the kernel is as the API says");
         for what in others {
             self.machines.carry_out(what.clone(), &world).await.with_context(|| format!("{what:?}"))?;
         }

@@ -1,5 +1,6 @@
 //! An instance's power: on, off, cut, frozen; and ways to look inside.
 
+use std::cell::Cell;
 use std::fs::{self, OpenOptions};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -92,8 +93,13 @@ impl Machine {
         // Waits only so that the process doesn't stay behind as a zombie.
         thread::spawn(move || child.wait());
         let ended = || !Path::new(&format!("/proc/{pid}/exe")).exists();
-        self.cgroup.wait(Duration::from_secs(20), |_| self.init().is_some() || ended())?;
-        ensure!(self.init().is_some(), "{} didn't start: {}", self.spec.id, self.console()?.trim_end());
+        // Seen once is enough: while systemd sorts its processes into groups, they may be missed by a look at them.
+        let started = Cell::new(false);
+        self.cgroup.wait(Duration::from_secs(20), |_| {
+            started.set(self.init().is_some());
+            started.get() || ended()
+        })?;
+        ensure!(started.get(), "{} didn't start: {}", self.spec.id, self.console()?.trim_end());
         Ok(())
     }
 
