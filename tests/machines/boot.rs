@@ -111,6 +111,28 @@ fn an_instance_shuts_down_in_order_in_time() {
 }
 
 #[test]
+fn an_instance_that_restarts_its_own_system_comes_back() {
+    let mut rig = Rig::new();
+    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
+    machine.start().unwrap();
+    wait_for(&machine, Power::Up);
+    assert!(run(&machine, &["touch", "/run/this-life", "/var/lib/any-life"]).status.success());
+    assert!(run(&machine, &["ip", "address", "add", "10.255.0.10/32", "dev", "lo"]).status.success());
+    run(&machine, &["systemctl", "reboot"]);
+    let end = Instant::now() + Duration::from_secs(20);
+    while !machine
+        .command(["test", "!", "-e", "/run/this-life"])
+        .is_ok_and(|mut c| c.output().unwrap().status.success())
+    {
+        assert!(Instant::now() < end, "{:?}: {}", machine.power(), machine.console().unwrap());
+    }
+    wait_for(&machine, Power::Up);
+    assert!(run(&machine, &["test", "-e", "/var/lib/any-life"]).status.success());
+    let addresses = said(&run(&machine, &["ip", "-4", "-oneline", "address", "show", "dev", "lo"]));
+    assert!(addresses.contains("127.0.0.1/8") && !addresses.contains("10.255.0.10"), "{addresses}");
+}
+
+#[test]
 fn a_plain_instance_installs_from_the_repository_in_the_vpc() {
     let mut rig = Rig::new();
     let (_runtime, machine) = instance(&mut rig, HELLO, images().plain());

@@ -1,18 +1,17 @@
 //! A small VPC made by hand: two nodes in two zones, and a client in a third.
 
 use std::collections::BTreeSet;
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use lab::daemon::lock::{self, Lock};
 use lab::dir::LabDir;
 use lab::network::{Faults, Fixture, Network, Services, Setting, namespace};
 use lab::sweep;
 use lab::world::{Interface, Permission, Route, RouteState, RouteTable, SecurityGroup, Subnet, Tags, Vpc, World};
-use rustix::fs::{FlockOperation, flock};
 
 pub const A: &str = "eni-0aaaaaaaaaaaaaaaa";
 pub const B: &str = "eni-0bbbbbbbbbbbbbbbb";
@@ -35,7 +34,7 @@ pub struct Rig {
     pub network: Network,
     pub dir: LabDir,
     folder: tempfile::TempDir,
-    _lock: File,
+    _lock: Lock,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -46,9 +45,7 @@ impl Rig {
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let folder = tempfile::tempdir().unwrap();
         let dir = LabDir::at(folder.path()).unwrap();
-        // The one that a running lab holds.
-        let lock = File::create("/run/elbow-lab.lock").unwrap();
-        flock(&lock, FlockOperation::LockExclusive).unwrap();
+        let lock = lock::wait(&dir, Duration::from_secs(900)).unwrap();
         sweep::all(&dir).unwrap();
         let network = Network::open().unwrap();
         let mut rig = Rig { world: world(), faults: Faults::default(), network, dir, folder, _lock: lock, _turn: turn };
