@@ -161,10 +161,10 @@ fn a_sweep_removes_a_lab_that_died_and_the_next_finds_nothing() {
     let removed = sweep::all(&rig.dir).unwrap();
     assert!(removed.iter().any(|line| line.contains(ID)), "{removed:?}");
     assert!(removed.iter().any(|line| line.contains("elbow-lab-router")), "{removed:?}");
-    assert!(!Cgroup::of_all(&rig.dir).unwrap().path().exists());
     assert!(!rig.dir.run().join("instances").exists());
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     assert!(!mounts.contains(rig.dir.run().to_str().unwrap()) && !mounts.contains("elbow-lab"), "{mounts}");
+    assert!(!Cgroup::of_all(&rig.dir).unwrap().path().exists());
     let processes = Command::new("pgrep").args(["--full", ID]).output().unwrap();
     assert_eq!(said(&processes), "", "no process names the instance any more");
     assert_eq!(sweep::all(&rig.dir).unwrap(), Vec::<String>::new(), "a second one finds nothing");

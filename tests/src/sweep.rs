@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 use rustix::mount::{UnmountFlags, unmount};
 
 use crate::dir::LabDir;
-use crate::instance::cgroup::Cgroup;
+use crate::instance::cgroup::{self, Cgroup};
 use crate::instance::machine;
 use crate::network::{Network, namespace};
 
@@ -52,7 +52,10 @@ fn mounts(dir: &LabDir, removed: &mut Vec<String>) -> Result<()> {
     // What was mounted last may lie on what was mounted before.
     for path in below(&text, &dir.run()).into_iter().rev() {
         unmount(&path, UnmountFlags::DETACH).with_context(|| format!("unmounting {path}"))?;
-        removed.push(format!("mount {path}"));
+        // Cgroups the sweep itself may have mounted, to look.
+        if Path::new(&path) != cgroup::own_mount(dir) {
+            removed.push(format!("mount {path}"));
+        }
     }
     Ok(())
 }
