@@ -2,6 +2,7 @@
 //! own command lines. They need root, `make setup` before, and the machine's one lab to themselves.
 
 mod failover;
+mod lab;
 mod nodes;
 mod refusals;
 mod rig;

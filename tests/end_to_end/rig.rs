@@ -44,14 +44,18 @@ impl Rig {
             folder: tempfile::tempdir()?,
             _turn: turn,
         };
-        rig.lab(["down"])?;
         let end = Instant::now() + TURN;
-        while let Err(error) = rig.lab(["up"]) {
+        while let Err(error) = rig.lab(["down"]).and_then(|_| rig.lab(["up"])) {
             ensure!(format!("{error:#}").contains("another lab is up") && Instant::now() < end, "{error:#}");
             std::thread::sleep(Duration::from_secs(1));
         }
         rig.environment = exports(&rig.lab(["env"])?)?;
         Ok(rig)
+    }
+
+    /// Where the lab that is up keeps its things.
+    pub fn run_folder(&self) -> PathBuf {
+        self.dir.run()
     }
 
     /// A file of this test's, written with that text.
@@ -92,6 +96,8 @@ impl Rig {
         let arguments: Vec<_> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
         let mut command = Command::new(self.dir.venv().join("bin/aws"));
         command.args(arguments).args(["--output", "json"]).envs(&self.environment);
+        // What the lab answers is to be seen, and not what it answers when asked again.
+        command.env("AWS_MAX_ATTEMPTS", "1");
         let text = printed(&finish(command)?)?;
         if text.trim().is_empty() {
             return Ok(Value::Null);

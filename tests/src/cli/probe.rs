@@ -47,12 +47,11 @@ fn ended(notes: &[Probe]) -> Option<Outage> {
 }
 
 fn told(notes: &[Probe], outage: Outage) -> String {
-    let good = notes.iter().filter(|probe| probe.outcome.is_ok()).count();
-    let during = |probe: &&Probe| probe.sent >= outage.from && probe.sent < outage.to;
-    let lost = notes.iter().filter(during).filter(|probe| probe.outcome.is_err()).count();
+    let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
     format!(
         "the last answer before came at {:.3} s, the first one after at {:.3} s: nobody was served for {:.3} s\n\
-         ({} requests in all, {good} answered; of those sent meanwhile {lost} weren't)\n",
+         ({} requests, each a new connection: {failed} failed, the others were answered then or when their client tried \
+         again)\n",
         outage.from.as_secs_f64(),
         outage.to.as_secs_f64(),
         outage.length().as_secs_f64(),

@@ -1,0 +1,186 @@
+//! The lab does as it is told: every way to make it misbehave has the effect it names, and it leaves nothing behind.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::network::namespace;
+
+use crate::rig::{Rig, wait_for};
+
+const BOOT: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn the_api_is_slow_old_throttled_and_failing_as_told() -> Result<()> {
+    let rig = Rig::up()?;
+    ensure!(rig.lab(["up"])?.contains("up already"), "up of a lab that is up");
+    let vpc = rig.status()?.vpc;
+    let look = ["ec2", "describe-tags", "--filters", "Name=key,Values=seen", "--query", "Tags[].Value"];
+
+    rig.lab(["latency", "200"])?;
+    rig.lab(["calls", "--clear"])?;
+    rig.aws(look)?;
+    let call = rig.calls()?.pop().context("the call was recorded")?;
+    ensure!((200.0..600.0).contains(&call["duration_ms"].as_f64().unwrap_or_default()), "{call}");
+    rig.lab(["latency", "0"])?;
+
+    rig.lab(["fail", "DescribeTags", "UnauthorizedOperation", "1"])?;
+    let failed = format!("{:#}", rig.aws(look).err().context("a call that was to fail")?);
+    ensure!(failed.contains("UnauthorizedOperation"), "{failed}");
+    rig.aws(look)?;
+
+    rig.lab(["stale", "600000"])?;
+    rig.aws(["ec2", "create-tags", "--resources", &vpc, "--tags", "Key=seen,Value=yes"])?;
+    ensure!(rig.aws(look)? == serde_json::json!([]), "the tag is seen at once");
+    rig.lab(["stale", "0"])?;
+    ensure!(rig.aws(look)? == serde_json::json!(["yes"]), "the tag isn't seen at all");
+
+    rig.lab(["throttle", "2", "0"])?;
+    let tag = || rig.aws(["ec2", "create-tags", "--resources", &vpc, "--tags", "Key=seen,Value=yes"]);
+    tag()?;
+    tag()?;
+    let throttled = format!("{:#}", tag().err().context("a third call of a bucket of two")?);
+    ensure!(throttled.contains("RequestLimitExceeded"), "{throttled}");
+    ensure!(rig.status()?.faults == ["throttle: burst 2, refill 0 a second"], "{:?}", rig.status()?.faults);
+    rig.lab(["throttle", "0", "0"])?;
+    tag()?;
+    ensure!(rig.status()?.faults.is_empty(), "{:?}", rig.status()?.faults);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_at_the_clients_place_is_the_callers_own() -> Result<()> {
+    let rig = Rig::up()?;
+    let folder = std::env::current_dir()?;
+    ensure!(Path::new(rig.lab(["client", "pwd"])?.trim_end()) == folder, "it ran in another folder");
+    ensure!(
+        rig.lab(["client", "ip", "-brief", "address"])?.contains("10.0.3.10/24"),
+        "it isn't at the client's address"
+    );
+    let failed = format!("{:#}", rig.lab(["client", "sh", "-c", "exit 7"]).err().context("a command that fails")?);
+    ensure!(failed.contains("exit status: 7"), "{failed}");
+    let unknown = format!("{:#}", rig.lab(["kill", "i-0"]).err().context("no such instance")?);
+    ensure!(unknown.contains("i-0: no such instance") && unknown.trim_end().lines().count() == 1, "{unknown}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn instances_are_cut_off_frozen_and_restarted_as_told() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let nodes = rig.settled(2, BOOT)?;
+    let (one, other) = (&nodes[0].id, &nodes[1].id);
+    let peer = nodes[1].address.context("a node has an address")?;
+    let curl = |url: &str| rig.inside(one, &["curl", "--silent", "--output", "/dev/null", "--max-time", "1", url]);
+    let (health, api) = (format!("http://{peer}:9110/"), "https://ec2.eu-west-1.amazonaws.com/");
+
+    curl(&health)?;
+    rig.lab(["partition", one, other])?;
+    ensure!(curl(&health).is_err() && curl(api).is_ok(), "only the peer is out of reach");
+    rig.lab(["heal"])?;
+    wait_for("the peer after healing", BOOT, || curl(&health))?;
+    rig.lab(["partition", one, "api"])?;
+    ensure!(curl(&health).is_ok() && curl(api).is_err(), "only the API is out of reach");
+    ensure!(rig.status()?.faults == [format!("partition: {one} | api")], "{:?}", rig.status()?.faults);
+    rig.lab(["heal"])?;
+    curl(api)?;
+
+    let token =
+        "t=$(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)";
+    let told = format!(
+        "{token}; curl -sf -H \"X-aws-ec2-metadata-token: $t\" http://169.254.169.254/latest/meta-data/spot/instance-action"
+    );
+    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "there is a Spot notice before there is one");
+    rig.lab(["imds", one, "spot/instance-action", r#"{"action":"stop"}"#])?;
+    ensure!(rig.inside(one, &["sh", "-c", &told])? == r#"{"action":"stop"}"#, "the Spot notice");
+    rig.lab(["imds", one, "spot/instance-action"])?;
+
+    let frozen = Instant::now();
+    rig.lab(["freeze", other, "1500"])?;
+    ensure!(state(&rig, other)? == "frozen" && curl(&health).is_err(), "it isn't frozen");
+    wait_for("the thaw", BOOT, || curl(&health))?;
+    ensure!(frozen.elapsed() >= Duration::from_millis(1500), "it froze for {:?} only", frozen.elapsed());
+
+    let booted = || rig.inside(other, &["systemctl", "show", "--property", "UserspaceTimestamp"]);
+    let before = booted()?;
+    rig.lab(["reboot", other])?;
+    wait_for("the reboot", BOOT, || {
+        ensure!(booted()? != before, "it says {before}");
+        curl(&health)
+    })?;
+    rig.lab(["stop", other])?;
+    wait_for("the shutdown", BOOT, || {
+        ensure!(state(&rig, other)? == "stopped" && curl(&health).is_err(), "it is {}", state(&rig, other)?);
+        Ok(())
+    })?;
+    rig.aws(["ec2", "start-instances", "--instance-ids", other])?;
+    wait_for("the start", BOOT, || curl(&health))?;
+    rig.settled(2, BOOT)?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn a_lab_that_was_killed_is_cleared_away() -> Result<()> {
+    let rig = Rig::up()?;
+    let image = "resolve:ssm:/aws/service/elbow-lab/debian-12";
+    let subnets =
+        ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=private-a", "--query", "Subnets[0].SubnetId"];
+    let subnet = rig.aws(subnets)?.as_str().context("the subnet private-a")?.to_owned();
+    let launch = ["ec2", "run-instances", "--image-id", image, "--instance-type", "t3.small", "--subnet-id", &subnet];
+    let launched = rig.aws(launch.iter().chain(&["--query", "Instances[0].InstanceId"]))?;
+    let id = launched.as_str().context("an instance's id")?;
+    wait_for("the instance to boot", BOOT, || {
+        ensure!(state(&rig, id)? == "up", "it is {}", state(&rig, id)?);
+        Ok(())
+    })?;
+
+    let holder = std::fs::read_to_string("/run/elbow-lab.lock")?;
+    let lab = holder.split([' ', ',']).nth(1).and_then(|pid| pid.parse().ok()).context("the lab's process")?;
+    let lab = rustix::process::Pid::from_raw(lab).context("the lab's process")?;
+    rustix::process::kill_process(lab, rustix::process::Signal::KILL)?;
+    wait_for("the lab to be gone", BOOT, || {
+        ensure!(rustix::process::test_kill_process(lab).is_err(), "it is still there");
+        Ok(())
+    })?;
+    ensure!(!left(&rig)?.is_empty(), "a killed lab left nothing to clear away: this test proves nothing");
+    rig.lab(["down"])?;
+    wait_for("everything to be gone", BOOT, || {
+        let left = left(&rig)?;
+        ensure!(left.is_empty(), "left behind: {left:?}");
+        Ok(())
+    })?;
+
+    rig.lab(["up"])?;
+    ensure!(rig.status()?.instances.is_empty(), "a new lab has instances");
+    rig.lab(["down"])?;
+    let left = left(&rig)?;
+    ensure!(left.is_empty(), "left behind by a lab that went down: {left:?}");
+    ensure!(rig.lab(["down"])?.contains("no lab is up"), "down when down");
+    Ok(())
+}
+
+fn state(rig: &Rig, id: &str) -> Result<String> {
+    let status = rig.status()?;
+    let found = status.instances.into_iter().find(|instance| instance.id == id);
+    Ok(found.with_context(|| format!("{id} isn't in the lab's status"))?.lab)
+}
+
+/// The lab's processes, namespaces, mounts and cgroups.
+fn left(rig: &Rig) -> Result<Vec<String>> {
+    let mut left: Vec<String> = namespace::list();
+    let run = rig.run_folder().display().to_string();
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")?;
+    left.extend(mounts.lines().filter(|line| line.contains(&run)).map(str::to_owned));
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let command = String::from_utf8_lossy(&command).replace('\0', " ");
+        if command.contains(&run) {
+            left.push(command);
+        }
+    }
+    for root in ["/sys/fs/cgroup", "/sys/fs/cgroup/unified"] {
+        let group = Path::new(root).join("elbow-lab");
+        left.extend(group.exists().then(|| group.display().to_string()));
+    }
+    Ok(left)
+}
