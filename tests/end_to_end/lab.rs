@@ -134,14 +134,7 @@ async fn a_lab_that_was_killed_is_cleared_away() -> Result<()> {
         Ok(())
     })?;
 
-    let holder = std::fs::read_to_string("/run/elbow-lab.lock")?;
-    let lab = holder.split([' ', ',']).nth(1).and_then(|pid| pid.parse().ok()).context("the lab's process")?;
-    let lab = rustix::process::Pid::from_raw(lab).context("the lab's process")?;
-    rustix::process::kill_process(lab, rustix::process::Signal::KILL)?;
-    wait_for("the lab to be gone", BOOT, || {
-        ensure!(rustix::process::test_kill_process(lab).is_err(), "it is still there");
-        Ok(())
-    })?;
+    kill_the_lab(&rig)?;
     ensure!(!left(&rig)?.is_empty(), "a killed lab left nothing to clear away: this test proves nothing");
     rig.lab(["down"])?;
     wait_for("everything to be gone", BOOT, || {
@@ -151,12 +144,29 @@ async fn a_lab_that_was_killed_is_cleared_away() -> Result<()> {
     })?;
 
     rig.lab(["up"])?;
+    kill_the_lab(&rig)?;
+    rig.lab(["up"])?;
     ensure!(rig.status()?.instances.is_empty(), "a new lab has instances");
     rig.lab(["down"])?;
     let left = left(&rig)?;
     ensure!(left.is_empty(), "left behind by a lab that went down: {left:?}");
     ensure!(rig.lab(["down"])?.contains("no lab is up"), "down when down");
     Ok(())
+}
+
+/// `kill -9`: nothing of it has a say in the matter.
+fn kill_the_lab(rig: &Rig) -> Result<()> {
+    let holder = std::fs::read_to_string("/run/elbow-lab.lock")?;
+    let folder = rig.run_folder();
+    let ours = folder.parent().is_some_and(|folder| holder.trim_end().ends_with(&format!(", in {}", folder.display())));
+    ensure!(ours, "this machine's lab isn't ours: {holder}");
+    let lab = holder.split([' ', ',']).nth(1).and_then(|pid| pid.parse().ok()).context("the lab's process")?;
+    let lab = rustix::process::Pid::from_raw(lab).context("the lab's process")?;
+    rustix::process::kill_process(lab, rustix::process::Signal::KILL)?;
+    wait_for("the lab to be gone", BOOT, || {
+        ensure!(rustix::process::test_kill_process(lab).is_err(), "it is still there");
+        Ok(())
+    })
 }
 
 fn state(rig: &Rig, id: &str) -> Result<String> {

@@ -168,9 +168,10 @@ fn ask_until(
     // Sockets belong to the namespace that their thread is in when it makes them.
     let asking = ask_forever(plan.clone(), notes.clone(), good, stopped);
     match &plan.namespace {
-        Some(name) => namespace::enter(name, move || runtime.block_on(asking)),
-        None => Ok(runtime.block_on(asking)),
+        Some(name) => namespace::enter(name, move || runtime.block_on(asking))?,
+        None => runtime.block_on(asking),
     }
+    Ok(())
 }
 
 async fn ask_forever(

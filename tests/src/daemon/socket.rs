@@ -20,7 +20,7 @@ pub trait Control: Send + Sync + 'static {
 pub fn bind(path: &Path) -> Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            return Err(error).with_context(|| format!("removing {}", path.display()));
+            Err(error).with_context(|| format!("removing {}", path.display()))
         }
         _ => UnixListener::bind(path).with_context(|| format!("listening at {}", path.display())),
     }
