@@ -16,7 +16,8 @@ struct Trust {
     service: &'static str,
 }
 
-// "ec2:Attribute" carries the attribute's name; AWS documents no spelling for this one, so both usual ones are allowed.
+// "ec2:Attribute" carries the attribute's name: AWS documents no spelling for this one, and some report that it is absent.
+// So both usual spellings are allowed, and a request without the key is.
 #[derive(Template)]
 #[template(path = "permission-policy.json", escape = "none")]
 struct Permissions<'a> {
