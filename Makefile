@@ -9,6 +9,15 @@ LAB  := target/lab
 VENV := $(LAB)/venv
 SUDO := $(if $(filter 0,$(shell id -u)),,sudo --preserve-env=PATH,HOME,CARGO_HOME,RUSTUP_HOME,ELBOW_LAB_DIR)
 
+# The AWS SDK sets the oldest Rust that will do. Debian has one that is new enough among its security updates, and it
+# goes before an older one of the user's own.
+RUST_WANTED := $(shell sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml)
+RUST_THERE  := $(shell cargo --version 2>/dev/null | cut -d' ' -f2)
+RUST_IS_OLD := $(filter-out $(RUST_WANTED),$(shell printf '%s\n' $(RUST_WANTED) $(or $(RUST_THERE),0) | sort -V | head -n1))
+ifneq ($(RUST_IS_OLD),)
+export PATH := /usr/bin:$(PATH)
+endif
+
 # In one step for all crates: another selection is another set of features, and compiles aws-sdk-ec2 again.
 CARGO_FLAGS := --release --workspace --locked
 
@@ -31,13 +40,12 @@ packages:
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; \
 	fi
 
-# The AWS SDK sets the oldest Rust that will do; Debian has one that is new enough among its security updates.
 rust: packages
-	@wanted=$$(sed -n 's/^rust-version = "\(.*\)"/\1/p' Cargo.toml); \
-	have=$$(cargo --version 2>/dev/null | cut -d' ' -f2 || true); \
-	if [ "$$(printf '%s\n' "$$wanted" "$${have:-0}" | sort -V | head -n1)" != "$$wanted" ]; then \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends cargo-web rustc-web rustfmt-web; \
-	fi
+ifneq ($(RUST_IS_OLD),)
+	@dpkg-query -Wf '$${Status}' cargo-web rustc-web 2>/dev/null | grep -q 'ok installed.*ok installed' || { \
+	  $(SUDO) apt-get update -q; \
+	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends cargo-web rustc-web; }
+endif
 
 $(VENV)/.done: tests/moto/requirements.txt | packages
 	/usr/bin/python3 -m venv --clear $(VENV)
