@@ -15,7 +15,7 @@ use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES};
 use crate::resources::{instance_profile, instances, launch_template, role, security_group};
 
-/// A new instance profile may be unknown to EC2 for minutes ("Invalid IAM Instance Profile name").
+/// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
 
 /// How a plan went.
@@ -150,7 +150,10 @@ impl Step<'_> {
 }
 
 fn is_spreading(error: &CallFailed) -> bool {
-    error.is("InvalidParameterValue") && error.to_string().contains("Invalid IAM Instance Profile")
+    // The second: the profile is known by now, what was put into it isn't yet.
+    const MESSAGES: [&str; 2] = ["Invalid IAM Instance Profile", "has no associated IAM Roles"];
+    let line = error.to_string();
+    error.is("InvalidParameterValue") && MESSAGES.iter().any(|message| line.contains(message))
 }
 
 /// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.
@@ -174,11 +177,13 @@ mod tests {
         };
         let tags = crate::tags::Tags::default();
         let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &tags, token: "t" };
-        let unknown = answers(
+        for message in [
             "Value (elbow-eu-west-1-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
-        );
-        let error = instances::launch(&ec2(&[&unknown]), &launch).await.unwrap_err();
-        assert!(is_spreading(&error), "{error}");
+            "IAM Instance Profile \"arn:aws:iam::1:instance-profile/elbow-eu-west-1-web\" has no associated IAM Roles",
+        ] {
+            let error = instances::launch(&ec2(&[&answers(message)]), &launch).await.unwrap_err();
+            assert!(is_spreading(&error), "{error}");
+        }
         let other = answers("Value () for parameter subnetId is invalid");
         let error = instances::launch(&ec2(&[&other]), &launch).await.unwrap_err();
         assert!(!is_spreading(&error), "{error}");

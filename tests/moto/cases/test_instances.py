@@ -25,6 +25,16 @@ def an_unknown_profile_is_an_invalid_value(server: Any) -> Iterator[None]:
         s.run(IamInstanceProfile={"Name": "nobody"})
 
 
+def a_profile_without_a_role_is_an_invalid_value(server: Any) -> Iterator[None]:
+    """IAM User Guide, "Use instance profiles": it holds the role, and EC2 launches nothing with an empty one."""
+    s = Scene(server)
+    profile = s.profile()
+    s.iam.remove_role_from_instance_profile(InstanceProfileName=profile, RoleName=profile)
+    yield
+    with refused("InvalidParameterValue", says=f'instance-profile/{profile}" has no associated IAM Roles'):
+        s.run(IamInstanceProfile={"Name": profile})
+
+
 def a_client_token_launches_once(server: Any) -> Iterator[None]:
     """ "Ensure idempotency in Amazon EC2 API requests"."""
     s = Scene(server)

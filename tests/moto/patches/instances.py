@@ -136,20 +136,24 @@ def check_user_data(encoded: Any) -> None:
 
 
 def _profile(self: InstanceResponse, named: dict[str, str]) -> Any | None:
-    """The instance profile; unknown ones are refused in EC2's words, as callers wait on them after creating one."""
+    """The instance profile; unknown and empty ones are refused in EC2's words, as callers wait on new ones."""
+    if not (named.get("Arn") or named.get("Name")):
+        return None
     iam = iam_backends[self.current_account][self.partition]
     try:
         if arn := named.get("Arn"):
-            return iam.get_instance_profile_by_arn(arn)
-        if name := named.get("Name"):
-            return iam.get_instance_profile(name)
+            profile = iam.get_instance_profile_by_arn(arn)
+        else:
+            profile = iam.get_instance_profile(named["Name"])
     except NotFoundException:
         key = "arn" if "Arn" in named else "name"
         value = named.get("Arn") or named.get("Name")
         raise errors.invalid_value(
             f"Value ({value}) for parameter iamInstanceProfile.{key} is invalid. Invalid IAM Instance Profile {key}"
         ) from None
-    return None
+    if not profile.roles:
+        raise errors.invalid_value(f'IAM Instance Profile "{profile.arn}" has no associated IAM Roles')
+    return profile
 
 
 def _network(backend: Any, wanted: dict[str, Any]) -> tuple[Any, list[Any]]:
