@@ -47,12 +47,16 @@ def routes_can_be_limited_to_a_vpc(server: Any) -> Iterator[None]:
         node.create_route(**{**to, "RouteTableId": other.table})
 
 
-def routes_can_be_limited_to_tables(server: Any) -> Iterator[None]:
-    """CreateRoute: resource arn:…:route-table/id."""
-    s = Scene(server)
+def _with_one_table_allowed(s: Scene) -> tuple[Any, dict[str, str], str]:
+    """A node's client that may make routes in the scene's table, such a route, and a table that it may not touch."""
     second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]
     instance, node = s.as_node(_allow("ec2:CreateRoute", resource=f"arn:aws:ec2:*:*:route-table/{s.table}"))
-    to = s.route_to(s.interface(instance))
+    return node, s.route_to(s.interface(instance)), second
+
+
+def routes_can_be_limited_to_tables(server: Any) -> Iterator[None]:
+    """CreateRoute: resource arn:…:route-table/id."""
+    node, to, second = _with_one_table_allowed(Scene(server))
     yield
     node.create_route(**to)
     with refused("UnauthorizedOperation", 403):
@@ -92,10 +96,7 @@ def tag_keys_can_be_limited(server: Any) -> Iterator[None]:
 
 def a_dry_run_checks_permissions_first(server: Any) -> Iterator[None]:
     """ "Common query parameters", DryRun: DryRunOperation if permitted, otherwise UnauthorizedOperation."""
-    s = Scene(server)
-    second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]
-    instance, node = s.as_node(_allow("ec2:CreateRoute", resource=f"arn:aws:ec2:*:*:route-table/{s.table}"))
-    to = s.route_to(s.interface(instance))
+    node, to, second = _with_one_table_allowed(Scene(server))
     yield
     with refused("DryRunOperation", 412):
         node.create_route(**to, DryRun=True)

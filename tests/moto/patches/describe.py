@@ -18,7 +18,7 @@ from moto.ec2.responses.tags import TagResponse
 from moto.ec2.responses.vpcs import VPCs
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
-from patches import errors, filters
+from patches import errors, filters, launch_templates
 
 _PAGE = 1000
 
@@ -153,18 +153,7 @@ def describe_launch_templates(self: LaunchTemplates) -> ActionResult:
     ids = [*ids, *(backend.launch_template_name_to_ids[name] for name in names)]
     wanted = [known[i] for i in ids] if ids else list(known.values())
     page, token = _page(self, filters.select(filters.LAUNCH_TEMPLATES, wanted, self._filters_from_querystring()))
-    described = [
-        {
-            "CreateTime": template.create_time,
-            "CreatedBy": f"arn:{self.partition}:iam::{self.current_account}:root",
-            "DefaultVersionNumber": template.default_version_number,
-            "LatestVersionNumber": template.latest_version_number,
-            "LaunchTemplateId": template.id,
-            "LaunchTemplateName": template.name,
-            "Tags": template.get_tags(),
-        }
-        for template in page
-    ]
+    described = [launch_templates.described(self, template) for template in page]
     return ActionResult({"LaunchTemplates": described, "NextToken": token})
 
 

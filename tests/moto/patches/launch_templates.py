@@ -25,21 +25,21 @@ def install() -> None:
     _create_version()
 
 
-def _described(self: LaunchTemplates, template: Any) -> ActionResult:
-    version = template.default_version()
-    return ActionResult(
-        {
-            "LaunchTemplate": {
-                "CreateTime": version.create_time,
-                "CreatedBy": f"arn:{self.partition}:iam::{self.current_account}:root",
-                "DefaultVersionNumber": template.default_version_number,
-                "LatestVersionNumber": template.latest_version_number,
-                "LaunchTemplateId": template.id,
-                "LaunchTemplateName": template.name,
-                "Tags": template.get_tags(),
-            }
-        }
-    )
+def described(self: LaunchTemplates, template: Any) -> dict[str, Any]:
+    """EC2 API reference, "LaunchTemplate": all of a template but its versions."""
+    return {
+        "CreateTime": template.create_time,
+        "CreatedBy": f"arn:{self.partition}:iam::{self.current_account}:root",
+        "DefaultVersionNumber": template.default_version_number,
+        "LatestVersionNumber": template.latest_version_number,
+        "LaunchTemplateId": template.id,
+        "LaunchTemplateName": template.name,
+        "Tags": template.get_tags(),
+    }
+
+
+def _made(self: LaunchTemplates, template: Any) -> ActionResult:
+    return ActionResult({"LaunchTemplate": described(self, template)})
 
 
 def create_launch_template(self: LaunchTemplates) -> ActionResult:
@@ -63,7 +63,7 @@ def create_launch_template(self: LaunchTemplates) -> ActionResult:
                 "Arguments on this idempotent request are inconsistent with arguments used in previous request(s).",
             )
         if template_id in backend.launch_templates:
-            return _described(self, backend.launch_templates[template_id])
+            return _made(self, backend.launch_templates[template_id])
     data = self._get_param("LaunchTemplateData", {})
     data["UserData"] = parse_user_data(data.get("UserData"))
     check_user_data(data["UserData"])
@@ -74,7 +74,7 @@ def create_launch_template(self: LaunchTemplates) -> ActionResult:
     )
     if token:
         tokens[token] = (words, template.id)
-    return _described(self, template)
+    return _made(self, template)
 
 
 def _create_version() -> None:
