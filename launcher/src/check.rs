@@ -3,9 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use templates::Balancer;
 use templates::balancer::RouteTables;
-use templates::names;
+use templates::{Balancer, files, names};
 
 use crate::discover::Surroundings;
 use crate::observe::Observed;
@@ -13,6 +12,9 @@ use crate::resources::route_tables::eligible;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
 const ROLE_NAME: usize = 64;
+
+/// IAM's quota for all of a role's inline policies, white space not counted (IAM user guide, "IAM and AWS STS quotas").
+const ROLE_POLICY: usize = 10_240;
 
 /// Every problem, in the order of the file's keys.
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
@@ -23,6 +25,7 @@ pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) 
     subnets(balancer, place, &mut problems);
     machines(balancer, place, &mut problems);
     tables(balancer, place, &mut problems);
+    policy(balancer, &place.region, &mut problems);
     routes(balancer, place, observed, &mut problems);
     problems.extend(other_revision(balancer, observed));
     problems
@@ -163,6 +166,19 @@ fn tables(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>)
                 Some(_) => {}
             }
         }
+    }
+}
+
+/// The listed route tables stand in the policy of the nodes' role one by one.
+fn policy(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
+    let RouteTables::Only(ids) = &balancer.route_tables else { return };
+    let size = files::permission_policy(balancer, region).chars().filter(|c| !c.is_whitespace()).count();
+    if size > ROLE_POLICY {
+        problems.push(format!(
+            "route_tables lists {} tables: the nodes' policy would have {size} characters, and IAM takes {ROLE_POLICY}; list \
+             fewer, or write \"all\"",
+            ids.len()
+        ));
     }
 }
 

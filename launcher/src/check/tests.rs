@@ -181,3 +181,17 @@ fn a_name_too_long_for_iam_in_this_region_is_refused() {
     });
     says(&long, &["too long", "64"]);
 }
+
+#[test]
+fn listed_route_tables_fit_in_the_policy_of_a_role() {
+    let list = |count: usize| (0..count).map(|number| format!("rtb-{number:017x}")).collect::<Vec<_>>();
+    let many = problem(|balancer, place, _| {
+        place.tables = list(200).iter().map(|id| table(id, None)).collect();
+        balancer.route_tables = RouteTables::Only(list(200));
+    });
+    says(&many, &["route_tables lists 200 tables", "10240"]);
+    let (mut balancer, mut place) = (web(), place());
+    place.tables = list(100).iter().map(|id| table(id, None)).collect();
+    balancer.route_tables = RouteTables::Only(list(100));
+    assert_eq!(problems(&balancer, &place, &Observed::default()), [] as [&str; 0]);
+}
