@@ -12,7 +12,7 @@ use aws_config::default_provider::credentials::DefaultCredentialsChain;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::imds::{self, region::ImdsRegionProvider};
 use aws_config::meta::region::RegionProviderChain;
-use aws_config::profile::ProfileFileRegionProvider;
+use aws_config::profile::{ProfileFileCredentialsProvider, ProfileFileRegionProvider};
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
@@ -58,6 +58,7 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
     let http = http_client()?;
     let imds = imds_client(&http);
     let region = region(account, imds.clone()).await?;
+    check_region(region.as_ref())?;
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
         .app_name(AppName::new("elbow-launcher").context("the launcher's name in its requests")?)
@@ -100,23 +101,37 @@ async fn region(account: &Account, imds: imds::Client) -> Result<Region, Failure
         .ok_or_else(|| Failure::bad_input("no region: set AWS_REGION, name a profile that has one, or use --region"))
 }
 
+/// It becomes part of host names, where the SDK would stumble over it call by call.
+fn check_region(region: &str) -> Result<(), Failure> {
+    let good = !region.is_empty()
+        && region.len() <= 63
+        && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+    if good {
+        return Ok(());
+    }
+    Err(Failure::bad_input(format!("region {region:?} can't be one: write it as AWS does, such as eu-west-1")))
+}
+
 async fn credentials(
     account: &Account,
     http: &SharedHttpClient,
     imds: imds::Client,
     region: Region,
 ) -> Result<SharedCredentialsProvider, Failure> {
-    let mut chain = DefaultCredentialsChain::builder()
-        .configure(ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone())))
-        .region(region)
-        .imds_client(imds);
-    if let Some(profile) = &account.profile {
-        chain = chain.profile_name(profile);
-    }
-    let chain = SharedCredentialsProvider::new(chain.build().await);
-    let missing = |why: String| {
-        Failure::bad_input(format!("no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in ({why})"))
+    let config = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()));
+    let (chain, way_out) = match &account.profile {
+        // What was named counts, not what else the environment has: the wrong account would be another's balancer.
+        Some(name) => {
+            let profile = ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build();
+            (SharedCredentialsProvider::new(profile), format!("has the profile {name:?} any, or must you sign in?"))
+        }
+        None => {
+            let chain = DefaultCredentialsChain::builder().configure(config).region(region).imds_client(imds);
+            let way_out = "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in".to_owned();
+            (SharedCredentialsProvider::new(chain.build().await), way_out)
+        }
     };
+    let missing = |why: String| Failure::bad_input(format!("no AWS credentials: {way_out} ({why})"));
     match tokio::time::timeout(CREDENTIALS, chain.provide_credentials()).await {
         Ok(Ok(_)) => Ok(chain),
         // The rest says, over several lines, which providers there are.
