@@ -63,6 +63,11 @@ pub fn looking(error: CallFailed) -> Failure {
     }
 }
 
+/// Refuses a name that no balancer has, before AWS is asked for it: in a filter `*` would be every balancer.
+pub fn check_name(name: &str) -> Result<(), Failure> {
+    templates::names::check(name).map_err(|problem| Failure::bad_input(format!("name: {problem}")))
+}
+
 /// Reads and validates a balancer file, before anything else happens.
 pub fn read_balancer(path: &std::path::Path) -> Result<Balancer, Failure> {
     let text = std::fs::read_to_string(path)

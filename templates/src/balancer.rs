@@ -1,6 +1,6 @@
 //! The Balancer: what an operator describes in `balancer.toml`, and what every node is given as `balancer.json`.
 
-mod check;
+pub(crate) mod check;
 mod hint;
 mod node_config;
 mod parse;

@@ -1,5 +1,7 @@
 //! What Elbow calls what it makes. Names are deterministic, so that doing a thing twice finds what the first time made.
 
+use crate::balancer::check::words::is_label;
+
 /// Tag: the balancer an AWS resource belongs to. Elbow touches nothing that doesn't carry it.
 pub const TAG_BALANCER: &str = "elbow:balancer";
 /// Tag: the VPC of that balancer.
@@ -14,6 +16,16 @@ pub const TAG_ROLE: &str = "elbow:role";
 pub const TAG_RUNNING: &str = "elbow:running";
 /// Tag on an instance, written by its agent: one line, when something is wrong; absent otherwise.
 pub const TAG_MESSAGE: &str = "elbow:message";
+
+/// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
+/// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand
+/// for anything.
+pub fn check(balancer: &str) -> Result<(), String> {
+    if is_label(balancer, 32) {
+        return Ok(());
+    }
+    Err(format!("{balancer:?} can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -"))
+}
 
 /// The name of everything a balancer has in its Region: security group, launch template, instances.
 pub fn regional(balancer: &str) -> String {

@@ -151,3 +151,64 @@ fn nobody_and_nowhere() {
     assert_eq!(output.status.code(), Some(2), "{}", text(&output.stderr));
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
 }
+
+/// In EC2's filters `*` and `?` stand for anything: asked for as names they would be every balancer.
+#[test]
+fn names_that_no_balancer_has() {
+    let rig = Rig::new();
+    rig.create(&rig.web());
+    rig.take_calls();
+    for name in ["*", "we?", "Web", ""] {
+        for arguments in [&["status", name][..], &["destroy", name, "--yes"]] {
+            let output = rig.launcher(arguments);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}");
+            says(&text(&output.stderr), &[&format!("name: {name:?} can't be one")]);
+        }
+    }
+    assert!(rig.take_calls().is_empty(), "nobody is asked for such a name");
+    assert_eq!(rig.nodes().len(), 2);
+}
+
+#[test]
+fn a_profile_that_is_named_counts_more_than_credentials_in_the_environment() {
+    let rig = Rig::new();
+    let config = rig.file("config", "[profile other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other\n");
+    let refused = |profile: &str| {
+        let mut command = rig.command(["--profile", profile, "list"]);
+        let output = command.env("AWS_CONFIG_FILE", &config).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
+        let said = text(&output.stderr);
+        assert_eq!(said.trim_end().lines().count(), 1, "{said}");
+        said
+    };
+    says(&refused("nope"), &["no AWS credentials", "nope"]);
+    says(&refused("other"), &["AWS doesn't accept these credentials"]);
+}
+
+#[test]
+fn a_region_that_is_none() {
+    let rig = Rig::new();
+    for region in ["eu west 1", "EU-WEST-1", "", "eu-west-1.example.com"] {
+        let output = rig.launcher(["--region", region, "list"]);
+        assert_eq!(output.status.code(), Some(2), "{region}");
+        says(&text(&output.stderr), &[&format!("region {region:?}")]);
+    }
+    assert!(rig.take_calls().is_empty());
+}
+
+#[test]
+fn what_cannot_be_written_is_no_success() {
+    let rig = Rig::new();
+    let file = rig.web();
+    for arguments in [&["render", "user-data"][..], &["render", "user-data", "--gzip"], &["render", "policy"]] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let mut command = rig.command(arguments.iter().map(std::ffi::OsStr::new).chain([file.as_os_str()]));
+        let output = command.stdout(full).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        says(&text(&output.stderr), &["writing to standard output"]);
+    }
+    let file = file.to_str().unwrap();
+    let output = rig.launcher(["render", "keepalived", file, "--members", "10.0.1.5,10.0.1.5"]);
+    assert_eq!(output.status.code(), Some(2));
+    says(&text(&output.stderr), &["10.0.1.5 is there twice"]);
+}

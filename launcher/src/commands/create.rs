@@ -54,8 +54,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let changes: Vec<Change> = actions.iter().map(|action| action.change(&desired)).collect();
     let mut report = Report { cli, aws: &aws, desired: &desired, changes, image: image(&observed, &place) };
     if args.dry_run {
-        report.dry_run();
-        return Ok(());
+        return report.dry_run();
     }
     let progress = Progress::new();
     if !actions.is_empty() {
@@ -63,12 +62,10 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         report.changes = converge(&aws, &desired, &mut observed, actions, &progress).await?;
     }
     if args.no_wait {
-        report.done(None);
-        return Ok(());
+        return report.done(None);
     }
     let status = wait(&aws, &balancer, args.timeout, &progress).await?;
-    report.done(Some(&status));
-    Ok(())
+    report.done(Some(&status))
 }
 
 fn image(observed: &Observed, place: &Surroundings) -> String {
@@ -123,7 +120,7 @@ struct Report<'a> {
 }
 
 impl Report<'_> {
-    fn dry_run(&self) {
+    fn dry_run(&self) -> Result<(), Failure> {
         let mut text = match self.changes.len() {
             0 => format!("{}: nothing changes", self.desired.balancer),
             _ => format!("{}: create would", self.desired.balancer),
@@ -131,10 +128,10 @@ impl Report<'_> {
         for change in &self.changes {
             text.push_str(&format!("\n  {}", change.what));
         }
-        self.write("dry-run", &text, None);
+        self.write("dry-run", &text, None)
     }
 
-    fn done(&self, status: Option<&Assessment>) {
+    fn done(&self, status: Option<&Assessment>) -> Result<(), Failure> {
         let Desired { balancer, revision, .. } = self.desired;
         let outcome = if self.changes.is_empty() { "unchanged" } else { "created" };
         let mut text = match self.changes.is_empty() {
@@ -145,10 +142,10 @@ impl Report<'_> {
             let active = vip.active.join(", ");
             text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
         }
-        self.write(outcome, &text, status);
+        self.write(outcome, &text, status)
     }
 
-    fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) {
+    fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) -> Result<(), Failure> {
         let document = Created {
             outcome,
             balancer: &self.desired.balancer,
@@ -158,6 +155,6 @@ impl Report<'_> {
             changes: self.changes.clone(),
             status,
         };
-        output::result(self.cli.output, &document, text);
+        output::result(self.cli.output, &document, text)
     }
 }

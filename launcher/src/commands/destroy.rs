@@ -12,7 +12,7 @@ use crate::aws::retry::{Patience, pause, until};
 use crate::aws::{self, Aws};
 use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
-use crate::failure::{Failure, looking};
+use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::Change;
@@ -27,6 +27,7 @@ const LAG: Duration = Duration::from_secs(60);
 
 /// Removes the balancer.
 pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
+    check_name(&args.name)?;
     let aws = aws::connect(&cli.account()).await?;
     let observed = observe(&aws, &args.name).await.map_err(looking)?;
     let vpc = observed.vpc().map(str::to_owned);
@@ -36,8 +37,13 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     }
     let Some(vpc) = vpc else {
         prove(&aws, &args.name, None, LAG).await?;
-        report(cli, args, "absent", &[], &format!("there is no balancer named {} in {}", args.name, aws.region));
-        return Ok(());
+        return report(
+            cli,
+            args,
+            "absent",
+            &[],
+            &format!("there is no balancer named {} in {}", args.name, aws.region),
+        );
     };
     let tables = route_tables::find(&aws.ec2, &vpc).await?;
     let planned: Vec<Removal> =
@@ -49,18 +55,16 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     let changes: Vec<Change> = planned.iter().map(Removal::change).collect();
     if args.dry_run {
         let lines: Vec<String> = changes.iter().map(|change| format!("\n  {}", change.what)).collect();
-        report(cli, args, "dry-run", &changes, &format!("{}: destroy would{}", args.name, lines.concat()));
-        return Ok(());
+        return report(cli, args, "dry-run", &changes, &format!("{}: destroy would{}", args.name, lines.concat()));
     }
     confirm(args, &vpc, &changes).await?;
     let teardown = Teardown { aws: &aws, name: &args.name, vpc: &vpc, observed: &observed, timeout: args.timeout };
     let changes = teardown.run(&Progress::new()).await?;
-    report(cli, args, "destroyed", &changes, &format!("{} is destroyed: nothing of it is left", args.name));
-    Ok(())
+    report(cli, args, "destroyed", &changes, &format!("{} is destroyed: nothing of it is left", args.name))
 }
 
-fn report(cli: &Cli, args: &Destroy, outcome: &str, changes: &[Change], text: &str) {
-    output::result(cli.output, &json!({"outcome": outcome, "balancer": args.name, "changes": changes}), text);
+fn report(cli: &Cli, args: &Destroy, outcome: &str, changes: &[Change], text: &str) -> Result<(), Failure> {
+    output::result(cli.output, &json!({"outcome": outcome, "balancer": args.name, "changes": changes}), text)
 }
 
 async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure> {

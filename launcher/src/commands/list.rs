@@ -28,8 +28,7 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
     let document = serde_json::json!({"region": aws.region, "balancers": balancers.iter().map(|(name, listed)| {
         serde_json::json!({"name": name, "vpc": listed.vpc, "nodes": listed.nodes})
     }).collect::<Vec<_>>()});
-    output::result(cli.output, &document, &text(&aws.region, &balancers));
-    Ok(())
+    output::result(cli.output, &document, &text(&aws.region, &balancers))
 }
 
 /// Every balancer of which anything but IAM's part is left, by name.

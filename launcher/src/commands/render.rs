@@ -1,6 +1,5 @@
 //! `render`: the files that are made for a balancer, without a call to AWS.
 
-use std::io::Write;
 use std::path::Path;
 
 use templates::files::{self, KeepalivedNode};
@@ -14,7 +13,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
     match what {
         Render::UserData { file, gzip: true } => {
             let bytes = files::user_data_gzip(&read_balancer(file)?).map_err(|big| too_big(file, &big))?;
-            std::io::stdout().write_all(&bytes).map_err(|error| Failure::Failed(error.into()))
+            output::write(&bytes)
         }
         Render::UserData { file, gzip: false } => text(files::user_data(&read_balancer(file)?)),
         Render::Install { file } => text(files::install_script(&read_balancer(file)?)),
@@ -44,11 +43,14 @@ pub fn too_big(file: &Path, big: &files::TooBig) -> Failure {
 }
 
 fn text(text: String) -> Result<(), Failure> {
-    output::print(&text);
-    Ok(())
+    output::print(&text)
 }
 
 fn member(node: &NodeArgs) -> Result<std::net::Ipv4Addr, Failure> {
+    let twice = node.members.iter().enumerate().find(|(index, member)| node.members[..*index].contains(member));
+    if let Some((_, member)) = twice {
+        return Err(Failure::bad_input(format!("--members: {member} is there twice")));
+    }
     node.members.get(usize::from(node.slot.0)).copied().ok_or_else(|| {
         Failure::bad_input(format!(
             "--slot {} needs --members with at least {} addresses, one for each slot",

@@ -8,7 +8,7 @@ use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
-use crate::failure::{Failure, looking};
+use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
@@ -27,6 +27,7 @@ struct Shown {
 
 /// Prints it, and fails if something is degraded.
 pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
+    args.name.as_deref().map_or(Ok(()), check_name)?;
     let aws = aws::connect(&cli.account()).await?;
     let names = match &args.name {
         Some(name) => vec![name.clone()],
@@ -44,10 +45,10 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     }
     let degraded = all.iter().any(|one| one.degraded);
     match (cli.output, &args.name, &all[..]) {
-        (Output::Json, Some(_), [one]) => output::result(cli.output, one, ""),
-        (Output::Json, ..) => output::result(cli.output, &json!({"region": aws.region, "balancers": all}), ""),
-        (Output::Text, _, []) => output::print(&format!("no balancers in {}", aws.region)),
-        (Output::Text, ..) => output::print(&all.iter().map(text).collect::<Vec<_>>().join("\n")),
+        (Output::Json, Some(_), [one]) => output::result(cli.output, one, "")?,
+        (Output::Json, ..) => output::result(cli.output, &json!({"region": aws.region, "balancers": all}), "")?,
+        (Output::Text, _, []) => output::print(&format!("no balancers in {}", aws.region))?,
+        (Output::Text, ..) => output::print(&all.iter().map(text).collect::<Vec<_>>().join("\n"))?,
     }
     if degraded { Err(Failure::Degraded) } else { Ok(()) }
 }

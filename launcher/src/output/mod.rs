@@ -3,6 +3,8 @@
 pub mod progress;
 pub mod table;
 
+use std::io::{ErrorKind, Write};
+
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
@@ -20,17 +22,27 @@ pub enum Output {
 }
 
 /// Writes a result: its JSON, or the text for people.
-pub fn result(output: Output, document: &impl Serialize, text: &str) {
+pub fn result(output: Output, document: &impl Serialize, text: &str) -> Result<(), Failure> {
     match output {
         Output::Text => print(text),
         Output::Json => print(&serde_json::to_string_pretty(document).expect("results have only string keys")),
     }
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no error.
-pub fn print(text: &str) {
-    use std::io::Write;
-    drop(writeln!(std::io::stdout(), "{}", text.trim_end_matches('\n')));
+/// Writes a text to standard output, with one newline at its end.
+pub fn print(text: &str) -> Result<(), Failure> {
+    write(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
+}
+
+/// Writes to standard output. A reader that went away (`| head`) is no error; a full disk is one.
+pub fn write(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(anyhow::Error::new(error).context("writing to standard output")))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what went wrong: a line each on standard error, and a document for programs.
@@ -46,6 +58,7 @@ pub fn failed(output: Output, failure: &Failure) {
             Failure::Interrupted => "interrupted",
         };
         let document = json!({"outcome": outcome, "problems": lines});
-        print(&serde_json::to_string_pretty(&document).expect("it has only string keys"));
+        // What can't be written has been said on standard error already.
+        drop(print(&serde_json::to_string_pretty(&document).expect("it has only string keys")));
     }
 }

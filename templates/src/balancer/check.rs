@@ -3,11 +3,12 @@
 
 mod listeners;
 mod network;
-mod words;
+pub(crate) mod words;
 
-use self::words::{has_prefix, is_label, repeated};
+use self::words::{has_prefix, repeated};
 use super::place::{Path, at};
 use super::{Balancer, Failover};
+use crate::names;
 use crate::text::Image;
 
 /// Something that can't be, and where it stands.
@@ -44,14 +45,8 @@ pub fn first_problem(b: &Balancer) -> Option<Problem> {
     .find_map(Result::err)
 }
 
-/// `elbow-<region>-<name>` must fit in the 64 characters of a role's name, and be one for security groups, launch
-/// templates and tags as well.
 fn name(name: &str) -> Checked {
-    if is_label(name, 32) {
-        return Ok(());
-    }
-    let message = format!("{name:?} can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -");
-    Err(Problem::new(at!["name"], message))
+    names::check(name).map_err(|message| Problem::new(at!["name"], message))
 }
 
 fn instance_type(instance_type: &str) -> Checked {
