@@ -7,20 +7,21 @@ use anyhow::Context;
 use crate::files::Draft;
 use crate::process;
 
-/// Whether a file is another one than before.
+/// Whether the file's reader has to read it again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Installed {
     /// It was so already.
     Unchanged,
-    /// It is new.
+    /// It is new, or was when a reload last failed.
     Changed,
 }
 
 /// Makes the file at `path` read `text`, if `check` (a program and its arguments, to which the draft's path is added)
-/// agrees; otherwise what was there stays.
-pub(super) async fn install(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Installed> {
+/// agrees; otherwise what was there stays. The file at `due` stands for as long as its reader hasn't read it: the caller
+/// removes it then, and a reload that failed, or that the agent didn't live to ask for, isn't forgotten.
+pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) -> anyhow::Result<Installed> {
     if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
-        return Ok(Installed::Unchanged);
+        return Ok(if due.exists() { Installed::Changed } else { Installed::Unchanged });
     }
     let draft = Draft::new(Path::new(path), text)?;
     let beside = draft.beside().to_string_lossy().into_owned();
@@ -28,6 +29,7 @@ pub(super) async fn install(path: &str, text: &str, check: &[&str]) -> anyhow::R
     process::run(program, &[arguments, &[beside.as_str()]].concat())
         .await
         .with_context(|| format!("{path} stays as it is, the new one isn't valid"))?;
+    std::fs::write(due, "").with_context(|| format!("writing {}", due.display()))?;
     draft.install()?;
     Ok(Installed::Changed)
 }
@@ -38,15 +40,29 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_its_program_refuses_is_not_installed() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.cfg");
+        let (folder, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let (path, due) = (folder.path().join("x.cfg"), run.path().join("due"));
         let path = path.to_str().unwrap();
         let check = ["grep", "-q", "good"];
-        assert_eq!(install(path, "good 1\n", &check).await.unwrap(), Installed::Changed);
-        assert_eq!(install(path, "good 1\n", &check).await.unwrap(), Installed::Unchanged);
-        let error = install(path, "bad\n", &check).await.unwrap_err();
+        assert_eq!(install(path, "good 1\n", &check, &due).await.unwrap(), Installed::Changed);
+        std::fs::remove_file(&due).unwrap();
+        assert_eq!(install(path, "good 1\n", &check, &due).await.unwrap(), Installed::Unchanged);
+        let error = install(path, "bad\n", &check, &due).await.unwrap_err();
+        assert!(!due.exists());
         assert_eq!(error.to_string(), format!("{path} stays as it is, the new one isn't valid"));
         assert_eq!(std::fs::read_to_string(path).unwrap(), "good 1\n");
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[tokio::test]
+    async fn a_file_whose_reader_was_not_told_is_still_news() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, due) = (folder.path().join("x.cfg"), folder.path().join("due"));
+        let path = path.to_str().unwrap();
+        for _ in 0..2 {
+            assert_eq!(install(path, "good\n", &["true"], &due).await.unwrap(), Installed::Changed);
+        }
+        std::fs::remove_file(&due).unwrap();
+        assert_eq!(install(path, "good\n", &["true"], &due).await.unwrap(), Installed::Unchanged);
     }
 }

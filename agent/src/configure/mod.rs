@@ -158,7 +158,7 @@ fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
 async fn serve(balancer: &Balancer) -> Vec<Failed> {
     let carried = loopback::carry(&balancer.virtual_ips).await;
     let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
-    [carried, services::haproxy(balancer).await].into_iter().filter_map(Result::err).collect()
+    carried.err().into_iter().chain(services::haproxy(balancer).await).collect()
 }
 
 /// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.

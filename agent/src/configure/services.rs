@@ -1,6 +1,7 @@
 //! HAProxy and keepalived: rendered, checked, started or reloaded. Doing it again with nothing new disturbs neither.
 
 use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -53,29 +54,48 @@ impl Local {
             interface: &self.interface,
         };
         let check = ["keepalived", "--config-test", "--use-file"];
-        let installed = install(paths::KEEPALIVED, &keepalived_conf(&node), &check).await;
-        let changed = matches!(installed, Ok(Installed::Changed));
-        installed.map_err(about(Topic::Keepalived))?;
-        bring_up(keepalived::UNIT, changed).await.map_err(about(Topic::Keepalived))
+        let due = reload_due(keepalived::UNIT);
+        let up = async {
+            let installed = install(paths::KEEPALIVED, &keepalived_conf(&node), &check, &due).await?;
+            bring_up(keepalived::UNIT, installed).await
+        };
+        up.await.map_err(about(Topic::Keepalived))
     }
 }
 
 /// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at
-/// work.
-pub(super) async fn haproxy(balancer: &Balancer) -> Result<(), Failed> {
+/// work. Returns what failed: why a configuration was refused is told even where there is no old one that would serve.
+pub(super) async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     let check = ["haproxy", "-c", "-f"];
-    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &check).await;
-    let changed = matches!(installed, Ok(Installed::Changed));
-    bring_up(haproxy::UNIT, changed).await.map_err(about(Topic::Haproxy))?;
-    until_it_answers().await.map_err(about(Topic::Haproxy))?;
-    installed.map(drop).map_err(about(Topic::Configuration))
+    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &check, &reload_due(haproxy::UNIT)).await;
+    let (installed, refused) = match installed {
+        Ok(installed) => (installed, None),
+        Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),
+    };
+    let up = async {
+        bring_up(haproxy::UNIT, installed).await?;
+        until_it_answers().await
+    };
+    let down = up.await.map_err(about(Topic::Haproxy)).err();
+    refused.into_iter().chain(down).collect()
 }
 
-async fn bring_up(unit: &str, changed: bool) -> anyhow::Result<()> {
-    match (systemd::is_active(unit).await, changed) {
-        (false, _) => systemd::start(unit).await,
-        (true, true) => systemd::reload(unit).await,
-        (true, false) => Ok(()),
+/// Where it is kept that `unit` has yet to read its new configuration; nothing of that outlives a boot, and need not.
+fn reload_due(unit: &str) -> PathBuf {
+    Path::new(paths::RUN).join(format!("{unit}.reload-due"))
+}
+
+async fn bring_up(unit: &str, installed: Installed) -> anyhow::Result<()> {
+    match (systemd::is_active(unit).await, installed) {
+        (false, _) => systemd::start(unit).await?,
+        (true, Installed::Changed) => systemd::reload(unit).await?,
+        (true, Installed::Unchanged) => return Ok(()),
+    }
+    match std::fs::remove_file(reload_due(unit)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", reload_due(unit).display()))
+        }
+        _ => Ok(()),
     }
 }
 
