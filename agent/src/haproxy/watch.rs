@@ -21,13 +21,18 @@ pub async fn watch(board: Board, track: &Path) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut opinion = Opinion { serves: board.read().haproxy, silences: 0 };
     let mut since = Instant::now();
+    // What an agent before this one told keepalived may be wrong by now.
+    let mut told = false;
     loop {
         ticks.tick().await;
         let answer = answers().await;
         if opinion.hear(&answer) {
             since = Instant::now();
             say(&board, track, opinion.serves, &answer);
+        } else if !told {
+            tell(track, opinion.serves);
         }
+        told = true;
         if opinion.serves == Serves::No && since.elapsed() > RESTART {
             since = Instant::now();
             if let Err(error) = systemd::start(UNIT).await {
@@ -37,10 +42,14 @@ pub async fn watch(board: Board, track: &Path) {
     }
 }
 
-fn say(board: &Board, track: &Path, serves: Serves, answer: &io::Result<()>) {
+fn tell(track: &Path, serves: Serves) {
     if let Err(error) = tell_keepalived(track, serves) {
         tracing::error!("keepalived cannot be told about HAProxy: {error:#}");
     }
+}
+
+fn say(board: &Board, track: &Path, serves: Serves, answer: &io::Result<()>) {
+    tell(track, serves);
     let problem = answer.as_ref().err().map(|error| format!("HAProxy doesn't answer its health page: {error}"));
     match &problem {
         None => tracing::info!("HAProxy answers"),
@@ -58,11 +67,12 @@ struct Opinion {
 }
 
 impl Opinion {
-    /// Takes in an answer; whether the opinion changed. A refused connection is certain; a time-out may be this
-    /// machine's hiccup, so it takes three in a row.
+    /// Takes in an answer; whether the opinion changed. A refused connection is certain: nobody listens. A time-out may
+    /// be this machine's hiccup, and a connection that breaks off a worker that a reload has relieved, so of these it
+    /// takes three in a row.
     fn hear(&mut self, answer: &io::Result<()>) -> bool {
         self.silences = match answer {
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => self.silences + 1,
+            Err(error) if error.kind() != io::ErrorKind::ConnectionRefused => self.silences + 1,
             _ => 0,
         };
         let serves = match answer {
@@ -89,6 +99,14 @@ mod tests {
         assert_eq!(opinion.serves, Serves::No);
         assert!(opinion.hear(&Ok(())));
         assert_eq!(opinion.serves, Serves::Yes);
+    }
+
+    #[test]
+    fn one_broken_connection_moves_nothing() {
+        let mut opinion = Opinion { serves: Serves::Yes, silences: 0 };
+        assert!(!opinion.hear(&failed(io::ErrorKind::UnexpectedEof)));
+        assert!(!opinion.hear(&failed(io::ErrorKind::ConnectionReset)));
+        assert!(opinion.hear(&failed(io::ErrorKind::ConnectionRefused)));
     }
 
     #[test]
