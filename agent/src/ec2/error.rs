@@ -65,7 +65,8 @@ fn kind(code: &str, text: &str) -> Kind {
         "InvalidParameterValue" if text.to_lowercase().contains("there is no route defined") => Kind::NoRoute,
         "InvalidRoute.NotFound" => Kind::NoRoute,
         "RouteAlreadyExists" => Kind::RouteExists,
-        "InvalidRouteTableID.NotFound" => Kind::Gone,
+        // Both spellings are seen.
+        "InvalidRouteTableID.NotFound" | "InvalidRouteTableId.NotFound" => Kind::Gone,
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" => Kind::Throttled,
         "UnauthorizedOperation"
         | "AuthFailure"
@@ -100,6 +101,13 @@ mod tests {
         let absent = "There is no route defined for '10.255.0.10/32' in the route table. Use CreateRoute instead.";
         assert_eq!(kind("InvalidParameterValue", absent), Kind::NoRoute);
         assert_eq!(kind("InvalidParameterValue", "The destination CIDR block is invalid"), Kind::Refused);
+    }
+
+    #[test]
+    fn a_table_that_is_gone_is_told_in_either_spelling() {
+        for code in ["InvalidRouteTableID.NotFound", "InvalidRouteTableId.NotFound"] {
+            assert_eq!(kind(code, "The routeTable ID 'rtb-1' does not exist"), Kind::Gone);
+        }
     }
 
     #[test]
