@@ -14,7 +14,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
-use crate::daemon::protocol::{Far, Request};
+use crate::daemon::protocol::{Order, Request};
 use crate::dir::LabDir;
 
 /// A VPC in a box: an AWS-like API, a router, and instances that boot for real. Wants root.
@@ -64,72 +64,8 @@ enum Command {
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Cut an instance's power: silence, and the API goes on saying `running`
-    Kill {
-        /// Which instance
-        id: String,
-    },
-    /// Stop an instance as StopInstances does: its system shuts down, the API says `stopped`
-    Stop {
-        /// Which instance
-        id: String,
-    },
-    /// Restart an instance's system, as RebootInstances does
-    Reboot {
-        /// Which instance
-        id: String,
-    },
-    /// Drop every packet between an instance and another, the API, or everything
-    Partition {
-        /// Which instance
-        id: String,
-        /// An instance, `api` or `all`
-        from: Far,
-    },
-    /// End all partitions
-    Heal,
-    /// Answer API calls this many milliseconds after they came; 0 ends it
-    Latency {
-        /// Milliseconds
-        ms: u64,
-    },
-    /// Answer Describe calls from the world as it was this many milliseconds ago; 0 ends it
-    Stale {
-        /// Milliseconds
-        ms: u64,
-    },
-    /// Give each API action a token bucket, as AWS does; 0 0 ends it
-    Throttle {
-        /// Calls that may come at once
-        burst: u32,
-        /// Calls a second after that
-        refill: f64,
-    },
-    /// Let the next COUNT calls of an API action fail
-    Fail {
-        /// Such as ReplaceRoute
-        action: String,
-        /// Such as InternalError or UnauthorizedOperation
-        code: String,
-        /// How many; 0 ends it
-        count: u32,
-    },
-    /// Stop all of an instance's processes for a while, as a live migration does
-    Freeze {
-        /// Which instance
-        id: String,
-        /// Milliseconds
-        ms: u64,
-    },
-    /// Set what an instance's metadata service answers at a path
-    Imds {
-        /// Which instance
-        id: String,
-        /// Such as spot/instance-action, below /latest/meta-data/
-        path: String,
-        /// What to answer; none: as before
-        value: Option<String>,
-    },
+    #[command(flatten)]
+    Order(Order),
     /// Show the API calls so far
     Calls {
         /// A JSON object a line
@@ -172,25 +108,7 @@ pub fn run() -> Result<()> {
         Command::Probe { to, every } => probe::probe(&dir, to, every),
         Command::Exec { id, command } => inside::exec(&dir, id, command),
         Command::Client { command } => inside::client(&dir, command),
-        other => ask::ask(&dir, &request(other)).map(say),
-    }
-}
-
-/// The commands that the running lab does by itself.
-fn request(command: Command) -> Request {
-    match command {
-        Command::Kill { id } => Request::Kill { id },
-        Command::Stop { id } => Request::Stop { id },
-        Command::Reboot { id } => Request::Reboot { id },
-        Command::Partition { id, from } => Request::Partition { id, from },
-        Command::Heal => Request::Heal,
-        Command::Latency { ms } => Request::Latency { ms },
-        Command::Stale { ms } => Request::Stale { ms },
-        Command::Throttle { burst, refill } => Request::Throttle { burst, refill },
-        Command::Fail { action, code, count } => Request::Fail { action, code, count },
-        Command::Freeze { id, ms } => Request::Freeze { id, ms },
-        Command::Imds { id, path, value } => Request::Imds { id, path, value },
-        other => unreachable!("{other:?} is done here"),
+        Command::Order(order) => ask::ask(&dir, &Request::Do(order)).map(say),
     }
 }
 

@@ -12,7 +12,7 @@ use super::api_only;
 use super::follow::Follow;
 use super::ground::Ground;
 use super::machines::Machines;
-use super::protocol::{Access, Example, Far, Request};
+use super::protocol::{Access, Example, Far, Order, Request};
 use super::services::{Services, Staff};
 use super::socket::Control;
 use super::{place, status, who};
@@ -166,6 +166,23 @@ impl Lab {
         Ok(serde_json::to_value(calls)?)
     }
 
+    async fn obey(&self, order: Order) -> Result<()> {
+        match order {
+            Order::Kill { id } => self.machines.kill(&self.who(&id)?).await?,
+            Order::Stop { id } => self.stop(&self.who(&id)?).await?,
+            Order::Reboot { id } => self.machines.reboot(&self.who(&id)?).await?,
+            Order::Freeze { id, ms } => self.machines.freeze(&self.who(&id)?, Duration::from_millis(ms)).await?,
+            Order::Partition { id, from } => self.partition(&id, from).await?,
+            Order::Heal => self.ground.change(|faults| faults.heal()).await?,
+            Order::Latency { ms } => self.proxy.set_latency(Duration::from_millis(ms)),
+            Order::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
+            Order::Throttle { burst, refill } => self.throttle(burst, refill)?,
+            Order::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
+            Order::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),
+        }
+        Ok(())
+    }
+
     fn throttle(&self, burst: u32, refill: f64) -> Result<()> {
         ensure!(refill >= 0.0, "a bucket can't lose tokens by itself: refill must be 0 or more");
         let throttle = Throttle { burst: burst.into(), refill };
@@ -177,25 +194,14 @@ impl Lab {
 impl Control for Lab {
     async fn answer(&self, request: Request) -> Result<Value> {
         match request {
-            Request::Status => return self.status(),
-            Request::Access => return Ok(serde_json::to_value(&self.access)?),
-            Request::Example => return Ok(serde_json::to_value(self.example()?)?),
-            Request::Who { id } => return Ok(json!(self.who(&id)?)),
-            Request::Calls { clear } => return self.calls(clear),
-            Request::Kill { id } => self.machines.kill(&self.who(&id)?).await?,
-            Request::Stop { id } => self.stop(&self.who(&id)?).await?,
-            Request::Reboot { id } => self.machines.reboot(&self.who(&id)?).await?,
-            Request::Freeze { id, ms } => self.machines.freeze(&self.who(&id)?, Duration::from_millis(ms)).await?,
-            Request::Partition { id, from } => self.partition(&id, from).await?,
-            Request::Heal => self.ground.change(|faults| faults.heal()).await?,
-            Request::Latency { ms } => self.proxy.set_latency(Duration::from_millis(ms)),
-            Request::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
-            Request::Throttle { burst, refill } => self.throttle(burst, refill)?,
-            Request::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
-            Request::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),
-            Request::Down => self.end().await?,
+            Request::Status => self.status(),
+            Request::Access => Ok(serde_json::to_value(&self.access)?),
+            Request::Example => Ok(serde_json::to_value(self.example()?)?),
+            Request::Who { id } => Ok(json!(self.who(&id)?)),
+            Request::Calls { clear } => self.calls(clear),
+            Request::Down => self.end().await.map(|()| Value::Null),
+            Request::Do(order) => self.obey(order).await.map(|()| Value::Null),
         }
-        Ok(Value::Null)
     }
 }
 

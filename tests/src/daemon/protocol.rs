@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::str::FromStr;
 
+use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -21,72 +22,6 @@ pub enum Request {
         /// Instance, or `active`, `standby`.
         id: String,
     },
-    /// Cut an instance's power.
-    Kill {
-        /// Instance, or `active`, `standby`.
-        id: String,
-    },
-    /// StopInstances.
-    Stop {
-        /// Instance, or `active`, `standby`.
-        id: String,
-    },
-    /// RebootInstances.
-    Reboot {
-        /// Instance, or `active`, `standby`.
-        id: String,
-    },
-    /// Cut an instance off.
-    Partition {
-        /// Instance, or `active`, `standby`.
-        id: String,
-        /// From what.
-        from: Far,
-    },
-    /// End all partitions.
-    Heal,
-    /// The API's latency.
-    Latency {
-        /// Milliseconds; 0 is none.
-        ms: u64,
-    },
-    /// The age of what Describe calls answer.
-    Stale {
-        /// Milliseconds; 0 is none.
-        ms: u64,
-    },
-    /// A token bucket for each action.
-    Throttle {
-        /// Its size; 0 with a refill of 0 is none.
-        burst: u32,
-        /// Tokens a second.
-        refill: f64,
-    },
-    /// Failures to come.
-    Fail {
-        /// Of which action.
-        action: String,
-        /// With which error code.
-        code: String,
-        /// How many.
-        count: u32,
-    },
-    /// Stop an instance's processes for a while.
-    Freeze {
-        /// Instance, or `active`, `standby`.
-        id: String,
-        /// Milliseconds.
-        ms: u64,
-    },
-    /// Override a path of an instance's metadata.
-    Imds {
-        /// Instance, or `active`, `standby`.
-        id: String,
-        /// The path below `/latest/meta-data/`.
-        path: String,
-        /// What to answer; none: as before.
-        value: Option<String>,
-    },
     /// The API calls so far: a list of JSON objects.
     Calls {
         /// Forget them after.
@@ -94,6 +29,81 @@ pub enum Request {
     },
     /// Stop everything, remove everything; the answer comes when it is done.
     Down,
+    /// What a person tells it to do.
+    #[serde(untagged)]
+    Do(Order),
+}
+
+/// What a person tells a running lab to do: commands of `lab` that it does by itself, in these words.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Subcommand)]
+#[serde(tag = "ask", rename_all = "kebab-case")]
+pub enum Order {
+    /// Cut an instance's power: silence, and the API goes on saying `running`
+    Kill {
+        /// Which instance
+        id: String,
+    },
+    /// Stop an instance as StopInstances does: its system shuts down, the API says `stopped`
+    Stop {
+        /// Which instance
+        id: String,
+    },
+    /// Restart an instance's system, as RebootInstances does
+    Reboot {
+        /// Which instance
+        id: String,
+    },
+    /// Drop every packet between an instance and another, the API, or everything
+    Partition {
+        /// Which instance
+        id: String,
+        /// An instance, `api` or `all`
+        from: Far,
+    },
+    /// End all partitions
+    Heal,
+    /// Answer API calls this many milliseconds after they came; 0 ends it
+    Latency {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Answer Describe calls from the world as it was this many milliseconds ago; 0 ends it
+    Stale {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Give each API action a token bucket, as AWS does; 0 0 ends it
+    Throttle {
+        /// Calls that may come at once
+        burst: u32,
+        /// Calls a second after that
+        refill: f64,
+    },
+    /// Let the next COUNT calls of an API action fail
+    Fail {
+        /// Such as ReplaceRoute
+        action: String,
+        /// Such as InternalError or UnauthorizedOperation
+        code: String,
+        /// How many; 0 ends it
+        count: u32,
+    },
+    /// Stop all of an instance's processes for a while, as a live migration does
+    Freeze {
+        /// Which instance
+        id: String,
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Set what an instance's metadata service answers at a path
+    Imds {
+        /// Which instance
+        id: String,
+        /// Such as spot/instance-action, below /latest/meta-data/
+        path: String,
+        /// What to answer; none: as before
+        value: Option<String>,
+    },
 }
 
 /// The running lab's answer: a value, or one line saying what is wrong.
@@ -211,10 +221,11 @@ mod tests {
 
     #[test]
     fn requests_read_back_as_written() {
-        let request = Request::Partition { id: "active".into(), from: Far::Instance("i-1".into()) };
+        let request = Request::Do(Order::Partition { id: "active".into(), from: Far::Instance("i-1".into()) });
         let line = serde_json::to_string(&request).unwrap();
         assert_eq!(line, r#"{"ask":"partition","id":"active","from":{"instance":"i-1"}}"#);
         assert_eq!(serde_json::from_str::<Request>(&line).unwrap(), request);
+        assert_eq!(serde_json::from_str::<Request>(r#"{"ask":"down"}"#).unwrap(), Request::Down);
     }
 
     #[test]

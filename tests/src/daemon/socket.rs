@@ -72,6 +72,7 @@ async fn converse(mut stream: UnixStream, control: &impl Control) -> Result<bool
 mod tests {
     use anyhow::bail;
 
+    use super::super::protocol::Order;
     use super::*;
 
     struct Echo;
@@ -79,8 +80,8 @@ mod tests {
     impl Control for Echo {
         async fn answer(&self, request: Request) -> Result<Value> {
             match request {
-                Request::Down | Request::Heal => Ok(Value::Null),
-                Request::Kill { id } => bail!("{id} is no instance"),
+                Request::Down | Request::Do(Order::Heal) => Ok(Value::Null),
+                Request::Do(Order::Kill { id }) => bail!("{id} is no instance"),
                 other => Ok(serde_json::to_value(other)?),
             }
         }
