@@ -118,3 +118,35 @@ fn say(answer: Value) {
         println!("{text}");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn every_order_reaches_the_running_lab_as_it_was_typed() {
+        Cli::command().debug_assert();
+        for (typed, line) in [
+            ("kill active", r#"{"ask":"kill","id":"active"}"#),
+            ("stop i-1", r#"{"ask":"stop","id":"i-1"}"#),
+            ("reboot i-1", r#"{"ask":"reboot","id":"i-1"}"#),
+            ("partition i-1 api", r#"{"ask":"partition","id":"i-1","from":"api"}"#),
+            ("heal", r#"{"ask":"heal"}"#),
+            ("latency 100", r#"{"ask":"latency","ms":100}"#),
+            ("stale 5", r#"{"ask":"stale","ms":5}"#),
+            ("throttle 50 0.5", r#"{"ask":"throttle","burst":50,"refill":0.5}"#),
+            ("throttle 0 0", r#"{"ask":"throttle","burst":0,"refill":0.0}"#),
+            ("fail ReplaceRoute Boom 2", r#"{"ask":"fail","action":"ReplaceRoute","code":"Boom","count":2}"#),
+            ("freeze standby 20", r#"{"ask":"freeze","id":"standby","ms":20}"#),
+            ("imds i-1 a/b", r#"{"ask":"imds","id":"i-1","path":"a/b","value":null}"#),
+        ] {
+            let cli = Cli::try_parse_from(["lab"].into_iter().chain(typed.split(' '))).expect(typed);
+            let Command::Order(order) = cli.command else { panic!("{typed} is no order") };
+            let request = Request::Do(order);
+            assert_eq!(serde_json::to_string(&request).unwrap(), line);
+            assert_eq!(serde_json::from_str::<Request>(line).unwrap(), request);
+        }
+    }
+}
