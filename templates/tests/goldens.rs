@@ -70,7 +70,7 @@ fn files_that_are_the_same_for_all_are_rendered_as_committed() {
     same("all", "keepalived-unit.conf", &files::keepalived_unit());
     same("all", "rsyslog.conf", &files::rsyslog_conf());
     same("all", "logrotate.conf", &files::logrotate_conf());
-    same("all", "sysctl.conf", &files::sysctl_conf());
+    same("all", "sysctl.conf", &files::sysctl_conf(&balancer("small")));
 }
 
 #[test]
@@ -87,7 +87,7 @@ fn every_rendered_file_ends_in_one_newline() {
             files::agent_unit(),
             files::rsyslog_conf(),
             files::logrotate_conf(),
-            files::sysctl_conf(),
+            files::sysctl_conf(&b),
         ];
         for text in texts {
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");

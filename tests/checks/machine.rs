@@ -81,7 +81,7 @@ impl Machine {
             .with(paths::KEEPALIVED_UNIT, &files::keepalived_unit())
             .with(paths::RSYSLOG, &files::rsyslog_conf())
             .with(paths::LOGROTATE, &files::logrotate_conf())
-            .with(paths::SYSCTL, &files::sysctl_conf())
+            .with(paths::SYSCTL, &files::sysctl_conf(balancer))
             .with(paths::HAPROXY, &files::haproxy_cfg(balancer))
             .with(paths::KEEPALIVED, keepalived)
             .with("/tmp/user-data.yaml", &files::user_data(balancer))

@@ -1,9 +1,13 @@
-//! Files that are the same for every balancer, but for the places that [`crate::paths`] names.
+//! Files that are the same for every balancer, or nearly so, but for the places that [`crate::paths`] names.
 
 use askama::Template;
 
 use super::render;
+use crate::balancer::Balancer;
 use crate::paths;
+
+/// The first port that a connection to a target may have on its own side; sysctl.conf says so to the kernel.
+const FIRST_LOCAL_PORT: u16 = 10_240;
 
 #[derive(Template)]
 #[template(path = "elbow-agent.service", escape = "none")]
@@ -30,7 +34,10 @@ struct Logrotate;
 
 #[derive(Template)]
 #[template(path = "sysctl.conf", escape = "none")]
-struct Sysctl;
+struct Sysctl {
+    first: u16,
+    reserved: String,
+}
 
 /// The agent's systemd unit.
 pub fn agent_unit() -> String {
@@ -58,6 +65,25 @@ pub fn logrotate_conf() -> String {
 }
 
 /// Kernel settings, applied before HAProxy's first start.
-pub fn sysctl_conf() -> String {
-    render(&Sysctl)
+pub fn sysctl_conf(balancer: &Balancer) -> String {
+    let mut ports: Vec<u16> = balancer.listeners.iter().map(|listener| listener.port).collect();
+    ports.retain(|port| *port >= FIRST_LOCAL_PORT);
+    ports.sort_unstable();
+    let reserved = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    render(&Sysctl { first: FIRST_LOCAL_PORT, reserved })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_listeners_port_is_not_given_to_a_connection() {
+        let mut balancer = Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap();
+        assert!(!sysctl_conf(&balancer).contains("reserved"));
+        for (listener, port) in balancer.listeners.iter_mut().zip([27_017, 443, 11_211]) {
+            listener.port = port;
+        }
+        assert!(sysctl_conf(&balancer).contains("\nnet.ipv4.ip_local_reserved_ports = 11211,27017\n"));
+    }
 }

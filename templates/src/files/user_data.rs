@@ -58,7 +58,7 @@ pub fn user_data(balancer: &Balancer) -> String {
             file(paths::KEEPALIVED_UNIT, keepalived_unit()),
             file(paths::RSYSLOG, rsyslog_conf()),
             file(paths::LOGROTATE, logrotate_conf()),
-            file(paths::SYSCTL, sysctl_conf()),
+            file(paths::SYSCTL, sysctl_conf(balancer)),
         ],
         install: paths::INSTALL,
     })
