@@ -7,6 +7,8 @@ use std::time::{Duration, SystemTime};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentialsProvider, future};
 
+use super::error::chain;
+
 /// IMDS has new credentials at the latest five minutes before the old ones end (AWS: "Retrieve security credentials
 /// from instance metadata").
 const EARLY: Duration = Duration::from_secs(5 * 60);
@@ -32,7 +34,7 @@ impl Kept {
     pub(super) async fn keep_fresh(&self) {
         loop {
             if let Err(error) = self.load().await {
-                tracing::warn!(error = %error_chain(&error), "cannot load the role's credentials from IMDS, trying again");
+                tracing::warn!(error = %chain(&error), "cannot load the role's credentials from IMDS, trying again");
             }
             let expiry = self.current().and_then(|credentials| credentials.expiry());
             tokio::time::sleep(renewal(expiry, SystemTime::now())).await;
@@ -71,10 +73,6 @@ impl ProvideCredentials for Kept {
 fn renewal(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
     let left = expiry.and_then(|expiry| expiry.duration_since(now).ok()).unwrap_or_default();
     left.saturating_sub(EARLY).clamp(RETRY, LONGEST)
-}
-
-fn error_chain(error: &dyn std::error::Error) -> String {
-    aws_smithy_types::error::display::DisplayErrorContext(error).to_string()
 }
 
 #[cfg(test)]

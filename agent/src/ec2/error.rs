@@ -3,7 +3,6 @@
 use std::fmt;
 
 use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
-use aws_smithy_types::error::display::DisplayErrorContext;
 
 /// A failed call.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -50,7 +49,7 @@ impl ApiError {
                 ApiError { action, kind: kind(code, text), message: one_line(&format!("{code}: {readable}")) }
             }
             None if matches!(error, SdkError::TimeoutError(_)) => ApiError::unavailable(action, "no answer in time"),
-            None => ApiError::unavailable(action, &DisplayErrorContext(error).to_string()),
+            None => ApiError::unavailable(action, &chain(error)),
         }
     }
 
@@ -83,6 +82,13 @@ fn kind(code: &str, text: &str) -> Kind {
     }
 }
 
+/// An error and its causes. The SDK's own way of saying them adds each a second time, as code.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let causes: Vec<String> =
+        std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
+    causes.join(": ")
+}
+
 /// The SDK's chains are long: enough to act on, in one line.
 fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -108,6 +114,15 @@ mod tests {
         for code in ["InvalidRouteTableID.NotFound", "InvalidRouteTableId.NotFound"] {
             assert_eq!(kind(code, "The routeTable ID 'rtb-1' does not exist"), Kind::Gone);
         }
+    }
+
+    #[test]
+    fn a_call_without_an_answer_says_why_once() {
+        let cause = std::io::Error::other("failed to look up ec2.eu-west-1.amazonaws.com");
+        let cause = aws_smithy_runtime_api::client::result::ConnectorError::io(cause.into());
+        let error = SdkError::<aws_sdk_ec2::Error, ()>::dispatch_failure(cause);
+        let message = ApiError::of("DescribeInstances", &error).message;
+        assert_eq!(message, "dispatch failure: io error: failed to look up ec2.eu-west-1.amazonaws.com");
     }
 
     #[test]
