@@ -1,6 +1,6 @@
 //! Who belongs to the balancer, and which of them are this node's peers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{Instance, Tag};
@@ -61,30 +61,35 @@ fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
     tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
 }
 
+/// So many reads in a row must miss a member before it counts as gone. While one is in doubt they are less than two
+/// seconds apart, and EC2's may be stale for longer than that.
+const MISSES: u8 = 4;
+
 /// This node's peers, through reads that may be stale: a newcomer is believed at once, as talking to nobody is
-/// harmless; a member counts as gone only when two reads in a row miss it, as forgetting a live one would make two
-/// nodes active.
+/// harmless; a member counts as gone only when [`MISSES`] reads in a row miss it, as forgetting a live one would make
+/// two nodes active.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     peers: BTreeSet<Ipv4Addr>,
-    missed: BTreeSet<Ipv4Addr>,
+    missed: BTreeMap<Ipv4Addr, u8>,
 }
 
 impl Roster {
     /// A roster of `members` other than `me`.
     pub fn of(members: &[Member], me: Ipv4Addr) -> Self {
-        Roster { peers: addresses(members, me), missed: BTreeSet::new() }
+        Roster { peers: addresses(members, me), missed: BTreeMap::new() }
     }
 
     /// Takes in a new read; whether the peers changed.
     pub fn update(&mut self, members: &[Member], me: Ipv4Addr) -> bool {
         let seen = addresses(members, me);
-        let missing: BTreeSet<Ipv4Addr> = self.peers.difference(&seen).copied().collect();
-        let gone: BTreeSet<Ipv4Addr> = missing.intersection(&self.missed).copied().collect();
+        let misses = |peer: &Ipv4Addr| self.missed.get(peer).copied().unwrap_or_default() + 1;
+        let (gone, doubtful): (BTreeMap<_, _>, BTreeMap<_, _>) =
+            self.peers.difference(&seen).map(|peer| (*peer, misses(peer))).partition(|(_, misses)| *misses >= MISSES);
         let before = self.peers.clone();
         self.peers.extend(seen);
-        self.peers.retain(|peer| !gone.contains(peer));
-        self.missed = &missing - &gone;
+        self.peers.retain(|peer| !gone.contains_key(peer));
+        self.missed = doubtful;
         self.peers != before
     }
 
@@ -170,19 +175,23 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_peer_is_gone_when_two_reads_miss_it() {
+    fn a_peer_is_gone_when_several_reads_in_a_row_miss_it() {
         let mut roster = Roster::of(&[member("i-b", 2)], ME);
-        assert!(!roster.update(&[], ME));
-        assert!(!roster.complete(2));
+        for _ in 1..MISSES {
+            assert!(!roster.update(&[], ME));
+            assert!(!roster.complete(2));
+        }
         assert!(roster.update(&[], ME));
         assert!(roster.peers().is_empty());
     }
 
     #[test]
-    fn a_peer_missed_once_is_kept() {
+    fn a_peer_that_is_seen_again_is_kept() {
         let mut roster = Roster::of(&[member("i-b", 2)], ME);
         for _ in 0..3 {
-            assert!(!roster.update(&[], ME));
+            for _ in 1..MISSES {
+                assert!(!roster.update(&[], ME));
+            }
             assert!(!roster.update(&[member("i-b", 2)], ME));
         }
         assert!(roster.complete(2));
