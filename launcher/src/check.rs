@@ -59,6 +59,13 @@ pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
             )),
         }
     }
+    for node in observed.live().filter(|node| node.tags.vpc().is_none()) {
+        problems.push(format!(
+            "instance {} carries elbow:balancer={balancer} and lacks elbow:vpc, as no node of Elbow's does: add it, or take the \
+             other away",
+            node.id
+        ));
+    }
     elsewhere.extend(observed.live().filter(|node| node.vpc != vpc).map(|node| node.vpc.clone()));
     for other in elsewhere {
         problems.push(format!("name {balancer:?} is taken: a balancer in {other} has it; choose another name"));

@@ -26,7 +26,7 @@ async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> 
         let console =
             rig.aws(["ec2", "get-console-output", "--latest", "--instance-id", &node, "--query", "Output"])?;
         let said = console.as_str().unwrap_or_default().to_lowercase();
-        ensure!(said.contains("sha256") || said.contains("checksum"), "the console says: {said}");
+        ensure!(said.contains("wrong checksum: the agent from"), "the console says: {said}");
         Ok(())
     })?;
     rig.inside(&node, &["sh", "-c", "! test -e /opt/elbow/agent && ! systemctl is-active elbow-agent"])?;

@@ -28,7 +28,7 @@ fn what_the_file_alone_shows() {
     let good = rig.example();
     let cases: &[(&str, &str, &[&str])] = &[
         ("name = \"web\"", "nmae = \"web\"", &["line 1", "nmae"]),
-        ("mode = \"http\"", "mode = \"http\"\ncolour = \"red\"", &["colour"]),
+        ("mode = \"http\"", "mode = \"http\"\ncolour = \"red\"", &["line 16", "colour"]),
         ("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.10\"]", &["10.255.0.10"]),
         ("10.0.1.20:8080", "10.0.1.20", &["10.0.1.20"]),
         ("name = \"web\"", "name = \"We b\"", &["We b"]),
@@ -63,7 +63,7 @@ fn user_data_beyond_what_aws_takes() {
             targets.join(", ")
         ));
     }
-    says(&refused(&rig, &big), &["16"]);
+    says(&refused(&rig, &big), &["16384"]);
 }
 
 #[test]
@@ -117,6 +117,17 @@ fn names_that_are_taken() {
     says(&refused(&rig, &rig.example()), &[role, "isn't Elbow's"]);
     assert_eq!(rig.launcher(["destroy", "web", "--yes"]).status.code(), Some(2), "nor is it destroyed");
     rig.aws(&["iam", "delete-role", "--role-name", role]);
+
+    let seed = rig.api.seed().clone();
+    let place =
+        ["--image-id", &seed.images["main"], "--subnet-id", &seed.subnets["clients"], "--instance-type", "t3.small"];
+    let tags = "ResourceType=instance,Tags=[{Key=elbow:balancer,Value=web}]";
+    let tell = ["--tag-specifications", tags, "--query", "Instances[0].InstanceId", "--output", "text"];
+    let id = rig.aws(&[&["ec2", "run-instances"][..], &place, &tell].concat());
+    says(&refused(&rig, &rig.example()), &[&id, "lacks elbow:vpc"]);
+    assert_eq!(rig.launcher(["destroy", "web", "--yes"]).status.code(), Some(2), "nor is it destroyed");
+    assert_eq!(rig.nodes().len(), 1);
+    rig.aws(&["ec2", "terminate-instances", "--instance-ids", &id]);
 
     rig.create(&rig.web());
     let other = rig.api.seed().others["vpc"].as_str().unwrap().to_owned();

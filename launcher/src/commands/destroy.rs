@@ -31,7 +31,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let observed = observe(&aws, &args.name).await.map_err(looking)?;
     let vpc = observed.vpc().map(str::to_owned);
-    let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("its VPC"), &observed);
+    let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("…"), &observed);
     if !foreign.is_empty() {
         return Err(Failure::BadInput(foreign));
     }
