@@ -49,3 +49,28 @@ async fn an_api_that_denies_at_boot_is_asked_again_and_that_is_said() -> Result<
     ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent said that it was denied");
     rig.destroy("web").map(drop)
 }
+
+#[tokio::test]
+async fn a_configuration_that_haproxy_refuses_is_not_installed_and_that_is_said() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let node = rig.active()?;
+    // The user that the configuration names is gone, so HAProxy refuses what it took before; and what is installed
+    // differs by a line, so that the agent wants to write it anew.
+    rig.inside(&node, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
+    rig.inside(&node, &["sh", "-c", "echo '# as it was' >> /etc/haproxy/haproxy.cfg"])?;
+    let prober = rig.prober(50)?;
+    rig.inside(&node, &["systemctl", "restart", "elbow-agent"])?;
+    wait_for("the refusal in the node's message", BOOT, || {
+        let nodes = rig.status()?.instances;
+        let message = nodes.into_iter().find(|i| i.id == node).and_then(|i| i.message).unwrap_or_default();
+        ensure!(message.contains("haproxy.cfg stays as it is"), "the node's message: {message:?}");
+        Ok(())
+    })?;
+    let installed = rig.inside(&node, &["tail", "-n", "1", "/etc/haproxy/haproxy.cfg"])?;
+    ensure!(installed.trim() == "# as it was", "installed all the same, it ends with {installed:?}");
+    prober.answered(20, Duration::from_secs(10)).await?;
+    ensure!(rig.active()? == node, "the virtual IP has moved");
+    drop(prober);
+    rig.destroy("web").map(drop)
+}
