@@ -28,7 +28,7 @@ PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3
 .PHONY: help setup packages rust build test lint demo dist size clean
 
 help: ## this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*##/\t/' | column -t -s "$$(printf '\t')"
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: packages rust $(VENV)/.done build ## everything a fresh machine needs: packages, Rust, moto, the lab's image
 	$(SUDO) target/release/lab image
