@@ -13,5 +13,8 @@ if [[ $EUID -ne 0 ]]; then
     export "$runner=sudo --preserve-env"
 fi
 
+# A failed test says what it saw; the stack below each error would bury that.
+export RUST_LIB_BACKTRACE=0
+
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto
 cargo test --release --workspace --locked --no-fail-fast "$@"
