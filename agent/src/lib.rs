@@ -1,10 +1,11 @@
 //! The agent: it configures a node at boot, keeps HAProxy and keepalived going, and makes the route tables follow
-//! keepalived's elections. What is decided is decided in pure functions (`slot`, `members`, `tables`,
+//! keepalived's elections. What is decided is decided in pure functions (`decide`, `slot`, `members`, `tables`,
 //! `takeover::step`, `run::pace`); the rest carries it out.
 
 pub mod backoff;
 pub mod cli;
 pub mod configure;
+pub mod decide;
 pub mod ec2;
 pub mod files;
 pub mod haproxy;

@@ -1,0 +1,121 @@
+//! The rules one by one; `agent/tests/ownership.rs` plays them against each other.
+
+use super::*;
+
+const OURS: &str = "eni-1";
+const PEERS: &str = "eni-2";
+
+fn seen(standing: Standing, lead: Lead, word: Word, quiet: u8) -> Observation {
+    Observation {
+        me: OURS.into(),
+        standing,
+        priority: 197,
+        targets: Targets::Up,
+        tables: vec!["rtb-1".into()],
+        reading: Reading::Routes(vec![("rtb-1".into(), lead)]),
+        peers: vec![Peer { interface: PEERS.into(), priority: 200, word, quiet }],
+    }
+}
+
+fn to(interface: &str) -> Lead {
+    Lead::To(interface.into())
+}
+
+fn run(observation: &Observation) -> Vec<Move> {
+    decide(observation)
+}
+
+fn takes() -> Vec<Move> {
+    vec![Move::Point("rtb-1".into(), How::Replace)]
+}
+
+fn yields() -> Vec<Move> {
+    vec![Move::Yield("rtb-1".into(), PEERS.into())]
+}
+
+const SILENT: Word = Word::Silent(QUESTIONS);
+
+#[test]
+fn one_that_was_elected_takes_every_table_without_a_look() {
+    let observation = Observation { reading: Reading::Due, ..seen(Standing::Elected, to(PEERS), Word::Owner, 0) };
+    assert_eq!(run(&observation), takes());
+    assert_eq!(standing_after(Standing::Elected, &takes()), Standing::Holding);
+}
+
+#[test]
+fn one_that_is_not_master_touches_nothing() {
+    assert_eq!(run(&seen(Standing::Aside, Lead::Nowhere, Word::Aside, 9)), []);
+}
+
+#[test]
+fn the_first_master_looks_and_asks_before_it_leaps() {
+    let unread = Observation { reading: Reading::Due, ..seen(Standing::First, to(PEERS), SILENT, 0) };
+    assert_eq!(run(&unread), [Move::Look]);
+    let unasked = seen(Standing::First, to(PEERS), Word::Silent(0), 0);
+    assert_eq!(run(&unasked), [Move::Ask(PEERS.into())]);
+}
+
+#[test]
+fn the_first_master_yields_to_a_live_one_and_stays_unsettled() {
+    let moves = run(&seen(Standing::First, to(PEERS), Word::Owner, 0));
+    assert_eq!(moves, [yields(), vec![Move::Wait]].concat());
+    assert_eq!(standing_after(Standing::First, &moves), Standing::First);
+}
+
+#[test]
+fn the_first_master_takes_over_from_a_peer_that_stays_dead() {
+    assert_eq!(run(&seen(Standing::First, to(PEERS), SILENT, QUIET_READS - 1)).last(), Some(&Move::Wait));
+    assert_eq!(run(&seen(Standing::First, to(PEERS), SILENT, QUIET_READS)), takes());
+    assert_eq!(run(&seen(Standing::First, to(PEERS), Word::Aside, 0)), takes());
+}
+
+#[test]
+fn a_route_that_is_not_there_is_made_by_the_first_master_but_never_over_another() {
+    let moves = run(&seen(Standing::First, Lead::Nowhere, SILENT, 0));
+    assert_eq!(moves, [Move::Point("rtb-1".into(), How::Fill), Move::Wait]);
+}
+
+#[test]
+fn of_two_masters_without_a_route_the_higher_goes_ahead() {
+    let lower = seen(Standing::First, Lead::Nowhere, Word::Waiting, 0);
+    assert_eq!(run(&lower), [yields(), vec![Move::Wait]].concat());
+    assert_eq!(run(&Observation { priority: 203, ..lower }), takes());
+}
+
+#[test]
+fn what_leads_to_nobody_is_reclaimed() {
+    for lead in [Lead::Nowhere, Lead::Blackhole, to("eni-stranger")] {
+        assert_eq!(run(&seen(Standing::Holding, lead, Word::Owner, 0)), takes());
+    }
+    assert_eq!(run(&seen(Standing::Holding, to(OURS), Word::Owner, 0)), [Move::Rest]);
+}
+
+#[test]
+fn a_peer_that_is_not_master_loses_the_route_and_one_that_is_keeps_it() {
+    assert_eq!(run(&seen(Standing::Holding, to(PEERS), Word::Aside, 0)), takes());
+    assert_eq!(run(&seen(Standing::Holding, to(PEERS), Word::Owner, 9)), yields());
+}
+
+#[test]
+fn a_silent_peer_that_took_the_route_keeps_it_from_a_lower_one_while_it_gives_signs_of_life() {
+    let lower = seen(Standing::Holding, to(PEERS), SILENT, QUIET_READS - 1);
+    assert_eq!(run(&lower), [yields(), vec![Move::Wait]].concat());
+    let higher = Observation { priority: 203, ..lower.clone() };
+    assert_eq!(run(&higher), takes());
+    assert_eq!(run(&Observation { targets: Targets::Down, ..higher }).first(), yields().first());
+    assert_eq!(run(&seen(Standing::Holding, to(PEERS), SILENT, QUIET_READS)), takes());
+}
+
+#[test]
+fn a_restarted_agent_finishes_the_takeover_from_a_dead_peer() {
+    assert_eq!(run(&seen(Standing::Resumed, to(PEERS), SILENT, 0)), takes());
+    assert_eq!(run(&seen(Standing::Resumed, to(PEERS), Word::Owner, 0)), yields());
+}
+
+#[test]
+fn without_a_look_a_holder_rests_and_a_newcomer_takes_only_what_nobody_can_own() {
+    let blind = |standing, word| Observation { reading: Reading::Failed, ..seen(standing, Lead::Nowhere, word, 0) };
+    assert_eq!(run(&blind(Standing::Holding, SILENT)), [Move::Rest]);
+    assert_eq!(run(&blind(Standing::First, SILENT)), [Move::Wait]);
+    assert_eq!(run(&blind(Standing::First, Word::Aside)), takes());
+}

@@ -1,0 +1,121 @@
+//! The shipped decision about who owns the routes, against every schedule of faults that a small world has: crashes,
+//! restarts, nodes that don't hear each other, a lost API, meddling; answers that are lost, late, stale or reordered.
+//! The properties are told in plain words in ARCHITECTURE.md.
+
+mod mind;
+mod model;
+mod settle;
+mod world;
+
+use agent::decide::{self, How, Lead, Move, Observation, QUIET_READS, Reading, Standing};
+use stateright::{Checker, HasDiscoveries, Model};
+
+use mind::Decide;
+use model::Ownership;
+use world::World;
+
+/// Two nodes take a route from each other at most so often for one fault and its late echoes.
+const MOST_CHANGES: u8 = 12;
+
+/// Plays everything that can happen; returns the properties that don't hold. A bug is looked for until it has broken
+/// what it is `expected` to break.
+fn check(name: &str, start: World, decide: Decide, expected: &[&'static str]) -> Vec<&'static str> {
+    let began = std::time::Instant::now();
+    let model = Ownership { decide, start, most_changes: MOST_CHANGES };
+    let threads = std::thread::available_parallelism().map_or(2, usize::from).min(4);
+    let found = HasDiscoveries::AllOf(expected.iter().copied().collect());
+    let until = if expected.is_empty() { HasDiscoveries::All } else { found };
+    let checker = model.checker().threads(threads).finish_when(until).spawn_bfs().join();
+    println!(
+        "{name}: {} states ({} visits) in {:.1?}",
+        checker.unique_state_count(),
+        checker.state_count(),
+        began.elapsed()
+    );
+    let mut broken = Vec::new();
+    for (property, path) in checker.discoveries() {
+        if property == "somebody yields" {
+            continue;
+        }
+        println!("{name}: broken: {property}, by {:?}\nends as {:?}", path.clone().into_actions(), path.last_state());
+        broken.push(property);
+    }
+    broken
+}
+
+#[test]
+fn two_nodes_in_operation() {
+    assert_eq!(check("two nodes, one table, bad answers", World::calm(2, 1, 2, 2), decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn two_nodes_and_more_faults() {
+    assert_eq!(check("two nodes, one table", World::calm(2, 1, 3, 0), decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn two_nodes_with_two_tables() {
+    assert_eq!(check("two nodes, two tables", World::calm(2, 2, 2, 0), decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn two_nodes_that_boot_together() {
+    assert_eq!(check("two nodes, booting", World::new(2, 1, 2, 0), decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn three_nodes_in_operation() {
+    assert_eq!(check("three nodes, one table", World::calm(3, 1, 2, 1), decide::decide, &[]), [""; 0]);
+}
+
+/// The bug: what should be left to a peer is taken.
+fn without_yielding(seen: &Observation) -> Vec<Move> {
+    let take = |one| match one {
+        Move::Yield(table, _) => Move::Point(table, How::Replace),
+        other => other,
+    };
+    decide::decide(seen).into_iter().map(take).collect()
+}
+
+/// The bug: whatever leads elsewhere is reclaimed, and nobody is asked.
+fn always_reclaiming(seen: &Observation) -> Vec<Move> {
+    match &seen.reading {
+        Reading::Routes(routes) if seen.standing != Standing::Aside => routes
+            .iter()
+            .filter(|(_, lead)| *lead != Lead::To(seen.me.clone()))
+            .map(|(table, _)| Move::Point(table.clone(), How::Replace))
+            .chain([Move::Rest])
+            .collect(),
+        _ => decide::decide(seen),
+    }
+}
+
+/// The bug: one read without a sign of life is as good as two.
+fn believing_one_stale_read(seen: &Observation) -> Vec<Move> {
+    let mut seen = seen.clone();
+    for peer in seen.peers.iter_mut().filter(|peer| peer.quiet > 0) {
+        peer.quiet = QUIET_READS;
+    }
+    decide::decide(&seen)
+}
+
+const FIGHT: &str = "no schedule changes routes for ever";
+const ROBBERY: &str = "a boot takes nothing from a healthy owner";
+
+#[test]
+fn not_yielding_is_found() {
+    let broken = check("bug: no yielding", World::calm(2, 1, 2, 0), without_yielding, &[FIGHT, ROBBERY]);
+    assert!(broken.contains(&FIGHT) && broken.contains(&ROBBERY), "{broken:?}");
+}
+
+#[test]
+fn always_reclaiming_is_found() {
+    let broken = check("bug: always reclaiming", World::calm(2, 1, 2, 0), always_reclaiming, &[FIGHT, ROBBERY]);
+    assert!(broken.contains(&FIGHT) && broken.contains(&ROBBERY), "{broken:?}");
+}
+
+#[test]
+fn believing_one_stale_read_is_found() {
+    let broken = check("bug: one stale read", World::calm(2, 1, 3, 1), believing_one_stale_read, &[ROBBERY]);
+    assert!(broken.contains(&ROBBERY), "{broken:?}");
+}

@@ -1,0 +1,132 @@
+//! How the shipped decision is asked and obeyed: as the agent's own loop (`run/owner.rs`) does it.
+
+use agent::decide::{self, How, Lead, Move, Observation, Peer, Reading, Standing, Targets, Word};
+use agent::ids::{InterfaceId, TableId};
+
+use crate::world::{Node, Phase, Seen, Truth, World};
+
+/// The decision under test: the shipped one, or one with a bug put in.
+pub type Decide = fn(&Observation) -> Vec<Move>;
+
+pub fn interface(node: Node) -> InterfaceId {
+    InterfaceId(node.to_string())
+}
+
+fn table(number: usize) -> TableId {
+    TableId(number.to_string())
+}
+
+fn number(id: &str) -> usize {
+    id.parse().expect("ids here are numbers")
+}
+
+/// What node `a` knows.
+pub fn observation(world: &World, a: Node) -> Observation {
+    let me = &world.machines[a];
+    let lead = |truth: &Truth| match truth {
+        Truth::Nowhere => Lead::Nowhere,
+        Truth::Stranger => Lead::To("stranger".into()),
+        Truth::At(node) => Lead::To(interface(*node)),
+    };
+    let priority = |node: Node| 200 - 3 * node as u8;
+    Observation {
+        me: interface(a),
+        standing: me.standing,
+        priority: priority(a),
+        targets: Targets::Up,
+        tables: (0..world.routes.len()).map(table).collect(),
+        reading: match &me.seen {
+            Seen::Due => Reading::Due,
+            Seen::Failed => Reading::Failed,
+            Seen::Routes(routes) => {
+                Reading::Routes(routes.iter().enumerate().map(|(n, truth)| (table(n), lead(truth))).collect())
+            }
+        },
+        peers: (world.nodes().filter(|b| *b != a))
+            .map(|b| Peer {
+                interface: interface(b),
+                priority: priority(b),
+                word: me.peers[b].word,
+                quiet: me.peers[b].quiet,
+            })
+            .collect(),
+    }
+}
+
+/// What a peer answers when it is asked.
+pub fn word(world: &World, b: Node) -> Word {
+    let peer = &world.machines[b];
+    match (peer.owns(), peer.is_master()) {
+        (true, _) => Word::Owner,
+        (false, true) => Word::Waiting,
+        (false, false) => Word::Aside,
+    }
+}
+
+/// What the decision asks node `a` to find out first.
+pub enum Need {
+    Look,
+    Ask(Vec<Node>),
+    /// Nothing: it has decided.
+    Act(Vec<Move>),
+}
+
+pub fn need(world: &World, a: Node, decide: Decide) -> Need {
+    let moves = decide(&observation(world, a));
+    let asked: Vec<Node> =
+        moves.iter().filter_map(|m| if let Move::Ask(peer) = m { Some(number(&peer.0)) } else { None }).collect();
+    if moves.contains(&Move::Look) {
+        Need::Look
+    } else if asked.is_empty() {
+        Need::Act(moves)
+    } else {
+        Need::Ask(asked)
+    }
+}
+
+/// Starts to carry out what node `a` has decided.
+pub fn act(world: &mut World, a: Node, moves: &[Move]) {
+    for one in moves {
+        if let Move::Point(table, how) = one {
+            let table = number(&table.0);
+            world.robbed |= *how == How::Replace
+                && world.machines[a].standing == Standing::First
+                && world.machines[a].owned_before.iter().fold(world.machines[a].owned, |all, one| all & one)
+                    & 1 << table
+                    != 0
+                && world.has_healthy_owner(table, a);
+            world.machines[a].writes[table] = Some(*how);
+        }
+    }
+    let me = &mut world.machines[a];
+    me.yielding = moves.iter().any(|m| matches!(m, Move::Yield(..)));
+    me.standing = decide::standing_after(me.standing, moves);
+    let then_wait = moves.contains(&Move::Wait);
+    me.phase = Phase::Writing { then_wait };
+    settle_writes(world, a);
+}
+
+/// Goes on once all writes have been answered.
+pub fn settle_writes(world: &mut World, a: Node) {
+    let me = &mut world.machines[a];
+    if let (false, Phase::Writing { then_wait }) = (me.writing(), me.phase) {
+        me.phase = if then_wait { Phase::Waiting } else { Phase::Resting };
+        me.forget();
+    }
+}
+
+/// Reads whether peers give signs of life; `old` is an answer that doesn't show one yet.
+pub fn signs(world: &mut World, a: Node, old: bool) {
+    if !world.machines[a].api {
+        world.machines[a].peers.iter_mut().for_each(|peer| peer.quiet = 0);
+    } else {
+        for b in world.nodes().filter(|b| *b != a) {
+            let alive = world.machines[b].owns() && world.machines[b].api && !old;
+            let quiet = &mut world.machines[a].peers[b].quiet;
+            *quiet = if alive { 0 } else { (*quiet + 1).min(decide::QUIET_READS) };
+        }
+    }
+    world.machines[a].owned_before = [world.owned(a), world.machines[a].owned_before[0]];
+    world.machines[a].misled_by_signs = old;
+    world.machines[a].phase = Phase::Resting;
+}

@@ -1,0 +1,267 @@
+//! Everything that can happen next.
+
+use agent::decide::{Standing, Word};
+use stateright::{Model, Property};
+
+use crate::mind::{self, Decide, Need};
+use crate::settle;
+use crate::world::{Machine, Node, Phase, Seen, Truth, World};
+
+/// A world, the decision that its nodes follow, and how many changes of routes a fault may cause at most.
+pub struct Ownership {
+    pub decide: Decide,
+    pub start: World,
+    pub most_changes: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Good,
+    /// Out of date, or lost.
+    Bad,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    // keepalived
+    Elect(Node),
+    Retreat(Node),
+    Hear(Node),
+    // the agent
+    Look(Node, Answer),
+    Ask(Node, Node, Answer),
+    Act(Node),
+    Signs(Node, Answer),
+    Wake(Node),
+    Write(Node, usize, Answer),
+    Abandon(Node, usize),
+    // faults, and their ends
+    Crash(Node),
+    Restart(Node),
+    /// It doesn't hear a MASTER that is there, for a moment.
+    RestartDeaf(Node),
+    RestartAgent(Node),
+    Cut(Node, Node),
+    Heal,
+    CutApi(Node),
+    HealApi,
+    Meddle(usize, Truth),
+}
+
+impl Model for Ownership {
+    type State = World;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<World> {
+        vec![self.start.clone()]
+    }
+
+    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+        for a in world.nodes() {
+            self.of_node(world, a, steps);
+        }
+        faults(world, steps);
+    }
+
+    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+        let mut next = world.clone();
+        self.play(&mut next, step);
+        (next != *world).then_some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        vec![
+            Property::always("no schedule changes routes for ever", |model: &Ownership, world: &World| {
+                world.changes <= model.most_changes
+            }),
+            Property::always("a boot takes nothing from a healthy owner", |_, world: &World| !world.robbed),
+            Property::always("a stable world ends with every route at the one MASTER", settle::healed),
+            Property::always("who yields is never the last that could serve", settle::as_it_is),
+            Property::sometimes("somebody yields", |_, world: &World| {
+                world.machines.iter().any(|machine| machine.yielding)
+            }),
+        ]
+    }
+
+    fn within_boundary(&self, world: &World) -> bool {
+        world.changes <= self.most_changes + 1
+    }
+}
+
+impl Ownership {
+    fn of_node(&self, world: &World, a: Node, steps: &mut Vec<Step>) {
+        let me = &world.machines[a];
+        for table in 0..world.routes.len() {
+            // What was sent may arrive late: after the node is MASTER no more, or no more at all.
+            if me.writes[table].is_some() {
+                if me.api || !me.is_master() {
+                    steps.push(Step::Write(a, table, Answer::Good));
+                }
+                if world.slips_left > 0 && me.api {
+                    steps.push(Step::Write(a, table, Answer::Bad));
+                }
+                if !me.is_master() {
+                    steps.push(Step::Abandon(a, table));
+                }
+            }
+        }
+        if !me.up {
+            return;
+        }
+        if world.must_step_down(a) {
+            steps.push(Step::Retreat(a));
+        }
+        if !me.is_master() {
+            let hears = world.hears_a_master(a);
+            steps.extend((!hears).then_some(Step::Elect(a)));
+            steps.extend((hears && !me.heard_another).then_some(Step::Hear(a)));
+            return;
+        }
+        let bad = world.slips_left > 0;
+        match me.phase {
+            Phase::Thinking => match mind::need(world, a, self.decide) {
+                Need::Look => {
+                    steps.push(Step::Look(a, Answer::Good));
+                    steps.extend((bad && me.api && !me.misled).then_some(Step::Look(a, Answer::Bad)));
+                }
+                Need::Ask(peers) => {
+                    for b in peers {
+                        steps.push(Step::Ask(a, b, Answer::Good));
+                        steps.extend((bad && world.hears(a, b)).then_some(Step::Ask(a, b, Answer::Bad)));
+                    }
+                }
+                Need::Act(_) => steps.push(Step::Act(a)),
+            },
+            Phase::Waiting => {
+                steps.push(Step::Signs(a, Answer::Good));
+                steps.extend((bad && me.api && !me.misled_by_signs).then_some(Step::Signs(a, Answer::Bad)));
+            }
+            Phase::Resting => steps.push(Step::Wake(a)),
+            Phase::Writing { .. } => {}
+        }
+    }
+
+    /// Makes `step` happen.
+    pub fn play(&self, world: &mut World, step: Step) {
+        if let Step::Look(_, Answer::Bad)
+        | Step::Ask(_, _, Answer::Bad)
+        | Step::Signs(_, Answer::Bad)
+        | Step::Write(_, _, Answer::Bad) = step
+        {
+            world.slips_left -= 1;
+        }
+        match step {
+            Step::Elect(a) => world.elect(a),
+            Step::Retreat(a) => {
+                world.break_ownership(a);
+                world.machines[a].end();
+            }
+            Step::Hear(a) => world.machines[a].heard_another = true,
+            Step::Look(a, answer) => {
+                let routes = if answer == Answer::Bad { world.before.clone() } else { world.routes.clone() };
+                let owned = world.owned(a);
+                let me = &mut world.machines[a];
+                me.owned = owned;
+                if me.api {
+                    me.look(routes)
+                } else {
+                    me.seen = Seen::Failed
+                }
+                me.misled = answer == Answer::Bad;
+            }
+            Step::Ask(a, b, answer) => {
+                let said = mind::word(world, b);
+                let answered = world.hears(a, b) && answer == Answer::Good;
+                let heard = &mut world.machines[a].peers[b];
+                heard.word = match heard.word {
+                    _ if answered => said,
+                    Word::Silent(times) => Word::Silent(times + 1),
+                    word => word,
+                };
+                if answered {
+                    heard.quiet = 0;
+                }
+            }
+            Step::Act(a) => {
+                if let Need::Act(moves) = mind::need(world, a, self.decide) {
+                    mind::act(world, a, &moves);
+                }
+            }
+            Step::Signs(a, answer) => mind::signs(world, a, answer == Answer::Bad),
+            Step::Wake(a) => world.machines[a].phase = Phase::Thinking,
+            Step::Write(a, table, answer) => {
+                let Some(how) = world.machines[a].writes[table] else { return };
+                world.write(a, table, Truth::At(a), how);
+                // An answer that is lost makes the agent write again.
+                if answer == Answer::Good {
+                    world.machines[a].writes[table] = None;
+                }
+                mind::settle_writes(world, a);
+            }
+            Step::Abandon(a, table) => world.machines[a].writes[table] = None,
+            fault => break_or_mend(world, fault),
+        }
+    }
+}
+
+fn faults(world: &World, steps: &mut Vec<Step>) {
+    let all: Vec<Node> = world.nodes().collect();
+    steps.extend((world.cuts != 0).then_some(Step::Heal));
+    steps.extend(all.iter().any(|a| !world.machines[*a].api).then_some(Step::HealApi));
+    steps.extend(all.iter().filter(|a| !world.machines[**a].up).map(|a| Step::Restart(*a)));
+    if world.faults_left == 0 {
+        return;
+    }
+    for a in all.iter().copied() {
+        let me = &world.machines[a];
+        if !me.up {
+            steps.push(Step::RestartDeaf(a));
+            continue;
+        }
+        steps.push(Step::Crash(a));
+        steps.extend(me.is_master().then_some(Step::RestartAgent(a)));
+        steps.extend(me.api.then_some(Step::CutApi(a)));
+        let linked = all.iter().copied().filter(|b| a < *b && world.cuts & World::link(a, *b) == 0);
+        steps.extend(linked.map(|b| Step::Cut(a, b)));
+    }
+    for table in 0..world.routes.len() {
+        steps.push(Step::Meddle(table, Truth::Nowhere));
+        steps.push(Step::Meddle(table, Truth::Stranger));
+    }
+}
+
+fn break_or_mend(world: &mut World, step: Step) {
+    match step {
+        Step::Heal => world.cuts = 0,
+        Step::HealApi => world.machines.iter_mut().for_each(|machine| machine.api = true),
+        Step::Restart(a) => restart(world, a),
+        _ => world.fault(),
+    }
+    world.changes = 0;
+    if let Step::Crash(a) | Step::CutApi(a) | Step::RestartAgent(a) = step {
+        world.break_ownership(a);
+    }
+    match step {
+        Step::Crash(a) => world.machines[a].up = false,
+        Step::RestartDeaf(a) => {
+            restart(world, a);
+            world.elect(a);
+        }
+        Step::RestartAgent(a) => {
+            world.machines[a].writes.fill(None);
+            world.machines[a].begin(Standing::Resumed);
+        }
+        Step::Cut(a, b) => world.cuts |= World::link(a, b),
+        Step::CutApi(a) => world.machines[a].api = false,
+        Step::Meddle(table, truth) => {
+            world.before[table] = world.routes[table];
+            world.routes[table] = truth;
+        }
+        _ => {}
+    }
+}
+
+fn restart(world: &mut World, a: Node) {
+    let api = world.machines[a].api;
+    world.machines[a] = Machine { api, ..Machine::booted(world.machines.len(), world.routes.len()) };
+}

@@ -1,0 +1,80 @@
+//! What becomes of a world when nothing goes wrong any more: every node acts in turn, every answer comes and is true.
+
+use crate::mind::{self, Need};
+use crate::model::{Answer, Ownership, Step};
+use crate::world::{Node, Phase, Truth, World};
+
+/// More rounds than it takes; who needs more never gets there.
+const ROUNDS: usize = 16;
+
+/// With all cuts mended, every route ends at the one MASTER.
+pub fn healed(model: &Ownership, world: &World) -> bool {
+    let mut world = world.clone();
+    world.cuts = 0;
+    world.machines.iter_mut().for_each(|machine| machine.api = true);
+    let end = settle(model, world);
+    let masters: Vec<Node> = end.nodes().filter(|a| end.machines[*a].is_master()).collect();
+    match masters[..] {
+        [] => end.machines.iter().all(|machine| !machine.up),
+        [master] => end.routes.iter().all(|route| *route == Truth::At(master)),
+        _ => false,
+    }
+}
+
+/// With the cuts as they are, every route ends at a node that lives, as long as a MASTER reaches the API.
+pub fn as_it_is(model: &Ownership, world: &World) -> bool {
+    let end = settle(model, world.clone());
+    let able = end.machines.iter().any(|machine| machine.is_master() && machine.api);
+    !able || end.routes.iter().all(|route| matches!(route, Truth::At(a) if end.machines[*a].up))
+}
+
+fn settle(model: &Ownership, mut world: World) -> World {
+    for _ in 0..ROUNDS {
+        let before = world.clone();
+        for a in world.nodes() {
+            turn(model, &mut world, a);
+        }
+        world.changes = 0;
+        if world == before {
+            break;
+        }
+    }
+    world
+}
+
+/// Node `a` hears its keepalived, and goes once through its loop.
+fn turn(model: &Ownership, world: &mut World, a: Node) {
+    for table in 0..world.routes.len() {
+        if world.machines[a].writes[table].is_some() && (world.machines[a].api || !world.machines[a].is_master()) {
+            model.play(world, Step::Write(a, table, Answer::Good));
+        }
+    }
+    if !world.machines[a].up {
+        return;
+    }
+    if world.must_step_down(a) {
+        return model.play(world, Step::Retreat(a));
+    }
+    if !world.machines[a].is_master() {
+        let step = if world.hears_a_master(a) { Step::Hear(a) } else { Step::Elect(a) };
+        return model.play(world, step);
+    }
+    if world.machines[a].phase == Phase::Resting {
+        model.play(world, Step::Wake(a));
+    }
+    while world.machines[a].phase == Phase::Thinking {
+        match mind::need(world, a, model.decide) {
+            Need::Look => model.play(world, Step::Look(a, Answer::Good)),
+            Need::Ask(peers) => peers.into_iter().for_each(|b| model.play(world, Step::Ask(a, b, Answer::Good))),
+            Need::Act(_) => model.play(world, Step::Act(a)),
+        }
+    }
+    for table in 0..world.routes.len() {
+        if world.machines[a].writes[table].is_some() && world.machines[a].api {
+            model.play(world, Step::Write(a, table, Answer::Good));
+        }
+    }
+    if world.machines[a].phase == Phase::Waiting {
+        model.play(world, Step::Signs(a, Answer::Good));
+    }
+}

@@ -1,0 +1,241 @@
+//! The world that the decision is let loose on: nodes, keepalived's elections, route tables, the API, and what can go
+//! wrong with each. Small numbers stand for ids, so that a state is cheap to keep.
+
+use agent::decide::{How, Standing};
+
+/// A node's number; the lower, the higher its priority.
+pub type Node = usize;
+
+/// Where a route truly leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Truth {
+    Nowhere,
+    Stranger,
+    At(Node),
+}
+
+/// What the node's agent is about, as its loop is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Phase {
+    /// Collecting what the decision asks for.
+    Thinking,
+    /// Writes are under way.
+    Writing { then_wait: bool },
+    /// Reading whether silent peers give signs of life.
+    Waiting,
+    /// Until the next look is due.
+    Resting,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Seen {
+    Due,
+    Failed,
+    Routes(Vec<Truth>),
+}
+
+/// A peer as a node knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Heard {
+    pub word: agent::decide::Word,
+    pub quiet: u8,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Machine {
+    pub up: bool,
+    pub api: bool,
+    pub heard_another: bool,
+    pub standing: Standing,
+    pub yielding: bool,
+    pub phase: Phase,
+    pub seen: Seen,
+    pub peers: Vec<Heard>,
+    /// Where the routes led when it looked last, in this term; a route that has come to lead to a peer since is a sign of
+    /// that peer's life.
+    pub known: Option<Vec<Truth>>,
+    /// Bit by table: another node was its healthy owner when this one last looked, and when it last read the signs of
+    /// life, and the time before.
+    pub owned: u8,
+    pub owned_before: [u8; 2],
+    pub writes: Vec<Option<How>>,
+    /// The last look was out of date; the next, later than any answer can be old, is not.
+    pub misled: bool,
+    /// The same of the signs of life.
+    pub misled_by_signs: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct World {
+    pub machines: Vec<Machine>,
+    /// Bit `a * 4 + b`, a < b: nodes a and b don't hear each other.
+    pub cuts: u16,
+    pub routes: Vec<Truth>,
+    /// Where each led before it was last changed: what an answer out of date says.
+    pub before: Vec<Truth>,
+    pub faults_left: u8,
+    pub slips_left: u8,
+    /// Changes of routes since the last fault.
+    pub changes: u8,
+    /// A booted node decided to take a route from a healthy owner.
+    pub robbed: bool,
+}
+
+impl Machine {
+    pub fn booted(nodes: usize, tables: usize) -> Machine {
+        Machine {
+            up: true,
+            api: true,
+            heard_another: false,
+            standing: Standing::Aside,
+            yielding: false,
+            phase: Phase::Resting,
+            seen: Seen::Due,
+            peers: vec![Heard { word: agent::decide::Word::Silent(0), quiet: 0 }; nodes],
+            known: None,
+            owned: 0,
+            owned_before: [u8::MAX; 2],
+            writes: vec![None; tables],
+            misled: false,
+            misled_by_signs: false,
+        }
+    }
+
+    pub fn is_master(&self) -> bool {
+        self.up && self.standing != Standing::Aside
+    }
+
+    /// MASTER, and sure of it.
+    pub fn owns(&self) -> bool {
+        self.is_master() && matches!(self.standing, Standing::Holding | Standing::Elected)
+    }
+
+    pub fn writing(&self) -> bool {
+        self.writes.iter().any(Option::is_some)
+    }
+
+    /// Looks at the routes.
+    pub fn look(&mut self, routes: Vec<Truth>) {
+        for (table, truth) in routes.iter().enumerate() {
+            let moved = self.known.as_ref().is_some_and(|known| known[table] != *truth);
+            if let (true, Truth::At(peer)) = (moved, truth) {
+                self.peers[*peer].quiet = 0;
+            }
+        }
+        self.known = Some(routes.clone());
+        self.seen = Seen::Routes(routes);
+    }
+
+    pub fn forget(&mut self) {
+        self.owned = 0;
+        self.seen = Seen::Due;
+        for peer in &mut self.peers {
+            peer.word = agent::decide::Word::Silent(0);
+        }
+    }
+
+    /// keepalived says MASTER, or the agent is restarted in that state.
+    pub fn begin(&mut self, standing: Standing) {
+        self.standing = standing;
+        self.phase = Phase::Thinking;
+        self.yielding = false;
+        self.misled = false;
+        self.misled_by_signs = false;
+        self.known = None;
+        self.owned_before = [u8::MAX; 2];
+        self.peers.iter_mut().for_each(|peer| peer.quiet = 0);
+        self.forget();
+    }
+
+    /// keepalived says BACKUP.
+    pub fn end(&mut self) {
+        self.begin(Standing::Aside);
+        self.phase = Phase::Resting;
+        self.heard_another = true;
+    }
+}
+
+impl World {
+    /// Node 0 is MASTER and has the routes; the others hear it.
+    pub fn calm(nodes: usize, tables: usize, faults: u8, slips: u8) -> World {
+        let mut machines = vec![Machine::booted(nodes, tables); nodes];
+        machines.iter_mut().for_each(|machine| machine.heard_another = true);
+        machines[0].standing = Standing::Holding;
+        World::of(machines, vec![Truth::At(0); tables], faults, slips)
+    }
+
+    /// Everybody has just booted, and no route is there.
+    pub fn new(nodes: usize, tables: usize, faults: u8, slips: u8) -> World {
+        World::of(vec![Machine::booted(nodes, tables); nodes], vec![Truth::Nowhere; tables], faults, slips)
+    }
+
+    fn of(machines: Vec<Machine>, routes: Vec<Truth>, faults_left: u8, slips_left: u8) -> World {
+        let before = routes.clone();
+        World { machines, cuts: 0, routes, before, faults_left, slips_left, changes: 0, robbed: false }
+    }
+
+    pub fn nodes(&self) -> std::ops::Range<Node> {
+        0..self.machines.len()
+    }
+
+    pub fn hears(&self, a: Node, b: Node) -> bool {
+        a != b && self.machines[a].up && self.machines[b].up && self.cuts & World::link(a, b) == 0
+    }
+
+    /// Whether `table` leads to a node other than `a` that is MASTER, serves, and reaches the API.
+    pub fn has_healthy_owner(&self, table: usize, a: Node) -> bool {
+        matches!(self.routes[table], Truth::At(b) if b != a && self.machines[b].owns() && self.machines[b].api)
+    }
+
+    /// The tables, as bits, that have a healthy owner other than `a`.
+    pub fn owned(&self, a: Node) -> u8 {
+        let owned = (0..self.routes.len()).filter(|table| self.has_healthy_owner(*table, a));
+        owned.fold(0, |bits, table| bits | 1 << table)
+    }
+
+    /// What `owner` has owned so far it hasn't owned all the while.
+    pub fn break_ownership(&mut self, owner: Node) {
+        for table in (0..self.routes.len()).filter(|table| self.routes[*table] == Truth::At(owner)) {
+            for machine in &mut self.machines {
+                machine.owned &= !(1 << table);
+                machine.owned_before.iter_mut().for_each(|bits| *bits &= !(1 << table));
+            }
+        }
+    }
+
+    pub fn link(a: Node, b: Node) -> u16 {
+        1 << (a.min(b) * 4 + a.max(b))
+    }
+
+    pub fn hears_a_master(&self, a: Node) -> bool {
+        self.nodes().any(|b| self.hears(a, b) && self.machines[b].is_master())
+    }
+
+    /// VRRP: the higher priority wins.
+    pub fn must_step_down(&self, a: Node) -> bool {
+        self.machines[a].is_master() && (0..a).any(|b| self.hears(a, b) && self.machines[b].is_master())
+    }
+
+    pub fn elect(&mut self, a: Node) {
+        let standing = if self.machines[a].heard_another { Standing::Elected } else { Standing::First };
+        self.machines[a].begin(standing);
+    }
+
+    /// A write of `a` reaches the API.
+    pub fn write(&mut self, a: Node, table: usize, to: Truth, how: How) {
+        let filled = how == How::Fill && self.routes[table] != Truth::Nowhere;
+        if self.routes[table] != to && !filled {
+            self.before[table] = self.routes[table];
+            self.routes[table] = to;
+            self.changes += 1;
+        }
+        if let (true, Some(known)) = (self.routes[table] == to, &mut self.machines[a].known) {
+            known[table] = to;
+        }
+    }
+
+    pub fn fault(&mut self) {
+        self.faults_left -= 1;
+        self.changes = 0;
+    }
+}
