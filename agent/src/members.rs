@@ -26,6 +26,9 @@ pub struct Member {
     pub claim: Option<Slot>,
     /// Its place in the RunInstances call that made it.
     pub launch_index: u32,
+    /// What it says of itself in its tags: what changes there is a sign of its life.
+    #[serde(default)]
+    pub says: String,
 }
 
 /// The members among `instances` (pending or running, with the balancer's tag and VPC: the call filters those): the
@@ -54,6 +57,7 @@ fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
         ordered: slot(names::TAG_SLOT),
         claim: slot(names::TAG_CLAIM),
         launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
+        says: [names::TAG_ROLE, names::TAG_MESSAGE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
     })
 }
 
@@ -124,6 +128,7 @@ pub(crate) mod tests {
             ordered: None,
             claim: None,
             launch_index: 0,
+            says: String::new(),
         }
     }
 
@@ -148,7 +153,7 @@ pub(crate) mod tests {
             .network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0))
             .tags(Tag::builder().key("elbow:claim").value("1").build())
             .build();
-        let expected = Member { claim: Some(Slot(1)), ..member("i-b", 2) };
+        let expected = Member { claim: Some(Slot(1)), says: " ".into(), ..member("i-b", 2) };
         assert_eq!(members(&[found], &["sg-1".into()]), [expected]);
     }
 

@@ -47,6 +47,12 @@ pub struct VirtualIp {
     pub address: Ipv4Addr,
     /// This node's role.
     pub role: Role,
+    /// Whether it is past its first look at who has the routes.
+    #[serde(default)]
+    pub settled: bool,
+    /// Whether a peer has said that it is active since this node became standby.
+    #[serde(default)]
+    pub followed: bool,
 }
 
 /// What a problem is about, the gravest first. There is one problem for each at a time.
@@ -69,6 +75,8 @@ pub enum Topic {
     Tables,
     /// Peers can't ask how this node is.
     Health,
+    /// A peer doesn't answer.
+    Peers,
 }
 
 impl State {
@@ -82,13 +90,18 @@ impl State {
         self.virtual_ips.iter().any(|vip| vip.role == Role::Active)
     }
 
-    /// What is wrong, in one line; nothing if nothing is.
+    /// What is wrong, in one line; nothing if nothing is. That a peer is silent comes first and is never left out: a
+    /// waiting peer takes the change of that line for a sign of life (`health::ask`).
     pub fn message(&self) -> Option<String> {
-        let (gravest, others) = (self.problems.values().next()?, self.problems.len() - 1);
-        Some(match others {
-            0 => gravest.clone(),
-            _ => format!("{gravest} (and {others} more: agent status)"),
-        })
+        let others: Vec<&String> =
+            self.problems.iter().filter(|(topic, _)| **topic != Topic::Peers).map(|(_, text)| text).collect();
+        let rest = match others[..] {
+            [] => None,
+            [only] => Some(only.clone()),
+            [gravest, ..] => Some(format!("{gravest} (and {} more: agent status)", others.len() - 1)),
+        };
+        let parts: Vec<String> = self.problems.get(&Topic::Peers).cloned().into_iter().chain(rest).collect();
+        (!parts.is_empty()).then(|| parts.join("; "))
     }
 }
 
@@ -142,7 +155,12 @@ pub(crate) mod tests {
             zone: "eu-west-1a".into(),
             slot: Slot(1),
             revision: Revision("0123456789ab".into()),
-            virtual_ips: vec![VirtualIp { address: Ipv4Addr::new(10, 255, 0, 10), role: Role::Standby }],
+            virtual_ips: vec![VirtualIp {
+                address: Ipv4Addr::new(10, 255, 0, 10),
+                role: Role::Standby,
+                settled: false,
+                followed: false,
+            }],
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
             route_tables: vec!["rtb-1".into()],
@@ -173,5 +191,13 @@ pub(crate) mod tests {
         assert_eq!(board.read().message().unwrap(), "down (and 1 more: agent status)");
         board.problem(Topic::Haproxy, None);
         assert_eq!(board.read().message().unwrap(), "denied");
+    }
+
+    #[test]
+    fn a_sign_of_life_is_never_hidden_by_something_graver() {
+        let board = Board::new(state());
+        board.problem(Topic::Routes, Some("denied".into()));
+        board.problem(Topic::Peers, Some("silent for 20 s".into()));
+        assert_eq!(board.read().message().unwrap(), "silent for 20 s; denied");
     }
 }

@@ -1,13 +1,14 @@
 //! Which route tables get the virtual IPs' routes, and in which order they are moved.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
-use aws_sdk_ec2::types::RouteTable;
+use aws_sdk_ec2::types::{Route as AwsRoute, RouteState, RouteTable};
 use serde::{Deserialize, Serialize};
 use templates::balancer::RouteTables;
 
-use crate::ids::TableId;
+use crate::decide::Lead;
+use crate::ids::{InterfaceId, TableId};
 use crate::takeover::{Call, Route};
 
 /// A route table that can hold the routes.
@@ -17,8 +18,8 @@ pub struct Table {
     pub id: TableId,
     /// Who uses it; sorts first who waits most.
     pub serves: Serves,
-    /// The virtual IPs it has a route for, wherever that leads.
-    pub routes: BTreeSet<Ipv4Addr>,
+    /// The virtual IPs it has a route for, and where that leads.
+    pub routes: BTreeMap<Ipv4Addr, Lead>,
 }
 
 /// Who uses a route table, the most certain users first.
@@ -51,7 +52,8 @@ pub fn eligible(tables: &[RouteTable], wanted: &RouteTables, vips: &[Ipv4Addr]) 
 
 fn read(table: &RouteTable, vips: &[Ipv4Addr]) -> Option<Table> {
     let destinations: BTreeMap<String, Ipv4Addr> = vips.iter().map(|vip| (format!("{vip}/32"), *vip)).collect();
-    let routes = table.routes().iter().filter_map(|route| destinations.get(route.destination_cidr_block()?).copied());
+    let routes = (table.routes().iter())
+        .filter_map(|route| Some((*destinations.get(route.destination_cidr_block()?)?, lead(route))));
     let associations = table.associations();
     let serves = if associations.iter().any(|association| association.subnet_id().is_some()) {
         Serves::Subnets
@@ -63,22 +65,29 @@ fn read(table: &RouteTable, vips: &[Ipv4Addr]) -> Option<Table> {
     Some(Table { id: TableId(table.route_table_id()?.to_owned()), serves, routes: routes.collect() })
 }
 
+fn lead(route: &AwsRoute) -> Lead {
+    match route.network_interface_id() {
+        Some(interface) if route.state() != Some(&RouteState::Blackhole) => Lead::To(InterfaceId(interface.to_owned())),
+        _ => Lead::Blackhole,
+    }
+}
+
+/// Where the route of `vip` leads in every table.
+pub fn leads(tables: &[Table], vip: Ipv4Addr) -> Vec<(TableId, Lead)> {
+    let lead = |table: &Table| table.routes.get(&vip).cloned().unwrap_or(Lead::Nowhere);
+    tables.iter().map(|table| (table.id.clone(), lead(table))).collect()
+}
+
 /// What to do in every table to get the route of `vip`, in order. A replacement is tried first even where the last read
 /// saw no route: the node that is being relieved may have created it since.
 pub fn moves(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
     tables.iter().map(|table| Route { table: table.id.clone(), vip, first: Call::Replace }).collect()
 }
 
-/// What to do in the tables that have no route for `vip` at all: new tables, or ones that something cleaned.
-pub fn missing(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
-    let bare = tables.iter().filter(|table| !table.routes.contains(&vip));
-    bare.map(|table| Route { table: table.id.clone(), vip, first: Call::Create }).collect()
-}
-
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::RouteTableAssociation;
     use aws_sdk_ec2::types::builders::RouteTableBuilder;
-    use aws_sdk_ec2::types::{Route as AwsRoute, RouteTableAssociation};
 
     use super::*;
 
@@ -134,6 +143,17 @@ mod tests {
         let tables = eligible(&tables, &RouteTables::All, &[VIP]);
         assert!(moves(&tables, VIP).iter().all(|route| route.first == Call::Replace));
         assert_eq!(moves(&tables, VIP).len(), 2);
-        assert_eq!(missing(&tables, VIP), [Route { table: "rtb-2".into(), vip: VIP, first: Call::Create }]);
+        assert_eq!(leads(&tables, VIP), [("rtb-1".into(), Lead::Blackhole), ("rtb-2".into(), Lead::Nowhere)]);
+    }
+
+    #[test]
+    fn a_route_to_an_interface_that_is_gone_is_a_blackhole() {
+        let to = |state| {
+            let route = AwsRoute::builder().destination_cidr_block("10.255.0.10/32").network_interface_id("eni-1");
+            let read = [table("rtb-1").routes(route.state(state).build()).build()];
+            leads(&eligible(&read, &RouteTables::All, &[VIP]), VIP)[0].1.clone()
+        };
+        assert_eq!(to(RouteState::Active), Lead::To("eni-1".into()));
+        assert_eq!(to(RouteState::Blackhole), Lead::Blackhole);
     }
 }

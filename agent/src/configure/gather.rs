@@ -132,6 +132,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             ordered: slot(TAG_SLOT),
             claim: slot(TAG_CLAIM),
             launch_index: facts.launch_index,
+            says: String::new(),
         }),
     }
     members

@@ -151,7 +151,9 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
 }
 
 fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
-    vips.iter().map(|address| VirtualIp { address: *address, role: Role::Fault }).collect()
+    vips.iter()
+        .map(|address| VirtualIp { address: *address, role: Role::Fault, settled: false, followed: false })
+        .collect()
 }
 
 /// What needs to know nobody: the virtual IPs, and HAProxy. Returns what failed.

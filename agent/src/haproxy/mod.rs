@@ -2,6 +2,7 @@
 //! keepalived asks for itself through `agent check`, should the agent be gone.
 
 mod probe;
+mod targets;
 mod watch;
 
 use std::path::Path;
@@ -9,6 +10,7 @@ use std::path::Path;
 use anyhow::Context;
 
 pub use probe::{answers, check};
+pub use targets::targets;
 pub use watch::watch;
 
 /// The unit that runs it.

@@ -40,9 +40,7 @@ async fn knows(http: &reqwest::Client, url: &str, me: Ipv4Addr) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::serve_on;
+    use super::super::{Bells, serve_on};
     use super::*;
     use crate::state::Board;
     use crate::state::tests::state;
@@ -52,7 +50,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
         let board = Board::new(state());
-        let server = tokio::spawn(serve_on(listener, board.clone(), Arc::default()));
+        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default()));
         let http = crate::http::client().unwrap();
         assert!(knows(&http, &url, Ipv4Addr::new(10, 0, 2, 10)).await);
         assert!(!knows(&http, &url, Ipv4Addr::new(10, 0, 2, 77)).await);

@@ -1,6 +1,7 @@
 //! How a node is, for its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual IP. A
 //! visitor that isn't known yet is a hint that a member has joined.
 
+mod ask;
 mod join;
 mod strangers;
 
@@ -9,7 +10,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use axum::extract::{ConnectInfo, State as Shared};
-use axum::routing::get;
+use axum::http::StatusCode;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
@@ -21,6 +23,7 @@ use tokio::sync::Notify;
 use crate::haproxy::Serves;
 use crate::ids::InstanceId;
 use crate::state::{Board, State, Topic};
+pub use ask::{ask, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
 
@@ -35,6 +38,9 @@ pub struct Health {
     pub claim: Slot,
     /// Its role for each virtual IP.
     pub roles: Roles,
+    /// For each virtual IP, whether an active node is past its first look at who has the routes.
+    #[serde(default)]
+    pub settled: Vec<bool>,
     /// The revision it runs.
     pub revision: Revision,
     /// Whether its HAProxy serves.
@@ -50,6 +56,7 @@ impl Health {
             slot: state.slot,
             claim: state.slot,
             roles: state.roles(),
+            settled: state.virtual_ips.iter().map(|vip| vip.settled).collect(),
             revision: state.revision.clone(),
             haproxy: state.haproxy,
             peers: state.peers.clone(),
@@ -60,18 +67,27 @@ impl Health {
 struct Desk {
     board: Board,
     strangers: Mutex<Strangers>,
-    stranger: Arc<Notify>,
+    bells: Bells,
 }
 
-/// Serves the health page for ever; `stranger` is woken when somebody unknown has asked.
-pub async fn serve(board: Board, stranger: Arc<Notify>) {
+/// Whom to wake for a visitor.
+#[derive(Debug, Clone, Default)]
+pub struct Bells {
+    /// Somebody unknown has asked.
+    pub stranger: Arc<Notify>,
+    /// A peer says that it is active no more.
+    pub stepped_back: Arc<Notify>,
+}
+
+/// Serves the health page for ever.
+pub async fn serve(board: Board, bells: Bells) {
     let address = SocketAddr::from((board.read().address, HEALTH_PORT));
     let mut said = false;
     loop {
         let error = match TcpListener::bind(address).await {
             Ok(listener) => {
                 board.problem(Topic::Health, None);
-                serve_on(listener, board.clone(), stranger.clone()).await.err()
+                serve_on(listener, board.clone(), bells.clone()).await.err()
             }
             Err(error) => Some(error),
         };
@@ -85,9 +101,9 @@ pub async fn serve(board: Board, stranger: Arc<Notify>) {
     }
 }
 
-async fn serve_on(listener: TcpListener, board: Board, stranger: Arc<Notify>) -> std::io::Result<()> {
-    let desk = Arc::new(Desk { board, strangers: Mutex::default(), stranger });
-    let app = Router::new().route("/health", get(health)).with_state(desk);
+async fn serve_on(listener: TcpListener, board: Board, bells: Bells) -> std::io::Result<()> {
+    let desk = Arc::new(Desk { board, strangers: Mutex::default(), bells });
+    let app = Router::new().route("/health", get(health)).route("/stepped-back", post(stepped_back)).with_state(desk);
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
@@ -98,9 +114,20 @@ async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectIn
         && visitor != state.address
         && desk.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
     {
-        desk.stranger.notify_one();
+        desk.bells.stranger.notify_one();
     }
     Json(Health::of(&state))
+}
+
+/// Only a reason to look: what is true is asked then.
+async fn stepped_back(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
+    match visitor.ip() {
+        IpAddr::V4(peer) if desk.board.read().peers.contains(&peer) => {
+            desk.bells.stepped_back.notify_one();
+            StatusCode::NO_CONTENT
+        }
+        _ => StatusCode::FORBIDDEN,
+    }
 }
 
 #[cfg(test)]
@@ -108,17 +135,17 @@ mod tests {
     use super::*;
     use crate::state::tests::state;
 
-    async fn start(board: Board, stranger: Arc<Notify>) -> String {
+    async fn start(board: Board, bells: Bells) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
-        tokio::spawn(serve_on(listener, board, stranger));
+        tokio::spawn(serve_on(listener, board, bells));
         url
     }
 
     #[tokio::test]
     async fn peers_can_ask_how_a_node_is() {
         let board = Board::new(state());
-        let url = start(board, Arc::default()).await;
+        let url = start(board, Bells::default()).await;
         let health: Health = crate::http::client().unwrap().get(url).send().await.unwrap().json().await.unwrap();
         assert_eq!(health, Health::of(&state()));
         assert_eq!(health.roles.to_string(), "standby");
@@ -126,8 +153,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_stranger_who_asks_is_looked_up_and_a_peer_is_not() {
-        let (board, stranger) = (Board::new(state()), Arc::new(Notify::new()));
-        let url = start(board.clone(), stranger.clone()).await;
+        let (board, bells) = (Board::new(state()), Bells::default());
+        let (url, stranger) = (start(board.clone(), bells.clone()).await, bells.stranger);
         let http = crate::http::client().unwrap();
         board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
         http.get(&url).send().await.unwrap();
@@ -135,5 +162,16 @@ mod tests {
         board.change(|state| state.peers = vec![]);
         http.get(&url).send().await.unwrap();
         tokio::time::timeout(Duration::from_secs(10), stranger.notified()).await.expect("a hint");
+    }
+
+    #[tokio::test]
+    async fn only_a_peer_may_say_that_it_stepped_back() {
+        let (board, bells) = (Board::new(state()), Bells::default());
+        let url = start(board.clone(), bells.clone()).await.replace("/health", "/stepped-back");
+        let say = || async { crate::http::client().unwrap().post(&url).send().await.unwrap().status() };
+        assert_eq!(say().await, StatusCode::FORBIDDEN);
+        board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
+        assert_eq!(say().await, StatusCode::NO_CONTENT);
+        tokio::time::timeout(Duration::from_secs(10), bells.stepped_back.notified()).await.expect("a bell");
     }
 }

@@ -1,12 +1,15 @@
 //! `agent run`: configure, then make the routes follow keepalived for as long as the node lives.
 
 mod elections;
+mod knowledge;
+mod owner;
 mod pace;
 mod refresh;
 mod upkeep;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context;
 use templates::paths;
@@ -15,9 +18,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::keepalived::Fifo;
-use crate::{configure, haproxy, health, report, status, systemd};
+use crate::{configure, haproxy, health, http, report, status, systemd};
 use elections::Elections;
-use refresh::{Hints, Refresher};
+use owner::Office;
+use refresh::{Hints, Latest, Refresher};
+
+/// From one look that a peer caused to the next.
+const NEWS: Duration = Duration::from_secs(2);
 
 /// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
 pub async fn run() -> anyhow::Result<()> {
@@ -43,15 +50,28 @@ async fn serve() -> anyhow::Result<()> {
     let board = node.board.clone();
     let hints = Arc::new(Hints::default());
     let reloaded = Arc::new(Notify::new());
-    let tables = watch::Sender::new(node.tables.clone().unwrap_or_default());
-    let elections = Elections::new(&node, tables.subscribe(), hints.clone());
+    let tables = watch::Sender::new(Latest::before(node.tables.clone().unwrap_or_default()));
+    let members = watch::Sender::new(Latest::before(node.members.clone()));
+    let http = http::client()?;
+    let office = |vip| Office {
+        client: node.api.client.clone(),
+        http: http.clone(),
+        board: board.clone(),
+        tables: tables.subscribe(),
+        members: members.subscribe(),
+        hints: hints.clone(),
+        vip,
+    };
+    let elections = Elections::new(&node, office);
 
     // Each runs for ever; dropped with the set when the agent ends.
     let mut tasks = JoinSet::new();
     let api = node.api.clone();
     tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
-    tasks.spawn(health::serve(board.clone(), hints.stranger.clone()));
+    tasks.spawn(health::serve(board.clone(), hints.bells.clone()));
+    tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone()));
+    tasks.spawn(news(hints.clone(), reloaded.clone()));
     tasks.spawn(status::write_down(board.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
@@ -61,6 +81,20 @@ async fn serve() -> anyhow::Result<()> {
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
     }
     tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));
-    tasks.spawn(Refresher::new(&node, tables, hints.clone()).run());
-    elections.follow(fifo, reloaded, node.keepalived_ran).await
+    tasks.spawn(Refresher::new(&node, tables, members, hints).run());
+    elections.follow(fifo, node.keepalived_ran).await
+}
+
+/// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.
+async fn news(hints: Arc<Hints>, reloaded: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = hints.bells.stepped_back.notified() => {}
+            () = hints.peers.notified() => {}
+            // While keepalived learned of a peer, that peer may have thought itself alone.
+            () = reloaded.notified() => {}
+        }
+        hints.news.send_modify(|count| *count += 1);
+        tokio::time::sleep(NEWS).await;
+    }
 }

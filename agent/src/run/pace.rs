@@ -26,17 +26,21 @@ pub(super) fn pause(situation: Situation, chance: f64) -> Duration {
     let seconds = match situation.missing_for {
         Some(time) if time < Duration::from_secs(60) => 1.6,
         Some(time) if time < Duration::from_secs(600) => 20.0,
-        _ if situation.active => 28.0,
+        _ if situation.active => 27.0,
         _ => 62.0,
     };
     Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
 }
 
-/// What the `turn`th read is of: mostly members while some are missing, and mostly tables then, as a new member visits
-/// this node's health page and a new table doesn't.
-pub(super) fn read(situation: Situation, turn: u64) -> Read {
-    let tables = if situation.missing_for.is_some() { turn % 5 == 4 } else { turn % 3 != 2 };
-    if tables { Read::Tables } else { Read::Members }
+/// What the `turn`th read is of. While some members are missing it is mostly members, as a new member visits this node's
+/// health page and a new table doesn't; then an active node looks at its routes every time, and a standby takes turns.
+pub(super) fn reads(situation: Situation, turn: u64) -> &'static [Read] {
+    match (situation.missing_for, situation.active) {
+        (Some(_), _) if turn % 5 != 4 => &[Read::Members],
+        (None, false) if turn % 3 == 2 => &[Read::Members],
+        (None, true) if turn % 3 == 2 => &[Read::Tables, Read::Members],
+        _ => &[Read::Tables],
+    }
 }
 
 #[cfg(test)]
@@ -44,7 +48,8 @@ mod tests {
     use super::*;
 
     fn per_minute(situation: Situation) -> f64 {
-        60.0 / pause(situation, 0.0).as_secs_f64()
+        let calls: usize = (0..30).map(|turn| reads(situation, turn).len()).sum();
+        calls as f64 / 30.0 * 60.0 / pause(situation, 0.0).as_secs_f64()
     }
 
     #[test]
@@ -69,9 +74,16 @@ mod tests {
 
     #[test]
     fn members_and_tables_take_turns() {
-        let calm = Situation { active: true, missing_for: None };
-        assert_eq!([0, 1, 2].map(|turn| read(calm, turn)), [Read::Tables, Read::Tables, Read::Members]);
-        let alone = Situation { missing_for: Some(Duration::ZERO), ..calm };
-        assert_eq!((0..10).filter(|turn| read(alone, *turn) == Read::Tables).count(), 2);
+        let standby = Situation { active: false, missing_for: None };
+        assert_eq!([0, 1, 2].map(|turn| reads(standby, turn)[0]), [Read::Tables, Read::Tables, Read::Members]);
+        let alone = Situation { missing_for: Some(Duration::ZERO), ..standby };
+        assert_eq!((0..10).filter(|turn| reads(alone, *turn) == [Read::Tables]).count(), 2);
+    }
+
+    #[test]
+    fn an_active_node_looks_at_its_routes_often_enough_to_have_them_right_within_35_seconds() {
+        let active = Situation { active: true, missing_for: None };
+        assert!((0..30).all(|turn| reads(active, turn).contains(&Read::Tables)));
+        assert!(pause(active, 1.0) < Duration::from_secs(33));
     }
 }

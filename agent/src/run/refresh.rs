@@ -10,6 +10,7 @@ use tokio::sync::{Notify, watch};
 use super::pace::{self, Read, Situation};
 use crate::configure::{self, Node};
 use crate::ec2::ApiError;
+use crate::health::Bells;
 use crate::known::{self, Known};
 use crate::members::{Member, Roster};
 use crate::observe::Observer;
@@ -19,10 +20,47 @@ use crate::tables::Table;
 /// What makes a read worth it at once.
 #[derive(Debug, Default)]
 pub(super) struct Hints {
-    /// Somebody unknown has asked for this node's health.
-    pub stranger: Arc<Notify>,
-    /// All routes have been moved that were known of: there may be new tables.
-    pub taken_over: Notify,
+    /// Who visits this node's health page.
+    pub bells: Bells,
+    /// Somebody wants to know where the routes lead.
+    pub look: Notify,
+    /// Somebody wants to know the members' signs of life.
+    pub members: Notify,
+    /// A peer answers something else than before, or no more, or again.
+    pub peers: Arc<Notify>,
+    /// Counts what may have made another node the owner, or this one.
+    pub news: watch::Sender<u64>,
+}
+
+/// What the API said last, and how often it was asked.
+#[derive(Debug, Clone)]
+pub(super) struct Latest<T> {
+    /// The last answer.
+    pub all: Vec<T>,
+    /// How many reads there were.
+    pub turn: u64,
+    /// Whether the last one was answered.
+    pub answered: bool,
+}
+
+impl<T> Latest<T> {
+    /// What was known before the first read.
+    pub(super) fn before(all: Vec<T>) -> Self {
+        Latest { all, turn: 0, answered: false }
+    }
+
+    /// Whether there was an answer since the `turn`th read.
+    pub(super) fn is_answer_after(&self, turn: u64) -> bool {
+        self.answered && self.turn > turn
+    }
+
+    fn take(&mut self, answer: Option<Vec<T>>) {
+        self.turn += 1;
+        self.answered = answer.is_some();
+        if let Some(all) = answer {
+            self.all = all;
+        }
+    }
 }
 
 /// Reads the API at a pace that suits the situation.
@@ -33,7 +71,8 @@ pub(super) struct Refresher {
     nodes: usize,
     roster: Roster,
     known: Known,
-    tables: watch::Sender<Vec<Table>>,
+    tables: watch::Sender<Latest<Table>>,
+    heard: watch::Sender<Latest<Member>>,
     tables_read: bool,
     hints: Arc<Hints>,
     missing_since: Option<Instant>,
@@ -41,7 +80,12 @@ pub(super) struct Refresher {
 
 impl Refresher {
     /// Goes on from what the boot found.
-    pub(super) fn new(node: &Node, tables: watch::Sender<Vec<Table>>, hints: Arc<Hints>) -> Self {
+    pub(super) fn new(
+        node: &Node,
+        tables: watch::Sender<Latest<Table>>,
+        heard: watch::Sender<Latest<Member>>,
+        hints: Arc<Hints>,
+    ) -> Self {
         Refresher {
             observer: node.observer.clone(),
             board: node.board.clone(),
@@ -54,6 +98,7 @@ impl Refresher {
                 tables: node.tables.clone().unwrap_or_default(),
             },
             tables,
+            heard,
             tables_read: node.tables.is_some(),
             hints,
             missing_since: None,
@@ -65,22 +110,31 @@ impl Refresher {
         self.remember();
         for turn in 0.. {
             let situation = self.situation();
-            let read = tokio::select! {
-                () = tokio::time::sleep(pace::pause(situation, rand::random())) => pace::read(situation, turn),
-                () = self.hints.stranger.notified() => Read::Members,
-                () = self.hints.taken_over.notified() => Read::Tables,
+            let reads: &[Read] = tokio::select! {
+                () = tokio::time::sleep(pace::pause(situation, rand::random())) => pace::reads(situation, turn),
+                () = self.hints.bells.stranger.notified() => &[Read::Members],
+                () = self.hints.members.notified() => &[Read::Members],
+                () = self.hints.look.notified() => &[Read::Tables],
             };
-            match read {
-                Read::Members => {
-                    let members = self.observer.members().await;
-                    self.note(Topic::Members, &members);
-                    members.into_iter().for_each(|members| self.take_members(members));
-                }
-                Read::Tables => {
-                    let tables = self.observer.tables().await;
-                    self.note(Topic::Tables, &tables);
-                    tables.into_iter().for_each(|tables| self.take_tables(tables));
-                }
+            for read in reads {
+                self.read(*read).await;
+            }
+        }
+    }
+
+    async fn read(&mut self, read: Read) {
+        match read {
+            Read::Members => {
+                let members = self.observer.members().await;
+                self.note(Topic::Members, &members);
+                members.iter().for_each(|members| self.take_members(members.clone()));
+                self.heard.send_modify(|latest| latest.take(members.ok()));
+            }
+            Read::Tables => {
+                let tables = self.observer.tables().await;
+                self.note(Topic::Tables, &tables);
+                tables.iter().for_each(|tables| self.take_tables(tables.clone()));
+                self.tables.send_modify(|latest| latest.take(tables.ok()));
             }
         }
     }
@@ -107,11 +161,9 @@ impl Refresher {
         self.tables_read = true;
         self.board.change(|state| state.route_tables = tables.iter().map(|table| table.id.clone()).collect());
         if self.known.tables != tables {
-            self.known.tables = tables.clone();
+            self.known.tables = tables;
             self.remember();
         }
-        // Even if they are the same: a route that is still missing is tried again.
-        self.tables.send_replace(tables);
     }
 
     fn note<T>(&self, topic: Topic, answer: &Result<T, ApiError>) {

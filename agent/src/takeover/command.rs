@@ -56,5 +56,6 @@ fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Moved => "moved",
         Outcome::Gone => "the table is gone",
+        Outcome::Left => "there already",
     }
 }

@@ -33,6 +33,8 @@ pub enum Outcome {
     Moved,
     /// Its table is no more.
     Gone,
+    /// Somebody else has made it meanwhile.
+    Left,
 }
 
 /// Points `routes` at `interface`, all at once. Ends when each has been moved or has lost its table, and not before:
@@ -81,6 +83,7 @@ async fn take_one(
                 call = next;
             }
             Step::Gone => return Outcome::Gone,
+            Step::Left => return Outcome::Left,
         }
     }
 }
@@ -101,7 +104,7 @@ async fn make(client: &Client, interface: &InterfaceId, route: &Route, call: Cal
             .await
             .map(drop)
             .map_err(|error| ApiError::of("ReplaceRoute", &error)),
-        Call::Create => client
+        Call::Create | Call::Fill => client
             .create_route()
             .route_table_id(&route.table.0)
             .destination_cidr_block(destination)

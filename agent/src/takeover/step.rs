@@ -12,13 +12,15 @@ pub enum Call {
     Replace,
     /// CreateRoute: it has none.
     Create,
+    /// CreateRoute, and nothing if it has one after all.
+    Fill,
 }
 
 impl Call {
     fn other(self) -> Call {
         match self {
             Call::Replace => Call::Create,
-            Call::Create => Call::Replace,
+            Call::Create | Call::Fill => Call::Replace,
         }
     }
 }
@@ -32,6 +34,8 @@ pub enum Step {
     After(Pause, Call),
     /// The route table is no more.
     Gone,
+    /// The route is there already, and is left as it is.
+    Left,
 }
 
 /// How long a pause grows, by what it is for.
@@ -64,6 +68,7 @@ pub fn next(call: Call, kind: Kind, failures: u32) -> Step {
     match (kind, call) {
         (Kind::NoRoute, Call::Replace) | (Kind::RouteExists, Call::Create) => switched(call.other()),
         (Kind::Gone, _) => Step::Gone,
+        (Kind::RouteExists, Call::Fill) => Step::Left,
         (Kind::Throttled, call) => Step::After(Pause::Throttled, call),
         (Kind::Unavailable, call) => Step::After(Pause::Unavailable, call),
         (Kind::Denied | Kind::Refused | Kind::NoRoute | Kind::RouteExists, call) => Step::After(Pause::Refused, call),
@@ -78,6 +83,12 @@ mod tests {
     fn an_absent_route_is_created_and_a_present_one_replaced_at_once() {
         assert_eq!(next(Call::Replace, Kind::NoRoute, 1), Step::Now(Call::Create));
         assert_eq!(next(Call::Create, Kind::RouteExists, 1), Step::Now(Call::Replace));
+    }
+
+    #[test]
+    fn a_gap_that_somebody_else_filled_is_left() {
+        assert_eq!(next(Call::Fill, Kind::RouteExists, 1), Step::Left);
+        assert_eq!(next(Call::Fill, Kind::Throttled, 1), Step::After(Pause::Throttled, Call::Fill));
     }
 
     #[test]

@@ -1,0 +1,190 @@
+//! What an active node gathers for its decision about one virtual IP: what the peers said, since when they are quiet,
+//! where the routes led.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::decide::{Lead, Observation, Peer, QUIET_READS, Reading, Standing, Targets, Word};
+use crate::ids::{InterfaceId, TableId};
+use crate::members::Member;
+
+/// What is known in one term as MASTER.
+#[derive(Debug)]
+pub(super) struct Knowledge {
+    pub me: InterfaceId,
+    pub vip: usize,
+    pub priority: u8,
+    pub standing: Standing,
+    pub targets: Targets,
+    pub reading: Reading,
+    /// When the signs of life were read last.
+    pub signs_read: Option<Instant>,
+    words: BTreeMap<InterfaceId, Word>,
+    quiet: BTreeMap<InterfaceId, u8>,
+    said: BTreeMap<InterfaceId, String>,
+    led: BTreeMap<TableId, Lead>,
+}
+
+impl Knowledge {
+    pub(super) fn new(me: InterfaceId, vip: usize, priority: u8, standing: Standing) -> Self {
+        Knowledge {
+            me,
+            vip,
+            priority,
+            standing,
+            targets: Targets::Up,
+            reading: Reading::Due,
+            signs_read: None,
+            words: BTreeMap::new(),
+            quiet: BTreeMap::new(),
+            said: BTreeMap::new(),
+            led: BTreeMap::new(),
+        }
+    }
+
+    /// What the decision is told.
+    pub(super) fn observation(&self, tables: Vec<TableId>, members: &[Member], others: u8) -> Observation {
+        let peer = |member: &Member| Peer {
+            interface: member.interface.clone(),
+            priority: member.claim.or(member.ordered).map_or(others, |slot| slot.priority(self.vip)),
+            word: self.words.get(&member.interface).copied().unwrap_or(Word::Silent(0)),
+            quiet: self.quiet.get(&member.interface).copied().unwrap_or_default(),
+        };
+        Observation {
+            me: self.me.clone(),
+            standing: self.standing,
+            priority: self.priority,
+            targets: self.targets,
+            tables,
+            reading: self.reading.clone(),
+            peers: members.iter().filter(|member| member.interface != self.me).map(peer).collect(),
+        }
+    }
+
+    /// A look at the routes. One that has come to lead to a peer is a sign of that peer's life.
+    pub(super) fn look(&mut self, routes: Option<Vec<(TableId, Lead)>>) {
+        let Some(routes) = routes else {
+            self.reading = Reading::Failed;
+            return;
+        };
+        for (table, lead) in &routes {
+            let before = self.led.insert(table.clone(), lead.clone());
+            if let Lead::To(interface) = lead
+                && before.is_some_and(|before| before != *lead)
+            {
+                self.quiet.remove(interface);
+            }
+        }
+        self.reading = Reading::Routes(routes);
+    }
+
+    /// A route was pointed here.
+    pub(super) fn pointed(&mut self, table: &TableId) {
+        self.led.insert(table.clone(), Lead::To(self.me.clone()));
+    }
+
+    /// What a peer said, if it did.
+    pub(super) fn heard(&mut self, peer: &InterfaceId, said: Option<Word>) {
+        let word = self.words.entry(peer.clone()).or_insert(Word::Silent(0));
+        match (said, &word) {
+            (Some(said), _) => {
+                *word = said;
+                self.quiet.remove(peer);
+            }
+            (None, Word::Silent(times)) => *word = Word::Silent(times.saturating_add(1)),
+            (None, _) => {}
+        }
+    }
+
+    /// What the API shows of the members' tags; nothing if it can't be read. A first read shows no change, and no
+    /// absence of one.
+    pub(super) fn signs(&mut self, members: Option<&[Member]>) {
+        let Some(members) = members else {
+            self.quiet.clear();
+            self.said.clear();
+            return;
+        };
+        for member in members {
+            let quiet = self.quiet.entry(member.interface.clone()).or_default();
+            match self.said.insert(member.interface.clone(), member.says.clone()) {
+                Some(before) if before == member.says => *quiet = quiet.saturating_add(1).min(QUIET_READS),
+                _ => *quiet = 0,
+            }
+        }
+    }
+
+    /// What was asked and read for one decision isn't good for the next.
+    pub(super) fn forget(&mut self) {
+        self.reading = Reading::Due;
+        self.words.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::members::tests::member;
+
+    fn knowledge() -> Knowledge {
+        Knowledge::new("eni-1".into(), 0, 200, Standing::Holding)
+    }
+
+    fn says(text: &str) -> [Member; 1] {
+        [Member { says: text.into(), ..member("i-b", 2) }]
+    }
+
+    fn peer(knowledge: &Knowledge) -> Peer {
+        knowledge.observation(vec![], &says(""), 1).peers[0].clone()
+    }
+
+    #[test]
+    fn it_takes_a_baseline_and_two_reads_without_a_change_to_be_quiet() {
+        let mut knowledge = knowledge();
+        for quiet in [0, 1, 2, 2] {
+            knowledge.signs(Some(&says("active")));
+            assert_eq!(peer(&knowledge).quiet, quiet);
+        }
+        knowledge.signs(Some(&says("active, 20 s")));
+        assert_eq!(peer(&knowledge).quiet, 0);
+    }
+
+    #[test]
+    fn a_read_that_fails_starts_the_count_anew() {
+        let mut knowledge = knowledge();
+        (0..3).for_each(|_| {
+            knowledge.signs(Some(&says("active")));
+        });
+        knowledge.signs(None);
+        knowledge.signs(Some(&says("active")));
+        assert_eq!(peer(&knowledge).quiet, 0);
+    }
+
+    #[test]
+    fn a_route_that_came_to_a_peer_and_an_answer_are_signs_of_life() {
+        let quiet = |knowledge: &mut Knowledge| {
+            (0..3).for_each(|_| {
+                knowledge.signs(Some(&says("active")));
+            })
+        };
+        let mut knowledge = knowledge();
+        quiet(&mut knowledge);
+        knowledge.look(Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]));
+        assert_eq!(peer(&knowledge).quiet, 2);
+        knowledge.pointed(&"rtb-1".into());
+        knowledge.look(Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]));
+        assert_eq!(peer(&knowledge).quiet, 0);
+        quiet(&mut knowledge);
+        knowledge.heard(&"eni-2".into(), Some(Word::Aside));
+        assert_eq!((peer(&knowledge).quiet, peer(&knowledge).word), (0, Word::Aside));
+    }
+
+    #[test]
+    fn silences_are_counted_until_the_next_decision() {
+        let mut knowledge = knowledge();
+        knowledge.heard(&"eni-2".into(), None);
+        knowledge.heard(&"eni-2".into(), None);
+        assert_eq!(peer(&knowledge).word, Word::Silent(2));
+        knowledge.forget();
+        assert_eq!(peer(&knowledge).word, Word::Silent(0));
+    }
+}

@@ -1,0 +1,206 @@
+//! A term as MASTER of one virtual IP: finds out what the decision asks for, and does what it says, again and again. Lives
+//! exactly as long as this node is MASTER.
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_sdk_ec2::Client;
+use tokio::sync::watch;
+
+use super::knowledge::Knowledge;
+use super::refresh::{Hints, Latest};
+use crate::decide::{self, How, Move, Standing};
+use crate::ids::{InterfaceId, TableId};
+use crate::logs::CONSOLE;
+use crate::members::Member;
+use crate::state::{Board, Topic};
+use crate::tables::{self, Table};
+use crate::takeover::{self, Call, Outcome, Route};
+use crate::{haproxy, health};
+
+/// How long a takeover goes on before the routes are looked at again, that one refused table keeps no other from care.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a read of the API may take before it counts as failed.
+const READ: Duration = Duration::from_secs(12);
+/// From one read of the signs of life to the next: longer than a sign takes to come, and than an answer of the API can be
+/// out of date.
+const SIGNS: Duration = Duration::from_secs(25);
+/// From one question to a silent peer to the next.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a term as MASTER needs.
+#[derive(Clone)]
+pub(super) struct Office {
+    pub client: Client,
+    pub http: reqwest::Client,
+    pub board: Board,
+    pub tables: watch::Receiver<Latest<Table>>,
+    pub members: watch::Receiver<Latest<Member>>,
+    pub hints: Arc<Hints>,
+    pub vip: Ipv4Addr,
+}
+
+/// What to do before the next look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    Rest,
+    Signs,
+}
+
+/// Serves a term that began with `known`, for ever.
+pub(super) async fn serve(mut office: Office, mut known: Knowledge) {
+    loop {
+        let mut news = office.hints.news.subscribe();
+        let moves = office.think(&mut known).await;
+        let pause = office.act(&mut known, &moves).await;
+        known.forget();
+        office.pause(&mut known, pause, &mut news).await;
+    }
+}
+
+impl Office {
+    /// Finds out what the decision asks for, until it has decided.
+    async fn think(&mut self, known: &mut Knowledge) -> Vec<Move> {
+        loop {
+            let members = self.members.borrow().all.clone();
+            let tables = self.tables.borrow().all.iter().map(|table| table.id.clone()).collect();
+            let moves = decide::decide(&known.observation(tables, &members, known.priority));
+            if moves.contains(&Move::Look) {
+                known.targets = haproxy::targets().await;
+                let tables = newer(&mut self.tables, || self.hints.look.notify_one()).await;
+                known.look(tables.map(|tables| tables::leads(&tables, self.vip)));
+                continue;
+            }
+            let asked: Vec<&InterfaceId> = moves.iter().filter_map(asks).collect();
+            if asked.is_empty() {
+                return moves;
+            }
+            self.ask(known, &asked, &members).await;
+        }
+    }
+
+    async fn ask(&self, known: &mut Knowledge, asked: &[&InterfaceId], members: &[Member]) {
+        let peers = members.iter().filter(|member| asked.contains(&&member.interface));
+        let answers = peers.map(async |peer| (&peer.interface, health::ask(&self.http, peer.address).await));
+        let answers = futures::future::join_all(answers).await;
+        if answers.iter().any(|(_, answer)| answer.is_none()) {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        for (peer, answer) in answers {
+            known.heard(peer, answer.map(|health| health::word(&health, known.vip)));
+        }
+    }
+
+    /// Does what was decided.
+    async fn act(&mut self, known: &mut Knowledge, moves: &[Move]) -> Pause {
+        let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
+        let left: Vec<String> = moves.iter().filter_map(left_to).collect();
+        if known.standing == Standing::Elected {
+            self.settle(Standing::Holding, known);
+        }
+        let done = if routes.is_empty() { true } else { self.take(known, routes).await };
+        if done {
+            self.say(&left);
+        }
+        self.settle(decide::standing_after(known.standing, moves), known);
+        if moves.contains(&Move::Wait) { Pause::Signs } else { Pause::Rest }
+    }
+
+    fn settle(&self, standing: Standing, known: &mut Knowledge) {
+        known.standing = standing;
+        self.board.change(|state| state.virtual_ips[known.vip].settled = standing == Standing::Holding);
+    }
+
+    /// Points `routes` here; whether all were, in time.
+    async fn take(&self, known: &mut Knowledge, routes: Vec<Route>) -> bool {
+        let (began, vip, count) = (Instant::now(), self.vip, routes.len());
+        let ended = Mutex::new(BTreeMap::<TableId, Outcome>::new());
+        let me = known.me.clone();
+        let trouble = |route: &Route, error: &crate::ec2::ApiError| {
+            let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
+            tracing::warn!("{problem}, trying again");
+            self.board.problem(Topic::Routes, Some(problem));
+        };
+        let done = |route: &Route, outcome| {
+            tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "{outcome:?}");
+            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(route.table.clone(), outcome);
+        };
+        let turn = self.tables.borrow().turn;
+        let mut moving = std::pin::pin!(takeover::take_over(&self.client, &me, routes, trouble, done));
+        let all = loop {
+            let all = tokio::time::timeout(PATIENCE, &mut moving).await.is_ok();
+            // While the API can't be read there is nothing better to do than to go on.
+            if all || self.tables.borrow().is_answer_after(turn) {
+                break all;
+            }
+        };
+        let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
+        ended.iter().filter(|(_, outcome)| **outcome == Outcome::Moved).for_each(|(table, _)| known.pointed(table));
+        if all {
+            tracing::info!(target: CONSOLE, %vip, tables = count, ms = began.elapsed().as_millis(), "routes lead here");
+        }
+        all
+    }
+
+    fn route(&self, one: &Move) -> Option<Route> {
+        let Move::Point(table, how) = one else { return None };
+        let first = match how {
+            How::Replace => Call::Replace,
+            How::Fill => Call::Fill,
+        };
+        Some(Route { table: table.clone(), vip: self.vip, first })
+    }
+
+    /// Says which routes are left to whom, once; or that all is well.
+    fn say(&self, left: &[String]) {
+        let problem = (!left.is_empty()).then(|| format!("{} is left to others: {}", self.vip, left.join(", ")));
+        let news = problem.is_some() && self.board.read().problems.get(&Topic::Routes) != problem.as_ref();
+        if let (true, Some(problem)) = (news, &problem) {
+            tracing::warn!(target: CONSOLE, "{problem}");
+        }
+        self.board.problem(Topic::Routes, problem);
+    }
+
+    /// Until the next look is due: the routes have been read again, or something has happened.
+    async fn pause(&mut self, known: &mut Knowledge, pause: Pause, news: &mut watch::Receiver<u64>) {
+        if pause == Pause::Signs {
+            // Two reads closer together than that prove nothing, whatever else happens between them.
+            let due = known.signs_read.map_or(Instant::now(), |read| read + SIGNS);
+            let early = tokio::time::timeout_at(due.into(), news.changed()).await;
+            if early.is_err() {
+                let members = newer(&mut self.members, || self.hints.members.notify_one()).await;
+                known.signs(members.as_deref());
+                known.signs_read = Some(Instant::now());
+            }
+            return;
+        }
+        let turn = self.tables.borrow_and_update().turn;
+        let read = tokio::select! {
+            read = self.tables.wait_for(|latest| latest.turn > turn) => read.is_ok(),
+            _ = news.changed() => false,
+        };
+        if read {
+            known.targets = haproxy::targets().await;
+            let latest = self.tables.borrow();
+            known.look(latest.answered.then(|| tables::leads(&latest.all, self.vip)));
+        }
+    }
+}
+
+/// The answer to a read that is asked for now; nothing if there was none in time.
+async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Vec<T>> {
+    let turn = latest.borrow_and_update().turn;
+    hint();
+    let read = tokio::time::timeout(READ, latest.wait_for(|latest| latest.turn > turn)).await.ok()?.ok()?;
+    read.answered.then(|| read.all.clone())
+}
+
+fn asks(one: &Move) -> Option<&InterfaceId> {
+    if let Move::Ask(peer) = one { Some(peer) } else { None }
+}
+
+fn left_to(one: &Move) -> Option<String> {
+    if let Move::Yield(table, peer) = one { Some(format!("{table} to {peer}")) } else { None }
+}
