@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use lab::prober;
 use serde_json::Value;
 
-use crate::rig::Rig;
+use lab::rig::Rig;
 
 /// Within this a pair is back to two nodes after one was lost and launched again.
 const RECOVERY: Duration = Duration::from_secs(90);
@@ -63,7 +63,7 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     let lost = rig.active()?;
     rig.lab(["calls", "--clear"])?;
     rig.lab(["kill", &lost])?;
-    let replaced = crate::rig::wait_for("20 replaced routes", Duration::from_secs(30), || {
+    let replaced = lab::rig::wait_for("20 replaced routes", Duration::from_secs(30), || {
         let done: Vec<Value> =
             rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200).collect();
         ensure!(done.len() >= tables.len(), "{} of {} are replaced", done.len(), tables.len());

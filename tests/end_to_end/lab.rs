@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::network::namespace;
 
-use crate::rig::{Rig, wait_for};
+use lab::rig::{Rig, wait_for};
 
 const BOOT: Duration = Duration::from_secs(60);
 

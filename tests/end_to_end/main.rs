@@ -5,5 +5,4 @@ mod failover;
 mod lab;
 mod nodes;
 mod refusals;
-mod rig;
 mod whole_way;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
-use crate::rig::{Rig, printed};
+use lab::rig::{Rig, printed};
 
 const BOOT: Duration = Duration::from_secs(90);
 
@@ -52,7 +52,7 @@ async fn a_node_started_by_hand_joins() -> Result<()> {
     for node in &nodes {
         let peers = nodes.iter().filter(|peer| peer.id != node.id).filter_map(|peer| peer.address);
         for peer in peers {
-            crate::rig::wait_for("every node to know its peers", Duration::from_secs(60), || {
+            lab::rig::wait_for("every node to know its peers", Duration::from_secs(60), || {
                 let written = rig.inside(&node.id, &["cat", "/etc/keepalived/keepalived.conf"])?;
                 ensure!(written.contains(&peer.to_string()), "{} doesn't know its peer {peer}", node.id);
                 Ok(())

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 
-use crate::rig::{Rig, wait_for};
+use lab::rig::{Rig, wait_for};
 
 const BOOT: Duration = Duration::from_secs(90);
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 
-use crate::rig::{Rig, printed};
+use lab::rig::{Rig, printed};
 
 /// What create may take here: the goal on an idle machine is 15 s, and this one may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -13,6 +13,7 @@ pub mod instance;
 pub mod moto;
 pub mod network;
 pub mod prober;
+pub mod rig;
 pub mod serving;
 pub mod sweep;
 pub mod targets;

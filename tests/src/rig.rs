@@ -1,4 +1,4 @@
-//! What every test here stands on: a lab that is up, and the programs as a person calls them.
+//! What tests and benchmarks of the whole stand on: a lab that is up, and the programs as a person calls them.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -8,12 +8,12 @@ use std::process::{Command, Output};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::daemon::place::CLIENT;
+use crate::daemon::protocol::{InstanceStatus, Status};
+use crate::dir::LabDir;
+use crate::network::namespace;
+use crate::prober::{Plan, Prober};
 use anyhow::{Context, Result, bail, ensure};
-use lab::daemon::place::CLIENT;
-use lab::daemon::protocol::{InstanceStatus, Status};
-use lab::dir::LabDir;
-use lab::network::namespace;
-use lab::prober::{Plan, Prober};
 use serde_json::Value;
 
 /// The example balancer's virtual IP and port.
@@ -207,10 +207,11 @@ fn finish(mut command: Command) -> Result<Output> {
     output.with_context(|| format!("running {}", command.get_program().display()))
 }
 
-/// Where `launcher`, `lab` and `agent` are: two folders above this test, as Cargo puts them.
+/// Where `launcher`, `lab` and `agent` are: beside this program, or a folder above, where Cargo puts tests into one.
 fn programs() -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.ancestors().nth(2).context("this test isn't where Cargo puts tests")?;
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("this program is in no folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     for program in ["launcher", "lab", "agent"] {
         if !folder.join(program).exists() {
             bail!("{} isn't there: run `make build` first", folder.join(program).display());
