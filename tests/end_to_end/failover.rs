@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
-use jiff::Timestamp;
 use lab::prober;
 use serde_json::Value;
 
+use lab::evidence::{answered, eligible_tables, interface_of, master_since, text};
 use lab::rig::Rig;
 
 /// Within this a pair is back to two nodes after one was lost and launched again.
@@ -106,36 +106,4 @@ async fn bare_client(rig: &Rig, tables: &[String], interface: &str) -> Result<Du
         answer.context("the bare client's ReplaceRoute")?;
     }
     Ok(start.elapsed())
-}
-
-/// The VPC's tables but for those of gateways.
-fn eligible_tables(rig: &Rig, vpc: &str) -> Result<Vec<String>> {
-    let filter = format!("Name=vpc-id,Values={vpc}");
-    let query = "RouteTables[?!(Associations[?GatewayId])].RouteTableId";
-    let tables = rig.aws(["ec2", "describe-route-tables", "--filters", &filter, "--query", query])?;
-    tables.as_array().context("a list of tables")?.iter().map(text).collect()
-}
-
-fn interface_of(rig: &Rig, instance: &str) -> Result<String> {
-    let query = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
-    text(&rig.aws(["ec2", "describe-instances", "--instance-ids", instance, "--query", query])?)
-}
-
-/// When the agent logged its last `vrrp MASTER`.
-fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
-    let log = rig.inside(instance, &["journalctl", "-u", "elbow-agent", "-o", "short-unix", "--no-pager"])?;
-    let line = log.lines().rfind(|line| line.contains("vrrp MASTER")).context("the agent logged no `vrrp MASTER`")?;
-    let seconds: f64 = line.split_whitespace().next().unwrap_or_default().parse().context("a time in the journal")?;
-    Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
-}
-
-/// When a recorded call was answered.
-fn answered(call: &Value) -> Result<Timestamp> {
-    let came: Timestamp = text(&call["time"])?.parse()?;
-    let took = call["duration_ms"].as_f64().context("a call's duration")?;
-    Ok(came.checked_add(jiff::SignedDuration::from_secs_f64(took / 1000.0))?)
-}
-
-fn text(value: &Value) -> Result<String> {
-    value.as_str().map(str::to_owned).with_context(|| format!("{value} is no text"))
 }

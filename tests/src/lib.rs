@@ -6,6 +6,7 @@ pub mod cli;
 pub mod daemon;
 pub mod dir;
 pub mod dns;
+pub mod evidence;
 pub mod files;
 pub mod image;
 pub mod imds;

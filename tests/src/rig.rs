@@ -36,14 +36,13 @@ pub struct Rig {
 impl Rig {
     /// A fresh lab.
     pub fn up() -> Result<Rig> {
+        Rig::up_with(LabDir::open()?, programs()?)
+    }
+
+    /// A fresh lab in that folder, of the programs in the other; its instances fetch the agent there.
+    pub fn up_with(dir: LabDir, programs: PathBuf) -> Result<Rig> {
         let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rig = Rig {
-            dir: LabDir::open()?,
-            programs: programs()?,
-            environment: BTreeMap::new(),
-            folder: tempfile::tempdir()?,
-            _turn: turn,
-        };
+        let mut rig = Rig { dir, programs, environment: BTreeMap::new(), folder: tempfile::tempdir()?, _turn: turn };
         let end = Instant::now() + TURN;
         while let Err(error) = rig.lab(["down"]).and_then(|_| rig.lab(["up"])) {
             ensure!(format!("{error:#}").contains("another lab is up") && Instant::now() < end, "{error:#}");
@@ -51,6 +50,11 @@ impl Rig {
         }
         rig.environment = exports(&rig.lab(["env"])?)?;
         Ok(rig)
+    }
+
+    /// Where the lab that is up keeps its things, and what it is made from.
+    pub fn dir(&self) -> &LabDir {
+        &self.dir
     }
 
     /// Where the lab that is up keeps its things.
@@ -208,7 +212,7 @@ fn finish(mut command: Command) -> Result<Output> {
 }
 
 /// Where `launcher`, `lab` and `agent` are: beside this program, or a folder above, where Cargo puts tests into one.
-fn programs() -> Result<PathBuf> {
+pub fn programs() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().context("this program is in no folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };

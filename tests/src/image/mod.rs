@@ -3,7 +3,7 @@
 //! They are built once from Debian's packages and treated as read-only; every instance is an overlay on one of them. A
 //! stamp with the recipe's hash, written last, makes building again a matter of reading one file.
 
-mod sources;
+pub mod sources;
 
 use std::fs;
 use std::path::Path;

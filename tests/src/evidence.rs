@@ -1,0 +1,41 @@
+//! What is read off a lab that is up: when which call was answered, when a node became MASTER, which tables there are.
+
+use anyhow::{Context, Result};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::rig::Rig;
+
+/// The VPC's tables but for those of gateways.
+pub fn eligible_tables(rig: &Rig, vpc: &str) -> Result<Vec<String>> {
+    let filter = format!("Name=vpc-id,Values={vpc}");
+    let query = "RouteTables[?!(Associations[?GatewayId])].RouteTableId";
+    let tables = rig.aws(["ec2", "describe-route-tables", "--filters", &filter, "--query", query])?;
+    tables.as_array().context("a list of tables")?.iter().map(text).collect()
+}
+
+/// The first interface of an instance.
+pub fn interface_of(rig: &Rig, instance: &str) -> Result<String> {
+    let query = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
+    text(&rig.aws(["ec2", "describe-instances", "--instance-ids", instance, "--query", query])?)
+}
+
+/// When the agent logged its last `vrrp MASTER`.
+pub fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
+    let log = rig.inside(instance, &["journalctl", "-u", "elbow-agent", "-o", "short-unix", "--no-pager"])?;
+    let line = log.lines().rfind(|line| line.contains("vrrp MASTER")).context("the agent logged no `vrrp MASTER`")?;
+    let seconds: f64 = line.split_whitespace().next().unwrap_or_default().parse().context("a time in the journal")?;
+    Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
+}
+
+/// When a recorded call was answered.
+pub fn answered(call: &Value) -> Result<Timestamp> {
+    let came: Timestamp = text(&call["time"])?.parse()?;
+    let took = call["duration_ms"].as_f64().context("a call's duration")?;
+    Ok(came.checked_add(jiff::SignedDuration::from_secs_f64(took / 1000.0))?)
+}
+
+/// A value that is text.
+pub fn text(value: &Value) -> Result<String> {
+    value.as_str().map(str::to_owned).with_context(|| format!("{value} is no text"))
+}
