@@ -3,9 +3,12 @@ authenticated).
 
     GET  /lab/ready                                      200 once calls are answered
     GET  /lab/world                                      see world.py
+    GET  /lab/generation                                 that of the world, after all that is due by now was done
     POST /lab/seed                                       makes the fixture of seed.py, once; answers its ids
     POST /lab/stale {"ms": 500}                          see stale.py
     POST /lab/shutting-down {"ms": 200}                  how long instances shut down before they are terminated
+    POST /lab/auto-scaling {"health_ms": 1000}           how often Auto Scaling looks at the health of instances
+    POST /lab/auto-scaling {"skip_ms": 30000}            puts its clock forward
     POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
     POST /lab/route-tables {"count": 20}                 so many more tagged tables in the lab's VPC; answers ids
@@ -27,6 +30,7 @@ import seed
 import stale
 import world
 from patches import authorization, termination
+from patches.auto_scaling import model, reconcile
 
 
 def build(patched: bool) -> Callable[..., Iterable[bytes]]:
@@ -52,10 +56,16 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
         if patched:
             authorization.keep_body(environ)
         with instrument.LOCK:
-            termination.settle()
+            _settle()
             return aws(environ, start_response)
 
     return application
+
+
+def _settle() -> None:
+    """Does what is due by now: moto itself does nothing between calls."""
+    termination.settle()
+    reconcile.settle()
 
 
 def _control(method: str, path: str, environ: dict[str, Any]) -> tuple[str, Any]:
@@ -66,7 +76,7 @@ def _control(method: str, path: str, environ: dict[str, Any]) -> tuple[str, Any]
         length = int(environ.get("CONTENT_LENGTH") or 0)
         request = json.loads(environ["wsgi.input"].read(length) or b"{}")
         with instrument.LOCK:
-            termination.settle()
+            _settle()
             return "200 OK", handler(request)
     except (KeyError, LookupError, TypeError, ValueError) as error:
         return "400 Bad Request", {"error": f"{type(error).__name__}: {error}"}
@@ -82,6 +92,13 @@ def _shutting_down(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _auto_scaling(request: dict[str, Any]) -> dict[str, Any]:
+    if "health_ms" in request:
+        reconcile.set_health_interval(int(request["health_ms"]))
+    model.skip(int(request.get("skip_ms", 0)) / 1000)
+    return {}
+
+
 def _console(request: dict[str, Any]) -> dict[str, Any]:
     console.write(request["instance"], request["text"])
     return {}
@@ -90,9 +107,11 @@ def _console(request: dict[str, Any]) -> dict[str, Any]:
 HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("GET", "ready"): lambda _: {"ready": True},
     ("GET", "world"): lambda _: world.world(),
+    ("GET", "generation"): lambda _: {"generation": instrument.generation()},
     ("POST", "seed"): lambda _: seed.seed(),
     ("POST", "stale"): _stale,
     ("POST", "shutting-down"): _shutting_down,
+    ("POST", "auto-scaling"): _auto_scaling,
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),

@@ -23,6 +23,7 @@ _CHANGING = (
     "launch_templates",
     "launch_template_name_to_ids",
     "iam_instance_profile_associations",
+    "auto_scaling",
 )
 
 _delay = 0.0
@@ -56,7 +57,7 @@ def _copy() -> Any:
     memo: dict[int, Any] = {id(present): past_backend}
     for backend_of_images in present.amis.values():
         memo[id(backend_of_images)] = backend_of_images
-    for name in _CHANGING:
+    for name in [name for name in _CHANGING if hasattr(present, name)]:
         setattr(past_backend, name, copy.deepcopy(getattr(present, name), memo))
     return past_backend
 

@@ -8,6 +8,7 @@ from moto.iam.models import iam_backends
 
 import instrument
 from constants import ACCOUNT, PARTITION, REGION
+from patches.auto_scaling import model
 
 _cache: tuple[int, dict[str, Any]] | None = None
 
@@ -148,6 +149,7 @@ def _instance(ec2: Any, reservation: Any, instance: Any) -> dict[str, Any]:
         "profile_arn": profile,
         "user_data": str(instance.user_data) if instance.user_data else None,
         "tags": _tags(ec2, instance.id),
+        "target_lifecycle_state": model.store().targets.get(instance.id),
         "metadata_tags": options.instance_metadata_tags == "enabled",
         "hop_limit": options.http_put_response_hop_limit,
         "tokens": options.http_tokens,

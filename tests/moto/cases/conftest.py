@@ -27,8 +27,10 @@ _PATIENCE = 60.0
 class Server:
     """A running server, and clients for it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, patience: float = 10.0) -> None:
         self.url = url
+        # How long to wait for what comes to be between calls.
+        self.patience = patience
         self.seed = self.post("seed", {})
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
@@ -61,7 +63,7 @@ class Server:
         )
 
 
-def _serve(*arguments: str) -> Iterator[Server]:
+def _serve(*arguments: str, patience: float = 10.0) -> Iterator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         port_file = Path(folder) / "port"
         command = [sys.executable, str(HERE.parent / "serve.py"), "--port-file", str(port_file), *arguments]
@@ -74,7 +76,7 @@ def _serve(*arguments: str) -> Iterator[Server]:
                     raise RuntimeError(f"{' '.join(command)} doesn't listen:\n{log.read()}")
                 time.sleep(0.05)
             try:
-                yield Server(f"http://127.0.0.1:{port_file.read_text().strip()}")
+                yield Server(f"http://127.0.0.1:{port_file.read_text().strip()}", patience)
             finally:
                 process.terminate()
                 process.wait()
@@ -88,8 +90,8 @@ def patched() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def unpatched() -> Iterator[Server]:
-    """moto as it comes."""
-    yield from _serve("--unpatched")
+    """moto as it comes: it does nothing between calls, so that there is nothing to wait for."""
+    yield from _serve("--unpatched", patience=0.1)
 
 
 def _run(case: Any, server: Server) -> tuple[str, BaseException | None]:

@@ -15,6 +15,7 @@ each; they are meant for the pinned version of moto only.
 
 from patches import (
     authorization,
+    auto_scaling,
     calls,
     describe,
     iam_resources,
@@ -29,6 +30,7 @@ from patches import (
 
 _AREAS = (
     authorization,
+    auto_scaling,
     calls,
     tags,
     describe,

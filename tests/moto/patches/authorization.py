@@ -141,6 +141,8 @@ def _caller(self: BaseResponse, key: Any) -> Context:
 
 
 def _denied(service: str, caller: str, check: checks.Check, decision: Decision) -> Refused:
+    if check.says:
+        return Refused(service, 403, "AccessDenied", check.says)
     where = "" if check.resource == "*" else f" on resource: {check.resource}"
     if decision is Decision.DENY:
         why = "with an explicit deny in an identity-based policy"

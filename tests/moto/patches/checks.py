@@ -74,9 +74,11 @@ class Check:
     action: str
     resource: str
     context: Context = field(default_factory=dict)
+    # What the caller is told instead of the usual words.
+    says: str | None = None
 
 
-class _Ec2:
+class Ec2:
     """One call to EC2, and what is there."""
 
     def __init__(self, call: Any) -> None:
@@ -121,7 +123,8 @@ class _Ec2:
         return Check(f"ec2:{self.action}", f"{self.owner}:{kind}/*", extra or {})
 
 
-def _tag_context(tags: dict[str, str]) -> Context:
+def tag_context(tags: dict[str, str]) -> Context:
+    """The condition keys of tags in a request."""
     context = {f"aws:requesttag/{key}".lower(): [value or ""] for key, value in tags.items()}
     return {**context, "aws:tagkeys": list(tags)} if tags else {}
 
@@ -136,9 +139,9 @@ def _specified(specifications: list[dict[str, Any]] | None) -> dict[str, dict[st
 
 def of_ec2(call: Any) -> Iterator[Check]:
     """The checks of an EC2 call, in the order in which AWS would say no."""
-    ec2 = _Ec2(call)
+    ec2 = Ec2(call)
     if ec2.action == "RunInstances":
-        yield from _run_instances(ec2)
+        yield from launching(ec2)
     elif ec2.action in _EXISTING:
         extra = _request_context(ec2)
         ids = [i for parameter in _EXISTING[ec2.action] for i in _ids(ec2, parameter)]
@@ -146,29 +149,29 @@ def of_ec2(call: Any) -> Iterator[Check]:
     elif ec2.action in _MAKING:
         kind, inside = _MAKING[ec2.action]
         specified = _specified(ec2.get("TagSpecifications"))
-        yield ec2.making(kind, _tag_context(specified.get(kind, {})))
+        yield ec2.making(kind, tag_context(specified.get(kind, {})))
         yield from (ec2.on(resource) for parameter in inside for resource in _ids(ec2, parameter))
         yield from _tagging(ec2, specified)
     else:
         yield Check(f"ec2:{ec2.action}", "*")
 
 
-def _ids(ec2: _Ec2, parameter: str) -> list[str]:
+def _ids(ec2: Ec2, parameter: str) -> list[str]:
     value = ec2.get(parameter) or []
     if not value and parameter == "LaunchTemplateId" and (name := ec2.get("LaunchTemplateName")):
         value = ec2.backend.launch_template_name_to_ids.get(name, [])
     return value if isinstance(value, list) else [value]
 
 
-def _request_context(ec2: _Ec2) -> Context:
+def _request_context(ec2: Ec2) -> Context:
     if ec2.action in ("CreateTags", "DeleteTags"):
-        return _tag_context({tag["Key"]: tag.get("Value", "") for tag in ec2.get("Tags", [])})
+        return tag_context({tag["Key"]: tag.get("Value", "") for tag in ec2.get("Tags", [])})
     if ec2.action == "ModifyInstanceAttribute":
         return _attribute_context(ec2)
     return {}
 
 
-def _attribute_context(ec2: _Ec2) -> Context:
+def _attribute_context(ec2: Ec2) -> Context:
     """`ec2:Attribute` is the parameter's name as in the request, `ec2:Attribute/Name` its value."""
     given = {name: value for name, value in dict(ec2.call.params).items() if name not in ("InstanceId", "DryRun")}
     if "Attribute" in given:
@@ -181,13 +184,14 @@ def _attribute_context(ec2: _Ec2) -> Context:
     return context
 
 
-def _tagging(ec2: _Ec2, specified: dict[str, dict[str, str]]) -> Iterator[Check]:
+def _tagging(ec2: Ec2, specified: dict[str, dict[str, str]]) -> Iterator[Check]:
     for kind, tags in specified.items():
-        context = {**_tag_context(tags), "ec2:createaction": [ec2.action]}
+        context = {**tag_context(tags), "ec2:createaction": [ec2.action]}
         yield Check("ec2:CreateTags", f"{ec2.owner}:{kind}/*", context)
 
 
-def _run_instances(ec2: _Ec2) -> Iterator[Check]:
+def launching(ec2: Ec2) -> Iterator[Check]:
+    """The checks of RunInstances."""
     from patches.instances import with_template
 
     try:
@@ -210,7 +214,7 @@ def _run_instances(ec2: _Ec2) -> Iterator[Check]:
         existing.append(wanted["ImageId"])
     yield from (ec2.on(resource, common) for resource in existing if resource)
     for kind in ("instance", "network-interface", "volume"):
-        yield ec2.making(kind, {**common, **_tag_context(specified.get(kind, {}))})
+        yield ec2.making(kind, {**common, **tag_context(specified.get(kind, {}))})
     yield from _tagging(ec2, specified)
     profile = wanted.get("IamInstanceProfile") or {}
     for known in iam_backends[ec2.call.current_account][ec2.call.partition].get_instance_profiles():
@@ -223,7 +227,7 @@ def of_iam(call: Any) -> Iterator[Check]:
     action = f"iam:{call._get_action()}"
     account = f"arn:{call.partition}:iam::{call.current_account}"
     backend = iam_backends[call.current_account][call.partition]
-    tags = _tag_context({tag["Key"]: tag.get("Value", "") for tag in call._get_param("Tags") or []})
+    tags = tag_context({tag["Key"]: tag.get("Value", "") for tag in call._get_param("Tags") or []})
     role, profile = call._get_param("RoleName"), call._get_param("InstanceProfileName")
     roles = {r.name: r for r in backend.get_roles()}
     role_arn = roles[role].arn if role in roles else f"{account}:role/{role}"
@@ -240,6 +244,8 @@ def of_iam(call: Any) -> Iterator[Check]:
         yield Check(action, role_arn, {**context, **tags})
     elif policy := call._get_param("PolicyArn"):
         yield Check(action, policy, tags)
+    elif service := call._get_param("AWSServiceName"):
+        yield Check(action, f"{account}:role/aws-service-role/{service}/*", {"iam:awsservicename": [service]})
     elif user := call._get_param("UserName"):
         yield Check(action, f"{account}:user/{user}", tags)
     else:

@@ -22,6 +22,7 @@ from moto.iam.exceptions import NotFoundException
 from moto.iam.models import iam_backends
 from moto.ssm.models import ssm_backends
 
+from constants import ACCOUNT, PARTITION, REGION
 from patches import errors, tags
 
 USER_DATA_LIMIT = 16384
@@ -53,17 +54,19 @@ def install() -> None:
 
 
 def run_instances(self: InstanceResponse) -> ActionResult:
-    """The action: what the client token launched before; else check everything, then DryRun, then launch."""
-    backend = self.ec2_backend
+    """The action."""
     given = {name: value for name, value in dict(self.params).items() if name not in ("ClientToken", "DryRun")}
-    token = self._get_param("ClientToken")
-    dry = self._get_param("DryRun", False)
+    return ActionResult(run(self.ec2_backend, given, self._get_param("ClientToken"), self._get_param("DryRun", False)))
+
+
+def run(backend: Any, given: dict[str, Any], token: str | None = None, dry: bool = False) -> Any:
+    """A reservation: what the client token launched before; else check everything, then DryRun, then launch."""
     if token and not dry and (earlier := _earlier(backend, token, given)):
-        return ActionResult(earlier)
+        return earlier
     wanted, version = with_template(backend, given)
-    image = _image(self, wanted)
+    image = _image(backend, wanted)
     _check(backend, wanted, image)
-    profile = _profile(self, wanted.get("IamInstanceProfile") or {})
+    profile = _profile(wanted.get("IamInstanceProfile") or {})
     subnet, groups = _network(backend, wanted)
     specified = convert_tag_spec(wanted.get("TagSpecifications") or [])
     for of_kind in specified.values():
@@ -72,10 +75,10 @@ def run_instances(self: InstanceResponse) -> ActionResult:
         tags.check_for_metadata(specified.get("instance", {}))
     if dry:
         raise DryRunClientError()
-    reservation = _launch(self, wanted, version, image, subnet, groups, specified, profile)
+    reservation = _launch(backend, {**wanted, "ClientToken": token}, version, image, subnet, groups, specified, profile)
     if token:
         backend.run_tokens[token] = (_fingerprint(given), reservation)
-    return ActionResult(reservation)
+    return reservation
 
 
 def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
@@ -102,16 +105,16 @@ def _template(backend: Any, named: dict[str, str]) -> Any:
     return backend.get_launch_template_by_name(named.get("LaunchTemplateName"))
 
 
-def _image(self: InstanceResponse, wanted: dict[str, Any]) -> Any:
+def _image(backend: Any, wanted: dict[str, Any]) -> Any:
     image_id = wanted.get("ImageId")
     if not image_id:
         raise errors.missing("ImageId")
     if image_id.startswith(_RESOLVE):
-        parameter = ssm_backends[self.current_account][self.region].get_parameter(image_id.removeprefix(_RESOLVE))
+        parameter = ssm_backends[ACCOUNT][REGION].get_parameter(image_id.removeprefix(_RESOLVE))
         if parameter is None:
             raise errors.invalid_value(f"The parameter {image_id.removeprefix(_RESOLVE)} does not exist.")
         image_id = parameter.value
-    return self.ec2_backend.describe_images(ami_ids=[image_id])[0]
+    return backend.describe_images(ami_ids=[image_id])[0]
 
 
 def _check(backend: Any, wanted: dict[str, Any], image: Any) -> None:
@@ -135,11 +138,11 @@ def check_user_data(encoded: Any) -> None:
         raise errors.invalid_value(f"User data is limited to {USER_DATA_LIMIT} bytes")
 
 
-def _profile(self: InstanceResponse, named: dict[str, str]) -> Any | None:
+def _profile(named: dict[str, str]) -> Any | None:
     """The instance profile; unknown and empty ones are refused in EC2's words, as callers wait on new ones."""
     if not (named.get("Arn") or named.get("Name")):
         return None
-    iam = iam_backends[self.current_account][self.partition]
+    iam = iam_backends[ACCOUNT][PARTITION]
     try:
         if arn := named.get("Arn"):
             profile = iam.get_instance_profile_by_arn(arn)
@@ -221,7 +224,7 @@ def _earlier(backend: Any, token: str, given: dict[str, Any]) -> Any | None:
 
 
 def _launch(
-    self: InstanceResponse,
+    backend: Any,
     wanted: dict[str, Any],
     version: Any,
     image: Any,
@@ -233,14 +236,14 @@ def _launch(
     interfaces = wanted.get("NetworkInterfaces") or []
     template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)} if version else {}
     reservation = InstanceBackend.run_instances(
-        self.ec2_backend,
+        backend,
         image.id,
         int(wanted.get("MaxCount") or 1),
         wanted.get("UserData"),
         [],
         instance_type=wanted.get("InstanceType") or "m1.small",
         is_instance_type_default=False,
-        region_name=self.region,
+        region_name=REGION,
         subnet_id=None if interfaces else subnet.id,
         key_name=wanted.get("KeyName"),
         security_group_ids=[] if interfaces else [group.id for group in groups],
@@ -250,19 +253,19 @@ def _launch(
         tags=specified,
         launch_template=template,
         metadata_options=wanted.get("MetadataOptions") or {},
-        client_token=self._get_param("ClientToken"),
+        client_token=wanted["ClientToken"],
         instance_initiated_shutdown_behavior=wanted.get("InstanceInitiatedShutdownBehavior"),
         disable_api_stop=bool(wanted.get("DisableApiStop")),
         disable_api_termination=bool(wanted.get("DisableApiTermination")),
         monitoring_state="enabled" if (wanted.get("Monitoring") or {}).get("Enabled") else "disabled",
     )
     for instance in reservation.instances:
-        _finish(self, instance, groups, bool(interfaces), specified, profile)
+        _finish(backend, instance, groups, bool(interfaces), specified, profile)
     return reservation
 
 
 def _finish(
-    self: InstanceResponse,
+    backend: Any,
     instance: Any,
     groups: list[Any],
     own_interfaces: bool,
@@ -278,5 +281,5 @@ def _finish(
             eni.delete_on_termination = True
             eni._group_set = list(groups)
     if profile is not None:
-        self.ec2_backend.associate_iam_instance_profile(instance.id, iam_instance_profile_arn=profile.arn)
+        backend.associate_iam_instance_profile(instance.id, iam_instance_profile_arn=profile.arn)
         instance.iam_instance_profile = {"Arn": profile.arn, "Id": profile.id}

@@ -1,7 +1,7 @@
 """Tags: which keys there may be, on resources that exist, and looked up without reading every tag there is.
 
-EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions; "when you delete a resource, its tags are deleted") and "View tags for your EC2 instances using
-instance metadata".
+EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions; "when you delete a resource, its tags are deleted")
+and "View tags for your EC2 instances using instance metadata".
 """
 
 import re

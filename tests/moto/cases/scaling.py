@@ -1,0 +1,99 @@
+"""What cases of Auto Scaling are set in: a scene with two zones, a launch template, and a group when asked for."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from cases.scene import TRUST, Scene
+
+
+class Scaling(Scene):
+    """A scene with a launch template and a subnet in a second zone."""
+
+    def __init__(self, server: Any, **data: Any) -> None:
+        super().__init__(server)
+        self.scaling = server.client("autoscaling")
+        self.other_subnet = self.ec2.create_subnet(
+            VpcId=self.vpc, CidrBlock="10.50.2.0/24", AvailabilityZone="eu-west-1b"
+        )["Subnet"]["SubnetId"]
+        self.data = {"ImageId": self.image, "InstanceType": "t3.small", **data}
+        made = self.ec2.create_launch_template(LaunchTemplateName=self.name, LaunchTemplateData=self.data)
+        self.template = made["LaunchTemplate"]["LaunchTemplateId"]
+
+    def asked(self, **more: Any) -> dict[str, Any]:
+        """The arguments of CreateAutoScalingGroup: two instances over both zones."""
+        return {
+            "AutoScalingGroupName": self.name,
+            "LaunchTemplate": {"LaunchTemplateId": self.template},
+            "MinSize": 2,
+            "MaxSize": 2,
+            "VPCZoneIdentifier": f"{self.subnet},{self.other_subnet}",
+            **more,
+        }
+
+    def make(self, **more: Any) -> None:
+        """The group."""
+        self.scaling.create_auto_scaling_group(**self.asked(**more))
+
+    def profile_of_its_own(self) -> str:
+        """An instance profile with a role of the same name, apart from the scene's."""
+        name = f"{self.name}-own"
+        self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
+        self.iam.create_instance_profile(InstanceProfileName=name)
+        self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
+        return name
+
+    def hook(self, transition: str, **more: Any) -> None:
+        """A lifecycle hook named `it`."""
+        self.scaling.put_lifecycle_hook(
+            AutoScalingGroupName=self.name,
+            LifecycleHookName="it",
+            LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
+            **more,
+        )
+
+    def complete(self, instance: str, result: str = "CONTINUE") -> None:
+        """Completes the action that an instance waits for at that hook."""
+        self.scaling.complete_lifecycle_action(
+            AutoScalingGroupName=self.name,
+            LifecycleHookName="it",
+            InstanceId=instance,
+            LifecycleActionResult=result,
+        )
+
+    def described(self) -> dict[str, Any]:
+        """The group as described now."""
+        return self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"][0]
+
+    def members(self, state: str | None = None) -> list[str]:
+        """Ids of the group's instances, in this state or any."""
+        return [i["InstanceId"] for i in self.described()["Instances"] if state in (None, i["LifecycleState"])]
+
+    def settled(self, count: int = 2, without: tuple[str, ...] = ()) -> list[str]:
+        """Waits for so many instances in service, none of those given; answers their ids."""
+        return self.until(lambda: self._settled(count, without))
+
+    def _settled(self, count: int, without: tuple[str, ...]) -> list[str] | None:
+        members = self.members("InService")
+        return members if len(members) == count == len(self.members()) and not set(members) & set(without) else None
+
+    def until(self, condition: Callable[[], Any]) -> Any:
+        """Waits until a condition holds, and answers what it does."""
+        deadline = time.monotonic() + self.server.patience
+        while not (found := condition()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"the group stays {self.described()}")
+            time.sleep(0.02)
+        return found
+
+    def skip(self, seconds: int) -> None:
+        """Puts Auto Scaling's clock forward."""
+        self.server.post("auto-scaling", {"skip_ms": seconds * 1000})
+
+    def target(self, instance: str) -> str | None:
+        """What IMDS says at autoscaling/target-lifecycle-state."""
+        return next(i for i in self.server.world()["instances"] if i["id"] == instance).get("target_lifecycle_state")
+
+    def zones(self) -> list[str]:
+        """The zones of the group's instances, sorted."""
+        return sorted(i["AvailabilityZone"] for i in self.described()["Instances"])

@@ -1,0 +1,155 @@
+"""Lifecycle hooks. Pages are named in patches/auto_scaling/hooks.py and lifecycle.py."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cases.scaling import Scaling
+from cases.scene import refused
+
+
+def _with_one_waiting(s: Scaling, state: str) -> str:
+    return s.until(lambda: s.members(state))[0]
+
+
+def an_instance_waits_before_it_is_in_service(server: Any) -> Iterator[None]:
+    """User Guide, "How lifecycle hooks work": Pending:Wait until the action is completed."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING", HeartbeatTimeout=30)
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    waiting = _with_one_waiting(s, "Pending:Wait")
+    assert s.target(waiting) == "InService"
+    assert s.members("InService") == []
+    activity = s.scaling.describe_scaling_activities(AutoScalingGroupName=s.name)["Activities"][0]
+    assert activity["StatusCode"] == "MidLifecycleAction"
+    s.complete(waiting)
+    assert s.settled(1) == [waiting]
+    with refused("ValidationError", says=f"No active Lifecycle Action found with instance ID {waiting}"):
+        s.complete(waiting)
+
+
+def an_abandoned_launch_is_terminated_and_replaced(server: Any) -> Iterator[None]:
+    """User Guide, "Considerations for lifecycle hooks": ABANDON while launching."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING")
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    first = _with_one_waiting(s, "Pending:Wait")
+    s.complete(first, "ABANDON")
+    second = s.until(lambda: [i for i in s.members("Pending:Wait") if i != first])[0]
+    s.until(lambda: s.instance(first)["State"]["Name"] == "terminated")
+    s.complete(second)
+    assert s.settled(1) == [second]
+
+
+def an_instance_waits_before_it_is_terminated_and_is_replaced_meanwhile(server: Any) -> Iterator[None]:
+    """User Guide, "How lifecycle hooks work": Terminating:Wait; "Retrieve the target lifecycle state": Terminated."""
+    s = Scaling(server)
+    s.make()
+    s.hook("TERMINATING", HeartbeatTimeout=60)
+    yield
+    leaving = s.settled()[0]
+    s.scaling.terminate_instance_in_auto_scaling_group(InstanceId=leaving, ShouldDecrementDesiredCapacity=False)
+    assert s.members("Terminating:Wait") == [leaving]
+    assert s.target(leaving) == "Terminated"
+    s.until(lambda: len(s.members("InService")) == 2)
+    assert s.instance(leaving)["State"]["Name"] == "running"
+    assert len(s.members()) == 3
+    s.complete(leaving)
+    s.settled(without=(leaving,))
+    assert s.instance(leaving)["State"]["Name"] == "terminated"
+
+
+def a_hook_times_out_with_its_default_result(server: Any) -> Iterator[None]:
+    """PutLifecycleHook, HeartbeatTimeout and DefaultResult; RecordLifecycleActionHeartbeat begins the time anew."""
+    s = Scaling(server)
+    s.make()
+    s.hook("TERMINATING", HeartbeatTimeout=60, DefaultResult="CONTINUE")
+    yield
+    leaving = s.settled()[0]
+    s.scaling.terminate_instance_in_auto_scaling_group(InstanceId=leaving, ShouldDecrementDesiredCapacity=False)
+    s.skip(50)
+    s.scaling.record_lifecycle_action_heartbeat(AutoScalingGroupName=s.name, LifecycleHookName="it", InstanceId=leaving)
+    s.skip(50)
+    assert s.members("Terminating:Wait") == [leaving]
+    s.skip(11)
+    s.settled(without=(leaving,))
+
+
+def a_launch_that_nobody_completes_is_abandoned(server: Any) -> Iterator[None]:
+    """PutLifecycleHook: 3600 s and ABANDON, if nothing else is said."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING")
+    yield
+    hook = s.scaling.describe_lifecycle_hooks(AutoScalingGroupName=s.name)["LifecycleHooks"][0]
+    assert (hook["HeartbeatTimeout"], hook["GlobalTimeout"], hook["DefaultResult"]) == (3600, 172800, "ABANDON")
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    first = _with_one_waiting(s, "Pending:Wait")
+    s.skip(3601)
+    s.until(lambda: [i for i in s.members("Pending:Wait") if i != first])
+
+
+def hooks_given_with_the_group_are_for_its_first_instances(server: Any) -> Iterator[None]:
+    """CreateAutoScalingGroup, LifecycleHookSpecificationList."""
+    s = Scaling(server)
+    yield
+    launching = {"LifecycleHookName": "it", "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}
+    s.make(LifecycleHookSpecificationList=[launching])
+    s.until(lambda: len(s.members("Pending:Wait")) == 2)
+    for member in s.members():
+        s.complete(member)
+    s.settled()
+
+
+def a_lost_instance_goes_through_its_hook_too(server: Any) -> Iterator[None]:
+    """User Guide, "Amazon EC2 Auto Scaling lifecycle hooks": also instances that EC2 ended are Terminating:Wait."""
+    s = Scaling(server)
+    s.make()
+    s.hook("TERMINATING", HeartbeatTimeout=30)
+    yield
+    lost = s.settled()[0]
+    s.ec2.terminate_instances(InstanceIds=[lost])
+    s.until(lambda: s.members("Terminating:Wait") == [lost] and len(s.members("InService")) == 2)
+    s.skip(31)
+    s.settled(without=(lost,))
+
+
+def a_hook_that_is_deleted_lets_go(server: Any) -> Iterator[None]:
+    """DeleteLifecycleHook: outstanding actions are completed, CONTINUE for terminating instances."""
+    s = Scaling(server)
+    s.make()
+    s.hook("TERMINATING")
+    yield
+    leaving = s.settled()[0]
+    s.scaling.terminate_instance_in_auto_scaling_group(InstanceId=leaving, ShouldDecrementDesiredCapacity=False)
+    assert s.members("Terminating:Wait") == [leaving]
+    s.scaling.delete_lifecycle_hook(AutoScalingGroupName=s.name, LifecycleHookName="it")
+    s.settled(without=(leaving,))
+    with refused("ValidationError", says="No Lifecycle Hook found"):
+        s.scaling.delete_lifecycle_hook(AutoScalingGroupName=s.name, LifecycleHookName="it")
+
+
+def force_waits_for_no_hook(server: Any) -> Iterator[None]:
+    """DeleteAutoScalingGroup, ForceDelete: "also deletes any outstanding lifecycle actions"."""
+    s = Scaling(server)
+    s.make()
+    s.hook("TERMINATING")
+    yield
+    s.settled()
+    s.scaling.delete_auto_scaling_group(AutoScalingGroupName=s.name, ForceDelete=True)
+    assert s.described()["Status"] == "Delete in progress"
+    s.until(lambda: not s.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[s.name])["AutoScalingGroups"])
+
+
+def a_heartbeat_is_30_seconds_at_least(server: Any) -> Iterator[None]:
+    """PutLifecycleHook, HeartbeatTimeout: 30 to 7200 seconds."""
+    s = Scaling(server)
+    s.make()
+    yield
+    with refused("ValidationError", says="between 30 and 7200"):
+        s.hook("TERMINATING", HeartbeatTimeout=10)
+    with refused("ValidationError", says="Lifecycle transition must be one of"):
+        s.hook("DREAMING")

@@ -1,0 +1,238 @@
+"""Groups: made, changed, deleted, as far as the lab's Auto Scaling knows how.
+
+Auto Scaling API reference, "CreateAutoScalingGroup", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup",
+"SetDesiredCapacity", "SuspendProcesses", "ResumeProcesses"; User Guide, "Service-linked roles for Amazon EC2 Auto
+Scaling" (made along with the first group). Every one answers before what it asks for is done.
+"""
+
+from typing import Any
+
+from moto.autoscaling.responses import AutoScalingResponse
+from moto.core.exceptions import ServiceException
+from moto.core.responses import ActionResult, EmptyResult
+from moto.iam.models import iam_backends
+
+import instrument
+from constants import ACCOUNT, PARTITION
+from patches.auto_scaling import group_tags, hooks, launch
+from patches.auto_scaling.model import Group, refused, store
+from patches.auto_scaling.spread import POLICIES
+
+SERVICE = "autoscaling.amazonaws.com"
+ROLE = "AWSServiceRoleForAutoScaling"
+_PROCESSES = (
+    "Launch",
+    "Terminate",
+    "AddToLoadBalancer",
+    "AlarmNotification",
+    "AZRebalance",
+    "HealthCheck",
+    "InstanceRefresh",
+    "ReplaceUnhealthy",
+    "ScheduledActions",
+)
+_SETTINGS: dict[str, Any] = {
+    "DefaultCooldown": 300,
+    "HealthCheckType": "EC2",
+    "HealthCheckGracePeriod": 0,
+    "TerminationPolicies": ["Default"],
+    "NewInstancesProtectedFromScaleIn": False,
+}
+_KNOWN = {"AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "VPCZoneIdentifier"}
+_KNOWN_TO_CREATE = {*_KNOWN, *_SETTINGS, "AvailabilityZones", "Tags", "LifecycleHookSpecificationList"}
+_KNOWN_TO_UPDATE = {*_KNOWN, *_SETTINGS, "AvailabilityZones"}
+
+
+def only(self: AutoScalingResponse, known: set[str]) -> dict[str, Any]:
+    """The call's parameters; refused if the lab would have to pretend that it heeds one."""
+    given = dict(self.params)
+    for name in given.keys() - known:
+        raise refused(f"The lab's Auto Scaling doesn't know the parameter {name}", "InvalidParameterCombination")
+    return given
+
+
+def flag(value: Any) -> bool:
+    """A boolean parameter, read or as it was sent."""
+    return value if isinstance(value, bool) else str(value).lower() == "true"
+
+
+def create_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """The action."""
+    given = only(self, _KNOWN_TO_CREATE)
+    name, groups = given.get("AutoScalingGroupName"), store().groups
+    if not name:
+        raise refused("1 validation error detected: Value null at 'autoScalingGroupName' must not be null")
+    if name in groups:
+        waiting = (
+            " and is pending delete.  Please wait until Autoscaling completes the deletion process before creating"
+        )
+        more = f"{waiting} another group with the same name." if groups[name].deleting else ""
+        raise refused(
+            f"AutoScalingGroup by this name already exists - A group with the name {name} already exists{more}",
+            "AlreadyExists",
+        )
+    if not given.get("LaunchTemplate"):
+        raise refused(
+            "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or "
+            "MixedInstancesPolicy parameter."
+        )
+    if "MinSize" not in given or "MaxSize" not in given:
+        raise refused("1 validation error detected: 'minSize' and 'maxSize' must not be null")
+    smallest, largest = int(given["MinSize"]), int(given["MaxSize"])
+    group = Group(
+        name=name,
+        smallest=smallest,
+        largest=largest,
+        desired=int(given.get("DesiredCapacity", smallest)),
+        template=_template(given["LaunchTemplate"]),
+        subnets=_subnets(given),
+        settings={key: _setting(key, given.get(key, value)) for key, value in _SETTINGS.items()},
+    )
+    _check_sizes(group)
+    group_tags.put(group, given.get("Tags") or [])
+    for specified in given.get("LifecycleHookSpecificationList") or []:
+        hook = hooks.read(specified)
+        group.hooks[hook.name] = hook
+    launch.check(group)
+    _make_role()
+    groups[name] = group
+    return EmptyResult()
+
+
+def has_role() -> bool:
+    """Whether the service-linked role is there."""
+    return any(role.name == ROLE for role in iam_backends[ACCOUNT][PARTITION].get_roles())
+
+
+def _make_role() -> None:
+    if not has_role():
+        iam_backends[ACCOUNT][PARTITION].create_service_linked_role(SERVICE, "Default Service-Linked Role", "")
+
+
+def _template(named: dict[str, str]) -> dict[str, str]:
+    """Checked, with id and name; the version as it was given, as it may mean another one later."""
+    by = [named.get("LaunchTemplateId"), named.get("LaunchTemplateName")]
+    if sum(1 for way in by if way) != 1:
+        raise refused("Valid requests must contain either launchTemplateId or LaunchTemplateName")
+    try:
+        found = launch.template(named).template
+    except (ServiceException, ValueError) as error:
+        says = getattr(error, "message", f"version '{named.get('Version')}' is not valid")
+        raise refused(f"You must use a valid fully-formed launch template. {says}") from error
+    known = {"LaunchTemplateId": found.id, "LaunchTemplateName": found.name}
+    return {**known, "Version": named["Version"]} if named.get("Version") else known
+
+
+def _subnets(given: dict[str, Any]) -> list[str]:
+    wanted = [subnet.strip() for subnet in (given.get("VPCZoneIdentifier") or "").split(",") if subnet.strip()]
+    if not wanted:
+        raise refused("At least one Availability Zone or VPC Subnet is required.")
+    known = {s.id: s for zone in instrument.ec2().subnets.values() for s in zone.values()}
+    for unknown in [subnet for subnet in wanted if subnet not in known]:
+        raise refused(f"The subnet ID '{unknown}' does not exist")
+    zones = {known[subnet].availability_zone for subnet in wanted}
+    if len({known[subnet].vpc_id for subnet in wanted}) > 1:
+        raise refused("The specified subnets do not all belong to the same VPC")
+    if (named := given.get("AvailabilityZones")) and set(named) != zones:
+        raise refused("The availability zones of the specified subnets and the Auto Scaling group do not match")
+    return wanted
+
+
+def _setting(name: str, value: Any) -> Any:
+    match name:
+        case "HealthCheckType" if value != "EC2":
+            raise refused(f"The lab's Auto Scaling doesn't know the health check type {value}")
+        case "TerminationPolicies" if any(policy not in POLICIES for policy in value):
+            raise refused(f"The lab's Auto Scaling knows these termination policies only: {', '.join(POLICIES)}")
+        case "DefaultCooldown" | "HealthCheckGracePeriod":
+            return int(value)
+        case "NewInstancesProtectedFromScaleIn":
+            return flag(value)
+    return value
+
+
+def _check_sizes(group: Group) -> None:
+    if group.smallest > group.largest:
+        raise refused(f"Max bound, {group.largest}, must be greater than or equal to min bound, {group.smallest}")
+    if not group.smallest <= group.desired <= group.largest:
+        raise refused(
+            f"Desired capacity:{group.desired} must be between the specified min size:{group.smallest} and max size:"
+            f"{group.largest}"
+        )
+
+
+def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """The action; a size that leaves the desired capacity outside takes it along."""
+    given = only(self, _KNOWN_TO_UPDATE)
+    group = store().group(given.get("AutoScalingGroupName"))
+    after = Group(**{**vars(group), "settings": dict(group.settings)})
+    after.smallest = int(given.get("MinSize", group.smallest))
+    after.largest = int(given.get("MaxSize", group.largest))
+    after.desired = int(given.get("DesiredCapacity", min(max(group.desired, after.smallest), after.largest)))
+    _check_sizes(after)
+    if given.get("VPCZoneIdentifier"):
+        after.subnets = _subnets(given)
+    after.settings.update({key: _setting(key, given[key]) for key in _SETTINGS if key in given})
+    if named := given.get("LaunchTemplate"):
+        after.template = _template(named)
+        launch.check(after)
+    vars(group).update(vars(after))
+    return EmptyResult()
+
+
+def delete_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
+    """The action: with members only by force, which doesn't wait for their hooks; gone when they are."""
+    given = only(self, {"AutoScalingGroupName", "ForceDelete"})
+    group = store().group(given.get("AutoScalingGroupName"))
+    if group.members and not flag(given.get("ForceDelete", False)):
+        if any(member.state != "InService" for member in group.members):
+            raise refused(
+                "You cannot delete an AutoScalingGroup while there are scaling activities in progress for that group.",
+                "ScalingActivityInProgress",
+            )
+        raise refused(
+            "You cannot delete an AutoScalingGroup while there are instances or pending Spot instance request(s) still "
+            "in the group.",
+            "ResourceInUse",
+        )
+    group.deleting = True
+    group.desired = group.smallest = group.largest = 0
+    return EmptyResult()
+
+
+def set_desired_capacity(self: AutoScalingResponse) -> ActionResult:
+    """The action. With HonorCooldown it would have to know cooldowns."""
+    given = only(self, {"AutoScalingGroupName", "DesiredCapacity", "HonorCooldown"})
+    if flag(given.get("HonorCooldown", False)):
+        raise refused("The lab's Auto Scaling doesn't know cooldowns")
+    group, wanted = store().group(given.get("AutoScalingGroupName")), int(given["DesiredCapacity"])
+    for bound, is_out, word in (
+        (group.largest, wanted > group.largest, "above max"),
+        (group.smallest, wanted < group.smallest, "below min"),
+    ):
+        if is_out:
+            raise refused(f"New SetDesiredCapacity value {wanted} is {word} value {bound} for the AutoScalingGroup.")
+    group.desired = wanted
+    return EmptyResult()
+
+
+def _processes(self: AutoScalingResponse) -> tuple[Group, set[str]]:
+    given = only(self, {"AutoScalingGroupName", "ScalingProcesses"})
+    named = given.get("ScalingProcesses") or list(_PROCESSES)
+    for unknown in [name for name in named if name not in _PROCESSES]:
+        raise refused(f"Unknown Process(es): [{unknown}]")
+    return store().group(given.get("AutoScalingGroupName")), set(named)
+
+
+def suspend_processes(self: AutoScalingResponse) -> ActionResult:
+    """The action: these, or all."""
+    group, processes = _processes(self)
+    group.suspended |= processes
+    return EmptyResult()
+
+
+def resume_processes(self: AutoScalingResponse) -> ActionResult:
+    """The action: these, or all."""
+    group, processes = _processes(self)
+    group.suspended -= processes
+    return EmptyResult()

@@ -1,0 +1,118 @@
+"""Launching a member: what its template says now, in the zone with the fewest.
+
+Auto Scaling User Guide, "Launch templates" (`$Default` and `$Latest` mean the version that is it at each launch), "Tag
+lifecycle" (propagated tags, and aws:autoscaling:groupName); API reference, "CreateAutoScalingGroup", Tags (a tag of the
+group wins over one of the template with its key), "Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures"
+(a failed launch is an activity that says why, and is tried again).
+"""
+
+from typing import Any
+
+from moto.core.exceptions import ServiceException
+from moto.ec2.exceptions import DryRunClientError
+from moto.ec2.models.tags import TagBackend
+
+import instrument
+from patches import instances
+from patches.auto_scaling import spread
+from patches.auto_scaling.lifecycle import join
+from patches.auto_scaling.model import GROUP_TAG, Group, Member, now, refused
+
+REBALANCING = "to balance instances in zones with other zones, before an instance that is there is terminated."
+
+
+def places(group: Group) -> list[tuple[str, str]]:
+    """The group's subnets with their zones."""
+    backend = instrument.ec2()
+    return [(subnet, backend.get_subnet(subnet).availability_zone) for subnet in group.subnets]
+
+
+def template(named: dict[str, str]) -> Any:
+    """The version of a launch template that a group means, as of now."""
+    backend = instrument.ec2()
+    if template_id := named.get("LaunchTemplateId"):
+        found = backend.get_launch_template(template_id)
+    else:
+        found = backend.get_launch_template_by_name(named.get("LaunchTemplateName"))
+    return found.get_version(named.get("Version") or "$Default")
+
+
+def request(group: Group, subnet: str) -> dict[str, Any]:
+    """What RunInstances is asked for."""
+    version = template(group.template)
+    asked: dict[str, Any] = {
+        "LaunchTemplate": {"LaunchTemplateId": version.template.id, "Version": str(version.number)},
+        "MinCount": 1,
+        "MaxCount": 1,
+    }
+    if interfaces := version.data.get("NetworkInterfaces"):
+        first, *rest = interfaces
+        asked["NetworkInterfaces"] = [{**first, "SubnetId": subnet}, *rest]
+    else:
+        asked["SubnetId"] = subnet
+    if tags := group.launched_tags():
+        tags_as_list = [{"Key": key, "Value": value} for key, value in tags.items()]
+        asked["TagSpecifications"] = [{"ResourceType": "instance", "Tags": tags_as_list}]
+    return asked
+
+
+def check(group: Group) -> None:
+    """Refuses a group whose template couldn't launch, as far as a dry run tells."""
+    backend = instrument.ec2()
+    for subnet in group.subnets:
+        try:
+            instances.run(backend, request(group, subnet), dry=True)
+        except DryRunClientError:
+            continue
+        except ServiceException as error:
+            raise refused(f"You must use a valid fully-formed launch template. {error.message}") from error
+
+
+def one(member: Member) -> spread.One:
+    """What of a member decides where the next one goes, and which goes first."""
+    version = int((member.template or {}).get("Version", 0))
+    return spread.One(member.instance, member.zone, member.subnet, member.launched, version, member.protected)
+
+
+def tag(instance: str, tags: dict[str, str]) -> None:
+    """Puts tags on an instance as AWS itself does: also such as begin with `aws:`."""
+    TagBackend.create_tags(instrument.ec2(), [instance], tags)
+
+
+def launch_one(group: Group, cause: str) -> bool:
+    """Launches a member; answers whether it could be. After a failure the next attempt waits, longer each time."""
+    activity = group.begin("Launching a new EC2 instance", cause)
+    try:
+        subnet = spread.subnet_for_next([one(m) for m in group.capacity], places(group))
+        asked = request(group, subnet)
+        launched = instances.run(instrument.ec2(), asked).instances[0]
+    except ServiceException as error:
+        activity.description += f".  Status Reason: {error.message}. Launching EC2 instance failed."
+        activity.says = f"{error.message}. Launching EC2 instance failed."
+        activity.finish("Failed")
+        group.launch_failures += 1
+        group.launch_after = now() + min(2.0**group.launch_failures, 60)
+        return False
+    group.launch_failures = 0
+    activity.description += f": {launched.id}"
+    activity.progress = 30
+    tag(launched.id, {GROUP_TAG: group.name})
+    version = template(group.template)
+    described = {
+        "LaunchTemplateId": version.template.id,
+        "LaunchTemplateName": version.template.name,
+        "Version": str(version.number),
+    }
+    join(
+        group,
+        Member(
+            instance=launched.id,
+            kind=launched.instance_type,
+            zone=launched.placement.zone,
+            subnet=subnet,
+            template=described,
+            activity=activity,
+            protected=group.settings["NewInstancesProtectedFromScaleIn"],
+        ),
+    )
+    return True
