@@ -16,7 +16,7 @@ use hyper::header::CONTENT_TYPE;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -39,12 +39,13 @@ pub struct Door {
     listener: std::net::TcpListener,
     tls: Option<TlsAcceptor>,
     delay: Arc<dyn Fn() -> Duration + Send + Sync>,
+    idle: Option<Duration>,
 }
 
 impl Door {
     /// Plain HTTP on this socket.
     pub fn plain(listener: std::net::TcpListener) -> Door {
-        Door { listener, tls: None, delay: Arc::new(|| Duration::ZERO) }
+        Door { listener, tls: None, delay: Arc::new(|| Duration::ZERO), idle: None }
     }
 
     /// HTTP over TLS on this socket.
@@ -55,6 +56,12 @@ impl Door {
     /// Makes every new connection wait that long before it is read from.
     pub fn with_delay(mut self, delay: impl Fn() -> Duration + Send + Sync + 'static) -> Door {
         self.delay = Arc::new(delay);
+        self
+    }
+
+    /// Closes a connection that has been without a request for that long.
+    pub fn with_idle_limit(mut self, idle: Duration) -> Door {
+        self.idle = Some(idle);
         self
     }
 
@@ -71,7 +78,7 @@ impl Door {
             tokio::select! {
                 accepted = listener.accept() => match accepted {
                     Ok((stream, peer)) => {
-                        let greeting = (self.delay.clone(), self.tls.clone());
+                        let greeting = (self.delay.clone(), self.tls.clone(), self.idle);
                         connections.spawn(converse(stream, peer, greeting, handler.clone()));
                     }
                     Err(error) => {
@@ -85,9 +92,9 @@ impl Door {
     }
 }
 
-type Greeting = (Arc<dyn Fn() -> Duration + Send + Sync>, Option<TlsAcceptor>);
+type Greeting = (Arc<dyn Fn() -> Duration + Send + Sync>, Option<TlsAcceptor>, Option<Duration>);
 
-async fn converse<H, F>(stream: TcpStream, peer: SocketAddr, (delay, tls): Greeting, handler: H)
+async fn converse<H, F>(stream: TcpStream, peer: SocketAddr, (delay, tls, idle): Greeting, handler: H)
 where
     H: Fn(SocketAddr, Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Lost>>,
@@ -99,22 +106,25 @@ where
         tokio::time::sleep(wait).await;
     }
     match tls {
-        None => requests(stream, peer, handler).await,
+        None => requests(stream, peer, idle, handler).await,
         Some(tls) => match tls.accept(stream).await {
-            Ok(stream) => requests(stream, peer, handler).await,
+            Ok(stream) => requests(stream, peer, idle, handler).await,
             Err(error) => debug!(%peer, %error, "TLS handshake"),
         },
     }
 }
 
-async fn requests<I, H, F>(stream: I, peer: SocketAddr, handler: H)
+async fn requests<I, H, F>(stream: I, peer: SocketAddr, idle: Option<Duration>, handler: H)
 where
     I: AsyncRead + AsyncWrite + Unpin,
     H: Fn(SocketAddr, Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Lost>>,
 {
     let service = service_fn(|request| handler(peer, request));
-    if let Err(error) = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await {
+    let mut http = http1::Builder::new();
+    // hyper's limit for a request's head counts from the answer before it.
+    http.timer(TokioTimer::new()).header_read_timeout(idle);
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
         debug!(%peer, %error, "connection ended");
     }
 }
@@ -170,6 +180,11 @@ pub(crate) mod testing {
                 let _ = connection.await;
             });
             Caller { sender, _connection: connection }
+        }
+
+        /// Whether the server has closed it.
+        pub fn is_closed(&self) -> bool {
+            self.sender.is_closed()
         }
 
         /// Sends a request and waits for the whole answer.
@@ -235,6 +250,25 @@ mod tests {
         assert!(served.await.unwrap_err().is_cancelled());
         assert!(caller.send(Request::get("/").body(Full::default()).unwrap()).await.is_err());
         assert!(TcpStream::connect(address).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn an_idle_connection_is_closed_before_and_after_its_first_request() {
+        let (listener, address) = loopback();
+        let idle = Duration::from_millis(100);
+        let served = tokio::spawn(Door::plain(listener).with_idle_limit(idle).serve(hello));
+        let mut silent = TcpStream::connect(address).await.unwrap();
+        let mut caller = Caller::from("127.0.0.1", address).await;
+        caller.get("/").await;
+        let closed = async {
+            let mut buffer = [0; 64];
+            while tokio::io::AsyncReadExt::read(&mut silent, &mut buffer).await.is_ok_and(|length| length > 0) {}
+            while !caller.is_closed() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), closed).await.expect("both are closed");
+        served.abort();
     }
 
     #[tokio::test]

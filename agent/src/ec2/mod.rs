@@ -4,6 +4,7 @@
 mod credentials;
 mod error;
 mod names;
+mod pool;
 
 use std::time::Duration;
 
@@ -21,8 +22,8 @@ pub use error::{ApiError, Kind};
 
 use credentials::Kept;
 use names::Remembered;
+use pool::Pool;
 
-const CONNECT_LIMIT: Duration = Duration::from_millis(800);
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
 const CALL_LIMIT: Duration = Duration::from_secs(8);
 
@@ -33,21 +34,25 @@ pub struct Api {
     pub client: Client,
     credentials: Kept,
     names: Remembered,
+    pool: Pool,
 }
 
 impl Api {
-    /// Keeps credentials and addresses fresh, for ever, so that no call has to wait for them.
+    /// Keeps credentials, addresses and connections ready, for ever, so that no call has to wait for them.
     pub async fn keep_warm(&self) {
-        tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh());
+        tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh(), self.pool.keep_ready());
+    }
+
+    /// Says how many calls a takeover would make: for so many, up to a limit, connections stand ready.
+    pub fn prepare_for(&self, calls: usize) {
+        self.pool.prepare_for(calls);
     }
 }
 
 /// The API of `region`, on this instance's role.
 pub fn connect(region: &str) -> Api {
     let names = Remembered::default();
-    let http = Builder::new()
-        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .build_with_resolver(names.clone());
+    let pool = Pool::new(names.clone());
     let imds = ProviderConfig::without_region().with_http_client(plain());
     let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
     let config = Config::builder()
@@ -56,17 +61,13 @@ pub fn connect(region: &str) -> Api {
         .credentials_provider(credentials.clone())
         // Kept is the cache, and one that refreshes off the path of a call.
         .identity_cache(IdentityCache::no_cache())
-        .http_client(http)
+        .http_client(pool.clone())
         .timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_LIMIT)
-                .operation_attempt_timeout(ATTEMPT_LIMIT)
-                .operation_timeout(CALL_LIMIT)
-                .build(),
+            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).operation_timeout(CALL_LIMIT).build(),
         )
         .retry_config(retries())
         .build();
-    Api { client: Client::from_conf(config), credentials, names }
+    Api { client: Client::from_conf(config), credentials, names, pool }
 }
 
 /// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.

@@ -9,8 +9,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
-use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns, ResolveDnsError};
-
 /// How long an answer is used without asking again. AWS's API addresses stay valid well beyond their names' TTL.
 const FRESH: Duration = Duration::from_secs(120);
 /// How often known names are asked for ahead of time: a connection that is kept open asks for none, and twenty that are
@@ -50,14 +48,15 @@ impl Remembered {
         }
     }
 
-    async fn resolve(&self, name: &str) -> Result<Vec<IpAddr>, ResolveDnsError> {
+    /// The addresses of `name`, beginning with another each time.
+    pub(super) async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let known = self.known().get(name).cloned();
         let addresses = match known {
             Some(answer) if answer.at.elapsed() < FRESH => answer.addresses,
             known => match (self.ask(name).await, known) {
                 (Ok(addresses), _) => addresses,
                 (Err(_), Some(stale)) => stale.addresses,
-                (Err(error), None) => return Err(ResolveDnsError::new(error)),
+                (Err(error), None) => return Err(error),
             },
         };
         Ok(from(addresses, self.turn.fetch_add(1, Ordering::Relaxed)))
@@ -82,12 +81,6 @@ fn from(mut addresses: Vec<IpAddr>, turn: usize) -> Vec<IpAddr> {
     let first = turn % addresses.len().max(1);
     addresses.rotate_left(first);
     addresses
-}
-
-impl ResolveDns for Remembered {
-    fn resolve_dns<'a>(&'a self, name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::new(self.resolve(name))
-    }
 }
 
 #[cfg(test)]

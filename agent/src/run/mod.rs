@@ -18,6 +18,7 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::keepalived::Fifo;
+use crate::takeover::Caller;
 use crate::{configure, haproxy, health, http, report, status, systemd};
 use elections::Elections;
 use owner::Office;
@@ -53,8 +54,9 @@ async fn serve() -> anyhow::Result<()> {
     let tables = watch::Sender::new(Latest::before(node.tables.clone().unwrap_or_default()));
     let members = watch::Sender::new(Latest::before(node.members.clone()));
     let http = http::client()?;
+    let caller = Caller::new(node.api.client.clone());
     let office = |vip| Office {
-        client: node.api.client.clone(),
+        caller: caller.clone(),
         http: http.clone(),
         board: board.clone(),
         tables: tables.subscribe(),

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use aws_sdk_ec2::Client;
 use tokio::sync::watch;
 
 use super::knowledge::Knowledge;
@@ -17,7 +16,7 @@ use crate::logs::CONSOLE;
 use crate::members::Member;
 use crate::state::{Board, Topic};
 use crate::tables::{self, Table};
-use crate::takeover::{self, Call, Outcome, Route};
+use crate::takeover::{self, Call, Caller, Outcome, Route};
 use crate::{haproxy, health};
 
 /// How long a takeover goes on before the routes are looked at again, that one refused table keeps no other from care.
@@ -33,7 +32,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// What a term as MASTER needs.
 #[derive(Clone)]
 pub(super) struct Office {
-    pub client: Client,
+    pub caller: Caller,
     pub http: reqwest::Client,
     pub board: Board,
     pub tables: watch::Receiver<Latest<Table>>,
@@ -128,7 +127,7 @@ impl Office {
             ended.lock().unwrap_or_else(PoisonError::into_inner).insert(route.table.clone(), outcome);
         };
         let turn = self.tables.borrow().turn;
-        let mut moving = std::pin::pin!(takeover::take_over(&self.client, &me, routes, trouble, done));
+        let mut moving = std::pin::pin!(takeover::take_over(&self.caller, &me, routes, trouble, done));
         let all = loop {
             let all = tokio::time::timeout(PATIENCE, &mut moving).await.is_ok();
             // While the API can't be read there is nothing better to do than to go on.

@@ -9,7 +9,7 @@ use tokio::sync::{Notify, watch};
 
 use super::pace::{self, Read, Situation};
 use crate::configure::{self, Node};
-use crate::ec2::ApiError;
+use crate::ec2::{Api, ApiError};
 use crate::health::Bells;
 use crate::known::{self, Known};
 use crate::members::{Member, Roster};
@@ -66,9 +66,11 @@ impl<T> Latest<T> {
 /// Reads the API at a pace that suits the situation.
 pub(super) struct Refresher {
     observer: Observer,
+    api: Api,
     board: Board,
     me: Ipv4Addr,
     nodes: usize,
+    vips: usize,
     roster: Roster,
     known: Known,
     tables: watch::Sender<Latest<Table>>,
@@ -88,9 +90,11 @@ impl Refresher {
     ) -> Self {
         Refresher {
             observer: node.observer.clone(),
+            api: node.api.clone(),
             board: node.board.clone(),
             me: node.facts.address,
             nodes: node.local.balancer.subnets.len(),
+            vips: node.local.balancer.virtual_ips.len(),
             roster: node.roster.clone(),
             known: Known {
                 instance: node.facts.instance.clone(),
@@ -108,6 +112,7 @@ impl Refresher {
     /// Reads for ever.
     pub(super) async fn run(mut self) {
         self.remember();
+        self.api.prepare_for(self.known.tables.len() * self.vips);
         for turn in 0.. {
             let situation = self.situation();
             let reads: &[Read] = tokio::select! {
@@ -159,6 +164,7 @@ impl Refresher {
 
     fn take_tables(&mut self, tables: Vec<Table>) {
         self.tables_read = true;
+        self.api.prepare_for(tables.len() * self.vips);
         self.board.change(|state| state.route_tables = tables.iter().map(|table| table.id.clone()).collect());
         if self.known.tables != tables {
             self.known.tables = tables;

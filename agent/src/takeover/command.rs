@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use templates::paths;
 
-use super::{Outcome, Route, take_over};
+use super::{Caller, Outcome, Route, take_over};
 use crate::configure;
 use crate::ids::TableId;
 use crate::imds::{self, Imds};
@@ -32,8 +32,9 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
     let ended = RefCell::new(BTreeMap::<(Ipv4Addr, TableId), Outcome>::new());
     let errors = RefCell::new(BTreeMap::new());
     let key = |route: &Route| (route.vip, route.table.clone());
+    let caller = Caller::new(client);
     let moving = take_over(
-        &client,
+        &caller,
         &facts.interface,
         routes.clone(),
         |route, error| drop(errors.borrow_mut().insert(key(route), error.to_string())),

@@ -32,6 +32,8 @@ pub enum Step {
     Now(Call),
     /// Make this call after a pause.
     After(Pause, Call),
+    /// Make the same call as soon as the API's pace allows.
+    Paced,
     /// The route table is no more.
     Gone,
     /// The route is there already, and is left as it is.
@@ -41,8 +43,6 @@ pub enum Step {
 /// How long a pause grows, by what it is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// The API is out of breath: its bucket refills by a few calls a second.
-    Throttled,
     /// No answer: the next attempt may well get one, and clients are waiting.
     Unavailable,
     /// A refusal that only somebody else can change: permissions that spread, a quota, a missing interface.
@@ -53,7 +53,6 @@ impl Pause {
     /// The length of the pause after `failures` failures in a row; `chance` in 0..1.
     pub fn length(self, failures: u32, chance: f64) -> Duration {
         let (first, most) = match self {
-            Pause::Throttled => (200, 5_000),
             Pause::Unavailable => (50, 1_000),
             Pause::Refused => (500, 10_000),
         };
@@ -69,7 +68,7 @@ pub fn next(call: Call, kind: Kind, failures: u32) -> Step {
         (Kind::NoRoute, Call::Replace) | (Kind::RouteExists, Call::Create) => switched(call.other()),
         (Kind::Gone, _) => Step::Gone,
         (Kind::RouteExists, Call::Fill) => Step::Left,
-        (Kind::Throttled, call) => Step::After(Pause::Throttled, call),
+        (Kind::Throttled, _) => Step::Paced,
         (Kind::Unavailable, call) => Step::After(Pause::Unavailable, call),
         (Kind::Denied | Kind::Refused | Kind::NoRoute | Kind::RouteExists, call) => Step::After(Pause::Refused, call),
     }
@@ -88,7 +87,7 @@ mod tests {
     #[test]
     fn a_gap_that_somebody_else_filled_is_left() {
         assert_eq!(next(Call::Fill, Kind::RouteExists, 1), Step::Left);
-        assert_eq!(next(Call::Fill, Kind::Throttled, 1), Step::After(Pause::Throttled, Call::Fill));
+        assert_eq!(next(Call::Fill, Kind::Throttled, 1), Step::Paced);
     }
 
     #[test]
@@ -111,7 +110,7 @@ mod tests {
 
     #[test]
     fn a_throttled_or_denied_call_is_made_again_later() {
-        assert_eq!(next(Call::Replace, Kind::Throttled, 1), Step::After(Pause::Throttled, Call::Replace));
+        assert_eq!(next(Call::Replace, Kind::Throttled, 1), Step::Paced);
         assert_eq!(next(Call::Create, Kind::Denied, 1), Step::After(Pause::Refused, Call::Create));
     }
 
@@ -119,7 +118,7 @@ mod tests {
     fn pauses_grow_and_have_an_end() {
         let ms = Duration::from_millis;
         assert_eq!(Pause::Unavailable.length(1, 1.0), ms(50));
-        assert_eq!(Pause::Throttled.length(2, 1.0), ms(400));
+        assert_eq!(Pause::Unavailable.length(2, 1.0), ms(100));
         assert_eq!(Pause::Refused.length(1000, 1.0), ms(10_000));
     }
 }

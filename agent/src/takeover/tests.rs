@@ -58,7 +58,7 @@ fn created() -> Rule {
 async fn run(rules: &[&Rule], first: Call) -> (Vec<Outcome>, Vec<String>) {
     let (outcomes, troubles) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     take_over(
-        &client(rules),
+        &Caller::new(client(rules)),
         &"eni-1".into(),
         vec![Route { table: "rtb-1".into(), vip: VIP, first }],
         |_, error| troubles.lock().unwrap().push(error.to_string()),
@@ -135,10 +135,10 @@ async fn all_tables_are_moved_at_once() {
         .http_client(Builder::new().tls_provider(ring).build_https());
     let routes = (0..tables).map(|n| Route { table: TableId(format!("rtb-{n}")), vip: VIP, first: Call::Replace });
     let moved = Mutex::new(Vec::new());
-    let client = Client::from_conf(config.build());
+    let caller = Caller::new(Client::from_conf(config.build()));
     let interface = "eni-1".into();
     let takeover = take_over(
-        &client,
+        &caller,
         &interface,
         routes.collect(),
         |route, error| panic!("{}: {error}", route.table),

@@ -32,6 +32,9 @@ use crate::world::World;
 /// More than any call of ours needs (RunInstances with 16 KB of user-data), less than would hurt.
 const LARGEST_REQUEST: usize = 1 << 20;
 
+/// A connection without a request is closed after so long. AWS documents no limit; its users saw between 5 s and a minute.
+const IDLE: Duration = Duration::from_secs(20);
+
 /// Headers that belong to one connection and not to what is carried over it.
 const HOP_BY_HOP: [hyper::header::HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, EXPECT];
 
@@ -89,7 +92,7 @@ impl Proxy {
         };
         let slow = self.clone();
         // A handshake of TCP and one of TLS take a round trip each.
-        let door = door.with_delay(move || slow.injector().latency() * 2);
+        let door = door.with_delay(move || slow.injector().latency() * 2).with_idle_limit(IDLE);
         let proxy = self.clone();
         door.serve(move |peer: SocketAddr, request| {
             let address = in_vpc.then(|| peer.ip());

@@ -1,0 +1,132 @@
+//! One connection to the API: opened, asked, and known for dead as soon as its peer's kernel is silent.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_smithy_types::body::SdkBody;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use http_body_util::BodyExt;
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper::{Request, Response};
+use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
+use rustls::pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::sync::Notify;
+use tokio_rustls::TlsConnector;
+
+/// How long a TCP handshake may take, with whichever address answers first.
+const TCP_LIMIT: Duration = Duration::from_millis(800);
+/// How long one address is waited for before the next is tried as well: one in a zone that is gone swallows all.
+const NEXT_ADDRESS: Duration = Duration::from_millis(150);
+/// How long a TLS handshake may take.
+const TLS_LIMIT: Duration = Duration::from_millis(1200);
+/// What was sent is acknowledged by the other side's kernel within a round trip, however slow its program: who leaves
+/// it unacknowledged for so long isn't there (tcp(7), TCP_USER_TIMEOUT).
+const UNACKNOWLEDGED_MS: u32 = 600;
+/// After so long without a word the other side's kernel is asked whether it is there. Well below the 350 s after which
+/// NAT gateways and interface endpoints forget a connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// Where a connection leads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Target {
+    /// Whether it speaks TLS.
+    pub tls: bool,
+    /// The host, by name or address.
+    pub host: String,
+    /// The port.
+    pub port: u16,
+}
+
+/// An open connection that nobody is using.
+#[derive(Debug)]
+pub(super) struct Connection {
+    sender: SendRequest<SdkBody>,
+    /// When it was opened.
+    pub opened: Instant,
+    /// Whether it has answered before.
+    pub used: bool,
+}
+
+/// Opens a connection to the first of `addresses` that answers. `ended` is woken when it ends.
+pub(super) async fn open(
+    target: &Target,
+    addresses: Vec<IpAddr>,
+    tls: &TlsConnector,
+    ended: Arc<Notify>,
+) -> io::Result<Connection> {
+    let late = |what| move |_| io::Error::new(io::ErrorKind::TimedOut, format!("{what} takes too long"));
+    let connecting = tokio::time::timeout(TCP_LIMIT, first(addresses, target.port));
+    let stream = connecting.await.map_err(late("connecting"))??;
+    prepare(&stream)?;
+    if !target.tls {
+        return speak(stream, ended).await;
+    }
+    let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
+    let greeting = tokio::time::timeout(TLS_LIMIT, tls.connect(name, stream));
+    speak(greeting.await.map_err(late("the TLS handshake"))??, ended).await
+}
+
+/// Asks the addresses one after another, without waiting for the ones before to give up.
+async fn first(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
+    let mut tries: FuturesUnordered<_> = (addresses.into_iter().zip(0..))
+        .map(|(address, turn)| async move {
+            tokio::time::sleep(NEXT_ADDRESS * turn).await;
+            TcpStream::connect(SocketAddr::from((address, port))).await
+        })
+        .collect();
+    let mut refusal = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    while let Some(tried) = tries.next().await {
+        match tried {
+            Ok(stream) => return Ok(stream),
+            Err(error) => refusal = error,
+        }
+    }
+    Err(refusal)
+}
+
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    sockopt::set_tcp_user_timeout(stream, UNACKNOWLEDGED_MS)?;
+    sockopt::set_socket_keepalive(stream, true)?;
+    sockopt::set_tcp_keepidle(stream, KEEP_ALIVE)?;
+    sockopt::set_tcp_keepintvl(stream, Duration::from_secs(1))?;
+    Ok(())
+}
+
+async fn speak<I>(stream: I, ended: Arc<Notify>) -> io::Result<Connection>
+where
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let (mut sender, conversation) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    tokio::spawn(async move {
+        // What ends it is told to whoever waits for an answer.
+        let _ = conversation.await;
+        ended.notify_one();
+    });
+    sender.ready().await.map_err(io::Error::other)?;
+    Ok(Connection { sender, opened: Instant::now(), used: false })
+}
+
+impl Connection {
+    /// Whether it could be used.
+    pub(super) fn is_open(&self) -> bool {
+        self.sender.is_ready()
+    }
+
+    /// Sends a request and reads the whole answer.
+    pub(super) async fn ask(&mut self, request: Request<SdkBody>) -> hyper::Result<Response<Bytes>> {
+        let (head, body) = self.sender.send_request(request).await?.into_parts();
+        let body = body.collect().await?.to_bytes();
+        // The conversation may have a word to finish before it takes the next request.
+        self.sender.ready().await.ok();
+        self.used = true;
+        Ok(Response::from_parts(head, body))
+    }
+}

@@ -1,0 +1,247 @@
+//! Connections to the API that are open before they are needed. A handshake is no API call and costs none of the
+//! account's budget, but takes two round trips where a takeover has time for one. So a few connections stand open all
+//! the time, and are opened anew when the other side closes them, which AWS's endpoints do after some seconds or
+//! minutes without a request (undocumented; between 5 s and more than a minute were seen by users of its SDKs).
+
+mod connection;
+mod refill;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use aws_smithy_runtime_api::client::http::{
+    HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
+};
+use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
+use aws_smithy_runtime_api::client::result::ConnectorError;
+use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
+use aws_smithy_types::body::SdkBody;
+use hyper::body::Bytes;
+use hyper::header::{HOST, HeaderValue};
+use hyper::{Request, Response, Uri};
+use rustls::{ClientConfig, RootCertStore};
+use tokio::sync::{Notify, oneshot};
+use tokio_rustls::TlsConnector;
+
+use super::names::Remembered;
+use connection::{Connection, Target};
+use refill::Refill;
+
+/// More would help no takeover that is worth the memory: the rest is opened at once when it is needed.
+const MOST: usize = 8;
+/// How long one stands ready at most: the endpoint's addresses change over time.
+const OLDEST: Duration = Duration::from_secs(300);
+/// How often the pool is looked through, if nothing happens to it.
+const TIDY: Duration = Duration::from_secs(10);
+
+/// Connections to one API.
+#[derive(Debug, Clone)]
+pub(super) struct Pool(Arc<Shared>);
+
+struct Shared {
+    names: Remembered,
+    tls: TlsConnector,
+    idle: Mutex<Vec<Connection>>,
+    /// Where the last request went: there the next will go.
+    target: Mutex<Option<Target>>,
+    /// How many are to stand ready.
+    wanted: AtomicUsize,
+    returned: Notify,
+    ended: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pool").field("target", &self.target).finish_non_exhaustive()
+    }
+}
+
+impl Pool {
+    /// An empty pool that finds hosts by `names` and trusts whom the system trusts.
+    pub(super) fn new(names: Remembered) -> Pool {
+        Pool(Arc::new(Shared {
+            names,
+            tls: TlsConnector::from(Arc::new(trust())),
+            idle: Mutex::default(),
+            target: Mutex::default(),
+            wanted: AtomicUsize::new(1),
+            returned: Notify::new(),
+            ended: Arc::default(),
+        }))
+    }
+
+    /// From now on as many connections stand ready as `calls` made at once could use, up to a limit.
+    pub(super) fn prepare_for(&self, calls: usize) {
+        if self.0.wanted.swap(calls.clamp(1, MOST), Ordering::Relaxed) != calls.clamp(1, MOST) {
+            self.0.ended.notify_one();
+        }
+    }
+
+    /// Keeps them ready, for ever.
+    pub(super) async fn keep_ready(&self) {
+        let mut refill = Refill::new(Instant::now());
+        loop {
+            self.tidy();
+            let target = self.0.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let missing = self.0.wanted.load(Ordering::Relaxed).saturating_sub(self.idle().len());
+            if let (Some(target), true) = (target, missing > 0) {
+                tokio::time::sleep(refill.pause(Instant::now())).await;
+                match self.open(&target).await {
+                    Ok(connection) => {
+                        refill.succeeded();
+                        self.put_back(connection);
+                    }
+                    Err(error) => {
+                        tracing::debug!("cannot open a connection to {} ahead of time: {error}", target.host);
+                        refill.failed();
+                    }
+                }
+                continue;
+            }
+            let _ = tokio::time::timeout(TIDY, self.0.ended.notified()).await;
+        }
+    }
+
+    fn tidy(&self) {
+        let wanted = self.0.wanted.load(Ordering::Relaxed);
+        let mut idle = self.idle();
+        idle.retain(|connection| connection.is_open() && connection.opened.elapsed() < OLDEST);
+        let surplus = idle.len().saturating_sub(wanted);
+        idle.drain(..surplus);
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Vec<Connection>> {
+        self.0.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn open(&self, target: &Target) -> io::Result<Connection> {
+        let addresses = self.0.names.resolve(&target.host).await?;
+        connection::open(target, addresses, &self.0.tls, self.0.ended.clone()).await
+    }
+
+    fn take(&self) -> Option<Connection> {
+        let mut idle = self.idle();
+        while let Some(connection) = idle.pop() {
+            if connection.is_open() {
+                return Some(connection);
+            }
+        }
+        None
+    }
+
+    fn put_back(&self, connection: Connection) {
+        if connection.is_open() {
+            self.idle().push(connection);
+            self.0.returned.notify_one();
+        }
+    }
+
+    /// A connection: one that is ready, or whichever comes first, a new one or one that another call is done with.
+    async fn connection(&self, target: &Target) -> io::Result<Connection> {
+        if let Some(ready) = self.take() {
+            return Ok(ready);
+        }
+        let (opened, mut opening) = oneshot::channel();
+        let (pool, to) = (self.clone(), target.clone());
+        tokio::spawn(async move {
+            let outcome = pool.open(&to).await;
+            if let Err(Ok(nobodys)) = opened.send(outcome) {
+                pool.put_back(nobodys);
+            }
+        });
+        loop {
+            tokio::select! {
+                outcome = &mut opening => return outcome.unwrap_or_else(|lost| Err(io::Error::other(lost))),
+                () = self.0.returned.notified() => {
+                    if let Some(ready) = self.take() {
+                        return Ok(ready);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Asks over a ready connection if there is one. Should that turn out to be dead, it asks again over a new one: every
+    /// call of the agent may be made twice.
+    async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let again = request.try_clone();
+        let (target, request) = prepared(request)?;
+        *self.0.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
+        let mut connection = self.connection(&target).await.map_err(io_error)?;
+        let stale = connection.used || connection.opened.elapsed() > Duration::from_secs(1);
+        match (connection.ask(request).await, again) {
+            (Ok(answer), _) => {
+                self.put_back(connection);
+                finished(answer)
+            }
+            (Err(error), Some(again)) if stale => {
+                tracing::debug!("a connection that stood ready was dead, asking over a new one: {error}");
+                // The others are likely to be as dead, and finding out takes time.
+                self.idle().clear();
+                let mut fresh = self.open(&target).await.map_err(io_error)?;
+                let answer = fresh.ask(prepared(again)?.1).await.map_err(|error| ConnectorError::io(error.into()))?;
+                self.put_back(fresh);
+                finished(answer)
+            }
+            (Err(error), _) => Err(ConnectorError::io(error.into())),
+        }
+    }
+}
+
+impl HttpConnector for Pool {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let pool = self.clone();
+        HttpConnectorFuture::new(async move { pool.ask(request).await })
+    }
+}
+
+impl HttpClient for Pool {
+    fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        // The limits are this module's own.
+        SharedHttpConnector::new(self.clone())
+    }
+}
+
+fn io_error(error: io::Error) -> ConnectorError {
+    match error.kind() {
+        io::ErrorKind::TimedOut => ConnectorError::timeout(error.into()),
+        _ => ConnectorError::io(error.into()),
+    }
+}
+
+/// Where a request goes, and the request as it is written on that connection.
+fn prepared(request: HttpRequest) -> Result<(Target, Request<SdkBody>), ConnectorError> {
+    let user = |text: &str| ConnectorError::user(text.into());
+    let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
+    let uri = request.uri().clone();
+    let authority = uri.authority().ok_or_else(|| user("the endpoint names no host"))?;
+    let tls = uri.scheme_str() == Some("https");
+    let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
+    let target = Target { tls, host: authority.host().to_owned(), port };
+    let host = HeaderValue::from_str(authority.as_str()).map_err(|error| ConnectorError::user(error.into()))?;
+    request.headers_mut().entry(HOST).or_insert(host);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    *request.uri_mut() = path.parse::<Uri>().map_err(|error| ConnectorError::user(error.into()))?;
+    Ok((target, request))
+}
+
+fn finished(answer: Response<Bytes>) -> Result<HttpResponse, ConnectorError> {
+    HttpResponse::try_from(answer.map(SdkBody::from)).map_err(|error| ConnectorError::other(error.into(), None))
+}
+
+/// Whom the system trusts.
+fn trust() -> ClientConfig {
+    let found = rustls_native_certs::load_native_certs();
+    let mut roots = RootCertStore::empty();
+    let (usable, _) = roots.add_parsable_certificates(found.certs);
+    if usable == 0 {
+        tracing::warn!(errors = ?found.errors, "this system trusts no certificate, the API can't be reached: install ca-certificates");
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+    versions.expect("ring speaks TLS 1.2 and 1.3").with_root_certificates(roots).with_no_client_auth()
+}

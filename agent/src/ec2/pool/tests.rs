@@ -1,0 +1,166 @@
+//! The pool against servers that close, hang and count.
+
+use std::sync::atomic::AtomicU32;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::*;
+
+const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// A server that hands each connection, numbered from 0, to `serve`; its URL, and how many connections there were.
+async fn server<F>(serve: impl Fn(u32, TcpStream) -> F + Send + 'static) -> (String, Arc<AtomicU32>)
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let count = Arc::new(AtomicU32::new(0));
+    let counted = count.clone();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(counted.fetch_add(1, Ordering::SeqCst), stream));
+        }
+    });
+    (url, count)
+}
+
+async fn request_read(stream: &mut TcpStream) -> bool {
+    let mut buffer = [0; 2048];
+    stream.read(&mut buffer).await.is_ok_and(|length| length > 0)
+}
+
+/// Answers for ever.
+async fn answers(_: u32, mut stream: TcpStream) {
+    while request_read(&mut stream).await {
+        stream.write_all(ANSWER).await.unwrap();
+    }
+}
+
+fn request(url: &str) -> HttpRequest {
+    HttpRequest::try_from(Request::post(url).body(SdkBody::from("Action=ReplaceRoute")).unwrap()).unwrap()
+}
+
+async fn ask(pool: &Pool, url: &str) -> Result<u16, ConnectorError> {
+    let asked = tokio::time::timeout(Duration::from_secs(20), pool.ask(request(url)));
+    asked.await.expect("an outcome").map(|answer| answer.status().as_u16())
+}
+
+/// Waits until so many connections stand ready.
+async fn ready(pool: &Pool, count: usize) {
+    let there = async {
+        while pool.idle().iter().filter(|connection| connection.is_open()).count() != count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), there).await.expect("ready connections");
+}
+
+fn kept(pool: &Pool) -> tokio::task::JoinHandle<()> {
+    let pool = pool.clone();
+    tokio::spawn(async move { pool.keep_ready().await })
+}
+
+#[tokio::test]
+async fn calls_after_each_other_use_one_connection() {
+    let (url, connections) = server(answers).await;
+    let pool = Pool::new(Remembered::default());
+    for _ in 0..5 {
+        assert_eq!(ask(&pool, &url).await.unwrap(), 200);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn as_many_connections_stand_ready_as_a_takeover_can_use_and_no_call_was_made_for_them() {
+    let (url, connections) = server(answers).await;
+    let pool = Pool::new(Remembered::default());
+    ask(&pool, &url).await.unwrap();
+    let keeping = kept(&pool);
+    pool.prepare_for(5);
+    ready(&pool, 5).await;
+    let calls = (0..5).map(|_| ask(&pool, &url));
+    assert!(futures::future::join_all(calls).await.iter().all(Result::is_ok));
+    assert_eq!(connections.load(Ordering::SeqCst), 5);
+    pool.prepare_for(200);
+    ready(&pool, MOST).await;
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn a_connection_that_the_other_side_closed_is_opened_again() {
+    let (url, connections) = server(|number, mut stream| async move {
+        request_read(&mut stream).await;
+        stream.write_all(ANSWER).await.unwrap();
+        if number > 0 {
+            answers(number, stream).await;
+        }
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    ask(&pool, &url).await.unwrap();
+    let keeping = kept(&pool);
+    ready(&pool, 1).await;
+    let again = async {
+        while connections.load(Ordering::SeqCst) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), again).await.expect("a second connection");
+    keeping.abort();
+}
+
+#[tokio::test]
+async fn a_ready_connection_that_dies_when_it_is_used_costs_no_failed_call() {
+    let (url, connections) = server(|number, mut stream| async move {
+        request_read(&mut stream).await;
+        stream.write_all(ANSWER).await.unwrap();
+        if number == 0 {
+            // Takes the second request, and goes.
+            request_read(&mut stream).await;
+        } else {
+            answers(number, stream).await;
+        }
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    assert_eq!(ask(&pool, &url).await.unwrap(), 200);
+    assert_eq!(ask(&pool, &url).await.unwrap(), 200);
+    assert_eq!(connections.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test]
+async fn a_new_connection_that_fails_is_an_error_at_once() {
+    let (url, connections) = server(|_, mut stream| async move {
+        request_read(&mut stream).await;
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    assert!(ask(&pool, &url).await.is_err());
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_call_takes_a_connection_that_comes_free_before_a_new_one_is_there() {
+    // Only the first connection is ever answered.
+    let (url, _) = server(|number, stream| async move {
+        match number {
+            0 => answers(number, stream).await,
+            _ => std::future::pending().await,
+        }
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    ask(&pool, &url).await.unwrap();
+    let held = pool.take().unwrap();
+    let target = pool.0.target.lock().unwrap().clone().unwrap();
+    let tls = Target { tls: true, host: "localhost".into(), ..target };
+    let waiting = pool.connection(&tls);
+    let freed = async {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        pool.put_back(held);
+    };
+    let (got, ()) = tokio::join!(waiting, freed);
+    assert!(got.unwrap().used);
+}

@@ -1,0 +1,108 @@
+//! The routes that wait for their next call, and which of them is made when. Pure: time comes in as a number.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::Outcome;
+use super::step::{self, Call, Step};
+use crate::ec2::Kind;
+
+/// The next call about one route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    /// Which route, by its place in the order.
+    pub route: usize,
+    /// What is tried.
+    pub call: Call,
+    failures: u32,
+}
+
+/// Routes that wait.
+#[derive(Debug)]
+pub(super) struct Queue(BTreeMap<usize, (Duration, Attempt)>);
+
+impl Queue {
+    /// All of them at once, each with what is tried first.
+    pub(super) fn new(first: impl Iterator<Item = Call>) -> Queue {
+        Queue(
+            first
+                .enumerate()
+                .map(|(route, call)| (route, (Duration::ZERO, Attempt { route, call, failures: 0 })))
+                .collect(),
+        )
+    }
+
+    /// When the next one is due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.0.values().map(|(due, _)| *due).min()
+    }
+
+    /// Takes the one whose turn it is at `now`: those that never failed first, that a few that are refused again and
+    /// again keep nobody waiting; among them in the order of the tables.
+    pub(super) fn take(&mut self, now: Duration) -> Option<Attempt> {
+        let due = self.0.values().filter(|(due, _)| *due <= now).map(|(_, attempt)| *attempt);
+        let next = due.min_by_key(|attempt| (attempt.failures, attempt.route))?;
+        self.0.remove(&next.route).map(|(_, attempt)| attempt)
+    }
+
+    /// What comes after `attempt` failed at `now`; `chance` in 0..1. Either it waits again, or it has ended.
+    pub(super) fn failed(&mut self, attempt: Attempt, kind: Kind, now: Duration, chance: f64) -> Option<Outcome> {
+        let failures = attempt.failures + 1;
+        let (due, call, failures) = match step::next(attempt.call, kind, failures) {
+            Step::Now(call) => (now, call, failures),
+            Step::After(pause, call) => (now + pause.length(failures, chance), call, failures),
+            // How long that takes is the pace's to say, and it isn't this route's failure.
+            Step::Paced => (now, attempt.call, attempt.failures),
+            Step::Gone => return Some(Outcome::Gone),
+            Step::Left => return Some(Outcome::Left),
+        };
+        self.0.insert(attempt.route, (due, Attempt { call, failures, ..attempt }));
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Duration = Duration::from_secs(1);
+
+    fn queue(routes: usize) -> Queue {
+        Queue::new(std::iter::repeat_n(Call::Replace, routes))
+    }
+
+    fn order(queue: &mut Queue, now: Duration) -> Vec<usize> {
+        std::iter::from_fn(|| queue.take(now)).map(|attempt| attempt.route).collect()
+    }
+
+    #[test]
+    fn routes_go_in_the_order_of_their_tables_and_a_throttled_one_keeps_its_place() {
+        let mut queue = queue(3);
+        let first = queue.take(NOW).unwrap();
+        assert_eq!(queue.failed(first, Kind::Throttled, NOW, 0.5), None);
+        assert_eq!(queue.due(), Some(Duration::ZERO));
+        assert_eq!(order(&mut queue, NOW), [0, 1, 2]);
+        assert_eq!(queue.due(), None);
+    }
+
+    #[test]
+    fn one_that_is_refused_waits_and_then_lets_the_others_go_first() {
+        let mut queue = queue(3);
+        let first = queue.take(NOW).unwrap();
+        assert_eq!(queue.failed(first, Kind::Denied, NOW, 1.0), None);
+        assert_eq!(order(&mut queue, NOW), [1, 2]);
+        assert_eq!(queue.due(), Some(NOW + Duration::from_millis(500)));
+        let mut queue = self::queue(3);
+        let first = queue.take(NOW).unwrap();
+        queue.failed(first, Kind::Denied, NOW, 1.0);
+        assert_eq!(order(&mut queue, NOW * 2), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_table_that_is_gone_is_let_go() {
+        let mut queue = queue(1);
+        let only = queue.take(NOW).unwrap();
+        assert_eq!(queue.failed(only, Kind::Gone, NOW, 0.5), Some(Outcome::Gone));
+        assert_eq!(queue.due(), None);
+    }
+}
