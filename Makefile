@@ -25,10 +25,10 @@ CARGO_FLAGS := --release --workspace --locked
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
             util-linux systemd-container mmdebstrap dpkg-dev apt-utils
 
-.PHONY: help setup packages rust build test lint demo dist size clean
+.PHONY: help setup packages rust build test test-faults lint demo dist size clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "%-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: packages rust $(VENV)/.done build ## everything a fresh machine needs: packages, Rust, moto, the lab's image
 	$(SUDO) target/release/lab image
@@ -57,6 +57,9 @@ build: rust ## target/release/launcher, agent and lab
 
 test: setup ## all tests, the lab's included (needs root: containers and network namespaces)
 	tests/run.sh
+
+test-faults: setup ## everything that can go wrong, one fault after another, and what clients saw of each
+	tests/run.sh faults
 
 lint: rust packages ## rustfmt, clippy, shellcheck
 	cargo fmt --all --check

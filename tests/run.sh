@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test, quickest first. The lab's need root (containers, network namespaces): as another user they run by sudo.
+# Every test, quickest first; of the faults a few. `tests/run.sh faults`: all of those, or the ones that are named after.
+# The lab's need root (containers, network namespaces): as another user they run by sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -16,5 +17,19 @@ fi
 # A failed test says what it saw; the stack below each error would bury that.
 export RUST_LIB_BACKTRACE=0
 
+# Tests of a stage wait for it together, and share it: four at once, whatever the machine has.
+faults() { cargo test --release --workspace --locked --test faults -- --test-threads=4 "$@"; }
+
+if [[ ${1:-} == faults ]]; then
+    faults "${@:2}"
+    exit
+fi
+
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto
 cargo test --release --workspace --locked --no-fail-fast "$@"
+# What is likeliest to break, and quick.
+[[ $# -gt 0 ]] || faults \
+    a_node_without_power_is_replaced_by_the_other \
+    a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
+    haproxy_that_is_killed_costs_its_node_the_virtual_ip \
+    an_agent_that_is_restarted_relearns_its_state_without_moving_anything

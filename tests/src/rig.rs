@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::daemon::place::CLIENT;
@@ -21,8 +21,26 @@ pub const VIP: &str = "10.255.0.10:80";
 /// Other tests and people may have the machine's one lab before us.
 const TURN: Duration = Duration::from_secs(20 * 60);
 
-/// One test at a time: a machine has one lab.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// One rig at a time: a machine has one lab.
+static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
+
+/// The right to this machine's lab, as far as this program goes; tests may hand it from thread to thread.
+struct Turn;
+
+impl Turn {
+    fn wait() -> Turn {
+        let taken = TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner);
+        *TAKEN.1.wait_while(taken, |taken| *taken).unwrap_or_else(PoisonError::into_inner) = true;
+        Turn
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        *TAKEN.0.lock().unwrap_or_else(PoisonError::into_inner) = false;
+        TAKEN.1.notify_one();
+    }
+}
 
 /// A lab that is up, with nothing in it but its seed; down again when dropped.
 pub struct Rig {
@@ -30,7 +48,7 @@ pub struct Rig {
     programs: PathBuf,
     environment: BTreeMap<String, String>,
     folder: tempfile::TempDir,
-    _turn: MutexGuard<'static, ()>,
+    _turn: Turn,
 }
 
 impl Rig {
@@ -41,8 +59,8 @@ impl Rig {
 
     /// A fresh lab in that folder, of the programs in the other; its instances fetch the agent there.
     pub fn up_with(dir: LabDir, programs: PathBuf) -> Result<Rig> {
-        let turn = ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut rig = Rig { dir, programs, environment: BTreeMap::new(), folder: tempfile::tempdir()?, _turn: turn };
+        let (environment, folder) = (BTreeMap::new(), tempfile::tempdir()?);
+        let mut rig = Rig { dir, programs, environment, folder, _turn: Turn::wait() };
         let end = Instant::now() + TURN;
         while let Err(error) = rig.lab(["down"]).and_then(|_| rig.lab(["up"])) {
             ensure!(format!("{error:#}").contains("another lab is up") && Instant::now() < end, "{error:#}");
@@ -129,10 +147,15 @@ impl Rig {
 
     /// Waits until so many nodes of the balancer `web` say what they are, one of them active; gives them.
     pub fn settled(&self, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
-        wait_for(&format!("{nodes} nodes, one of them active"), patience, || {
+        self.settled_of("web", nodes, patience)
+    }
+
+    /// The same for a balancer of that name.
+    pub fn settled_of(&self, balancer: &str, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
+        wait_for(&format!("{nodes} nodes of {balancer}, one of them active"), patience, || {
             let status = self.status()?;
             let ours =
-                status.instances.into_iter().filter(|i| i.balancer.as_deref() == Some("web") && i.api == "running");
+                status.instances.into_iter().filter(|i| i.balancer.as_deref() == Some(balancer) && i.api == "running");
             let ours: Vec<_> = ours.filter(|i| i.lab == "up").collect();
             let count = |role: &str| ours.iter().filter(|i| i.role.as_deref() == Some(role)).count();
             ensure!(count("active") == 1 && count("standby") == nodes - 1, "they say {ours:?}");
@@ -148,9 +171,14 @@ impl Rig {
 
     /// A prober at the client's place.
     pub fn prober(&self, every_ms: u64) -> Result<Prober> {
+        self.prober_of(VIP, every_ms)
+    }
+
+    /// The same for another virtual IP and port.
+    pub fn prober_of(&self, vip: &str, every_ms: u64) -> Result<Prober> {
         Prober::start(Plan {
             namespace: Some(namespace::behind(CLIENT)),
-            to: VIP.parse()?,
+            to: vip.parse()?,
             path: "/".to_owned(),
             every: Duration::from_millis(every_ms),
             limit: Duration::from_secs(2),

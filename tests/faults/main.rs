@@ -1,0 +1,8 @@
+//! Everything that can go wrong with a running balancer, as its clients see it: a file for each family of faults, a test
+//! for each fault. All but a few play on one stage (`stage.rs`): a pair that the fault befalls, and beside it, in the same
+//! VPC, a pair that must not notice.
+
+mod nodes;
+mod processes;
+mod stage;
+mod watch;

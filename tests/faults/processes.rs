@@ -1,0 +1,137 @@
+//! Programs on a node that die, hang, or are started again.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use lab::rig::wait_for;
+
+use crate::stage::{BOOT, Stage, play};
+
+impl Stage {
+    /// `systemctl kill`: all of a unit's processes at once.
+    fn signal(&self, node: &str, signal: &str, unit: &str) -> Result<()> {
+        self.rig.inside(node, &["systemctl", "kill", "--signal", signal, unit]).map(drop)
+    }
+
+    /// Waits until the agent of a node runs as another process than `before`.
+    fn agent_again(&self, node: &str, before: &str) -> Result<()> {
+        wait_for("the agent to run again", BOOT, || {
+            let now = self.agent(node)?;
+            ensure!(now != before && now.contains("ActiveState=active"), "systemd says {now}");
+            Ok(())
+        })
+    }
+
+    /// systemd's word on a node's agent.
+    fn agent(&self, node: &str) -> Result<String> {
+        self.rig.inside(node, &["systemctl", "show", "--property", "MainPID,ActiveState", "elbow-agent"])
+    }
+
+    /// The active node's agent is started again, by `how`: nothing moves, and it still knows what it is for.
+    fn agent_restarted(&self, how: &[&str], fault: &str) -> Result<()> {
+        let (active, standby) = self.pair()?;
+        let watch = self.watch()?;
+        for node in [&active, &standby] {
+            let before = self.agent(node)?;
+            self.rig.inside(node, how)?;
+            self.agent_again(node, &before)?;
+        }
+        // It has been seen to know its state when it follows keepalived again.
+        watch.served(BOOT)?;
+        ensure!(self.settled(BOOT)? == active, "another node is active");
+        watch.end(fault)?.nothing_happened()?;
+
+        let watch = self.watch()?;
+        self.rig.lab(["kill", &active])?;
+        ensure!(self.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        watch.end(&format!("power cut after: {fault}"))?.at_most(Duration::from_millis(1500))
+    }
+}
+
+#[test]
+fn haproxy_that_is_killed_costs_its_node_the_virtual_ip() -> Result<()> {
+    play(|stage| {
+        let (active, _) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.signal(&active, "KILL", "haproxy")?;
+        stage.moved(&active, BOOT)?;
+        watch.served(BOOT)?;
+        watch.end("HAProxy killed")?.at_most(Duration::from_millis(900))
+    })
+}
+
+#[test]
+fn haproxy_that_hangs_costs_its_node_the_virtual_ip() -> Result<()> {
+    play(|stage| {
+        let (active, _) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.signal(&active, "STOP", "haproxy")?;
+        stage.moved(&active, BOOT)?;
+        watch.served(BOOT)?;
+        stage.signal(&active, "CONT", "haproxy")?;
+        watch.end("HAProxy hung")?.at_most(Duration::from_secs(3))
+    })
+}
+
+#[test]
+fn keepalived_that_is_killed_moves_the_virtual_ip_without_an_outage() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.signal(&active, "KILL", "keepalived")?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        stage.settled(BOOT)?;
+        watch.served(BOOT)?;
+        let seen = watch.end("keepalived killed")?;
+        ensure!(seen.changes().values().all(|changes| *changes == 1), "routes were moved again: {:?}", seen.moves);
+        seen.at_most(Duration::from_millis(300))
+    })
+}
+
+#[test]
+fn an_active_nodes_agent_dies_and_nobody_notices() -> Result<()> {
+    play(|stage| stage.agent_restarted(&["systemctl", "kill", "--signal", "KILL", "elbow-agent"], "agent killed"))
+}
+
+#[test]
+fn an_agent_that_is_restarted_relearns_its_state_without_moving_anything() -> Result<()> {
+    play(|stage| stage.agent_restarted(&["systemctl", "restart", "elbow-agent"], "agent restarted"))
+}
+
+#[test]
+fn an_agent_killed_just_before_the_other_node_is_lost_takes_over_when_it_is_back() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.signal(&standby, "KILL", "elbow-agent")?;
+        stage.rig.lab(["kill", &active])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        watch.end("standby's agent killed just before the active node's power")?.at_most(Duration::from_secs(6))
+    })
+}
+
+#[test]
+fn an_agent_killed_in_the_middle_of_a_takeover_finishes_it_when_it_is_back() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        // So slow that no call is answered before the agent dies.
+        stage.rig.lab(["latency", "1500"])?;
+        let watch = stage.watch()?;
+        stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "1000"])?;
+        stage.rig.lab(["kill", &active])?;
+        wait_for("the takeover to begin", BOOT, || {
+            ensure!(stage.masters()?.contains(&standby), "{standby} isn't MASTER");
+            ensure!(stage.rig.calls()?.iter().any(|call| call["action"] == "ReplaceRoute"), "it hasn't called yet");
+            Ok(())
+        })?;
+        stage.signal(&standby, "KILL", "elbow-agent")?;
+        stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "0"])?;
+        stage.rig.lab(["latency", "0"])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        ensure!(stage.settled(BOOT)? == standby, "some routes were forgotten");
+        watch.served(BOOT)?;
+        watch.end("agent killed in the middle of its takeover")?.at_most(Duration::from_secs(10))
+    })
+}

@@ -1,0 +1,194 @@
+//! The stage that faults play on: a lab with the balancer `web`, and `db` as the bystander. Raising it takes longer than
+//! most faults do, so a test that finds it as it should be plays on it, and leaves it so for the next one.
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::daemon::protocol::InstanceStatus;
+use lab::rig::{Rig, wait_for};
+use serde_json::Value;
+
+use crate::watch::Watch;
+
+/// The bystander's name and virtual IP.
+pub const BYSTANDER: &str = "db";
+pub const BYSTANDERS_VIP: &str = "10.255.0.11:80";
+/// For nodes to boot, or to be well again.
+pub const BOOT: Duration = Duration::from_secs(120);
+
+/// What can be set to go wrong with the API by `lab fail`.
+const CALLS: [&str; 5] = ["ReplaceRoute", "CreateRoute", "DescribeRouteTables", "DescribeInstances", "CreateTags"];
+
+type Place = Mutex<Option<Stage>>;
+
+/// Tests that wait for their turn hold the stage: it is taken down when nobody does any more.
+static STAGE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
+
+/// A lab with two pairs in one VPC.
+pub struct Stage {
+    pub rig: Rig,
+}
+
+/// Plays a fault. Who fails leaves a stage that nobody should play on.
+pub fn play(fault: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
+    let place = {
+        let mut shared = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.upgrade().unwrap_or_else(|| {
+            let place = Arc::new(Place::default());
+            *shared = Arc::downgrade(&place);
+            place
+        })
+    };
+    let mut turn = place.lock().unwrap_or_else(PoisonError::into_inner);
+    let stage = match turn.take() {
+        Some(stage) => stage,
+        None => Stage::raise()?,
+    };
+    fault(&stage).inspect_err(|_| stage.explain())?;
+    stage.mend().context("after the fault, for the next one").inspect_err(|_| stage.explain())?;
+    *turn = Some(stage);
+    Ok(())
+}
+
+impl Stage {
+    fn raise() -> Result<Stage> {
+        let rig = Rig::up()?;
+        let web = rig.balancer(|text| text)?;
+        let bystander = rig.file("db.toml", &bystander(&rig)?)?;
+        std::thread::scope(|scope| {
+            let other = scope.spawn(|| rig.create(&bystander));
+            rig.create(&web)?;
+            other.join().expect("create doesn't panic")
+        })?;
+        let stage = Stage { rig };
+        stage.mend()?;
+        Ok(stage)
+    }
+
+    /// The nodes of `web`: the active one, and the other.
+    pub fn pair(&self) -> Result<(String, String)> {
+        let nodes = self.rig.settled(2, BOOT)?;
+        let (active, standby): (Vec<_>, Vec<_>) =
+            nodes.into_iter().partition(|node| node.role.as_deref() == Some("active"));
+        Ok((active[0].id.clone(), standby[0].id.clone()))
+    }
+
+    /// The bystander's nodes.
+    pub fn bystanders(&self) -> Result<Vec<InstanceStatus>> {
+        self.rig.settled_of(BYSTANDER, 2, BOOT)
+    }
+
+    /// Clients of both balancers, from now on.
+    pub fn watch(&self) -> Result<Watch<'_>> {
+        Watch::start(self)
+    }
+
+    /// Waits until the main table's route leads elsewhere than to `from`.
+    pub fn moved(&self, from: &str, patience: Duration) -> Result<String> {
+        wait_for(&format!("the route to leave {from}"), patience, || {
+            let active = self.rig.active()?;
+            ensure!(active != from, "it leads there still");
+            Ok(active)
+        })
+    }
+
+    /// Waits until every route of `web` leads to its one active node, and gives that.
+    pub fn settled(&self, patience: Duration) -> Result<String> {
+        wait_for("every route to lead to the one active node", patience, || {
+            let (active, _) = self.pair_now()?;
+            let astray: Vec<_> = self.routes()?.into_iter().filter(|(_, to)| to != &active).collect();
+            ensure!(astray.is_empty(), "{active} is active, and these routes lead elsewhere: {astray:?}");
+            Ok(active)
+        })
+    }
+
+    /// Each of `web`'s routes: its table, and the instance that it leads to.
+    pub fn routes(&self) -> Result<Vec<(String, String)>> {
+        let routes = self.rig.status()?.routes.into_iter().filter(|route| route.destination == "10.255.0.10/32");
+        Ok(routes.map(|route| (route.table, route.instance.unwrap_or(route.state))).collect())
+    }
+
+    /// Waits until a node that was restarted takes part again: its agent and its keepalived run, and it isn't MASTER.
+    pub fn joined(&self, node: &str) -> Result<()> {
+        wait_for(&format!("{node} to join"), BOOT, || {
+            self.rig.inside(node, &["systemctl", "is-active", "elbow-agent", "keepalived"])?;
+            let log = self.rig.inside(node, &["journalctl", "-b", "-u", "elbow-agent", "--no-pager", "-o", "cat"])?;
+            ensure!(log.contains("vrrp BACKUP"), "its agent hasn't heard that it is BACKUP");
+            Ok(())
+        })
+    }
+
+    /// Which of `web`'s nodes keepalived has made MASTER.
+    pub fn masters(&self) -> Result<Vec<String>> {
+        let nodes = self.rig.status()?.instances;
+        let ours = nodes.into_iter().filter(|node| node.balancer.as_deref() == Some("web") && node.lab == "up");
+        let is_master = |id: &String| {
+            let token = self.rig.inside(id, &["ip", "-brief", "address", "show", "dev", "lo"]);
+            token.is_ok_and(|token| token.contains("169.254.100.1/32"))
+        };
+        Ok(ours.map(|node| node.id).filter(is_master).collect())
+    }
+
+    fn pair_now(&self) -> Result<(String, Vec<String>)> {
+        let nodes = self.rig.status()?.instances;
+        let ours = nodes.into_iter().filter(|node| node.balancer.as_deref() == Some("web") && node.lab == "up");
+        let (active, others): (Vec<_>, Vec<_>) = ours.partition(|node| node.role.as_deref() == Some("active"));
+        ensure!(active.len() == 1, "{} nodes say that they are active", active.len());
+        Ok((active[0].id.clone(), others.into_iter().map(|node| node.id).collect()))
+    }
+
+    /// Everything as it was in the beginning, but for who is active.
+    fn mend(&self) -> Result<()> {
+        self.rig.lab(["heal"])?;
+        self.rig.lab(["latency", "0"])?;
+        self.rig.lab(["stale", "0"])?;
+        self.rig.lab(["throttle", "0", "0"])?;
+        for fault in self.rig.status()?.faults.iter().filter_map(|fault| fault.strip_prefix("fail: ")) {
+            let code = fault.rsplit(' ').next().unwrap_or_default();
+            for call in CALLS.iter().filter(|call| fault.contains(*call)) {
+                self.rig.lab(["fail", call, code, "0"])?;
+            }
+        }
+        for dark in self.rig.status()?.instances.iter().filter(|node| node.lab == "off") {
+            self.rig.lab(["reboot", &dark.id])?;
+        }
+        self.well("web").and_then(|()| self.well(BYSTANDER))?;
+        self.settled(BOOT).map(drop)
+    }
+
+    fn well(&self, balancer: &str) -> Result<()> {
+        wait_for(&format!("{balancer} to be well"), BOOT, || {
+            for node in self.rig.settled_of(balancer, 2, Duration::ZERO)? {
+                ensure!(node.message.is_none(), "{} says: {}", node.id, node.message.unwrap_or_default());
+                let own = self.rig.inside(&node.id, &["/opt/elbow/agent", "status", "--output", "json"])?;
+                let own: Value = serde_json::from_str(&own).context("reading the agent's status")?;
+                ensure!(own["peers"].as_array().is_some_and(|peers| !peers.is_empty()), "{} knows no peer", node.id);
+            }
+            Ok(())
+        })
+    }
+
+    /// What a person would look at first.
+    fn explain(&self) {
+        let Ok(status) = self.rig.lab(["status"]) else { return };
+        eprintln!("{status}");
+        for node in self.rig.status().map(|status| status.instances).unwrap_or_default() {
+            if node.balancer.as_deref() == Some("web") && node.lab == "up" {
+                let logs = ["journalctl", "-u", "elbow-agent", "-n", "40", "--no-pager", "-o", "short-precise"];
+                eprintln!("{}:\n{}", node.id, self.rig.inside(&node.id, &logs).unwrap_or_default());
+            }
+        }
+    }
+}
+
+/// A second balancer, kept to the tables that there are now: what is added to the VPC is none of its business.
+fn bystander(rig: &Rig) -> Result<String> {
+    let vpc = format!("Name=vpc-id,Values={}", rig.status()?.vpc);
+    let query = "RouteTables[?!(Associations[?GatewayId])].RouteTableId";
+    let tables = rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", query])?;
+    let text = rig.lab(["example"])?;
+    let text = text.replace("\"web\"", "\"db\"").replace("10.255.0.10", "10.255.0.11");
+    ensure!(text.contains("name          = \"db\""), "the example has another name");
+    Ok(text.replacen("\n\n", &format!("\nroute_tables  = {tables}\n\n"), 1))
+}

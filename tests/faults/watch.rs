@@ -1,0 +1,135 @@
+//! What clients see of a fault, and what the bystander must not.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::prober::{self, Probe, Prober};
+use lab::rig::wait_for;
+use serde_json::Value;
+
+use crate::stage::{BYSTANDERS_VIP, Stage};
+
+/// From one request to the next, in milliseconds.
+const EVERY: u64 = 20;
+/// So many good answers in a row are service.
+const SERVICE: usize = 25;
+/// The calls that move routes.
+const MOVES: [&str; 3] = ["ReplaceRoute", "CreateRoute", "DeleteRoute"];
+
+/// Clients of both balancers at work, and what the bystander was before.
+pub struct Watch<'a> {
+    stage: &'a Stage,
+    web: Prober,
+    bystander: Prober,
+    began: Instant,
+    before: BTreeMap<String, Bystander>,
+}
+
+/// What one of the bystander's nodes shows of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Bystander {
+    role: Option<String>,
+    /// How often keepalived has told it something.
+    words: usize,
+}
+
+/// What was seen.
+pub struct Seen {
+    /// The longest time without a good answer.
+    pub outage: Duration,
+    /// Requests that failed, of so many.
+    pub failed: usize,
+    /// Calls of `web`'s nodes that changed a route: the node, the table.
+    pub moves: Vec<(String, String)>,
+}
+
+impl<'a> Watch<'a> {
+    pub fn start(stage: &'a Stage) -> Result<Watch<'a>> {
+        let before = bystanders(stage)?;
+        stage.rig.lab(["calls", "--clear"])?;
+        let (web, bystander) = (stage.rig.prober(EVERY)?, stage.rig.prober_of(BYSTANDERS_VIP, EVERY)?);
+        let watch = Watch { stage, web, bystander, began: Instant::now(), before };
+        watch.served(Duration::from_secs(10)).context("before the fault")?;
+        Ok(watch)
+    }
+
+    /// Waits until requests sent from now on are answered again and again.
+    pub fn served(&self, patience: Duration) -> Result<()> {
+        let now = self.began.elapsed();
+        wait_for("service", patience, || {
+            let mut later: Vec<Probe> = self.web.notes().into_iter().filter(|probe| probe.sent >= now).collect();
+            later.sort_by_key(|probe| probe.sent);
+            let good = later.iter().rev().take_while(|probe| probe.outcome.is_ok()).count();
+            let last = later.last().map(|probe| &probe.outcome);
+            ensure!(good >= SERVICE, "{good} good answers in a row, the last one: {last:?}");
+            Ok(())
+        })
+    }
+
+    /// Watches on for a while: what must not happen has to be given time to.
+    pub fn go_on(&self, time: Duration) {
+        std::thread::sleep(time);
+    }
+
+    /// Ends, notes what clients saw, and checks that the bystander saw nothing.
+    pub fn end(self, fault: &str) -> Result<Seen> {
+        let Watch { stage, web, bystander, before, .. } = self;
+        let (notes, others) = (web.finish()?, bystander.finish()?);
+        let outage = prober::longest_outage(&notes).context("clients had less than two good answers")?.length();
+        let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
+        let figure = format!("{outage:.0?} without service, {failed} of {} requests failed", notes.len());
+        stage.rig.figure(fault, figure)?;
+
+        let lost: Vec<_> = others.iter().filter(|probe| probe.outcome.is_err()).collect();
+        ensure!(lost.is_empty(), "the bystander's clients noticed: {} requests, first {:?}", lost.len(), lost[0]);
+        let after = bystanders(stage)?;
+        ensure!(before == after, "the bystander noticed: it was {before:?}, and is {after:?}");
+        let (theirs, moves): (Vec<_>, Vec<_>) =
+            moves(stage)?.into_iter().partition(|(node, _)| before.contains_key(node));
+        ensure!(theirs.is_empty(), "the bystander moved routes: {theirs:?}");
+        Ok(Seen { outage, failed, moves })
+    }
+}
+
+impl Seen {
+    /// How often each table's route was changed.
+    pub fn changes(&self) -> BTreeMap<&str, usize> {
+        self.moves.iter().fold(BTreeMap::new(), |mut changes, (_, table)| {
+            *changes.entry(table.as_str()).or_default() += 1;
+            changes
+        })
+    }
+
+    /// Fails if clients were left alone for longer.
+    pub fn at_most(&self, limit: Duration) -> Result<()> {
+        ensure!(self.outage <= limit, "nobody was served for {:.0?}, more than {limit:?}", self.outage);
+        Ok(())
+    }
+
+    /// Fails if anything was noticed at all.
+    pub fn nothing_happened(&self) -> Result<()> {
+        ensure!(self.moves.is_empty(), "routes were moved: {:?}", self.moves);
+        ensure!(self.failed == 0, "{} requests failed", self.failed);
+        self.at_most(Duration::from_millis(300))
+    }
+}
+
+fn bystanders(stage: &Stage) -> Result<BTreeMap<String, Bystander>> {
+    let nodes = stage.bystanders()?.into_iter();
+    nodes
+        .map(|node| {
+            let log = stage.rig.inside(&node.id, &["journalctl", "-u", "elbow-agent", "--no-pager", "-o", "cat"])?;
+            let words = log.lines().filter(|line| line.contains("vrrp ")).count();
+            Ok((node.id, Bystander { role: node.role, words }))
+        })
+        .collect()
+}
+
+/// The calls that changed routes, by which instance and in which table.
+fn moves(stage: &Stage) -> Result<Vec<(String, String)>> {
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let is_move = |call: &Value| call["status"] == 200 && MOVES.iter().any(|action| call["action"] == *action);
+    let calls = stage.rig.calls()?.into_iter().filter(is_move).filter(|call| text(&call["caller"]).starts_with("i-"));
+    Ok(calls.map(|call| (text(&call["caller"]), text(&call["request"]["RouteTableId"]))).collect())
+}
