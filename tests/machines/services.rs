@@ -76,6 +76,7 @@ fn description(user_data: &str) -> Instance {
         profile_arn: None,
         user_data: Some(STANDARD.encode(user_data)),
         tags: Tags::new(),
+        target_lifecycle_state: None,
         metadata_tags: true,
         hop_limit: Some(1),
         tokens: Some("required".into()),

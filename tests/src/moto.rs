@@ -145,6 +145,18 @@ pub async fn set_stale(moto: &Upstream, age: Duration) -> Result<()> {
     moto.post("/lab/stale", &json!({ "ms": age.as_millis() as u64 })).await.map(drop)
 }
 
+/// The generation of the world as it is now, after all that Auto Scaling and the end of instances had to do by now.
+pub async fn generation(moto: &Upstream) -> Result<u64> {
+    let body = moto.get("/lab/generation").await?;
+    let answer: serde_json::Value = serde_json::from_slice(&body).context("reading moto's generation")?;
+    answer["generation"].as_u64().context("moto's generation is no number")
+}
+
+/// From now on Auto Scaling looks this often at the health of its instances.
+pub async fn set_health_checks(moto: &Upstream, every: Duration) -> Result<()> {
+    moto.post("/lab/auto-scaling", &json!({ "health_ms": every.as_millis() as u64 })).await.map(drop)
+}
+
 /// Sets what GetConsoleOutput answers.
 pub async fn set_console(moto: &Upstream, instance: &str, text: &str) -> Result<()> {
     moto.post("/lab/console", &json!({ "instance": instance, "text": text })).await.map(drop)

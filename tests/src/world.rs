@@ -214,6 +214,9 @@ pub struct Instance {
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
+    /// What its Auto Scaling group is about to make of it, such as `Terminated`; none if it was never in one.
+    #[serde(default)]
+    pub target_lifecycle_state: Option<String>,
     /// Whether IMDS shows its tags.
     #[serde(default)]
     pub metadata_tags: bool,

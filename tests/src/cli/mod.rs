@@ -136,6 +136,7 @@ mod tests {
             ("heal", r#"{"ask":"heal"}"#),
             ("latency 100", r#"{"ask":"latency","ms":100}"#),
             ("stale 5", r#"{"ask":"stale","ms":5}"#),
+            ("health-checks 60000", r#"{"ask":"health-checks","ms":60000}"#),
             ("throttle 50 0.5", r#"{"ask":"throttle","burst":50,"refill":0.5}"#),
             ("throttle 0 0", r#"{"ask":"throttle","burst":0,"refill":0.0}"#),
             ("fail ReplaceRoute Boom 2", r#"{"ask":"fail","action":"ReplaceRoute","code":"Boom","count":2}"#),

@@ -1,7 +1,8 @@
 //! The lab follows the API: after each call that changed the world, before its answer leaves, the kernel is made so.
+//! What the API does by itself (Auto Scaling replaces an instance) is followed as soon as it is seen.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use futures::FutureExt;
@@ -14,6 +15,9 @@ use super::machines::Machines;
 use super::rounds::Rounds;
 use crate::api::{Call, Hooks, Passage, Upstream};
 use crate::{moto, world};
+
+/// How often the API is asked whether it did something by itself.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// What it takes to follow. Clones share everything.
 #[derive(Clone)]
@@ -31,7 +35,7 @@ impl Follow {
         Follow { moto, vpc, ground, machines, rounds: Arc::default() }
     }
 
-    /// Makes the kernel follow as often as it is asked to, forever.
+    /// Makes the kernel follow as often as it is asked to, and when the API did something by itself; forever.
     pub async fn work(self) {
         let rounds = self.rounds.clone();
         let round = || async {
@@ -39,7 +43,18 @@ impl Follow {
                 error!("following the API: {error:#}");
             }
         };
-        rounds.work(round).await;
+        tokio::join!(rounds.work(round), self.watch());
+    }
+
+    async fn watch(&self) {
+        loop {
+            tokio::time::sleep(LOOK).await;
+            match moto::generation(&self.moto).await {
+                Ok(now) if now != self.ground.world().borrow().generation => self.catch_up().await,
+                Ok(_) => {}
+                Err(error) => debug!("looking at the API: {error:#}"),
+            }
+        }
     }
 
     /// Waits until the kernel is as the API says now.

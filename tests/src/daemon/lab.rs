@@ -176,6 +176,7 @@ impl Lab {
             Order::Heal => self.ground.change(|faults| faults.heal()).await?,
             Order::Latency { ms } => self.proxy.set_latency(Duration::from_millis(ms)),
             Order::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
+            Order::HealthChecks { ms } => moto::set_health_checks(&self.moto, Duration::from_millis(ms)).await?,
             Order::Throttle { burst, refill } => self.throttle(burst, refill)?,
             Order::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
             Order::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),

@@ -72,6 +72,11 @@ pub enum Order {
         /// Milliseconds
         ms: u64,
     },
+    /// Let Auto Scaling look at the health of its instances every so many milliseconds (1000; on AWS a minute or so)
+    HealthChecks {
+        /// Milliseconds
+        ms: u64,
+    },
     /// Give each API action a token bucket, as AWS does; 0 0 ends it
     Throttle {
         /// Calls that may come at once

@@ -46,6 +46,9 @@ impl Tree {
             tree.interface(world, interface);
         }
         tree.role(instance);
+        if let Some(state) = &instance.target_lifecycle_state {
+            tree.put("meta-data/autoscaling/target-lifecycle-state", state);
+        }
         if instance.metadata_tags {
             for (key, value) in &instance.tags {
                 tree.put(format!("meta-data/tags/instance/{key}"), value);
@@ -258,6 +261,15 @@ mod tests {
         for path in ["meta-data/instance-id/", "meta-data/public-keys/", "meta-data/spot/instance-action", "meta"] {
             assert_eq!(tree.find(path), Found::Nothing, "{path}");
         }
+    }
+
+    #[test]
+    fn a_member_of_an_auto_scaling_group_is_told_what_becomes_of_it() {
+        let mut world = world();
+        let path = "meta-data/autoscaling/target-lifecycle-state";
+        assert_eq!(Tree::of(&world, &world.instances[0]).find(path), Found::Nothing);
+        world.instances[0].target_lifecycle_state = Some("Terminated".into());
+        assert_eq!(text(&Tree::of(&world, &world.instances[0]), path), "Terminated");
     }
 
     #[test]
