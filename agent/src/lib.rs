@@ -8,6 +8,7 @@ pub mod configure;
 pub mod decide;
 pub mod ec2;
 pub mod files;
+pub mod handover;
 pub mod haproxy;
 pub mod health;
 pub mod http;

@@ -36,6 +36,12 @@ pub struct State {
     pub peers: Vec<Ipv4Addr>,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
+    /// Whether it is handing over at this moment: then keepalived's FAULT is meant.
+    #[serde(default)]
+    pub yielding: bool,
+    /// Why it is to go away, if it is.
+    #[serde(default)]
+    pub leaving: Option<String>,
     /// What is wrong, the gravest first.
     pub problems: BTreeMap<Topic, String>,
 }
@@ -50,6 +56,9 @@ pub struct VirtualIp {
     /// Whether it is past its first look at who has the routes.
     #[serde(default)]
     pub settled: bool,
+    /// Whether, as far as this node knows, every route leads to it.
+    #[serde(default)]
+    pub routed: bool,
     /// Whether a peer has said that it is active since this node became standby.
     #[serde(default)]
     pub followed: bool,
@@ -67,6 +76,8 @@ pub enum Topic {
     Keepalived,
     /// Routes that should lead here don't.
     Routes,
+    /// A handover that is due, or was refused.
+    Handover,
     /// The interface still drops packets to virtual IPs.
     SourceDestCheck,
     /// Who the peers are can't be read.
@@ -159,11 +170,14 @@ pub(crate) mod tests {
                 address: Ipv4Addr::new(10, 255, 0, 10),
                 role: Role::Standby,
                 settled: false,
+                routed: false,
                 followed: false,
             }],
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
             route_tables: vec!["rtb-1".into()],
+            yielding: false,
+            leaving: None,
             problems: BTreeMap::new(),
         }
     }

@@ -49,6 +49,9 @@ fn describe(state: &State) -> String {
     line("haproxy", if state.haproxy == Serves::Yes { "answers" } else { "down" });
     line("peers", &list(state.peers.iter()));
     line("route tables", &list(state.route_tables.iter()));
+    if let Some(why) = &state.leaving {
+        line("leaving", why);
+    }
     for problem in state.problems.values() {
         line("problem", problem);
     }

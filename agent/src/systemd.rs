@@ -23,6 +23,21 @@ fn send(socket: &str, state: &str) -> std::io::Result<()> {
     UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
 }
 
+/// What systemd is about to do with `unit`, such as `stop` or `restart` (systemctl(1), `list-jobs`).
+pub async fn job(unit: &str) -> anyhow::Result<Option<String>> {
+    let jobs = process::run("systemctl", &["list-jobs", "--plain", "--no-legend", unit]).await?;
+    Ok(job_of(&jobs, unit))
+}
+
+/// Lines are like `123 elbow-agent.service stop running`.
+fn job_of(jobs: &str, unit: &str) -> Option<String> {
+    let job = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        (words.next()? == unit).then(|| words.next())?.map(str::to_owned)
+    };
+    jobs.lines().find_map(job)
+}
+
 /// Whether `unit` runs.
 pub async fn is_active(unit: &str) -> bool {
     process::run("systemctl", &["is-active", "--quiet", unit]).await.is_ok()
@@ -44,6 +59,14 @@ pub async fn reload(unit: &str) -> anyhow::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_units_job_is_read_as_systemctl_lists_it() {
+        let jobs = "1234 reboot.target start waiting\n1240 elbow-agent.service stop running\n";
+        assert_eq!(job_of(jobs, "elbow-agent.service").as_deref(), Some("stop"));
+        assert_eq!(job_of(jobs, "haproxy.service"), None);
+        assert_eq!(job_of("No jobs running.\n", "elbow-agent.service"), None);
+    }
 
     #[test]
     fn systemd_is_told_through_a_socket_with_a_path_or_a_name() {

@@ -146,11 +146,24 @@ pub struct Failover {
     pub advertisement_interval: Millis,
     /// Whether a virtual IP's preferred node takes it back when it returns.
     pub preempt: bool,
+    /// How long an agent that is stopped waits for open connections; none: [`DRAIN_TIMEOUT`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub drain_timeout: Option<Millis>,
+}
+
+/// As long as HAProxy keeps an idle HTTP connection: what is left then is long-lived, and might be for hours.
+pub const DRAIN_TIMEOUT: Millis = Millis(60_000);
+
+impl Failover {
+    /// How long an agent that is stopped waits for open connections.
+    pub fn drain_timeout(&self) -> Millis {
+        self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)
+    }
 }
 
 impl Default for Failover {
     fn default() -> Self {
-        Failover { advertisement_interval: Millis(200), preempt: false }
+        Failover { advertisement_interval: Millis(200), preempt: false, drain_timeout: None }
     }
 }
 

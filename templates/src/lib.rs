@@ -4,6 +4,7 @@
 
 pub mod balancer;
 pub mod files;
+pub mod handover;
 pub mod names;
 pub mod node;
 pub mod paths;

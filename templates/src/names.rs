@@ -16,6 +16,8 @@ pub const TAG_ROLE: &str = "elbow:role";
 pub const TAG_RUNNING: &str = "elbow:running";
 /// Tag on an instance, written by its agent: one line, when something is wrong; absent otherwise.
 pub const TAG_MESSAGE: &str = "elbow:message";
+/// Tag on an instance, written by the launcher: a request to hand over, see [`crate::handover::Request`].
+pub const TAG_DRAIN: &str = "elbow:drain";
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
 /// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand

@@ -193,3 +193,19 @@ fn failover_clients_and_launch_that_cannot_be() {
     );
     top("launch = \"lambda\"", "launch: \"lambda\": write \"instances\"");
 }
+
+#[test]
+fn a_wait_for_connections_that_nobody_waits_for() {
+    let of = |value: &str| format!("[failover]\ndrain_timeout = \"{value}\"\n[agent]");
+    let line = "line 7: failover.drain_timeout: 3601s is too long: write up to 60m, or 0s for not to wait";
+    refused("[agent]", &of("3601s"), line);
+    Balancer::parse(&GOOD.replace("[agent]", &of("0s"))).unwrap();
+}
+
+#[test]
+fn a_key_that_is_not_used_changes_no_revision() {
+    let balancer = Balancer::parse(GOOD).unwrap();
+    assert!(!balancer.canonical().contains("drain_timeout"));
+    let used = GOOD.replace("[agent]", "[failover]\ndrain_timeout = \"60s\"\n[agent]");
+    assert_ne!(Balancer::parse(&used).unwrap().revision(), balancer.revision());
+}

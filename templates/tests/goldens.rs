@@ -65,7 +65,7 @@ fn a_big_balancer_is_rendered_as_committed() {
 
 #[test]
 fn files_that_are_the_same_for_all_are_rendered_as_committed() {
-    same("all", "elbow-agent.service", &files::agent_unit());
+    same("all", "elbow-agent.service", &files::agent_unit(&balancer("small")));
     same("all", "haproxy-unit.conf", &files::haproxy_unit());
     same("all", "keepalived-unit.conf", &files::keepalived_unit());
     same("all", "rsyslog.conf", &files::rsyslog_conf());
@@ -84,7 +84,7 @@ fn every_rendered_file_ends_in_one_newline() {
             keepalived(&b, 0, &[]),
             files::permission_policy(&b, "eu-west-1"),
             files::trust_policy("eu-west-1"),
-            files::agent_unit(),
+            files::agent_unit(&b),
             files::rsyslog_conf(),
             files::logrotate_conf(),
             files::sysctl_conf(&b),

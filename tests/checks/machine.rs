@@ -76,7 +76,7 @@ impl Machine {
     pub fn with_files_of(self, balancer: &Balancer, keepalived: &str) -> Machine {
         self.with(paths::BALANCER, &NodeConfig::of(balancer).to_json())
             .with(paths::INSTALL, &files::install_script(balancer))
-            .with(paths::AGENT_UNIT, &files::agent_unit())
+            .with(paths::AGENT_UNIT, &files::agent_unit(balancer))
             .with(paths::HAPROXY_UNIT, &files::haproxy_unit())
             .with(paths::KEEPALIVED_UNIT, &files::keepalived_unit())
             .with(paths::RSYSLOG, &files::rsyslog_conf())

@@ -106,7 +106,7 @@ fn what_cloud_init_writes_is_what_was_rendered() {
                 if f[\"path\"] == sys.argv[1]: sys.stdout.write(f[\"content\"])'";
         let of = |path: &str| machine.run(&format!("{read} {path}")).ok().text;
         assert_eq!(of(paths::INSTALL), files::install_script(&b));
-        assert_eq!(of(paths::AGENT_UNIT), files::agent_unit());
+        assert_eq!(of(paths::AGENT_UNIT), files::agent_unit(&b));
         templates::balancer::NodeConfig::parse(&of(paths::BALANCER)).unwrap();
     }
 }

@@ -17,6 +17,7 @@ use templates::balancer::{NodeConfig, Revision};
 use templates::{Balancer, Role, paths};
 
 use crate::ec2::{self, Api};
+use crate::handover;
 use crate::haproxy::{self, Serves};
 use crate::health;
 use crate::imds::{self, Facts, Imds};
@@ -90,6 +91,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         // keepalived starts in FAULT, and leaves it when it is told that all is well.
         haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
     }
+    handover::prepare()?;
     let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
     tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
         "configuring a node of {}", balancer.name);
@@ -141,6 +143,8 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
         haproxy: Serves::No,
         peers: roster.peers(),
         route_tables: tables.iter().map(|table| table.id.clone()).collect(),
+        yielding: false,
+        leaving: None,
         problems: Default::default(),
     });
     if facts.vpc != local.balancer.vpc {
@@ -152,7 +156,13 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
 
 fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
     vips.iter()
-        .map(|address| VirtualIp { address: *address, role: Role::Fault, settled: false, followed: false })
+        .map(|address| VirtualIp {
+            address: *address,
+            role: Role::Fault,
+            settled: false,
+            routed: false,
+            followed: false,
+        })
         .collect()
 }
 

@@ -50,7 +50,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
         let board = Board::new(state());
-        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default()));
+        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default(), axum::Router::new()));
         let http = crate::http::client().unwrap();
         assert!(knows(&http, &url, Ipv4Addr::new(10, 0, 2, 10)).await);
         assert!(!knows(&http, &url, Ipv4Addr::new(10, 0, 2, 77)).await);

@@ -41,6 +41,9 @@ pub struct Health {
     /// For each virtual IP, whether an active node is past its first look at who has the routes.
     #[serde(default)]
     pub settled: Vec<bool>,
+    /// For each virtual IP, whether an active node knows all routes to lead to it.
+    #[serde(default)]
+    pub routed: Vec<bool>,
     /// The revision it runs.
     pub revision: Revision,
     /// Whether its HAProxy serves.
@@ -57,6 +60,7 @@ impl Health {
             claim: state.slot,
             roles: state.roles(),
             settled: state.virtual_ips.iter().map(|vip| vip.settled).collect(),
+            routed: state.virtual_ips.iter().map(|vip| vip.routed).collect(),
             revision: state.revision.clone(),
             haproxy: state.haproxy,
             peers: state.peers.clone(),
@@ -79,15 +83,15 @@ pub struct Bells {
     pub stepped_back: Arc<Notify>,
 }
 
-/// Serves the health page for ever.
-pub async fn serve(board: Board, bells: Bells) {
+/// Serves the health page for ever, and beside it what others have for peers to ask.
+pub async fn serve(board: Board, bells: Bells, beside: Router) {
     let address = SocketAddr::from((board.read().address, HEALTH_PORT));
     let mut said = false;
     loop {
         let error = match TcpListener::bind(address).await {
             Ok(listener) => {
                 board.problem(Topic::Health, None);
-                serve_on(listener, board.clone(), bells.clone()).await.err()
+                serve_on(listener, board.clone(), bells.clone(), beside.clone()).await.err()
             }
             Err(error) => Some(error),
         };
@@ -101,9 +105,13 @@ pub async fn serve(board: Board, bells: Bells) {
     }
 }
 
-async fn serve_on(listener: TcpListener, board: Board, bells: Bells) -> std::io::Result<()> {
+async fn serve_on(listener: TcpListener, board: Board, bells: Bells, beside: Router) -> std::io::Result<()> {
     let desk = Arc::new(Desk { board, strangers: Mutex::default(), bells });
-    let app = Router::new().route("/health", get(health)).route("/stepped-back", post(stepped_back)).with_state(desk);
+    let app = Router::new()
+        .route("/health", get(health))
+        .route("/stepped-back", post(stepped_back))
+        .with_state(desk)
+        .merge(beside);
     axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
 }
 
@@ -138,7 +146,7 @@ mod tests {
     async fn start(board: Board, bells: Bells) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
-        tokio::spawn(serve_on(listener, board, bells));
+        tokio::spawn(serve_on(listener, board, bells, Router::new()));
         url
     }
 

@@ -5,6 +5,11 @@ mod facts;
 #[cfg(test)]
 mod server;
 
+#[cfg(test)]
+pub(crate) mod testing {
+    pub(crate) use super::server::Server;
+}
+
 use std::time::{Duration, Instant};
 
 use reqwest::StatusCode;

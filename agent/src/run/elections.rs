@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use templates::Slot;
+use templates::{Role, Slot};
 use tokio::task::JoinHandle;
 
 use super::knowledge::Knowledge;
@@ -32,6 +32,8 @@ pub(super) struct Elections {
 struct Vip {
     office: Office,
     term: Option<Term>,
+    /// What keepalived said last.
+    state: Option<VrrpState>,
     /// Since when it is BACKUP, if it is.
     backup: Option<Instant>,
     /// Whether this node has been BACKUP to another MASTER since it booted.
@@ -49,7 +51,8 @@ impl Drop for Term {
 
 impl Elections {
     pub(super) fn new(node: &Node, office: impl Fn(Ipv4Addr) -> Office) -> Self {
-        let vip = |vip: &Ipv4Addr| Vip { office: office(*vip), term: None, backup: None, heard_another: false };
+        let vip =
+            |vip: &Ipv4Addr| Vip { office: office(*vip), term: None, state: None, backup: None, heard_another: false };
         let balancer = &node.local.balancer;
         Elections {
             interface: node.facts.interface.clone(),
@@ -66,10 +69,28 @@ impl Elections {
         if resumed {
             self.resume().await?;
         }
+        let mut board = self.board.subscribe();
         loop {
-            let event = fifo.next().await.context("reading keepalived's FIFO")?;
-            self.hear(event);
+            let yielding = self.board.read().yielding;
+            // What is seen holds the board until it is dropped.
+            let turned = async { board.wait_for(|state| state.yielding != yielding).await.map(drop) };
+            tokio::select! {
+                event = fifo.next() => self.hear(event.context("reading keepalived's FIFO")?),
+                _ = turned => self.name_faults(),
+            }
         }
+    }
+
+    /// A node that hands over is in FAULT because it means to, and is a standby in its own and others' eyes. What is in
+    /// FAULT when that is over is at fault.
+    fn name_faults(&self) {
+        self.board.change(|state| {
+            for (vip, known) in state.virtual_ips.iter_mut().zip(&self.vips) {
+                if known.state == Some(VrrpState::Fault) {
+                    vip.role = role(VrrpState::Fault, state.yielding);
+                }
+            }
+        });
     }
 
     /// Learns from keepalived's tokens what it said before this agent started.
@@ -112,6 +133,7 @@ impl Elections {
     fn follow_one(&mut self, event: Event, standing: Standing) {
         let master = event.state == VrrpState::Master;
         let vip = &mut self.vips[event.vip];
+        vip.state = Some(event.state);
         vip.backup = (event.state == VrrpState::Backup).then(Instant::now);
         if master {
             let known = Knowledge::new(self.interface.clone(), event.vip, self.slot.priority(event.vip), standing);
@@ -120,8 +142,9 @@ impl Elections {
         let ended = if master { None } else { vip.term.take() };
         vip.heard_another |= ended.is_some() && event.state == VrrpState::Backup;
         self.board.change(|state| {
-            state.virtual_ips[event.vip].role = event.state.role();
+            state.virtual_ips[event.vip].role = role(event.state, state.yielding);
             state.virtual_ips[event.vip].settled &= master;
+            state.virtual_ips[event.vip].routed = false;
             state.virtual_ips[event.vip].followed = false;
         });
         if ended.is_some() {
@@ -134,5 +157,26 @@ impl Elections {
         self.board.problem(Topic::Routes, None);
         let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
         tokio::spawn(async move { health::tell(&http, &peers).await });
+    }
+}
+
+/// What keepalived's word means while this node is, or isn't, handing over.
+fn role(state: VrrpState, yielding: bool) -> Role {
+    match state {
+        VrrpState::Fault if yielding => Role::Standby,
+        state => state.role(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_hands_over_is_not_at_fault() {
+        assert_eq!(role(VrrpState::Fault, true), Role::Standby);
+        assert_eq!(role(VrrpState::Fault, false), Role::Fault);
+        assert_eq!(role(VrrpState::Stop, true), Role::Fault);
+        assert_eq!(role(VrrpState::Master, true), Role::Active);
     }
 }

@@ -17,9 +17,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 
+use crate::handover::Handover;
+use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
 use crate::takeover::Caller;
-use crate::{configure, haproxy, health, http, report, status, systemd};
+use crate::{configure, handover, haproxy, health, http, report, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
@@ -31,17 +33,26 @@ const NEWS: Duration = Duration::from_secs(2);
 pub async fn run() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
+    let (stopper, stop) = handover::channel();
+    let mut serving = std::pin::pin!(serve(stop));
     tokio::select! {
-        ended = serve() => return ended,
+        ended = &mut serving => return ended,
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    systemd::notify("STOPPING=1");
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = stopper.stop() => {}
+        // Whoever says it twice means at once.
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
     tracing::info!("stopping; HAProxy and keepalived go on");
-    systemd::notify("STOPPING=1");
     Ok(())
 }
 
-async fn serve() -> anyhow::Result<()> {
+async fn serve(stop: handover::Stop) -> anyhow::Result<()> {
     std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
     // Before keepalived starts, so that none of its words is lost.
     let fifo = Fifo::open(Path::new(paths::FIFO))?;
@@ -71,7 +82,14 @@ async fn serve() -> anyhow::Result<()> {
     let api = node.api.clone();
     tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
-    tasks.spawn(health::serve(board.clone(), hints.bells.clone()));
+    let preference = Arc::<handover::Preference>::default();
+    let beside = handover::page(board.clone(), preference.clone());
+    tasks.spawn(health::serve(board.clone(), hints.bells.clone(), beside));
+    let (wishes, wished) = watch::channel(None);
+    tasks.spawn(handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
+    let (client, balancer) = (node.api.client.clone(), &node.local.balancer);
+    let handover = Handover::new(client, http.clone(), board.clone(), balancer, preference, wished);
+    tasks.spawn(handover.run(stop));
     tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.spawn(news(hints.clone(), reloaded.clone()));
     tasks.spawn(status::write_down(board.clone()));

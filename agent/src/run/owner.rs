@@ -10,7 +10,7 @@ use tokio::sync::watch;
 
 use super::knowledge::Knowledge;
 use super::refresh::{Hints, Latest};
-use crate::decide::{self, How, Move, Standing};
+use crate::decide::{self, How, Move, Reading, Standing};
 use crate::ids::{InterfaceId, TableId};
 use crate::logs::CONSOLE;
 use crate::members::Member;
@@ -99,9 +99,14 @@ impl Office {
         if known.standing == Standing::Elected {
             self.settle(Standing::Holding, known);
         }
+        // A look that failed says nothing new.
+        let known_now = !routes.is_empty() || matches!(known.reading, Reading::Routes(_));
         let done = if routes.is_empty() { true } else { self.take(known, routes).await };
         if done {
             self.say(&left);
+        }
+        if known_now {
+            self.board.change(|state| state.virtual_ips[known.vip].routed = done && left.is_empty());
         }
         self.settle(decide::standing_after(known.standing, moves), known);
         if moves.contains(&Move::Wait) { Pause::Signs } else { Pause::Rest }

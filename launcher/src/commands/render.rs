@@ -17,7 +17,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
         }
         Render::UserData { file, gzip: false } => text(files::user_data(&read_balancer(file)?)),
         Render::Install { file } => text(files::install_script(&read_balancer(file)?)),
-        Render::Unit { file } => read_balancer(file).and_then(|_| text(files::agent_unit())),
+        Render::Unit { file } => read_balancer(file).and_then(|balancer| text(files::agent_unit(&balancer))),
         Render::Haproxy { file, node } => {
             let balancer = read_balancer(file)?;
             if !node.members.is_empty() {

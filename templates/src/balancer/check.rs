@@ -9,7 +9,10 @@ use self::words::{has_prefix, repeated};
 use super::place::{Path, at};
 use super::{Balancer, Failover};
 use crate::names;
-use crate::text::Image;
+use crate::text::{Image, Millis};
+
+/// As long as HAProxy keeps an idle tunnel.
+const LONGEST_DRAIN: Millis = Millis(3_600_000);
 
 /// Something that can't be, and where it stands.
 pub struct Problem {
@@ -102,11 +105,17 @@ fn sha256(sha256: &str) -> Checked {
 /// VRRPv3 counts in hundredths of a second, in 12 bits (RFC 5798 section 5.2.7).
 fn failover(failover: &Failover) -> Checked {
     let interval = failover.advertisement_interval;
-    if (10..=40_950).contains(&interval.0) && interval.0.is_multiple_of(10) {
-        return Ok(());
+    if !(10..=40_950).contains(&interval.0) || !interval.0.is_multiple_of(10) {
+        let message = format!("{interval} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms");
+        return Err(Problem::new(at!["failover", "advertisement_interval"], message));
     }
-    let message = format!("{interval} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms");
-    Err(Problem::new(at!["failover", "advertisement_interval"], message))
+    match failover.drain_timeout {
+        Some(time) if time.0 > LONGEST_DRAIN.0 => Err(Problem::new(
+            at!["failover", "drain_timeout"],
+            format!("{time} is too long: write up to 60m, or 0s for not to wait"),
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// A list without the same thing twice.

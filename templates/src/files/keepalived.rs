@@ -41,6 +41,8 @@ struct Keepalived<'a> {
     agent: &'static str,
     fifo: &'static str,
     haproxy_track: &'static str,
+    yield_track: &'static str,
+    preference_track: &'static str,
 }
 
 struct Vip {
@@ -70,6 +72,8 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         agent: paths::AGENT,
         fifo: paths::FIFO,
         haproxy_track: paths::HAPROXY_TRACK,
+        yield_track: paths::YIELD_TRACK,
+        preference_track: paths::PREFERENCE_TRACK,
     })
 }
 

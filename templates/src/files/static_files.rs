@@ -3,17 +3,22 @@
 use askama::Template;
 
 use super::render;
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, Millis};
 use crate::paths;
 
 /// The first port that a connection to a target may have on its own side; sysctl.conf says so to the kernel.
 const FIRST_LOCAL_PORT: u16 = 10_240;
+
+/// What a stop takes beside waiting for connections: routes that move under throttling, and a last report.
+const HANDOVER_LIMIT: Millis = Millis(60_000);
 
 #[derive(Template)]
 #[template(path = "elbow-agent.service", escape = "none")]
 struct AgentUnit {
     agent: &'static str,
     balancer: &'static str,
+    drain_timeout: Millis,
+    stop_timeout: Millis,
 }
 
 #[derive(Template)]
@@ -40,8 +45,14 @@ struct Sysctl {
 }
 
 /// The agent's systemd unit.
-pub fn agent_unit() -> String {
-    render(&AgentUnit { agent: paths::AGENT, balancer: paths::BALANCER })
+pub fn agent_unit(balancer: &Balancer) -> String {
+    let drain_timeout = balancer.failover.drain_timeout();
+    render(&AgentUnit {
+        agent: paths::AGENT,
+        balancer: paths::BALANCER,
+        drain_timeout,
+        stop_timeout: Millis(drain_timeout.0 + HANDOVER_LIMIT.0),
+    })
 }
 
 /// What Elbow adds to the distribution's haproxy.service.
@@ -76,6 +87,14 @@ pub fn sysctl_conf(balancer: &Balancer) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn systemd_waits_longer_for_the_agent_than_the_agent_for_connections() {
+        let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
+        assert!(agent_unit(&balancer).contains("\nTimeoutStopSec=120s\n"));
+        balancer.failover.drain_timeout = Some(Millis(1500));
+        assert!(agent_unit(&balancer).contains("\nTimeoutStopSec=61500ms\n"));
+    }
 
     #[test]
     fn a_listeners_port_is_not_given_to_a_connection() {

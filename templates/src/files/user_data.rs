@@ -53,7 +53,7 @@ pub fn user_data(balancer: &Balancer) -> String {
         files: vec![
             file(paths::BALANCER, NodeConfig::of(balancer).to_json()),
             File { path: paths::INSTALL, mode: "0755", content: install_script(balancer) },
-            file(paths::AGENT_UNIT, agent_unit()),
+            file(paths::AGENT_UNIT, agent_unit(balancer)),
             file(paths::HAPROXY_UNIT, haproxy_unit()),
             file(paths::KEEPALIVED_UNIT, keepalived_unit()),
             file(paths::RSYSLOG, rsyslog_conf()),

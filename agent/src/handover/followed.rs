@@ -1,0 +1,58 @@
+//! Which request was followed last: the tag that carries it may stay after a launcher that was killed, and an agent that
+//! is restarted, or a node that is rebooted, must not follow it again.
+
+use std::path::PathBuf;
+
+use crate::files;
+
+/// It outlives a boot, as the tag does.
+const PATH: &str = "/var/lib/elbow/followed";
+
+/// The last request that was followed, as the tag had it.
+#[derive(Debug)]
+pub(super) struct Followed {
+    path: PathBuf,
+    last: Option<String>,
+}
+
+impl Followed {
+    /// What is on disk.
+    pub(super) fn load() -> Self {
+        Followed::load_from(PATH.into())
+    }
+
+    fn load_from(path: PathBuf) -> Self {
+        let last = std::fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
+        Followed { path, last }
+    }
+
+    /// Whether `asked` is news.
+    pub(super) fn is_new(&self, asked: &str) -> bool {
+        self.last.as_deref() != Some(asked)
+    }
+
+    /// Notes it, before it is followed. Where the disk is full it is known until the agent ends.
+    pub(super) fn note(&mut self, asked: &str) {
+        self.last = Some(asked.to_owned());
+        if let Err(error) = files::write(&self.path, &format!("{asked}\n")) {
+            tracing::warn!("a restarted agent may follow the request {asked:?} again: {error:#}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_is_followed_once_even_by_an_agent_that_was_restarted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("followed");
+        let mut followed = Followed::load_from(path.clone());
+        assert!(followed.is_new("1 to 2"));
+        followed.note("1 to 2");
+        assert!(!followed.is_new("1 to 2"));
+        let restarted = Followed::load_from(path);
+        assert!(!restarted.is_new("1 to 2") && restarted.is_new("2 to 2"));
+    }
+}

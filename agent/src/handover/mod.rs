@@ -1,0 +1,282 @@
+//! Handover: a node gives its virtual IPs up on purpose, and goes on serving what it has. It happens on a request in the
+//! tag `elbow:drain`, on a notice of AWS's (`notices`), and when the agent is stopped (`stop`).
+//!
+//! A peer that could serve is asked to succeed (`successor`), and stands above all others from then on. Then keepalived
+//! is made to yield (`tracks`): FAULT, for as long as it takes until the peer says that it is active, some milliseconds.
+//! The routes move as in any takeover; this node carries the virtual IPs and runs HAProxy all the while. Who is to go away
+//! stays the last choice, by priority: better than nobody. `policy` is pure, and says when, to whom, and when not.
+
+mod connections;
+mod followed;
+mod notices;
+mod policy;
+mod stop;
+mod successor;
+mod tracks;
+mod wishes;
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_ec2::Client;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use jiff::Timestamp;
+use templates::handover::{REFUSED, Request};
+use templates::{Balancer, Role};
+use tokio::sync::watch;
+use tokio::time::MissedTickBehavior;
+
+use crate::haproxy::Serves;
+use crate::health;
+use crate::logs::CONSOLE;
+use crate::state::{Board, State, Topic};
+use followed::Followed;
+use policy::{Answer, Election, Move, Observation, Peer, Prospect};
+pub use stop::{Stop, Stopper, channel};
+pub use successor::page;
+pub use tracks::{Preference, prepare};
+pub use wishes::{Wishes, watch};
+
+/// How often a node that should hand over and can't looks again.
+const EVERY: Duration = Duration::from_secs(1);
+/// From one question for who is active to the next.
+const ASK: Duration = Duration::from_millis(10);
+/// keepalived's way from FAULT to BACKUP, until which FAULT is no failure.
+const RETURN: Duration = Duration::from_millis(300);
+
+/// What a handover needs.
+pub struct Handover {
+    client: Client,
+    http: reqwest::Client,
+    board: Board,
+    preference: Arc<Preference>,
+    wishes: watch::Receiver<Option<Wishes>>,
+    followed: Followed,
+    preempt: bool,
+    drain_timeout: Duration,
+    stopping: bool,
+    /// The request that was refused, and why.
+    refused: Option<(String, String)>,
+    /// Why a node that should hand over can't.
+    stuck: Option<String>,
+}
+
+/// What a node is told to give its virtual IPs up for, at this moment.
+struct Reasons {
+    asked: Option<String>,
+    notice: Option<String>,
+}
+
+impl Handover {
+    /// For a node of `balancer`.
+    pub fn new(
+        client: Client,
+        http: reqwest::Client,
+        board: Board,
+        balancer: &Balancer,
+        preference: Arc<Preference>,
+        wishes: watch::Receiver<Option<Wishes>>,
+    ) -> Self {
+        Handover {
+            client,
+            http,
+            board,
+            preference,
+            wishes,
+            followed: Followed::load(),
+            preempt: balancer.failover.preempt,
+            drain_timeout: balancer.failover.drain_timeout().duration(),
+            stopping: false,
+            refused: None,
+            stuck: None,
+        }
+    }
+
+    /// Does what is asked of this node, for ever; ends a stop that was asked for by `stop`, and goes on.
+    pub async fn run(mut self, mut stop: Stop) {
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                done = stop.asked() => {
+                    self.stop().await;
+                    drop(done);
+                    return;
+                }
+                _ = ticks.tick() => {}
+                Ok(()) = self.wishes.changed() => {}
+            }
+            self.consider().await;
+        }
+    }
+
+    /// One look at what is asked for, and what follows from it.
+    async fn consider(&mut self) {
+        // Before IMDS was heard nothing is known, not even that an earlier agent's notice is over.
+        let Some(wishes) = self.wishes.borrow_and_update().clone() else { return };
+        let now = Timestamp::now();
+        let due = wishes.notices().find(|notice| notice.is_due(now)).map(|notice| notice.what.clone());
+        let reasons = Reasons { asked: wishes.asked, notice: due };
+        self.board.change(|state| state.leaving = reasons.notice.clone());
+        self.prefer();
+        let request = self.request(&reasons);
+        let for_request = request.is_some();
+        let outcome = self.decide_and_act(request, reasons.notice.clone()).await;
+        if for_request {
+            // Followed or refused: in either case it was heard, and is not to be heard again.
+            self.refused = outcome.err().zip(reasons.asked.clone()).map(|(why, asked)| (asked, why));
+        } else {
+            self.stuck = outcome.err();
+        }
+        self.say(&reasons);
+    }
+
+    /// A request that is news. From here on it counts as followed, whatever comes of it.
+    fn request(&mut self, reasons: &Reasons) -> Option<Request> {
+        let asked = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked))?;
+        self.followed.note(asked);
+        match asked.parse() {
+            Ok(request) => Some(request),
+            Err(error) => {
+                tracing::warn!("{error}");
+                None
+            }
+        }
+    }
+
+    /// Asks whom it takes to decide, and does what is decided. An error says why this node keeps its virtual IPs.
+    async fn decide_and_act(&mut self, request: Option<Request>, notice: Option<String>) -> Result<(), String> {
+        let why = match (&request, &notice) {
+            _ if self.stopping => "the agent is being stopped".to_owned(),
+            (Some(_), _) => "as asked".to_owned(),
+            (None, notice) => notice.clone().unwrap_or_default(),
+        };
+        let mut seen = Observation {
+            active: self.board.read().is_active(),
+            stopping: self.stopping,
+            request,
+            notice,
+            preempt: self.preempt,
+            peers: None,
+        };
+        loop {
+            match policy::decide(&seen) {
+                Move::Rest | Move::Done => return Ok(()),
+                Move::Ask => seen.peers = Some(self.peers().await),
+                Move::Refuse(why) => return Err(why),
+                Move::HandOver(to) => return self.hand_over(&to, &why).await,
+            }
+        }
+    }
+
+    async fn peers(&self) -> Vec<Peer> {
+        let state = self.board.read();
+        let vip = state.virtual_ips.iter().position(|vip| vip.role == Role::Active).unwrap_or_default();
+        let ask = async |address: &Ipv4Addr| {
+            let answer = health::ask(&self.http, *address).await.map(|health| Answer {
+                slot: health.slot,
+                priority: health.slot.priority(vip),
+                well: health.haproxy == Serves::Yes && !health.roles.0.contains(&Role::Fault),
+            });
+            Peer { address: *address, answer }
+        };
+        futures::future::join_all(state.peers.iter().map(ask)).await
+    }
+
+    /// Hands over to the first of `to` that agrees.
+    async fn hand_over(&mut self, to: &[Ipv4Addr], why: &str) -> Result<(), String> {
+        let mut refusals = Vec::new();
+        let mut successor = None;
+        for peer in to {
+            match successor::ask(&self.http, *peer).await {
+                Ok(()) => {
+                    successor = Some(*peer);
+                    break;
+                }
+                Err(refusal) => refusals.push(refusal),
+            }
+        }
+        let successor = successor.ok_or_else(|| refusals.join("; "))?;
+        let (began, given) = (Instant::now(), active(&self.board.read()));
+        tracing::info!(target: CONSOLE, %successor, "hands over: {why}");
+        self.board.change(|state| state.yielding = true);
+        let election = self.yield_until_taken(&given).await;
+        self.board.change(|state| state.yielding = false);
+        match election {
+            Ok(Election::Won) => {
+                tracing::info!(target: CONSOLE, ms = began.elapsed().as_millis(), "handed over");
+                Ok(())
+            }
+            Ok(_) => Err("no other node was elected: this one goes on".to_owned()),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    }
+
+    /// Makes keepalived yield, and lets it take part again as soon as others are active for `given`, or nobody wants to be.
+    async fn yield_until_taken(&mut self, given: &[usize]) -> anyhow::Result<Election> {
+        tracks::yields(true)?;
+        let since = Instant::now();
+        let election = loop {
+            let taken = self.taken(given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
+            match policy::election(since.elapsed(), taken) {
+                Election::Open => tokio::time::sleep(ASK).await,
+                over => break over,
+            }
+        };
+        // Before it takes part again, so that it doesn't win back what it just gave.
+        self.prefer();
+        tracks::yields(false)?;
+        tokio::time::sleep(RETURN).await;
+        Ok(election)
+    }
+
+    /// Whether for each of `given` a peer says of itself that `holds`.
+    async fn taken(&self, given: &[usize], holds: impl Fn(&health::Health, usize) -> bool) -> bool {
+        let peers = self.board.read().peers;
+        let mut answers: FuturesUnordered<_> = peers.iter().map(|peer| health::ask(&self.http, *peer)).collect();
+        let mut left = given.to_vec();
+        while let Some(answer) = answers.next().await {
+            left.retain(|vip| !answer.as_ref().is_some_and(|health| holds(health, *vip)));
+            // A silent third isn't waited for.
+            if left.is_empty() {
+                return true;
+            }
+        }
+        left.is_empty()
+    }
+
+    /// Says to keepalived how much this node wants to be elected.
+    fn prefer(&self) {
+        let state = self.board.read();
+        let prospect = if state.leaving.is_some() { Prospect::Leaves } else { Prospect::Stays };
+        if let Err(error) = self.preference.keep(state.is_active(), prospect) {
+            tracing::error!("keepalived cannot be told this node's preference: {error:#}");
+        }
+    }
+
+    /// Says on the board what is asked for and can't be done.
+    fn say(&mut self, reasons: &Reasons) {
+        self.refused = self.refused.take().filter(|(asked, _)| reasons.asked.as_ref() == Some(asked));
+        let refused = self.refused.as_ref().map(|(_, why)| format!("{REFUSED}{why}"));
+        let notice = reasons.notice.as_ref().map(|notice| match &self.stuck {
+            Some(why) => format!("{notice} is near and nobody can take over: {why}"),
+            None => format!("{notice} is near: this node is the last choice"),
+        });
+        let parts: Vec<String> = refused.into_iter().chain(notice).collect();
+        let problem = (!parts.is_empty()).then(|| parts.join("; "));
+        if self.board.read().problems.get(&Topic::Handover) != problem.as_ref()
+            && let Some(problem) = &problem
+        {
+            tracing::warn!(target: CONSOLE, "{problem}");
+        }
+        self.board.problem(Topic::Handover, problem);
+    }
+}
+
+/// The virtual IPs, by number, that this node is active for.
+fn active(state: &State) -> Vec<usize> {
+    let vips = state.virtual_ips.iter().enumerate();
+    vips.filter(|(_, vip)| vip.role == Role::Active).map(|(number, _)| number).collect()
+}

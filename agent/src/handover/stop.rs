@@ -1,0 +1,143 @@
+//! `systemctl stop elbow-agent`, a shutdown, a reboot: the agent hands over, waits until the connections that are left
+//! have ended, and only then ends itself. A restart and a crash do neither: the agent is back in a moment, and nothing
+//! moves. systemd knows which it is.
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{Handover, active, connections};
+use crate::logs::CONSOLE;
+use crate::{report, systemd};
+
+/// The agent's own unit.
+const UNIT: &str = "elbow-agent.service";
+/// How long routes may take to move until the wait for connections begins: throttled ones take their time. The unit's
+/// `TimeoutStopSec` is longer than this, the wait and the report together.
+const ROUTES: Duration = Duration::from_secs(45);
+/// How long the last report of this node's tags may take.
+const REPORT: Duration = Duration::from_secs(5);
+/// From one count of connections to the next.
+const COUNT: Duration = Duration::from_millis(500);
+/// How often the log says how many are left.
+const SAY: Duration = Duration::from_secs(5);
+
+/// Asks for a stop.
+pub struct Stopper {
+    asks: mpsc::Sender<oneshot::Sender<()>>,
+    heard: watch::Receiver<bool>,
+}
+
+/// Hears of a stop.
+pub struct Stop {
+    asked: mpsc::Receiver<oneshot::Sender<()>>,
+    hears: watch::Sender<bool>,
+}
+
+/// Both ends.
+pub fn channel() -> (Stopper, Stop) {
+    let ((asks, asked), (hears, heard)) = (mpsc::channel(1), watch::channel(false));
+    (Stopper { asks, heard }, Stop { asked, hears })
+}
+
+impl Stopper {
+    /// If systemd stops the agent for good: has it hand over and wait for what is left. Nothing to wait for if the agent
+    /// isn't so far yet, or is only restarted.
+    pub async fn stop(&self) {
+        if !*self.heard.borrow() {
+            return;
+        }
+        match systemd::job(UNIT).await {
+            Ok(Some(job)) if job == "stop" => {}
+            Ok(_) => return,
+            Err(error) => return tracing::warn!("stops without a handover, as systemd doesn't say why: {error:#}"),
+        }
+        let (done, ended) = oneshot::channel();
+        if self.asks.send(done).await.is_ok() {
+            let _ = ended.await;
+        }
+    }
+}
+
+impl Stop {
+    /// When a stop is asked for; whoever asked waits until the answer is dropped.
+    pub(super) async fn asked(&mut self) -> oneshot::Sender<()> {
+        let _ = self.hears.send(true);
+        match self.asked.recv().await {
+            Some(done) => done,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+impl Handover {
+    /// Hands over, and waits.
+    pub(super) async fn stop(&mut self) {
+        self.stopping = true;
+        self.board.change(|state| state.leaving = Some("its agent is being stopped".to_owned()));
+        loop {
+            let given = active(&self.board.read());
+            if let Err(why) = self.decide_and_act(None, None).await {
+                tracing::warn!(target: CONSOLE, "stops without a handover: {why}; HAProxy and keepalived go on");
+                break;
+            }
+            self.prefer();
+            self.until_routed(&given).await;
+            // Whom it handed over to may die meanwhile.
+            if !self.drain().await {
+                break;
+            }
+        }
+        self.report().await;
+    }
+
+    /// Until the routes of `given` lead to others.
+    async fn until_routed(&self, given: &[usize]) {
+        let since = Instant::now();
+        while !self.taken(given, |health, vip| health.routed.get(vip) == Some(&true)).await {
+            if since.elapsed() > ROUTES || self.board.read().is_active() {
+                return tracing::warn!("the routes haven't all moved after {} s", since.elapsed().as_secs());
+            }
+            tokio::time::sleep(COUNT / 5).await;
+        }
+    }
+
+    /// Waits for open connections to end, up to the set time. Whether this node has become active again.
+    async fn drain(&self) -> bool {
+        let vips: Vec<Ipv4Addr> = self.board.read().virtual_ips.iter().map(|vip| vip.address).collect();
+        let (since, mut said) = (Instant::now(), None::<Instant>);
+        loop {
+            let open = match connections::open(vips.clone()).await {
+                Ok(open) => open,
+                Err(error) => {
+                    tracing::warn!("not waiting for open connections: {error:#}");
+                    return false;
+                }
+            };
+            let waited = since.elapsed();
+            if open == 0 || waited >= self.drain_timeout {
+                tracing::info!(target: CONSOLE, open, seconds = waited.as_secs(), "done waiting for open connections");
+                return false;
+            }
+            if self.board.read().is_active() {
+                return true;
+            }
+            if said.is_none_or(|said| said.elapsed() >= SAY) {
+                tracing::info!(open, "waiting for open connections, at most {} s", self.drain_timeout.as_secs());
+                said = Some(Instant::now());
+            }
+            tokio::time::sleep(COUNT.min(self.drain_timeout - waited)).await;
+        }
+    }
+
+    /// A node whose agent is gone can't correct what its tags say: they must be right before.
+    async fn report(&self) {
+        let state = self.board.read();
+        match tokio::time::timeout(REPORT, report::report_once(&self.client, &state)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!("cannot write this node's tags: {error}"),
+            Err(_) => tracing::warn!("cannot write this node's tags within {} s", REPORT.as_secs()),
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! The other side of a handover: whether this node could be active, asked right before it is to be (`POST /succeed` on
+//! port 9110, peers only). A node that agrees stands above all others in the election that follows.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::StatusCode;
+use axum::routing::post;
+use templates::Role;
+use templates::paths::HEALTH_PORT;
+
+use super::tracks::Preference;
+use crate::decide::Targets;
+use crate::haproxy::{self, Serves};
+use crate::state::{Board, State, Topic};
+
+const PATH: &str = "/succeed";
+/// What the answer takes: a request to HAProxy, and [`HEARD`].
+const ANSWER: Duration = Duration::from_millis(1500);
+/// How long keepalived is given to take notice of a preference before the other node yields.
+const HEARD: Duration = Duration::from_millis(100);
+
+/// What stands against serving, of all that may be wrong: not that a third node is silent.
+const GRAVE: [Topic; 6] =
+    [Topic::Configuration, Topic::Haproxy, Topic::Keepalived, Topic::SourceDestCheck, Topic::Members, Topic::Tables];
+
+/// Whether a node that is like this could take over.
+fn fit(state: &State, targets: Targets) -> Result<(), String> {
+    if let Some(why) = &state.leaving {
+        return Err(format!("it is to go away itself: {why}"));
+    }
+    if state.yielding {
+        return Err("it is handing over itself".to_owned());
+    }
+    if state.haproxy != Serves::Yes || state.virtual_ips.iter().any(|vip| vip.role == Role::Fault) {
+        return Err("it can't serve".to_owned());
+    }
+    if let Some(problem) = GRAVE.iter().find_map(|topic| state.problems.get(topic)) {
+        return Err(problem.clone());
+    }
+    match targets {
+        Targets::Up => Ok(()),
+        Targets::Down => Err("it sees no target that is up".to_owned()),
+    }
+}
+
+struct Desk {
+    board: Board,
+    preference: Arc<Preference>,
+}
+
+/// The page on which peers ask.
+pub fn page(board: Board, preference: Arc<Preference>) -> Router {
+    Router::new().route(PATH, post(succeed)).with_state(Arc::new(Desk { board, preference }))
+}
+
+async fn succeed(
+    Shared(desk): Shared<Arc<Desk>>,
+    ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+) -> Result<StatusCode, (StatusCode, String)> {
+    let state = desk.board.read();
+    if !matches!(visitor.ip(), IpAddr::V4(peer) if state.peers.contains(&peer)) {
+        return Err((StatusCode::FORBIDDEN, "members only".to_owned()));
+    }
+    fit(&state, haproxy::targets().await).map_err(|why| (StatusCode::CONFLICT, why))?;
+    desk.preference.choose().map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
+    tracing::info!(peer = %visitor.ip(), "a peer hands over to this node");
+    tokio::time::sleep(HEARD).await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Asks `peer` to take over; why it doesn't.
+pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Result<(), String> {
+    let answer = http.post(format!("http://{peer}:{HEALTH_PORT}{PATH}")).timeout(ANSWER).send().await;
+    let answer = answer.map_err(|_| format!("{peer} doesn't answer"))?;
+    match answer.status() {
+        StatusCode::NO_CONTENT => Ok(()),
+        StatusCode::CONFLICT => Err(format!("{peer}: {}", answer.text().await.unwrap_or_default())),
+        status => Err(format!("{peer} answered {status}")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::tests::state;
+
+    #[test]
+    fn a_healthy_standby_can_take_over() {
+        assert_eq!(fit(&state(), Targets::Up), Ok(()));
+    }
+
+    #[test]
+    fn a_node_that_is_going_or_can_not_serve_does_not() {
+        let against = |change: &dyn Fn(&mut State), targets| {
+            let mut state = state();
+            change(&mut state);
+            fit(&state, targets).unwrap_err()
+        };
+        assert_eq!(against(&|_| {}, Targets::Down), "it sees no target that is up");
+        assert_eq!(against(&|s| s.haproxy = Serves::No, Targets::Up), "it can't serve");
+        assert_eq!(against(&|s| s.virtual_ips[0].role = Role::Fault, Targets::Up), "it can't serve");
+        let leaving = |s: &mut State| s.leaving = Some("scheduled reboot".into());
+        assert_eq!(against(&leaving, Targets::Up), "it is to go away itself: scheduled reboot");
+        let denied = |s: &mut State| drop(s.problems.insert(Topic::Tables, "cannot read the API: denied".into()));
+        assert_eq!(against(&denied, Targets::Up), "cannot read the API: denied");
+    }
+
+    #[test]
+    fn a_third_node_that_is_silent_is_no_reason_against() {
+        let mut state = state();
+        state.problems.insert(Topic::Peers, "10.0.3.10 hasn't answered for 20 s; this node is active".into());
+        assert_eq!(fit(&state, Targets::Up), Ok(()));
+    }
+}

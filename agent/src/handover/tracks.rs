@@ -1,0 +1,106 @@
+//! The two `track_file`s by which a handover speaks to keepalived (keepalived.conf(5)): one that makes this node yield,
+//! one that is added to its priority. keepalived hears of a change by inotify, within milliseconds.
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use templates::paths::{PREFERENCE_TRACK, YIELD_TRACK};
+
+use super::policy::{self, Prospect};
+
+/// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
+const CHOSEN: Duration = Duration::from_secs(10);
+
+/// Before keepalived reads them: nothing that an earlier agent was in the middle of holds any more, but for a node that
+/// leaves, which goes on leaving until it is known to stay.
+pub fn prepare() -> anyhow::Result<()> {
+    yields(false)?;
+    let left = std::fs::read_to_string(PREFERENCE_TRACK).ok().and_then(|text| text.trim().parse().ok());
+    write(Path::new(PREFERENCE_TRACK), left.filter(|value| *value < 0).unwrap_or(0))
+}
+
+/// Makes keepalived give up every virtual IP, or lets it take part again.
+pub fn yields(yields: bool) -> anyhow::Result<()> {
+    write(Path::new(YIELD_TRACK), i16::from(yields))
+}
+
+fn write(file: &Path, value: i16) -> anyhow::Result<()> {
+    std::fs::write(file, format!("{value}\n")).with_context(|| format!("writing {}", file.display()))
+}
+
+/// What is added to this node's priority.
+#[derive(Debug)]
+pub struct Preference {
+    file: PathBuf,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    chosen: Option<Instant>,
+    written: Option<i16>,
+}
+
+impl Default for Preference {
+    fn default() -> Self {
+        Preference::at(PREFERENCE_TRACK.into())
+    }
+}
+
+impl Preference {
+    fn at(file: PathBuf) -> Self {
+        Preference { file, inner: Mutex::new(Inner { chosen: None, written: None }) }
+    }
+
+    /// This node is to be elected next.
+    pub fn choose(&self) -> anyhow::Result<()> {
+        let mut inner = self.lock();
+        inner.chosen = Some(Instant::now());
+        self.put(&mut inner, policy::preference(true, false, Prospect::Stays))
+    }
+
+    /// Writes what holds now, if it isn't written.
+    pub fn keep(&self, active: bool, prospect: Prospect) -> anyhow::Result<()> {
+        let mut inner = self.lock();
+        // Once elected it needs no preference.
+        inner.chosen = inner.chosen.filter(|since| !active && since.elapsed() < CHOSEN);
+        let value = policy::preference(inner.chosen.is_some(), active, prospect);
+        self.put(&mut inner, value)
+    }
+
+    fn put(&self, inner: &mut Inner, value: i16) -> anyhow::Result<()> {
+        if inner.written == Some(value) {
+            return Ok(());
+        }
+        write(&self.file, value)?;
+        inner.written = Some(value);
+        Ok(())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chosen_node_stands_above_until_it_is_elected() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("preference.track");
+        let preference = Preference::at(file.clone());
+        let read = || std::fs::read_to_string(&file).unwrap();
+        preference.choose().unwrap();
+        assert_eq!(read(), "50\n");
+        preference.keep(false, Prospect::Leaves).unwrap();
+        assert_eq!(read(), "50\n");
+        preference.keep(true, Prospect::Stays).unwrap();
+        assert_eq!(read(), "0\n");
+        preference.keep(false, Prospect::Leaves).unwrap();
+        assert_eq!(read(), "-90\n");
+    }
+}

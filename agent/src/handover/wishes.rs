@@ -1,0 +1,117 @@
+//! Watches IMDS for what is asked of this node: by the launcher in the tag `elbow:drain`, by AWS in its notices. IMDS is
+//! local and free, and throttled per instance: each path is read every few seconds. When it is silent, nothing changes.
+
+use std::time::Duration;
+
+use templates::names::TAG_DRAIN;
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval};
+
+use super::notices::{self, Notice};
+use crate::imds::{Imds, ImdsError};
+
+/// An operator waits for the answer.
+const TAG: Duration = Duration::from_secs(2);
+/// AWS asks to look for Spot interruptions every five seconds.
+const NOTICES: Duration = Duration::from_secs(5);
+
+/// What is asked of this node.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Wishes {
+    /// The tag's value, if it is there.
+    pub asked: Option<String>,
+    spot: Vec<Notice>,
+    lifecycle: Vec<Notice>,
+    maintenance: Vec<Notice>,
+}
+
+impl Wishes {
+    /// AWS's notices, the most urgent kind first.
+    pub fn notices(&self) -> impl Iterator<Item = &Notice> {
+        self.spot.iter().chain(&self.lifecycle).chain(&self.maintenance)
+    }
+}
+
+/// Watches for ever. The first words come when every path has been asked for, whether it was answered or not.
+pub async fn watch(imds: Imds, wishes: watch::Sender<Option<Wishes>>) {
+    let mut seen = Wishes::default();
+    let (mut tags, mut rounds) = (ticks(TAG), ticks(NOTICES));
+    let mut turn = 0_u32;
+    loop {
+        tokio::select! {
+            _ = tags.tick() => ask_tag(&imds, &mut seen).await,
+            _ = rounds.tick() => ask_notices(&imds, &mut seen).await,
+        }
+        turn = turn.saturating_add(1);
+        if turn > 1 {
+            wishes.send_if_modified(|known| {
+                let news = known.as_ref() != Some(&seen);
+                *known = Some(seen.clone());
+                news
+            });
+        }
+    }
+}
+
+fn ticks(every: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn ask_tag(imds: &Imds, seen: &mut Wishes) {
+    let path = format!("meta-data/tags/instance/{TAG_DRAIN}");
+    take(imds.get(&path).await, |body| seen.asked = body.map(|body| body.trim().to_owned()));
+}
+
+async fn ask_notices(imds: &Imds, seen: &mut Wishes) {
+    let (spot, lifecycle, maintenance) = tokio::join!(
+        imds.get("meta-data/spot/instance-action"),
+        imds.get("meta-data/autoscaling/target-lifecycle-state"),
+        imds.get("meta-data/events/maintenance/scheduled"),
+    );
+    take(spot, |body| seen.spot = body.iter().map(|body| notices::spot(body)).collect());
+    take(lifecycle, |body| seen.lifecycle = body.iter().filter_map(|body| notices::lifecycle(body)).collect());
+    take(maintenance, |body| match body.map_or(Ok(Vec::new()), |body| notices::maintenance(&body)) {
+        Ok(notices) => seen.maintenance = notices,
+        Err(error) => tracing::debug!("IMDS lists maintenance in words that can't be read: {error}"),
+    });
+}
+
+fn take(answer: Result<Option<String>, ImdsError>, with: impl FnOnce(Option<String>)) {
+    match answer {
+        Ok(body) => with(body),
+        Err(error) => tracing::debug!("{error}: nothing changes"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::imds::testing::Server;
+
+    #[tokio::test]
+    async fn what_imds_shows_is_wished_and_silence_changes_nothing() {
+        let server = Server::start(&[
+            ("meta-data/tags/instance/elbow:drain", "1-a to 1"),
+            ("meta-data/autoscaling/target-lifecycle-state", "Terminated"),
+            ("meta-data/events/maintenance/scheduled", "[]"),
+        ])
+        .await;
+        let imds = server.client();
+        let mut seen = Wishes::default();
+        ask_tag(&imds, &mut seen).await;
+        ask_notices(&imds, &mut seen).await;
+        assert_eq!(seen.asked.as_deref(), Some("1-a to 1"));
+        assert_eq!(
+            seen.notices().map(|notice| notice.what.as_str()).collect::<Vec<_>>(),
+            ["Auto Scaling (Terminated)"]
+        );
+        let before = seen.clone();
+        server.refuse_tokens();
+        server.revoke_tokens();
+        ask_tag(&imds, &mut seen).await;
+        ask_notices(&imds, &mut seen).await;
+        assert_eq!(seen, before);
+    }
+}

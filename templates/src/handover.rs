@@ -1,0 +1,77 @@
+//! What launcher, agent and keepalived.conf agree on about a handover: the request in the tag `elbow:drain`, how a node
+//! refuses one, and what is added to a node's priority meanwhile.
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::node::Slot;
+
+/// How a node's message begins that can't do what `elbow:drain` asks for.
+pub const REFUSED: &str = "handover refused: ";
+
+/// Added to the priority of the node that is to be elected next: above every other, whatever its slot.
+pub const CHOSEN: i16 = 50;
+/// Added to the priority of a node that is to go away: below every other that has its agent, and not so low that it
+/// couldn't serve when it is the last.
+pub const LEAVING: i16 = -90;
+
+/// A request to hand over, as the value of the tag `elbow:drain`: `65a1-3f` or `65a1-3f to 2`. An agent follows a value
+/// once, so each request has an id of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Request {
+    /// Unlike every other request's; without spaces.
+    pub id: String,
+    /// Who is to be active; any node that can, if none.
+    pub to: Option<Slot>,
+}
+
+/// A tag's value that is no request.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is no request to hand over: an id, or an id, \"to\" and a slot")]
+pub struct NotARequest(String);
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.to {
+            Some(slot) => write!(f, "{} to {slot}", self.id),
+            None => f.write_str(&self.id),
+        }
+    }
+}
+
+impl FromStr for Request {
+    type Err = NotARequest;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let to = match words[..] {
+            [_] => None,
+            [_, "to", slot] => Some(slot.parse().map_err(|_| NotARequest(text.to_owned()))?),
+            _ => return Err(NotARequest(text.to_owned())),
+        };
+        Ok(Request { id: words[0].to_owned(), to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_request_reads_back_as_written() {
+        for to in [None, Some(Slot(2))] {
+            let request = Request { id: "65a1-3f".to_owned(), to };
+            assert_eq!(request.to_string().parse::<Request>().unwrap(), request);
+        }
+        for text in ["", "a b", "a to", "a to x", "a to 1 2"] {
+            assert!(text.parse::<Request>().is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_chosen_node_is_above_and_a_leaving_one_below_all_others_and_both_are_priorities() {
+        let all = || (0..5).flat_map(|vip| (0..5).map(move |slot| i16::from(Slot(slot).priority(vip))));
+        let (lowest, highest) = (all().min().unwrap(), all().max().unwrap());
+        assert!(lowest + CHOSEN > highest && highest + CHOSEN <= 254);
+        assert!(highest + LEAVING < lowest && lowest + LEAVING >= 1);
+    }
+}
