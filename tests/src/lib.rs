@@ -3,6 +3,7 @@
 
 pub mod api;
 pub mod cli;
+pub mod clients;
 pub mod daemon;
 pub mod dir;
 pub mod dns;

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::clients::{Crowd, Kind};
 use crate::daemon::place::CLIENT;
 use crate::daemon::protocol::{InstanceStatus, Status};
 use crate::dir::LabDir;
@@ -183,6 +184,11 @@ impl Rig {
             every: Duration::from_millis(every_ms),
             limit: Duration::from_secs(2),
         })
+    }
+
+    /// A crowd of clients at the client's place.
+    pub fn crowd(&self, kinds: Vec<Kind>) -> Result<Crowd> {
+        Crowd::start(Some(namespace::behind(CLIENT)), VIP.parse()?, kinds)
     }
 
     /// A variable of `lab env`.

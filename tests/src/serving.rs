@@ -116,7 +116,7 @@ where
 
 async fn requests<I, H, F>(stream: I, peer: SocketAddr, idle: Option<Duration>, handler: H)
 where
-    I: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     H: Fn(SocketAddr, Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Lost>>,
 {
@@ -124,7 +124,7 @@ where
     let mut http = http1::Builder::new();
     // hyper's limit for a request's head counts from the answer before it.
     http.timer(TokioTimer::new()).header_read_timeout(idle);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
+    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         debug!(%peer, %error, "connection ended");
     }
 }

@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::body::{Bytes, Frame};
-use hyper::{Response, StatusCode, Uri};
+use hyper::body::{Bytes, Frame, Incoming};
+use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::{Request, Response, StatusCode, Uri};
+use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
 use crate::serving::{Body, Door, text};
@@ -18,19 +20,21 @@ const BEAT: Duration = Duration::from_millis(100);
 /// What a download is made of.
 const PIECE: &[u8] = &[b'.'; 1024];
 
-/// Serves until dropped: `/` says the name, `/healthz` is well, `/slow?ms=N` answers after N milliseconds, and
-/// `/download?seconds=N` sends 10 KiB a second for N seconds and then `end` and a line break.
+/// Serves until dropped: `/` says the name, `/healthz` is well, `/slow?ms=N` answers after N milliseconds,
+/// `/download?seconds=N` sends 10 KiB a second for N seconds and then `end` and a line break, `/upload` says how many bytes
+/// it was sent once it has them all, and `/echo` changes to a protocol (`Upgrade: echo`) that says everything back.
 pub async fn serve(listener: std::net::TcpListener, name: &str) -> std::io::Result<Infallible> {
     let name: Arc<str> = name.into();
     Door::plain(listener)
         .serve(move |_, request| {
             let name = name.clone();
-            async move { Ok(answer(&name, request.uri()).await) }
+            async move { Ok(answer(&name, request).await) }
         })
         .await
 }
 
-async fn answer(name: &str, uri: &Uri) -> Response<Body> {
+async fn answer(name: &str, request: Request<Incoming>) -> Response<Body> {
+    let uri = request.uri();
     match uri.path() {
         "/" => text(StatusCode::OK, format!("{name}\n")),
         "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -45,8 +49,27 @@ async fn answer(name: &str, uri: &Uri) -> Response<Body> {
             Some(seconds) => Response::new(download(Duration::from_secs(seconds))),
             None => text(StatusCode::BAD_REQUEST, "say for how long: /download?seconds=10\n"),
         },
+        "/upload" => match request.into_body().collect().await {
+            Ok(body) => text(StatusCode::OK, format!("{}\n", body.to_bytes().len())),
+            Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
+        },
+        "/echo" => echo(request),
         _ => text(StatusCode::NOT_FOUND, "there is no such page\n"),
     }
+}
+
+fn echo(request: Request<Incoming>) -> Response<Body> {
+    tokio::spawn(async move {
+        let Ok(stream) = hyper::upgrade::on(request).await else { return };
+        let (mut from, mut to) = tokio::io::split(TokioIo::new(stream));
+        // Over when the other side is, one way or the other.
+        let _ = tokio::io::copy(&mut from, &mut to).await;
+    });
+    let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
+    answer.headers_mut().clear();
+    answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("upgrade"));
+    answer.headers_mut().insert(UPGRADE, HeaderValue::from_static("echo"));
+    answer
 }
 
 fn number(uri: &Uri, name: &str) -> Option<u64> {

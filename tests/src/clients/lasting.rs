@@ -1,0 +1,106 @@
+//! Clients whose one connection is to last: an upload, a download, and one that says nothing. They speak HTTP by hand, as
+//! each byte's time of leaving counts.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::{LIMIT, Place};
+
+/// A byte at a time until the crowd ends; then the target says how many it got.
+pub(super) async fn upload(place: Place, every: Duration) {
+    lasting("upload", place, async |place, mut stream| {
+        stream.write_all(b"POST /upload HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
+        let mut ticks = tokio::time::interval(every);
+        let mut sent = 0;
+        let mut answer = [0; 1024];
+        while !place.is_over() {
+            tokio::select! {
+                _ = ticks.tick() => stream.write_all(b"1\r\n.\r\n").await?,
+                read = stream.read(&mut answer) => bail!("answered too early: {} bytes", read?),
+            }
+            sent += 1;
+            if sent == 3 {
+                place.opened();
+            }
+        }
+        stream.write_all(b"0\r\n\r\n").await?;
+        let answer = read_until(&mut stream, |text| text.ends_with('\n') && text.contains("\r\n\r\n")).await?;
+        ensure!(answer.ends_with(&format!("\r\n{sent}\n")), "{sent} bytes were sent, and it was said: {answer}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Says nothing until the crowd ends; then something, and it comes back.
+pub(super) async fn idle(place: Place) {
+    lasting("idle", place, async |place, mut stream| {
+        stream.write_all(b"GET /echo HTTP/1.1\r\nHost: lab\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await?;
+        let answer = read_until(&mut stream, |text| text.ends_with("\r\n\r\n")).await?;
+        ensure!(answer.starts_with("HTTP/1.1 101 "), "the protocol didn't change: {answer}");
+        place.opened();
+        let mut something = [0; 16];
+        tokio::select! {
+            () = place.over() => {}
+            read = stream.read(&mut something) => bail!("the end, or {} bytes that nobody asked for", read?),
+        }
+        stream.write_all(b"still there?").await?;
+        let answer = read_until(&mut stream, |text| text.len() >= 12).await?;
+        ensure!(answer == "still there?", "it came back as {answer}");
+        Ok(())
+    })
+    .await;
+}
+
+/// Takes what comes, to the end.
+pub(super) async fn download(place: Place, seconds: u64) {
+    lasting("download", place, async |place, mut stream| {
+        let request = format!("GET /download?seconds={seconds} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).await?;
+        let mut all = Vec::new();
+        loop {
+            let before = all.len();
+            let read = tokio::time::timeout(LIMIT, stream.read_buf(&mut all)).await.context("nothing more came")??;
+            if before == 0 {
+                place.opened();
+            }
+            if read == 0 {
+                break;
+            }
+        }
+        // The answer is chunked: its last words stand before the last chunk.
+        let text = String::from_utf8_lossy(&all);
+        ensure!(text.trim_end().ends_with("end\n\r\n0"), "it broke off after {} bytes", all.len());
+        Ok(())
+    })
+    .await;
+}
+
+async fn lasting(kind: &'static str, mut place: Place, client: impl AsyncFnOnce(&mut Place, TcpStream) -> Result<()>) {
+    let whole = async {
+        let stream = TcpStream::connect(place.to).await.context("connecting")?;
+        stream.set_nodelay(true)?;
+        client(&mut place, stream).await
+    };
+    let outcome = whole.await;
+    if let Err(error) = outcome {
+        place.note(|report| report.lost(kind, &error));
+    }
+}
+
+async fn read_until(stream: &mut TcpStream, whole: impl Fn(&str) -> bool) -> Result<String> {
+    let mut all = Vec::new();
+    let reading = async {
+        loop {
+            let text = String::from_utf8_lossy(&all);
+            if whole(&text) {
+                return Ok(text.into_owned());
+            }
+            drop(text);
+            ensure!(stream.read_buf(&mut all).await? > 0, "the connection ended after {} bytes", all.len());
+        }
+    };
+    tokio::time::timeout(LIMIT, reading).await.context("no answer in time")?
+}
