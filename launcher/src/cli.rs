@@ -52,6 +52,8 @@ pub enum Command {
     Status(Status),
     /// List the balancers in the Region
     List,
+    /// Have another node serve, without losing a request or a connection
+    Handover(Handover),
     /// Remove a balancer, and prove that nothing of it is left
     Destroy(Destroy),
     /// Print a file that is made for a balancer; offline
@@ -84,6 +86,26 @@ pub struct Create {
 pub struct Status {
     /// The balancer; default: all of them
     pub name: Option<String>,
+}
+
+/// Have another node serve.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "The active node gives up what it serves, to the node it thinks fit, and goes on with the connections it \
+                        has. With --to, every virtual IP goes to that node. A node that finds nobody fit keeps serving."
+)]
+pub struct Handover {
+    /// The balancer
+    pub name: String,
+    /// The node that is to serve; default: another than now
+    #[arg(long, value_name = "SLOT")]
+    pub to: Option<Slot>,
+    /// Show what would be asked of whom, and ask nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long to wait until the routes have followed, such as 90s
+    #[arg(long, default_value = "2m", value_name = "TIME", value_parser = duration)]
+    pub timeout: Duration,
 }
 
 /// Remove a balancer.

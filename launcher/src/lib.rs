@@ -13,6 +13,7 @@ pub mod commands;
 pub mod desired;
 pub mod discover;
 pub mod failure;
+pub mod handover;
 pub mod observe;
 pub mod output;
 pub mod plan;

@@ -1,0 +1,145 @@
+//! `handover`: asks the active node, in a tag, to give its virtual IPs up to another, and waits until the routes follow.
+
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use serde::Serialize;
+use templates::balancer::NodeConfig;
+use templates::handover::Request;
+use templates::names::TAG_DRAIN;
+
+use crate::assess::{Assessment, Expected, assess};
+use crate::aws::error::CallFailed;
+use crate::aws::retry::pause;
+use crate::aws::{self, Aws};
+use crate::cli::{Cli, Handover};
+use crate::failure::{Failure, check_name, looking};
+use crate::handover::{self, Giver, Plan, Progress as Stage};
+use crate::observe::observe;
+use crate::output::{self, progress::Progress};
+use crate::resources::{instances, route_tables};
+
+/// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// What came of it, for `--output json`.
+#[derive(Debug, Serialize)]
+struct Handed<'a> {
+    outcome: &'static str,
+    balancer: &'a str,
+    from: &'a [Giver],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seconds: Option<f64>,
+    status: &'a Assessment,
+}
+
+/// What is handed over, and what for.
+struct Task<'a> {
+    aws: &'a Aws,
+    name: &'a str,
+    vpc: String,
+    config: NodeConfig,
+}
+
+/// Hands over.
+pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
+    check_name(&args.name)?;
+    let aws = aws::connect(&cli.account()).await?;
+    let observed = observe(&aws, &args.name).await.map_err(looking)?;
+    let vpc = observed.vpc().map(str::to_owned);
+    let (Some(vpc), true) = (vpc, observed.live().next().is_some()) else {
+        return Err(Failure::bad_input(format!(
+            "there is no balancer named {:?} with nodes in {}",
+            args.name, aws.region
+        )));
+    };
+    let config = observed.config().ok_or_else(|| {
+        let missing = "has no launch template that says what its nodes should be: `launcher create` makes it again";
+        Failure::bad_input(format!("{} {missing}", args.name))
+    })?;
+    let task = Task { aws: &aws, name: &args.name, vpc, config };
+    let (before, asked) = task.look().await.map_err(looking)?;
+    let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
+    if args.dry_run || plan.from.is_empty() {
+        let (outcome, text) = match plan.to {
+            Some(slot) if plan.from.is_empty() => ("unchanged", format!("{}: node {slot} is active already", args.name)),
+            _ => ("dry-run", format!("{}: handover would\n  {}", args.name, plan.change())),
+        };
+        return task.report(cli, outcome, &plan, None, &before, &text);
+    }
+    let progress = Progress::new();
+    progress.say(&format!("{}: {}", args.name, plan.change()));
+    let began = Instant::now();
+    // What an earlier one left behind isn't acted upon twice, and goes now.
+    let givers: Vec<String> = plan.from.iter().map(|giver| giver.instance.clone()).collect();
+    let tagged: Vec<String> =
+        asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
+    instances::tag(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
+    let outcome = task.wait(&plan, began + args.timeout, &progress).await;
+    progress.clear();
+    let cleaned = instances::untag(&aws.ec2, &tagged, TAG_DRAIN).await;
+    let after = outcome?;
+    cleaned?;
+    let seconds = began.elapsed().as_secs_f64();
+    let mut text = format!("{} is handed over after {seconds:.1} s", args.name);
+    for vip in &after.virtual_ips {
+        let active = vip.active.join(", ");
+        text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
+    }
+    task.report(cli, "handed-over", &plan, Some(seconds), &after, &text)
+}
+
+/// A request like no other.
+fn request(plan: &Plan) -> Request {
+    Request { id: format!("{:016x}", rand::random::<u64>()), to: plan.to }
+}
+
+impl Task<'_> {
+    /// How things are, and which nodes carry a request.
+    async fn look(&self) -> Result<(Assessment, Vec<String>), CallFailed> {
+        let (nodes, tables) = futures::try_join!(
+            instances::find(&self.aws.ec2, self.name),
+            route_tables::find(&self.aws.ec2, &self.vpc)
+        )?;
+        let asked = nodes.iter().filter(|node| node.is_live() && node.tags.get(TAG_DRAIN).is_some());
+        let asked = asked.map(|node| node.id.clone()).collect();
+        Ok((assess(&Expected::from(&self.config), &nodes, &tables), asked))
+    }
+
+    async fn wait(&self, plan: &Plan, deadline: Instant, progress: &Progress) -> Result<Assessment, Failure> {
+        loop {
+            let (now, _) = self.look().await?;
+            let left = match handover::progress(plan, &now) {
+                Stage::Done => return Ok(now),
+                Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
+                Stage::Under(left) => left,
+            };
+            if Instant::now() >= deadline {
+                let name = self.name;
+                let left = left.join("; ");
+                return Err(Failure::Failed(anyhow!(
+                    "{name} isn't handed over in time: {left}; the request is withdrawn, `launcher status {name}` shows \
+                     how it goes on"
+                )));
+            }
+            for line in &left {
+                let (vip, what) = line.split_once(": ").unwrap_or((self.name, line));
+                progress.live(vip, what);
+            }
+            pause(LOOK).await;
+        }
+    }
+
+    fn report(
+        &self,
+        cli: &Cli,
+        outcome: &'static str,
+        plan: &Plan,
+        seconds: Option<f64>,
+        status: &Assessment,
+        text: &str,
+    ) -> Result<(), Failure> {
+        let handed = Handed { outcome, balancer: self.name, from: &plan.from, seconds, status };
+        output::result(cli.output, &handed, text)
+    }
+}
