@@ -7,11 +7,7 @@ use anyhow::Context;
 
 /// A client that gives up on a connection after a second and on an answer after three.
 pub fn client() -> anyhow::Result<reqwest::Client> {
-    static PROVIDER: Once = Once::new();
-    // reqwest is built without a crypto provider of its own and wants one even where it is never used.
-    PROVIDER.call_once(|| {
-        let _ = rustls::crypto::ring::default_provider().install_default();
-    });
+    use_ring();
     reqwest::Client::builder()
         .no_proxy()
         .tls_certs_only([])
@@ -21,4 +17,12 @@ pub fn client() -> anyhow::Result<reqwest::Client> {
         .pool_idle_timeout(Duration::from_secs(20))
         .build()
         .context("building the HTTP client for IMDS and peers")
+}
+
+/// Settles on a crypto provider: reqwest is built without one of its own and wants one even where it is never used.
+pub fn use_ring() {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
 }

@@ -34,6 +34,9 @@ pub struct State {
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
+    /// Those of them whose agents answer this one.
+    #[serde(default)]
+    pub answering: Vec<Ipv4Addr>,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
     /// Whether it is handing over at this moment: then keepalived's FAULT is meant.
@@ -175,6 +178,7 @@ pub(crate) mod tests {
             }],
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
+            answering: vec![],
             route_tables: vec!["rtb-1".into()],
             yielding: false,
             leaving: None,

@@ -83,17 +83,16 @@ impl Desired {
 
 fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     let clients = if balancer.clients.is_empty() { cidrs } else { &balancer.clients };
+    let readers = balancer.metrics.as_ref().map_or(&[][..], |metrics| &metrics.clients);
+    let tcp = |port: u16, source| Rule { protocol: "tcp".to_owned(), ports: Some((port.into(), port.into())), source };
+    let from = |net: &Ipv4Net| Source::Cidr(net.to_string());
     let mut rules = BTreeSet::new();
     for listener in &balancer.listeners {
-        let port = i32::from(listener.port);
-        for client in clients {
-            let source = Source::Cidr(client.to_string());
-            rules.insert(Rule { protocol: "tcp".to_owned(), ports: Some((port, port)), source });
-        }
+        rules.extend(clients.iter().map(|client| tcp(listener.port, from(client))));
     }
-    let health = i32::from(paths::HEALTH_PORT);
+    rules.extend(readers.iter().map(|reader| tcp(paths::HEALTH_PORT, from(reader))));
     rules.insert(Rule { protocol: "112".to_owned(), ports: None, source: Source::Members });
-    rules.insert(Rule { protocol: "tcp".to_owned(), ports: Some((health, health)), source: Source::Members });
+    rules.insert(tcp(paths::HEALTH_PORT, Source::Members));
     rules
 }
 
@@ -154,6 +153,14 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         assert_eq!(said(&balancer), ["VRRP among the nodes", "tcp 80 from 10.0.0.0/16", "tcp 9110 among the nodes"]);
         balancer.clients = vec!["192.168.0.0/24".parse().unwrap()];
         assert_eq!(said(&balancer), ["VRRP among the nodes", "tcp 80 from 192.168.0.0/24", "tcp 9110 among the nodes"]);
+    }
+
+    #[test]
+    fn readers_of_metrics_are_let_in_where_they_are_read() {
+        let mut balancer = web();
+        balancer.metrics = Some(templates::balancer::Metrics { clients: vec!["10.0.9.0/24".parse().unwrap()] });
+        let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();
+        assert_eq!(said, ["VRRP among the nodes", "tcp 9110 from 10.0.9.0/24", "tcp 9110 among the nodes"]);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 pub(crate) mod check;
 mod hint;
 mod node_config;
+mod observers;
 mod parse;
 mod place;
 
@@ -14,6 +15,7 @@ use sha2::{Digest, Sha256};
 
 pub use crate::text::{Image, Millis};
 pub use node_config::{BadNodeConfig, NodeConfig};
+pub use observers::{Metrics, Notify, Webhook};
 pub use parse::Invalid;
 
 /// The named thing an operator creates. Field order is the canonical order: it makes the revision.
@@ -48,6 +50,12 @@ pub struct Balancer {
     /// How fast and in whose favour nodes fail over.
     #[serde(default)]
     pub failover: Failover,
+    /// Who is told when something happens; nobody unless named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notify: Option<Notify>,
+    /// Who reads the nodes' metrics; only the nodes unless named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metrics: Option<Metrics>,
     /// What is balanced.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,

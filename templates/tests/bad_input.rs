@@ -209,3 +209,56 @@ fn a_key_that_is_not_used_changes_no_revision() {
     let used = GOOD.replace("[agent]", "[failover]\ndrain_timeout = \"60s\"\n[agent]");
     assert_ne!(Balancer::parse(&used).unwrap().revision(), balancer.revision());
 }
+
+#[test]
+fn webhooks_that_cannot_be_and_no_line_shows_one() {
+    let webhook = |value: &str, line: &str| {
+        refused(
+            "[agent]",
+            &format!("[notify]\nwebhook = {value}\n[agent]"),
+            &format!("line 7: notify.webhook: {line}"),
+        );
+    };
+    let clear = "is sent in the clear with http://, and is a secret: write https:// (http:// to 127.0.0.1 only)";
+    webhook("\"http://hooks.example.com/s3cret\"", clear);
+    webhook("\"s3cret\"", "is not an address: write https://host/path (it isn't shown here)");
+    webhook("\"ftp://hooks.example.com/s3cret\"", "is not an https:// address (it isn't shown here)");
+    webhook("\"mailto:s3cret\"", "names no host: write https://host/path (it isn't shown here)");
+    let shape = "is not an address: write up to 2000 of the characters of RFC 3986 (it isn't shown here)";
+    webhook("\"https://hooks.example.com/s3 cret\"", shape);
+    let text = "is not text: write [notify] and, below it, webhook = \"https://…\"";
+    webhook("[\"https://hooks.example.com/s3cret\"]", text);
+    refused("\n[agent]", "notify = \"https://h/s3cret\"\n[agent]", &format!("line 5: notify: {text}"));
+    refused("[agent]", "[notify]\n[agent]", "line 6: notify.webhook: is missing");
+    let misspelt = "[notify]\nwebhok = \"https://h/s3cret\"\n[agent]";
+    refused("[agent]", misspelt, "line 7: notify.webhok: unknown key; did you mean webhook?");
+    for bare in ["https://h/s3cret", "\"https://h/s3cret", "'https://h/s3cret\"", "\"https://h/s3cret\\q\""] {
+        let text = GOOD.replacen("[agent]", &format!("[notify]\nwebhook = {bare}\n[agent]"), 1);
+        let error = Balancer::parse(&text).unwrap_err().to_string();
+        assert!(!error.contains("cret") && !error.contains('\n') && error.starts_with("line 7: "), "{error}");
+    }
+}
+
+#[test]
+fn a_webhook_is_not_shown_by_debug() {
+    for good in ["https://hooks.example.com/s3cret", "http://127.0.0.1:9/s3cret", "http://localhost/s3cret"] {
+        let text = GOOD.replacen("[agent]", &format!("[notify]\nwebhook = {good:?}\n[agent]"), 1);
+        let balancer = Balancer::parse(&text).unwrap();
+        assert_eq!(balancer.notify.as_ref().unwrap().webhook.reveal(), good);
+        assert!(!format!("{balancer:?} {balancer:#?}").contains("s3cret"));
+    }
+}
+
+#[test]
+fn readers_of_metrics_that_cannot_be() {
+    let clients = |list: &str, line: &str| {
+        let line = format!("line 7: metrics.clients: {line}");
+        refused("[agent]", &format!("[metrics]\nclients = {list}\n[agent]"), &line);
+    };
+    clients("[]", "none are named: leave [metrics] out, and only the nodes read them");
+    clients("[\"10.0.9.1/24\"]", "10.0.9.1/24 has host bits set: write 10.0.9.0/24");
+    clients("[\"10.0.9.0/24\", \"10.0.9.0/24\"]", "10.0.9.0/24 is there twice");
+    clients("[\"0.0.0.0/0\"]", "0.0.0.0/0 is everybody: name who reads them");
+    clients("[\"10.0.9.9\"]", "\"10.0.9.9\": not a CIDR, such as \"10.0.0.0/16\"");
+    refused("[agent]", "[metrics]\n[agent]", "line 6: metrics.clients: is missing");
+}

@@ -142,6 +142,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
         virtual_ips: first_roles(&local.balancer.virtual_ips),
         haproxy: Serves::No,
         peers: roster.peers(),
+        answering: vec![],
         route_tables: tables.iter().map(|table| table.id.clone()).collect(),
         yielding: false,
         leaving: None,

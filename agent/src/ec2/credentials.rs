@@ -36,8 +36,7 @@ impl Kept {
             if let Err(error) = self.load().await {
                 tracing::warn!(error = %chain(&error), "cannot load the role's credentials from IMDS, trying again");
             }
-            let expiry = self.current().and_then(|credentials| credentials.expiry());
-            tokio::time::sleep(renewal(expiry, SystemTime::now())).await;
+            tokio::time::sleep(renewal(self.expiry(), SystemTime::now())).await;
         }
     }
 
@@ -49,6 +48,11 @@ impl Kept {
 
     fn current(&self) -> Option<Credentials> {
         self.current.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
+    }
+
+    /// When those at hand end, if they do.
+    pub(super) fn expiry(&self) -> Option<SystemTime> {
+        self.current()?.expiry()
     }
 
     async fn get(&self) -> provider::Result {

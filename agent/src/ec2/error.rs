@@ -59,7 +59,7 @@ impl ApiError {
 }
 
 /// Codes as in AWS's "Error codes for the Amazon EC2 API".
-fn kind(code: &str, text: &str) -> Kind {
+pub(super) fn kind(code: &str, text: &str) -> Kind {
     match code {
         "InvalidParameterValue" if text.to_lowercase().contains("there is no route defined") => Kind::NoRoute,
         "InvalidRoute.NotFound" => Kind::NoRoute,

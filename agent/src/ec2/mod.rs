@@ -1,12 +1,13 @@
 //! The EC2 API as a failover wants it: short time limits, quick retries, credentials and the API's address always at
 //! hand. The SDK's own settings (1 s to the first retry, 3 s to connect, no limit on a call) are made for batch work.
 
+mod count;
 mod credentials;
 mod error;
 mod names;
 mod pool;
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use aws_config::imds::credentials::ImdsCredentialsProvider;
 use aws_config::provider_config::ProviderConfig;
@@ -20,6 +21,8 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 pub use error::{ApiError, Kind};
 
+use crate::metrics::Calls;
+use count::Counting;
 use credentials::Kept;
 use names::Remembered;
 use pool::Pool;
@@ -32,6 +35,8 @@ const CALL_LIMIT: Duration = Duration::from_secs(8);
 pub struct Api {
     /// For calls.
     pub client: Client,
+    /// Counts them.
+    pub calls: Calls,
     credentials: Kept,
     names: Remembered,
     pool: Pool,
@@ -47,6 +52,11 @@ impl Api {
     pub fn prepare_for(&self, calls: usize) {
         self.pool.prepare_for(calls);
     }
+
+    /// When the credentials at hand end.
+    pub fn credentials_end(&self) -> Option<SystemTime> {
+        self.credentials.expiry()
+    }
 }
 
 /// The API of `region`, on this instance's role.
@@ -55,8 +65,10 @@ pub fn connect(region: &str) -> Api {
     let pool = Pool::new(names.clone());
     let imds = ProviderConfig::without_region().with_http_client(plain());
     let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
+    let calls = Calls::default();
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
+        .interceptor(Counting(calls.clone()))
         .region(Region::new(region.to_owned()))
         .credentials_provider(credentials.clone())
         // Kept is the cache, and one that refreshes off the path of a call.
@@ -67,7 +79,7 @@ pub fn connect(region: &str) -> Api {
         )
         .retry_config(retries())
         .build();
-    Api { client: Client::from_conf(config), credentials, names, pool }
+    Api { client: Client::from_conf(config), calls, credentials, names, pool }
 }
 
 /// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.

@@ -71,6 +71,8 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
         let owner = state.virtual_ips.iter().any(|vip| vip.role == Role::Active && vip.settled);
         board.problem(Topic::Peers, longest.filter(|_| owner).and_then(|(time, peer)| sign(peer, time)));
         board.change(|state| {
+            let answering = answers.iter().filter(|(_, answer)| answer.is_some());
+            state.answering = answering.map(|(peer, _)| *peer).collect();
             for (position, vip) in state.virtual_ips.iter_mut().enumerate() {
                 let active = |answer: &Option<(Roles, _)>| {
                     answer.as_ref().is_some_and(|(roles, _)| roles.0.get(position) == Some(&Role::Active))

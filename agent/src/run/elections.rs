@@ -91,6 +91,13 @@ impl Elections {
                 }
             }
         });
+        (0..self.vips.len()).for_each(|vip| self.tell(vip));
+    }
+
+    /// Tells what this node is for a virtual IP, to whom it is news.
+    fn tell(&self, vip: usize) {
+        let office = &self.vips[vip].office;
+        office.witness.role(office.vip, self.board.read().virtual_ips[vip].role);
     }
 
     /// Learns from keepalived's tokens what it said before this agent started.
@@ -147,6 +154,7 @@ impl Elections {
             state.virtual_ips[event.vip].routed = false;
             state.virtual_ips[event.vip].followed = false;
         });
+        self.tell(event.vip);
         if ended.is_some() {
             self.end(event.vip);
         }

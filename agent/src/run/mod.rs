@@ -6,6 +6,7 @@ mod owner;
 mod pace;
 mod refresh;
 mod upkeep;
+mod watched;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -20,6 +21,7 @@ use tokio::task::JoinSet;
 use crate::handover::Handover;
 use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
+use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::{configure, handover, haproxy, health, http, report, status, systemd};
 use elections::Elections;
@@ -28,13 +30,16 @@ use refresh::{Hints, Latest, Refresher};
 
 /// From one look that a peer caused to the next.
 const NEWS: Duration = Duration::from_secs(2);
+/// How long an agent that is told to end goes on telling the webhook what it has seen.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
 pub async fn run() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
     let (stopper, stop) = handover::channel();
-    let mut serving = std::pin::pin!(serve(stop));
+    let outbox = Outbox::default();
+    let mut serving = std::pin::pin!(serve(stop, &outbox));
     tokio::select! {
         ended = &mut serving => return ended,
         _ = terminated.recv() => {}
@@ -48,11 +53,12 @@ pub async fn run() -> anyhow::Result<()> {
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
+    outbox.flush(LAST_WORDS).await;
     tracing::info!("stopping; HAProxy and keepalived go on");
     Ok(())
 }
 
-async fn serve(stop: handover::Stop) -> anyhow::Result<()> {
+async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
     // Before keepalived starts, so that none of its words is lost.
     let fifo = Fifo::open(Path::new(paths::FIFO))?;
@@ -66,6 +72,7 @@ async fn serve(stop: handover::Stop) -> anyhow::Result<()> {
     let members = watch::Sender::new(Latest::before(node.members.clone()));
     let http = http::client()?;
     let caller = Caller::new(node.api.client.clone());
+    let watched = watched::start(&node, outbox, tables.subscribe())?;
     let office = |vip| Office {
         caller: caller.clone(),
         http: http.clone(),
@@ -73,6 +80,7 @@ async fn serve(stop: handover::Stop) -> anyhow::Result<()> {
         tables: tables.subscribe(),
         members: members.subscribe(),
         hints: hints.clone(),
+        witness: watched.witness.clone(),
         vip,
     };
     let elections = Elections::new(&node, office);
@@ -83,7 +91,7 @@ async fn serve(stop: handover::Stop) -> anyhow::Result<()> {
     tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
-    let beside = handover::page(board.clone(), preference.clone());
+    let beside = handover::page(board.clone(), preference.clone()).merge(watched.page);
     tasks.spawn(health::serve(board.clone(), hints.bells.clone(), beside));
     let (wishes, wished) = watch::channel(None);
     tasks.spawn(handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));

@@ -17,6 +17,7 @@ use crate::members::Member;
 use crate::state::{Board, Topic};
 use crate::tables::{self, Table};
 use crate::takeover::{self, Call, Caller, Outcome, Route};
+use crate::witness::Witness;
 use crate::{haproxy, health};
 
 /// How long a takeover goes on before the routes are looked at again, that one refused table keeps no other from care.
@@ -38,6 +39,7 @@ pub(super) struct Office {
     pub tables: watch::Receiver<Latest<Table>>,
     pub members: watch::Receiver<Latest<Member>>,
     pub hints: Arc<Hints>,
+    pub witness: Witness,
     pub vip: Ipv4Addr,
 }
 
@@ -96,6 +98,7 @@ impl Office {
     async fn act(&mut self, known: &mut Knowledge, moves: &[Move]) -> Pause {
         let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
         let left: Vec<String> = moves.iter().filter_map(left_to).collect();
+        self.witness.decided(self.vip, &known.me, &known.reading, moves, &self.members.borrow().all);
         if known.standing == Standing::Elected {
             self.settle(Standing::Holding, known);
         }
@@ -126,9 +129,11 @@ impl Office {
             let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
             tracing::warn!("{problem}, trying again");
             self.board.problem(Topic::Routes, Some(problem));
+            self.witness.trouble(vip, &route.table, error);
         };
         let done = |route: &Route, outcome| {
             tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "{outcome:?}");
+            self.witness.ended(vip, &route.table, outcome);
             ended.lock().unwrap_or_else(PoisonError::into_inner).insert(route.table.clone(), outcome);
         };
         let turn = self.tables.borrow().turn;

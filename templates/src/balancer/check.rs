@@ -3,6 +3,7 @@
 
 mod listeners;
 mod network;
+mod observers;
 pub(crate) mod words;
 
 use self::words::{has_prefix, repeated};
@@ -42,6 +43,8 @@ pub fn first_problem(b: &Balancer) -> Option<Problem> {
         source(&b.agent.source),
         sha256(&b.agent.sha256),
         failover(&b.failover),
+        observers::notify(b.notify.as_ref()),
+        observers::metrics(b.metrics.as_ref()),
         listeners::all(b),
     ]
     .into_iter()
@@ -118,10 +121,12 @@ fn failover(failover: &Failover) -> Checked {
     }
 }
 
-/// A list without the same thing twice.
-fn once<T: PartialEq + std::fmt::Display>(key: &str, items: &[T]) -> Checked {
+/// A list, at `path`, without the same thing twice.
+fn once<T: PartialEq + std::fmt::Display>(path: &Path, items: &[T]) -> Checked {
     match repeated(items) {
         None => Ok(()),
-        Some(index) => Err(Problem::new(at![key, index], format!("{} is there twice", items[index]))),
+        Some(index) => {
+            Err(Problem::new([path.clone(), at![index]].concat(), format!("{} is there twice", items[index])))
+        }
     }
 }

@@ -75,6 +75,14 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     if message.starts_with("unknown field") {
         return Invalid { line, key, message: unknown_key(quoted[0], &quoted[1..]) };
     }
+    if key.starts_with("notify") {
+        // The library repeats the value, and a webhook's address is a secret.
+        return Invalid {
+            line,
+            key,
+            message: "is not text: write [notify] and, below it, webhook = \"https://…\"".into(),
+        };
+    }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
     let message = plain(&message, &quoted);
     let message = match value {

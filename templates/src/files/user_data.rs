@@ -51,7 +51,8 @@ pub fn user_data(balancer: &Balancer) -> String {
         balancer,
         revision: balancer.revision(),
         files: vec![
-            file(paths::BALANCER, NodeConfig::of(balancer).to_json()),
+            // A webhook's address in it is nobody else's on the node.
+            File { path: paths::BALANCER, mode: "0600", content: NodeConfig::of(balancer).to_json() },
             File { path: paths::INSTALL, mode: "0755", content: install_script(balancer) },
             file(paths::AGENT_UNIT, agent_unit(balancer)),
             file(paths::HAPROXY_UNIT, haproxy_unit()),

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use super::words::has_prefix;
 use super::{Checked, Problem, once};
 use crate::balancer::RouteTables;
-use crate::balancer::place::at;
+use crate::balancer::place::{Path, at};
 
 /// Priorities are for 16 slots and as many virtual IPs, see [`crate::Slot::priority`].
 const MAX_VIRTUAL_IPS: usize = 16;
@@ -38,7 +38,7 @@ pub fn virtual_ips(vips: &[Ipv4Addr]) -> Checked {
             ));
         }
     }
-    once("virtual_ips", vips)?;
+    once(&at!["virtual_ips"], vips)?;
     match vips.len() {
         0 => Err(Problem::new(at!["virtual_ips"], "at least one is needed")),
         1..=MAX_VIRTUAL_IPS => Ok(()),
@@ -47,12 +47,18 @@ pub fn virtual_ips(vips: &[Ipv4Addr]) -> Checked {
 }
 
 pub fn clients(clients: &[Ipv4Net]) -> Checked {
-    for (i, net) in clients.iter().enumerate() {
+    nets(&at!["clients"], clients)
+}
+
+/// Networks, each written as one, none twice; the list is at `path`.
+pub fn nets(path: &Path, nets: &[Ipv4Net]) -> Checked {
+    for (i, net) in nets.iter().enumerate() {
         if *net != net.trunc() {
-            return Err(Problem::new(at!["clients", i], format!("{net} has host bits set: write {}", net.trunc())));
+            let path = [path.clone(), at![i]].concat();
+            return Err(Problem::new(path, format!("{net} has host bits set: write {}", net.trunc())));
         }
     }
-    once("clients", clients)
+    once(path, nets)
 }
 
 pub fn route_tables(tables: &RouteTables) -> Checked {
@@ -85,7 +91,7 @@ fn ids(key: &str, ids: &[String], prefix: &str) -> Checked {
     for (i, one) in ids.iter().enumerate() {
         id(one, prefix).map_err(|message| Problem::new(at![key, i], message))?;
     }
-    once(key, ids)
+    once(&at![key], ids)
 }
 
 fn id(id: &str, prefix: &str) -> Result<(), String> {
