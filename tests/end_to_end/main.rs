@@ -5,5 +5,6 @@ mod auto_scaling_lab;
 mod failover;
 mod lab;
 mod nodes;
+mod notify;
 mod refusals;
 mod whole_way;

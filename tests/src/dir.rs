@@ -48,6 +48,16 @@ impl LabDir {
         self.root.join("repository")
     }
 
+    /// Programs that check files, and that no node runs.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// Prometheus' checker of rules and metrics.
+    pub fn promtool(&self) -> PathBuf {
+        self.tools().join("promtool")
+    }
+
     /// The lab's certificate authority, `ca.pem` and `ca.key`.
     pub fn ca(&self) -> PathBuf {
         self.root.join("ca")

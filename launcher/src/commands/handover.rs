@@ -62,7 +62,9 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
     if args.dry_run || plan.from.is_empty() {
         let (outcome, text) = match plan.to {
-            Some(slot) if plan.from.is_empty() => ("unchanged", format!("{}: node {slot} is active already", args.name)),
+            Some(slot) if plan.from.is_empty() => {
+                ("unchanged", format!("{}: node {slot} is active already", args.name))
+            }
             _ => ("dry-run", format!("{}: handover would\n  {}", args.name, plan.change())),
         };
         return task.report(cli, outcome, &plan, None, &before, &text);

@@ -73,10 +73,11 @@ pub fn down(dir: &LabDir) -> Result<()> {
     Ok(())
 }
 
-/// Builds the images where they aren't there.
+/// Builds the images where they aren't there, and fetches what the tests check files with.
 pub fn image(dir: &LabDir) -> Result<()> {
     ask::need_root()?;
-    image::ensure(dir)
+    image::ensure(dir)?;
+    image::tools::ensure(dir)
 }
 
 fn last_line(log: &std::path::Path) -> String {

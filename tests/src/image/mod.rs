@@ -4,7 +4,9 @@
 //! stamp with the recipe's hash, written last, makes building again a matter of reading one file.
 
 pub mod sources;
+pub mod tools;
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -70,14 +72,7 @@ fn build(root: &Path) -> Result<()> {
     fs::write(work.join("build.sh"), RECIPE)?;
     fs::write(work.join("sources.list"), sources::of_this_host()?)?;
 
-    // In a mount namespace of its own, so that a build that is killed leaves no mount behind.
-    let status = Command::new("unshare")
-        .args(["--mount", "--propagation", "private", "sh", "build.sh", "sources.list", "files"])
-        .arg(&work)
-        .current_dir(&work)
-        .status()
-        .context("starting unshare for the image's recipe")?;
-    ensure!(status.success(), "building the lab's image failed ({status}): see the lines above");
+    run_recipe(&work, &["build.sh".as_ref(), "sources.list".as_ref(), "files".as_ref(), work.as_os_str()])?;
 
     for name in RESULTS {
         discard(&root.join(name))?;
@@ -85,6 +80,18 @@ fn build(root: &Path) -> Result<()> {
     }
     discard(&work)?;
     fs::write(root.join("image.stamp"), recipe_hash()).context("writing the image's stamp")
+}
+
+/// Runs a script in its folder, in a mount namespace of its own, so that one that is killed leaves no mount behind.
+fn run_recipe(work: &Path, script: &[&OsStr]) -> Result<()> {
+    let status = Command::new("unshare")
+        .args(["--mount", "--propagation", "private", "sh"])
+        .args(script)
+        .current_dir(work)
+        .status()
+        .context("starting unshare for the image's recipe")?;
+    ensure!(status.success(), "building the lab's image failed ({status}): see the lines above");
+    Ok(())
 }
 
 /// Removes a folder of an image, by a rename first: an image is there whole or not at all.
