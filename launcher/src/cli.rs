@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use templates::Slot;
 use templates::text::Millis;
+use templates::{Slot, names};
 
 use crate::aws::Account;
 use crate::output::Output;
@@ -139,6 +139,15 @@ pub enum Render {
         #[arg(long)]
         gzip: bool,
     },
+    /// A launch template, for Auto Scaling groups that you make yourself: JSON for `aws ec2 create-launch-template
+    /// --cli-input-json` (docs/auto-scaling.md)
+    LaunchTemplate {
+        /// The balancer's description (TOML)
+        file: PathBuf,
+        /// The nodes' security group
+        #[arg(long, value_name = "SG", value_parser = security_group)]
+        security_group: String,
+    },
     /// The install step that a node runs at its first boot
     Install {
         /// The balancer's description (TOML)
@@ -189,6 +198,13 @@ pub struct NodeArgs {
     /// The addresses of all nodes, by slot
     #[arg(long, value_delimiter = ',', value_name = "IP,IP")]
     pub members: Vec<Ipv4Addr>,
+}
+
+fn security_group(text: &str) -> Result<String, String> {
+    match names::is_security_group(text) {
+        true => Ok(text.to_owned()),
+        false => Err("that is no security group: write its id, sg-…".to_owned()),
+    }
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

@@ -1,6 +1,6 @@
 //! What Elbow calls what it makes. Names are deterministic, so that doing a thing twice finds what the first time made.
 
-use crate::balancer::check::words::is_label;
+use crate::balancer::check::words::{has_prefix, is_label};
 
 /// Tag: the balancer an AWS resource belongs to. Elbow touches nothing that doesn't carry it.
 pub const TAG_BALANCER: &str = "elbow:balancer";
@@ -27,6 +27,11 @@ pub fn check(balancer: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{balancer:?} can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -"))
+}
+
+/// Whether this is how a security group's id looks.
+pub fn is_security_group(id: &str) -> bool {
+    has_prefix(id, "sg-")
 }
 
 /// The name of everything a balancer has in its Region: security group, launch template, instances.

@@ -39,6 +39,14 @@ fn keepalived(balancer: &Balancer, slot: u8, peers: &[&str]) -> String {
     files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(slot), address, peers: &peers, interface: "ens5" })
 }
 
+/// Without the bytes of user-data.yaml, which nobody could read.
+fn launch_template(balancer: &Balancer, region: &str) -> String {
+    let text = files::launch_template(balancer, region, "sg-0a1b2c3d4e5f67890").unwrap();
+    let (before, after) = text.split_once("\"UserData\": \"").unwrap();
+    let (_, after) = after.split_once('"').unwrap();
+    format!("{before}\"UserData\": \"(user-data.yaml, by gzip and base64)\"{after}")
+}
+
 fn common(case: &str, region: &str) -> Balancer {
     let b = balancer(case);
     same(case, "balancer.json", &NodeConfig::of(&b).to_json());
@@ -47,6 +55,7 @@ fn common(case: &str, region: &str) -> Balancer {
     same(case, "haproxy.cfg", &files::haproxy_cfg(&b));
     same(case, "trust-policy.json", &files::trust_policy(region));
     same(case, "permission-policy.json", &files::permission_policy(&b, region));
+    same(case, "launch-template.json", &launch_template(&b, region));
     b
 }
 

@@ -1,6 +1,7 @@
 //! The whole way, as an operator and their clients walk it: in the lab, with instances that boot, through the programs'
 //! own command lines. They need root, `make setup` before, and the machine's one lab to themselves.
 
+mod auto_scaling;
 mod auto_scaling_lab;
 mod failover;
 mod lab;

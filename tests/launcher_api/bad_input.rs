@@ -219,6 +219,9 @@ fn what_cannot_be_written_is_no_success() {
         says(&text(&output.stderr), &["writing to standard output"]);
     }
     let file = file.to_str().unwrap();
+    let output = rig.launcher(["render", "launch-template", file, "--security-group", "elbow-web"]);
+    assert_eq!(output.status.code(), Some(2));
+    says(&text(&output.stderr), &["--security-group", "no security group: write its id, sg-…"]);
     let output = rig.launcher(["render", "keepalived", file, "--members", "10.0.1.5,10.0.1.5"]);
     assert_eq!(output.status.code(), Some(2));
     says(&text(&output.stderr), &["10.0.1.5 is there twice"]);

@@ -16,6 +16,11 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
             output::write(&bytes)
         }
         Render::UserData { file, gzip: false } => text(files::user_data(&read_balancer(file)?)),
+        Render::LaunchTemplate { file, security_group } => {
+            let balancer = read_balancer(file)?;
+            let rendered = files::launch_template(&balancer, &region(cli)?, security_group);
+            text(rendered.map_err(|big| too_big(file, &big))?)
+        }
         Render::Install { file } => text(files::install_script(&read_balancer(file)?)),
         Render::Unit { file } => read_balancer(file).and_then(|balancer| text(files::agent_unit(&balancer))),
         Render::Haproxy { file, node } => {

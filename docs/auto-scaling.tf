@@ -1,0 +1,130 @@
+# Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md makes them with the AWS CLI.
+# NOT RUN: written by the AWS provider's documentation (version 5), and not tried.
+#
+# Before `terraform apply`, and again after each change of web.toml:
+#   launcher render trust-policy web.toml > trust-policy.json
+#   launcher render policy web.toml > policy.json
+#   launcher render user-data web.toml --gzip > user-data.gz
+# Terraform doesn't know the virtual IPs' routes: they are the nodes' doing, and stay behind after `terraform destroy`.
+# In route tables that Terraform manages, leave them out of its sight (separate aws_route resources, no inline routes).
+
+variable "name" { default = "web" }
+variable "region" { default = "eu-west-1" }
+variable "vpc" {}                                       # vpc-…
+variable "subnets" { type = list(string) }              # of two availability zones
+variable "clients" { type = list(string) }              # who may connect, as CIDRs
+variable "ports" { default = [80] }                     # web.toml's listeners'
+variable "nodes" { default = 2 }
+variable "image" {}                                     # ami-…, or resolve:ssm:…
+variable "instance_type" { default = "t3.small" }
+
+locals {
+  role = "elbow-${var.region}-${var.name}"
+  tags = {
+    Name             = "elbow-${var.name}"
+    "elbow:balancer" = var.name
+    "elbow:vpc"      = var.vpc
+  }
+}
+
+resource "aws_iam_role" "nodes" {
+  name               = local.role
+  assume_role_policy = file("trust-policy.json")
+}
+
+resource "aws_iam_role_policy" "nodes" {
+  name   = local.role
+  role   = aws_iam_role.nodes.id
+  policy = file("policy.json")
+}
+
+resource "aws_iam_instance_profile" "nodes" {
+  name = local.role
+  role = aws_iam_role.nodes.name
+}
+
+resource "aws_security_group" "nodes" {
+  name        = "elbow-${var.name}"
+  description = "nodes of ${var.name}"
+  vpc_id      = var.vpc
+
+  ingress {
+    description = "the nodes among themselves"
+    protocol    = "-1"
+    from_port   = 0
+    to_port     = 0
+    self        = true
+  }
+
+  dynamic "ingress" {
+    for_each = toset(var.ports)
+    content {
+      protocol    = "tcp"
+      from_port   = ingress.value
+      to_port     = ingress.value
+      cidr_blocks = var.clients
+    }
+  }
+
+  egress {
+    protocol    = "-1"
+    from_port   = 0
+    to_port     = 0
+    cidr_blocks = ["0.0.0.0/0"]
+  }
+}
+
+resource "aws_launch_template" "nodes" {
+  name                   = "elbow-${var.name}"
+  image_id               = var.image
+  instance_type          = var.instance_type
+  user_data              = filebase64("user-data.gz")
+  vpc_security_group_ids = [aws_security_group.nodes.id]
+  update_default_version = true
+
+  iam_instance_profile {
+    name = aws_iam_instance_profile.nodes.name
+  }
+
+  metadata_options {
+    http_endpoint               = "enabled"
+    http_tokens                 = "required"
+    http_put_response_hop_limit = 1
+    instance_metadata_tags      = "enabled"
+  }
+
+  dynamic "tag_specifications" {
+    for_each = ["instance", "network-interface", "volume"]
+    content {
+      resource_type = tag_specifications.value
+      tags          = local.tags
+    }
+  }
+
+  # Not on the template itself, or the launcher would take it for its own.
+}
+
+resource "aws_autoscaling_group" "nodes" {
+  name                = "elbow-${var.name}"
+  min_size            = var.nodes
+  max_size            = var.nodes
+  vpc_zone_identifier = var.subnets
+  health_check_type   = "EC2"
+  suspended_processes = ["AZRebalance"]
+  force_delete        = true
+
+  launch_template {
+    id      = aws_launch_template.nodes.id
+    version = "$Default"
+  }
+
+  initial_lifecycle_hook {
+    name                 = "handover"
+    lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
+    heartbeat_timeout    = 60
+    default_result       = "CONTINUE"
+  }
+
+  # A node needs its permissions as soon as it boots.
+  depends_on = [aws_iam_role_policy.nodes]
+}
