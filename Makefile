@@ -72,6 +72,11 @@ demo: setup ## the whole way, watched: create, serve, lose a node, destroy
 dist: rust packages ## target/dist/agent and target/dist/launcher: small, portable, for shipping
 	tests/dist.sh
 
+# BENCH=takeover, lost, zone or idle measures one of them; BENCH='lost --quick' tries it. RUNNER: Cargo stays this user's.
+RUNNER := CARGO_TARGET_$(shell uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER
+bench: setup ## Elbow beside other ways to do it, into docs/bench.md (an hour; BENCH=takeover|lost|zone|idle for a part)
+	$(if $(SUDO),$(RUNNER)="$(SUDO)") cargo bench --profile release --workspace --locked --bench bench -- $(BENCH)
+
 size: setup dist ## the shipped agent's size, and its memory in the lab
 	$(SUDO) tests/size.sh
 

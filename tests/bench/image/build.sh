@@ -1,0 +1,32 @@
+#!/bin/sh
+# Builds the benchmark's image: the node's, with what the others need, from Debian's packages.
+# BASE is the node's image, never written to; SOURCES a sources.list naming where packages come from; OUT the image.
+set -eu
+base=$1 sources=$2 out=$3
+
+echo "bench: an image with the AWS CLI and Pacemaker's resource agents" >&2
+cp -a "$base" "$out"
+cp "$sources" "$out/etc/apt/sources.list"
+cp /etc/resolv.conf "$out/etc/resolv.conf"
+printf '#!/bin/sh\nexit 101\n' >"$out/usr/sbin/policy-rc.d"
+chmod +x "$out/usr/sbin/policy-rc.d"
+mount -t proc proc "$out/proc"
+log=$out.log
+{
+	chroot "$out" apt-get --quiet=2 update &&
+		chroot "$out" env DEBIAN_FRONTEND=noninteractive \
+			apt-get --quiet=2 --yes --no-install-recommends install awscli resource-agents
+} >"$log" 2>&1 || {
+	umount "$out/proc"
+	cat "$log" >&2
+	exit 1
+}
+umount "$out/proc"
+# Of a package that resource-agents asks for; nobody here needs it.
+chroot "$out" systemctl disable --quiet logd.service
+rm -r "$out/usr/sbin/policy-rc.d" "$out"/var/lib/apt/lists/* "$out"/var/cache/apt/archives/*.deb
+cp "$base/etc/apt/sources.list" "$out/etc/apt/sources.list"
+: >"$out/etc/resolv.conf"
+# The resource agent names the profile `default`, which has to be there then.
+mkdir -p "$out/root/.aws"
+printf '[default]\nregion = eu-west-1\n' >"$out/root/.aws/config"

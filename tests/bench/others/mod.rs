@@ -1,0 +1,137 @@
+//! The other ways to do it, each in an instance with a role that may move routes, as their manuals have it.
+
+pub mod move_ip;
+pub mod original;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
+use lab::evidence::{answered, interface_of, text};
+use lab::rig::{Rig, wait_for};
+
+use crate::floor::Routes;
+use crate::results::Attempt;
+
+const NAME: &str = "others";
+const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+    "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
+const MAY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
+    "Action":["ec2:DescribeRouteTables","ec2:CreateRoute","ec2:ReplaceRoute"],"Resource":"*"}]}"#;
+/// A boot takes seconds; on a busy machine more of them.
+const BOOT: Duration = Duration::from_secs(60);
+/// What a takeover runs as, so that it can be stopped with all that it started.
+const UNIT: &str = "takeover.service";
+
+/// What instances are launched with.
+pub struct Account {
+    image: String,
+    group: String,
+}
+
+/// An instance that runs.
+pub struct Node {
+    /// `i-…`
+    pub id: String,
+    /// `eni-…`
+    pub interface: String,
+    /// In its subnet.
+    pub address: String,
+}
+
+impl Account {
+    /// A role that may move routes, a security group that lets everything in.
+    pub fn prepare(rig: &Rig) -> Result<Account> {
+        rig.aws(["iam", "create-role", "--role-name", NAME, "--assume-role-policy-document", TRUST])?;
+        rig.aws(["iam", "put-role-policy", "--role-name", NAME, "--policy-name", NAME, "--policy-document", MAY])?;
+        rig.aws(["iam", "create-instance-profile", "--instance-profile-name", NAME])?;
+        let both = ["--instance-profile-name", NAME, "--role-name", NAME];
+        rig.aws(["iam", "add-role-to-instance-profile"].into_iter().chain(both))?;
+        let vpc = rig.status()?.vpc;
+        let made =
+            rig.aws(["ec2", "create-security-group", "--group-name", NAME, "--description", NAME, "--vpc-id", &vpc])?;
+        let group = text(&made["GroupId"])?;
+        let all = ["--group-id", &group, "--protocol", "all", "--cidr", "10.0.0.0/16"];
+        rig.aws(["ec2", "authorize-security-group-ingress"].into_iter().chain(all))?;
+        let image = rig.aws(["ssm", "get-parameter", "--name", lab::daemon::place::IMAGE_PARAMETER])?;
+        Ok(Account { image: text(&image["Parameter"]["Value"])?, group })
+    }
+
+    /// An instance in the subnet of that name, booted, its source/destination check off.
+    pub fn launch(&self, rig: &Rig, subnet: &str) -> Result<Node> {
+        let filter = format!("Name=tag:Name,Values={subnet}");
+        let found = rig.aws(["ec2", "describe-subnets", "--filters", &filter])?;
+        let subnet = text(&found["Subnets"][0]["SubnetId"])?;
+        let what = ["--image-id", &self.image, "--instance-type", "t3.small", "--count", "1"];
+        let place = ["--subnet-id", &subnet, "--security-group-ids", &self.group];
+        let role = ["--iam-instance-profile", &format!("Name={NAME}"), "--metadata-options", "HttpTokens=required"];
+        let words = ["ec2", "run-instances"].into_iter().chain(what).chain(place).chain(role);
+        let launched = rig.aws(words).context("launching an instance for the others")?;
+        let instance = &launched["Instances"][0];
+        let id = text(&instance["InstanceId"])?;
+        rig.aws(["ec2", "modify-instance-attribute", "--instance-id", &id, "--no-source-dest-check"])?;
+        let node = Node { interface: interface_of(rig, &id)?, address: text(&instance["PrivateIpAddress"])?, id };
+        node.booted(rig)?;
+        Ok(node)
+    }
+}
+
+impl Node {
+    /// Waits until it has booted.
+    pub fn booted(&self, rig: &Rig) -> Result<()> {
+        wait_for("an instance's boot", BOOT, || {
+            let status = rig.status()?;
+            ensure!(status.instances.iter().any(|i| i.id == self.id && i.lab == "up"), "it is booting");
+            Ok(())
+        })
+    }
+
+    /// Writes a file, with its folders.
+    pub fn write(&self, rig: &Rig, path: &str, content: &str) -> Result<()> {
+        let script = r#"mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1" && chmod "$3" "$1""#;
+        // keepalived warns of configuration that can be executed, and can't execute scripts that can't.
+        let mode = if path.ends_with(".sh") { "755" } else { "644" };
+        rig.inside(&self.id, &["sh", "-c", script, "sh", path, content, mode]).map(drop)
+    }
+
+    /// Runs a takeover until every table's route has been moved, or the time is up.
+    pub fn take_over(&self, rig: &Rig, routes: &Routes, command: &str, limit: Duration) -> Result<Attempt> {
+        rig.lab(["calls", "--clear"])?;
+        let stop = ["systemctl", "stop", UNIT];
+        let script = format!("date +%s.%N >/run/takeover.began; exec {command}");
+        rig.inside(&self.id, &["rm", "-f", "/run/takeover.began"])?;
+        let unit = format!("--unit={UNIT}");
+        let words = ["systemd-run", "--quiet", "--collect", &unit, "--setenv=HOME=/root", "bash", "-c", &script];
+        rig.inside(&self.id, &words).context("starting a takeover")?;
+        let end = std::time::Instant::now() + limit;
+        let moved = loop {
+            let moved = self.moved(rig)?;
+            let state = rig.inside(&self.id, &["sh", "-c", &format!("systemctl is-active {UNIT} || true")])?;
+            let over = state.trim() != "active";
+            if moved.len() >= routes.tables.len() || std::time::Instant::now() >= end {
+                break moved;
+            }
+            if over {
+                // It may have ended between the two looks.
+                let moved = self.moved(rig)?;
+                ensure!(moved.len() >= routes.tables.len(), "the takeover ended with {} routes moved", moved.len());
+                break moved;
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        };
+        rig.inside(&self.id, &["sh", "-c", &format!("{} 2>/dev/null || true", stop.join(" "))])?;
+        if moved.len() < routes.tables.len() {
+            return Ok(Attempt { seconds: limit.as_secs_f64(), moved: moved.len() });
+        }
+        let began: f64 = rig.inside(&self.id, &["cat", "/run/takeover.began"])?.trim().parse()?;
+        let last = moved.into_iter().max().context("a moved route")?;
+        Ok(Attempt { seconds: last.as_microsecond() as f64 / 1e6 - began, moved: routes.tables.len() })
+    }
+
+    /// When each of its ReplaceRoutes was answered.
+    fn moved(&self, rig: &Rig) -> Result<Vec<Timestamp>> {
+        let calls = rig.calls()?;
+        let moves = calls.iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200);
+        moves.filter(|c| c["caller"] == self.id.as_str()).map(answered).collect()
+    }
+}

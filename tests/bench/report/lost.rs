@@ -1,0 +1,47 @@
+//! The section on lost nodes: outages as a client saw them.
+
+use anyhow::Result;
+
+use super::plot::{self, Series};
+use super::statistics::{figure, greatest, least, median};
+use super::{Part, table};
+use crate::results::{Lost, Measured};
+
+const WORDS: &str = "\
+## A node loses its power: until clients are served again
+
+![a dot for each loss](bench-lost.svg)
+
+The active node's power is cut: silence from one packet to the next. A client in a third zone asks every 10 ms, each time
+over a new connection; the outage is the longest time between two good answers.
+
+- **Elbow** at its default interval (VRRPv3, 200 ms).
+- **The original's settings**: keepalived at VRRPv2's 1 s, priorities 101 and 100, `pidof haproxy` every 2 s, and
+  the CLI loop as `notify_master`. The client's table is the first one of the loop.
+
+";
+
+/// A table and a dot for each loss.
+pub fn render(Measured { data, .. }: &Measured<Lost>) -> Result<Part> {
+    let mut section = String::from(WORDS);
+    section.push_str(&format!("At {} ms latency, with {} route tables:\n\n", data.latency_ms, data.tables));
+    let rows = [("Elbow", &data.elbow), ("the original's settings", &data.original)].map(|(who, outages)| {
+        let show = |value: Option<f64>| value.map_or("–".to_owned(), figure);
+        [
+            who.to_owned(),
+            show(median(outages)),
+            show(least(outages)),
+            show(greatest(outages)),
+            outages.len().to_string(),
+        ]
+    });
+    section.push_str(&table::markdown(&["", "median", "best", "worst", "n"], rows));
+    let dots = [("Elbow", plot::BLUE, &data.elbow), ("original's settings", plot::ORANGE, &data.original)];
+    let dots = dots.map(|(name, colour, outages)| Series {
+        name: name.to_owned(),
+        colour,
+        points: outages.iter().map(|outage| (*outage, 0.0)).collect(),
+    });
+    let plot = plot::dots(&dots, "outage as a client sees it, seconds (bar: median)")?;
+    Ok(Part { section, plot: Some(plot) })
+}

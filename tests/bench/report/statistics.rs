@@ -1,0 +1,63 @@
+//! Medians, and figures as people read them.
+
+/// The middle one, or the mean of the two middle ones.
+pub fn median(values: &[f64]) -> Option<f64> {
+    let sorted = sorted(values);
+    let middle = sorted.len() / 2;
+    match sorted.len() {
+        0 => None,
+        n if n % 2 == 1 => Some(sorted[middle]),
+        _ => Some((sorted[middle - 1] + sorted[middle]) / 2.0),
+    }
+}
+
+/// The least one.
+pub fn least(values: &[f64]) -> Option<f64> {
+    sorted(values).first().copied()
+}
+
+/// The greatest one.
+pub fn greatest(values: &[f64]) -> Option<f64> {
+    sorted(values).last().copied()
+}
+
+/// In rising order.
+pub fn sorted(values: &[f64]) -> Vec<f64> {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values
+}
+
+/// Three digits that count, and none that pretend.
+pub fn figure(value: f64) -> String {
+    match value.abs() {
+        v if v < 0.9995 => format!("{value:.3}"),
+        v if v < 9.995 => format!("{value:.2}"),
+        v if v < 99.95 => format!("{value:.1}"),
+        _ => format!("{value:.0}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_lies_between_the_two_in_the_middle() {
+        assert_eq!(median(&[4.0, 1.0, 3.0]), Some(3.0));
+        assert_eq!(median(&[4.0, 1.0, 3.0, 2.0]), Some(2.5));
+        assert_eq!(median(&[]), None);
+    }
+
+    #[test]
+    fn the_extremes_are_found_in_any_order() {
+        assert_eq!((least(&[2.0, 9.0, 1.0]), greatest(&[2.0, 9.0, 1.0])), (Some(1.0), Some(9.0)));
+        assert_eq!(least(&[]), None);
+    }
+
+    #[test]
+    fn figures_have_three_digits_that_count() {
+        let shown = [0.01234, 0.9996, 9.994, 9.996, 12.34, 99.96, 1234.5].map(figure);
+        assert_eq!(shown, ["0.012", "1.00", "9.99", "10.0", "12.3", "100", "1234"]);
+    }
+}

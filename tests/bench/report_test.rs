@@ -1,0 +1,96 @@
+//! That the benchmark says of its results what they are: from raw results to the document, without measuring anything.
+
+mod report;
+mod results;
+
+use std::collections::BTreeMap;
+
+use results::{
+    Attempt, Build, Cell, Conditions, Cost, Idle, Lost, Measured, Results, Takeover, Who, Zone, ZoneLoss, save,
+};
+
+fn measured<T>(data: T) -> Measured<T> {
+    let conditions = Conditions {
+        cores: 4,
+        processor: "Fast".into(),
+        memory_gb: 16,
+        kernel: "6.1".into(),
+        agent: Build::Dist,
+        load: 0.25,
+        seconds: 120.0,
+        quick: false,
+    };
+    Measured { conditions, data }
+}
+
+fn results() -> Results {
+    let cell =
+        |who, seconds: f64| Cell { who, tables: 20, throttled: false, attempts: vec![Attempt { seconds, moved: 20 }] };
+    let cells = vec![cell(Who::Floor, 0.15), cell(Who::Agent, 0.18), cell(Who::Loop, 18.0), cell(Who::MoveIp, 72.0)];
+    let loss = |tables, outages: &[f64]| ZoneLoss { tables, outages: outages.to_vec(), settled: 30.0, throttled: 9 };
+    let cost = Cost {
+        calls: BTreeMap::from([("DescribeInstances".to_owned(), 20)]),
+        agent_cpu: 0.6,
+        keepalived_cpu: 3.0,
+        rss_kb: 9000,
+        peak_kb: 9500,
+    };
+    Results {
+        takeover: vec![measured(Takeover { latency_ms: 50, cells })],
+        lost: Some(measured(Lost {
+            latency_ms: 100,
+            tables: 3,
+            elbow: vec![0.7, 0.9, 0.8],
+            original: vec![4.0, 5.0, 6.0],
+        })),
+        zone: Some(measured(Zone {
+            latency_ms: 100,
+            tables: 20,
+            burst: 50,
+            refill: 5.0,
+            all: loss(20, &[1.0, 20.0]),
+            named: loss(2, &[0.8, 0.9]),
+        })),
+        idle: Some(measured(Idle { seconds: 600.0, active: cost.clone(), standby: cost })),
+    }
+}
+
+#[test]
+fn every_section_says_its_figures() {
+    let files = report::render(&results()).unwrap();
+    let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["bench.md", "bench-takeover.svg", "bench-lost.svg", "bench-zone.svg"]);
+    for line in [
+        "| 20 | – | 0.150 (0.150, 1) | 0.180 (0.180, 1) | 1.20× | 18.0 (18.0, 1) | 100× | 72.0 (72.0, 1) | 400× |",
+        "| Elbow | 0.800 | 0.700 | 0.900 | 3 |",
+        "| the original's settings | 5.00 | 4.00 | 6.00 | 3 |",
+        "| `\"all\"` | 20 | 1.00 | 10.5 | 20.0 | 30.0 | 9 |",
+        "| active | 2.0 | 0.10 % | 0.50 % | 9.0 MB | 9.5 MB |",
+        "| `DescribeInstances` | 10.00 | 50 % of 20 |",
+        "| `takeover-50` | 2 min | 0.25 | shipped |",
+    ] {
+        assert!(files[0].1.contains(line), "{line} isn't in\n{}", files[0].1);
+    }
+    for (name, _) in &files[1..] {
+        assert!(files[0].1.contains(&format!("({name})")), "the document doesn't show {name}");
+    }
+}
+
+#[test]
+fn what_has_not_been_measured_is_said() {
+    let files = report::render(&Results { zone: None, ..results() }).unwrap();
+    assert!(files[0].1.contains("Not measured yet: `zone`."), "{}", files[0].1);
+    let error = report::render(&Results::default()).unwrap_err();
+    assert_eq!(error.to_string(), "nothing has been measured yet: run `make bench`");
+}
+
+#[test]
+fn results_read_back_as_they_were_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let results = results();
+    save(folder.path(), "takeover-50", &results.takeover[0]).unwrap();
+    save(folder.path(), "lost", results.lost.as_ref().unwrap()).unwrap();
+    save(folder.path(), "zone", results.zone.as_ref().unwrap()).unwrap();
+    save(folder.path(), "idle", results.idle.as_ref().unwrap()).unwrap();
+    assert_eq!(Results::read(folder.path()).unwrap(), results);
+}

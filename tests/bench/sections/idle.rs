@@ -1,0 +1,85 @@
+//! What a pair costs while nothing happens: calls, CPU, memory of the agent, over ten minutes.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use lab::evidence::text;
+use lab::rig::Rig;
+
+use crate::arena::{Arena, say};
+use crate::elbow;
+use crate::results::{Cost, Idle};
+
+const WATCHED: Duration = Duration::from_secs(600);
+/// What a boot leaves to do is done after that: the first refresh of tables and peers, the first tags.
+const CALM: Duration = Duration::from_secs(60);
+
+/// Over ten minutes; over one as a trial.
+pub fn run(arena: &Arena) -> Result<Idle> {
+    let rig = arena.rig()?;
+    rig.create(&elbow::balancer(&rig, &elbow::tables(&rig, 3)?)?)?;
+    let nodes = rig.settled(2, elbow::RECOVERY)?;
+    let active = rig.active()?;
+    let standby = nodes.into_iter().map(|node| node.id).find(|id| *id != active).context("a standby")?;
+    // Time itself is what is measured here: there is no condition to wait for.
+    std::thread::sleep(CALM);
+    rig.lab(["calls", "--clear"])?;
+    let (watched, start) = (if arena.quick { WATCHED / 10 } else { WATCHED }, Instant::now());
+    say(format!("watching an idle pair for {watched:?}"));
+    let before = [Usage::of(&rig, &active)?, Usage::of(&rig, &standby)?];
+    std::thread::sleep(watched);
+    let after = [Usage::of(&rig, &active)?, Usage::of(&rig, &standby)?];
+    let seconds = start.elapsed().as_secs_f64();
+    let cost = |id: &str, n: usize| -> Result<Cost> {
+        Ok(Cost {
+            calls: calls(&rig, id)?,
+            agent_cpu: after[n].agent - before[n].agent,
+            keepalived_cpu: after[n].keepalived - before[n].keepalived,
+            rss_kb: after[n].rss_kb,
+            peak_kb: after[n].peak_kb,
+        })
+    };
+    let idle = Idle { seconds, active: cost(&active, 0)?, standby: cost(&standby, 1)? };
+    say(format!("active {:?}, standby {:?}", idle.active, idle.standby));
+    Ok(idle)
+}
+
+/// What a node's services have used since they started.
+struct Usage {
+    agent: f64,
+    keepalived: f64,
+    rss_kb: u64,
+    peak_kb: u64,
+}
+
+impl Usage {
+    fn of(rig: &Rig, id: &str) -> Result<Usage> {
+        let cpu = |service: &str| -> Result<f64> {
+            let path = format!("/sys/fs/cgroup/system.slice/{service}.service/cpu.stat");
+            Ok(number(&rig.inside(id, &["cat", &path])?, "usage_usec")? as f64 / 1e6)
+        };
+        let process = rig.inside(id, &["systemctl", "show", "--property=MainPID", "--value", "elbow-agent"])?;
+        let status = rig.inside(id, &["cat", &format!("/proc/{}/status", process.trim())])?;
+        Ok(Usage {
+            agent: cpu("elbow-agent")?,
+            keepalived: cpu("keepalived")?,
+            rss_kb: number(&status, "VmRSS:")?,
+            peak_kb: number(&status, "VmHWM:")?,
+        })
+    }
+}
+
+/// The number after a word at the beginning of a line.
+fn number(text: &str, word: &str) -> Result<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(word)).with_context(|| format!("there is no {word}"))?;
+    line.split_whitespace().next().unwrap_or_default().parse().with_context(|| format!("reading {word}"))
+}
+
+fn calls(rig: &Rig, id: &str) -> Result<BTreeMap<String, usize>> {
+    let mut counts = BTreeMap::new();
+    for call in rig.calls()?.iter().filter(|call| call["caller"] == id && call["service"] == "ec2") {
+        *counts.entry(text(&call["action"])?).or_default() += 1;
+    }
+    Ok(counts)
+}

@@ -1,0 +1,96 @@
+//! A node loses its power, and clients are served again: Elbow at its default interval, and keepalived as the original
+//! sets it up. The same lab, the same tables, the same client; after each loss the node is switched on again.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::prober::{self, Prober};
+use lab::rig::{Rig, wait_for};
+
+use crate::arena::{Arena, say};
+use crate::elbow;
+use crate::floor::Routes;
+use crate::others::Account;
+use crate::others::original::Pair;
+use crate::results::Lost;
+
+const VIP: &str = "10.255.0.10";
+const LATENCY_MS: u64 = 100;
+const TABLES: usize = 3;
+const LOSSES: usize = 10;
+/// The original may need seconds for each table.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Ten losses each.
+pub fn run(arena: &Arena) -> Result<Lost> {
+    let losses = if arena.quick { 2 } else { LOSSES };
+    Ok(Lost {
+        latency_ms: LATENCY_MS,
+        tables: TABLES,
+        elbow: elbows(arena, losses)?,
+        original: originals(arena, losses)?,
+    })
+}
+
+fn elbows(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
+    let rig = arena.rig()?;
+    let tables = elbow::tables(&rig, TABLES)?;
+    rig.create(&elbow::balancer(&rig, &tables)?)?;
+    rig.lab(["latency", &LATENCY_MS.to_string()])?;
+    let outages = (0..losses).map(|n| {
+        rig.settled(2, elbow::RECOVERY)?;
+        let lost = rig.active()?;
+        let outage = outage(&rig, &lost)?;
+        say(format!("Elbow, loss {}: nobody was served for {outage:.2} s", n + 1));
+        rig.lab(["reboot", &lost])?;
+        Ok(outage)
+    });
+    outages.collect()
+}
+
+fn originals(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
+    let rig = arena.rig()?;
+    let tables = elbow::tables(&rig, TABLES)?;
+    let account = Account::prepare(&rig)?;
+    let pair = Pair::start(&rig, &account, &Routes { tables: &tables, vip: VIP })?;
+    rig.lab(["latency", &LATENCY_MS.to_string()])?;
+    let outages = (0..losses).map(|n| {
+        pair.first.booted(&rig)?;
+        led_to(&rig, &pair.first.id, &tables)?;
+        let outage = outage(&rig, &pair.first.id)?;
+        say(format!("the original's settings, loss {}: nobody was served for {outage:.2} s", n + 1));
+        // Its script goes on after the client's table has been moved.
+        led_to(&rig, &pair.second.id, &tables)?;
+        rig.lab(["reboot", &pair.first.id])?;
+        Ok(outage)
+    });
+    outages.collect()
+}
+
+/// Cuts a node's power under a client that asks every 10 ms.
+fn outage(rig: &Rig, lost: &str) -> Result<f64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let prober = rig.prober(10)?;
+    let answered = |prober: &Prober| runtime.block_on(prober.answered(50, PATIENCE));
+    answered(&prober).context("before the power cut")?;
+    rig.lab(["kill", lost])?;
+    // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+    std::thread::sleep(Duration::from_millis(100));
+    answered(&prober).context("after the power cut")?;
+    let outage = prober::longest_outage(&prober.finish()?).context("there were two answers")?;
+    Ok(outage.length().as_secs_f64())
+}
+
+/// Waits until the virtual IP's route leads to that node in each of these tables.
+fn led_to(rig: &Rig, node: &str, tables: &[String]) -> Result<()> {
+    wait_for("routes to the node that is master", PATIENCE, || {
+        let routes = rig.status()?.routes;
+        let there = |table: &String| {
+            routes.iter().any(|r| {
+                r.table == *table && r.destination == format!("{VIP}/32") && r.instance.as_deref() == Some(node)
+            })
+        };
+        ensure!(tables.iter().all(there), "they lead elsewhere");
+        Ok(())
+    })
+}
