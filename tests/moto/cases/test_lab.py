@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from cases.scaling import Scaling
 from cases.scene import TRUST, Scene
 
 
@@ -53,6 +54,35 @@ def test_what_changes_while_describe_calls_see_the_past_isnt_lost(patched: Any) 
     finally:
         patched.post("stale", {"ms": 0})
     assert s.instance(instance)["State"]["Name"] == "terminated"
+
+
+def test_auto_scalings_describe_calls_can_see_the_past_too(patched: Any) -> None:
+    s = Scaling(patched)
+    patched.post("stale", {"ms": 60000})
+    try:
+        s.make(MinSize=1, MaxSize=1)
+        named = {"AutoScalingGroupNames": [s.name]}
+        seen = s.scaling.describe_auto_scaling_groups(**named)["AutoScalingGroups"]
+    finally:
+        patched.post("stale", {"ms": 0})
+    assert seen == []
+    s.settled(1)
+
+
+def test_auto_scaling_looks_at_health_as_often_as_the_lab_says(patched: Any) -> None:
+    s = Scaling(patched)
+    s.make(MinSize=1, MaxSize=1)
+    lost = s.settled(1)[0]
+    patched.post("auto-scaling", {"health_ms": 3600000})
+    try:
+        s.ec2.terminate_instances(InstanceIds=[lost])
+        _wait(lambda: _states(patched)[lost] == "terminated")
+        assert s.members("InService") == [lost]
+        s.skip(3600)
+        s.until(lambda: lost not in s.members())
+    finally:
+        patched.post("auto-scaling", {"health_ms": 1000})
+    s.settled(1, without=(lost,))
 
 
 def test_the_console_is_what_the_lab_says(patched: Any) -> None:

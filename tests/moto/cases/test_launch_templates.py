@@ -77,3 +77,17 @@ def user_data_beyond_16_kb_is_refused(server: Any) -> Iterator[None]:
     data = {**DATA, "UserData": base64.b64encode(b"x" * 16385).decode()}
     with refused("InvalidParameterValue", says="16384"):
         s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=data)
+
+
+def a_version_inherits_from_its_source(server: Any) -> Iterator[None]:
+    """CreateLaunchTemplateVersion, SourceVersion."""
+    s = Scene(server)
+    data = {**DATA, "ImageId": s.image}
+    made = s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=data)["LaunchTemplate"]
+    s.ec2.create_launch_template_version(
+        LaunchTemplateId=made["LaunchTemplateId"], SourceVersion="1", LaunchTemplateData={"InstanceType": "t3.large"}
+    )
+    yield
+    versions = s.ec2.describe_launch_template_versions(LaunchTemplateName=s.name, Versions=["2"])
+    data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
+    assert (data["ImageId"], data["InstanceType"]) == (s.image, "t3.large")

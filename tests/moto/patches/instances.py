@@ -86,7 +86,7 @@ def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
     named = given.get("LaunchTemplate")
     if not named:
         return given, None
-    version = _template(backend, named).get_version(named.get("Version") or "$Default")
+    version = template_of(backend, named).get_version(named.get("Version") or "$Default")
     wanted = dict(given)
     for name in _OVERRIDABLE:
         if not wanted.get(name) and version.data.get(name):
@@ -99,7 +99,8 @@ def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
     return wanted, version
 
 
-def _template(backend: Any, named: dict[str, str]) -> Any:
+def template_of(backend: Any, named: dict[str, Any]) -> Any:
+    """The launch template that is named by its id or name."""
     if template_id := named.get("LaunchTemplateId"):
         return backend.get_launch_template(template_id)
     return backend.get_launch_template_by_name(named.get("LaunchTemplateName"))

@@ -1,6 +1,7 @@
 """Launch templates: once per client token, with only the data they were given.
 
-EC2 API reference, "CreateLaunchTemplate" (ClientToken, names, TagSpecifications: the tags of the template itself);
+EC2 API reference, "CreateLaunchTemplate" (ClientToken, names, TagSpecifications: the tags of the template itself) and
+"CreateLaunchTemplateVersion" (SourceVersion: the new version has all of it that isn't specified);
 EC2 User Guide, "Instance user data" (16 KB before encoding). Describing them is in describe.py.
 """
 
@@ -14,7 +15,7 @@ from moto.ec2.responses.launch_templates import LaunchTemplates
 from moto.ec2.utils import parse_user_data
 
 from patches import errors, tags
-from patches.instances import check_user_data
+from patches.instances import check_user_data, template_of
 
 _NAME = re.compile(r"[a-zA-Z0-9()./_\-]{3,128}")
 
@@ -85,6 +86,11 @@ def _create_version() -> None:
         if "UserData" in data:
             data["UserData"] = parse_user_data(data["UserData"])
             check_user_data(data["UserData"])
+        if source := self._get_param("SourceVersion"):
+            named = {"LaunchTemplateId": self._get_param("LaunchTemplateId")}
+            named["LaunchTemplateName"] = self._get_param("LaunchTemplateName")
+            inherited = template_of(self.ec2_backend, named).get_version(source).data
+            data.update({name: value for name, value in inherited.items() if name not in data})
         return inner(self)
 
     LaunchTemplates.create_launch_template_version = create_launch_template_version

@@ -29,12 +29,7 @@ def places(group: Group) -> list[tuple[str, str]]:
 
 def template(named: dict[str, str]) -> Any:
     """The version of a launch template that a group means, as of now."""
-    backend = instrument.ec2()
-    if template_id := named.get("LaunchTemplateId"):
-        found = backend.get_launch_template(template_id)
-    else:
-        found = backend.get_launch_template_by_name(named.get("LaunchTemplateName"))
-    return found.get_version(named.get("Version") or "$Default")
+    return instances.template_of(instrument.ec2(), named).get_version(named.get("Version") or "$Default")
 
 
 def request(group: Group, subnet: str) -> dict[str, Any]:

@@ -40,6 +40,9 @@ def leave(group: Group, member: Member, cause: str) -> Activity:
 
 def advance(group: Group, member: Member) -> bool:
     """Takes a member one step further, if it is time; answers whether it was."""
+    if member.state == "InService":
+        # Before EC2 is asked: this is done before every call, and most members are here.
+        return False
     instance = instance_of(member)
     match member.state:
         case "Pending" if instance is None or instance.state not in _ALIVE:
