@@ -25,6 +25,8 @@ pub const RUN: &str = "/run/elbow";
 pub const FIFO: &str = "/run/elbow/keepalived.fifo";
 /// keepalived's `track_file`: 0 while HAProxy serves, 1 otherwise.
 pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
+/// keepalived's `track_file`: 1 while this node can't reach the EC2 API, 0 otherwise.
+pub const API_TRACK: &str = "/run/elbow/api.track";
 /// keepalived's `track_file`: 1 for the moment in which this node hands over, 0 otherwise.
 pub const YIELD_TRACK: &str = "/run/elbow/yield.track";
 /// keepalived's `track_file`: what is added to this node's priority, see [`crate::handover`].

@@ -4,6 +4,7 @@
 mod auto_scaling;
 mod auto_scaling_lab;
 mod failover;
+mod health;
 mod lab;
 mod nodes;
 mod notify;

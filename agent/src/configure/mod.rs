@@ -60,6 +60,8 @@ pub struct Node {
     pub applied: Option<Vec<Ipv4Addr>>,
     /// Whether keepalived ran before, and so has told its states to nobody.
     pub keepalived_ran: bool,
+    /// Whether members and route tables are what an earlier agent knew, and are to be read.
+    pub outdated: bool,
 }
 
 /// `agent configure`.
@@ -90,6 +92,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     if !keepalived_ran {
         // keepalived starts in FAULT, and leaves it when it is told that all is well.
         haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
+        std::fs::write(paths::API_TRACK, "0\n").with_context(|| format!("writing {}", paths::API_TRACK))?;
     }
     handover::prepare()?;
     let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
@@ -97,7 +100,17 @@ pub async fn configure() -> anyhow::Result<Node> {
         "configuring a node of {}", balancer.name);
     let api = ec2::connect(&facts.region);
     let observer = Observer::new(api.client.clone(), &balancer, &facts);
-    let (found, served) = tokio::join!(gather::gather(&observer, &balancer, &facts), serve(&balancer));
+    // An agent that is started again takes up where the last one stopped, from what that knew: keepalived may have made
+    // this node MASTER meanwhile. What is new it reads while it serves.
+    let before = if keepalived_ran { gather::known(&facts) } else { None };
+    let is_known = before.is_some();
+    let gathering = async {
+        match before {
+            Some(found) => found,
+            None => gather::gather(&observer, &balancer, &facts).await,
+        }
+    };
+    let (found, served) = tokio::join!(gathering, serve(&balancer));
 
     let members = gather::with_me(found.members, &facts);
     let slot = slot::decide(&facts.instance, &members);
@@ -110,7 +123,8 @@ pub async fn configure() -> anyhow::Result<Node> {
     served.into_iter().for_each(|failed| failed.show(&board));
 
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
-    let switching = tokio::time::timeout(SOURCE_DEST_LIMIT, async {
+    let limit = if is_known { Duration::ZERO } else { SOURCE_DEST_LIMIT };
+    let switching = tokio::time::timeout(limit, async {
         if checked {
             switch_off(&api.client, &facts.instance, &board).await;
         }
@@ -128,6 +142,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         source_dest_check: switched.is_err(),
         applied,
         keepalived_ran,
+        outdated: is_known,
     })
 }
 
@@ -182,7 +197,10 @@ async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Ro
     board.change(|state| state.haproxy = Serves::Yes);
     tracing::info!(target: CONSOLE, "HAProxy answers");
     let peers = roster.peers();
-    health::join(http, local.address, &peers).await;
+    // Who takes part already is known to its peers.
+    if !systemd::is_active(keepalived::UNIT).await {
+        health::join(http, local.address, &peers).await;
+    }
     let outcome = local.keepalived(&peers).await;
     if let Err(error) = haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::Yes) {
         tracing::error!("keepalived cannot be told that HAProxy serves: {error:#}");

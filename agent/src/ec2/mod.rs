@@ -6,6 +6,7 @@ mod credentials;
 mod error;
 mod names;
 mod pool;
+mod reach;
 
 use std::time::{Duration, SystemTime};
 
@@ -46,6 +47,11 @@ impl Api {
     /// Keeps credentials, addresses and connections ready, for ever, so that no call has to wait for them.
     pub async fn keep_warm(&self) {
         tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh(), self.pool.keep_ready());
+    }
+
+    /// Whether the API hasn't been reached for a while.
+    pub fn is_lost(&self) -> bool {
+        self.pool.is_lost()
     }
 
     /// Says how many calls a takeover would make: for so many, up to a limit, connections stand ready.

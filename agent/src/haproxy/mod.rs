@@ -1,7 +1,10 @@
-//! HAProxy: is it there, and does it answer? The agent asks four times a second and tells keepalived through its track file;
-//! keepalived asks for itself through `agent check`, should the agent be gone.
+//! HAProxy: is it there, and does it answer? The agent asks five times a second, and at once when one of its processes
+//! ends, and tells keepalived through its track file; keepalived asks for itself through `agent check`, should the agent
+//! be gone.
 
+mod opinion;
 mod probe;
+mod processes;
 mod targets;
 mod watch;
 

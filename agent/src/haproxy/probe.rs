@@ -9,7 +9,7 @@ use templates::paths::STATS_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// Loopback and a page that is made on the spot: what takes this long is stuck.
-pub(super) const LIMIT: Duration = Duration::from_millis(500);
+pub(super) const LIMIT: Duration = Duration::from_millis(400);
 
 const REQUEST: &[u8] = b"GET /healthz HTTP/1.0\r\nHost: localhost\r\n\r\n";
 /// `HTTP/1.0 200`: as much of the answer as matters.

@@ -4,6 +4,7 @@ mod elections;
 mod knowledge;
 mod owner;
 mod pace;
+mod preferred;
 mod refresh;
 mod upkeep;
 mod watched;
@@ -89,6 +90,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let mut tasks = JoinSet::new();
     let api = node.api.clone();
     tasks.spawn(async move { api.keep_warm().await });
+    tasks.spawn(preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
     tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let beside = handover::page(board.clone(), preference.clone()).merge(watched.page);

@@ -76,6 +76,7 @@ pub(super) struct Refresher {
     tables: watch::Sender<Latest<Table>>,
     heard: watch::Sender<Latest<Member>>,
     tables_read: bool,
+    outdated: bool,
     hints: Arc<Hints>,
     missing_since: Option<Instant>,
 }
@@ -104,6 +105,7 @@ impl Refresher {
             tables,
             heard,
             tables_read: node.tables.is_some(),
+            outdated: node.outdated,
             hints,
             missing_since: None,
         }
@@ -113,6 +115,10 @@ impl Refresher {
     pub(super) async fn run(mut self) {
         self.remember();
         self.api.prepare_for(self.known.tables.len() * self.vips);
+        if self.outdated {
+            self.read(Read::Tables).await;
+            self.read(Read::Members).await;
+        }
         for turn in 0.. {
             let situation = self.situation();
             let reads: &[Read] = tokio::select! {
@@ -156,6 +162,13 @@ impl Refresher {
             tracing::info!(peers = ?self.roster.peers(), "peers have changed");
             self.board.change(|state| state.peers = self.roster.peers());
         }
+        // A peer that one read missed isn't forgotten yet, nor should an agent that is started again forget it.
+        let peers = self.roster.peers();
+        let missed = |member: &&Member| {
+            peers.contains(&member.address) && !members.iter().any(|seen| seen.address == member.address)
+        };
+        let missed: Vec<Member> = self.known.members.iter().filter(missed).cloned().collect();
+        let members = [members, missed].concat();
         if self.known.members != members {
             self.known.members = members;
             self.remember();

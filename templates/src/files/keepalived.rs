@@ -41,6 +41,7 @@ struct Keepalived<'a> {
     agent: &'static str,
     fifo: &'static str,
     haproxy_track: &'static str,
+    api_track: &'static str,
     yield_track: &'static str,
     preference_track: &'static str,
 }
@@ -72,6 +73,7 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         agent: paths::AGENT,
         fifo: paths::FIFO,
         haproxy_track: paths::HAPROXY_TRACK,
+        api_track: paths::API_TRACK,
         yield_track: paths::YIELD_TRACK,
         preference_track: paths::PREFERENCE_TRACK,
     })

@@ -28,6 +28,7 @@ use tokio::sync::{Notify, oneshot};
 use tokio_rustls::TlsConnector;
 
 use super::names::Remembered;
+use super::reach::Reach;
 use connection::{Connection, Target};
 use refill::Refill;
 
@@ -52,6 +53,7 @@ struct Shared {
     wanted: AtomicUsize,
     returned: Notify,
     ended: Arc<Notify>,
+    reach: Mutex<Reach>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -71,6 +73,7 @@ impl Pool {
             wanted: AtomicUsize::new(1),
             returned: Notify::new(),
             ended: Arc::default(),
+            reach: Mutex::default(),
         }))
     }
 
@@ -88,7 +91,8 @@ impl Pool {
             self.tidy();
             let target = self.0.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let missing = self.0.wanted.load(Ordering::Relaxed).saturating_sub(self.idle().len());
-            if let (Some(target), true) = (target, missing > 0) {
+            // A doubt is settled by trying, also where enough connections seem to stand ready.
+            if let (Some(target), true) = (target, missing > 0 || self.reach().is_doubtful()) {
                 tokio::time::sleep(refill.pause(Instant::now())).await;
                 match self.open(&target).await {
                     Ok(connection) => {
@@ -106,6 +110,15 @@ impl Pool {
         }
     }
 
+    /// Whether the API hasn't been reached for a while.
+    pub(super) fn is_lost(&self) -> bool {
+        self.reach().is_lost(Instant::now())
+    }
+
+    fn reach(&self) -> MutexGuard<'_, Reach> {
+        self.0.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn tidy(&self) {
         let wanted = self.0.wanted.load(Ordering::Relaxed);
         let mut idle = self.idle();
@@ -119,8 +132,21 @@ impl Pool {
     }
 
     async fn open(&self, target: &Target) -> io::Result<Connection> {
-        let addresses = self.0.names.resolve(&target.host).await?;
-        connection::open(target, addresses, &self.0.tls, self.0.ended.clone()).await
+        let opening = async {
+            let addresses = self.0.names.resolve(&target.host).await?;
+            connection::open(target, addresses, &self.0.tls, self.0.ended.clone()).await
+        };
+        let opened = opening.await;
+        match &opened {
+            Ok(_) => self.reach().reached(),
+            Err(_) => self.failed(),
+        }
+        opened
+    }
+
+    fn failed(&self) {
+        self.reach().failed(Instant::now());
+        self.0.ended.notify_one();
     }
 
     fn take(&self) -> Option<Connection> {
@@ -175,10 +201,12 @@ impl Pool {
         let stale = connection.used || connection.opened.elapsed() > Duration::from_secs(1);
         match (connection.ask(request).await, again) {
             (Ok(answer), _) => {
+                self.reach().reached();
                 self.put_back(connection);
                 finished(answer)
             }
             (Err(error), Some(again)) if stale => {
+                self.failed();
                 tracing::debug!("a connection that stood ready was dead, asking over a new one: {error}");
                 // The others are likely to be as dead, and finding out takes time.
                 self.idle().clear();

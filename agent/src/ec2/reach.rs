@@ -1,0 +1,64 @@
+//! Whether the API can be reached at all. Pure: the pool says what it sees, and asks again while it is in doubt.
+
+use std::time::{Duration, Instant};
+
+/// An API that hasn't been reached for so long is lost: one broken connection, or a slow minute of a resolver, is not.
+const LOST_AFTER: Duration = Duration::from_secs(10);
+
+/// What is known about the way to the API.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Reach {
+    /// Since when it hasn't been reached, with at least one attempt that failed.
+    doubt: Option<Instant>,
+}
+
+impl Reach {
+    /// A connection was opened, or a call answered, whatever the answer.
+    pub(super) fn reached(&mut self) {
+        self.doubt = None;
+    }
+
+    /// It could not be reached.
+    pub(super) fn failed(&mut self, now: Instant) {
+        self.doubt.get_or_insert(now);
+    }
+
+    /// Whether the last attempt failed: then another is due.
+    pub(super) fn is_doubtful(&self) -> bool {
+        self.doubt.is_some()
+    }
+
+    /// Whether it is lost.
+    pub(super) fn is_lost(&self, now: Instant) -> bool {
+        self.doubt.is_some_and(|since| now.saturating_duration_since(since) >= LOST_AFTER)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_api_is_lost_when_every_attempt_failed_for_a_while() {
+        let start = Instant::now();
+        let mut reach = Reach::default();
+        assert!(!reach.is_lost(start + LOST_AFTER * 9));
+        reach.failed(start);
+        reach.failed(start + LOST_AFTER / 2);
+        assert!(reach.is_doubtful() && !reach.is_lost(start + LOST_AFTER / 2));
+        assert!(reach.is_lost(start + LOST_AFTER));
+        reach.reached();
+        assert!(!reach.is_doubtful() && !reach.is_lost(start + LOST_AFTER));
+    }
+
+    #[test]
+    fn one_attempt_that_succeeds_begins_the_count_anew() {
+        let start = Instant::now();
+        let mut reach = Reach::default();
+        reach.failed(start);
+        reach.reached();
+        reach.failed(start + LOST_AFTER / 2);
+        assert!(!reach.is_lost(start + LOST_AFTER));
+        assert!(reach.is_lost(start + LOST_AFTER * 3 / 2));
+    }
+}

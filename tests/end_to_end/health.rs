@@ -1,0 +1,121 @@
+//! HAProxy fails on the active node, in more than one way, and clients are served again by the other one; or it doesn't
+//! fail, and nothing moves.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use lab::prober::{self, Prober};
+use lab::rig::{Rig, wait_for};
+
+/// Within this both nodes are well again.
+const RECOVERY: Duration = Duration::from_secs(60);
+/// As long as a false failover could take to show.
+const CALM: Duration = Duration::from_secs(3);
+
+#[tokio::test]
+async fn an_haproxy_that_is_killed_is_relieved_within_0_4_seconds() -> Result<()> {
+    let rig = with_latency()?;
+    let mut outages = Vec::new();
+    for _ in 0..5 {
+        outages.push(outage_of(&rig, &["pkill", "-KILL", "-x", "haproxy"]).await?);
+        rig.settled(2, RECOVERY)?;
+    }
+    report(&rig, "HAProxy killed", &outages, Duration::from_millis(400))
+}
+
+#[tokio::test]
+async fn an_haproxy_that_hangs_is_relieved_within_2_seconds() -> Result<()> {
+    let rig = with_latency()?;
+    let mut outages = Vec::new();
+    for _ in 0..5 {
+        let active = rig.active()?;
+        outages.push(outage_of(&rig, &["pkill", "-STOP", "-x", "haproxy"]).await?);
+        rig.inside(&active, &["pkill", "-CONT", "-x", "haproxy"])?;
+        rig.settled(2, RECOVERY)?;
+    }
+    report(&rig, "HAProxy hung", &outages, Duration::from_secs(2))
+}
+
+#[tokio::test]
+async fn a_hiccup_a_reload_and_a_worker_that_leaves_move_nothing() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    let active = rig.active()?;
+    let prober = rig.prober(10)?;
+
+    rig.inside(&active, &["sh", "-c", "pkill -STOP -x haproxy; sleep 0.5; pkill -CONT -x haproxy"])?;
+    prober.answered(50, CALM).await.context("after a hiccup of half a second")?;
+    let worker = rig.inside(&active, &["sh", "-c", "pgrep -x haproxy | tail -n 1"])?;
+    rig.inside(&active, &["systemctl", "reload", "haproxy"])?;
+    // It leaves by itself as soon as it has no connection any more.
+    wait_for("the relieved worker to leave", RECOVERY, || {
+        let alive = rig.inside(&active, &["pgrep", "-x", "haproxy"])?;
+        ensure!(!alive.lines().any(|pid| pid == worker.trim()), "worker {} is still there", worker.trim());
+        Ok(())
+    })?;
+    prober.answered(50, CALM).await.context("after the relieved worker left")?;
+    calm(&rig, prober, &active).await?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn a_machine_that_stands_still_for_a_moment_stays_active() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    let active = rig.active()?;
+    let prober = rig.prober(10)?;
+    rig.lab(["freeze", &active, "400"])?;
+    calm(&rig, prober, &active).await?;
+
+    // Longer than an election takes: the other one is active then, and the one that comes round holds nothing against
+    // an HAProxy that stood as still as itself.
+    rig.lab(["freeze", &active, "5000"])?;
+    rig.settled(2, RECOVERY)?;
+    let log = rig.inside(&active, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
+    ensure!(!log.contains("HAProxy doesn't answer"), "the thawed node accuses its HAProxy:\n{log}");
+    rig.destroy("web").map(drop)
+}
+
+/// A pair of which the active node serves, with an API that takes 100 ms.
+fn with_latency() -> Result<Rig> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    rig.lab(["latency", "100"])?;
+    Ok(rig)
+}
+
+/// Runs a command on the active node; how long clients went without an answer until the other one answered.
+async fn outage_of(rig: &Rig, command: &[&str]) -> Result<Duration> {
+    let active = rig.active()?;
+    let prober = rig.prober(10)?;
+    prober.answered(50, RECOVERY).await.context("before the fault")?;
+    rig.inside(&active, command)?;
+    wait_for("the route to move", RECOVERY, || {
+        ensure!(rig.active()? != active, "it still leads to {active}");
+        Ok(())
+    })?;
+    prober.answered(50, RECOVERY).await.context("after the fault")?;
+    Ok(prober::longest_outage(&prober.finish()?).context("there were two answers")?.length())
+}
+
+fn report(rig: &Rig, fault: &str, outages: &[Duration], bar: Duration) -> Result<()> {
+    let median = prober::median(outages).context("some outages")?;
+    rig.figure(&format!("{fault}, 100 ms latency: outages"), format!("{outages:.2?}"))?;
+    rig.figure(&format!("{fault}, 100 ms latency: median outage"), format!("{median:.2?}"))?;
+    ensure!(median <= bar, "the median of {outages:?} is {median:?}, more than {bar:?}");
+    rig.destroy("web").map(drop)
+}
+
+/// Nothing has moved, and nothing does for a while.
+async fn calm(rig: &Rig, prober: Prober, active: &str) -> Result<()> {
+    tokio::time::sleep(CALM).await;
+    prober.answered(10, CALM).await?;
+    let log = rig.inside(active, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
+    let last = log.lines().rfind(|line| line.contains(" vrrp ")).context("keepalived said nothing")?;
+    ensure!(rig.active()? == active && last.contains("vrrp MASTER"), "the active node has changed:\n{log}");
+    ensure!(log.matches("vrrp MASTER").count() == 1, "the active node was active with a break:\n{log}");
+    Ok(())
+}
