@@ -21,9 +21,10 @@ endif
 # In one step for all crates: another selection is another set of features, and compiles aws-sdk-ec2 again.
 CARGO_FLAGS := --release --workspace --locked
 
-# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils: the lab's package repository.
+# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils: the lab's package repository;
+# stress-ng: the load under which nothing may fail over.
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
-            util-linux systemd-container mmdebstrap dpkg-dev apt-utils
+            util-linux systemd-container mmdebstrap dpkg-dev apt-utils stress-ng
 
 .PHONY: help setup packages rust build test test-faults lint demo dist size clean
 

@@ -2,7 +2,14 @@
 //! for each fault. All but a few play on one stage (`stage.rs`): a pair that the fault befalls, and beside it, in the same
 //! VPC, a pair that must not notice.
 
+mod api;
+mod clock;
+mod disk;
+mod load;
+mod network;
 mod nodes;
 mod processes;
 mod stage;
+mod tables;
+mod throttle;
 mod watch;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::stage::{BOOT, play};
 
@@ -62,5 +62,22 @@ fn the_owner_dies_while_the_standby_restarts() -> Result<()> {
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
         watch.end("active node without power while its standby reboots")?.at_most(Duration::from_secs(120))
+    })
+}
+
+#[test]
+fn a_lost_zone_with_its_way_to_the_api_is_survived() -> Result<()> {
+    play(|stage| {
+        let nodes = stage.rig.settled(2, BOOT)?;
+        let active = nodes.into_iter().find(|node| node.role.as_deref() == Some("active")).context("an active node")?;
+        stage.rig.lab(["latency", "100"])?;
+        let watch = stage.watch()?;
+        stage.rig.lab(["lose", &active.zone])?;
+        stage.moved(&active.id, BOOT)?;
+        watch.served(BOOT)?;
+        // The bystander has lost a node there, too: it has its own to notice.
+        watch
+            .end_shared("a zone lost with its way to the API and its target, 100 ms latency")?
+            .at_most(Duration::from_millis(2500))
     })
 }

@@ -18,7 +18,7 @@ pub const BYSTANDERS_VIP: &str = "10.255.0.11:80";
 pub const BOOT: Duration = Duration::from_secs(120);
 
 /// What can be set to go wrong with the API by `lab fail`.
-const CALLS: [&str; 5] = ["ReplaceRoute", "CreateRoute", "DescribeRouteTables", "DescribeInstances", "CreateTags"];
+pub const CALLS: [&str; 5] = ["ReplaceRoute", "CreateRoute", "DescribeRouteTables", "DescribeInstances", "CreateTags"];
 
 type Place = Mutex<Option<Stage>>;
 
@@ -109,6 +109,16 @@ impl Stage {
         Ok(routes.map(|route| (route.table, route.instance.unwrap_or(route.state))).collect())
     }
 
+    /// Waits until a node that was frozen goes on.
+    pub fn thawed(&self, node: &str) -> Result<()> {
+        wait_for("the thaw", BOOT, || {
+            let nodes = self.rig.status()?.instances;
+            let now = nodes.into_iter().find(|one| one.id == node).map(|one| one.lab);
+            ensure!(now.as_deref() == Some("up"), "it is {now:?}");
+            Ok(())
+        })
+    }
+
     /// Waits until a node that was restarted takes part again: its agent and its keepalived run, and it isn't MASTER.
     pub fn joined(&self, node: &str) -> Result<()> {
         wait_for(&format!("{node} to join"), BOOT, || {
@@ -141,6 +151,7 @@ impl Stage {
     /// Everything as it was in the beginning, but for who is active.
     fn mend(&self) -> Result<()> {
         self.rig.lab(["heal"])?;
+        self.rig.lab(["hang", "0"])?;
         self.rig.lab(["latency", "0"])?;
         self.rig.lab(["stale", "0"])?;
         self.rig.lab(["throttle", "0", "0"])?;

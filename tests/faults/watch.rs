@@ -21,7 +21,7 @@ const MOVES: [&str; 3] = ["ReplaceRoute", "CreateRoute", "DeleteRoute"];
 pub struct Watch<'a> {
     stage: &'a Stage,
     web: Prober,
-    bystander: Prober,
+    bystander: Option<Prober>,
     began: Instant,
     before: BTreeMap<String, Bystander>,
 }
@@ -49,7 +49,7 @@ impl<'a> Watch<'a> {
         let before = bystanders(stage)?;
         stage.rig.lab(["calls", "--clear"])?;
         let (web, bystander) = (stage.rig.prober(EVERY)?, stage.rig.prober_of(BYSTANDERS_VIP, EVERY)?);
-        let watch = Watch { stage, web, bystander, began: Instant::now(), before };
+        let watch = Watch { stage, web, bystander: Some(bystander), began: Instant::now(), before };
         watch.served(Duration::from_secs(10)).context("before the fault")?;
         Ok(watch)
     }
@@ -73,22 +73,27 @@ impl<'a> Watch<'a> {
     }
 
     /// Ends, notes what clients saw, and checks that the bystander saw nothing.
-    pub fn end(self, fault: &str) -> Result<Seen> {
-        let Watch { stage, web, bystander, before, .. } = self;
-        let (notes, others) = (web.finish()?, bystander.finish()?);
-        let outage = prober::longest_outage(&notes).context("clients had less than two good answers")?.length();
-        let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
-        let figure = format!("{outage:.0?} without service, {failed} of {} requests failed", notes.len());
-        stage.rig.figure(fault, figure)?;
-
+    pub fn end(mut self, fault: &str) -> Result<Seen> {
+        let others = self.bystander.take().context("it has clients")?.finish()?;
+        let (stage, before) = (self.stage, std::mem::take(&mut self.before));
+        let seen = self.end_shared(fault)?;
         let lost: Vec<_> = others.iter().filter(|probe| probe.outcome.is_err()).collect();
         ensure!(lost.is_empty(), "the bystander's clients noticed: {} requests, first {:?}", lost.len(), lost[0]);
         let after = bystanders(stage)?;
         ensure!(before == after, "the bystander noticed: it was {before:?}, and is {after:?}");
-        let (theirs, moves): (Vec<_>, Vec<_>) =
-            moves(stage)?.into_iter().partition(|(node, _)| before.contains_key(node));
+        let theirs: Vec<_> = moves(stage)?.into_iter().filter(|(node, _)| before.contains_key(node)).collect();
         ensure!(theirs.is_empty(), "the bystander moved routes: {theirs:?}");
-        Ok(Seen { outage, failed, moves })
+        Ok(seen)
+    }
+
+    /// Ends, and notes what clients saw of a fault that befell the bystander, too.
+    pub fn end_shared(self, fault: &str) -> Result<Seen> {
+        let notes = self.web.finish()?;
+        let outage = prober::longest_outage(&notes).context("clients had less than two good answers")?.length();
+        let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
+        let figure = format!("{outage:.0?} without service, {failed} of {} requests failed", notes.len());
+        self.stage.rig.figure(fault, figure)?;
+        Ok(Seen { outage, failed, moves: moves(self.stage)? })
     }
 }
 

@@ -35,7 +35,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 /// What there is to resolve.
 #[derive(Debug, Clone, Default)]
 pub struct Zone {
-    names: BTreeMap<String, Ipv4Addr>,
+    names: BTreeMap<String, Vec<Ipv4Addr>>,
     region: String,
     private: Vec<Ipv4Net>,
 }
@@ -46,9 +46,9 @@ impl Zone {
         Zone { names: BTreeMap::new(), region: region.to_owned(), private }
     }
 
-    /// A further name.
-    pub fn with(mut self, name: &str, address: Ipv4Addr) -> Zone {
-        self.names.insert(name.trim_end_matches('.').to_ascii_lowercase(), address);
+    /// A further name, and all its addresses.
+    pub fn with(mut self, name: &str, addresses: &[Ipv4Addr]) -> Zone {
+        self.names.insert(name.trim_end_matches('.').to_ascii_lowercase(), addresses.to_vec());
         self
     }
 
@@ -75,26 +75,26 @@ impl Zone {
         Some(answer)
     }
 
-    fn resolve(&self, query: &Query) -> (ResponseCode, Option<Record>) {
+    fn resolve(&self, query: &Query) -> (ResponseCode, Vec<Record>) {
         let name = query.name().to_ascii().trim_end_matches('.').to_ascii_lowercase();
-        let data = match self.address(&name) {
-            Some(address) => (RecordType::A, RData::A(A(address))),
-            None => match self.host(&name) {
-                Some(host) => (RecordType::PTR, RData::PTR(PTR(host))),
-                None => return (ResponseCode::NXDomain, None),
-            },
+        let (record_type, data) = match (self.addresses(&name), self.host(&name)) {
+            (Some(addresses), _) => {
+                (RecordType::A, addresses.into_iter().map(|address| RData::A(A(address))).collect())
+            }
+            (None, Some(host)) => (RecordType::PTR, vec![RData::PTR(PTR(host))]),
+            (None, None) => return (ResponseCode::NXDomain, vec![]),
         };
-        let (record_type, data) = data;
         let wanted =
             query.query_class() == DNSClass::IN && [record_type, RecordType::ANY].contains(&query.query_type());
-        (ResponseCode::NoError, wanted.then(|| Record::from_rdata(query.name().clone(), TTL, data)))
+        let record = |data| Record::from_rdata(query.name().clone(), TTL, data);
+        (ResponseCode::NoError, if wanted { data.into_iter().map(record).collect() } else { vec![] })
     }
 
-    fn address(&self, name: &str) -> Option<Ipv4Addr> {
-        self.names.get(name).copied().or_else(|| {
+    fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
+        self.names.get(name).cloned().or_else(|| {
             let numbers = name.split('.').next()?.strip_prefix("ip-")?;
             let address: Ipv4Addr = numbers.replace('-', ".").parse().ok()?;
-            (self.is_private(address) && host_name(address, &self.region) == name).then_some(address)
+            (self.is_private(address) && host_name(address, &self.region) == name).then(|| vec![address])
         })
     }
 
@@ -182,8 +182,8 @@ mod tests {
     use super::*;
 
     fn zone() -> Zone {
-        let api = Ipv4Addr::new(10, 0, 0, 3);
-        Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]).with("ec2.eu-west-1.amazonaws.com", api)
+        let api = [Ipv4Addr::new(10, 0, 0, 3), Ipv4Addr::new(10, 0, 0, 5)];
+        Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]).with("ec2.eu-west-1.amazonaws.com", &api)
     }
 
     fn question(name: &str, record_type: RecordType) -> Vec<u8> {
@@ -202,8 +202,9 @@ mod tests {
     #[test]
     fn names_of_the_lab_and_of_the_vpcs_addresses_resolve() {
         let found = |data: &str| (ResponseCode::NoError, vec![data.to_owned()]);
-        assert_eq!(ask("ec2.eu-west-1.amazonaws.com.", RecordType::A), found("10.0.0.3"));
-        assert_eq!(ask("EC2.eu-west-1.AmazonAWS.com.", RecordType::A), found("10.0.0.3"));
+        let both = (ResponseCode::NoError, vec!["10.0.0.3".to_owned(), "10.0.0.5".to_owned()]);
+        assert_eq!(ask("ec2.eu-west-1.amazonaws.com.", RecordType::A), both);
+        assert_eq!(ask("EC2.eu-west-1.AmazonAWS.com.", RecordType::A), both);
         assert_eq!(ask("ip-10-0-1-10.eu-west-1.compute.internal.", RecordType::A), found("10.0.1.10"));
         let host = "ip-10-0-1-10.eu-west-1.compute.internal.";
         assert_eq!(ask("10.1.0.10.in-addr.arpa.", RecordType::PTR), found(host));
@@ -254,7 +255,7 @@ mod tests {
             stream.read_exact(&mut answer).await.unwrap();
             assert_eq!(Message::from_vec(&answer).unwrap().answers(), over_udp.answers());
         }
-        assert_eq!(over_udp.answers().len(), 1);
+        assert_eq!(over_udp.answers().len(), 2);
         served.abort();
     }
 }

@@ -35,6 +35,8 @@ pub struct Failing {
 pub struct Faults {
     /// From a request's coming to its answer's leaving, in milliseconds.
     pub latency_ms: u64,
+    /// Whether calls are left without an answer for now.
+    pub hangs: bool,
     /// How calls are throttled, if they are.
     pub throttle: Option<Throttle>,
     /// Calls that are to fail.
@@ -45,6 +47,8 @@ pub struct Faults {
 #[derive(Debug, Default)]
 pub(super) struct Injector {
     pub faults: Faults,
+    /// Until when calls aren't carried out.
+    hang: Option<Instant>,
     buckets: HashMap<(String, String), Bucket>,
 }
 
@@ -58,6 +62,16 @@ pub(super) struct Refused {
 impl Injector {
     pub fn latency(&self) -> Duration {
         Duration::from_millis(self.faults.latency_ms)
+    }
+
+    /// Leaves calls undone until then.
+    pub fn set_hang(&mut self, until: Instant) {
+        self.hang = Some(until);
+    }
+
+    /// For how long a call that is there now has to wait yet.
+    pub fn hangs_for(&self, now: Instant) -> Option<Duration> {
+        self.hang.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 
     /// Every bucket is full again.
@@ -125,6 +139,15 @@ mod tests {
         assert_eq!(codes(&mut injector, "iam", "CreateRole", 2), [None, Some("Throttling".to_owned())]);
         injector.set_throttle(None);
         assert_eq!(codes(&mut injector, "ec2", "ReplaceRoute", 2), [None, None]);
+    }
+
+    #[test]
+    fn calls_hang_until_their_time_has_come() {
+        let (mut injector, now) = (Injector::default(), Instant::now());
+        assert_eq!(injector.hangs_for(now), None);
+        injector.set_hang(now + Duration::from_secs(2));
+        assert_eq!(injector.hangs_for(now + Duration::from_secs(1)), Some(Duration::from_secs(1)));
+        assert_eq!(injector.hangs_for(now + Duration::from_secs(2)), None);
     }
 
     #[test]

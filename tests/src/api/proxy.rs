@@ -34,6 +34,8 @@ const LARGEST_REQUEST: usize = 1 << 20;
 
 /// A connection without a request is closed after so long. AWS documents no limit; its users saw between 5 s and a minute.
 const IDLE: Duration = Duration::from_secs(20);
+/// How often a call that hangs looks whether it still does.
+const HANG_STEP: Duration = Duration::from_millis(20);
 
 /// Headers that belong to one connection and not to what is carried over it.
 const HOP_BY_HOP: [hyper::header::HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, EXPECT];
@@ -116,6 +118,11 @@ impl Proxy {
         self.injector().faults.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
     }
 
+    /// For so long calls aren't carried out; zero ends it.
+    pub fn hang(&self, time: Duration) {
+        self.injector().set_hang(Instant::now() + time);
+    }
+
     /// From now on calls are throttled, or aren't. Buckets are full at first.
     pub fn set_throttle(&self, throttle: Option<Throttle>) {
         self.injector().set_throttle(throttle);
@@ -128,7 +135,8 @@ impl Proxy {
 
     /// What is set.
     pub fn faults(&self) -> Faults {
-        self.injector().faults.clone()
+        let injector = self.injector();
+        Faults { hangs: injector.hangs_for(Instant::now()).is_some(), ..injector.faults.clone() }
     }
 
     /// Ends all of it.
@@ -165,6 +173,7 @@ impl Proxy {
         let caller = self.caller(&asked, address);
         let Asked { service, action, parameters: request, .. } = asked;
         let mut call = Call { time, duration_ms: 0.0, service, action, caller, status: 0, error: None, request };
+        self.wait_while_it_hangs().await;
         if self.shared.hooks.request(&call).await == Passage::Lost {
             self.finish(&mut call, came);
             return Err(Lost);
@@ -188,6 +197,14 @@ impl Proxy {
         match self.shared.hooks.answer(&call).await {
             Passage::Open => Ok(answer),
             Passage::Lost => Err(Lost),
+        }
+    }
+
+    /// It may be told meanwhile to hang longer, or no more.
+    async fn wait_while_it_hangs(&self) {
+        loop {
+            let Some(rest) = self.injector().hangs_for(Instant::now()) else { return };
+            tokio::time::sleep(rest.min(HANG_STEP)).await;
         }
     }
 

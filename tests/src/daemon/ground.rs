@@ -40,7 +40,7 @@ impl Ground {
         let services = Services {
             metadata: place::METADATA,
             resolver: place::RESOLVER,
-            api: [place::API].into(),
+            api: place::API.map(|(_, address)| address).into(),
             hosts: [place::HOSTS].into(),
         };
         let state = Mutex::new(State { network: Network::open()?, faults: Faults::default() });
@@ -81,7 +81,7 @@ impl Ground {
         .await
     }
 
-    /// The partitions in force, a line each, with instances by their ids.
+    /// The partitions and lost zones, a line each, with instances by their ids.
     pub fn partitions(&self) -> Vec<String> {
         let world = self.world.borrow().clone();
         let lines = self.state.lock().expect("nothing panics with the network in hand").faults.describe();
@@ -90,7 +90,7 @@ impl Ground {
                 let instance = world.interface(word).and_then(|interface| interface.instance.clone());
                 instance.unwrap_or_else(|| word.to_owned())
             });
-            format!("partition: {}", words.collect::<Vec<_>>().join(" "))
+            words.collect::<Vec<_>>().join(" ")
         };
         lines.into_iter().map(named).collect()
     }

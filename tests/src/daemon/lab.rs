@@ -20,7 +20,7 @@ use crate::api::{Failing, Parties, Proxy, Sessions, Throttle};
 use crate::dir::LabDir;
 use crate::imds::Imds;
 use crate::moto::{self, Moto, Seed};
-use crate::network::Side;
+use crate::network::{Side, Zone};
 use crate::tls::Authority;
 use crate::{sweep, world};
 
@@ -123,6 +123,7 @@ impl Lab {
         let id = self.who(id)?;
         let side = match from {
             Far::Api => Side::Api,
+            Far::Imds => Side::Metadata,
             Far::All => Side::All,
             Far::Instance(other) => {
                 let other = self.who(&other)?;
@@ -132,6 +133,21 @@ impl Lab {
         };
         let interface = self.machines.interface(&id)?;
         self.ground.change(move |faults| faults.partition(&interface, side)).await
+    }
+
+    async fn lose(&self, name: &str) -> Result<()> {
+        let world = self.ground.world().borrow().clone();
+        let subnets: Vec<_> = world.subnets.iter().filter(|s| s.vpc == self.seed.vpc && s.zone == name).collect();
+        ensure!(!subnets.is_empty(), "{name}: the lab's VPC has no subnet in such a zone");
+        let fixtures = place::TARGETS.into_iter().filter(|(_, at)| subnets.iter().any(|s| s.cidr.contains(at)));
+        let zone = Zone {
+            fixtures: fixtures.map(|(name, _)| name.to_owned()).collect(),
+            api: place::API.into_iter().filter(|(zone, _)| name.ends_with(*zone)).map(|(_, address)| address).collect(),
+        };
+        let lost = name.to_owned();
+        self.ground.change(move |faults| faults.lose(&lost, zone)).await?;
+        let there = world.instances.iter().filter(|i| i.zone == name && self.machines.has_power(&i.id));
+        futures::future::try_join_all(there.map(|instance| self.machines.kill(&instance.id))).await.map(drop)
     }
 
     /// StopInstances, as anybody would call it: the lab follows the API as ever.
@@ -173,12 +189,15 @@ impl Lab {
             Order::Reboot { id } => self.machines.reboot(&self.who(&id)?).await?,
             Order::Freeze { id, ms } => self.machines.freeze(&self.who(&id)?, Duration::from_millis(ms)).await?,
             Order::Partition { id, from } => self.partition(&id, from).await?,
+            Order::Lose { zone } => self.lose(&zone).await?,
             Order::Heal => self.ground.change(|faults| faults.heal()).await?,
             Order::Latency { ms } => self.proxy.set_latency(Duration::from_millis(ms)),
+            Order::Hang { ms } => self.proxy.hang(Duration::from_millis(ms)),
             Order::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
             Order::HealthChecks { ms } => moto::set_health_checks(&self.moto, Duration::from_millis(ms)).await?,
             Order::Throttle { burst, refill } => self.throttle(burst, refill)?,
             Order::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
+            Order::Disk { id, kilobytes } => self.machines.disk(&self.who(&id)?, kilobytes).await?,
             Order::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),
         }
         Ok(())

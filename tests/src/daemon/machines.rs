@@ -131,12 +131,14 @@ impl Machines {
             bail!("{id} has no power");
         }
         info!(id, "freezes for {time:?}");
-        self.darken(&held).await?;
+        // What it takes to do it is part of it, or a busy machine would freeze for longer than it was told to.
+        let end = tokio::time::Instant::now() + time;
         self.set_fault(id, Some(Fault::Frozen));
-        self.on_machine(id, |machine| machine.freeze()).await?;
+        let (dark, frozen) = tokio::join!(self.darken(&held), self.on_machine(id, |machine| machine.freeze()));
+        dark.and(frozen)?;
         let (machines, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            tokio::time::sleep(time).await;
+            tokio::time::sleep_until(end).await;
             // It may have lost its power, or been started again, since.
             if machines.fault(&id) == Some(Fault::Frozen)
                 && let Err(error) = machines.thaw(&id, &held).await
@@ -147,9 +149,15 @@ impl Machines {
         Ok(())
     }
 
+    /// Leaves an instance so much room on its disk, or as much as it was made with.
+    pub async fn disk(&self, id: &str, kilobytes: Option<u64>) -> Result<()> {
+        self.get(id)?;
+        self.on_machine(id, move |machine| machine.leave_room(kilobytes)).await
+    }
+
     async fn thaw(&self, id: &str, held: &Held) -> Result<()> {
-        self.on_machine(id, |machine| machine.thaw()).await?;
-        self.light(held).await?;
+        let (thawed, lit) = tokio::join!(self.on_machine(id, |machine| machine.thaw()), self.light(held));
+        thawed.and(lit)?;
         self.set_fault(id, None);
         Ok(())
     }

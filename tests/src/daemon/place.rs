@@ -17,8 +17,9 @@ pub const TARGET_PORT: u16 = 8080;
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// AmazonProvidedDNS: the VPC's base address plus two.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// Where the AWS API answers inside the VPC, as an interface endpoint would.
-pub const API: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
+/// Where the AWS API answers inside the VPC, as an interface endpoint would: an address in each of two zones (by their
+/// last letter), both under one name.
+pub const API: [(char, Ipv4Addr); 2] = [('a', Ipv4Addr::new(10, 0, 0, 3)), ('b', Ipv4Addr::new(10, 0, 0, 5))];
 /// Where downloads and packages come from; in the world a NAT gateway would lead there.
 pub const HOSTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 

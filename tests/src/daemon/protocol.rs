@@ -53,17 +53,27 @@ pub enum Order {
         /// Which instance
         id: String,
     },
-    /// Drop every packet between an instance and another, the API, or everything
+    /// Drop every packet between an instance and another, the API, its metadata service, or everything but that
     Partition {
         /// Which instance
         id: String,
-        /// An instance, `api` or `all`
+        /// An instance, `api`, `imds` or `all`
         from: Far,
     },
-    /// End all partitions
+    /// Lose an availability zone: its instances' power, its target, and its way to the API
+    Lose {
+        /// Such as eu-west-1a
+        zone: String,
+    },
+    /// End all partitions, and bring lost zones back but for their instances: reboot those
     Heal,
     /// Answer API calls this many milliseconds after they came; 0 ends it
     Latency {
+        /// Milliseconds
+        ms: u64,
+    },
+    /// Leave API calls without an answer for so many milliseconds; then all that came are carried out. 0 ends it
+    Hang {
         /// Milliseconds
         ms: u64,
     },
@@ -100,6 +110,13 @@ pub enum Order {
         /// Milliseconds
         ms: u64,
     },
+    /// Leave an instance so much room on its disk; as much as before without a number
+    Disk {
+        /// Which instance
+        id: String,
+        /// Free kilobytes, such as 0
+        kilobytes: Option<u64>,
+    },
     /// Set what an instance's metadata service answers at a path
     Imds {
         /// Which instance
@@ -122,7 +139,9 @@ pub enum Far {
     Instance(String),
     /// The AWS API.
     Api,
-    /// Everything.
+    /// Its metadata service.
+    Imds,
+    /// Everything but that.
     All,
 }
 
@@ -131,6 +150,7 @@ impl FromStr for Far {
     fn from_str(text: &str) -> Result<Far, Infallible> {
         Ok(match text {
             "api" => Far::Api,
+            "imds" => Far::Imds,
             "all" => Far::All,
             id => Far::Instance(id.to_owned()),
         })

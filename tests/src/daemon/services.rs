@@ -66,8 +66,10 @@ impl Services {
     fn api(&mut self, staff: &Staff) -> Result<()> {
         let names = api_names(&staff.seed.region);
         let config = staff.authority.server(names.iter().map(String::as_str))?;
-        let (listener, proxy) = (bind(ROUTER, place::API, 443)?, staff.proxy.clone());
-        self.add("the API in the VPC", async move { proxy.serve(listener, Entrance::Vpc(config)).await });
+        for (_, address) in place::API {
+            let (listener, proxy, config) = (bind(ROUTER, address, 443)?, staff.proxy.clone(), config.clone());
+            self.add("the API in the VPC", async move { proxy.serve(listener, Entrance::Vpc(config)).await });
+        }
         Ok(())
     }
 
@@ -77,8 +79,9 @@ impl Services {
 
         let cidrs = staff.world.vpc(&staff.seed.vpc).context("the seed's VPC isn't in the world")?.cidrs.clone();
         let names = api_names(&staff.seed.region);
-        let zone = names.iter().fold(Zone::new(&staff.seed.region, cidrs), |zone, name| zone.with(name, place::API));
-        let zone = zone.with(place::DOWNLOADS, place::HOSTS).with(place::PACKAGES, place::HOSTS);
+        let api = place::API.map(|(_, address)| address);
+        let zone = names.iter().fold(Zone::new(&staff.seed.region, cidrs), |zone, name| zone.with(name, &api));
+        let zone = zone.with(place::DOWNLOADS, &[place::HOSTS]).with(place::PACKAGES, &[place::HOSTS]);
         let udp = namespace::bind_udp(ROUTER, SocketAddr::from((place::RESOLVER, 53)))?;
         let tcp = bind(ROUTER, place::RESOLVER, 53)?;
         self.add("the resolver", async move { dns::serve(zone, udp, tcp).await });

@@ -22,10 +22,11 @@ pub fn of(world: &World, vpc: &str, describe: impl Fn(&str) -> &'static str, fau
 /// What is set to go wrong, a line each.
 pub fn faults(api: &Faults, stale: Duration, partitions: Vec<String>) -> Vec<String> {
     let latency = (api.latency_ms > 0).then(|| format!("latency: {} ms", api.latency_ms));
+    let hangs = api.hangs.then(|| "hang: the API doesn't answer for now".to_owned());
     let stale = (!stale.is_zero()).then(|| format!("stale: {} ms", stale.as_millis()));
     let throttle = api.throttle.map(|t| format!("throttle: burst {}, refill {} a second", t.burst, t.refill));
     let failing = api.failing.iter().map(|f| format!("fail: the next {} of {} with {}", f.left, f.action, f.code));
-    latency.into_iter().chain(stale).chain(throttle).chain(failing).chain(partitions).collect()
+    latency.into_iter().chain(hangs).chain(stale).chain(throttle).chain(failing).chain(partitions).collect()
 }
 
 fn instance(instance: &Instance, lab: &str) -> InstanceStatus {
@@ -67,12 +68,14 @@ mod tests {
     #[test]
     fn every_fault_has_a_line() {
         let failing = vec![Failing { action: "ReplaceRoute".into(), code: "InternalError".into(), left: 3 }];
-        let api = Faults { latency_ms: 100, throttle: Some(Throttle { burst: 50.0, refill: 5.0 }), failing };
+        let api =
+            Faults { latency_ms: 100, hangs: true, throttle: Some(Throttle { burst: 50.0, refill: 5.0 }), failing };
         let lines = faults(&api, Duration::from_millis(200), vec!["partition: i-1 | api".into()]);
         assert_eq!(
             lines,
             [
                 "latency: 100 ms",
+                "hang: the API doesn't answer for now",
                 "stale: 200 ms",
                 "throttle: burst 50, refill 5 a second",
                 "fail: the next 3 of ReplaceRoute with InternalError",

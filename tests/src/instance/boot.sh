@@ -10,7 +10,7 @@ if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
 	umount --recursive /sys/fs/cgroup || true
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
-mount -t overlay overlay -o "lowerdir=$IMAGE,upperdir=$FOLDER/upper,workdir=$FOLDER/work" "$FOLDER/root"
+mount -t overlay overlay -o "lowerdir=$IMAGE,upperdir=$FOLDER/disk/upper,workdir=$FOLDER/disk/work" "$FOLDER/root"
 
 # CAP_NET_ADMIN isn't given along with a network namespace: it has to be asked for.
 boot() {

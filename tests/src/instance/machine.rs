@@ -12,7 +12,7 @@ use anyhow::{Context, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::cgroup::Cgroup;
-use super::{Spec, console, root};
+use super::{Spec, console, disk, root};
 use crate::dir::LabDir;
 use crate::network::namespace;
 
@@ -45,6 +45,7 @@ impl Machine {
     /// Makes an instance, switched off.
     pub fn create(dir: &LabDir, spec: Spec) -> Result<Machine> {
         let machine = Machine { folder: folder(dir, &spec.id), cgroup: Cgroup::of(dir, &spec.id)?, spec };
+        disk::make(&machine.folder)?;
         root::prepare(&machine.folder, &machine.spec)?;
         let text = serde_json::to_string_pretty(&machine.spec)?;
         // Written last: without it, an instance hasn't been made.
@@ -138,6 +139,11 @@ impl Machine {
         self.cgroup.freeze(false).with_context(|| format!("thawing {}", self.spec.id))
     }
 
+    /// Leaves so much room on its disk, or as much as it was made with.
+    pub fn leave_room(&self, kilobytes: Option<u64>) -> Result<()> {
+        disk::resize(&self.folder, kilobytes).with_context(|| format!("the disk of {}", self.spec.id))
+    }
+
     /// The words to put before a command so that it runs inside, with the caller's streams and its own exit status.
     pub fn entry(&self) -> Result<Vec<String>> {
         let Some(init) = self.init() else { bail!("{} isn't running", self.spec.id) };
@@ -176,6 +182,7 @@ impl Machine {
     pub fn delete(self) -> Result<()> {
         self.power_cut()?;
         delete_remains(&self.spec.id)?;
+        disk::remove(&self.folder)?;
         fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
 

@@ -5,6 +5,7 @@
 
 pub mod cgroup;
 mod console;
+mod disk;
 pub(crate) mod machine;
 mod root;
 

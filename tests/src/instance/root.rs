@@ -47,12 +47,12 @@ impl Spec {
 
 /// Makes the overlay's folders, with what DHCP and the image's maker would have put there.
 pub(super) fn prepare(folder: &Path, spec: &Spec) -> Result<()> {
-    for name in ["upper", "work", "root"] {
+    for name in ["disk/upper", "disk/work", "root"] {
         fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name} for {}", spec.id))?;
     }
     // cloud-init takes a hypervisor whose UUID starts so for EC2, and then asks for IMDSv2 tokens.
     put(&folder.join("hypervisor/uuid"), &format!("ec2{}\n", &spec.uuid()[3..]))?;
-    let upper = folder.join("upper");
+    let upper = folder.join("disk/upper");
     put(&upper.join("etc/resolv.conf"), &format!("nameserver {}\nsearch {}\n", spec.resolver, spec.domain()))?;
     let Some(ca) = &spec.ca else { return Ok(()) };
     let ca = fs::read_to_string(ca).with_context(|| format!("reading the lab's authority {}", ca.display()))?;
@@ -106,7 +106,7 @@ mod tests {
         put(&path("image/etc/ssl/certs/ca-certificates.crt"), "THEIRS\n").unwrap();
         put(&path("ca.pem"), "OURS\n").unwrap();
         prepare(folder.path(), &Spec { image: path("image"), ca: Some(path("ca.pem")), ..spec() }).unwrap();
-        let bundle = fs::read_to_string(path("upper/etc/ssl/certs/ca-certificates.crt")).unwrap();
+        let bundle = fs::read_to_string(path("disk/upper/etc/ssl/certs/ca-certificates.crt")).unwrap();
         assert_eq!(bundle, "THEIRS\nOURS\n");
         assert!(fs::read_to_string(path("hypervisor/uuid")).unwrap().starts_with("ec2"));
     }

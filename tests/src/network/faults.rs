@@ -1,6 +1,7 @@
 //! What is broken on purpose: machines without power, and pairs that don't hear each other.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::Ipv4Addr;
 
 /// Faults in force. Machines go by their interface's id or the fixture's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -8,7 +9,18 @@ pub struct Faults {
     dark: BTreeSet<String>,
     apart: BTreeSet<(String, String)>,
     without_api: BTreeSet<String>,
+    without_metadata: BTreeSet<String>,
     alone: BTreeSet<String>,
+    lost: BTreeMap<String, Zone>,
+}
+
+/// What the network has in an availability zone besides instances.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Zone {
+    /// Machines that the API knows nothing of.
+    pub fixtures: BTreeSet<String>,
+    /// The AWS API's addresses there.
+    pub api: BTreeSet<Ipv4Addr>,
 }
 
 /// The other side of a partition.
@@ -18,6 +30,8 @@ pub enum Side {
     Machine(String),
     /// The AWS API.
     Api,
+    /// The instance metadata service.
+    Metadata,
     /// Everything but IMDS, which on AWS isn't across the network.
     All,
 }
@@ -42,14 +56,24 @@ impl Faults {
             Side::Api => {
                 self.without_api.insert(machine.to_owned());
             }
+            Side::Metadata => {
+                self.without_metadata.insert(machine.to_owned());
+            }
             Side::All => {
                 self.alone.insert(machine.to_owned());
             }
         }
     }
 
-    /// Ends every partition. Machines without power stay without.
+    /// A zone's network goes silent. Its instances' power is not the network's.
+    pub fn lose(&mut self, name: &str, zone: Zone) {
+        self.lost.insert(name.to_owned(), zone);
+    }
+
+    /// Ends every partition, and brings lost zones back. Machines without power stay without.
     pub fn heal(&mut self) {
+        self.lost.clear();
+        self.without_metadata.clear();
         self.apart.clear();
         self.without_api.clear();
         self.alone.clear();
@@ -59,12 +83,22 @@ impl Faults {
     pub fn forget(&mut self, machine: &str) {
         self.dark.remove(machine);
         self.without_api.remove(machine);
+        self.without_metadata.remove(machine);
         self.alone.remove(machine);
         self.apart.retain(|(a, b)| a != machine && b != machine);
     }
 
     pub(super) fn dark(&self) -> impl Iterator<Item = &str> {
-        self.dark.iter().map(String::as_str)
+        let lost = self.lost.values().flat_map(|zone| &zone.fixtures);
+        self.dark.iter().chain(lost).map(String::as_str)
+    }
+
+    pub(super) fn lost_api(&self) -> impl Iterator<Item = Ipv4Addr> {
+        self.lost.values().flat_map(|zone| zone.api.iter().copied())
+    }
+
+    pub(super) fn without_metadata(&self) -> impl Iterator<Item = &str> {
+        self.without_metadata.iter().map(String::as_str)
     }
 
     pub(super) fn without_api(&self) -> impl Iterator<Item = &str> {
@@ -79,11 +113,14 @@ impl Faults {
         self.apart.iter().map(|(a, b)| (a.as_str(), b.as_str()))
     }
 
-    /// The partitions in force, for people: `eni-1 | eni-2`, `eni-1 | api`.
+    /// The partitions and losses in force, for people: `partition: eni-1 | api`, `lost: eu-west-1a`.
     pub fn describe(&self) -> Vec<String> {
-        let apart = self.apart.iter().map(|(a, b)| format!("{a} | {b}"));
-        let api = self.without_api.iter().map(|a| format!("{a} | api"));
-        let alone = self.alone.iter().map(|a| format!("{a} | all"));
-        apart.chain(api).chain(alone).collect()
+        let apart = self.apart.iter().map(|(a, b)| format!("partition: {a} | {b}"));
+        let from = |machine: &String, side: &str| format!("partition: {machine} | {side}");
+        let api = self.without_api.iter().map(|a| from(a, "api"));
+        let metadata = self.without_metadata.iter().map(|a| from(a, "imds"));
+        let alone = self.alone.iter().map(|a| from(a, "all"));
+        let lost = self.lost.keys().map(|zone| format!("lost: {zone}"));
+        apart.chain(api).chain(metadata).chain(alone).chain(lost).collect()
     }
 }

@@ -142,15 +142,19 @@ fn write_router(out: &mut String, setting: &Setting, wanted: &Desired) -> fmt::R
     set(out, "apart", "ifname . ifname", apart)?;
     set(out, "alone", "ifname", setting.faults.alone().filter_map(port))?;
     set(out, "without_api", "ifname", setting.faults.without_api().filter_map(port))?;
+    set(out, "without_metadata", "ifname", setting.faults.without_metadata().filter_map(port))?;
     set(out, "api", "ipv4_addr", setting.services.api.iter().map(ToString::to_string))?;
+    set(out, "lost_api", "ipv4_addr", setting.faults.lost_api().map(|address| address.to_string()))?;
     let metadata = setting.services.metadata;
     writeln!(out, "\tchain forward {{\n\t\ttype filter hook forward priority filter; policy accept")?;
     writeln!(out, "\t\tiifname . oifname @apart drop\n\t\tiifname @alone drop\n\t\toifname @alone drop\n\t}}")?;
     writeln!(out, "\tchain input {{\n\t\ttype filter hook input priority filter; policy accept")?;
-    writeln!(out, "\t\tiifname @alone ip daddr != {metadata} drop\n\t\tiifname @without_api ip daddr @api drop\n\t}}")?;
+    writeln!(out, "\t\tiifname @alone ip daddr != {metadata} drop\n\t\tiifname @without_api ip daddr @api drop")?;
+    writeln!(out, "\t\tiifname @without_metadata ip daddr {metadata} drop\n\t\tip daddr @lost_api drop\n\t}}")?;
     // An answer that is on its way when the cut comes is cut too.
     writeln!(out, "\tchain output {{\n\t\ttype filter hook output priority filter; policy accept")?;
-    writeln!(out, "\t\toifname @alone ip saddr != {metadata} drop\n\t\toifname @without_api ip saddr @api drop\n\t}}")?;
+    writeln!(out, "\t\toifname @alone ip saddr != {metadata} drop\n\t\toifname @without_api ip saddr @api drop")?;
+    writeln!(out, "\t\toifname @without_metadata ip saddr {metadata} drop\n\t\tip saddr @lost_api drop\n\t}}")?;
     writeln!(out, "}}")?;
     write_silence(out)
 }

@@ -14,7 +14,7 @@ mod script;
 mod tests;
 
 pub use desired::{Desired, Fixture, Link, Numbers, Services, Setting, Table, Target, desired};
-pub use faults::{Faults, Side};
+pub use faults::{Faults, Side, Zone};
 pub use script::{Script, difference};
 
 use anyhow::{Context, Result};

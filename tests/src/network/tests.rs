@@ -194,6 +194,19 @@ fn a_partition_is_the_routers_matter_and_healing_undoes_it() {
 }
 
 #[test]
+fn a_lost_zone_takes_its_target_and_its_way_to_the_api_along() {
+    let mut faults = Faults::default();
+    let zone = Zone { fixtures: ["client".into()].into(), api: ["10.0.0.3".parse().unwrap()].into() };
+    faults.lose("eu-west-1a", zone);
+    let wanted = decide(&world(), &faults);
+    assert!(wanted.cards.contains("set dark {\n\t\ttype ifname\n\t\telements = { \"c-client\", \"u-client\" }"));
+    assert!(wanted.router.contains("set lost_api {\n\t\ttype ipv4_addr\n\t\telements = { 10.0.0.3 }"));
+    assert_eq!(faults.describe(), ["lost: eu-west-1a"]);
+    faults.heal();
+    assert_eq!(decide(&world(), &faults), decide(&world(), &Faults::default()));
+}
+
+#[test]
 fn a_machine_without_power_is_silent_at_both_ends_of_its_card() {
     let mut faults = Faults::default();
     faults.darken("eni-aaaaaaaaaaaaaaaaa");

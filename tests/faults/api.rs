@@ -1,0 +1,116 @@
+//! An API that fails, hangs, lies or refuses while a node takes over.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::rig::wait_for;
+
+use crate::stage::{BOOT, CALLS, Stage, play};
+
+/// How long the API is out of order.
+const OUT_OF_ORDER: Duration = Duration::from_secs(20);
+
+impl Stage {
+    /// The active node is lost while the API is out of order, which begins and ends as told.
+    fn lost_meanwhile(&self, fault: &str, begin: impl Fn() -> Result<()>, end: impl Fn() -> Result<()>) -> Result<()> {
+        let (active, standby) = self.pair()?;
+        let watch = self.watch()?;
+        begin()?;
+        let began = Instant::now();
+        self.rig.lab(["kill", &active])?;
+        wait_for("the other to be MASTER", BOOT, || {
+            ensure!(self.masters()? == [standby.clone()], "{:?} are", self.masters()?);
+            Ok(())
+        })?;
+        watch.go_on(OUT_OF_ORDER.saturating_sub(began.elapsed()));
+        ensure!(self.routes()?.iter().all(|(_, to)| *to == active), "the API isn't out of order: {:?}", self.routes()?);
+        end()?;
+        ensure!(self.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        ensure!(self.settled(BOOT)? == standby, "some routes were forgotten");
+        watch.end(fault)?.at_most(OUT_OF_ORDER + Duration::from_secs(3))
+    }
+}
+
+#[test]
+fn a_takeover_ends_when_an_api_that_failed_for_20_s_works_again() -> Result<()> {
+    play(|stage| {
+        let each = |count: &str| -> Result<()> {
+            CALLS.iter().try_for_each(|call| stage.rig.lab(["fail", call, "InternalError", count]).map(drop))
+        };
+        stage.lost_meanwhile("power cut while the API fails for 20 s", || each("1000000"), || each("0"))
+    })
+}
+
+#[test]
+fn a_takeover_ends_when_an_api_that_hung_for_20_s_answers_again() -> Result<()> {
+    play(|stage| {
+        let hang = |ms: &str| stage.rig.lab(["hang", ms]).map(drop);
+        stage.lost_meanwhile("power cut while the API hangs for 20 s", || hang("3600000"), || hang("0"))
+    })
+}
+
+#[test]
+fn answers_that_are_10_s_old_mislead_nobody() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        stage.rig.lab(["stale", "10000"])?;
+        let watch = stage.watch()?;
+        stage.rig.lab(["kill", &active])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        // Its first looks show it the world from before its takeover.
+        watch.go_on(Duration::from_secs(40));
+        ensure!(stage.settled(BOOT)? == standby, "the routes have moved on");
+        let seen = watch.end("power cut while Describe answers 10 s stale")?;
+        seen.at_most(Duration::from_millis(1500))?;
+        ensure!(seen.changes().values().all(|changes| *changes <= 2), "routes were moved again: {:?}", seen.moves);
+
+        let watch = stage.watch()?;
+        stage.rig.lab(["reboot", &active])?;
+        stage.joined(&active)?;
+        watch.go_on(Duration::from_secs(12));
+        ensure!(stage.settled(BOOT)? == standby, "the routes have moved");
+        watch.end("a node joins while Describe answers 10 s stale")?.nothing_happened()
+    })
+}
+
+#[test]
+fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let routes = stage.rig.status()?.routes;
+        let denied =
+            routes.iter().find(|route| route.name == "private-a").context("the table private-a")?.table.clone();
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Deny","Action":["ec2:ReplaceRoute","ec2:CreateRoute"],
+                "Resource":"arn:aws:ec2:*:*:route-table/{denied}"}}]}}"#
+        );
+        let role = ["--role-name", "elbow-eu-west-1-web", "--policy-name", "deny-one-table"];
+        let put = ["iam", "put-role-policy", "--policy-document", &policy];
+        stage.rig.aws(put.iter().chain(&role))?;
+        let watch = stage.watch()?;
+        stage.rig.lab(["kill", &active])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        let said = wait_for("the node to say which table", BOOT, || {
+            let nodes = stage.rig.status()?.instances;
+            let said = nodes.into_iter().find(|node| node.id == standby).and_then(|node| node.message);
+            said.filter(|said| said.contains(&denied)).context("it says something else")
+        })?;
+        println!("it says: {said}");
+        let others = |(table, to): &(String, String)| (table == &denied) == (to == &active);
+        ensure!(stage.routes()?.iter().all(others), "{denied} is denied, and the routes lead {:?}", stage.routes()?);
+        watch.end("power cut while one of three tables is denied")?.at_most(Duration::from_millis(1500))?;
+
+        stage.rig.aws(["iam", "delete-role-policy"].iter().chain(&role))?;
+        let allowed = Instant::now();
+        ensure!(stage.settled(BOOT)? == standby, "another node is active");
+        stage.rig.figure(
+            "a table that was denied: right after being allowed within",
+            format!("{:.0?}", allowed.elapsed()),
+        )?;
+        ensure!(allowed.elapsed() <= Duration::from_secs(35), "it took {:?}", allowed.elapsed());
+        Ok(())
+    })
+}
