@@ -199,16 +199,13 @@ impl Handover {
             }
         }
         let successor = successor.ok_or_else(|| refusals.join("; "))?;
-        let (began, given) = (Instant::now(), active(&self.board.read()));
+        let given = active(&self.board.read());
         tracing::info!(target: CONSOLE, %successor, "hands over: {why}");
         self.board.change(|state| state.yielding = true);
         let election = self.yield_until_taken(&given).await;
         self.board.change(|state| state.yielding = false);
         match election {
-            Ok(Election::Won) => {
-                tracing::info!(target: CONSOLE, ms = began.elapsed().as_millis(), "handed over");
-                Ok(())
-            }
+            Ok(Election::Won) => Ok(()),
             Ok(_) => Err("no other node was elected: this one goes on".to_owned()),
             Err(error) => Err(format!("{error:#}")),
         }
@@ -222,7 +219,11 @@ impl Handover {
             let taken = self.taken(given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
             match policy::election(since.elapsed(), taken) {
                 Election::Open => tokio::time::sleep(ASK).await,
-                over => break over,
+                Election::Won => {
+                    tracing::info!(target: CONSOLE, ms = since.elapsed().as_millis(), "handed over");
+                    break Election::Won;
+                }
+                Election::Nobody => break Election::Nobody,
             }
         };
         // Before it takes part again, so that it doesn't win back what it just gave.

@@ -1,0 +1,130 @@
+//! `launcher handover`: another node serves, because an operator wants it to.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::evidence::text;
+use lab::rig::{Rig, printed, wait_for};
+use serde_json::Value;
+
+const BOOT: Duration = Duration::from_secs(90);
+/// For what is asked in a tag: IMDS is read every two seconds.
+const HEARD: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn an_operator_hands_over_to_whom_they_like() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&three(&rig)?)?;
+    let prober = rig.prober(10)?;
+    prober.answered(20, HEARD).await?;
+    let slots = ["0", "1", "2"];
+    let first = slot(&rig, &rig.active()?)?;
+    let start = slots.iter().position(|slot| *slot == first).context("three nodes, three slots")?;
+    for to in (1..=3).map(|step| slots[(start + step) % 3]) {
+        let began = Instant::now();
+        let said = printed(&rig.launcher(["handover", "web", "--to", to])?)?;
+        ensure!(said.contains("web is handed over after"), "it said {said:?}");
+        rig.figure(&format!("launcher handover --to {to} of three"), format!("{:.1?}", began.elapsed()))?;
+        rig.settled(3, HEARD)?;
+        let active = slot(&rig, &rig.active()?)?;
+        ensure!(active == to, "node {active} is active, not {to}");
+    }
+    let before = rig.active()?;
+    printed(&rig.launcher(["handover", "web"])?)?;
+    ensure!(rig.active()? != before, "{before} is still active");
+    let status = rig.launcher(["status", "web"])?;
+    ensure!(status.status.code() == Some(0), "after a handover the balancer is degraded: {}", printed(&status)?);
+    prober.answered(20, HEARD).await?;
+    let failed = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).count();
+    ensure!(failed == 0, "{failed} requests failed");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_can_not_be_handed_over_is_refused_and_goes_on_serving() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let active = rig.active()?;
+    let refused = |words: &[&str], code: i32, line: &str| -> Result<()> {
+        let output = rig.launcher(["handover"].iter().chain(words))?;
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(output.status.code() == Some(code) && said.contains(line), "{words:?}: {}: {said}", output.status);
+        ensure!(drains(&rig)? == [] as [String; 0], "{words:?} left a request behind");
+        Ok(())
+    };
+    refused(&["other"], 2, "there is no balancer named \"other\"")?;
+    refused(&["web", "--to", "7"], 2, "there is no live node 7")?;
+    let unchanged = printed(&rig.launcher(["handover", "web", "--to", &slot(&rig, &active)?])?)?;
+    ensure!(unchanged.contains("is active already"), "it said {unchanged:?}");
+    let dry = printed(&rig.launcher(["handover", "web", "--dry-run"])?)?;
+    ensure!(dry.contains("hands over 10.255.0.10") && drains(&rig)?.is_empty(), "it said {dry:?}");
+
+    // What only the node can see: its peer has lost its power, and its tags say that it is well.
+    rig.lab(["kill", "standby"])?;
+    refused(&["web"], 1, "keeps serving")?;
+    ensure!(rig.active()? == active, "the route has moved");
+    let prober = rig.prober(20)?;
+    prober.answered(20, HEARD).await?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_request_that_a_killed_launcher_left_is_followed_once() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let first = rig.active()?;
+    let ask = |id: &str| {
+        let tag = format!("Key=elbow:drain,Value=left-on-{id}");
+        rig.aws(["ec2", "create-tags", "--resources", id, "--tags", &tag]).map(drop)
+    };
+    let moved_from = |id: &str| {
+        wait_for("the other node to be active", HEARD, || {
+            ensure!(rig.active()? != id, "{id} is still active");
+            rig.active()
+        })
+    };
+    ask(&first)?;
+    let second = moved_from(&first)?;
+    rig.settled(2, BOOT)?;
+    ask(&second)?;
+    ensure!(moved_from(&second)? == first, "there are only two");
+    rig.settled(2, BOOT)?;
+    // It is active with a request in its tags that it has followed, and its agent's memory is new.
+    rig.inside(&first, &["systemctl", "restart", "elbow-agent"])?;
+    let prober = rig.prober(20)?;
+    prober.answered(250, HEARD).await?;
+    ensure!(rig.active()? == first, "the old request was followed again");
+    printed(&rig.launcher(["handover", "web"])?)?;
+    ensure!(rig.active()? == second, "a new one wasn't");
+    ensure!(drains(&rig)? == [] as [String; 0], "requests are left: {:?}", drains(&rig)?);
+    Ok(())
+}
+
+fn slot(rig: &Rig, id: &str) -> Result<String> {
+    let found = rig.status()?.instances.into_iter().find(|node| node.id == id).and_then(|node| node.slot);
+    found.with_context(|| format!("{id} has no slot"))
+}
+
+/// The nodes that carry a request.
+fn drains(rig: &Rig) -> Result<Vec<String>> {
+    let tags =
+        rig.aws(["ec2", "describe-tags", "--filters", "Name=key,Values=elbow:drain", "--query", "Tags[].ResourceId"])?;
+    tags.as_array().context("a list of tags")?.iter().map(text).collect()
+}
+
+/// The lab's example with a node in the clients' subnet, too.
+fn three(rig: &Rig) -> Result<PathBuf> {
+    let query = "Subnets[?Tags[?Key=='Name'&&Value=='clients']].SubnetId";
+    let Value::Array(found) = rig.aws(["ec2", "describe-subnets", "--query", query])? else {
+        anyhow::bail!("no list of subnets");
+    };
+    let third = text(found.first().context("there is no subnet for clients")?)?;
+    rig.balancer(|example| {
+        let add = |line: &str| match line.strip_prefix("subnets").and_then(|_| line.strip_suffix(']')) {
+            Some(line) => format!("{line}, \"{third}\"]\n"),
+            None => format!("{line}\n"),
+        };
+        example.lines().map(add).collect()
+    })
+}

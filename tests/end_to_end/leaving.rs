@@ -1,0 +1,140 @@
+//! A node that is to go away hands over before it does: on AWS's notices, at a reboot, when its agent is stopped. And an
+//! agent that is only restarted doesn't.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::clients::Kind;
+use lab::prober;
+use lab::rig::{Rig, wait_for};
+
+const BOOT: Duration = Duration::from_secs(90);
+/// For a notice: IMDS is read every five seconds.
+const HEARD: Duration = Duration::from_secs(20);
+const SPOT: &str = r#"{"action": "terminate", "time": "2026-11-23T08:22:00Z"}"#;
+
+#[tokio::test]
+async fn a_notice_makes_a_node_hand_over_and_stay_aside_until_it_is_gone() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let now = jiff::Timestamp::now().strftime("%d %b %Y %H:%M:%S GMT");
+    let reboot = format!(r#"[{{"NotBefore": "{now}", "Code": "system-reboot", "State": "active"}}]"#);
+    let notices = [
+        ("spot/instance-action", SPOT, "Spot interruption"),
+        ("autoscaling/target-lifecycle-state", "Terminated", "Auto Scaling"),
+        ("events/maintenance/scheduled", reboot.as_str(), "scheduled system-reboot"),
+    ];
+    for (path, value, words) in notices {
+        rig.settled(2, BOOT)?;
+        let before = rig.active()?;
+        let began = Instant::now();
+        rig.lab(["imds", &before, path, value])?;
+        moved_from(&rig, &before).context(words)?;
+        rig.figure(&format!("{words}: from notice to the other node"), format!("{:.1?}", began.elapsed()))?;
+        said(&rig, &before, |message| message.contains(words) && message.contains("the last choice"))?;
+        // The last choice is better than none.
+        if path.starts_with("spot") {
+            let heir = rig.active()?;
+            rig.inside(&heir, &["systemctl", "stop", "haproxy"])?;
+            ensure!(moved_from(&rig, &heir)? == before, "there are only two");
+            // And when there is a choice again, it is given up again.
+            rig.inside(&heir, &["systemctl", "start", "haproxy"])?;
+            ensure!(moved_from(&rig, &before)? == heir, "there are only two");
+        }
+        rig.lab(["imds", &before, path])?;
+        said(&rig, &before, |message| message.is_empty())?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_restarted_agent_moves_nothing_and_a_stopped_one_hands_over() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, BOOT)?;
+    let active = rig.active()?;
+    let prober = rig.prober(20)?;
+    rig.lab(["calls", "--clear"])?;
+    for how in [["systemctl", "restart", "elbow-agent"], ["systemctl", "kill", "elbow-agent"]] {
+        rig.inside(&active, &how)?;
+        wait_for("the agent to be back", BOOT, || rig.inside(&active, &["systemctl", "is-active", "elbow-agent"]))?;
+        prober.answered(100, HEARD).await?;
+    }
+    ensure!(rig.active()? == active, "a restart moved the virtual IP");
+    let moves = rig.calls()?.iter().filter(|call| call["action"] == "ReplaceRoute").count();
+    ensure!(moves == 0, "a restart made {moves} ReplaceRoute calls");
+
+    rig.inside(&active, &["systemctl", "stop", "elbow-agent"])?;
+    ensure!(rig.active()? != active, "{active} is still active after its agent was stopped");
+    wait_for("roles that say so", HEARD, || rig.settled(2, Duration::ZERO))?;
+    prober.answered(50, HEARD).await?;
+    let failed = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).count();
+    ensure!(failed == 0, "{failed} requests failed");
+
+    // The other one has nobody to hand over to: its peer has no agent.
+    let last = rig.active()?;
+    rig.inside(&last, &["systemctl", "stop", "elbow-agent"])?;
+    let log = rig.inside(&last, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
+    ensure!(log.contains("stops without a handover"), "it doesn't say so: {log}");
+    let prober = rig.prober(20)?;
+    prober.answered(50, HEARD).await.context("from HAProxy alone")
+}
+
+#[tokio::test]
+async fn a_stopped_agent_waits_for_open_connections_up_to_the_set_time() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| format!("{text}\n[failover]\ndrain_timeout = \"8s\"\n"))?)?;
+    rig.settled(2, BOOT)?;
+    let stop = |id: &str| -> Result<Duration> {
+        let began = Instant::now();
+        rig.inside(id, &["systemctl", "stop", "elbow-agent"])?;
+        Ok(began.elapsed())
+    };
+    let idle = rig.crowd(vec![Kind::Idle { connections: 1 }])?;
+    idle.ready(HEARD).await?;
+    let took = stop(&rig.active()?)?;
+    ensure!(
+        took >= Duration::from_secs(8) && took < Duration::from_secs(14),
+        "an idle connection held it for {took:?}"
+    );
+    drop(idle);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_reboot_hands_over_before_it_begins() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, BOOT)?;
+    let active = rig.active()?;
+    let prober = rig.prober(10)?;
+    prober.answered(50, HEARD).await?;
+    rig.lab(["reboot", &active])?;
+    prober.answered(50, HEARD).await?;
+    ensure!(rig.active()? != active, "{active} has the route again");
+    rig.settled(2, BOOT)?;
+    let notes = prober.finish()?;
+    let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
+    let outage = prober::longest_outage(&notes).context("there were answers")?.length();
+    rig.figure("reboot of the active node: longest time without an answer", format!("{outage:.0?}, {failed} failed"))?;
+    ensure!(outage < Duration::from_millis(500), "nobody was answered for {outage:?}");
+    Ok(())
+}
+
+/// Waits until the route leads to another node than `id`; gives that one.
+fn moved_from(rig: &Rig, id: &str) -> Result<String> {
+    wait_for("the other node to be active", HEARD, || {
+        ensure!(rig.active()? != id, "{id} is still active: {:?}", rig.status()?.instances);
+        rig.active()
+    })
+}
+
+/// Waits until the node's message is as it should be.
+fn said(rig: &Rig, id: &str, is: impl Fn(&str) -> bool) -> Result<()> {
+    wait_for("the node's message", HEARD, || {
+        let node = rig.status()?.instances.into_iter().find(|node| node.id == id);
+        let message = node.and_then(|node| node.message).unwrap_or_default();
+        ensure!(is(&message), "it says {message:?}");
+        Ok(())
+    })
+}
