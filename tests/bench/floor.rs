@@ -136,6 +136,6 @@ struct TheApi;
 
 impl ResolveDns for TheApi {
     fn resolve_dns<'a>(&'a self, _name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::ready(Ok(vec![IpAddr::from(place::API)]))
+        DnsFuture::ready(Ok(place::API.map(|(_, address)| IpAddr::from(address)).to_vec()))
     }
 }

@@ -40,7 +40,7 @@ pub fn instance(rig: &mut Rig, user_data: &str, image: std::path::PathBuf) -> (R
     let metadata = at(METADATA, 80);
     let udp = bind_udp(ROUTER, SocketAddr::from((RESOLVER, 53))).unwrap();
     let tcp = at(RESOLVER, 53);
-    let zone = Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]).with("deb.debian.org", API);
+    let zone = Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]).with("deb.debian.org", &[API]);
     let packages = at(API, 80);
     let files = Files::default().with("/", images().repository());
     runtime.spawn(async move { imds.serve(metadata).await });
