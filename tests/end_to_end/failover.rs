@@ -1,16 +1,13 @@
 //! The active node's power is cut, and clients are served again.
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_ec2::Client;
-use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use lab::evidence::{answered, interface_of, master_since, text};
 use lab::prober;
-use serde_json::Value;
-
-use lab::evidence::{answered, eligible_tables, interface_of, master_since, text};
 use lab::rig::Rig;
+
+use super::takeover::{operator, replaced, with_tables};
 
 /// Within this a pair is back to two nodes after one was lost and launched again.
 const RECOVERY: Duration = Duration::from_secs(90);
@@ -22,7 +19,7 @@ async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
     rig.create(&file)?;
     rig.lab(["latency", "100"])?;
     let mut outages = Vec::new();
-    for _ in 0..5 {
+    for _ in 0..10 {
         rig.settled(2, RECOVERY)?;
         let lost = rig.active()?;
         let prober = rig.prober(10)?;
@@ -39,10 +36,12 @@ async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
         rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
         rig.create(&file).context("launching the lost node again")?;
     }
-    let median = prober::median(&outages).context("five outages")?;
-    rig.figure("power cut, 100 ms latency: outages", format!("{outages:.0?}"))?;
-    rig.figure("power cut, 100 ms latency: median outage", format!("{median:.0?}"))?;
-    ensure!(median <= Duration::from_millis(1200), "the median of {outages:?} is {median:?}, more than 1.2 s");
+    let median = prober::median(&outages).context("ten outages")?;
+    let worst = *outages.iter().max().context("ten outages")?;
+    rig.figure("power cut, 100 ms latency: outages", format!("{outages:.2?}"))?;
+    rig.figure("power cut, 100 ms latency: median outage", format!("{median:.2?}"))?;
+    ensure!(median <= Duration::from_secs(1), "the median of {outages:?} is {median:?}, more than 1 s");
+    ensure!(worst <= Duration::from_millis(1500), "the worst of {outages:?} is {worst:?}, more than 1.5 s");
     rig.destroy("web").map(drop)
 }
 
@@ -50,25 +49,15 @@ async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
 async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     let rig = Rig::up()?;
     let file = rig.balancer(|text| text)?;
-    let vpc = rig.status()?.vpc;
-    let mut tables = eligible_tables(&rig, &vpc)?;
-    while tables.len() < 20 {
-        let made = rig.aws(["ec2", "create-route-table", "--vpc-id", &vpc])?;
-        tables.push(text(&made["RouteTable"]["RouteTableId"])?);
-    }
+    let tables = with_tables(&rig, 20).await?;
     rig.create(&file)?;
     rig.settled(2, RECOVERY)?;
-    rig.lab(["latency", "100"])?;
+    rig.lab(["latency", "50"])?;
 
     let lost = rig.active()?;
     rig.lab(["calls", "--clear"])?;
     rig.lab(["kill", &lost])?;
-    let replaced = lab::rig::wait_for("20 replaced routes", Duration::from_secs(30), || {
-        let done: Vec<Value> =
-            rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200).collect();
-        ensure!(done.len() >= tables.len(), "{} of {} are replaced", done.len(), tables.len());
-        Ok(done)
-    })?;
+    let replaced = replaced(&rig, tables.len(), Duration::from_secs(30))?;
     let heir = text(&replaced[0]["caller"])?;
     let last = replaced.iter().map(answered).collect::<Result<Vec<_>>>()?.into_iter().max().context("20 calls")?;
     let agent = last.duration_since(master_since(&rig, &heir)?);
@@ -77,8 +66,8 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     let bare = bare_client(&rig, &tables, &interface).await?;
     let agent = Duration::try_from(agent)?;
     let ratio = agent.as_secs_f64() / bare.as_secs_f64();
-    rig.figure("20 tables, 100 ms latency: agent, from `vrrp MASTER` to the last answer", format!("{agent:.0?}"))?;
-    rig.figure("20 tables, 100 ms latency: bare concurrent client", format!("{bare:.0?}"))?;
+    rig.figure("20 tables, 50 ms latency: agent, from `vrrp MASTER` to the last answer", format!("{agent:.0?}"))?;
+    rig.figure("20 tables, 50 ms latency: bare concurrent client", format!("{bare:.0?}"))?;
     rig.figure("20 tables: agent / bare client", format!("{ratio:.2}"))?;
     ensure!(ratio <= 1.5, "the agent took {agent:?}, {ratio:.2} times the bare client's {bare:?}");
     rig.destroy("web").map(drop)
@@ -86,17 +75,7 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
 
 /// The same calls from a client that does nothing else: all at once, over new connections.
 async fn bare_client(rig: &Rig, tables: &[String], interface: &str) -> Result<Duration> {
-    let set = |key: &str| rig.variable(key);
-    let credentials = Credentials::new(set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?, None, None, "lab");
-    let http = aws_smithy_http_client::Builder::new().build_http();
-    let config = aws_sdk_ec2::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new(set("AWS_REGION")?))
-        .endpoint_url(set("AWS_ENDPOINT_URL")?)
-        .credentials_provider(credentials)
-        .http_client(http)
-        .build();
-    let client = Arc::new(Client::from_conf(config));
+    let client = operator(rig)?;
     let start = Instant::now();
     let calls = tables.iter().map(|table| {
         let call = client.replace_route().route_table_id(table).destination_cidr_block("10.255.0.10/32");

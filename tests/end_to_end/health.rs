@@ -78,6 +78,34 @@ async fn a_machine_that_stands_still_for_a_moment_stays_active() -> Result<()> {
     rig.destroy("web").map(drop)
 }
 
+#[tokio::test]
+async fn a_node_that_cannot_reach_the_api_is_less_preferred_and_never_in_fault() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    let active = rig.active()?;
+    let prober = rig.prober(10)?;
+    rig.lab(["partition", &active, "api"])?;
+    let priority = |lost: &str| {
+        wait_for(&format!("api.track to be {lost}"), RECOVERY, || {
+            let track = rig.inside(&active, &["cat", "/run/elbow/api.track"])?;
+            ensure!(track.trim() == lost, "it is {track:?}");
+            Ok(())
+        })
+    };
+    priority("1")?;
+    let said = wait_for("keepalived to take notice", RECOVERY, || {
+        let log = rig.inside(&active, &["journalctl", "-u", "keepalived", "--no-pager"])?;
+        log.lines().rfind(|line| line.contains("effective priority")).map(str::to_owned).context("it says nothing")
+    })?;
+    ensure!(said.ends_with("from 200 to 150") || said.ends_with("from 197 to 147"), "keepalived says {said:?}");
+    // It has the routes and serves: with nopreempt it stays.
+    calm(&rig, prober, &active).await?;
+    rig.lab(["heal"])?;
+    priority("0")?;
+    rig.destroy("web").map(drop)
+}
+
 /// A pair of which the active node serves, with an API that takes 100 ms.
 fn with_latency() -> Result<Rig> {
     let rig = Rig::up()?;

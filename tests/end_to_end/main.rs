@@ -11,4 +11,5 @@ mod leaving;
 mod nodes;
 mod notify;
 mod refusals;
+mod takeover;
 mod whole_way;

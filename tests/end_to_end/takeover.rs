@@ -1,0 +1,105 @@
+//! A takeover's calls: nothing goes before them, and where the API throttles they are as fast as it allows.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
+use jiff::Timestamp;
+use lab::evidence::{answered, eligible_tables, master_since, text};
+use lab::rig::{Rig, wait_for};
+use serde_json::Value;
+
+const RECOVERY: Duration = Duration::from_secs(90);
+/// Two of these are what a new connection costs in the lab.
+const LATENCY: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn a_takeover_waits_for_no_connection_and_makes_no_other_call_first() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    let tables = eligible_tables(&rig, &rig.status()?.vpc)?;
+    rig.lab(["latency", &LATENCY.as_millis().to_string()])?;
+    rig.lab(["calls", "--clear"])?;
+    rig.lab(["kill", "active"])?;
+    let replaced = replaced(&rig, tables.len(), RECOVERY)?;
+    let heir = text(&replaced[0]["caller"])?;
+    let elected = master_since(&rig, &heir)?;
+    let came = replaced.iter().map(came).collect::<Result<Vec<_>>>()?;
+    let last = came.into_iter().max().context("some calls")?;
+    let took = Duration::try_from(last.duration_since(elected))?;
+    rig.figure("3 tables: from `vrrp MASTER` to the last call's coming to the API", format!("{took:.1?}"))?;
+    // Credentials, a name and a table list come over connections too: none was waited for.
+    ensure!(took < LATENCY, "the last ReplaceRoute came {took:?} after `vrrp MASTER`");
+    for call in rig.calls()?.iter().filter(|call| call["caller"] == replaced[0]["caller"]) {
+        let between = (elected..=last).contains(&self::came(call)?);
+        ensure!(!between || call["action"] == "ReplaceRoute", "{} was on the path", call["action"]);
+    }
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> {
+    let rig = Rig::up()?;
+    let tables = with_tables(&rig, 200).await?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, RECOVERY)?;
+    rig.lab(["throttle", "50", "5"])?;
+    rig.lab(["calls", "--clear"])?;
+    rig.lab(["kill", "active"])?;
+    let replaced = replaced(&rig, tables.len(), Duration::from_secs(120))?;
+    let heir = text(&replaced[0]["caller"])?;
+    let last = replaced.iter().map(answered).collect::<Result<Vec<_>>>()?.into_iter().max().context("200 calls")?;
+    let took = Duration::try_from(last.duration_since(master_since(&rig, &heir)?))?;
+    let made = rig.calls()?.iter().filter(|call| call["action"] == "ReplaceRoute").count();
+    let floor = Duration::from_secs((200 - 50) / 5);
+    let ratio = took.as_secs_f64() / floor.as_secs_f64();
+    rig.figure("200 tables, bucket of 50 refilled at 5/s: agent", format!("{took:.1?}, {made} calls"))?;
+    rig.figure("200 tables throttled: agent / the bucket's own time", format!("{ratio:.2}"))?;
+    ensure!(ratio <= 1.15, "it took {took:?}, {ratio:.2} times the bucket's own {floor:?}");
+    // What follows is no part of it, and would wait for the same bucket.
+    rig.lab(["throttle", "1000", "1000"])?;
+    rig.destroy("web").map(drop)
+}
+
+/// The calls that replaced routes, once there are so many.
+pub(super) fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Vec<Value>> {
+    wait_for(&format!("{count} replaced routes"), patience, || {
+        let done = |call: &Value| call["action"] == "ReplaceRoute" && call["status"] == 200;
+        let done: Vec<Value> = rig.calls()?.into_iter().filter(done).collect();
+        ensure!(done.len() >= count, "{} of {count} are replaced", done.len());
+        Ok(done)
+    })
+}
+
+/// Makes route tables until the VPC has so many that are eligible; gives them.
+pub(super) async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
+    let vpc = rig.status()?.vpc;
+    let client = operator(rig)?;
+    let mut tables = eligible_tables(rig, &vpc)?;
+    while tables.len() < count {
+        let made = client.create_route_table().vpc_id(&vpc).send().await.context("making a route table")?;
+        let table = made.route_table().and_then(|table| table.route_table_id()).context("a table without an id")?;
+        tables.push(table.to_owned());
+    }
+    Ok(tables)
+}
+
+/// The API as somebody outside the VPC calls it.
+pub(super) fn operator(rig: &Rig) -> Result<Client> {
+    let set = |key: &str| rig.variable(key);
+    let credentials = Credentials::new(set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?, None, None, "lab");
+    let config = aws_sdk_ec2::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(set("AWS_REGION")?))
+        .endpoint_url(set("AWS_ENDPOINT_URL")?)
+        .credentials_provider(credentials)
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
+        .build();
+    Ok(Client::from_conf(config))
+}
+
+fn came(call: &Value) -> Result<Timestamp> {
+    Ok(text(&call["time"])?.parse()?)
+}
