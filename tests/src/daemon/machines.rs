@@ -132,16 +132,18 @@ impl Machines {
         }
         info!(id, "freezes for {time:?}");
         // What it takes to do it is part of it, or a busy machine would freeze for longer than it was told to.
-        let end = tokio::time::Instant::now() + time;
+        let began = tokio::time::Instant::now();
+        let end = began + time;
         self.set_fault(id, Some(Fault::Frozen));
         let (dark, frozen) = tokio::join!(self.darken(&held), self.on_machine(id, |machine| machine.freeze()));
         dark.and(frozen)?;
+        let cost = began.elapsed();
         let (machines, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
-            tokio::time::sleep_until(end).await;
+            tokio::time::sleep(time.saturating_sub(cost * 2)).await;
             // It may have lost its power, or been started again, since.
             if machines.fault(&id) == Some(Fault::Frozen)
-                && let Err(error) = machines.thaw(&id, &held).await
+                && let Err(error) = machines.thaw(&id, &held, end).await
             {
                 error!("{id}: {error:#}");
             }
@@ -155,9 +157,11 @@ impl Machines {
         self.on_machine(id, move |machine| machine.leave_room(kilobytes)).await
     }
 
-    async fn thaw(&self, id: &str, held: &Held) -> Result<()> {
-        let (thawed, lit) = tokio::join!(self.on_machine(id, |machine| machine.thaw()), self.light(held));
-        thawed.and(lit)?;
+    /// Its network first, or what it says as soon as it goes on would be lost.
+    async fn thaw(&self, id: &str, held: &Held, end: tokio::time::Instant) -> Result<()> {
+        self.light(held).await?;
+        tokio::time::sleep_until(end).await;
+        self.on_machine(id, |machine| machine.thaw()).await?;
         self.set_fault(id, None);
         Ok(())
     }
