@@ -3,7 +3,7 @@
 pub mod move_ip;
 pub mod original;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
@@ -22,6 +22,8 @@ const MAY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
 const BOOT: Duration = Duration::from_secs(60);
 /// What a takeover runs as, so that it can be stopped with all that it started.
 const UNIT: &str = "takeover.service";
+/// Where it says when it began.
+const BEGAN: &str = "/run/takeover.began";
 
 /// What instances are launched with.
 pub struct Account {
@@ -96,42 +98,47 @@ impl Node {
 
     /// Runs a takeover until every table's route has been moved, or the time is up.
     pub fn take_over(&self, rig: &Rig, routes: &Routes, command: &str, limit: Duration) -> Result<Attempt> {
-        rig.lab(["calls", "--clear"])?;
-        let stop = ["systemctl", "stop", UNIT];
-        let script = format!("date +%s.%N >/run/takeover.began; exec {command}");
-        rig.inside(&self.id, &["rm", "-f", "/run/takeover.began"])?;
+        let script = format!("date +%s.%N >{BEGAN}; exec {command}");
+        rig.inside(&self.id, &["rm", "-f", BEGAN])?;
         let unit = format!("--unit={UNIT}");
         let words = ["systemd-run", "--quiet", "--collect", &unit, "--setenv=HOME=/root", "bash", "-c", &script];
         rig.inside(&self.id, &words).context("starting a takeover")?;
-        let end = std::time::Instant::now() + limit;
-        let moved = loop {
-            let moved = self.moved(rig)?;
-            let state = rig.inside(&self.id, &["sh", "-c", &format!("systemctl is-active {UNIT} || true")])?;
-            let over = state.trim() != "active";
-            if moved.len() >= routes.tables.len() || std::time::Instant::now() >= end {
-                break moved;
+        let moved = self.follow(rig, routes.tables.len(), Instant::now() + limit)?;
+        rig.inside(&self.id, &["sh", "-c", &format!("systemctl stop {UNIT} 2>/dev/null || true")])?;
+        match moved.iter().max() {
+            Some(last) if moved.len() >= routes.tables.len() => {
+                let seconds = last.duration_since(self.began(rig)?).as_secs_f64();
+                Ok(Attempt { seconds, moved: routes.tables.len() })
             }
-            if over {
-                // It may have ended between the two looks.
-                let moved = self.moved(rig)?;
-                ensure!(moved.len() >= routes.tables.len(), "the takeover ended with {} routes moved", moved.len());
-                break moved;
-            }
-            std::thread::sleep(Duration::from_millis(300));
-        };
-        rig.inside(&self.id, &["sh", "-c", &format!("{} 2>/dev/null || true", stop.join(" "))])?;
-        if moved.len() < routes.tables.len() {
-            return Ok(Attempt { seconds: limit.as_secs_f64(), moved: moved.len() });
+            _ => Ok(Attempt { seconds: limit.as_secs_f64(), moved: moved.len() }),
         }
-        let began: f64 = rig.inside(&self.id, &["cat", "/run/takeover.began"])?.trim().parse()?;
-        let last = moved.into_iter().max().context("a moved route")?;
-        Ok(Attempt { seconds: last.as_microsecond() as f64 / 1e6 - began, moved: routes.tables.len() })
     }
 
-    /// When each of its ReplaceRoutes was answered.
-    fn moved(&self, rig: &Rig) -> Result<Vec<Timestamp>> {
+    /// Waits for so many moved routes, or for the end: when each was moved.
+    fn follow(&self, rig: &Rig, wanted: usize, end: Instant) -> Result<Vec<Timestamp>> {
+        let began = wait_for("the takeover's beginning", BOOT, || self.began(rig))?;
+        loop {
+            let state = rig.inside(&self.id, &["sh", "-c", &format!("systemctl is-active {UNIT} || true")])?;
+            // Asked after that, so that what it did last is among them.
+            let moved = self.moved(rig, began)?;
+            if moved.len() >= wanted || Instant::now() >= end {
+                return Ok(moved);
+            }
+            ensure!(state.trim() == "active", "the takeover ended with {} of {wanted} routes moved", moved.len());
+            std::thread::sleep(Duration::from_millis(300));
+        }
+    }
+
+    fn began(&self, rig: &Rig) -> Result<Timestamp> {
+        let seconds: f64 = rig.inside(&self.id, &["cat", BEGAN])?.trim().parse().context("reading when it began")?;
+        Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
+    }
+
+    /// When each of its ReplaceRoutes since then was answered.
+    fn moved(&self, rig: &Rig, since: Timestamp) -> Result<Vec<Timestamp>> {
         let calls = rig.calls()?;
         let moves = calls.iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200);
-        moves.filter(|c| c["caller"] == self.id.as_str()).map(answered).collect()
+        let answers = moves.filter(|c| c["caller"] == self.id.as_str()).map(answered).collect::<Result<Vec<_>>>()?;
+        Ok(answers.into_iter().filter(|answer| *answer > since).collect())
     }
 }

@@ -24,6 +24,7 @@ connection costs twice that before, for its handshakes).
   CLI is Debian 12's 2.9.19 (PyPI's 1.46 starts about a tenth faster here).
 - **move-ip**: Debian 12's resource agent `aws-vpc-move-ip` (resource-agents 4.12.0), run as Pacemaker runs it. For each
   table in turn it asks, waits a second, and later replaces, and waits a second. Pacemaker stops it after 180 s.
+  It runs beside the CLI loop, in an instance of its own, as it mostly sleeps.
 
 The rest is the lab's: moto answers about 200 calls a second, which is what 200 tables wait for at low latency.
 
