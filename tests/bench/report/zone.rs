@@ -44,9 +44,9 @@ fn words(data: &Zone) -> String {
 
 ![each balancer's outage](bench-zone.svg)
 
-{balancers} pairs, each active in the same zone, in a VPC of {tables} route tables; the zone loses its power. The API answers after
-{latency_ms} ms and throttles as EC2 does: {burst} calls of an action at once, {refill} a second after that, **for the whole account**.
-A client in a living zone asks every balancer every 50 ms.
+{balancers} pairs, each active in the same zone, in a VPC of {tables} route tables. The zone is lost: its nodes' power, its target,
+its address of the API. The API answers after {latency_ms} ms and throttles as EC2 does: {burst} calls of an action at once,
+{refill} a second after that, **for the whole account**. A client in a living zone asks every balancer every 50 ms.
 
 This is a limit, and not Elbow's to lift: {routes} routes are {routes} calls, and the bucket gives them out in {bucket} s
 at best. Tables with subnets go first, so most clients wait less than that; but which balancer gets the tokens is

@@ -1,7 +1,7 @@
 //! Ten balancers of one VPC lose a zone together, while the API throttles: the account's token bucket is one for all.
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use lab::daemon::place::CLIENT;
@@ -55,9 +55,7 @@ fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec
     rig.lab(["latency", &LATENCY_MS.to_string()])?;
     rig.lab(["throttle", &BURST.to_string(), &REFILL.to_string()])?;
     rig.lab(["calls", "--clear"])?;
-    let start = Instant::now();
-    cut_the_zone(&rig)?;
-    say(format!("the zone was without power within {:.2} s", start.elapsed().as_secs_f64()));
+    rig.lab(["lose", LOST_ZONE])?;
     let (settled, throttled) = moved(&rig, count * tables.len())?;
     for prober in &probers {
         runtime.block_on(prober.answered(20, PATIENCE)).context("after the zone was lost")?;
@@ -120,16 +118,6 @@ fn into_the_zone(rig: &Rig, n: usize) -> Result<()> {
 fn nodes(rig: &Rig, n: usize) -> Result<Vec<InstanceStatus>> {
     let ours = rig.status()?.instances.into_iter();
     Ok(ours.filter(|i| i.balancer.as_deref() == Some(&name(n)) && i.lab == "up").collect())
-}
-
-/// Cuts the power of every node in the zone, as much at once as can be.
-fn cut_the_zone(rig: &Rig) -> Result<()> {
-    let doomed: Vec<String> =
-        rig.status()?.instances.into_iter().filter(|i| i.zone == LOST_ZONE).map(|i| i.id).collect();
-    std::thread::scope(|scope| {
-        let cuts: Vec<_> = doomed.iter().map(|id| scope.spawn(|| rig.lab(["kill", id]))).collect();
-        cuts.into_iter().try_for_each(|cut| cut.join().map_err(|_| anyhow!("cutting the power panicked"))?.map(drop))
-    })
 }
 
 /// Waits for so many replaced routes: seconds from the first call to the last answer, and how many were throttled.
