@@ -25,6 +25,7 @@ pub mod observe;
 pub mod process;
 pub mod report;
 pub mod run;
+pub mod second_chance;
 pub mod slot;
 pub mod state;
 pub mod status;

@@ -89,6 +89,8 @@ pub enum Topic {
     Tables,
     /// Peers can't ask how this node is.
     Health,
+    /// Connections are lost when a virtual IP moves.
+    SecondChance,
     /// A peer doesn't answer.
     Peers,
 }

@@ -93,6 +93,8 @@ fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     rules.extend(readers.iter().map(|reader| tcp(paths::HEALTH_PORT, from(reader))));
     rules.insert(Rule { protocol: "112".to_owned(), ports: None, source: Source::Members });
     rules.insert(tcp(paths::HEALTH_PORT, Source::Members));
+    let tunnel = i32::from(paths::TUNNEL_PORT);
+    rules.insert(Rule { protocol: "udp".to_owned(), ports: Some((tunnel, tunnel)), source: Source::Members });
     rules
 }
 
@@ -150,9 +152,20 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
             rules(balancer, &["10.0.0.0/16".parse().unwrap()]).iter().map(Rule::to_string).collect()
         };
         let mut balancer = web();
-        assert_eq!(said(&balancer), ["VRRP among the nodes", "tcp 80 from 10.0.0.0/16", "tcp 9110 among the nodes"]);
+        assert_eq!(
+            said(&balancer),
+            ["VRRP among the nodes", "tcp 80 from 10.0.0.0/16", "tcp 9110 among the nodes", "udp 4789 among the nodes"]
+        );
         balancer.clients = vec!["192.168.0.0/24".parse().unwrap()];
-        assert_eq!(said(&balancer), ["VRRP among the nodes", "tcp 80 from 192.168.0.0/24", "tcp 9110 among the nodes"]);
+        assert_eq!(
+            said(&balancer),
+            [
+                "VRRP among the nodes",
+                "tcp 80 from 192.168.0.0/24",
+                "tcp 9110 among the nodes",
+                "udp 4789 among the nodes"
+            ]
+        );
     }
 
     #[test]
@@ -160,7 +173,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         let mut balancer = web();
         balancer.metrics = Some(templates::balancer::Metrics { clients: vec!["10.0.9.0/24".parse().unwrap()] });
         let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();
-        assert_eq!(said, ["VRRP among the nodes", "tcp 9110 from 10.0.9.0/24", "tcp 9110 among the nodes"]);
+        assert_eq!(said, ["VRRP among the nodes", "tcp 9110 from 10.0.9.0/24", "tcp 9110 among the nodes", "udp 4789 among the nodes"]);
     }
 
     #[test]

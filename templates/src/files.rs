@@ -5,6 +5,7 @@ mod haproxy;
 mod keepalived;
 mod launch_template;
 mod policies;
+mod second_chance;
 mod static_files;
 mod user_data;
 
@@ -14,6 +15,7 @@ pub use haproxy::haproxy_cfg;
 pub use keepalived::{KeepalivedNode, instance, keepalived_conf, token};
 pub use launch_template::launch_template;
 pub use policies::{permission_policy, trust_policy};
+pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, second_chance_nft, tunnel, tunnel_name};
 pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};
 pub use user_data::{TooBig, USER_DATA_LIMIT, install_script, user_data, user_data_gzip};
 

@@ -38,5 +38,7 @@ pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
 
 /// The agent's health and role, on the ENI's own address, for members of the balancer.
 pub const HEALTH_PORT: u16 = 9110;
+/// The tunnels between the members (RFC 7348), UDP.
+pub const TUNNEL_PORT: u16 = 4789;
 /// HAProxy's stats page (`/stats`) and the agent's probe of it (`/healthz`), on loopback only.
 pub const STATS_PORT: u16 = 8404;

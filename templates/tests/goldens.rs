@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use templates::balancer::{Balancer, NodeConfig};
-use templates::files::{self, KeepalivedNode};
+use templates::files::{self, KeepalivedNode, SecondChance};
 use templates::node::Slot;
 
 fn folder(case: &str) -> PathBuf {
@@ -47,6 +47,11 @@ fn launch_template(balancer: &Balancer, region: &str) -> String {
     format!("{before}\"UserData\": \"(user-data.yaml, by gzip and base64)\"{after}")
 }
 
+fn second_chance(balancer: &Balancer, next: Option<&str>, living: usize) -> String {
+    let next = next.map(|next| next.parse().unwrap());
+    files::second_chance_nft(&SecondChance { vips: balancer.virtual_ips.clone(), mtu: 9001, next, living })
+}
+
 fn common(case: &str, region: &str) -> Balancer {
     let b = balancer(case);
     same(case, "balancer.json", &NodeConfig::of(&b).to_json());
@@ -64,12 +69,15 @@ fn a_small_balancer_is_rendered_as_committed() {
     let b = common("small", "eu-west-1");
     same("small", "keepalived.conf", &keepalived(&b, 0, &["10.0.2.10"]));
     same("small", "keepalived-alone.conf", &keepalived(&b, 0, &[]));
+    same("small", "second-chance.nft", &second_chance(&b, Some("10.0.2.10"), 2));
+    same("small", "second-chance-alone.nft", &second_chance(&b, None, 1));
 }
 
 #[test]
 fn a_big_balancer_is_rendered_as_committed() {
     let b = common("big", "cn-north-1");
     same("big", "keepalived.conf", &keepalived(&b, 3, &["10.0.5.10", "10.0.1.10", "10.0.3.10", "10.0.2.10"]));
+    same("big", "second-chance.nft", &second_chance(&b, Some("10.0.5.10"), 5));
 }
 
 #[test]

@@ -90,6 +90,20 @@ fn a_node_without_a_peer_becomes_master_and_sends_no_multicast() {
 }
 
 #[test]
+fn nft_accepts_the_second_chance_and_takes_it_again() {
+    for (vips, next, living) in [(1, None, 1), (1, Some([10, 0, 2, 10]), 2), (3, Some([10, 0, 2, 10]), 5)] {
+        let vips = (0..vips).map(|vip| [10, 255, 0, 10 + vip].into()).collect();
+        let node = files::SecondChance { vips, mtu: 9001, next: next.map(Into::into), living };
+        let path = "/tmp/second-chance.nft";
+        let machine = Machine::node().with(path, &files::second_chance_nft(&node));
+        machine
+            .run(&format!("nft -f {path} && nft -f {path} && nft list table ip elbow"))
+            .ok()
+            .with("socket wildcard 1");
+    }
+}
+
+#[test]
 fn cloud_init_accepts_the_user_data() {
     for machine in machines() {
         machine.run("cloud-init schema --config-file /tmp/user-data.yaml").ok().with("Valid cloud-config");

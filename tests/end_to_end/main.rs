@@ -11,5 +11,6 @@ mod leaving;
 mod nodes;
 mod notify;
 mod refusals;
+mod second_chance;
 mod takeover;
 mod whole_way;

@@ -24,7 +24,7 @@ use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
-use crate::{configure, handover, haproxy, health, http, report, status, systemd};
+use crate::{configure, handover, haproxy, health, http, report, second_chance, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
@@ -110,6 +110,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
     }
+    tasks.spawn(second_chance::keep(node.local.clone(), board.clone()));
     tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.spawn(Refresher::new(&node, tables, members, hints).run());
     elections.follow(fifo, node.keepalived_ran).await

@@ -1,0 +1,81 @@
+//! Who lives, asked inside the tunnels: a connection is tried where nobody listens, and the member's kernel refuses it. So
+//! it is known that a packet gets there, through every security group and firewall between; and a member whose agent is
+//! just restarted, or can't be, lives all the same, with all the connections it has.
+
+use std::collections::BTreeMap;
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::time::Duration;
+
+use templates::files::tunnel_name;
+use templates::paths::TUNNEL_PORT;
+use tokio::net::TcpStream;
+
+/// So many questions in a row without an answer make a member dead; one answer makes it live.
+const SILENCES: u8 = 2;
+
+/// How often each member has been silent in a row. Who never answered counts as dead.
+#[derive(Debug, Default)]
+pub(super) struct Pulse(BTreeMap<Ipv4Addr, u8>);
+
+impl Pulse {
+    /// Asks all peers once, and forgets who is none.
+    pub(super) async fn ask(&mut self, peers: &[Ipv4Addr], patience: Duration) {
+        let ask = async |peer: &Ipv4Addr| {
+            let nobody = SocketAddrV4::new(tunnel_name(*peer), TUNNEL_PORT);
+            (*peer, answers(nobody, patience).await)
+        };
+        let answered = futures::future::join_all(peers.iter().map(ask)).await;
+        self.0.retain(|peer, _| peers.contains(peer));
+        answered.into_iter().for_each(|(peer, answered)| self.note(peer, answered));
+    }
+
+    /// Whether a packet that is passed to `peer` gets there.
+    pub(super) fn lives(&self, peer: Ipv4Addr) -> bool {
+        self.0.get(&peer).is_some_and(|silences| *silences < SILENCES)
+    }
+
+    fn note(&mut self, peer: Ipv4Addr, answered: bool) {
+        let silences = self.0.entry(peer).or_insert(SILENCES);
+        *silences = if answered { 0 } else { silences.saturating_add(1) };
+    }
+}
+
+async fn answers(nobody: SocketAddrV4, patience: Duration) -> bool {
+    match tokio::time::timeout(patience, TcpStream::connect(nobody)).await {
+        Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
+        Ok(Ok(_)) => true,
+        Err(_) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
+
+    #[test]
+    fn two_silences_in_a_row_make_a_member_dead_and_one_answer_makes_it_live() {
+        let mut pulse = Pulse::default();
+        let mut lives = |answered| {
+            pulse.note(PEER, answered);
+            pulse.lives(PEER)
+        };
+        let answers = [false, true, false, true, false, false, false, true];
+        assert_eq!(answers.map(&mut lives), [false, true, true, true, true, false, false, true]);
+    }
+
+    #[tokio::test]
+    async fn a_kernel_that_refuses_is_alive_and_one_that_is_silent_is_not() {
+        let patience = Duration::from_millis(200);
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let std::net::SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("an IPv4 address") };
+        assert!(answers(address, patience).await);
+        // A kernel says nothing to who comes to a full queue (listen(2)).
+        let _listener = socket.listen(0).unwrap();
+        let _queued = TcpStream::connect(address).await.unwrap();
+        assert!(!answers(address, patience).await);
+    }
+}

@@ -1,0 +1,99 @@
+//! The nftables rules of the second chance, and the names that members have inside its tunnels.
+
+use std::net::Ipv4Addr;
+
+use askama::Template;
+
+use super::render;
+
+/// What VXLAN puts around a packet: an Ethernet, an IPv4, a UDP and its own header (RFC 7348 section 5).
+pub const AROUND: u16 = 50;
+/// IPv4's and TCP's own headers.
+const HEADERS: u16 = 40;
+/// Where members have their names inside the tunnels. Nobody routes it (RFC 1112 section 4), so it can be nothing else.
+pub const NAMES: &str = "240.0.0.0/4";
+/// A packet passes at most that many tunnels: more than a balancer has nodes.
+pub const HOPS: usize = 6;
+
+/// What the rules depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecondChance {
+    /// The virtual IPs.
+    pub vips: Vec<Ipv4Addr>,
+    /// How long a packet on the interface can be, in bytes.
+    pub mtu: u16,
+    /// Who is asked next, if there is anybody.
+    pub next: Option<Ipv4Addr>,
+    /// How many members there are that live, this node among them.
+    pub living: usize,
+}
+
+#[derive(Template)]
+#[template(path = "second-chance.nft", escape = "none")]
+struct Rules {
+    vips: String,
+    names: &'static str,
+    hops: Vec<Hop>,
+    next: Option<Ipv4Addr>,
+    mss: u16,
+}
+
+/// What becomes of a strange packet that came through a tunnel.
+struct Hop {
+    from: String,
+    next: Ipv4Addr,
+    to: Option<String>,
+}
+
+/// The tunnel that a packet goes through as its `hop`th, from 1.
+pub fn tunnel(hop: usize) -> String {
+    format!("elbow{hop}")
+}
+
+/// The name inside the tunnels of the member at `address`: 250.0.2.10 for 10.0.2.10.
+pub fn tunnel_name(address: Ipv4Addr) -> Ipv4Addr {
+    Ipv4Addr::from(u32::from(address) | 0xf000_0000)
+}
+
+/// The rules, for `nft -f`: they replace what was there at once.
+pub fn second_chance_nft(node: &SecondChance) -> String {
+    let next = node.next.map(tunnel_name);
+    // The ring ends where it began: only there can a connection be, of which the kernel remembers nothing yet (tcp_syncookies).
+    let hop = |hop: usize| Hop {
+        from: tunnel(hop),
+        next: next.unwrap_or(Ipv4Addr::UNSPECIFIED),
+        to: (next.is_some() && hop < node.living.min(HOPS)).then(|| tunnel(hop + 1)),
+    };
+    render(&Rules {
+        vips: node.vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", "),
+        names: NAMES,
+        hops: (1..=HOPS).map(hop).collect(),
+        next,
+        mss: node.mtu.saturating_sub(AROUND + HEADERS),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_member_has_a_name_of_its_own_in_the_tunnels() {
+        let names =
+            ["10.0.2.10", "172.16.2.10", "192.168.2.10", "100.64.2.10"].map(|ip| tunnel_name(ip.parse().unwrap()));
+        assert_eq!(names.map(|name| name.to_string()), ["250.0.2.10", "252.16.2.10", "240.168.2.10", "244.64.2.10"]);
+    }
+
+    #[test]
+    fn the_last_tunnel_of_the_ring_is_the_last_that_is_passed() {
+        let next = Some(Ipv4Addr::new(10, 0, 2, 10));
+        let rules = |living| {
+            let node = SecondChance { vips: vec![Ipv4Addr::new(10, 255, 0, 10)], mtu: 9001, next, living };
+            second_chance_nft(&node)
+        };
+        assert!(rules(3).contains("iifname \"elbow2\" dup to 250.0.2.10 device \"elbow3\" drop"));
+        assert!(rules(3).contains("iifname \"elbow3\" accept"));
+        assert!(rules(99).contains("iifname \"elbow6\" accept"));
+        assert!(rules(2).contains("maxseg size set 8911"));
+    }
+}

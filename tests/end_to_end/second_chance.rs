@@ -1,0 +1,186 @@
+//! The second chance: routes move, and the connections that were open go on; a node dies, and they are reset at once.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::clients::Kind;
+use lab::rig::{Rig, wait_for};
+
+const BOOT: Duration = Duration::from_secs(90);
+const LIMIT: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_pair_whose_routes_move_ten_times_loses_no_request_and_no_connection() -> Result<()> {
+    let rig = Rig::up()?;
+    let nodes = raise(&rig, 2)?;
+    moves(&rig, &nodes, 10).await?;
+    agents_die(&rig, &nodes).await?;
+    the_tunnels_are_shut(&rig, &nodes).await?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn of_three_nodes_each_passes_on_what_is_the_others() -> Result<()> {
+    let rig = Rig::up()?;
+    let nodes = raise(&rig, 3)?;
+    moves(&rig, &nodes, 12).await?;
+    // Which of the two that are left has them is not for the dead one to say.
+    let lost = rig.active()?;
+    let resets = cut(&rig, &lost).await?;
+    rig.figure("power cut, three nodes: open connections reset after", format!("{resets:.2?}"))?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn connections_of_a_node_without_power_are_reset_within_a_second_and_a_half() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| text)?;
+    rig.create(&file)?;
+    rig.lab(["latency", "100"])?;
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        passing(&rig, &ids(&rig, 2)?, 2)?;
+        let lost = rig.active()?;
+        all.extend(cut(&rig, &lost).await?);
+        rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
+        rig.create(&file).context("launching the lost node again")?;
+    }
+    all.sort_unstable();
+    let (median, worst) = (all[all.len() / 2], all[all.len() - 1]);
+    rig.figure("power cut, 100 ms latency: open connections reset after", format!("{all:.2?}"))?;
+    rig.figure("power cut, 100 ms latency: reset after, median and worst", format!("{median:.2?}, {worst:.2?}"))?;
+    ensure!(worst <= Duration::from_millis(1500), "the last of {} was reset after {worst:?}: {all:.2?}", all.len());
+    rig.destroy("web").map(drop)
+}
+
+/// A balancer of so many nodes, each of which knows that the others can be passed packets.
+fn raise(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
+    let third =
+        ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=clients", "--query", "Subnets[0].SubnetId"];
+    let third = rig.aws(third)?.as_str().context("the subnet of the clients")?.to_owned();
+    let file = rig.balancer(|text| match nodes {
+        2 => text,
+        _ => text.replace("\"]\nvirtual_ips", &format!("\", \"{third}\"]\nvirtual_ips")),
+    })?;
+    rig.create(&file)?;
+    let ids = ids(rig, nodes)?;
+    passing(rig, &ids, nodes)?;
+    Ok(ids)
+}
+
+fn ids(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
+    Ok(rig.settled(nodes, BOOT)?.into_iter().map(|node| node.id).collect())
+}
+
+/// Waits until each of `ids` counts `living` members, itself among them, in the rules that its kernel has.
+fn passing(rig: &Rig, ids: &[String], living: usize) -> Result<()> {
+    for id in ids {
+        wait_for(&format!("{id} to count {living} living members"), BOOT, || {
+            let rules = rig.inside(id, &["nft", "list", "table", "ip", "elbow"])?;
+            let passed = rules.lines().filter(|line| line.contains("dup to")).count();
+            // Each tunnel but the ring's last is passed on from, and so is what has come through none.
+            ensure!(passed == if living == 1 { 0 } else { living }, "its rules are {rules}");
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
+/// Turns the clients' route by hand, as a handover does, and waits for nothing.
+fn turn(rig: &Rig, to: &str) -> Result<()> {
+    let tables = "RouteTables[?Associations[?Main]].RouteTableId | [0]";
+    let vpc = format!("Name=vpc-id,Values={}", rig.status()?.vpc);
+    let table = rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", tables])?;
+    let card = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
+    let card = rig.aws(["ec2", "describe-instances", "--instance-ids", to, "--query", card])?;
+    let (table, card) = (table.as_str().context("the main table")?, card.as_str().context("an interface")?);
+    let route = ["ec2", "replace-route", "--route-table-id", table, "--destination-cidr-block", "10.255.0.10/32"];
+    rig.aws(route.iter().chain(&["--network-interface-id", card])).map(drop)
+}
+
+fn everybody() -> Vec<Kind> {
+    let every = Duration::from_millis(10);
+    vec![
+        Kind::Requests { every, path: "/" },
+        Kind::Requests { every, path: "/slow?ms=500" },
+        Kind::KeepAlive { connections: 4, pause: Duration::from_millis(50), path: "/" },
+        Kind::Upload { connections: 10, every: Duration::from_millis(100) },
+        Kind::Idle { connections: 2 },
+        Kind::Download { connections: 2, seconds: 20 },
+    ]
+}
+
+/// Moves under load: from each node to the next, so that every node has seen connections of every other.
+async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
+    let crowd = rig.crowd(everybody())?;
+    crowd.ready(LIMIT).await?;
+    for id in nodes.iter().cycle().take(count) {
+        turn(rig, id)?;
+    }
+    let report = crowd.finish()?;
+    let (requests, connections, gap) = (report.requests, report.connections, report.longest_gap());
+    rig.figure(
+        &format!("{count} moves among {} nodes", nodes.len()),
+        format!(
+            "{} of {requests} requests failed, {} of {connections} connections lost, longest gap {gap:.0?}",
+            report.failed.len(),
+            report.lost.len()
+        ),
+    )?;
+    ensure!(requests > 200, "only {requests} requests: this proves little");
+    ensure!(report.failed.is_empty() && report.lost.is_empty(), "failed {:?}, lost {:?}", report.failed, report.lost);
+    Ok(())
+}
+
+/// The kernel passes packets on, and kernels say who lives: agents that die meanwhile cost nothing.
+async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
+    let crowd = rig.crowd(vec![Kind::Upload { connections: 10, every: Duration::from_millis(100) }])?;
+    crowd.ready(LIMIT).await?;
+    for id in nodes.iter().cycle().take(4) {
+        for node in nodes {
+            rig.inside(node, &["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "elbow-agent"])?;
+        }
+        turn(rig, id)?;
+    }
+    let report = crowd.finish()?;
+    ensure!(report.lost.is_empty(), "{:?}", report.lost);
+    ids(rig, nodes.len()).map(drop)
+}
+
+/// Where the security group keeps members from each other, clients are reset and don't hang; `create` lets them in again.
+async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
+    let query = "SecurityGroups[0].GroupId";
+    let name = "Name=group-name,Values=elbow-web";
+    let group = rig.aws(["ec2", "describe-security-groups", "--filters", name, "--query", query])?;
+    let group = group.as_str().context("the security group")?;
+    let rule = format!("IpProtocol=udp,FromPort=4789,ToPort=4789,UserIdGroupPairs=[{{GroupId={group}}}]");
+    rig.aws(["ec2", "revoke-security-group-ingress", "--group-id", group, "--ip-permissions", &rule])?;
+    passing(rig, nodes, 1)?;
+    let crowd = rig.crowd(vec![Kind::Upload { connections: 4, every: Duration::from_millis(100) }])?;
+    crowd.ready(LIMIT).await?;
+    let active = rig.active()?;
+    let other = nodes.iter().find(|id| **id != active).context("another node")?;
+    let start = Instant::now();
+    turn(rig, other)?;
+    let report = crowd.lost(4, LIMIT).await?;
+    ensure!(report.lost_after(start)[3] < Duration::from_secs(5), "{:?}", report.lost_after(start));
+    drop(crowd);
+    let file = rig.balancer(|text| text)?;
+    rig.create(&file)?;
+    passing(rig, nodes, 2)
+}
+
+/// Cuts a node's power with connections open; how long after that each was reset.
+async fn cut(rig: &Rig, node: &str) -> Result<Vec<Duration>> {
+    const OPEN: usize = 20;
+    let crowd = rig.crowd(vec![Kind::Upload { connections: OPEN, every: Duration::from_millis(100) }])?;
+    crowd.ready(LIMIT).await?;
+    ensure!(rig.active()? == node, "{node} isn't active any more");
+    let cut = Instant::now();
+    rig.lab(["kill", node])?;
+    let report = crowd.lost(OPEN, LIMIT).await?;
+    for loss in &report.lost {
+        ensure!(loss.why.contains("reset"), "{loss:?}");
+    }
+    Ok(report.lost_after(cut))
+}
