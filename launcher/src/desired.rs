@@ -173,7 +173,15 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         let mut balancer = web();
         balancer.metrics = Some(templates::balancer::Metrics { clients: vec!["10.0.9.0/24".parse().unwrap()] });
         let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();
-        assert_eq!(said, ["VRRP among the nodes", "tcp 9110 from 10.0.9.0/24", "tcp 9110 among the nodes", "udp 4789 among the nodes"]);
+        assert_eq!(
+            said,
+            [
+                "VRRP among the nodes",
+                "tcp 9110 from 10.0.9.0/24",
+                "tcp 9110 among the nodes",
+                "udp 4789 among the nodes"
+            ]
+        );
     }
 
     #[test]
