@@ -4,8 +4,8 @@
 mod auto_scaling;
 mod auto_scaling_lab;
 mod failover;
-mod health;
 mod handover;
+mod health;
 mod lab;
 mod leaving;
 mod nodes;
