@@ -11,5 +11,4 @@ mod nodes;
 mod processes;
 mod stage;
 mod tables;
-mod throttle;
 mod watch;
