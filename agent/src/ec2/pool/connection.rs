@@ -23,12 +23,12 @@ use tokio_rustls::TlsConnector;
 /// How long a TCP handshake may take, with whichever address answers first.
 const TCP_LIMIT: Duration = Duration::from_millis(800);
 /// How long one address is waited for before the next is tried as well: one in a zone that is gone swallows all.
-const NEXT_ADDRESS: Duration = Duration::from_millis(150);
+const NEXT_ADDRESS: Duration = Duration::from_millis(80);
 /// How long a TLS handshake may take.
 const TLS_LIMIT: Duration = Duration::from_millis(1200);
 /// What was sent is acknowledged by the other side's kernel within a round trip, however slow its program: who leaves
 /// it unacknowledged for so long isn't there (tcp(7), TCP_USER_TIMEOUT).
-const UNACKNOWLEDGED_MS: u32 = 600;
+const UNACKNOWLEDGED_MS: u32 = 300;
 /// After so long without a word the other side's kernel is asked whether it is there. Well below the 350 s after which
 /// NAT gateways and interface endpoints forget a connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
