@@ -158,11 +158,14 @@ mod tests {
         serde_json::from_value(Value::String(address.to_owned())).unwrap()
     }
 
+    /// What a receiver was sent, and what it is yet to answer.
+    type Desk = (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Vec<u16>>>);
+
     /// Answers with `statuses`, one after another, and 204 from then on; keeps what it was sent.
     async fn receiver(statuses: &[u16]) -> (Webhook, Arc<Mutex<Vec<Value>>>) {
         let got: Arc<Mutex<Vec<Value>>> = Arc::default();
         let left = Mutex::new(statuses.iter().rev().copied().collect::<Vec<u16>>());
-        let take = |Shared((got, left)): Shared<(Arc<Mutex<Vec<Value>>>, Arc<Mutex<Vec<u16>>>)>, body: String| async move {
+        let take = |Shared((got, left)): Shared<Desk>, body: String| async move {
             got.lock().unwrap().push(serde_json::from_str(&body).unwrap());
             StatusCode::from_u16(left.lock().unwrap().pop().unwrap_or(204)).unwrap()
         };
