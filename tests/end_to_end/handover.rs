@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::clients::{Crowd, Kind};
 use lab::evidence::text;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
@@ -98,6 +99,59 @@ async fn a_request_that_a_killed_launcher_left_is_followed_once() -> Result<()> 
     printed(&rig.launcher(["handover", "web"])?)?;
     ensure!(rig.active()? == second, "a new one wasn't");
     ensure!(drains(&rig)? == [] as [String; 0], "requests are left: {:?}", drains(&rig)?);
+    Ok(())
+}
+
+#[tokio::test]
+async fn ten_handovers_lose_no_request_and_no_connection() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, BOOT)?;
+    let crowd = crowd(&rig).await?;
+    let mut times = Vec::new();
+    for _ in 0..10 {
+        let before = rig.active()?;
+        let began = Instant::now();
+        printed(&rig.launcher(["handover", "web"])?)?;
+        times.push(began.elapsed());
+        ensure!(rig.active()? != before, "{before} is still active");
+    }
+    judge(&rig, crowd, "ten handovers")?;
+    let median = lab::prober::median(&times).context("ten handovers")?;
+    rig.figure("ten handovers: median from command to done", format!("{median:.1?}"))
+}
+
+/// 200 requests a second, half of which take 500 ms, and connections that are kept; all of them open.
+pub async fn crowd(rig: &Rig) -> Result<Crowd> {
+    let every = Duration::from_millis(10);
+    let crowd = rig.crowd(vec![
+        Kind::Requests { every, path: "/" },
+        Kind::Requests { every, path: "/slow?ms=500" },
+        Kind::KeepAlive { connections: 4, pause: Duration::from_millis(50), path: "/" },
+        Kind::Idle { connections: 1 },
+        Kind::Download { connections: 1, seconds: 20 },
+    ])?;
+    crowd.ready(HEARD).await?;
+    Ok(crowd)
+}
+
+/// Nothing may be lost.
+pub fn judge(rig: &Rig, crowd: Crowd, what: &str) -> Result<()> {
+    let report = crowd.finish()?;
+    let (failed, lost) = (&report.failed, &report.lost);
+    rig.figure(
+        what,
+        format!(
+            "{} of {} requests failed, {} of {} connections lost, longest gap {:.0?}",
+            failed.len(),
+            report.requests,
+            lost.len(),
+            report.connections,
+            report.longest_gap()
+        ),
+    )?;
+    ensure!(report.requests > 1000, "too few requests to tell: {}", report.requests);
+    ensure!(failed.is_empty() && lost.is_empty(), "failed: {failed:?}, lost: {lost:?}");
     Ok(())
 }
 
