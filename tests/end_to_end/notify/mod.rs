@@ -58,6 +58,13 @@ async fn the_webhook_is_told_of_a_power_cut_of_an_incomplete_takeover_and_of_sto
     receiver.in_order()?;
     metrics(&rig, &heir)?;
     secret_is_kept(&rig, &heir, &plan)?;
+
+    rig.inside(&heir, &["systemctl", "stop", "haproxy"])?;
+    let role = serde_json::json!({"before": "active", "now": "fault"});
+    let fault = receiver.wait(&heir, "role_changed", LOOK, |one| one["role"] == role)?;
+    ensure!(fault["problems"].to_string().contains("HAProxy"), "{fault}");
+    let later = |one: &Value| one["sequence"].as_u64() > fault["sequence"].as_u64();
+    receiver.wait(&heir, "role_changed", LOOK, |one| one["role"]["now"] == "active" && later(one))?;
     rig.destroy("web").map(drop)
 }
 
