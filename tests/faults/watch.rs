@@ -91,7 +91,8 @@ impl<'a> Watch<'a> {
         let notes = self.web.finish()?;
         let outage = prober::longest_outage(&notes).context("clients had less than two good answers")?.length();
         let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
-        let figure = format!("{outage:.0?} without service, {failed} of {} requests failed", notes.len());
+        let figure =
+            format!("{:.2} s without service, {failed} of {} requests failed", outage.as_secs_f64(), notes.len());
         self.stage.rig.figure(fault, figure)?;
         Ok(Seen { outage, failed, moves: moves(self.stage)? })
     }
