@@ -1,12 +1,13 @@
 //! The second chance: routes move, and the connections that were open go on; a node dies, and they are reset at once.
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
 use lab::rig::{Rig, wait_for};
 
-const BOOT: Duration = Duration::from_secs(90);
+const BOOT: Duration = Duration::from_secs(180);
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
@@ -86,16 +87,33 @@ fn passing(rig: &Rig, ids: &[String], living: usize) -> Result<()> {
     Ok(())
 }
 
-/// Turns the clients' route by hand, as a handover does, and waits for nothing.
-fn turn(rig: &Rig, to: &str) -> Result<()> {
-    let tables = "RouteTables[?Associations[?Main]].RouteTableId | [0]";
-    let vpc = format!("Name=vpc-id,Values={}", rig.status()?.vpc);
-    let table = rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", tables])?;
-    let card = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
-    let card = rig.aws(["ec2", "describe-instances", "--instance-ids", to, "--query", card])?;
-    let (table, card) = (table.as_str().context("the main table")?, card.as_str().context("an interface")?);
-    let route = ["ec2", "replace-route", "--route-table-id", table, "--destination-cidr-block", "10.255.0.10/32"];
-    rig.aws(route.iter().chain(&["--network-interface-id", card])).map(drop)
+/// The clients' route, and each node's interface: what turning it by hand takes.
+struct Turner<'a> {
+    rig: &'a Rig,
+    table: String,
+    cards: BTreeMap<String, String>,
+}
+
+impl<'a> Turner<'a> {
+    fn of(rig: &'a Rig, nodes: &[String]) -> Result<Turner<'a>> {
+        let text = |value: serde_json::Value| value.as_str().map(str::to_owned).context("an id");
+        let main = "RouteTables[?Associations[?Main]].RouteTableId | [0]";
+        let vpc = format!("Name=vpc-id,Values={}", rig.status()?.vpc);
+        let table = text(rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", main])?)?;
+        let card = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
+        let card = |id: &String| -> Result<(String, String)> {
+            let card = rig.aws(["ec2", "describe-instances", "--instance-ids", id, "--query", card])?;
+            Ok((id.clone(), text(card)?))
+        };
+        Ok(Turner { rig, table, cards: nodes.iter().map(card).collect::<Result<_>>()? })
+    }
+
+    /// Turns the route, as a handover does, and waits for nothing.
+    fn turn(&self, to: &str) -> Result<()> {
+        let card = &self.cards[to];
+        let route = ["ec2", "replace-route", "--route-table-id", &self.table, "--network-interface-id", card];
+        self.rig.aws(route.iter().chain(&["--destination-cidr-block", "10.255.0.10/32"])).map(drop)
+    }
 }
 
 fn everybody() -> Vec<Kind> {
@@ -112,10 +130,11 @@ fn everybody() -> Vec<Kind> {
 
 /// Moves under load: from each node to the next, so that every node has seen connections of every other.
 async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
+    let turner = Turner::of(rig, nodes)?;
     let crowd = rig.crowd(everybody())?;
     crowd.ready(LIMIT).await?;
     for id in nodes.iter().cycle().take(count) {
-        turn(rig, id)?;
+        turner.turn(id)?;
     }
     let report = crowd.finish()?;
     let (requests, connections, gap) = (report.requests, report.connections, report.longest_gap());
@@ -134,13 +153,14 @@ async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
 
 /// The kernel passes packets on, and kernels say who lives: agents that die meanwhile cost nothing.
 async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
+    let turner = Turner::of(rig, nodes)?;
     let crowd = rig.crowd(vec![Kind::Upload { connections: 10, every: Duration::from_millis(100) }])?;
     crowd.ready(LIMIT).await?;
     for id in nodes.iter().cycle().take(4) {
         for node in nodes {
             rig.inside(node, &["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "elbow-agent"])?;
         }
-        turn(rig, id)?;
+        turner.turn(id)?;
     }
     let report = crowd.finish()?;
     ensure!(report.lost.is_empty(), "{:?}", report.lost);
@@ -160,8 +180,9 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     crowd.ready(LIMIT).await?;
     let active = rig.active()?;
     let other = nodes.iter().find(|id| **id != active).context("another node")?;
+    let turner = Turner::of(rig, nodes)?;
     let start = Instant::now();
-    turn(rig, other)?;
+    turner.turn(other)?;
     let report = crowd.lost(4, LIMIT).await?;
     ensure!(report.lost_after(start)[3] < Duration::from_secs(5), "{:?}", report.lost_after(start));
     drop(crowd);
