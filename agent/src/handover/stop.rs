@@ -13,6 +13,9 @@ use crate::{report, systemd};
 
 /// The agent's own unit.
 const UNIT: &str = "elbow-agent.service";
+/// How often systemd is asked what it means, and the pause between.
+const QUESTIONS: usize = 4;
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long routes may take to move until the wait for connections begins: throttled ones take their time. The unit's
 /// `TimeoutStopSec` is longer than this, the wait and the report together.
 const ROUTES: Duration = Duration::from_secs(45);
@@ -48,16 +51,27 @@ impl Stopper {
         if !*self.heard.borrow() {
             return;
         }
-        match systemd::job(UNIT).await {
-            Ok(Some(job)) if job == "stop" => {}
-            Ok(_) => return,
-            Err(error) => return tracing::warn!("stops without a handover, as systemd doesn't say why: {error:#}"),
+        if !is_for_good().await {
+            return;
         }
         let (done, ended) = oneshot::channel();
         if self.asks.send(done).await.is_ok() {
             let _ = ended.await;
         }
     }
+}
+
+/// Whether systemd stops the agent rather than restarts it. The question may be killed by the very stop that it is about,
+/// where the unit is an older one without `KillMode=mixed`.
+async fn is_for_good() -> bool {
+    for _ in 0..QUESTIONS {
+        match systemd::job(UNIT).await {
+            Ok(job) => return job.as_deref() == Some("stop"),
+            Err(error) => tracing::warn!("systemd doesn't say why it stops the agent: {error:#}"),
+        }
+        tokio::time::sleep(ASK_AGAIN).await;
+    }
+    false
 }
 
 impl Stop {
