@@ -90,6 +90,16 @@ async fn a_stopped_agent_waits_for_open_connections_up_to_the_set_time() -> Resu
         rig.inside(id, &["systemctl", "stop", "elbow-agent"])?;
         Ok(began.elapsed())
     };
+    let download = rig.crowd(vec![Kind::Download { connections: 1, seconds: 5 }])?;
+    download.ready(HEARD).await?;
+    let active = rig.active()?;
+    let took = stop(&active)?;
+    let report = download.finish()?;
+    ensure!(report.lost.is_empty(), "{:?}", report.lost);
+    ensure!(took >= Duration::from_secs(3) && took < Duration::from_secs(8), "a download of 5 s held it for {took:?}");
+    rig.inside(&active, &["systemctl", "start", "elbow-agent"])?;
+    wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
+
     let idle = rig.crowd(vec![Kind::Idle { connections: 1 }])?;
     idle.ready(HEARD).await?;
     let took = stop(&rig.active()?)?;
