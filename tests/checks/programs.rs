@@ -96,10 +96,10 @@ fn nft_accepts_the_second_chance_and_takes_it_again() {
         let node = files::SecondChance { vips, mtu: 9001, next: next.map(Into::into), living };
         let path = "/tmp/second-chance.nft";
         let machine = Machine::node().with(path, &files::second_chance_nft(&node));
-        machine
-            .run(&format!("nft -f {path} && nft -f {path} && nft list table ip elbow"))
-            .ok()
-            .with("socket wildcard 1");
+        // nft looks the tunnels up.
+        let tunnels = "for hop in 1 2 3 4 5 6; do ip link add elbow$hop type vxlan id $hop dstport 4789; done";
+        let run = format!("{tunnels}; nft -f {path} && nft -f {path} && nft list table ip elbow");
+        machine.run(&run).ok().with("socket wildcard 1");
     }
 }
 

@@ -25,8 +25,7 @@ async fn of_three_nodes_each_passes_on_what_is_the_others() -> Result<()> {
     let rig = Rig::up()?;
     let nodes = raise(&rig, 3)?;
     moves(&rig, &nodes, 12).await?;
-    // Which of the two that are left has them is not for the dead one to say.
-    let lost = rig.active()?;
+    let lost = owned(&rig)?;
     let resets = cut(&rig, &lost).await?;
     rig.figure("power cut, three nodes: open connections reset after", format!("{resets:.2?}"))?;
     rig.destroy("web").map(drop)
@@ -52,6 +51,17 @@ async fn connections_of_a_node_without_power_are_reset_within_a_second_and_a_hal
     rig.figure("power cut, 100 ms latency: reset after, median and worst", format!("{median:.2?}, {worst:.2?}"))?;
     ensure!(worst <= Duration::from_millis(1500), "the last of {} was reset after {worst:?}: {all:.2?}", all.len());
     rig.destroy("web").map(drop)
+}
+
+/// The node that is active and has the route, which somebody had turned elsewhere.
+fn owned(rig: &Rig) -> Result<String> {
+    wait_for("the route to be back at the active node", BOOT, || {
+        let (nodes, routed) = (rig.status()?.instances, rig.active()?);
+        let active =
+            nodes.into_iter().find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
+        ensure!(active.id == routed, "{} is active, and the route leads to {routed}", active.id);
+        Ok(routed)
+    })
 }
 
 /// A balancer of so many nodes, each of which knows that the others can be passed packets.
@@ -158,7 +168,8 @@ async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
     crowd.ready(LIMIT).await?;
     for id in nodes.iter().cycle().take(4) {
         for node in nodes {
-            rig.inside(node, &["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "elbow-agent"])?;
+            let kill = ["systemctl", "kill", "--signal=KILL", "--kill-whom=main", "elbow-agent"];
+            wait_for(&format!("an agent to kill on {node}"), LIMIT, || rig.inside(node, &kill))?;
         }
         turner.turn(id)?;
     }
@@ -176,9 +187,9 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     let rule = format!("IpProtocol=udp,FromPort=4789,ToPort=4789,UserIdGroupPairs=[{{GroupId={group}}}]");
     rig.aws(["ec2", "revoke-security-group-ingress", "--group-id", group, "--ip-permissions", &rule])?;
     passing(rig, nodes, 1)?;
+    let active = owned(rig)?;
     let crowd = rig.crowd(vec![Kind::Upload { connections: 4, every: Duration::from_millis(100) }])?;
     crowd.ready(LIMIT).await?;
-    let active = rig.active()?;
     let other = nodes.iter().find(|id| **id != active).context("another node")?;
     let turner = Turner::of(rig, nodes)?;
     let start = Instant::now();

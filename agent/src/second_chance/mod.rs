@@ -69,6 +69,8 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
         if known.as_ref() != Some(&state.peers) {
             tunnels.lead_to(&state.peers).await?;
             known = Some(state.peers.clone());
+            // Rules hold tunnels by number, and a tunnel that was made anew has another.
+            applied = None;
         }
         pulse.ask(&state.peers, ANSWER).await;
         give(&mut applied, wanted(local, &state, &pulse, tunnels.mtu())).await?;
