@@ -10,7 +10,7 @@ use super::{Account, Node};
 use crate::floor::Routes;
 use crate::results::Attempt;
 
-const SCRIPT: &str = include_str!("original/master.sh");
+const SCRIPT: &str = include_str!("original/master.sh.in");
 const KEEPALIVED: &str = include_str!("original/keepalived.conf");
 const HAPROXY: &str = include_str!("original/haproxy.cfg");
 const ADDRESS: &str = include_str!("original/vip.service");
