@@ -56,7 +56,10 @@ fn what_is_made_is_whole_tagged_and_locked_down() {
     assert!(tcp.iter().any(|rule| rule.from == Some(9110)
         && rule.groups == std::slice::from_ref(&group.id)
         && rule.cidrs.is_empty()));
-    assert_eq!(group.ingress.len(), 3);
+    let tunnels = let_in("udp");
+    assert_eq!((tunnels.from, &tunnels.groups[..]), (Some(4789), std::slice::from_ref(&group.id)));
+    assert!(tunnels.cidrs.is_empty());
+    assert_eq!(group.ingress.len(), 4);
     for interface in nodes.iter().filter_map(|node| node.interface.as_ref()) {
         let interface = world.interfaces.iter().find(|there| there.id == *interface).expect("its interface");
         assert_eq!(interface.groups, std::slice::from_ref(&group.id));
