@@ -106,7 +106,7 @@ fn an_instance_shuts_down_in_order_in_time() {
     println!("shut down in {:?}", begin.elapsed());
     assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?}", begin.elapsed());
     assert_eq!(machine.power(), Power::Off);
-    let kept = rig.dir.run().join("instances").join(ID).join("upper/var/lib/bye");
+    let kept = rig.dir.run().join("instances").join(ID).join("disk/upper/var/lib/bye");
     assert_eq!(fs::read_to_string(kept).unwrap(), "bye\n", "its services had their say");
 }
 
