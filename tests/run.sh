@@ -15,7 +15,7 @@ if [[ $EUID -ne 0 ]]; then
 fi
 
 # A failed test says what it saw; the stack below each error would bury that.
-export RUST_LIB_BACKTRACE=0
+export RUST_BACKTRACE=0
 
 # Tests of a stage wait for it together, and share it: four at once, whatever the machine has.
 faults() { cargo test --release --workspace --locked --test faults -- --test-threads=4 "$@"; }

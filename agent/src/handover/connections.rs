@@ -1,6 +1,7 @@
 //! How many connections still stand through the virtual IPs of this node: the kernel knows, whichever HAProxy process
 //! they belong to.
 
+use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use anyhow::Context;
@@ -14,26 +15,32 @@ const OPEN: [&str; 3] = ["01", "04", "08"];
 
 /// How many are open now. Reading many takes a while, so it is done beside everything else.
 pub async fn open(vips: Vec<Ipv4Addr>) -> anyhow::Result<usize> {
-    let read = tokio::task::spawn_blocking(|| std::fs::read_to_string(TABLE));
-    let table = read.await.context("counting connections")?.with_context(|| format!("reading {TABLE}"))?;
-    Ok(count(&table, &vips))
+    Ok(listed(&table().await?, &vips).len())
 }
 
-/// Lines are like `0: 0A00FF0A:0050 0B03000A:C350 01 …`: an address is its bytes as a number of this machine's.
-fn count(table: &str, vips: &[Ipv4Addr]) -> usize {
-    let open = |line: &&str| {
+async fn table() -> anyhow::Result<String> {
+    let read = tokio::task::spawn_blocking(|| std::fs::read_to_string(TABLE));
+    read.await.context("counting connections")?.with_context(|| format!("reading {TABLE}"))
+}
+
+/// The ends of each open connection, as the table writes them: `0: 0A00FF0A:0050 0B03000A:C350 01 …`, where an address is
+/// its bytes as a number of this machine's. The kernel writes the table in pieces, and while connections come and go it
+/// may list one twice.
+fn listed<'a>(table: &'a str, vips: &[Ipv4Addr]) -> HashSet<(&'a str, &'a str)> {
+    let ends = |line: &'a str| {
         let mut fields = line.split_whitespace().skip(1);
-        let local = fields.next().and_then(|field| field.split(':').next());
-        let address =
-            local.and_then(|hex| u32::from_str_radix(hex, 16).ok()).map(|raw| Ipv4Addr::from(raw.to_ne_bytes()));
-        let state = fields.nth(1).unwrap_or_default();
-        address.is_some_and(|address| vips.contains(&address)) && OPEN.contains(&state)
+        let (local, remote, state) = (fields.next()?, fields.next()?, fields.next()?);
+        let raw = u32::from_str_radix(local.split(':').next()?, 16).ok()?;
+        let counts = vips.contains(&Ipv4Addr::from(raw.to_ne_bytes())) && OPEN.contains(&state);
+        counts.then_some((local, remote))
     };
-    table.lines().skip(1).filter(open).count()
+    table.lines().skip(1).filter_map(ends).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use std::net::SocketAddr;
+
     use super::*;
 
     #[test]
@@ -46,16 +53,23 @@ mod tests {
              1: {vip}:0050 0B03000A:C350 01 00000000:00000000 02:00000000 00000000     0        0 2 2\n   \
              2: {vip}:0050 0B03000A:C351 06 00000000:00000000 03:00000000 00000000     0        0 0 3\n   \
              3: {vip}:0050 0B03000A:C352 08 00000000:00000000 02:00000000 00000000     0        0 3 2\n   \
+             1: {vip}:0050 0B03000A:C350 01 00000000:00000000 02:00000000 00000000     0        0 2 2\n   \
              4: {own}:9110 0B03000A:C353 01 00000000:00000000 02:00000000 00000000     0        0 4 2\n"
         );
-        assert_eq!(count(&table, &[Ipv4Addr::new(10, 255, 0, 10)]), 2);
+        assert_eq!(listed(&table, &[Ipv4Addr::new(10, 255, 0, 10)]).len(), 2, "each once, however often it is listed");
     }
 
     #[tokio::test]
     async fn the_kernels_own_table_is_read() {
-        let listener = std::net::TcpListener::bind("127.0.0.77:0").unwrap();
-        let before = open(vec![Ipv4Addr::new(127, 0, 0, 77)]).await.unwrap();
-        let _client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        assert_eq!(open(vec![Ipv4Addr::new(127, 0, 0, 77)]).await.unwrap(), before + 1);
+        let vip = Ipv4Addr::new(127, 0, 0, 77);
+        let listener = std::net::TcpListener::bind((vip, 0)).unwrap();
+        let client = std::net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let written = |end: std::io::Result<SocketAddr>| match end.unwrap() {
+            SocketAddr::V4(end) => format!("{:08X}:{:04X}", u32::from_ne_bytes(end.ip().octets()), end.port()),
+            SocketAddr::V6(end) => panic!("{end} isn't IPv4"),
+        };
+        let ends = (written(client.peer_addr()), written(client.local_addr()));
+        let table = table().await.unwrap();
+        assert!(listed(&table, &[vip]).contains(&(ends.0.as_str(), ends.1.as_str())), "{ends:?} isn't in\n{table}");
     }
 }
