@@ -32,4 +32,5 @@ pub mod status;
 pub mod systemd;
 pub mod tables;
 pub mod takeover;
+pub mod update;
 pub mod witness;

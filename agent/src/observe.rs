@@ -1,6 +1,7 @@
 //! The two reads of the API that the agent lives on: its balancer's members, and the VPC's route tables.
 
 use std::net::Ipv4Addr;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Filter;
@@ -19,8 +20,20 @@ pub struct Observer {
     balancer: String,
     vpc: String,
     groups: Vec<String>,
+    scope: Arc<RwLock<Scope>>,
+}
+
+/// Which routes are looked for, and where; shared by all who observe, and changed by an update.
+#[derive(Debug)]
+struct Scope {
     route_tables: RouteTables,
     vips: Vec<Ipv4Addr>,
+}
+
+impl Scope {
+    fn of(balancer: &Balancer) -> Scope {
+        Scope { route_tables: balancer.route_tables.clone(), vips: balancer.virtual_ips.clone() }
+    }
 }
 
 impl Observer {
@@ -31,9 +44,13 @@ impl Observer {
             balancer: balancer.name.clone(),
             vpc: facts.vpc.clone(),
             groups: facts.groups.clone(),
-            route_tables: balancer.route_tables.clone(),
-            vips: balancer.virtual_ips.clone(),
+            scope: Arc::new(RwLock::new(Scope::of(balancer))),
         }
+    }
+
+    /// Looks for what `balancer` has from now on.
+    pub fn follow(&self, balancer: &Balancer) {
+        *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Scope::of(balancer);
     }
 
     /// The live members, this node included.
@@ -65,7 +82,8 @@ impl Observer {
             let page = page.map_err(|error| ApiError::of("DescribeRouteTables", &error))?;
             found.extend(page.route_tables.unwrap_or_default());
         }
-        Ok(tables::eligible(&found, &self.route_tables, &self.vips))
+        let scope = self.scope.read().unwrap_or_else(PoisonError::into_inner);
+        Ok(tables::eligible(&found, &scope.route_tables, &scope.vips))
     }
 }
 

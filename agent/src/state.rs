@@ -67,10 +67,19 @@ pub struct VirtualIp {
     pub followed: bool,
 }
 
+impl VirtualIp {
+    /// One of which keepalived has said nothing yet.
+    pub fn unheard(address: Ipv4Addr) -> VirtualIp {
+        VirtualIp { address, role: Role::Fault, settled: false, routed: false, followed: false }
+    }
+}
+
 /// What a problem is about, the gravest first. There is one problem for each at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
+    /// A revision that this node was told to run, and doesn't. Somebody waits to hear of it.
+    Update,
     /// A configuration that isn't valid.
     Configuration,
     /// HAProxy is down.

@@ -120,6 +120,7 @@ impl Step<'_> {
                 let (id, _) = known.template.clone().unwrap_or_default();
                 let contents = desired.contents(group, Some(image));
                 let version = launch_template::add_version(ec2, &id, &desired.revision.0, &contents, tags).await?;
+                launch_template::set_default(ec2, &id, version).await?;
                 Ok(Made::Template(id, version))
             }
             Action::Launch(place) => self.launch(place).await.map(|()| Made::Other),

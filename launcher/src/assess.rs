@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::{NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_ROLE, TAG_RUNNING};
-use templates::{Role, Roles, Slot};
+use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::{Order, Role, Roles, Slot};
 
 use crate::resources::instances::Node;
 use crate::resources::route_tables::{Table, eligible};
@@ -68,6 +68,8 @@ pub struct NodeHealth {
     pub roles: Option<Roles>,
     /// The revision it runs.
     pub running: Option<String>,
+    /// What it was told to run and doesn't (`<version>:<revision>`).
+    pub ordered: Option<String>,
     /// What it complains of.
     pub message: Option<String>,
     /// When it was launched.
@@ -138,9 +140,15 @@ fn health(node: &Node) -> NodeHealth {
         state: node.state.clone(),
         roles: node.tags.get(TAG_ROLE).and_then(|tag| tag.parse().ok()),
         running: node.tags.get(TAG_RUNNING).map(str::to_owned),
+        ordered: ordered(node),
         message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
         launched: node.launched,
     }
+}
+
+fn ordered(node: &Node) -> Option<String> {
+    let order: Order = node.tags.get(TAG_REVISION)?.parse().ok()?;
+    (node.tags.get(TAG_RUNNING) != Some(&order.revision.0)).then(|| order.to_string())
 }
 
 fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {

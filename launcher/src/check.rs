@@ -18,6 +18,13 @@ const ROLE_POLICY: usize = 10_240;
 
 /// Every problem, in the order of the file's keys.
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
+    let mut problems = surroundings(balancer, place, observed);
+    problems.extend(other_revision(balancer, observed));
+    problems
+}
+
+/// Every problem of the place that it is put into.
+pub fn surroundings(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = Vec::new();
     name(balancer, &place.region, &mut problems);
     problems.extend(foreign(&balancer.name, &balancer.vpc, observed));
@@ -27,7 +34,6 @@ pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) 
     tables(balancer, place, &mut problems);
     policy(balancer, &place.region, &mut problems);
     routes(balancer, place, observed, &mut problems);
-    problems.extend(other_revision(balancer, observed));
     problems
 }
 
@@ -215,9 +221,9 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let differing =
         if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
     Some(format!(
-        "{} runs revision {} and this file is revision {wanted}{differing}: an existing balancer can't be changed; \
-         `launcher destroy {}` it first",
-        balancer.name, template.revision, balancer.name
+        "{} runs revision {} and this file is revision {wanted}{differing}: create doesn't change a balancer, \
+         `launcher update` does",
+        balancer.name, template.revision
     ))
 }
 

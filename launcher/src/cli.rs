@@ -19,6 +19,7 @@ use crate::output::Output;
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
   launcher create web.toml      make the balancer that web.toml describes
+  launcher update web.toml      change it to what web.toml describes now
   launcher status web           see how it is
   launcher destroy web          remove all of it")]
 pub struct Cli {
@@ -48,6 +49,8 @@ impl Cli {
 pub enum Command {
     /// Make a balancer, or finish one that is half-made; what is there already stays
     Create(Create),
+    /// Change a balancer that runs, without losing a connection
+    Update(Update),
     /// Show how a balancer is: its nodes, their roles, and where the routes lead
     Status(Status),
     /// List the balancers in the Region
@@ -78,6 +81,39 @@ pub struct Create {
     /// Don't wait until it serves
     #[arg(long)]
     pub no_wait: bool,
+}
+
+/// Change a balancer that runs.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  launcher update web.toml --dry-run   see which files change on the nodes, and how
+  launcher update web.toml             standbys first, then the active node; back again if one refuses
+  launcher update --rollback web       go back to the version before
+  launcher update --versions web       list the versions
+
+What takes new nodes (subnets, instance_type, image, launch, agent, notify, metrics) can't be changed this way.")]
+#[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
+pub struct Update {
+    /// The balancer's description (TOML)
+    pub file: Option<PathBuf>,
+    /// Go back to the version that nodes booted before
+    #[arg(long, value_name = "NAME")]
+    pub rollback: Option<String>,
+    /// List the versions of the balancer's launch template, and change nothing
+    #[arg(long, value_name = "NAME")]
+    pub versions: Option<String>,
+    /// Show what would change, and change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// How long the nodes may take, such as 90s or 10m
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
+    pub timeout: Duration,
+    /// Go on although a node doesn't run, or somebody changed the launch template by hand
+    #[arg(long)]
+    pub force: bool,
+    /// Go on although another update says that it is under way
+    #[arg(long)]
+    pub take_over: bool,
 }
 
 /// Show how a balancer is.

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::Ipv4Net;
-use templates::balancer::{NodeConfig, Revision};
+use templates::balancer::Revision;
 use templates::{Balancer, Slot, files, names, paths};
 
 use crate::resources::launch_template::{Contents, METADATA};
@@ -81,7 +81,8 @@ impl Desired {
     }
 }
 
-fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
+/// What the security group lets in for this balancer.
+pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     let clients = if balancer.clients.is_empty() { cidrs } else { &balancer.clients };
     let readers = balancer.metrics.as_ref().map_or(&[][..], |metrics| &metrics.clients);
     let tcp = |port: u16, source| Rule { protocol: "tcp".to_owned(), ports: Some((port.into(), port.into())), source };
@@ -96,21 +97,6 @@ fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     let tunnel = i32::from(paths::TUNNEL_PORT);
     rules.insert(Rule { protocol: "udp".to_owned(), ports: Some((tunnel, tunnel)), source: Source::Members });
     rules
-}
-
-/// Reads the balancer back out of a launch template's user-data, so that `status` and `destroy` need no file.
-pub fn read_back(user_data: &str) -> Option<NodeConfig> {
-    use std::io::Read;
-    let bytes = STANDARD.decode(user_data).ok()?;
-    let mut text = String::new();
-    flate2::read::GzDecoder::new(bytes.as_slice()).read_to_string(&mut text).ok()?;
-    let mut lines = text.lines().skip_while(|line| line.trim() != format!("- path: {}", paths::BALANCER));
-    lines.by_ref().find(|line| line.trim_start().starts_with("content: |"))?;
-    let mut lines = lines.peekable();
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let depth = indent(lines.peek()?);
-    let block: Vec<&str> = lines.take_while(|line| line.is_empty() || indent(line) >= depth).collect();
-    NodeConfig::parse(&block.join("\n")).ok()
 }
 
 #[cfg(test)]
@@ -182,11 +168,5 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
                 "udp 4789 among the nodes"
             ]
         );
-    }
-
-    #[test]
-    fn the_balancer_can_be_read_back_from_what_is_launched() {
-        assert_eq!(read_back(&desired().user_data).expect("it is in there").balancer, web());
-        assert!(read_back("bm90IGd6aXA=").is_none());
     }
 }

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod resources;
 pub mod tags;
 pub mod teardown;
+pub mod update;
 pub mod wait;
 
 use std::process::ExitCode;

@@ -3,11 +3,10 @@
 use std::collections::BTreeSet;
 
 use templates::balancer::NodeConfig;
-use templates::names;
+use templates::{files, names};
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
-use crate::desired::read_back;
 use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instances::{self, Node};
 use crate::resources::launch_template::{self, Template};
@@ -78,7 +77,7 @@ impl Observed {
 
     /// The configuration that nodes launched now would get.
     pub fn config(&self) -> Option<NodeConfig> {
-        read_back(&self.template.as_ref()?.contents.user_data)
+        files::read_back(&self.template.as_ref()?.contents.user_data).ok()
     }
 
     /// The VPC that the balancer says it is in.

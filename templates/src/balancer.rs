@@ -56,6 +56,9 @@ pub struct Balancer {
     /// Who reads the nodes' metrics; only the nodes unless named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// How a running balancer is changed.
+    #[serde(default, skip_serializing_if = "Updates::is_default")]
+    pub updates: Updates,
     /// What is balanced.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
@@ -175,6 +178,27 @@ impl Default for Failover {
     }
 }
 
+/// How a running balancer is changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Updates {
+    /// Whether nodes read a new revision from the launch template and change to it as they run. The permission for that
+    /// has no resource scope: whoever has it reads the user-data of every launch template in the Region.
+    pub in_place: bool,
+}
+
+impl Default for Updates {
+    fn default() -> Self {
+        Updates { in_place: true }
+    }
+}
+
+impl Updates {
+    fn is_default(&self) -> bool {
+        *self == Updates::default()
+    }
+}
+
 /// A port that is listened on, on every virtual IP, and where its connections go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -236,6 +260,20 @@ impl Balancer {
     /// The canonical form: compact JSON with every default written out, fields in the order of this file.
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("a Balancer has only string keys")
+    }
+
+    /// The keys in which `other` differs from this and to which a running node can't change.
+    pub fn needs_new_nodes(&self, other: &Balancer) -> Vec<&'static str> {
+        let fixed = [
+            ("subnets", self.subnets != other.subnets),
+            ("instance_type", self.instance_type != other.instance_type),
+            ("image", self.image != other.image),
+            ("launch", self.launch != other.launch),
+            ("agent", self.agent != other.agent),
+            ("notify", self.notify != other.notify),
+            ("metrics", self.metrics != other.metrics),
+        ];
+        fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
 
     /// The revision of this configuration.

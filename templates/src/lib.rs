@@ -7,8 +7,10 @@ pub mod files;
 pub mod handover;
 pub mod names;
 pub mod node;
+pub mod order;
 pub mod paths;
 pub mod text;
 
 pub use balancer::Balancer;
 pub use node::{Role, Roles, Slot};
+pub use order::Order;

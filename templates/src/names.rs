@@ -19,6 +19,13 @@ pub const TAG_MESSAGE: &str = "elbow:message";
 /// Tag on an instance, written by the launcher: a request to hand over, see [`crate::handover::Request`].
 pub const TAG_DRAIN: &str = "elbow:drain";
 
+/// Tag on an instance, written by the launcher: what it should run, when that isn't what it booted with, see [`crate::Order`].
+pub const TAG_REVISION: &str = "elbow:revision";
+/// Tag on a launch template, written by the launcher: who updates the balancer at this moment, and since when.
+pub const TAG_UPDATE: &str = "elbow:update";
+/// Tag on a launch template, written by the launcher: the version that was the default before, as a [`crate::Order`].
+pub const TAG_PREVIOUS: &str = "elbow:previous";
+
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
 /// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand
 /// for anything.

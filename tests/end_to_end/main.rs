@@ -13,4 +13,5 @@ mod notify;
 mod refusals;
 mod second_chance;
 mod takeover;
+mod update;
 mod whole_way;

@@ -13,7 +13,7 @@ use crate::rig::{Rig, mutating};
 
 /// Kills a process at an exact call.
 #[derive(Default)]
-struct Killer(Mutex<Target>);
+pub struct Killer(Mutex<Target>);
 
 #[derive(Default)]
 struct Target {
@@ -24,7 +24,7 @@ struct Target {
 
 /// Where between the launcher and the API the process dies.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum When {
+pub enum When {
     /// The API never sees the call.
     Before,
     /// The call is carried out; the launcher never learns it.
@@ -68,7 +68,7 @@ impl Hooks for Killer {
 }
 
 /// Runs the launcher and kills it at that moment. Answers whether it lived to see it.
-fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
+pub fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
     killer.aim(Some(moment));
     let mut command = rig.command(arguments);
     let mut held = killer.0.lock().unwrap();

@@ -8,4 +8,5 @@ mod kill;
 mod node;
 mod rig;
 mod together;
+mod update;
 mod weather;

@@ -41,9 +41,10 @@ pub fn serve(rig: &Rig) {
     report(rig, &nodes[1], &revision, "standby");
 }
 
-/// What the launch template says that its nodes run.
+/// What the launch template says that nodes launched now run.
 pub fn revision(rig: &Rig) -> String {
-    let query = ["--query", "LaunchTemplateVersions[0].VersionDescription", "--output", "text"];
+    let query =
+        ["--versions", "$Default", "--query", "LaunchTemplateVersions[0].VersionDescription", "--output", "text"];
     rig.aws(
         &[&["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web"][..], &query].concat(),
     )

@@ -23,15 +23,22 @@ pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) 
     if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
         return Ok(if due.exists() { Installed::Changed } else { Installed::Unchanged });
     }
-    let draft = Draft::new(Path::new(path), text)?;
-    let beside = draft.beside().to_string_lossy().into_owned();
-    let (program, arguments) = check.split_first().context("no program to check with")?;
-    process::run(program, &[arguments, &[beside.as_str()]].concat())
-        .await
-        .with_context(|| format!("{path} stays as it is, the new one isn't valid"))?;
+    let draft = checked(path, text, check).await?;
     std::fs::write(due, "").with_context(|| format!("writing {}", due.display()))?;
     draft.install()?;
     Ok(Installed::Changed)
+}
+
+/// A draft of the file at `path` that `check` agrees with.
+pub(super) async fn checked(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Draft> {
+    let draft = Draft::new(Path::new(path), text)?;
+    let beside = draft.beside().to_string_lossy().into_owned();
+    let (program, arguments) = check.split_first().context("no program to check with")?;
+    let outcome = process::run(program, &[arguments, &[beside.as_str()]].concat()).await;
+    // What people know is the file's own name.
+    let outcome = outcome.map_err(|error| anyhow::anyhow!(format!("{error:#}").replace(&beside, path)));
+    outcome.with_context(|| format!("{path} stays as it is, the new one isn't valid"))?;
+    Ok(draft)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 mod facts;
 mod gather;
 mod install;
-mod services;
+pub mod services;
 mod source_dest;
 
 use std::net::Ipv4Addr;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 use templates::balancer::{NodeConfig, Revision};
-use templates::{Balancer, Role, paths};
+use templates::{Balancer, paths};
 
 use crate::ec2::{self, Api};
 use crate::handover;
@@ -171,15 +171,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
 }
 
 fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
-    vips.iter()
-        .map(|address| VirtualIp {
-            address: *address,
-            role: Role::Fault,
-            settled: false,
-            routed: false,
-            followed: false,
-        })
-        .collect()
+    vips.iter().copied().map(VirtualIp::unheard).collect()
 }
 
 /// What needs to know nobody: the virtual IPs, and HAProxy. Returns what failed.

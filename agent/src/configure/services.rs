@@ -9,13 +9,16 @@ use templates::files::{KeepalivedNode, haproxy_cfg, keepalived_conf};
 use templates::{Balancer, Slot, paths};
 use tokio::time::Instant;
 
-use super::install::{Installed, install};
+use super::install::{Installed, checked, install};
 use crate::state::Topic;
 use crate::{haproxy, keepalived, systemd};
 
 /// HAProxy reads its configuration and binds its ports within a second, and a busy boot is slower.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_EVERY: Duration = Duration::from_millis(30);
+
+const CHECK_HAPROXY: [&str; 3] = ["haproxy", "-c", "-f"];
+const CHECK_KEEPALIVED: [&str; 3] = ["keepalived", "--config-test", "--use-file"];
 
 /// What keepalived's configuration is rendered from, apart from the peers.
 #[derive(Debug, Clone)]
@@ -46,28 +49,40 @@ fn about(topic: Topic) -> impl FnOnce(anyhow::Error) -> Failed {
 impl Local {
     /// keepalived with this node's configuration and `peers`.
     pub async fn keepalived(&self, peers: &[Ipv4Addr]) -> Result<(), Failed> {
-        let node = KeepalivedNode {
+        let due = reload_due(keepalived::UNIT);
+        let up = async {
+            let installed = install(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED, &due).await?;
+            bring_up(keepalived::UNIT, installed).await
+        };
+        up.await.map_err(about(Topic::Keepalived))
+    }
+
+    /// Whether keepalived would take this configuration; nothing is changed.
+    pub async fn check_keepalived(&self, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
+        checked(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED).await.map(drop)
+    }
+
+    fn conf(&self, peers: &[Ipv4Addr]) -> String {
+        keepalived_conf(&KeepalivedNode {
             balancer: &self.balancer,
             slot: self.slot,
             address: self.address,
             peers,
             interface: &self.interface,
-        };
-        let check = ["keepalived", "--config-test", "--use-file"];
-        let due = reload_due(keepalived::UNIT);
-        let up = async {
-            let installed = install(paths::KEEPALIVED, &keepalived_conf(&node), &check, &due).await?;
-            bring_up(keepalived::UNIT, installed).await
-        };
-        up.await.map_err(about(Topic::Keepalived))
+        })
     }
+}
+
+/// Whether HAProxy would take this balancer's configuration; nothing is changed.
+pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
+    checked(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await.map(drop)
 }
 
 /// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at
 /// work. Returns what failed: why a configuration was refused is told even where there is no old one that would serve.
-pub(super) async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
-    let check = ["haproxy", "-c", "-f"];
-    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &check, &reload_due(haproxy::UNIT)).await;
+pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
+    let due = reload_due(haproxy::UNIT);
+    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY, &due).await;
     let (installed, refused) = match installed {
         Ok(installed) => (installed, None),
         Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),

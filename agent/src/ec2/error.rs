@@ -64,6 +64,9 @@ pub(super) fn kind(code: &str, text: &str) -> Kind {
         "InvalidParameterValue" if text.to_lowercase().contains("there is no route defined") => Kind::NoRoute,
         "InvalidRoute.NotFound" => Kind::NoRoute,
         "RouteAlreadyExists" => Kind::RouteExists,
+        "InvalidLaunchTemplateId.VersionNotFound"
+        | "InvalidLaunchTemplateId.NotFound"
+        | "InvalidLaunchTemplateName.NotFoundException" => Kind::Gone,
         // Both spellings are seen.
         "InvalidRouteTableID.NotFound" | "InvalidRouteTableId.NotFound" => Kind::Gone,
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" => Kind::Throttled,

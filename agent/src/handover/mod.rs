@@ -54,8 +54,7 @@ pub struct Handover {
     preference: Arc<Preference>,
     wishes: watch::Receiver<Option<Wishes>>,
     followed: Followed,
-    preempt: bool,
-    drain_timeout: Duration,
+    balancer: watch::Receiver<Balancer>,
     stopping: bool,
     /// The request that was refused, and why.
     refused: Option<(String, String)>,
@@ -70,12 +69,12 @@ struct Reasons {
 }
 
 impl Handover {
-    /// For a node of `balancer`.
+    /// For a node of `balancer`, as it is at each moment.
     pub fn new(
         client: Client,
         http: reqwest::Client,
         board: Board,
-        balancer: &Balancer,
+        balancer: watch::Receiver<Balancer>,
         preference: Arc<Preference>,
         wishes: watch::Receiver<Option<Wishes>>,
     ) -> Self {
@@ -86,8 +85,7 @@ impl Handover {
             preference,
             wishes,
             followed: Followed::load(),
-            preempt: balancer.failover.preempt,
-            drain_timeout: balancer.failover.drain_timeout().duration(),
+            balancer,
             stopping: false,
             refused: None,
             stuck: None,
@@ -158,7 +156,7 @@ impl Handover {
             stopping: self.stopping,
             request,
             notice,
-            preempt: self.preempt,
+            preempt: self.balancer.borrow().failover.preempt,
             peers: None,
         };
         loop {

@@ -120,6 +120,7 @@ impl Handover {
     /// Waits for open connections to end, up to the set time. Whether this node has become active again.
     async fn drain(&self) -> bool {
         let vips: Vec<Ipv4Addr> = self.board.read().virtual_ips.iter().map(|vip| vip.address).collect();
+        let limit = self.balancer.borrow().failover.drain_timeout().duration();
         let (since, mut said) = (Instant::now(), None::<Instant>);
         loop {
             let open = match connections::open(vips.clone()).await {
@@ -130,7 +131,7 @@ impl Handover {
                 }
             };
             let waited = since.elapsed();
-            if open == 0 || waited >= self.drain_timeout {
+            if open == 0 || waited >= limit {
                 tracing::info!(target: CONSOLE, open, seconds = waited.as_secs(), "done waiting for open connections");
                 return false;
             }
@@ -138,10 +139,10 @@ impl Handover {
                 return true;
             }
             if said.is_none_or(|said| said.elapsed() >= SAY) {
-                tracing::info!(open, "waiting for open connections, at most {} s", self.drain_timeout.as_secs());
+                tracing::info!(open, "waiting for open connections, at most {} s", limit.as_secs());
                 said = Some(Instant::now());
             }
-            tokio::time::sleep(COUNT.min(self.drain_timeout - waited)).await;
+            tokio::time::sleep(COUNT.min(limit - waited)).await;
         }
     }
 

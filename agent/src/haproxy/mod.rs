@@ -5,6 +5,7 @@
 mod opinion;
 mod probe;
 mod processes;
+mod revision;
 mod targets;
 mod watch;
 
@@ -13,6 +14,7 @@ use std::path::Path;
 use anyhow::Context;
 
 pub use probe::{answers, check};
+pub use revision::revision;
 pub use targets::targets;
 pub use watch::watch;
 

@@ -1,10 +1,13 @@
 //! keepalived elects; the routes follow, from the moment its word is read.
 
+mod adopt;
+
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use templates::{Role, Slot};
+use templates::{Balancer, Role, Slot};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::knowledge::Knowledge;
@@ -49,6 +52,11 @@ impl Drop for Term {
     }
 }
 
+/// Three advertisements missed, and the skew, make a MASTER (RFC 5798 section 6.1).
+fn hears_after(balancer: &Balancer) -> Duration {
+    balancer.failover.advertisement_interval.duration() * 5
+}
+
 impl Elections {
     pub(super) fn new(node: &Node, office: impl Fn(Ipv4Addr) -> Office) -> Self {
         let vip =
@@ -59,13 +67,18 @@ impl Elections {
             slot: node.local.slot,
             board: node.board.clone(),
             vips: balancer.virtual_ips.iter().map(vip).collect(),
-            // Three advertisements missed, and the skew, make a MASTER (RFC 5798 section 6.1).
-            hears_after: balancer.failover.advertisement_interval.duration() * 5,
+            hears_after: hears_after(balancer),
         }
     }
 
     /// Follows keepalived for ever. `resumed` says that it ran before this agent did, and has said everything already.
-    pub(super) async fn follow(mut self, mut fifo: Fifo, resumed: bool) -> anyhow::Result<()> {
+    /// A new `balancer` may have other virtual IPs.
+    pub(super) async fn follow(
+        mut self,
+        mut fifo: Fifo,
+        resumed: bool,
+        mut balancer: watch::Receiver<Balancer>,
+    ) -> anyhow::Result<()> {
         if resumed {
             self.resume().await?;
         }
@@ -77,6 +90,10 @@ impl Elections {
             tokio::select! {
                 event = fifo.next() => self.hear(event.context("reading keepalived's FIFO")?),
                 _ = turned => self.name_faults(),
+                Ok(()) = balancer.changed() => {
+                    let balancer = balancer.borrow_and_update().clone();
+                    self.adopt(&balancer).await?;
+                }
             }
         }
     }

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::Context;
 use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
 use crate::handover::Handover;
@@ -24,6 +24,7 @@ use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
+use crate::update::Updater;
 use crate::{configure, handover, haproxy, health, http, report, second_chance, status, systemd};
 use elections::Elections;
 use owner::Office;
@@ -97,8 +98,9 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.spawn(health::serve(board.clone(), hints.bells.clone(), beside));
     let (wishes, wished) = watch::channel(None);
     tasks.spawn(handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
-    let (client, balancer) = (node.api.client.clone(), &node.local.balancer);
-    let handover = Handover::new(client, http.clone(), board.clone(), balancer, preference, wished);
+    let balancer = watch::Sender::new(node.local.balancer.clone());
+    let client = node.api.client.clone();
+    let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.spawn(handover.run(stop));
     tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.spawn(news(hints.clone(), reloaded.clone()));
@@ -111,9 +113,16 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
     }
     tasks.spawn(second_chance::keep(node.local.clone(), board.clone()));
-    tasks.spawn(upkeep::upkeep(node.local.clone(), board.clone(), node.applied.clone(), reloaded.clone()));
+    let local = Arc::new(Mutex::new(node.local.clone()));
+    let changes = balancer.subscribe();
+    let (observer, client) = (node.observer.clone(), node.api.client.clone());
+    let (imds, asked) = (Imds::at(imds::ADDRESS, http), hints.clone());
+    let look = Box::new(move || asked.look.notify_one());
+    tasks
+        .spawn(Updater { imds, client, board: board.clone(), observer, local: local.clone(), balancer, look }.follow());
+    tasks.spawn(upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.spawn(Refresher::new(&node, tables, members, hints).run());
-    elections.follow(fifo, node.keepalived_ran).await
+    elections.follow(fifo, node.keepalived_ran, changes).await
 }
 
 /// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.

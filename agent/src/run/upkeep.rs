@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Mutex, Notify};
 
 use crate::backoff::Backoff;
 use crate::configure::{Failed, Local};
@@ -14,7 +14,12 @@ use crate::state::{Board, Topic};
 
 /// Follows the board for ever. `applied` are the peers that keepalived runs with, if it runs; `reloaded` is woken
 /// whenever it runs with others.
-pub(super) async fn upkeep(local: Local, board: Board, mut applied: Option<Vec<Ipv4Addr>>, reloaded: Arc<Notify>) {
+pub(super) async fn upkeep(
+    local: Arc<Mutex<Local>>,
+    board: Board,
+    mut applied: Option<Vec<Ipv4Addr>>,
+    reloaded: Arc<Notify>,
+) {
     let mut reader = board.subscribe();
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
     loop {
@@ -22,7 +27,7 @@ pub(super) async fn upkeep(local: Local, board: Board, mut applied: Option<Vec<I
         let due = applied.as_ref() != Some(&state.peers);
         // HAProxy first; keepalived that runs already may change its peers in FAULT, too.
         if due && (applied.is_some() || state.haproxy == Serves::Yes) {
-            match local.keepalived(&state.peers).await {
+            match local.lock().await.keepalived(&state.peers).await {
                 Ok(()) => {
                     tracing::info!(peers = ?state.peers, "keepalived runs with these peers");
                     applied = Some(state.peers);

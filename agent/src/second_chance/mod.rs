@@ -99,7 +99,8 @@ fn actives(state: &State) -> BTreeSet<Ipv4Addr> {
 fn wanted(local: &Local, state: &State, pulse: &Pulse, mtu: u16) -> SecondChance {
     let living: Vec<Ipv4Addr> = state.peers.iter().copied().filter(|peer| pulse.lives(*peer)).collect();
     SecondChance {
-        vips: local.balancer.virtual_ips.clone(),
+        // The board follows an update.
+        vips: state.virtual_ips.iter().map(|vip| vip.address).collect(),
         mtu,
         next: ring::next(local.address, &living),
         living: living.len() + 1,

@@ -170,7 +170,7 @@ fn another_revision_is_refused_and_says_what_differs() {
         *observed = whole();
         balancer.listeners[0].port = 8080;
     });
-    says(&changed, &["differs in listener", "launcher destroy web", &whole().template.unwrap().revision]);
+    says(&changed, &["differs in listener", "`launcher update`", &whole().template.unwrap().revision]);
 }
 
 #[test]

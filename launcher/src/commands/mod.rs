@@ -6,6 +6,8 @@ mod handover;
 mod list;
 mod render;
 mod status;
+mod update;
+mod versions;
 
 use crate::cli::{Cli, Command};
 use crate::failure::Failure;
@@ -14,6 +16,7 @@ use crate::failure::Failure;
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Create(args) => create::run(cli, args).await,
+        Command::Update(args) => update::run(cli, args).await,
         Command::Status(args) => status::run(cli, args).await,
         Command::List => list::run(cli).await,
         Command::Handover(args) => handover::run(cli, args).await,

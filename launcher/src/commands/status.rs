@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use serde_json::json;
+use templates::names::TAG_UPDATE;
 
 use crate::assess::{Assessment, Expected, assess};
 use crate::aws::error::CallFailed;
@@ -12,6 +13,7 @@ use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
+use crate::update::lease::Lease;
 
 /// How one balancer is.
 #[derive(Debug, Serialize)]
@@ -20,6 +22,8 @@ struct Shown {
     vpc: Option<String>,
     revision: Option<String>,
     image: Option<String>,
+    /// Who updates it at this moment.
+    update: Option<String>,
     degraded: bool,
     #[serde(flatten)]
     assessment: Assessment,
@@ -82,6 +86,11 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
         vpc,
         revision: observed.template.as_ref().map(|template| template.revision.clone()),
         image: observed.template.as_ref().map(|template| template.contents.image.clone()),
+        update: observed
+            .template
+            .as_ref()
+            .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
+            .map(|lease| lease.described()),
         degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty(),
         assessment,
     })
@@ -120,10 +129,16 @@ fn text(one: &Shown) -> String {
                 dash(&node.address),
                 node.state.clone(),
                 dash(&node.roles.as_ref().map(|roles| roles.to_string())),
-                dash(&node.running),
+                match (&node.running, &node.ordered) {
+                    (Some(running), Some(ordered)) => format!("{running}, told {ordered}"),
+                    _ => dash(&node.running),
+                },
             ]
         }));
         text.push_str(&columns(&rows));
+    }
+    if let Some(update) = &one.update {
+        text.push_str(&format!("  … an update is under way, {update}\n"));
     }
     if !one.assessment.virtual_ips.is_empty() {
         let mut rows = vec![["VIRTUAL IP", "ACTIVE", "ROUTES"].map(str::to_owned).to_vec()];

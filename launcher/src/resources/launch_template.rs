@@ -4,9 +4,11 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Filter, InstanceType, LaunchTemplate, LaunchTemplateHttpTokensState,
     LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataOptionsRequest,
-    LaunchTemplateInstanceMetadataTagsState, LaunchTemplateTagSpecificationRequest, RequestLaunchTemplateData,
-    ResourceType, ResponseLaunchTemplateData,
+    LaunchTemplateInstanceMetadataTagsState, LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion,
+    RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData,
 };
+
+use jiff::Timestamp;
 
 use crate::aws::error::{CallFailed, Named, found};
 use crate::tags::Tags;
@@ -14,7 +16,7 @@ use crate::tags::Tags;
 /// The kinds of things that come to be with an instance and carry its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
 
-/// A launch template as it is, by its newest version.
+/// A launch template as it is, by its default version: the one that nodes boot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// `lt-…`
@@ -23,11 +25,24 @@ pub struct Template {
     pub name: String,
     /// Whose it is.
     pub tags: Tags,
-    /// The newest version's number.
+    /// The default version's number.
     pub version: i64,
-    /// The newest version's description: the revision that nodes launched from it run.
+    /// The default version's description: the revision that nodes launched from it run.
     pub revision: String,
-    /// What the newest version launches.
+    /// What the default version launches.
+    pub contents: Contents,
+}
+
+/// A version as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Version {
+    /// Its number.
+    pub number: i64,
+    /// Its description: the revision that it holds.
+    pub revision: String,
+    /// When it was made.
+    pub made: Option<Timestamp>,
+    /// What it launches.
     pub contents: Contents,
 }
 
@@ -67,7 +82,7 @@ pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFail
     let filter = Filter::builder().name("launch-template-name").values(name).build();
     let found = describe(ec2, filter, name).await?;
     match found.first() {
-        Some(template) => newest(ec2, template).await,
+        Some(template) => by_default(ec2, template).await,
         None => Ok(None),
     }
 }
@@ -84,19 +99,48 @@ async fn describe(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Laun
     pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeLaunchTemplates", object)
 }
 
-async fn newest(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Template>, CallFailed> {
+async fn by_default(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Template>, CallFailed> {
     let id = template.launch_template_id().unwrap_or_default();
-    let call = ec2.describe_launch_template_versions().launch_template_id(id).versions("$Latest");
+    let call = ec2.describe_launch_template_versions().launch_template_id(id).versions("$Default");
     let output = found(call.send().await.named("ec2:DescribeLaunchTemplateVersions", id))?;
     let version = output.and_then(|output| output.launch_template_versions.unwrap_or_default().into_iter().next());
-    Ok(version.map(|version| Template {
+    Ok(version.as_ref().map(read).map(|version| Template {
         id: id.to_owned(),
         name: template.launch_template_name().unwrap_or_default().to_owned(),
         tags: Tags::from(template.tags()),
-        version: version.version_number().unwrap_or_default(),
-        revision: version.version_description().unwrap_or_default().to_owned(),
-        contents: contents(version.launch_template_data().unwrap_or(&ResponseLaunchTemplateData::builder().build())),
+        version: version.number,
+        revision: version.revision,
+        contents: version.contents,
     }))
+}
+
+/// Every version of the template.
+pub async fn versions(ec2: &Client, id: &str) -> Result<Vec<Version>, CallFailed> {
+    let call = ec2.describe_launch_template_versions().launch_template_id(id).into_paginator().page_size(200);
+    let versions = call.items().send().collect::<Result<Vec<_>, _>>().await;
+    Ok(versions.named("ec2:DescribeLaunchTemplateVersions", id)?.iter().map(read).collect())
+}
+
+/// The template's own tags, as they are now.
+pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
+    let call = ec2.describe_launch_templates().launch_template_ids(id);
+    let output = call.send().await.named("ec2:DescribeLaunchTemplates", id)?;
+    Ok(output.launch_templates().first().map(|template| Tags::from(template.tags())).unwrap_or_default())
+}
+
+/// Makes a version the one that nodes boot.
+pub async fn set_default(ec2: &Client, id: &str, version: i64) -> Result<(), CallFailed> {
+    let call = ec2.modify_launch_template().launch_template_id(id).default_version(version.to_string());
+    call.send().await.named("ec2:ModifyLaunchTemplate", id).map(drop)
+}
+
+fn read(version: &LaunchTemplateVersion) -> Version {
+    Version {
+        number: version.version_number().unwrap_or_default(),
+        revision: version.version_description().unwrap_or_default().to_owned(),
+        made: version.create_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
+        contents: contents(version.launch_template_data().unwrap_or(&ResponseLaunchTemplateData::builder().build())),
+    }
 }
 
 fn contents(data: &ResponseLaunchTemplateData) -> Contents {

@@ -10,3 +10,4 @@ pub mod network;
 pub mod role;
 pub mod route_tables;
 pub mod security_group;
+pub mod tagging;

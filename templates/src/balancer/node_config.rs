@@ -83,4 +83,13 @@ mod tests {
         assert_ne!(other, text);
         assert_eq!(Balancer::parse(&other).unwrap().revision(), config().revision);
     }
+
+    #[test]
+    fn a_key_that_is_not_used_makes_no_other_revision() {
+        let mut balancer = config().balancer;
+        assert!(!balancer.canonical().contains("updates"));
+        balancer.updates.in_place = false;
+        assert!(balancer.canonical().contains("\"updates\":{\"in_place\":false}"));
+        assert_eq!(NodeConfig::parse(&NodeConfig::of(&balancer).to_json()).unwrap().balancer, balancer);
+    }
 }

@@ -52,6 +52,19 @@ impl Balancer {
     }
 }
 
+impl Balancer {
+    /// Whether it can be, as [`Balancer::parse`] finds out of a file: for one that was read from elsewhere.
+    ///
+    /// # Errors
+    /// The first thing that is wrong, by its key.
+    pub fn check(&self) -> Result<(), Invalid> {
+        match check::first_problem(self) {
+            None => Ok(()),
+            Some(problem) => Err(Invalid { line: None, key: place::dotted(&problem.path), message: problem.message }),
+        }
+    }
+}
+
 /// Text that isn't TOML.
 fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
     let line = error.span().map(|span| place::line(text, span.start));

@@ -35,7 +35,7 @@ pub fn trust_policy(region: &str) -> String {
 }
 
 /// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
-/// tables only), to switch off the source/destination check of this balancer's instances, and to report in their tags.
+/// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination check of this balancer's instances, and to report in their tags.
 pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     let tables = match &balancer.route_tables {
         RouteTables::All => vec!["*"],
@@ -73,6 +73,16 @@ impl Partition {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn templates_are_read_only_by_nodes_that_are_updated_in_place() {
+        let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
+        let reads = |balancer: &Balancer| permission_policy(balancer, "eu-west-1").contains("LaunchTemplate");
+        assert!(reads(&balancer));
+        balancer.updates.in_place = false;
+        assert!(!reads(&balancer));
+        serde_json::from_str::<serde_json::Value>(&permission_policy(&balancer, "eu-west-1")).unwrap();
+    }
 
     #[test]
     fn a_policy_speaks_of_its_regions_partition() {

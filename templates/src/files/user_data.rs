@@ -1,12 +1,15 @@
 //! What a node boots with: cloud-init writes the files and runs the install step, and the agent does the rest.
 
-use std::io::Write;
+use std::io::{Read, Write};
 
 use askama::Template;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use flate2::read::GzDecoder;
 use flate2::{Compression, GzBuilder};
 
 use super::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, render, rsyslog_conf, sysctl_conf};
-use crate::balancer::{Balancer, NodeConfig, Revision};
+use crate::balancer::{BadNodeConfig, Balancer, NodeConfig, Revision};
 use crate::paths;
 
 /// Bytes of user-data that EC2 takes, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance").
@@ -20,6 +23,20 @@ pub const USER_DATA_LIMIT: usize = 16 * 1024;
 pub struct TooBig {
     /// Bytes after gzip.
     pub size: usize,
+}
+
+/// User-data that holds no node's configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreadable {
+    /// Not base64 of gzip of text.
+    #[error("the user-data isn't what Elbow writes: base64 of gzip of cloud-config")]
+    Packing,
+    /// Cloud-config without the file.
+    #[error("the user-data has no {}", paths::BALANCER)]
+    Absent,
+    /// The file isn't valid.
+    #[error(transparent)]
+    Config(#[from] BadNodeConfig),
 }
 
 #[derive(Template)]
@@ -74,6 +91,25 @@ pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
     if bytes.len() > USER_DATA_LIMIT { Err(TooBig { size: bytes.len() }) } else { Ok(bytes) }
 }
 
+/// Reads the node's configuration back out of what [`user_data_gzip`] made, in base64 as EC2 hands it out.
+///
+/// # Errors
+/// If there is none in it, or one that isn't valid.
+pub fn read_back(user_data: &str) -> Result<NodeConfig, Unreadable> {
+    let bytes = STANDARD.decode(user_data).map_err(|_| Unreadable::Packing)?;
+    let mut text = String::new();
+    // More than that no user-data of ours unpacks to, and a node has little memory to lose.
+    let limit = 64 * USER_DATA_LIMIT as u64;
+    GzDecoder::new(bytes.as_slice()).take(limit).read_to_string(&mut text).map_err(|_| Unreadable::Packing)?;
+    let mut lines = text.lines().skip_while(|line| line.trim() != format!("- path: {}", paths::BALANCER));
+    lines.by_ref().find(|line| line.trim_start().starts_with("content: |")).ok_or(Unreadable::Absent)?;
+    let mut lines = lines.peekable();
+    let indent = |line: &str| line.len() - line.trim_start().len();
+    let depth = indent(lines.peek().ok_or(Unreadable::Absent)?);
+    let block: Vec<&str> = lines.take_while(|line| line.is_empty() || indent(line) >= depth).collect();
+    Ok(NodeConfig::parse(&block.join("\n"))?)
+}
+
 /// The node's install step, a POSIX shell script.
 pub fn install_script(balancer: &Balancer) -> String {
     render(&Install { balancer, agent: paths::AGENT })
@@ -81,9 +117,6 @@ pub fn install_script(balancer: &Balancer) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
-    use flate2::read::GzDecoder;
     use sha2::{Digest, Sha256};
 
     use super::*;
@@ -99,6 +132,22 @@ mod tests {
         let mut text = String::new();
         GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
         assert_eq!(text, user_data(&balancer()));
+    }
+
+    #[test]
+    fn the_configuration_is_read_back_from_what_is_launched() {
+        let pack = |bytes: &[u8]| STANDARD.encode(bytes);
+        let bytes = user_data_gzip(&balancer()).unwrap();
+        assert_eq!(read_back(&pack(&bytes)).unwrap(), NodeConfig::of(&balancer()));
+        assert!(matches!(read_back("bm90IGd6aXA="), Err(Unreadable::Packing)));
+        let gzip = |text: &str| {
+            let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());
+            gzip.write_all(text.as_bytes()).unwrap();
+            pack(&gzip.finish().unwrap())
+        };
+        assert!(matches!(read_back(&gzip("#cloud-config\n")), Err(Unreadable::Absent)));
+        let bent = user_data(&balancer()).replace("5432", "5433");
+        assert!(matches!(read_back(&gzip(&bent)), Err(Unreadable::Config(BadNodeConfig::Revision { .. }))));
     }
 
     #[test]

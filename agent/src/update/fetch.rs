@@ -1,0 +1,85 @@
+//! The revision that was ordered, out of the balancer's launch template: one call, and whether what it holds is what
+//! was ordered.
+
+use aws_sdk_ec2::Client;
+use templates::balancer::NodeConfig;
+use templates::{Order, files, names};
+
+use crate::ec2::{ApiError, Kind};
+
+/// What came of it.
+#[derive(Debug)]
+pub(super) enum Fetched {
+    /// What was ordered.
+    Config(Box<NodeConfig>),
+    /// There is no such version, or not yet.
+    Missing(String),
+    /// The version isn't what was ordered, and won't become it.
+    Unreadable(String),
+    /// The API can't say, for now.
+    NotNow(String),
+}
+
+/// Reads the version that `order` names. Launch templates have names that are unique in their Region, and a balancer's
+/// is known, so that a node which was started without one finds it too.
+pub(super) async fn fetch(client: &Client, balancer: &str, order: &Order) -> Fetched {
+    let name = names::regional(balancer);
+    let call = client.describe_launch_template_versions().launch_template_name(&name);
+    let output = match call.versions(order.version.to_string()).send().await {
+        Ok(output) => output,
+        Err(error) => {
+            let error = ApiError::of("DescribeLaunchTemplateVersions", &error);
+            return match error.kind {
+                Kind::Gone => Fetched::Missing(format!("launch template {name} has no version {}", order.version)),
+                _ => Fetched::NotNow(error.to_string()),
+            };
+        }
+    };
+    let version = output.launch_template_versions().iter().find(|one| one.version_number() == Some(order.version));
+    match version {
+        None => Fetched::Missing(format!("launch template {name} has no version {}", order.version)),
+        Some(version) => {
+            let data = version.launch_template_data().and_then(|data| data.user_data()).unwrap_or_default();
+            judge(order, data)
+        }
+    }
+}
+
+fn judge(order: &Order, user_data: &str) -> Fetched {
+    match files::read_back(user_data) {
+        Ok(config) if config.revision == order.revision => Fetched::Config(Box::new(config)),
+        Ok(config) => Fetched::Unreadable(format!("it holds revision {}", config.revision)),
+        Err(error) => Fetched::Unreadable(format!("{:#}", anyhow::Error::new(error))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use base64::Engine;
+    use templates::Balancer;
+
+    use super::*;
+
+    fn judged(change: impl Fn(&mut Balancer)) -> Fetched {
+        let balancer = Balancer::parse(include_str!("../../../templates/goldens/small/balancer.toml")).unwrap();
+        let order = Order { version: 3, revision: balancer.revision() };
+        let mut held = balancer;
+        change(&mut held);
+        let bytes = files::user_data_gzip(&held).unwrap();
+        judge(&order, &base64::engine::general_purpose::STANDARD.encode(bytes))
+    }
+
+    #[test]
+    fn a_version_that_holds_what_was_ordered_is_taken_and_no_other() {
+        assert!(matches!(judged(|_| ()), Fetched::Config(_)));
+        let Fetched::Unreadable(why) = judged(|held| held.failover.preempt = true) else { panic!("it was taken") };
+        assert!(why.starts_with("it holds revision "), "{why}");
+    }
+
+    #[test]
+    fn user_data_of_somebody_elses_making_is_no_revision() {
+        let order: Order = "3:0123456789ab".parse().unwrap();
+        let Fetched::Unreadable(why) = judge(&order, "IyEvYmluL3NoCg==") else { panic!("it was taken") };
+        assert_eq!(why, "the user-data isn't what Elbow writes: base64 of gzip of cloud-config");
+    }
+}

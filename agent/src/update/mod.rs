@@ -1,0 +1,124 @@
+//! A running node is changed: the tag `elbow:revision` names a version of the launch template and the revision that it
+//! must hold. The node reads it there once, checks it, and changes to it without dropping a connection; what it can't
+//! run it refuses, says why, and serves on as it was. A tag is a request, not an order.
+
+mod apply;
+mod fetch;
+mod step;
+mod system;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_ec2::Client;
+use templates::names::TAG_REVISION;
+use templates::{Balancer, Order};
+use tokio::sync::{Mutex, watch};
+
+use crate::configure::Local;
+use crate::imds::Imds;
+use crate::logs::CONSOLE;
+use crate::observe::Observer;
+use crate::state::{Board, Topic};
+use fetch::Fetched;
+use step::Step;
+
+/// From one look at the tag to the next: IMDS is local and free, and throttles whoever hammers it.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a version may be missing: what was made just now isn't everywhere yet.
+const SPREADING: Duration = Duration::from_secs(4);
+
+/// What an update changes, and what it is found by.
+pub struct Updater {
+    /// Where the tag is.
+    pub imds: Imds,
+    /// Where the version is.
+    pub client: Client,
+    /// What the node says of itself.
+    pub board: Board,
+    /// What is read of the API.
+    pub observer: Observer,
+    /// What keepalived's configuration is rendered from.
+    pub local: Arc<Mutex<Local>>,
+    /// Whoever works by the balancer hears of a new one here.
+    pub balancer: watch::Sender<Balancer>,
+    /// Has the route tables read at once.
+    pub look: Box<dyn Fn() + Send + Sync>,
+}
+
+/// An order that wasn't carried out.
+#[derive(Debug, Default)]
+struct Tried {
+    order: Option<Order>,
+    refused: bool,
+    missing_since: Option<Instant>,
+}
+
+impl Updater {
+    /// Follows the tag, for ever; nothing to follow if the balancer isn't updated in place.
+    pub async fn follow(self) {
+        let mut tried = Tried::default();
+        loop {
+            if !self.balancer.borrow().updates.in_place {
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOK).await;
+            let path = format!("meta-data/tags/instance/{TAG_REVISION}");
+            match self.imds.get(&path).await {
+                Ok(tag) => self.hear(tag.as_deref(), &mut tried).await,
+                Err(error) => tracing::debug!("the tag {TAG_REVISION} can't be read: {error}"),
+            }
+        }
+    }
+
+    async fn hear(&self, tag: Option<&str>, tried: &mut Tried) {
+        let refused = tried.order.as_ref().filter(|_| tried.refused);
+        match step::step(tag, &self.board.read().revision, refused) {
+            Step::Rest => {}
+            Step::Well => {
+                *tried = Tried::default();
+                self.board.problem(Topic::Update, None);
+            }
+            Step::Complain(problem) => self.say(problem),
+            Step::Take(order) => {
+                if tried.order.as_ref() != Some(&order) {
+                    *tried = Tried { order: Some(order.clone()), ..Tried::default() };
+                    tracing::info!(target: CONSOLE, %order, "told to run another revision");
+                }
+                self.take(&order, tried).await;
+            }
+        }
+    }
+
+    async fn take(&self, order: &Order, tried: &mut Tried) {
+        let name = self.balancer.borrow().name.clone();
+        let outcome = match fetch::fetch(&self.client, &name, order).await {
+            Fetched::Config(config) => apply::apply(self, *config).await.map_err(|error| format!("{error:#}")),
+            Fetched::Missing(why) => {
+                if tried.missing_since.get_or_insert_with(Instant::now).elapsed() < SPREADING {
+                    return;
+                }
+                Err(why)
+            }
+            Fetched::Unreadable(why) => Err(why),
+            Fetched::NotNow(why) => return self.say(format!("can't read revision {} yet: {why}", order.revision)),
+        };
+        match outcome {
+            Ok(()) => {
+                tracing::info!(target: CONSOLE, %order, "runs the revision that it was told");
+                self.board.problem(Topic::Update, None);
+            }
+            Err(why) => {
+                tried.refused = true;
+                self.say(order.refusal(&why));
+            }
+        }
+    }
+
+    fn say(&self, problem: String) {
+        if self.board.read().problems.get(&Topic::Update) != Some(&problem) {
+            tracing::error!(target: CONSOLE, "{problem}");
+        }
+        self.board.problem(Topic::Update, Some(problem));
+    }
+}

@@ -1,0 +1,67 @@
+//! What to make of the tag `elbow:revision`. Pure.
+
+use templates::Order;
+use templates::balancer::Revision;
+
+/// What to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing is new.
+    Rest,
+    /// This node runs what it should.
+    Well,
+    /// This can't be followed, and says why.
+    Complain(String),
+    /// Try to run this.
+    Take(Order),
+}
+
+/// What to do about `tag` on a node that runs `running` and has `refused` an order.
+pub(super) fn step(tag: Option<&str>, running: &Revision, refused: Option<&Order>) -> Step {
+    let Some(tag) = tag.map(str::trim).filter(|tag| !tag.is_empty()) else { return Step::Well };
+    match tag.parse::<Order>() {
+        Err(error) => Step::Complain(format!("tag elbow:revision: {error}")),
+        Ok(order) if order.revision == *running => Step::Well,
+        Ok(order) if refused == Some(&order) => Step::Rest,
+        Ok(order) => Step::Take(order),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn running() -> Revision {
+        Revision("0123456789ab".into())
+    }
+
+    #[test]
+    fn a_node_that_was_told_nothing_or_what_it_runs_rests() {
+        for tag in [None, Some(""), Some("7:0123456789ab")] {
+            assert_eq!(step(tag, &running(), None), Step::Well);
+        }
+    }
+
+    #[test]
+    fn another_revision_is_tried_until_it_is_refused_and_not_again() {
+        let order: Order = "2:fedcba987654".parse().unwrap();
+        assert_eq!(step(Some("2:fedcba987654"), &running(), None), Step::Take(order.clone()));
+        assert_eq!(step(Some("2:fedcba987654"), &running(), Some(&order)), Step::Rest);
+        assert_eq!(
+            step(Some("3:fedcba987654"), &running(), Some(&order)),
+            Step::Take("3:fedcba987654".parse().unwrap())
+        );
+    }
+
+    #[test]
+    fn a_refusal_is_over_when_the_tag_is_taken_back() {
+        let order: Order = "2:fedcba987654".parse().unwrap();
+        assert_eq!(step(None, &running(), Some(&order)), Step::Well);
+    }
+
+    #[test]
+    fn a_tag_that_is_no_order_is_said_to_be_none() {
+        let Step::Complain(problem) = step(Some("newest"), &running(), None) else { panic!("it was followed") };
+        assert_eq!(problem, "tag elbow:revision: \"newest\" is not <version>:<revision>, such as \"3:0123456789ab\"");
+    }
+}

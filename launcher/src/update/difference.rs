@@ -1,0 +1,120 @@
+//! What an update changes, for people: files as the nodes have them, before and after. Pure.
+
+use std::net::Ipv4Addr;
+
+use serde::Serialize;
+use similar::{ChangeTag, TextDiff};
+use templates::files::{self, KeepalivedNode};
+use templates::{Balancer, Slot};
+
+use crate::desired::rules;
+use ipnet::Ipv4Net;
+
+/// Lines around a change that are shown with it.
+const CONTEXT: usize = 2;
+
+/// A file that changes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct FileChange {
+    /// What it is called.
+    pub file: &'static str,
+    /// The difference, as `diff -u` writes it.
+    pub diff: String,
+}
+
+/// Where the files are rendered for.
+#[derive(Debug, Clone)]
+pub struct Scene<'a> {
+    /// The Region.
+    pub region: &'a str,
+    /// The VPC's own addresses.
+    pub cidrs: &'a [Ipv4Net],
+    /// The nodes' addresses, by slot.
+    pub members: &'a [Ipv4Addr],
+}
+
+/// The files that differ between `old` and `new`; keepalived's are the ones of slot 0.
+pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<FileChange> {
+    let pairs = |render: &dyn Fn(&Balancer) -> String| (render(old), render(new));
+    let keepalived = |balancer: &Balancer| {
+        let address = scene.members.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+        let peers = scene.members.get(1..).unwrap_or_default();
+        files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(0), address, peers, interface: "eth0" })
+    };
+    let group =
+        |balancer: &Balancer| rules(balancer, scene.cidrs).iter().map(|rule| format!("{rule}\n")).collect::<String>();
+    [
+        ("haproxy.cfg", pairs(&files::haproxy_cfg)),
+        ("keepalived.conf, on node 0", pairs(&keepalived)),
+        ("sysctl.conf", pairs(&files::sysctl_conf)),
+        ("what the security group lets in", pairs(&group)),
+        ("what the nodes' role may do", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
+    ]
+    .into_iter()
+    .filter_map(|(file, (old, new))| Some(FileChange { file, diff: unified(&old, &new)? }))
+    .collect()
+}
+
+/// Nothing if only the revision that every file names is another.
+fn unified(old: &str, new: &str) -> Option<String> {
+    let diff = TextDiff::from_lines(old, new);
+    let tells = |line: &str| !line.starts_with("# ") || !line.contains(", revision ");
+    let tells = |line: &str| tells(line) && !line.contains("{ path /revision }");
+    let changes = diff.iter_all_changes().filter(|change| change.tag() != ChangeTag::Equal);
+    let news = changes.filter(|change| tells(change.value())).count();
+    (news > 0).then(|| diff.unified_diff().context_radius(CONTEXT).to_string())
+}
+
+/// A difference as a terminal shows it.
+pub fn coloured(diff: &str) -> String {
+    let paint = |line: &str| match line.as_bytes().first() {
+        Some(b'+') => format!("\x1b[32m{line}\x1b[0m\n"),
+        Some(b'-') => format!("\x1b[31m{line}\x1b[0m\n"),
+        Some(b'@') => format!("\x1b[36m{line}\x1b[0m\n"),
+        _ => format!("{line}\n"),
+    };
+    diff.lines().map(paint).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::web;
+
+    fn between(change: impl Fn(&mut Balancer)) -> Vec<FileChange> {
+        let mut new = web();
+        change(&mut new);
+        let members = [[10, 0, 1, 4].into(), [10, 0, 2, 4].into()];
+        let cidrs = ["10.0.0.0/16".parse().unwrap()];
+        difference(&web(), &new, &Scene { region: "eu-west-1", cidrs: &cidrs, members: &members })
+    }
+
+    #[test]
+    fn a_new_target_is_a_line_of_haproxys_file_and_of_no_other() {
+        let changes = between(|new| new.listeners[0].targets.push("10.0.3.20:8080".parse().unwrap()));
+        let files: Vec<&str> = changes.iter().map(|change| change.file).collect();
+        assert_eq!(files, ["haproxy.cfg"]);
+        assert!(changes[0].diff.contains("\n+    server 10.0.3.20:8080 10.0.3.20:8080\n"), "{}", changes[0].diff);
+    }
+
+    #[test]
+    fn a_new_port_changes_who_is_let_in() {
+        let changes = between(|new| new.listeners[0].port = 8080);
+        let group = changes.iter().find(|change| change.file.contains("security group")).unwrap();
+        assert!(group.diff.contains("-tcp 80 from 10.0.0.0/16\n"), "{}", group.diff);
+        assert!(group.diff.contains("+tcp 8080 from 10.0.0.0/16\n"), "{}", group.diff);
+    }
+
+    #[test]
+    fn the_same_balancer_makes_no_difference() {
+        assert_eq!(between(|_| ()), []);
+    }
+
+    #[test]
+    fn colours_are_by_line() {
+        assert_eq!(
+            coloured("@@ -1 +1 @@\n-a\n+b\n c\n"),
+            "\x1b[36m@@ -1 +1 @@\x1b[0m\n\x1b[31m-a\x1b[0m\n\x1b[32m+b\x1b[0m\n c\n"
+        );
+    }
+}

@@ -1,0 +1,112 @@
+//! What stands around the nodes and depends on the balancer: the security group's rules and the role's policy. For as
+//! long as some nodes run one revision and some another, both must work. Pure.
+
+use std::collections::BTreeSet;
+
+use ipnet::Ipv4Net;
+use serde_json::Value;
+use templates::balancer::RouteTables;
+use templates::{Balancer, files};
+
+use crate::desired::rules;
+use crate::observe::Observed;
+use crate::resources::security_group::Rule;
+
+/// What is to change, and how.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Let these in.
+    pub allow: BTreeSet<Rule>,
+    /// Let these in no more.
+    pub revoke: BTreeSet<Rule>,
+    /// Give the role this policy (JSON).
+    pub policy: Option<String>,
+}
+
+impl Settings {
+    /// What both `old` and `new` need and isn't there.
+    pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
+        let present = present(observed, &new.vpc);
+        let both = Balancer { route_tables: union(&old.route_tables, &new.route_tables), ..new.clone() };
+        Settings {
+            allow: rules(new, cidrs).difference(&present).cloned().collect(),
+            revoke: BTreeSet::new(),
+            policy: other_policy(files::permission_policy(&both, region), observed),
+        }
+    }
+
+    /// What `only` doesn't need and is there.
+    pub fn narrower(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
+        Settings {
+            allow: BTreeSet::new(),
+            revoke: present(observed, &only.vpc).difference(&rules(only, cidrs)).cloned().collect(),
+            policy: other_policy(files::permission_policy(only, region), observed),
+        }
+    }
+}
+
+fn present(observed: &Observed, vpc: &str) -> BTreeSet<Rule> {
+    observed.group(vpc).map(|group| group.rules.clone()).unwrap_or_default()
+}
+
+fn other_policy(wanted: String, observed: &Observed) -> Option<String> {
+    let present = observed.role.as_ref().and_then(|role| role.policy.as_ref());
+    let same = serde_json::from_str::<Value>(&wanted).is_ok_and(|wanted| present == Some(&wanted));
+    (!same).then_some(wanted)
+}
+
+fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
+    match (old, new) {
+        (RouteTables::Only(old), RouteTables::Only(new)) => {
+            let gone = old.iter().filter(|id| !new.contains(id));
+            RouteTables::Only(new.iter().chain(gone).cloned().collect())
+        }
+        _ => RouteTables::All,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::web;
+    use crate::observe::tests::whole;
+
+    fn cidrs() -> Vec<Ipv4Net> {
+        vec!["10.0.0.0/16".parse().unwrap()]
+    }
+
+    fn said(rules: &BTreeSet<Rule>) -> Vec<String> {
+        rules.iter().map(Rule::to_string).collect()
+    }
+
+    #[test]
+    fn a_listener_that_moves_is_let_in_first_and_its_old_port_shut_last() {
+        let mut new = web();
+        new.listeners[0].port = 8080;
+        let wider = Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole());
+        assert_eq!(said(&wider.allow), ["tcp 8080 from 10.0.0.0/16"]);
+        assert_eq!((wider.revoke.len(), wider.policy), (0, None));
+        let mut observed = whole();
+        observed.groups[0].rules.extend(wider.allow);
+        let narrower = Settings::narrower(&new, "eu-west-1", &cidrs(), &observed);
+        assert_eq!(said(&narrower.revoke), ["tcp 80 from 10.0.0.0/16"]);
+        assert_eq!(Settings::narrower(&web(), "eu-west-1", &cidrs(), &observed).revoke.len(), 1, "back again");
+    }
+
+    #[test]
+    fn the_policy_allows_the_tables_of_both_while_both_are_in_use() {
+        let only = |ids: &[&str]| RouteTables::Only(ids.iter().map(|id| id.to_string()).collect());
+        assert_eq!(union(&only(&["rtb-1", "rtb-2"]), &only(&["rtb-2", "rtb-3"])), only(&["rtb-2", "rtb-3", "rtb-1"]));
+        assert_eq!(union(&RouteTables::All, &only(&["rtb-1"])), RouteTables::All);
+        let new = Balancer { route_tables: only(&["rtb-1"]), ..web() };
+        assert_eq!(Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole()).policy, None);
+        let policy = Settings::narrower(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();
+        assert!(policy.contains("route-table/rtb-1\""));
+    }
+
+    #[test]
+    fn nothing_changes_around_what_is_as_it_should_be() {
+        assert_eq!(Settings::wider(&web(), &web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
+        assert_eq!(Settings::narrower(&web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
+    }
+}

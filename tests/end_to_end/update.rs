@@ -1,0 +1,201 @@
+//! A balancer is changed while clients use it; and what a node won't run goes no further.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use base64::Engine;
+use lab::clients::Kind;
+use lab::rig::{Rig, printed, wait_for};
+use serde_json::Value;
+use templates::{Balancer, files};
+
+const BOOT: Duration = Duration::from_secs(90);
+
+#[tokio::test]
+async fn an_update_under_load_loses_nothing_and_lasts_over_a_reboot() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
+    ensure!(!std::fs::read_to_string(&file)?.contains("10.0.2.20"), "the example has another target");
+    rig.create(&file)?;
+    rig.settled(2, BOOT)?;
+    let active = rig.active()?;
+    let masters = elected(&rig)?;
+    let every = Duration::from_millis(10);
+    let crowd = rig.crowd(vec![
+        Kind::Requests { every, path: "/" },
+        Kind::Requests { every, path: "/slow?ms=500" },
+        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
+        Kind::Upload { connections: 1, every: Duration::from_millis(100) },
+        Kind::Idle { connections: 1 },
+        Kind::Download { connections: 1, seconds: 20 },
+    ])?;
+    crowd.ready(Duration::from_secs(10)).await?;
+
+    let second = "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
+    let changed = rig.balancer(|text| text + second)?;
+    let began = Instant::now();
+    let document = update(&rig, &changed)?;
+    rig.figure("update of both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;
+    ensure!(began.elapsed() < Duration::from_secs(10), "it took {:?}", began.elapsed());
+    ensure!(rig.active()? == active && elected(&rig)? == masters, "the virtual IP has moved");
+    rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10:8081/"])?;
+    let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
+    rig.figure("update under load: requests, failed, connections, lost", {
+        format!("{}, {}, {}, {}", report.requests, report.failed.len(), report.connections, report.lost.len())
+    })?;
+    ensure!(report.failed.is_empty() && report.lost.is_empty(), "failed {:?}, lost {:?}", report.failed, report.lost);
+
+    // cloud-init writes the node's files once in its life: what it was told since stays.
+    let revision = document["revision"].as_str().context("a revision")?.to_owned();
+    let standby = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a standby")?.id;
+    rig.lab(["reboot", &standby])?;
+    wait_for("the rebooted node to serve what it was told", BOOT, || {
+        let installed = rig.inside(&standby, &["cat", "/etc/haproxy/haproxy.cfg", "/etc/elbow/balancer.json"])?;
+        ensure!(installed.matches(&revision).count() == 3, "it runs {installed}");
+        ensure!(rig.inside(&standby, &["systemctl", "is-active", "elbow-agent"])?.trim() == "active", "it boots");
+        Ok(())
+    })?;
+    rig.settled(2, BOOT)?;
+
+    ensure!(printed(&rig.launcher(["update", "--rollback", "web"])?)?.contains("is updated"), "rollback");
+    let refused = rig.lab(["client", "curl", "--silent", "--max-time", "2", "http://10.255.0.10:8081/"]);
+    ensure!(refused.is_err(), "the listener that was taken back still answers");
+    rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10/"])?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn a_revision_that_a_standby_refuses_goes_no_further() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    let nodes = rig.settled(2, BOOT)?;
+    let active = rig.active()?;
+    let standby = nodes.into_iter().find(|node| node.id != active).context("a standby")?.id;
+    // The user that haproxy.cfg names is gone from this node: the program itself refuses, and nobody else can know.
+    rig.inside(&standby, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
+    let prober = rig.prober(20)?;
+    let changed = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
+    let output = rig.launcher(["update".as_ref(), changed.as_os_str()])?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    ensure!(output.status.code() == Some(1), "update ended with {}: {said}", output.status);
+    for part in [&standby, "refuses revision", "/etc/haproxy/haproxy.cfg:", "runs on as it was"] {
+        ensure!(said.contains(part), "it doesn't say {part:?}: {said}");
+    }
+    wait_for("the refusal to be over", Duration::from_secs(10), || {
+        printed(&rig.launcher(["status", "web"])?).map(drop)
+    })?;
+    ensure!(rig.active()? == active, "the virtual IP has moved");
+    let outage = lab::prober::longest_outage(&prober.finish()?).context("answers")?;
+    ensure!(outage.length() < Duration::from_secs(1), "nobody was served for {:?}", outage.length());
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn an_invalid_revision_made_by_hand_is_run_by_nobody_and_that_is_said() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| text)?;
+    rig.create(&file)?;
+    let nodes = rig.settled(2, BOOT)?;
+    let (active, old) = (rig.active()?, Balancer::parse(&std::fs::read_to_string(&file)?)?);
+    let mut invalid = old.clone();
+    invalid.listeners[0].name = "two words".to_owned();
+    let order = by_hand(&rig, &invalid)?;
+    let prober = rig.prober(20)?;
+    let began = Instant::now();
+    for node in &nodes {
+        rig.aws([
+            "ec2",
+            "create-tags",
+            "--resources",
+            &node.id,
+            "--tags",
+            &format!("Key=elbow:revision,Value={order}"),
+        ])?;
+    }
+    wait_for("both refusals in `launcher status`", Duration::from_secs(10), || {
+        let output = rig.launcher(["status", "web"])?;
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        ensure!(said.matches("listener.name: \"two words\" can't be one").count() == 2, "{said}");
+        Ok(())
+    })?;
+    rig.figure(
+        "an invalid revision by hand: refused by both, in `launcher status`",
+        format!("{:.1?}", began.elapsed()),
+    )?;
+    for node in &nodes {
+        let running = rig.inside(&node.id, &["cat", "/etc/haproxy/haproxy.cfg", "/etc/elbow/balancer.json"])?;
+        ensure!(running.contains(&old.revision().0) && !running.contains("two words"), "it runs {running}");
+    }
+    // A node that is born meanwhile boots what is proven.
+    let standby = nodes.iter().find(|node| node.id != active).context("a standby")?;
+    rig.aws(["ec2", "terminate-instances", "--instance-ids", &standby.id])?;
+    let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?;
+    printed(&output)?;
+    let born = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a new standby")?;
+    let running = rig.inside(&born.id, &["cat", "/etc/elbow/balancer.json"])?;
+    ensure!(running.contains(&old.revision().0), "it boots {running}");
+    let report = prober.finish()?;
+    let failed: Vec<_> = report.iter().filter(|probe| probe.outcome.is_err()).collect();
+    ensure!(failed.is_empty(), "requests failed: {failed:?}");
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test]
+async fn a_virtual_ip_is_added_and_one_that_is_removed_leaves_nothing_behind() -> Result<()> {
+    let rig = Rig::up()?;
+    rig.create(&rig.balancer(|text| text)?)?;
+    rig.settled(2, BOOT)?;
+    let prober = rig.prober(20)?;
+    let two = rig.balancer(|text| text.replace("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.11\"]"))?;
+    update(&rig, &two)?;
+    rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.11/"])?;
+    ensure!(routes(&rig, "10.255.0.11/32")? == 3, "not every table has the new route");
+    update(&rig, &rig.balancer(|text| text)?)?;
+    ensure!(routes(&rig, "10.255.0.11/32")? == 0, "a route is left");
+    for node in rig.settled(2, BOOT)? {
+        let on_lo = rig.inside(&node.id, &["ip", "-brief", "address", "show", "dev", "lo"])?;
+        ensure!(on_lo.contains("10.255.0.10/32") && !on_lo.contains("10.255.0.11"), "{}: {on_lo}", node.id);
+    }
+    let probes = prober.finish()?;
+    let failed: Vec<_> = probes.iter().filter(|probe| probe.outcome.is_err()).collect();
+    ensure!(failed.is_empty(), "requests to the address that stayed failed: {failed:?}");
+    rig.destroy("web").map(drop)
+}
+
+fn update(rig: &Rig, file: &PathBuf) -> Result<Value> {
+    let output = rig.launcher(["update".as_ref(), file.as_os_str(), "--output".as_ref(), "json".as_ref()])?;
+    let document: Value = serde_json::from_str(&printed(&output)?)?;
+    ensure!(document["outcome"] == "updated", "{document}");
+    Ok(document)
+}
+
+/// How often each node was elected.
+fn elected(rig: &Rig) -> Result<Vec<usize>> {
+    let nodes = rig.settled(2, BOOT)?;
+    let log = |id: &str| rig.inside(id, &["journalctl", "-u", "elbow-agent", "--no-pager"]);
+    nodes.iter().map(|node| Ok(log(&node.id)?.matches("vrrp MASTER").count())).collect()
+}
+
+fn routes(rig: &Rig, destination: &str) -> Result<usize> {
+    Ok(rig.status()?.routes.iter().filter(|route| route.destination == destination).count())
+}
+
+/// A version of the launch template with this balancer, made with the AWS CLI; the tag's value that orders it.
+fn by_hand(rig: &Rig, balancer: &Balancer) -> Result<String> {
+    let user_data = base64::engine::general_purpose::STANDARD.encode(files::user_data_gzip(balancer)?);
+    let made = rig.aws([
+        "ec2",
+        "create-launch-template-version",
+        "--launch-template-name",
+        "elbow-web",
+        "--source-version",
+        "1",
+        "--version-description",
+        &balancer.revision().0,
+        "--launch-template-data",
+        &serde_json::json!({"UserData": user_data}).to_string(),
+    ])?;
+    let version = made["LaunchTemplateVersion"]["VersionNumber"].as_i64().context("a version's number")?;
+    Ok(format!("{version}:{}", balancer.revision()))
+}

@@ -1,0 +1,245 @@
+//! `update` against the API alone: what it refuses, that it can be killed anywhere, and that it gets out of others' way.
+//! The nodes are played by a thread that does what their tags say.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use lab::world::Instance;
+
+use crate::kill::{Killer, When, killed};
+use crate::node;
+use crate::rig::{Rig, mutating, succeeded, text};
+
+/// Runs `work` while the nodes run what they are told.
+fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for node in rig.nodes() {
+                    obey(rig, &node);
+                }
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        });
+        // Whatever becomes of the work, the nodes must come to an end.
+        let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+fn obey(rig: &Rig, node: &Instance) {
+    let told = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':')).map(|(_, revision)| revision);
+    let (running, role) = (node.tags.get("elbow:running"), node.tags.get("elbow:role"));
+    if let (Some(told), Some(running), Some(role)) = (told, running, role)
+        && told != running
+    {
+        node::report(rig, node, told, role);
+    }
+}
+
+fn changed(rig: &Rig) -> PathBuf {
+    rig.file("changed.toml", &rig.example().replace("port = 80", "port = 8080"))
+}
+
+fn created(rig: &Rig) -> PathBuf {
+    let file = rig.web();
+    rig.create(&file);
+    node::serve(rig);
+    file
+}
+
+fn ports(rig: &Rig) -> Vec<Option<i32>> {
+    let world = rig.world();
+    let group = world.security_groups.iter().find(|group| group.name == "elbow-web").expect("the security group");
+    let tcp = group.ingress.iter().filter(|rule| rule.protocol == "tcp" && !rule.cidrs.is_empty());
+    tcp.map(|rule| rule.from).collect()
+}
+
+#[test]
+fn an_update_that_is_done_changes_nothing_and_goes_back_and_forth() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    with_obedient_nodes(&rig, || {
+        let update = |arguments: &[&str]| succeeded(rig.launcher([&["update"], arguments].concat()));
+        let file = file.to_str().unwrap();
+        rig.take_calls();
+        let dry = text(&update(&[file, "--dry-run"]).stdout);
+        assert!(dry.contains("-    bind *:80\n+    bind *:8080\n"), "{dry}");
+        assert!(dry.contains("-tcp 80 from") && !dry.contains('\x1b'), "{dry}");
+        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+        update(&[file]);
+        assert_eq!(ports(&rig), [Some(8080)]);
+        let said: Vec<_> = rig.nodes().iter().map(|node| node.tags["elbow:revision"].clone()).collect();
+        assert_eq!(said, [format!("2:{}", node::revision(&rig)), format!("2:{}", node::revision(&rig))]);
+        rig.take_calls();
+        assert!(text(&update(&[file]).stdout).contains("nothing changes"));
+        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+        update(&["--rollback", "web"]);
+        assert_eq!(ports(&rig), [Some(80)]);
+        update(&["--rollback", "web"]);
+        assert_eq!(ports(&rig), [Some(8080)]);
+        let versions = text(&update(&["--versions", "web"]).stdout);
+        assert!(versions.contains("nodes boot it") && versions.contains("--rollback goes to it"), "{versions}");
+    });
+}
+
+fn update_killed(when: When) {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let first = created(&rig);
+    let files = [changed(&rig), first];
+    let mut number = 1;
+    with_obedient_nodes(&rig, || {
+        let update = |file: &PathBuf| ["update".to_owned(), file.to_str().unwrap().to_owned()];
+        loop {
+            let arguments = update(&files[(number + 1) % 2]);
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            if !killed(&rig, &killer, (number, when), &arguments) {
+                break;
+            }
+            succeeded(rig.launcher(&arguments));
+            let port = if number % 2 == 1 { 8080 } else { 80 };
+            assert_eq!(ports(&rig), [Some(port)], "killed {when:?} call {number}");
+            rig.take_calls();
+            succeeded(rig.launcher(&arguments));
+            assert_eq!(
+                mutating(&rig.take_calls()),
+                [] as [&str; 0],
+                "killed {when:?} call {number}, resumed, and again"
+            );
+            number += 1;
+        }
+    });
+    assert!(number > 20, "it was killed at {} calls only", number - 1);
+}
+
+#[test]
+fn update_killed_before_any_call_is_finished_by_running_it_again() {
+    update_killed(When::Before);
+}
+
+#[test]
+fn update_killed_after_any_call_is_finished_by_running_it_again() {
+    update_killed(When::After);
+}
+
+#[track_caller]
+fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) {
+    rig.take_calls();
+    let output = rig.launcher(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+    }
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn what_cannot_be_updated_is_refused_before_anything_changes() {
+    let rig = Rig::new();
+    let file = changed(&rig);
+    let update = ["update", file.to_str().unwrap()];
+    refused(&rig, &update, &["there is no balancer named \"web\"", "launcher create"]);
+    created(&rig);
+    refused(&rig, &["update", "--rollback", "web"], &["web has no version to go back to"]);
+    let with = |change: (&str, &str)| {
+        let text = rig.example();
+        assert!(text.contains(change.0), "{text}");
+        rig.file("other.toml", &text.replace(change.0, change.1))
+    };
+    let larger = with(("t3.small", "t3.large"));
+    refused(&rig, &["update", larger.to_str().unwrap()], &["differs in instance_type", "it takes new nodes"]);
+    let named = with(("name = \"web\"", "name = \"wep\""));
+    refused(&rig, &["update", named.to_str().unwrap()], &["there is no balancer named \"wep\""]);
+    let big: Vec<String> = (0..999u32)
+        .map(|n| {
+            format!("\"10.{}.{}.{}:{}\"", n * 7919 % 251, n * 104_729 % 253, n * 7 % 241, 1024 + n * 6151 % 60_000)
+        })
+        .collect();
+    let listener = |number: usize| {
+        format!("\n[[listener]]\nname = \"l{number}\"\nport = {}\ntargets = [{}]\n", 9000 + number, big.join(","))
+    };
+    let big = rig.file("big.toml", &(rig.example() + &(0..4).map(listener).collect::<String>()));
+    refused(&rig, &["update", big.to_str().unwrap()], &["EC2 takes 16384"]);
+    rig.aws(&["ec2", "terminate-instances", "--instance-ids", &rig.nodes()[1].id]);
+    refused(&rig, &update, &["node 1 doesn't run", "launcher create"]);
+}
+
+#[test]
+fn another_update_is_waited_for_or_taken_over() {
+    let rig = Rig::new();
+    created(&rig);
+    let (file, template) = (changed(&rig), template(&rig));
+    let now = jiff::Timestamp::now();
+    // Far enough ahead that no slow machine makes it look dead.
+    let seen = now + Duration::from_secs(3600);
+    let tag = format!("Key=elbow:update,Value=alice@elsewhere:7 {now:.0} {seen:.0}");
+    rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &tag]);
+    let arguments = ["update", file.to_str().unwrap()];
+    refused(&rig, &arguments, &["an update of web is under way, by alice@elsewhere:7 since", "--take-over"]);
+    assert!(text(&rig.launcher(["status", "web"]).stdout).contains("alice@elsewhere:7"));
+    with_obedient_nodes(&rig, || {
+        succeeded(rig.launcher([arguments[0], arguments[1], "--take-over"]));
+        let dead = format!(
+            "Key=elbow:update,Value=alice@elsewhere:7 {:.0} {:.0}",
+            now - Duration::from_secs(900),
+            now - Duration::from_secs(600)
+        );
+        rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &dead]);
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+    });
+    assert_eq!(ports(&rig), [Some(80)]);
+}
+
+#[test]
+fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    let data = "{\"MetadataOptions\": {\"HttpTokens\": \"optional\", \"InstanceMetadataTags\": \"enabled\"}}";
+    let name = ["--launch-template-name", "elbow-web"];
+    let version = ["--source-version", "1", "--version-description", "by hand", "--launch-template-data", data];
+    rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
+    rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "2"]].concat());
+    let arguments = ["update", file.to_str().unwrap()];
+    refused(&rig, &arguments, &["described as \"by hand\"", "other metadata options", "--force"]);
+    with_obedient_nodes(&rig, || succeeded(rig.launcher([arguments[0], arguments[1], "--force"])));
+    assert_eq!(ports(&rig), [Some(8080)]);
+}
+
+#[test]
+fn nodes_that_never_answer_are_named_and_the_balancer_stays_what_it_was() {
+    let rig = Rig::new();
+    created(&rig);
+    let (file, revision) = (changed(&rig), node::revision(&rig));
+    let output = rig.launcher(["update", file.to_str().unwrap(), "--timeout", "1s"]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    let standby = &rig.nodes()[1];
+    assert!(
+        said.contains(&format!("node 1 ({}, standby) has been told, and still runs revision {revision}", standby.id)),
+        "{said}"
+    );
+    assert!(!rig.nodes()[0].tags.contains_key("elbow:revision"), "the active node was told");
+    assert_eq!(default(&rig), "1");
+}
+
+fn template(rig: &Rig) -> String {
+    described(rig, "LaunchTemplateId")
+}
+
+fn default(rig: &Rig) -> String {
+    described(rig, "DefaultVersionNumber")
+}
+
+fn described(rig: &Rig, field: &str) -> String {
+    let query = format!("LaunchTemplates[0].{field}");
+    let name = ["ec2", "describe-launch-templates", "--launch-template-names", "elbow-web"];
+    rig.aws(&[&name[..], &["--query", &query, "--output", "text"]].concat())
+}
