@@ -136,7 +136,10 @@ fn names_that_are_taken() {
     let output = rig.launcher(["create".as_ref(), file.as_os_str()]);
     assert_eq!(output.status.code(), Some(2));
     says(&text(&output.stderr), &["name \"web\" is taken", &vpc]);
-    says(&refused(&rig, &rig.example().replacen("port = 80", "port = 81", 1)), &["differs in listener", "destroy"]);
+    says(
+        &refused(&rig, &rig.example().replacen("port = 80", "port = 81", 1)),
+        &["differs in listener", "launcher update"],
+    );
 }
 
 #[test]

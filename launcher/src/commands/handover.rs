@@ -17,7 +17,7 @@ use crate::failure::{Failure, check_name, looking};
 use crate::handover::{self, Giver, Plan, Progress as Stage};
 use crate::observe::observe;
 use crate::output::{self, progress::Progress};
-use crate::resources::{instances, route_tables};
+use crate::resources::{instances, route_tables, tagging};
 
 /// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
 const LOOK: Duration = Duration::from_millis(500);
@@ -76,10 +76,10 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let givers: Vec<String> = plan.from.iter().map(|giver| giver.instance.clone()).collect();
     let tagged: Vec<String> =
         asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
-    instances::tag(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
+    tagging::set(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
     let outcome = task.wait(&plan, began + args.timeout, &progress).await;
     progress.clear();
-    let cleaned = instances::untag(&aws.ec2, &tagged, TAG_DRAIN).await;
+    let cleaned = tagging::remove(&aws.ec2, &tagged, TAG_DRAIN).await;
     let after = outcome?;
     cleaned?;
     let seconds = began.elapsed().as_secs_f64();

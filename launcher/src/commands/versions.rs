@@ -1,8 +1,9 @@
-//! `update --versions`: what a balancer's launch template holds, and who runs it.
+//! The versions of a balancer's launch template: `update --versions` shows them and who runs them, `--rollback` goes to the
+//! one before.
 
 use serde_json::json;
-use templates::Order;
 use templates::names::TAG_PREVIOUS;
+use templates::{Balancer, Order, files};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
@@ -10,6 +11,24 @@ use crate::observe::Observed;
 use crate::output::{self, table::columns};
 use crate::resources::launch_template::{Template, Version};
 use crate::update::next::running;
+
+/// The version that was the default before.
+pub fn previous(name: &str, template: &Template, versions: &[Version]) -> Result<(Balancer, i64), Failure> {
+    let order = template.tags.get(TAG_PREVIOUS).and_then(|tag| tag.parse::<Order>().ok());
+    let order = order.filter(|order| order.version != template.version);
+    let Some(order) = order else {
+        return Err(Failure::bad_input(format!("{name} has no version to go back to: it was never updated")));
+    };
+    let version = versions.iter().find(|version| version.number == order.version);
+    let config = version.and_then(|version| files::read_back(&version.contents.user_data).ok());
+    match config.filter(|config| config.revision == order.revision) {
+        Some(config) => Ok((config.balancer, order.version)),
+        None => Err(Failure::bad_input(format!(
+            "{name} can't go back: version {} of launch template {} isn't there, or doesn't hold revision {}",
+            order.version, template.name, order.revision
+        ))),
+    }
+}
 
 /// Prints the versions, the newest first.
 pub fn show(

@@ -1,7 +1,7 @@
 //! The nodes as EC2 sees them.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification, Tag};
+use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification};
 use jiff::Timestamp;
 use templates::Slot;
 use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
@@ -114,18 +114,6 @@ pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFai
         .await
         .named("ec2:RunInstances", format!("in {}", launch.subnet))?;
     Ok(made.instances().first().and_then(|instance| instance.instance_id()).unwrap_or_default().to_owned())
-}
-
-/// Puts a tag on instances.
-pub async fn tag(ec2: &Client, ids: &[String], key: &str, value: &str) -> Result<(), CallFailed> {
-    let call = ec2.create_tags().set_resources(Some(ids.to_vec())).tags(Tag::builder().key(key).value(value).build());
-    call.send().await.named("ec2:CreateTags", ids.join(" ")).map(drop)
-}
-
-/// Takes a tag off instances. An instance that is gone has none.
-pub async fn untag(ec2: &Client, ids: &[String], key: &str) -> Result<(), CallFailed> {
-    let call = ec2.delete_tags().set_resources(Some(ids.to_vec())).tags(Tag::builder().key(key).build());
-    found(call.send().await.named("ec2:DeleteTags", ids.join(" "))).map(drop)
 }
 
 /// Starts a stopped instance.

@@ -1,9 +1,14 @@
-//! Changing a balancer that runs: [`next`] decides who is told what, and [`difference`] what changes at all; both are
-//! pure. [`lease`] keeps two operators from doing it at once, and [`roll`] carries it out: what nodes may do is widened
-//! first and narrowed last, standbys go before active nodes, and what a node refuses goes no further.
+//! Changing a balancer that runs. [`against`] says what stands against it, [`next`] decides who is told what,
+//! [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`lease`] keeps two operators from
+//! doing it at once, and [`roll`] carries it out with [`tell`]: what nodes may do is widened first and narrowed last, standbys go before
+//! active nodes, and what a node refuses goes no further.
 
+pub mod against;
 pub mod difference;
+pub mod hold;
+pub mod known;
 pub mod lease;
 pub mod next;
 pub mod roll;
 pub mod settings;
+pub mod tell;

@@ -35,7 +35,8 @@ pub fn trust_policy(region: &str) -> String {
 }
 
 /// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
-/// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination check of this balancer's instances, and to report in their tags.
+/// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination
+/// check of this balancer's instances, and to report in their tags.
 pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     let tables = match &balancer.route_tables {
         RouteTables::All => vec!["*"],

@@ -1,0 +1,92 @@
+//! What stands against an update. Pure: a line each, before the first change.
+
+use std::collections::BTreeSet;
+
+use templates::{Balancer, Slot};
+
+use super::known::Known;
+use crate::desired::Desired;
+use crate::observe::Observed;
+use crate::resources::launch_template::Template;
+
+/// Whether to go on where a person should look first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Force {
+    /// Go on.
+    Yes,
+    /// Say what is to be looked at.
+    No,
+}
+
+/// Everything that stands against it.
+pub fn against(known: &Known, force: Force) -> Vec<String> {
+    let mut problems = fixed(&known.old, &known.new);
+    if force == Force::No {
+        problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
+        problems.extend(missing(&known.new, &known.observed));
+    }
+    problems
+}
+
+/// What can't be changed on nodes that run.
+fn fixed(old: &Balancer, new: &Balancer) -> Vec<String> {
+    let mut problems = Vec::new();
+    let keys = old.needs_new_nodes(new);
+    if !keys.is_empty() {
+        problems.push(format!(
+            "{} differs in {}: for that it takes new nodes, and update changes running ones only; `launcher destroy` and \
+             `launcher create` make it anew",
+            new.name,
+            keys.join(", ")
+        ));
+    }
+    if !old.updates.in_place {
+        problems.push(format!(
+            "{} runs with [updates] in_place = false: its nodes don't change while they run; `launcher destroy` and \
+             `launcher create` make it anew",
+            new.name
+        ));
+    }
+    problems
+}
+
+/// What somebody changed in the launch template.
+fn by_hand(template: &Template, old: &Balancer, desired: &Desired, observed: &Observed) -> Vec<String> {
+    let called = format!("version {} of launch template {}, which nodes boot,", template.version, template.name);
+    let undo = "set the version that Elbow made as the default, or go on with --force";
+    let mut problems = Vec::new();
+    if template.revision != old.revision().0 {
+        problems.push(format!(
+            "{called} is described as {:?} and holds revision {}: somebody changed it by hand; {undo}",
+            template.revision,
+            old.revision()
+        ));
+    }
+    let group = observed.group(&desired.vpc).map(|group| group.id.clone()).unwrap_or_default();
+    let wanted = desired.contents(&group, Some(&template.contents.image));
+    let there = &template.contents;
+    let differing = [
+        ("instance type", there.instance_type != old.instance_type),
+        ("security groups", there.groups != wanted.groups),
+        ("instance profile", there.profile != wanted.profile),
+        ("metadata options", there.metadata != wanted.metadata),
+    ];
+    let differing: Vec<&str> = differing.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();
+    if !differing.is_empty() {
+        problems.push(format!("{called} has other {} than Elbow gave it; {undo}", differing.join(", ")));
+    }
+    problems
+}
+
+/// Without a standby there is nobody to try a revision on.
+fn missing(new: &Balancer, observed: &Observed) -> Vec<String> {
+    let running: BTreeSet<_> =
+        observed.live().filter(|node| node.state == "running").filter_map(|node| node.slot()).collect();
+    let slots = (0..new.subnets.len()).map(|slot| Slot(slot as u8));
+    let missing = slots.filter(|slot| !running.contains(slot));
+    missing
+        .map(|slot| {
+            format!("node {slot} doesn't run: `launcher create` with the file that it has now, or go on with --force")
+        })
+        .collect()
+}
