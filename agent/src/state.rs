@@ -90,6 +90,8 @@ pub enum Topic {
     Routes,
     /// A handover that is due, or was refused.
     Handover,
+    /// The group that ends this node can't be told that it may.
+    Ending,
     /// The interface still drops packets to virtual IPs.
     SourceDestCheck,
     /// Who the peers are can't be read.

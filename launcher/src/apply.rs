@@ -13,7 +13,8 @@ use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES};
-use crate::resources::{instance_profile, instances, launch_template, role, security_group};
+use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group};
+use crate::scaling::Wanted;
 
 /// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
@@ -94,7 +95,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     async fn act(&self, action: &Action) -> Result<Made, CallFailed> {
-        let Step { aws: Aws { ec2, iam, .. }, desired, known, .. } = *self;
+        let Step { aws: Aws { auto_scaling, ec2, iam, .. }, desired, known, .. } = *self;
         let Desired { name, global_name, tags, .. } = desired;
         let group = known.group.as_deref().unwrap_or_default();
         let description = format!("Nodes of the Elbow balancer {}", desired.balancer);
@@ -123,9 +124,40 @@ impl Step<'_> {
                 launch_template::set_default(ec2, &id, version).await?;
                 Ok(Made::Template(id, version))
             }
+            Action::CreateScaling => self.create_scaling().await.map(|()| Made::Other),
+            Action::SetScaling(_) => {
+                let (template, _) = known.template.clone().unwrap_or_default();
+                let settings = self.scaling().settings(&template);
+                scaling_group::set(auto_scaling, name, &settings).await.map(|()| Made::Other)
+            }
+            Action::SetHook => {
+                scaling_group::set_hook(auto_scaling, name, &self.scaling().hook).await.map(|()| Made::Other)
+            }
+            Action::SuspendRebalance => {
+                scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
+            }
             Action::Launch(place) => self.launch(place).await.map(|()| Made::Other),
             Action::Start { id, .. } => instances::start(ec2, id).await.map(|()| Made::Other),
         }
+    }
+
+    fn scaling(&self) -> &Wanted {
+        self.desired.scaling.as_ref().expect("only a balancer that has a group has such actions")
+    }
+
+    /// A namesake on its way out is waited for, as a profile on its way in.
+    async fn create_scaling(&self) -> Result<(), CallFailed> {
+        let Desired { name, tags, .. } = self.desired;
+        let (template, _) = self.known.template.clone().unwrap_or_default();
+        let (settings, hook) = (self.scaling().settings(&template), &self.scaling().hook);
+        let tags = tags.clone().with("Name", name.as_str());
+        let waiting = |error: &CallFailed| {
+            let what = if is_spreading(error) { "IAM to spread the instance profile" } else { "the old group to go" };
+            self.progress.live(name, &format!("waiting for {what}"));
+        };
+        let passes = |error: &CallFailed| is_spreading(error) || scaling_group::is_pending_delete(error);
+        let call = || scaling_group::create(&self.aws.auto_scaling, name, &settings, hook, &tags);
+        until(SPREADING, passes, waiting, call).await
     }
 
     async fn launch(&self, place: &Place) -> Result<(), CallFailed> {
@@ -154,7 +186,8 @@ fn is_spreading(error: &CallFailed) -> bool {
     // The second: the profile is known by now, what was put into it isn't yet.
     const MESSAGES: [&str; 2] = ["Invalid IAM Instance Profile", "has no associated IAM Roles"];
     let line = error.to_string();
-    error.is("InvalidParameterValue") && MESSAGES.iter().any(|message| line.contains(message))
+    // The first is EC2's code, the second Auto Scaling's.
+    (error.is("InvalidParameterValue") || error.is("ValidationError")) && MESSAGES.iter().any(|message| line.contains(message))
 }
 
 /// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.

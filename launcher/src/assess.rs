@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use templates::balancer::{NodeConfig, Revision, RouteTables};
+use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
 use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 use templates::{Order, Role, Roles, Slot};
 
@@ -19,6 +19,8 @@ pub struct Expected {
     pub revision: Revision,
     /// How many nodes it should have.
     pub nodes: usize,
+    /// Who launches them.
+    pub launch: Launch,
     /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
     /// Where their routes should be.
@@ -30,6 +32,7 @@ impl From<&NodeConfig> for Expected {
         Expected {
             revision: config.revision.clone(),
             nodes: config.balancer.subnets.len(),
+            launch: config.balancer.launch,
             virtual_ips: config.balancer.virtual_ips.clone(),
             route_tables: config.balancer.route_tables.clone(),
         }
@@ -105,19 +108,39 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let nodes: Vec<NodeHealth> = nodes.iter().filter(|node| node.is_live()).map(health).collect();
     let tables = eligible(tables, &expected.route_tables);
     let mut problems = Vec::new();
-    for slot in (0..expected.nodes).map(|slot| Slot(slot as u8)) {
-        match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
-            0 => problems.push(format!("node {slot} is missing")),
-            1 => {}
-            many => problems.push(format!("slot {slot} has {many} nodes")),
-        }
-    }
+    problems.extend(match expected.launch {
+        Launch::Instances => by_slot(expected.nodes, &nodes),
+        Launch::AutoScaling => by_number(expected.nodes, &nodes),
+    });
     problems.extend(nodes.iter().filter_map(|node| unwell(expected, node)));
     let vips = expected.virtual_ips.iter().enumerate();
     let virtual_ips: Vec<VipHealth> = vips.map(|(vip, address)| served(vip, *address, &nodes, &tables)).collect();
     problems.extend(virtual_ips.iter().flat_map(unserved));
     let messages = nodes.iter().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
     Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
+}
+
+/// The launcher launches a node for each slot.
+fn by_slot(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
+    let slots = (0..expected).map(|slot| Slot(slot as u8));
+    slots
+        .filter_map(|slot| match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
+            0 => Some(format!("node {slot} is missing")),
+            1 => None,
+            many => Some(format!("slot {slot} has {many} nodes")),
+        })
+        .collect()
+}
+
+/// A group launches nodes, which find slots by themselves: a newcomer that came while the one that it replaces was still
+/// there has a higher one than there are nodes.
+fn by_number(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
+    let mut slots: Vec<Slot> = nodes.iter().filter_map(|node| node.slot).collect();
+    slots.sort_unstable();
+    let twice = slots.windows(2).filter(|pair| pair[0] == pair[1]);
+    let twice = twice.map(|pair| format!("slot {} has more than one node", pair[0]));
+    let number = (nodes.len() != expected).then(|| format!("there are {} nodes instead of {expected}", nodes.len()));
+    number.into_iter().chain(twice).collect()
 }
 
 impl NodeHealth {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use templates::balancer::RouteTables;
+use templates::balancer::{Launch, RouteTables};
 use templates::{Balancer, files, names};
 
 use crate::discover::Surroundings;
@@ -19,6 +19,7 @@ const ROLE_POLICY: usize = 10_240;
 /// Every problem, in the order of the file's keys.
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = surroundings(balancer, place, observed);
+    problems.extend(nobodys_group(balancer, observed));
     problems.extend(other_revision(balancer, observed));
     problems
 }
@@ -208,6 +209,15 @@ fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, proble
             }
         }
     }
+}
+
+/// A group that would go on launching beside the launcher.
+fn nobodys_group(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let group = observed.scaling.as_ref().filter(|_| balancer.launch == Launch::Instances)?;
+    Some(format!(
+        "launch = \"instances\" and there is an Auto Scaling group {}: write launch = \"auto-scaling\", or delete the group",
+        group.name
+    ))
 }
 
 /// What an existing balancer of this name runs, if that isn't what the file says.

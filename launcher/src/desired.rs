@@ -10,6 +10,7 @@ use templates::{Balancer, Slot, files, names, paths};
 
 use crate::resources::launch_template::{Contents, METADATA};
 use crate::resources::security_group::{Rule, Source};
+use crate::scaling::Wanted;
 use crate::tags::Tags;
 
 /// Everything that is to be there.
@@ -41,6 +42,8 @@ pub struct Desired {
     pub user_data: String,
     /// One node in each, by slot.
     pub subnets: Vec<String>,
+    /// The Auto Scaling group, if one launches the nodes.
+    pub scaling: Option<Wanted>,
 }
 
 impl Desired {
@@ -60,6 +63,7 @@ impl Desired {
             instance_type: balancer.instance_type.clone(),
             user_data: STANDARD.encode(user_data),
             subnets: balancer.subnets.clone(),
+            scaling: Wanted::of(balancer),
         }
     }
 
@@ -101,6 +105,8 @@ pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use templates::balancer::Launch;
+
     use super::*;
 
     pub(crate) const WEB: &str = r#"
@@ -126,10 +132,18 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         Balancer::parse(WEB).expect("the example is valid")
     }
 
+    /// The same, launched by an Auto Scaling group.
+    pub(crate) fn auto_scaling() -> Balancer {
+        Balancer { launch: Launch::AutoScaling, ..web() }
+    }
+
     pub(crate) fn desired() -> Desired {
-        let balancer = web();
-        let user_data = files::user_data_gzip(&balancer).expect("it is small");
-        Desired::of(&balancer, "eu-west-1", &["10.0.0.0/16".parse().unwrap()], "ami-0a1b2c3d", &user_data)
+        desired_of(&web())
+    }
+
+    pub(crate) fn desired_of(balancer: &Balancer) -> Desired {
+        let user_data = files::user_data_gzip(balancer).expect("it is small");
+        Desired::of(balancer, "eu-west-1", &["10.0.0.0/16".parse().unwrap()], "ami-0a1b2c3d", &user_data)
     }
 
     #[test]

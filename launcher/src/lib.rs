@@ -18,6 +18,7 @@ pub mod observe;
 pub mod output;
 pub mod plan;
 pub mod resources;
+pub mod scaling;
 pub mod tags;
 pub mod teardown;
 pub mod update;

@@ -11,6 +11,7 @@ use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instances::{self, Node};
 use crate::resources::launch_template::{self, Template};
 use crate::resources::role::{self, Role};
+use crate::resources::scaling_group::{self, ScalingGroup};
 use crate::resources::security_group::{self, Group};
 use crate::tags::Tags;
 
@@ -25,6 +26,8 @@ pub struct Observed {
     pub profile: Option<Profile>,
     /// The launch template.
     pub template: Option<Template>,
+    /// The Auto Scaling group.
+    pub scaling: Option<ScalingGroup>,
     /// Its instances, ended ones too.
     pub nodes: Vec<Node>,
 }
@@ -44,14 +47,15 @@ pub struct Part<'a> {
 pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> {
     let name = names::regional(balancer);
     let global = names::global(&aws.region, balancer);
-    let (groups, role, profile, template, nodes) = futures::try_join!(
+    let (groups, role, profile, template, scaling, nodes) = futures::try_join!(
         security_group::find(&aws.ec2, &name),
         role::find(&aws.iam, &global),
         instance_profile::find(&aws.iam, &global),
         launch_template::find(&aws.ec2, &name),
+        scaling_group::find(&aws.auto_scaling, &name),
         instances::find(&aws.ec2, balancer),
     )?;
-    Ok(Observed { groups, role, profile, template, nodes })
+    Ok(Observed { groups, role, profile, template, scaling, nodes })
 }
 
 impl Observed {
@@ -99,6 +103,11 @@ impl Observed {
             vpc: None,
             tags: &template.tags,
         });
+        let scaling = self.scaling.iter().map(|scaling| Part {
+            what: format!("Auto Scaling group {}", scaling.name),
+            vpc: None,
+            tags: &scaling.tags,
+        });
         let role = self.role.iter();
         let role = role.map(|role| Part { what: format!("IAM role {}", role.name), vpc: None, tags: &role.tags });
         let profile = self.profile.iter().map(|profile| Part {
@@ -106,7 +115,7 @@ impl Observed {
             vpc: None,
             tags: &profile.tags,
         });
-        groups.chain(template).chain(role).chain(profile).collect()
+        groups.chain(template).chain(scaling).chain(role).chain(profile).collect()
     }
 }
 
@@ -167,6 +176,7 @@ pub(crate) mod tests {
                 revision: desired.revision.0.clone(),
                 contents: desired.contents("sg-1", None),
             }),
+            scaling: None,
             nodes: vec![node("i-0", 0, "running"), node("i-1", 1, "running")],
         }
     }

@@ -8,7 +8,9 @@ use templates::Slot;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::resources::launch_template::Contents;
+use crate::resources::scaling_group::REBALANCE;
 use crate::resources::security_group::Rule;
+use crate::scaling::Wanted;
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +40,14 @@ pub enum Action {
     },
     /// Launch a node.
     Launch(Place),
+    /// Make the Auto Scaling group that launches the nodes.
+    CreateScaling,
+    /// Make the group do what it should: in which it differs, in words.
+    SetScaling(Vec<String>),
+    /// Make the group wait for nodes that it ends.
+    SetHook,
+    /// Keep the group from ending healthy nodes.
+    SuspendRebalance,
     /// Start a node that was stopped.
     Start {
         /// The instance.
@@ -69,10 +79,12 @@ pub enum Stage {
     Join,
     /// The nodes.
     Launch,
+    /// What only there is then.
+    Settle,
 }
 
 /// Every stage, in order.
-pub const STAGES: [Stage; 4] = [Stage::Make, Stage::Fill, Stage::Join, Stage::Launch];
+pub const STAGES: [Stage; 5] = [Stage::Make, Stage::Fill, Stage::Join, Stage::Launch, Stage::Settle];
 
 impl Action {
     /// When it can be done.
@@ -83,7 +95,8 @@ impl Action {
                 Stage::Fill
             }
             Action::AddRole | Action::CreateTemplate | Action::AddVersion { .. } => Stage::Join,
-            Action::Launch(_) | Action::Start { .. } => Stage::Launch,
+            Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
+            Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
         }
     }
 
@@ -107,6 +120,15 @@ impl Action {
                 ("create-launch-template-version", format!("correct launch template {name} by a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
+            Action::CreateScaling => {
+                ("create-auto-scaling-group", format!("create Auto Scaling group {name} of {} nodes", desired.subnets.len()))
+            }
+            Action::SetScaling(differences) => {
+                let differences = differences.join("; ");
+                ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))
+            }
+            Action::SetHook => ("set-lifecycle-hook", format!("have {name} wait for nodes that it ends")),
+            Action::SuspendRebalance => ("suspend-rebalance", format!("keep {name} from ending healthy nodes")),
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
@@ -128,7 +150,10 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     group(desired, observed, &mut actions);
     iam(desired, observed, &mut actions);
     template(desired, observed, &mut actions);
-    nodes(desired, observed, &mut actions);
+    match &desired.scaling {
+        None => nodes(desired, observed, &mut actions),
+        Some(wanted) => scaling(wanted, observed, &mut actions),
+    }
     actions.sort_by_key(Action::stage);
     actions
 }
@@ -179,6 +204,29 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     let group = observed.group(&desired.vpc).map(|group| desired.contents(&group.id, Some(&there.image)));
     if group.as_ref() != Some(there) {
         actions.push(Action::AddVersion { image: there.image.clone() });
+    }
+}
+
+/// A group that is being deleted is to be made again, once it is gone.
+fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
+    let Some(group) = observed.scaling.as_ref().filter(|group| !group.deleting) else {
+        actions.extend([Action::CreateScaling, Action::SuspendRebalance]);
+        return;
+    };
+    // A template that is to be made has no id yet: the group is looked at again then.
+    let template = observed.template.as_ref().map(|template| template.id.as_str());
+    let differences = match template {
+        Some(id) => wanted.differences(group, Some(id)),
+        None => vec!["the launch template is another".to_owned()],
+    };
+    if !differences.is_empty() {
+        actions.push(Action::SetScaling(differences));
+    }
+    if group.hook.as_ref() != Some(&wanted.hook) {
+        actions.push(Action::SetHook);
+    }
+    if !group.suspended.contains(REBALANCE) {
+        actions.push(Action::SuspendRebalance);
     }
 }
 

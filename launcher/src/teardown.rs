@@ -14,6 +14,8 @@ use crate::resources::route_tables::{Table, left_behind};
 /// One step of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Removal {
+    /// Delete the Auto Scaling group, which would replace what is ended.
+    Scaling(String),
     /// End these instances, and wait until they have ended.
     Terminate(Vec<String>),
     /// Delete a virtual IP's route.
@@ -52,6 +54,7 @@ impl Removal {
     /// What it does, for people and for `--output json`.
     pub fn change(&self) -> Change {
         let (action, what) = match self {
+            Removal::Scaling(name) => ("delete-auto-scaling-group", format!("delete Auto Scaling group {name}")),
             Removal::Terminate(ids) => ("terminate", format!("terminate {}", ids.join(", "))),
             Removal::Route { table, destination } => ("delete-route", format!("delete route {destination} in {table}")),
             Removal::Template { id, name } => {
@@ -65,7 +68,12 @@ impl Removal {
     }
 }
 
-/// The instances to end, first of all.
+/// The group to delete, first of all.
+pub fn scaling(observed: &Observed) -> Option<Removal> {
+    observed.scaling.as_ref().map(|group| Removal::Scaling(group.name.clone()))
+}
+
+/// The instances to end.
 pub fn instances(observed: &Observed) -> Option<Removal> {
     let ids: Vec<String> = observed.live().map(|node| node.id.clone()).collect();
     (!ids.is_empty()).then_some(Removal::Terminate(ids))

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use jiff::Timestamp;
-use templates::Slot;
+use templates::balancer::Launch;
+use templates::{Slot, names};
 
 use crate::assess::{Assessment, Expected, NodeHealth, assess};
 use crate::aws::Aws;
@@ -12,7 +13,7 @@ use crate::aws::retry::pause;
 use crate::failure::Failure;
 use crate::output::progress::Progress;
 use crate::resources::instances::{self, Node};
-use crate::resources::route_tables;
+use crate::resources::{route_tables, scaling_group};
 
 /// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
 const LOOK: Duration = Duration::from_millis(700);
@@ -50,6 +51,9 @@ pub async fn until_served(
         }
         if Instant::now() >= deadline {
             progress.clear();
+            if expected.launch == Launch::AutoScaling {
+                say_failure(aws, balancer, progress).await;
+            }
             return Err(timed_out(aws, balancer, &assessment, timeout, progress).await);
         }
         pause(LOOK).await;
@@ -81,8 +85,11 @@ fn phase(node: &NodeHealth, expected: &Expected) -> String {
     phase
 }
 
-/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why.
+/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why. A group replaces its own.
 fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<String> {
+    if expected.launch == Launch::AutoScaling {
+        return None;
+    }
     (0..expected.nodes).map(|slot| Slot(slot as u8)).find_map(|slot| {
         let mut of_slot = nodes.iter().filter(|node| node.slot() == Some(slot)).peekable();
         let ended = of_slot.peek().is_some() && of_slot.clone().all(|node| !node.is_live());
@@ -123,6 +130,16 @@ async fn timed_out(
         timeout.as_secs(),
         assessment.problems.join("; ")
     ))
+}
+
+/// Why the group launches nothing, if it says.
+async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
+    let name = names::regional(balancer);
+    match scaling_group::failure(&aws.auto_scaling, &name).await {
+        Ok(Some(why)) => progress.say(&format!("Auto Scaling group {name} couldn't launch: {why}")),
+        Ok(None) => {}
+        Err(error) => progress.say(&format!("why Auto Scaling group {name} launches nothing can't be read: {error}")),
+    }
 }
 
 fn tail(text: &str) -> Vec<&str> {

@@ -117,6 +117,8 @@ pub enum Launch {
     /// The launcher launches one instance in each subnet.
     #[default]
     Instances,
+    /// An Auto Scaling group launches them, and replaces what is lost.
+    AutoScaling,
 }
 
 impl TryFrom<String> for Launch {
@@ -124,8 +126,8 @@ impl TryFrom<String> for Launch {
     fn try_from(word: String) -> Result<Self, String> {
         match word.as_str() {
             "instances" => Ok(Launch::Instances),
-            "auto-scaling" => Err("Auto Scaling groups can't be launched yet: write \"instances\"".to_owned()),
-            _ => Err("write \"instances\"".to_owned()),
+            "auto-scaling" => Ok(Launch::AutoScaling),
+            _ => Err("write \"instances\" or \"auto-scaling\"".to_owned()),
         }
     }
 }
@@ -134,6 +136,7 @@ impl From<Launch> for String {
     fn from(launch: Launch) -> String {
         match launch {
             Launch::Instances => "instances".to_owned(),
+            Launch::AutoScaling => "auto-scaling".to_owned(),
         }
     }
 }

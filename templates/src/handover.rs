@@ -3,11 +3,25 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use crate::balancer::Millis;
 use crate::node::Slot;
 
 /// How a node's message begins that can't do what `elbow:drain` asks for.
 pub const REFUSED: &str = "handover refused: ";
+
+/// The lifecycle hook by which an Auto Scaling group waits for a node that it ends.
+pub const HOOK: &str = "handover";
+
+/// What a node that leaves takes beside waiting for connections: routes that move under throttling, and a last report.
+pub const LIMIT: Millis = Millis(60_000);
+
+/// How long a group waits at its hook: what a stop takes. Auto Scaling takes 30 s to 2 h (API reference,
+/// PutLifecycleHook), and `drain_timeout` is an hour at most.
+pub fn heartbeat(drain_timeout: Millis) -> Duration {
+    drain_timeout.duration() + LIMIT.duration()
+}
 
 /// Added to the priority of the node that is to be elected next: above every other, whatever its slot.
 pub const CHOSEN: i16 = 50;

@@ -187,11 +187,7 @@ fn failover_clients_and_launch_that_cannot_be() {
     let top = |key: &str, line: &str| refused("\n[agent]", &format!("{key}\n[agent]"), &format!("line 5: {line}"));
     top("clients = [\"10.0.0.1/16\"]", "clients: 10.0.0.1/16 has host bits set: write 10.0.0.0/16");
     top("clients = [\"10.0.0.0\"]", "clients: \"10.0.0.0\": not a CIDR, such as \"10.0.0.0/16\"");
-    top(
-        "launch = \"auto-scaling\"",
-        "launch: \"auto-scaling\": Auto Scaling groups can't be launched yet: write \"instances\"",
-    );
-    top("launch = \"lambda\"", "launch: \"lambda\": write \"instances\"");
+    top("launch = \"lambda\"", "launch: \"lambda\": write \"instances\" or \"auto-scaling\"");
 }
 
 #[test]

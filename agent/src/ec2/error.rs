@@ -71,6 +71,8 @@ pub(super) fn kind(code: &str, text: &str) -> Kind {
         "InvalidRouteTableID.NotFound" | "InvalidRouteTableId.NotFound" => Kind::Gone,
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" => Kind::Throttled,
         "UnauthorizedOperation"
+        // Auto Scaling's word for it (its API reference, "Common errors").
+        | "AccessDenied"
         | "AuthFailure"
         | "InvalidClientTokenId"
         | "ExpiredToken"

@@ -38,6 +38,7 @@ pub struct Api {
     pub client: Client,
     /// Counts them.
     pub calls: Calls,
+    region: Region,
     credentials: Kept,
     names: Remembered,
     pool: Pool,
@@ -59,6 +60,19 @@ impl Api {
         self.pool.prepare_for(calls);
     }
 
+    /// Auto Scaling's API, which is asked once in a node's life: no connection is kept for it.
+    pub fn auto_scaling(&self) -> aws_sdk_autoscaling::Client {
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(self.pool.beside())
+            .timeout_config(limits())
+            .retry_config(retries());
+        aws_sdk_autoscaling::Client::from_conf(config.build())
+    }
+
     /// When the credentials at hand end.
     pub fn credentials_end(&self) -> Option<SystemTime> {
         self.credentials.expiry()
@@ -72,20 +86,19 @@ pub fn connect(region: &str) -> Api {
     let imds = ProviderConfig::without_region().with_http_client(plain());
     let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
     let calls = Calls::default();
+    let region = Region::new(region.to_owned());
     let config = Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .interceptor(Counting(calls.clone()))
-        .region(Region::new(region.to_owned()))
+        .region(region.clone())
         .credentials_provider(credentials.clone())
         // Kept is the cache, and one that refreshes off the path of a call.
         .identity_cache(IdentityCache::no_cache())
         .http_client(pool.clone())
-        .timeout_config(
-            TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).operation_timeout(CALL_LIMIT).build(),
-        )
+        .timeout_config(limits())
         .retry_config(retries())
         .build();
-    Api { client: Client::from_conf(config), calls, credentials, names, pool }
+    Api { client: Client::from_conf(config), calls, region, credentials, names, pool }
 }
 
 /// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.
@@ -96,6 +109,10 @@ fn plain() -> SharedHttpClient {
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .tls_context(nobody)
         .build_https()
+}
+
+fn limits() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).operation_timeout(CALL_LIMIT).build()
 }
 
 fn retries() -> RetryConfig {

@@ -7,6 +7,8 @@
 //! stays the last choice, by priority: better than nobody. `policy` is pure, and says when, to whom, and when not.
 
 mod connections;
+mod drain;
+mod ending;
 mod followed;
 mod notices;
 mod policy;
@@ -34,6 +36,7 @@ use crate::logs::CONSOLE;
 use crate::state::{Board, State, Topic};
 use followed::Followed;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect};
+pub use ending::Ending;
 pub use stop::{Stop, Stopper, channel};
 pub use successor::page;
 pub use tracks::{Preference, prepare};
@@ -214,7 +217,8 @@ impl Handover {
         tracks::yields(true)?;
         let since = Instant::now();
         let election = loop {
-            let taken = self.taken(given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
+            let peers = self.board.read().peers;
+            let taken = taken(&self.http, &peers, given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
             match policy::election(since.elapsed(), taken) {
                 Election::Open => tokio::time::sleep(ASK).await,
                 Election::Won => {
@@ -229,21 +233,6 @@ impl Handover {
         tracks::yields(false)?;
         tokio::time::sleep(RETURN).await;
         Ok(election)
-    }
-
-    /// Whether for each of `given` a peer says of itself that `holds`.
-    async fn taken(&self, given: &[usize], holds: impl Fn(&health::Health, usize) -> bool) -> bool {
-        let peers = self.board.read().peers;
-        let mut answers: FuturesUnordered<_> = peers.iter().map(|peer| health::ask(&self.http, *peer)).collect();
-        let mut left = given.to_vec();
-        while let Some(answer) = answers.next().await {
-            left.retain(|vip| !answer.as_ref().is_some_and(|health| holds(health, *vip)));
-            // A silent third isn't waited for.
-            if left.is_empty() {
-                return true;
-            }
-        }
-        left.is_empty()
     }
 
     /// Says to keepalived how much this node wants to be elected.
@@ -272,6 +261,30 @@ impl Handover {
         }
         self.board.problem(Topic::Handover, problem);
     }
+}
+
+/// Whether for each of `given` a peer says of itself that `holds`.
+async fn taken(
+    http: &reqwest::Client,
+    peers: &[Ipv4Addr],
+    given: &[usize],
+    holds: impl Fn(&health::Health, usize) -> bool,
+) -> bool {
+    let mut answers: FuturesUnordered<_> = peers.iter().map(|peer| health::ask(http, *peer)).collect();
+    let mut left = given.to_vec();
+    while let Some(answer) = answers.next().await {
+        left.retain(|vip| !answer.as_ref().is_some_and(|health| holds(health, *vip)));
+        // A silent third isn't waited for.
+        if left.is_empty() {
+            return true;
+        }
+    }
+    left.is_empty()
+}
+
+/// Whether the routes of `given` lead to peers, as they say.
+async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
+    taken(http, peers, given, |health, vip| health.routed.get(vip) == Some(&true)).await
 }
 
 /// The virtual IPs, by number, that this node is active for.

@@ -48,8 +48,13 @@ pub fn spot(body: &str) -> Notice {
 /// User Guide, "Retrieve the target lifecycle state through instance metadata").
 pub fn lifecycle(body: &str) -> Option<Notice> {
     let state = body.trim();
-    let leaves = state == "Terminated" || state.starts_with("Warmed:");
+    let leaves = ends(state) || state.starts_with("Warmed:");
     leaves.then(|| Notice { what: format!("Auto Scaling ({state})"), at: None })
+}
+
+/// Whether that state is the one in which a group waits for the hook of an instance that it ends.
+pub fn ends(lifecycle: &str) -> bool {
+    lifecycle.trim() == "Terminated"
 }
 
 #[derive(Deserialize)]

@@ -2,12 +2,12 @@
 //! have ended, and only then ends itself. A restart and a crash do neither: the agent is back in a moment, and nothing
 //! moves. systemd knows which it is.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use super::{Handover, active, connections};
+use super::drain::drain;
+use super::{Handover, active, routed};
 use crate::logs::CONSOLE;
 use crate::{report, systemd};
 
@@ -21,10 +21,8 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 const ROUTES: Duration = Duration::from_secs(45);
 /// How long the last report of this node's tags may take.
 const REPORT: Duration = Duration::from_secs(5);
-/// From one count of connections to the next.
-const COUNT: Duration = Duration::from_millis(500);
-/// How often the log says how many are left.
-const SAY: Duration = Duration::from_secs(5);
+/// From one look at the routes to the next.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks for a stop.
 pub struct Stopper {
@@ -99,7 +97,8 @@ impl Handover {
             self.prefer();
             self.until_routed(&given).await;
             // Whom it handed over to may die meanwhile.
-            if !self.drain().await {
+            let limit = self.balancer.borrow().failover.drain_timeout().duration();
+            if !drain(&self.board, limit).await {
                 break;
             }
         }
@@ -109,40 +108,11 @@ impl Handover {
     /// Until the routes of `given` lead to others.
     async fn until_routed(&self, given: &[usize]) {
         let since = Instant::now();
-        while !self.taken(given, |health, vip| health.routed.get(vip) == Some(&true)).await {
+        while !routed(&self.http, &self.board.read().peers, given).await {
             if since.elapsed() > ROUTES || self.board.read().is_active() {
                 return tracing::warn!("the routes haven't all moved after {} s", since.elapsed().as_secs());
             }
-            tokio::time::sleep(COUNT / 5).await;
-        }
-    }
-
-    /// Waits for open connections to end, up to the set time. Whether this node has become active again.
-    async fn drain(&self) -> bool {
-        let vips: Vec<Ipv4Addr> = self.board.read().virtual_ips.iter().map(|vip| vip.address).collect();
-        let limit = self.balancer.borrow().failover.drain_timeout().duration();
-        let (since, mut said) = (Instant::now(), None::<Instant>);
-        loop {
-            let open = match connections::open(vips.clone()).await {
-                Ok(open) => open,
-                Err(error) => {
-                    tracing::warn!("not waiting for open connections: {error:#}");
-                    return false;
-                }
-            };
-            let waited = since.elapsed();
-            if open == 0 || waited >= limit {
-                tracing::info!(target: CONSOLE, open, seconds = waited.as_secs(), "done waiting for open connections");
-                return false;
-            }
-            if self.board.read().is_active() {
-                return true;
-            }
-            if said.is_none_or(|said| said.elapsed() >= SAY) {
-                tracing::info!(open, "waiting for open connections, at most {} s", limit.as_secs());
-                said = Some(Instant::now());
-            }
-            tokio::time::sleep(COUNT.min(limit - waited)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -20,6 +20,8 @@ const NOTICES: Duration = Duration::from_secs(5);
 pub struct Wishes {
     /// The tag's value, if it is there.
     pub asked: Option<String>,
+    /// Whether an Auto Scaling group ends this node.
+    pub ending: bool,
     spot: Vec<Notice>,
     lifecycle: Vec<Notice>,
     maintenance: Vec<Notice>,
@@ -71,7 +73,10 @@ async fn ask_notices(imds: &Imds, seen: &mut Wishes) {
         imds.get("meta-data/events/maintenance/scheduled"),
     );
     take(spot, |body| seen.spot = body.iter().map(|body| notices::spot(body)).collect());
-    take(lifecycle, |body| seen.lifecycle = body.iter().filter_map(|body| notices::lifecycle(body)).collect());
+    take(lifecycle, |body| {
+        seen.ending = body.as_deref().is_some_and(notices::ends);
+        seen.lifecycle = body.iter().filter_map(|body| notices::lifecycle(body)).collect();
+    });
     take(maintenance, |body| match body.map_or(Ok(Vec::new()), |body| notices::maintenance(&body)) {
         Ok(notices) => seen.maintenance = notices,
         Err(error) => tracing::debug!("IMDS lists maintenance in words that can't be read: {error}"),
@@ -107,6 +112,7 @@ mod tests {
             seen.notices().map(|notice| notice.what.as_str()).collect::<Vec<_>>(),
             ["Auto Scaling (Terminated)"]
         );
+        assert!(seen.ending);
         let before = seen.clone();
         server.refuse_tokens();
         server.revoke_tokens();

@@ -14,12 +14,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use templates::paths;
+use templates::{Balancer, paths};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 use tokio::task::JoinSet;
 
-use crate::handover::Handover;
+use crate::handover::{Ending, Handover, Wishes};
 use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
 use crate::notify::Outbox;
@@ -100,6 +100,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.spawn(handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
     let balancer = watch::Sender::new(node.local.balancer.clone());
     let client = node.api.client.clone();
+    tasks.spawn(ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.spawn(handover.run(stop));
     tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone()));
@@ -123,6 +124,17 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.spawn(upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.spawn(Refresher::new(&node, tables, members, hints).run());
     elections.follow(fifo, node.keepalived_ran, changes).await
+}
+
+/// What this node does when its group ends it.
+fn ending(
+    node: &configure::Node,
+    http: reqwest::Client,
+    wishes: watch::Receiver<Option<Wishes>>,
+    balancer: watch::Receiver<Balancer>,
+) -> Ending {
+    let (api, instance, board) = (node.api.clone(), node.facts.instance.clone(), node.board.clone());
+    Ending { api, instance, http, board, wishes, balancer }
 }
 
 /// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.

@@ -87,3 +87,18 @@ fn what_a_node_complains_of_is_told_but_is_no_reason_to_wait() {
     assert_eq!(assessment.problems, [] as [&str; 0]);
     assert_eq!(assessment.messages, ["node 0 (i-0): no peer answers"]);
 }
+
+#[test]
+fn nodes_of_a_group_count_by_number_and_may_have_any_slot() {
+    let assess = |slots: &[u8]| {
+        let nodes: Vec<Node> = slots.iter().map(|slot| node(&format!("i-{slot}"), *slot, "running")).collect();
+        assess(&Expected { launch: Launch::AutoScaling, ..expected() }, &nodes, &[]).problems
+    };
+    assert_eq!(assess(&[0, 2]), [] as [&str; 0]);
+    assert_eq!(assess(&[0]), ["there are 1 nodes instead of 2"]);
+    assert_eq!(assess(&[0, 1, 2]), ["there are 3 nodes instead of 2"]);
+    assert_eq!(
+        assess(&[0, 0]),
+        ["slot 0 has more than one node", "virtual IP 10.255.0.10: i-0 and i-0 are active at once"]
+    );
+}

@@ -49,13 +49,15 @@ impl CallFailed {
         self.code() == Some(code)
     }
 
-    /// Whether somebody else made, at the same moment, what this call was to make. All of EC2's and IAM's codes for it.
+    /// Whether somebody else made, at the same moment, what this call was to make. All of EC2's, IAM's and Auto
+    /// Scaling's codes for it.
     pub fn is_already_there(&self) -> bool {
-        const CODES: [&str; 4] = [
+        const CODES: [&str; 5] = [
             "InvalidGroup.Duplicate",
             "InvalidPermission.Duplicate",
             "InvalidLaunchTemplateName.AlreadyExistsException",
             "EntityAlreadyExists",
+            "AlreadyExists",
         ];
         self.code().is_some_and(|code| CODES.contains(&code))
     }

@@ -34,6 +34,8 @@ const IMDS: Duration = Duration::from_millis(800);
 pub struct Aws {
     /// Where.
     pub region: String,
+    /// Auto Scaling groups.
+    pub auto_scaling: aws_sdk_autoscaling::Client,
     /// Instances, templates, groups, routes.
     pub ec2: aws_sdk_ec2::Client,
     /// Roles and instance profiles.
@@ -78,6 +80,7 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
     let config = loader.load().await;
     Ok(Aws {
         region: region.to_string(),
+        auto_scaling: aws_sdk_autoscaling::Client::new(&config),
         ec2: aws_sdk_ec2::Client::new(&config),
         iam: aws_sdk_iam::Client::new(&config),
         ssm: aws_sdk_ssm::Client::new(&config),

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde_json::json;
+use templates::names;
 
 use crate::aws::error::CallFailed;
 use crate::aws::retry::{Patience, pause, until};
@@ -17,7 +18,7 @@ use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::Change;
 use crate::resources::route_tables::{self, Table, left_behind};
-use crate::resources::{instance_profile, instances, launch_template, leftovers, role, security_group};
+use crate::resources::{instance_profile, instances, launch_template, leftovers, role, scaling_group, security_group};
 use crate::teardown::{self, Removal};
 
 /// Between two looks at what is ending.
@@ -47,7 +48,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     };
     let tables = route_tables::find(&aws.ec2, &vpc).await?;
     let planned: Vec<Removal> =
-        [teardown::instances(&observed).into_iter().collect(), teardown::routes(&observed, &tables)]
+        [teardown::scaling(&observed).into_iter().chain(teardown::instances(&observed)).collect(), teardown::routes(&observed, &tables)]
             .into_iter()
             .flatten()
             .chain(teardown::rest(&observed, &vpc))
@@ -103,8 +104,20 @@ impl Teardown<'_> {
     async fn run(&self, progress: &Progress) -> Result<Vec<Change>, Failure> {
         let deadline = Instant::now() + self.timeout;
         let mut changes = Vec::new();
+        let scaling = teardown::scaling(self.observed);
+        if let Some(removal) = &scaling {
+            // From now on it replaces nothing; it is gone when its instances are.
+            self.remove(removal, deadline, progress).await?;
+        }
         if let Some(removal) = teardown::instances(self.observed) {
             self.remove(&removal, deadline, progress).await?;
+            self.ended(deadline, progress).await?;
+            progress.done(&removal.change().what);
+            changes.push(removal.change());
+        }
+        if let Some(removal) = scaling {
+            self.ungrouped(deadline, progress).await?;
+            // One that it was launching when it was told.
             self.ended(deadline, progress).await?;
             progress.done(&removal.change().what);
             changes.push(removal.change());
@@ -130,9 +143,14 @@ impl Teardown<'_> {
     }
 
     async fn remove(&self, removal: &Removal, deadline: Instant, progress: &Progress) -> Result<(), CallFailed> {
-        let Aws { ec2, iam, .. } = self.aws;
+        let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         let patience = Patience { total: deadline.saturating_duration_since(Instant::now()), pause: LOOK };
         match removal {
+            Removal::Scaling(name) => {
+                let busy = |error: &CallFailed| error.is("ScalingActivityInProgress") || error.is("ResourceContention");
+                let call = || scaling_group::delete(auto_scaling, name);
+                until(patience, busy, |error| waiting(progress, error), call).await
+            }
             Removal::Terminate(ids) => instances::terminate(ec2, ids).await,
             Removal::Route { table, destination } => route_tables::delete_route(ec2, table, destination).await,
             Removal::Template { id, .. } => launch_template::delete(ec2, id).await,
@@ -152,6 +170,22 @@ impl Teardown<'_> {
                 until(patience, in_use, |error| waiting(progress, error), || security_group::delete(ec2, id)).await
             }
         }
+    }
+
+    /// Until the group is gone: a namesake couldn't be made before, and its instances are gone then.
+    async fn ungrouped(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {
+        let name = names::regional(self.name);
+        while scaling_group::find(&self.aws.auto_scaling, &name).await?.is_some() {
+            if Instant::now() >= deadline {
+                return Err(Failure::Failed(anyhow!(
+                    "Auto Scaling group {name} is still there after {} s; the same command again goes on",
+                    self.timeout.as_secs()
+                )));
+            }
+            progress.live(self.name, &format!("waiting for Auto Scaling group {name} to go"));
+            pause(LOOK).await;
+        }
+        Ok(())
     }
 
     async fn ended(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {

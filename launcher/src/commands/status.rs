@@ -13,6 +13,7 @@ use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
+use crate::scaling::Wanted;
 use crate::update::lease::Lease;
 
 /// How one balancer is.
@@ -68,6 +69,7 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
         || Expected {
             revision: templates::balancer::Revision(String::new()),
             nodes: 0,
+            launch: templates::balancer::Launch::default(),
             virtual_ips: Vec::new(),
             route_tables: templates::balancer::RouteTables::All,
         },
@@ -75,6 +77,10 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
     );
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(observed, vpc.as_deref());
+    if let Some(wanted) = config.as_ref().and_then(|config| Wanted::of(&config.balancer)) {
+        let template = observed.template.as_ref().map(|template| template.id.as_str());
+        missing.extend(wanted.problems(observed.scaling.as_ref(), template));
+    }
     if config.is_none() {
         // Without it nothing is known of what its nodes should be; what they say is shown, not judged.
         assessment.problems.clear();

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::desired::tests::desired;
+use crate::desired::tests::{auto_scaling, desired, desired_of};
 use crate::observe::tests::{node, whole};
+use crate::resources::scaling_group::ScalingGroup;
+use crate::scaling::tests::group;
 
 fn kinds(actions: &[Action]) -> Vec<&'static str> {
     actions.iter().map(|action| action.change(&desired()).action).collect()
@@ -114,4 +116,29 @@ fn another_vpcs_group_of_the_name_is_not_used() {
     let mut observed = whole();
     observed.groups[0].vpc = "vpc-other".into();
     assert!(kinds(&plan(&desired(), &observed)).contains(&"create-security-group"));
+}
+
+#[test]
+fn a_group_is_made_instead_of_nodes_and_kept_from_evening_out_zones() {
+    let desired = desired_of(&auto_scaling());
+    let last: Vec<_> = plan(&desired, &Observed::default()).into_iter().rev().take(3).collect();
+    assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling, Action::CreateTemplate]);
+}
+
+#[test]
+fn what_was_changed_in_a_group_is_put_right_and_a_right_one_left_alone() {
+    let desired = desired_of(&auto_scaling());
+    let planned = |change: fn(&mut ScalingGroup)| {
+        let mut group = group();
+        change(&mut group);
+        let mut observed = Observed { scaling: Some(group), nodes: vec![], ..whole() };
+        observed.template.as_mut().unwrap().contents = desired.contents("sg-1", None);
+        observed.role.as_mut().unwrap().policy = serde_json::from_str(&desired.policy).ok();
+        plan(&desired, &observed)
+    };
+    assert_eq!(planned(|_| ()), []);
+    assert!(matches!(&planned(|it| it.settings.sizes = [0, 0, 2])[..], [Action::SetScaling(_)]));
+    assert_eq!(planned(|it| it.hook = None), [Action::SetHook]);
+    assert_eq!(planned(|it| it.suspended.clear()), [Action::SuspendRebalance]);
+    assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling, Action::SuspendRebalance]);
 }

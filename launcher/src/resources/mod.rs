@@ -9,5 +9,6 @@ pub mod leftovers;
 pub mod network;
 pub mod role;
 pub mod route_tables;
+pub mod scaling_group;
 pub mod security_group;
 pub mod tagging;

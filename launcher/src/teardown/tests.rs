@@ -51,3 +51,11 @@ fn another_vpcs_group_of_the_name_stays() {
     let removed = rest(&whole(), "vpc-other");
     assert!(!removed.iter().any(|removal| matches!(removal, Removal::Group { .. })));
 }
+
+#[test]
+fn a_group_goes_first_whatever_it_is_doing() {
+    let mut observed = whole();
+    assert_eq!(scaling(&observed), None);
+    observed.scaling = Some(crate::scaling::tests::group());
+    assert_eq!(scaling(&observed), Some(Removal::Scaling("elbow-web".into())));
+}

@@ -4,8 +4,8 @@
 use askama::Template;
 
 use super::render;
-use crate::balancer::{Balancer, RouteTables};
-use crate::names::{TAG_BALANCER, TAG_CLAIM, TAG_MESSAGE, TAG_ROLE, TAG_RUNNING, TAG_VPC};
+use crate::balancer::{Balancer, Launch, RouteTables};
+use crate::names::{self, TAG_BALANCER, TAG_CLAIM, TAG_MESSAGE, TAG_ROLE, TAG_RUNNING, TAG_VPC};
 
 /// The tags a node writes about itself.
 const REPORTED_TAGS: [&str; 4] = [TAG_CLAIM, TAG_ROLE, TAG_RUNNING, TAG_MESSAGE];
@@ -24,6 +24,8 @@ struct Permissions<'a> {
     balancer: &'a Balancer,
     arn: String,
     tables: Vec<&'a str>,
+    /// The Auto Scaling group's ARN, if it has one.
+    group: Option<String>,
     tag_balancer: &'static str,
     tag_vpc: &'static str,
     reported_tags: [&'static str; 4],
@@ -36,16 +38,23 @@ pub fn trust_policy(region: &str) -> String {
 
 /// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
 /// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination
-/// check of this balancer's instances, and to report in their tags.
+/// check of this balancer's instances, and to report in their tags; in an Auto Scaling group also to complete its
+/// lifecycle hooks.
 pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     let tables = match &balancer.route_tables {
         RouteTables::All => vec!["*"],
         RouteTables::Only(ids) => ids.iter().map(String::as_str).collect(),
     };
+    let partition = Partition::of(region).name;
+    let group = (balancer.launch == Launch::AutoScaling).then(|| {
+        let name = names::regional(&balancer.name);
+        format!("arn:{partition}:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{name}")
+    });
     render(&Permissions {
         balancer,
-        arn: format!("arn:{}:ec2:{region}:*", Partition::of(region).name),
+        arn: format!("arn:{partition}:ec2:{region}:*"),
         tables,
+        group,
         tag_balancer: TAG_BALANCER,
         tag_vpc: TAG_VPC,
         reported_tags: REPORTED_TAGS,

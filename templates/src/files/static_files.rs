@@ -4,13 +4,10 @@ use askama::Template;
 
 use super::render;
 use crate::balancer::{Balancer, Millis};
-use crate::paths;
+use crate::{handover, paths};
 
 /// The first port that a connection to a target may have on its own side; sysctl.conf says so to the kernel.
 const FIRST_LOCAL_PORT: u16 = 10_240;
-
-/// What a stop takes beside waiting for connections: routes that move under throttling, and a last report.
-const HANDOVER_LIMIT: Millis = Millis(60_000);
 
 #[derive(Template)]
 #[template(path = "elbow-agent.service", escape = "none")]
@@ -51,7 +48,7 @@ pub fn agent_unit(balancer: &Balancer) -> String {
         agent: paths::AGENT,
         balancer: paths::BALANCER,
         drain_timeout,
-        stop_timeout: Millis(drain_timeout.0 + HANDOVER_LIMIT.0),
+        stop_timeout: Millis(drain_timeout.0 + handover::LIMIT.0),
     })
 }
 

@@ -65,9 +65,13 @@ impl std::fmt::Debug for Shared {
 impl Pool {
     /// An empty pool that finds hosts by `names` and trusts whom the system trusts.
     pub(super) fn new(names: Remembered) -> Pool {
+        Pool::with(names, TlsConnector::from(Arc::new(trust())))
+    }
+
+    fn with(names: Remembered, tls: TlsConnector) -> Pool {
         Pool(Arc::new(Shared {
             names,
-            tls: TlsConnector::from(Arc::new(trust())),
+            tls,
             idle: Mutex::default(),
             target: Mutex::default(),
             wanted: AtomicUsize::new(1),
@@ -75,6 +79,11 @@ impl Pool {
             ended: Arc::default(),
             reach: Mutex::default(),
         }))
+    }
+
+    /// An empty pool for another API, which nobody keeps ready: it finds and trusts as this one does.
+    pub(super) fn beside(&self) -> Pool {
+        Pool::with(self.0.names.clone(), self.0.tls.clone())
     }
 
     /// From now on as many connections stand ready as `calls` made at once could use, up to a limit.

@@ -1,0 +1,148 @@
+//! What a balancer's Auto Scaling group should be like, and in what one differs. Pure: `create` puts it right, `status`
+//! says so.
+
+use templates::Balancer;
+use templates::balancer::Launch;
+use templates::handover::heartbeat;
+
+use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
+
+/// What a group is for, without which a lost node isn't replaced.
+const NEEDED: [&str; 4] = ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy"];
+
+/// What a group should be like.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// One node for each.
+    pub subnets: Vec<String>,
+    /// At which it waits for a node that it ends.
+    pub hook: Hook,
+}
+
+impl Wanted {
+    /// The group of this balancer, if it is to have one.
+    pub fn of(balancer: &Balancer) -> Option<Wanted> {
+        (balancer.launch == Launch::AutoScaling).then(|| Wanted {
+            subnets: balancer.subnets.clone(),
+            hook: Hook::of(heartbeat(balancer.failover.drain_timeout())),
+        })
+    }
+
+    /// What it does, launching from this template.
+    pub fn settings(&self, template: &str) -> Settings {
+        Settings::of(&self.subnets, template)
+    }
+
+    /// In what the group's settings differ from those it should have, each as "A instead of B".
+    pub fn differences(&self, group: &ScalingGroup, template: Option<&str>) -> Vec<String> {
+        let there = &group.settings;
+        let wanted = self.settings(template.unwrap_or(&there.template.0));
+        let mut said = Vec::new();
+        if there.sizes != wanted.sizes {
+            let [min, desired, max] = there.sizes;
+            said.push(format!("min {min}, desired {desired}, max {max} instead of {} each", wanted.sizes[0]));
+        }
+        if there.subnets != wanted.subnets {
+            said.push(format!("subnets {} instead of {}", list(&there.subnets), list(&wanted.subnets)));
+        }
+        if there.template != wanted.template {
+            let text = |(id, version): &(String, String)| format!("launch template {id} version {version}");
+            said.push(format!("{} instead of {}", text(&there.template), text(&wanted.template)));
+        }
+        if there.health != wanted.health {
+            said.push(format!("health check type {} instead of {}", there.health, wanted.health));
+        }
+        said
+    }
+
+    /// What is wrong with the group, a line each.
+    pub fn problems(&self, group: Option<&ScalingGroup>, template: Option<&str>) -> Vec<String> {
+        let Some(group) = group else {
+            return vec!["its Auto Scaling group is missing: `launcher create` makes it again".to_owned()];
+        };
+        if group.deleting {
+            return vec![format!("its Auto Scaling group {} is being deleted", group.name)];
+        }
+        let mut said = self.differences(group, template);
+        if group.hook.as_ref() != Some(&self.hook) {
+            said.push("another lifecycle hook than Elbow's, or none".to_owned());
+        }
+        if !group.suspended.contains(REBALANCE) {
+            said.push(format!("{REBALANCE} on, which may end healthy nodes"));
+        }
+        let right = "`launcher create` puts it right";
+        let mut problems: Vec<String> =
+            said.iter().map(|what| format!("its Auto Scaling group has {what}: {right}")).collect();
+        let asleep: Vec<&str> = NEEDED.into_iter().filter(|process| group.suspended.contains(*process)).collect();
+        if !asleep.is_empty() {
+            problems.push(format!(
+                "its Auto Scaling group has {} suspended, so that lost nodes aren't replaced: `aws autoscaling \
+                 resume-processes` ends that",
+                asleep.join(", ")
+            ));
+        }
+        problems
+    }
+}
+
+fn list(subnets: &std::collections::BTreeSet<String>) -> String {
+    subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+    use crate::desired::tests::{auto_scaling, desired};
+
+    /// The group of the example, as it should be.
+    pub(crate) fn group() -> ScalingGroup {
+        let desired = desired();
+        let wanted = Wanted::of(&auto_scaling()).expect("it has a group");
+        ScalingGroup {
+            name: desired.name,
+            tags: desired.tags,
+            settings: wanted.settings("lt-1"),
+            hook: Some(wanted.hook),
+            suspended: [REBALANCE.to_owned()].into(),
+            deleting: false,
+        }
+    }
+
+    fn problems(group: Option<&ScalingGroup>) -> Vec<String> {
+        Wanted::of(&auto_scaling()).expect("it has a group").problems(group, Some("lt-1"))
+    }
+
+    #[test]
+    fn a_group_as_it_should_be_has_no_problem_and_its_hook_outlasts_the_drain_time() {
+        assert_eq!(problems(Some(&group())), [] as [&str; 0]);
+        assert_eq!(group().settings.sizes, [2; 3]);
+        assert_eq!(group().hook.map(|hook| hook.timeout), Some(120));
+    }
+
+    #[test]
+    fn instances_that_the_launcher_launches_have_no_group() {
+        assert_eq!(Wanted::of(&crate::desired::tests::web()), None);
+    }
+
+    #[test]
+    fn what_somebody_changed_in_the_group_is_said_with_what_puts_it_right() {
+        let mut bent = group();
+        bent.settings.sizes = [1, 1, 2];
+        bent.settings.template.1 = "7".to_owned();
+        bent.hook = None;
+        bent.suspended = ["Launch".to_owned()].into();
+        assert_eq!(
+            problems(Some(&bent)),
+            [
+                "its Auto Scaling group has min 1, desired 1, max 2 instead of 2 each: `launcher create` puts it right",
+                "its Auto Scaling group has launch template lt-1 version 7 instead of launch template lt-1 version \
+                 $Default: `launcher create` puts it right",
+                "its Auto Scaling group has another lifecycle hook than Elbow's, or none: `launcher create` puts it right",
+                "its Auto Scaling group has AZRebalance on, which may end healthy nodes: `launcher create` puts it right",
+                "its Auto Scaling group has Launch suspended, so that lost nodes aren't replaced: `aws autoscaling \
+                 resume-processes` ends that",
+            ]
+        );
+        assert_eq!(problems(None).len(), 1);
+    }
+}
