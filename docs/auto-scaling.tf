@@ -121,8 +121,18 @@ resource "aws_autoscaling_group" "nodes" {
   initial_lifecycle_hook {
     name                 = "handover"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-    heartbeat_timeout    = 60
+    heartbeat_timeout    = 120 # drain_timeout and a minute
     default_result       = "CONTINUE"
+  }
+
+  # By these a node may complete the hook.
+  dynamic "tag" {
+    for_each = local.tags
+    content {
+      key                 = tag.key
+      value               = tag.value
+      propagate_at_launch = true
+    }
   }
 
   # A node needs its permissions as soon as it boots.
