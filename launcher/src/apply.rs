@@ -187,7 +187,8 @@ fn is_spreading(error: &CallFailed) -> bool {
     const MESSAGES: [&str; 2] = ["Invalid IAM Instance Profile", "has no associated IAM Roles"];
     let line = error.to_string();
     // The first is EC2's code, the second Auto Scaling's.
-    (error.is("InvalidParameterValue") || error.is("ValidationError")) && MESSAGES.iter().any(|message| line.contains(message))
+    (error.is("InvalidParameterValue") || error.is("ValidationError"))
+        && MESSAGES.iter().any(|message| line.contains(message))
 }
 
 /// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.

@@ -120,9 +120,10 @@ impl Action {
                 ("create-launch-template-version", format!("correct launch template {name} by a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
-            Action::CreateScaling => {
-                ("create-auto-scaling-group", format!("create Auto Scaling group {name} of {} nodes", desired.subnets.len()))
-            }
+            Action::CreateScaling => (
+                "create-auto-scaling-group",
+                format!("create Auto Scaling group {name} of {} nodes", desired.subnets.len()),
+            ),
             Action::SetScaling(differences) => {
                 let differences = differences.join("; ");
                 ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))

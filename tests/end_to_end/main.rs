@@ -2,6 +2,8 @@
 //! own command lines. They need root, `make setup` before, and the machine's one lab to themselves.
 
 mod auto_scaling;
+mod auto_scaling_create;
+mod auto_scaling_create;
 mod auto_scaling_lab;
 mod failover;
 mod handover;

@@ -19,6 +19,8 @@ pub struct Killer(Mutex<Target>);
 struct Target {
     process: Option<Pid>,
     moment: Option<(usize, When)>,
+    /// Which calls count; all, if none is named.
+    only: Option<&'static str>,
     calls: usize,
 }
 
@@ -36,12 +38,17 @@ impl Killer {
         *self.0.lock().unwrap() = Target { moment, ..Target::default() };
     }
 
+    /// Aims at the call of that name.
+    fn aim_at(&self, action: &'static str, when: When) {
+        *self.0.lock().unwrap() = Target { moment: Some((1, when)), only: Some(action), ..Target::default() };
+    }
+
     fn passage(&self, call: &Call, when: When) -> Passage {
         let mut target = self.0.lock().unwrap();
         if call.caller != Caller::Launcher || target.moment.is_none() {
             return Passage::Open;
         }
-        if when == When::Before {
+        if when == When::Before && target.only.is_none_or(|only| only == call.action) {
             target.calls += 1;
         }
         // Calls run beside each other: from the moment on, none of a dead process's calls gets through.
@@ -70,6 +77,16 @@ impl Hooks for Killer {
 /// Runs the launcher and kills it at that moment. Answers whether it lived to see it.
 pub fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
     killer.aim(Some(moment));
+    run_to_death(rig, killer, arguments)
+}
+
+/// Runs the launcher and kills it at the call of that name.
+pub fn killed_at(rig: &Rig, killer: &Killer, action: &'static str, when: When, arguments: &[&str]) -> bool {
+    killer.aim_at(action, when);
+    run_to_death(rig, killer, arguments)
+}
+
+fn run_to_death(rig: &Rig, killer: &Killer, arguments: &[&str]) -> bool {
     let mut command = rig.command(arguments);
     let mut held = killer.0.lock().unwrap();
     let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

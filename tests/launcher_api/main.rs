@@ -4,6 +4,7 @@
 mod bad_input;
 mod create;
 mod destroy;
+mod group;
 mod kill;
 mod node;
 mod rig;

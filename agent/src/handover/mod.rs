@@ -34,9 +34,9 @@ use crate::haproxy::Serves;
 use crate::health;
 use crate::logs::CONSOLE;
 use crate::state::{Board, State, Topic};
+pub use ending::Ending;
 use followed::Followed;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect};
-pub use ending::Ending;
 pub use stop::{Stop, Stopper, channel};
 pub use successor::page;
 pub use tracks::{Preference, prepare};
@@ -218,7 +218,8 @@ impl Handover {
         let since = Instant::now();
         let election = loop {
             let peers = self.board.read().peers;
-            let taken = taken(&self.http, &peers, given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
+            let taken =
+                taken(&self.http, &peers, given, |health, vip| health.roles.0.get(vip) == Some(&Role::Active)).await;
             match policy::election(since.elapsed(), taken) {
                 Election::Open => tokio::time::sleep(ASK).await,
                 Election::Won => {

@@ -47,12 +47,14 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         );
     };
     let tables = route_tables::find(&aws.ec2, &vpc).await?;
-    let planned: Vec<Removal> =
-        [teardown::scaling(&observed).into_iter().chain(teardown::instances(&observed)).collect(), teardown::routes(&observed, &tables)]
-            .into_iter()
-            .flatten()
-            .chain(teardown::rest(&observed, &vpc))
-            .collect();
+    let planned: Vec<Removal> = [
+        teardown::scaling(&observed).into_iter().chain(teardown::instances(&observed)).collect(),
+        teardown::routes(&observed, &tables),
+    ]
+    .into_iter()
+    .flatten()
+    .chain(teardown::rest(&observed, &vpc))
+    .collect();
     let changes: Vec<Change> = planned.iter().map(Removal::change).collect();
     if args.dry_run {
         let lines: Vec<String> = changes.iter().map(|change| format!("\n  {}", change.what)).collect();

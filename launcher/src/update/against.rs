@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use templates::balancer::Launch;
 use templates::{Balancer, Slot};
 
 use super::known::Known;
@@ -80,6 +81,12 @@ fn by_hand(template: &Template, old: &Balancer, desired: &Desired, observed: &Ob
 
 /// Without a standby there is nobody to try a revision on.
 fn missing(new: &Balancer, observed: &Observed) -> Vec<String> {
+    if new.launch == Launch::AutoScaling {
+        let running = observed.live().filter(|node| node.state == "running").count();
+        let problem =
+            format!("{running} of {} nodes run: wait for the group, or go on with --force", new.subnets.len());
+        return if running < new.subnets.len() { vec![problem] } else { Vec::new() };
+    }
     let running: BTreeSet<_> =
         observed.live().filter(|node| node.state == "running").filter_map(|node| node.slot()).collect();
     let slots = (0..new.subnets.len()).map(|slot| Slot(slot as u8));

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::observe::observe;
 use crate::output::progress::Progress;
 use crate::plan::Change;
-use crate::resources::{launch_template, role, route_tables, security_group, tagging};
+use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
 
 /// An update under way.
 pub struct Roll<'a> {
@@ -98,6 +98,11 @@ impl Roll<'_> {
             let name = &self.known.desired.global_name;
             role::set_policy(&self.aws.iam, name, policy).await?;
             self.done("set-policy", format!("set the policy of IAM role {name}"));
+        }
+        if let Some(hook) = &settings.hook {
+            let name = &self.known.desired.name;
+            scaling_group::set_hook(&self.aws.auto_scaling, name, hook).await?;
+            self.done("set-lifecycle-hook", format!("have {name} wait {} s for nodes that it ends", hook.timeout));
         }
         Ok(())
     }

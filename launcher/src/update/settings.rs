@@ -10,7 +10,9 @@ use templates::{Balancer, files};
 
 use crate::desired::rules;
 use crate::observe::Observed;
+use crate::resources::scaling_group::Hook;
 use crate::resources::security_group::Rule;
+use crate::scaling::Wanted;
 
 /// What is to change, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,6 +23,8 @@ pub struct Settings {
     pub revoke: BTreeSet<Rule>,
     /// Give the role this policy (JSON).
     pub policy: Option<String>,
+    /// Give the Auto Scaling group this lifecycle hook.
+    pub hook: Option<Hook>,
 }
 
 impl Settings {
@@ -32,6 +36,7 @@ impl Settings {
             allow: rules(new, cidrs).difference(&present).cloned().collect(),
             revoke: BTreeSet::new(),
             policy: other_policy(files::permission_policy(&both, region), observed),
+            hook: None,
         }
     }
 
@@ -41,6 +46,7 @@ impl Settings {
             allow: BTreeSet::new(),
             revoke: present(observed, &only.vpc).difference(&rules(only, cidrs)).cloned().collect(),
             policy: other_policy(files::permission_policy(only, region), observed),
+            hook: other_hook(only, observed),
         }
     }
 }
@@ -53,6 +59,12 @@ fn other_policy(wanted: String, observed: &Observed) -> Option<String> {
     let present = observed.role.as_ref().and_then(|role| role.policy.as_ref());
     let same = serde_json::from_str::<Value>(&wanted).is_ok_and(|wanted| present == Some(&wanted));
     (!same).then_some(wanted)
+}
+
+/// As long as `drain_timeout` takes; a group that isn't there is no update's business.
+fn other_hook(balancer: &Balancer, observed: &Observed) -> Option<Hook> {
+    let present = observed.scaling.as_ref()?.hook.as_ref();
+    Wanted::of(balancer).map(|wanted| wanted.hook).filter(|wanted| present != Some(wanted))
 }
 
 fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
@@ -68,7 +80,7 @@ fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::web;
+    use crate::desired::tests::{auto_scaling, web};
     use crate::observe::tests::whole;
 
     fn cidrs() -> Vec<Ipv4Net> {
@@ -102,6 +114,17 @@ mod tests {
         assert_eq!(Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole()).policy, None);
         let policy = Settings::narrower(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();
         assert!(policy.contains("route-table/rtb-1\""));
+    }
+
+    #[test]
+    fn a_groups_hook_follows_the_time_that_nodes_wait() {
+        let mut observed = whole();
+        observed.scaling = Some(crate::scaling::tests::group());
+        let mut new = auto_scaling();
+        let hook = |new: &Balancer| Settings::narrower(new, "eu-west-1", &cidrs(), &observed).hook;
+        assert_eq!(hook(&new), None);
+        new.failover.drain_timeout = Some("90s".parse().unwrap());
+        assert_eq!(hook(&new).map(|hook| hook.timeout), Some(150));
     }
 
     #[test]

@@ -1,0 +1,113 @@
+//! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::prober::{Prober, longest_outage};
+use lab::rig::{Rig, wait_for};
+use serde_json::Value;
+
+const BOOT: Duration = Duration::from_secs(120);
+const SOON: Duration = Duration::from_secs(20);
+
+#[tokio::test]
+async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_ends() -> Result<()> {
+    let rig = Rig::up()?;
+    let file = rig.balancer(|text| format!("launch = \"auto-scaling\"\n{text}"))?;
+    rig.create(&file)?;
+    let nodes = rig.settled(2, BOOT)?;
+    ensure!(nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
+
+    ended_by_the_group(&rig).await?;
+    lost(&rig).await?;
+
+    ensure!(rig.launcher(["status", "web"])?.status.success(), "a full pair isn't healthy");
+    rig.destroy("web")?;
+    let left = rig.status()?;
+    ensure!(left.instances.is_empty(), "{left:?}");
+    ensure!(left.routes.iter().all(|route| route.destination != "10.255.0.10/32"), "{left:?}");
+    Ok(())
+}
+
+/// The active node hands over while it runs, says that it may be ended, and is replaced.
+async fn ended_by_the_group(rig: &Rig) -> Result<()> {
+    let leaving = rig.active()?;
+    let prober = begin(rig).await?;
+    let since = Instant::now();
+    let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
+    rig.aws(end.into_iter().chain(["--instance-id", &leaving]))?;
+    let done = wait_for("the node to complete the hook", SOON, || {
+        let calls = rig.calls()?;
+        let done = calls.iter().find(|call| call["action"] == "CompleteLifecycleAction");
+        done.cloned().context("it wasn't called yet")
+    })?;
+    rig.figure("Auto Scaling ends the active node: to the hook's completion", format!("{:.1?}", since.elapsed()))?;
+    ensure!(done["caller"] == leaving.as_str() && done["status"] == 200, "the call is {done}");
+    let healed = replaced(rig, &leaving, since, "Auto Scaling ends the active node: to a full pair")?;
+    prober.answered(50, SOON).await.context("after the node was replaced")?;
+    let notes = prober.finish()?;
+    let failed = notes.iter().filter(|note| note.outcome.is_err()).count();
+    rig.figure("Auto Scaling ends the active node: failed requests", format!("{failed} of {}", notes.len()))?;
+    ensure!(failed == 0, "{failed} of {} requests failed", notes.len());
+    let owner = moved_once(rig)?;
+    let first = rig.calls()?.into_iter().find(is_move).context("it moved")?;
+    ensure!(owner != leaving && healed != owner, "{owner} has the virtual IP, {healed} is new, {leaving} went");
+    ensure!(first["time"].as_str() < done["time"].as_str(), "the hook was completed before the routes moved");
+    Ok(())
+}
+
+/// The active node is terminated without a word: clients are served again by the survivor, the group fills up.
+async fn lost(rig: &Rig) -> Result<()> {
+    let lost = rig.active()?;
+    let prober = begin(rig).await?;
+    let since = Instant::now();
+    rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
+    // Long enough for the hole to open: what is answered now may have been on its way before.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    prober.answered(50, SOON).await.context("after the active node was terminated")?;
+    let outage = longest_outage(&prober.finish()?).context("there were two answers")?.length();
+    let newcomer = replaced(rig, &lost, since, "Auto Scaling, active node terminated: to a full pair")?;
+    let owner = moved_once(rig)?;
+    rig.figure("Auto Scaling, active node terminated: outage", format!("{outage:.2?}"))?;
+    ensure!(outage <= Duration::from_millis(1500), "clients weren't served for {outage:?}");
+    ensure!(owner != newcomer, "the virtual IP went to the newcomer {newcomer}");
+    Ok(())
+}
+
+async fn begin(rig: &Rig) -> Result<Prober> {
+    let prober = rig.prober(10)?;
+    prober.answered(50, SOON).await.context("before")?;
+    rig.lab(["calls", "--clear"])?;
+    Ok(prober)
+}
+
+/// The one that came for `gone`, once the pair is full again.
+fn replaced(rig: &Rig, gone: &str, since: Instant, figure: &str) -> Result<String> {
+    let survivor = wait_for("another node to be active", SOON, || {
+        rig.active().and_then(|active| (active != gone).then_some(active).context("it is the old one"))
+    })?;
+    let nodes = wait_for("the pair to be full again", BOOT, || {
+        let nodes = rig.settled(2, BOOT)?;
+        ensure!(nodes.iter().all(|node| node.id != gone), "{gone} is still there: {nodes:?}");
+        Ok(nodes)
+    })?;
+    rig.figure(figure, format!("{:.1?}", since.elapsed()))?;
+    ensure!(nodes[0].slot != nodes[1].slot && nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
+    let newcomer = nodes.iter().find(|node| node.id != survivor).context("there are two")?;
+    Ok(newcomer.id.clone())
+}
+
+fn is_move(call: &Value) -> bool {
+    (call["action"] == "ReplaceRoute" || call["action"] == "CreateRoute") && call["status"] == 200
+}
+
+/// Who has the virtual IP, to whom every table's route was turned once.
+fn moved_once(rig: &Rig) -> Result<String> {
+    let calls = rig.calls()?;
+    let moves: Vec<&Value> = calls.iter().filter(|call| is_move(call)).collect();
+    let owner = rig.active()?;
+    let tables = rig.status()?.routes.iter().filter(|route| route.destination == "10.255.0.10/32").count();
+    ensure!(moves.len() == tables, "{} changes of {tables} routes: {moves:?}", moves.len());
+    ensure!(moves.iter().all(|call| call["caller"] == owner.as_str()), "by others than {owner}: {moves:?}");
+    Ok(owner)
+}

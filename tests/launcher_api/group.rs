@@ -1,0 +1,157 @@
+//! `launch = "auto-scaling"`: one group, whatever happened to the launcher before, put right when somebody bent it.
+
+use std::process::Stdio;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kill::{Killer, When, killed_at};
+use crate::rig::{Rig, mutating, succeeded, text};
+
+fn web(rig: &Rig) -> std::path::PathBuf {
+    rig.file("web.toml", &format!("launch = \"auto-scaling\"\n{}", rig.example()))
+}
+
+/// The balancer's group, of which there is one.
+fn group(rig: &Rig) -> Value {
+    let groups = rig.aws(&["autoscaling", "describe-auto-scaling-groups", "--output", "json"]);
+    let mut groups: Value = serde_json::from_str(&groups).expect("JSON");
+    let groups = groups["AutoScalingGroups"].as_array_mut().expect("a list");
+    assert_eq!(groups.len(), 1, "{groups:?}");
+    groups.remove(0)
+}
+
+#[test]
+fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_out_zones() {
+    let rig = Rig::new();
+    let before = rig.surroundings();
+    let file = web(&rig);
+    let dry = succeeded(rig.launcher(["create".as_ref(), file.as_os_str(), "--dry-run".as_ref()]));
+    assert!(text(&dry.stdout).contains("create Auto Scaling group elbow-web of 2 nodes"), "{}", text(&dry.stdout));
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+
+    rig.create(&file);
+    let group = group(&rig);
+    assert_eq!([&group["MinSize"], &group["DesiredCapacity"], &group["MaxSize"]], [2, 2, 2]);
+    assert_eq!(group["LaunchTemplate"]["Version"], "$Default");
+    assert_eq!(group["SuspendedProcesses"][0]["ProcessName"], "AZRebalance");
+    let nodes = rig.nodes();
+    let zones: std::collections::BTreeSet<_> = nodes.iter().map(|node| node.subnet.clone()).collect();
+    assert_eq!((nodes.len(), zones.len()), (2, 2));
+    for node in &nodes {
+        assert_eq!((node.tags["Name"].as_str(), node.tags.get("elbow:slot")), ("elbow-web", None));
+        assert_eq!((node.role.as_deref(), node.metadata_tags), (Some("elbow-eu-west-1-web"), true));
+    }
+    rig.take_calls();
+    rig.create(&file);
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+    rig.destroy();
+    assert_eq!(rig.surroundings(), before);
+}
+
+#[test]
+fn what_somebody_changed_in_the_group_is_shown_and_put_right() {
+    let rig = Rig::new();
+    let file = web(&rig);
+    rig.create(&file);
+    let named = ["--auto-scaling-group-name", "elbow-web"];
+    let bend = |words: &[&str]| rig.aws(&[&["autoscaling"], words, &named].concat());
+    bend(&["update-auto-scaling-group", "--min-size", "1", "--max-size", "3"]);
+    bend(&["resume-processes"]);
+    bend(&["delete-lifecycle-hook", "--lifecycle-hook-name", "handover"]);
+    let status = rig.launcher(["status", "web"]);
+    let said = text(&status.stdout);
+    assert_eq!(status.status.code(), Some(3), "{said}");
+    for line in ["has min 1, desired 2, max 3 instead of 2 each", "another lifecycle hook", "AZRebalance on"] {
+        assert!(said.contains(line), "{said}");
+    }
+    rig.take_calls();
+    rig.create(&file);
+    let mut calls = rig.take_calls();
+    calls.sort_by(|a, b| a.action.cmp(&b.action));
+    assert_eq!(mutating(&calls), ["PutLifecycleHook", "SuspendProcesses", "UpdateAutoScalingGroup"]);
+    let said = text(&rig.launcher(["status", "web"]).stdout);
+    assert!(!said.contains("its Auto Scaling group"), "{said}");
+}
+
+#[test]
+fn a_launcher_that_was_killed_at_the_group_is_finished_by_running_it_again() {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let before = rig.surroundings();
+    let file = web(&rig);
+    let create = ["create", file.to_str().unwrap(), "--no-wait"];
+    let destroy = ["destroy", "web", "--yes"];
+    for when in [When::Before, When::After] {
+        for action in ["CreateAutoScalingGroup", "SuspendProcesses"] {
+            assert!(killed_at(&rig, &killer, action, when, &create), "{action} isn't called");
+            rig.create(&file);
+            group(&rig);
+            assert_eq!(rig.nodes().len(), 2, "killed {when:?} {action}");
+            rig.take_calls();
+            rig.create(&file);
+            assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0], "killed {when:?} {action}, and again");
+            rig.destroy();
+        }
+        for action in ["DeleteAutoScalingGroup", "TerminateInstances", "DeleteLaunchTemplate"] {
+            rig.create(&file);
+            assert!(killed_at(&rig, &killer, action, when, &destroy), "{action} isn't called");
+            rig.destroy();
+            assert_eq!(rig.surroundings(), before, "killed {when:?} {action}");
+        }
+    }
+}
+
+#[test]
+fn two_creates_at_once_make_one_group() {
+    let rig = Rig::new();
+    let file = web(&rig);
+    let pair = [(), ()].map(|()| {
+        let mut command = rig.command(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+    });
+    for child in pair {
+        succeeded(child.wait_with_output().unwrap());
+    }
+    group(&rig);
+    assert_eq!(rig.nodes().len(), 2);
+    rig.take_calls();
+    rig.create(&file);
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn a_group_that_somebody_else_made_is_left_alone() {
+    let rig = Rig::new();
+    let seed = rig.api.seed();
+    let data = format!("{{\"ImageId\": \"{}\", \"InstanceType\": \"t3.small\"}}", seed.images["main"]);
+    let template =
+        ["ec2", "create-launch-template", "--launch-template-name", "theirs", "--launch-template-data", &data];
+    rig.aws(&template);
+    let sizes = ["--min-size", "0", "--max-size", "0", "--vpc-zone-identifier", &seed.subnets["private-a"]];
+    let name = ["autoscaling", "create-auto-scaling-group", "--auto-scaling-group-name", "elbow-web"];
+    rig.aws(&[&name[..], &["--launch-template", "LaunchTemplateName=theirs"], &sizes].concat());
+    rig.take_calls();
+    for file in [web(&rig), rig.web()] {
+        let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
+        assert_eq!(output.status.code(), Some(2));
+        let said = text(&output.stderr);
+        assert!(said.contains("Auto Scaling group elbow-web exists and isn't Elbow's"), "{said}");
+    }
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn one_way_of_launching_is_not_changed_into_the_other() {
+    let rig = Rig::new();
+    rig.create(&web(&rig));
+    rig.take_calls();
+    let file = rig.file("instances.toml", &rig.example());
+    let created = rig.launcher(["create".as_ref(), file.as_os_str()]);
+    let updated = rig.launcher(["update".as_ref(), file.as_os_str()]);
+    for output in [created, updated] {
+        assert_eq!(output.status.code(), Some(2));
+        assert!(text(&output.stderr).contains("differs in launch"), "{}", text(&output.stderr));
+    }
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
