@@ -3,7 +3,6 @@
 
 mod auto_scaling;
 mod auto_scaling_create;
-mod auto_scaling_create;
 mod auto_scaling_lab;
 mod failover;
 mod handover;
