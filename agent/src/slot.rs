@@ -1,6 +1,7 @@
 //! Which slot this node takes. A wrong guess is harmless, as VRRP breaks ties by address; a right one makes the
 //! preferred node the same one every time.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use templates::Slot;
@@ -11,24 +12,37 @@ use crate::members::Member;
 /// One virtual IP per VRRP priority step: a slot beyond has nothing of its own (see [`Slot::priority`]).
 const SLOTS: u8 = 16;
 
-/// The slot of `me`: the one it was launched for; else the one it claimed before; else the lowest that no live member
-/// has, newcomers at the same moment going by launch index, then instance id.
+/// The slot of `me`: the one it was launched for, unless another has it; else the one it claimed before; else the lowest
+/// that no live member has, newcomers at the same moment going by launch index, then instance id.
 pub fn decide(me: &InstanceId, members: &[Member]) -> Slot {
     let own = members.iter().find(|member| &member.instance == me);
-    if let Some(slot) = own.and_then(held) {
+    if let Some(slot) = own.and_then(|own| held(own, members)) {
         return slot;
     }
-    let taken: BTreeSet<Slot> = members.iter().filter(|member| &member.instance != me).filter_map(held).collect();
-    let mut newcomers: Vec<&Member> = members.iter().filter(|member| held(member).is_none()).collect();
-    newcomers.sort_by_key(|member| (member.launch_index, &member.instance));
+    let others = members.iter().filter(|member| &member.instance != me);
+    let taken: BTreeSet<Slot> = others.filter_map(|member| held(member, members)).collect();
+    let mut newcomers: Vec<&Member> = members.iter().filter(|member| held(member, members).is_none()).collect();
+    newcomers.sort_by_key(|member| order(member));
     let rank = newcomers.iter().position(|member| &member.instance == me).unwrap_or_default();
     let mut free = (0..SLOTS).map(Slot).filter(|slot| !taken.contains(slot));
     free.nth(rank).unwrap_or(Slot(SLOTS - 1))
 }
 
-/// The slot a member has: an order by the launcher goes before its own claim.
-fn held(member: &Member) -> Option<Slot> {
-    member.ordered.or(member.claim).filter(|slot| slot.0 < SLOTS)
+/// The slot that a member has: what the launcher said goes before its own claim, where it can be true. A tag may lie: an
+/// Auto Scaling group that propagates it gives all its nodes the same.
+fn held(member: &Member, members: &[Member]) -> Option<Slot> {
+    let others = || members.iter().filter(|other| other.instance != member.instance);
+    let best = |slot: &Slot| others().all(|other| standing(other, *slot) < standing(member, *slot));
+    [member.ordered, member.claim].into_iter().flatten().filter(|slot| slot.0 < SLOTS).find(best)
+}
+
+/// How good a member's right to a slot is: better if it has it, then if it was launched for it, then by age.
+fn standing(member: &Member, slot: Slot) -> (bool, bool, Reverse<(u32, &InstanceId)>) {
+    (member.claim == Some(slot), member.ordered == Some(slot), Reverse(order(member)))
+}
+
+fn order(member: &Member) -> (u32, &InstanceId) {
+    (member.launch_index, &member.instance)
 }
 
 #[cfg(test)]
@@ -81,5 +95,60 @@ mod tests {
     #[test]
     fn a_slot_that_cannot_be_is_ignored() {
         assert_eq!(decide(&"i-a".into(), &[ordered("i-a", 99)]), Slot(0));
+    }
+
+    #[test]
+    fn a_slot_tag_that_lies_gives_two_nodes_two_slots() {
+        let both = [ordered("i-a", 0), ordered("i-b", 0)];
+        assert_eq!(["i-a", "i-b"].map(|id| decide(&id.into(), &both)), [Slot(0), Slot(1)]);
+        let later = [Member { claim: Some(Slot(0)), ..ordered("i-z", 0) }, ordered("i-a", 0)];
+        assert_eq!(decide(&"i-a".into(), &later), Slot(1), "who serves in a slot keeps it");
+        let settled = [later[0].clone(), Member { claim: Some(Slot(1)), ..ordered("i-a", 0) }];
+        assert_eq!(["i-z", "i-a"].map(|id| decide(&id.into(), &settled)), [Slot(0), Slot(1)], "also after a restart");
+    }
+
+    #[test]
+    fn what_a_tag_orders_does_not_take_a_slot_from_who_claims_it() {
+        let members = [claims("i-z", 0), ordered("i-a", 0), claims("i-b", 1)];
+        assert_eq!(["i-z", "i-a", "i-b"].map(|id| decide(&id.into(), &members)), [Slot(0), Slot(2), Slot(1)]);
+    }
+
+    #[test]
+    fn two_that_claim_the_same_agree_on_who_has_it() {
+        let members = [claims("i-a", 0), claims("i-b", 0), claims("i-c", 1)];
+        assert_eq!(["i-a", "i-b", "i-c"].map(|id| decide(&id.into(), &members)), [Slot(0), Slot(2), Slot(1)]);
+    }
+
+    #[test]
+    fn two_newcomers_of_two_launches_with_the_same_index_take_two_slots() {
+        let members = [newcomer("i-b", 0), newcomer("i-a", 0)];
+        assert_eq!(["i-a", "i-b"].map(|id| decide(&id.into(), &members)), [Slot(0), Slot(1)]);
+    }
+
+    #[test]
+    fn a_replacement_that_repeats_an_index_takes_what_is_free() {
+        for lost in 0..3 {
+            let kept =
+                (0..3).filter(|slot| *slot != lost).map(|slot| claims(["i-a", "i-b", "i-c"][slot as usize], slot));
+            let members: Vec<Member> = kept.chain([newcomer("i-0", 0)]).collect();
+            assert_eq!(decide(&"i-0".into(), &members), Slot(lost));
+        }
+    }
+
+    #[test]
+    fn one_node_more_than_there_should_be_takes_the_next_slot() {
+        let members = [claims("i-a", 0), claims("i-b", 1), newcomer("i-c", 0)];
+        assert_eq!(decide(&"i-c".into(), &members), Slot(2));
+        let after = [claims("i-b", 1), claims("i-c", 2)];
+        assert_eq!(decide(&"i-c".into(), &after), Slot(2), "and keeps it when the other has gone");
+    }
+
+    #[test]
+    fn while_one_goes_and_another_comes_nobody_moves() {
+        let members = [claims("i-a", 0), claims("i-b", 1), newcomer("i-c", 0), newcomer("i-d", 0)];
+        let slots = ["i-a", "i-b", "i-c", "i-d"].map(|id| decide(&id.into(), &members));
+        assert_eq!(slots, [0, 1, 2, 3].map(Slot));
+        let gone = [claims("i-b", 1), newcomer("i-c", 0), newcomer("i-d", 0)];
+        assert_eq!(["i-b", "i-c", "i-d"].map(|id| decide(&id.into(), &gone)), [1, 0, 2].map(Slot));
     }
 }
