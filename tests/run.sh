@@ -17,18 +17,20 @@ fi
 # A failed test says what it saw; the stack below each error would bury that.
 export RUST_BACKTRACE=0
 
-# Tests of a stage wait for it together, and share it: four at once, whatever the machine has.
-faults() { cargo test --release --workspace --locked --test faults -- --test-threads=4 "$@"; }
+# Tests that share a lab take turns on it, and it is there as long as one waits for its turn: so all of them do at once.
+on_labs() { cargo test --release --workspace --locked --no-fail-fast --test "$1" -- --test-threads=64 "${@:2}"; }
 
 if [[ ${1:-} == faults ]]; then
-    faults "${@:2}"
+    on_labs faults "${@:2}"
     exit
 fi
 
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto
 cargo test --release --workspace --locked --no-fail-fast "$@"
+[[ $# -eq 0 ]] || exit 0
+on_labs end_to_end
 # What is likeliest to break, and quick.
-[[ $# -gt 0 ]] || faults \
+on_labs faults \
     a_node_without_power_is_replaced_by_the_other \
     a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
     haproxy_that_is_killed_costs_its_node_the_virtual_ip \

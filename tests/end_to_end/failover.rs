@@ -1,5 +1,6 @@
 //! The active node's power is cut, and clients are served again.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
@@ -7,19 +8,18 @@ use lab::evidence::{answered, interface_of, master_since, text};
 use lab::prober;
 use lab::rig::Rig;
 
-use super::takeover::{operator, replaced, with_tables};
-
-/// Within this a pair is back to two nodes after one was lost and launched again.
-const RECOVERY: Duration = Duration::from_secs(90);
+use crate::pair::{self, RECOVERY, on_pair, rounds};
+use crate::takeover::{operator, replaced, with_tables};
 
 #[tokio::test]
 async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
-    let rig = Rig::up()?;
-    let file = rig.balancer(|text| text)?;
-    rig.create(&file)?;
+    on_pair(async |rig| power_cuts(rig, &pair::file(rig)?).await).await
+}
+
+async fn power_cuts(rig: &Rig, file: &Path) -> Result<()> {
     rig.lab(["latency", "100"])?;
     let mut outages = Vec::new();
-    for _ in 0..10 {
+    for _ in 0..rounds() {
         rig.settled(2, RECOVERY)?;
         let lost = rig.active()?;
         let prober = rig.prober(10)?;
@@ -34,15 +34,15 @@ async fn a_power_cut_is_over_within_about_a_second() -> Result<()> {
 
         // The API goes on saying `running` of a node without power, until somebody terminates it.
         rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
-        rig.create(&file).context("launching the lost node again")?;
+        rig.create(file).context("launching the lost node again")?;
     }
-    let median = prober::median(&outages).context("ten outages")?;
-    let worst = *outages.iter().max().context("ten outages")?;
+    let median = prober::median(&outages).context("some outages")?;
+    let worst = *outages.iter().max().context("some outages")?;
     rig.figure("power cut, 100 ms latency: outages", format!("{outages:.2?}"))?;
     rig.figure("power cut, 100 ms latency: median outage", format!("{median:.2?}"))?;
     ensure!(median <= Duration::from_secs(1), "the median of {outages:?} is {median:?}, more than 1 s");
     ensure!(worst <= Duration::from_millis(1500), "the worst of {outages:?} is {worst:?}, more than 1.5 s");
-    rig.destroy("web").map(drop)
+    Ok(())
 }
 
 #[tokio::test]
@@ -70,7 +70,7 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     rig.figure("20 tables, 50 ms latency: bare concurrent client", format!("{bare:.0?}"))?;
     rig.figure("20 tables: agent / bare client", format!("{ratio:.2}"))?;
     ensure!(ratio <= 1.5, "the agent took {agent:?}, {ratio:.2} times the bare client's {bare:?}");
-    rig.destroy("web").map(drop)
+    Ok(())
 }
 
 /// The same calls from a client that does nothing else: all at once, over new connections.

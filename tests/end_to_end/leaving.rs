@@ -9,6 +9,7 @@ use lab::prober;
 use lab::rig::{Rig, wait_for};
 
 use crate::handover::{crowd, judge};
+use crate::pair::{DRAIN, on_pair, rounds};
 
 const BOOT: Duration = Duration::from_secs(90);
 /// For a notice: IMDS is read every five seconds.
@@ -17,8 +18,10 @@ const SPOT: &str = r#"{"action": "terminate", "time": "2026-11-23T08:22:00Z"}"#;
 
 #[tokio::test]
 async fn a_notice_makes_a_node_hand_over_and_stay_aside_until_it_is_gone() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| text)?)?;
+    on_pair(notices).await
+}
+
+async fn notices(rig: &Rig) -> Result<()> {
     let now = jiff::Timestamp::now().strftime("%d %b %Y %H:%M:%S GMT");
     let reboot = format!(r#"[{{"NotBefore": "{now}", "Code": "system-reboot", "State": "active"}}]"#);
     let notices = [
@@ -31,29 +34,30 @@ async fn a_notice_makes_a_node_hand_over_and_stay_aside_until_it_is_gone() -> Re
         let before = rig.active()?;
         let began = Instant::now();
         rig.lab(["imds", &before, path, value])?;
-        moved_from(&rig, &before).context(words)?;
+        moved_from(rig, &before).context(words)?;
         rig.figure(&format!("{words}: from notice to the other node"), format!("{:.1?}", began.elapsed()))?;
-        said(&rig, &before, |message| message.contains(words) && message.contains("the last choice"))?;
+        said(rig, &before, |message| message.contains(words) && message.contains("the last choice"))?;
         // The last choice is better than none.
         if path.starts_with("spot") {
             let heir = rig.active()?;
             rig.inside(&heir, &["systemctl", "stop", "haproxy"])?;
-            ensure!(moved_from(&rig, &heir)? == before, "there are only two");
+            ensure!(moved_from(rig, &heir)? == before, "there are only two");
             // And when there is a choice again, it is given up again.
             rig.inside(&heir, &["systemctl", "start", "haproxy"])?;
-            ensure!(moved_from(&rig, &before)? == heir, "there are only two");
+            ensure!(moved_from(rig, &before)? == heir, "there are only two");
         }
         rig.lab(["imds", &before, path])?;
-        said(&rig, &before, |message| message.is_empty())?;
+        said(rig, &before, |message| message.is_empty())?;
     }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_restarted_agent_moves_nothing_and_a_stopped_one_hands_over() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| text)?)?;
-    rig.settled(2, BOOT)?;
+    on_pair(restart_and_stop).await
+}
+
+async fn restart_and_stop(rig: &Rig) -> Result<()> {
     let active = rig.active()?;
     let prober = rig.prober(20)?;
     rig.lab(["calls", "--clear"])?;
@@ -79,14 +83,20 @@ async fn a_restarted_agent_moves_nothing_and_a_stopped_one_hands_over() -> Resul
     let log = rig.inside(&last, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
     ensure!(log.contains("stops without a handover"), "it doesn't say so: {log}");
     let prober = rig.prober(20)?;
-    prober.answered(50, HEARD).await.context("from HAProxy alone")
+    prober.answered(50, HEARD).await.context("from HAProxy alone")?;
+    drop(prober);
+    for node in [&active, &last] {
+        rig.inside(node, &["systemctl", "start", "elbow-agent"])?;
+    }
+    Ok(())
 }
 
 #[tokio::test]
 async fn a_stopped_agent_waits_for_open_connections_up_to_the_set_time() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| format!("{text}\n[failover]\ndrain_timeout = \"8s\"\n"))?)?;
-    rig.settled(2, BOOT)?;
+    on_pair(drains).await
+}
+
+async fn drains(rig: &Rig) -> Result<()> {
     let stop = |id: &str| -> Result<Duration> {
         let began = Instant::now();
         rig.inside(id, &["systemctl", "stop", "elbow-agent"])?;
@@ -98,26 +108,25 @@ async fn a_stopped_agent_waits_for_open_connections_up_to_the_set_time() -> Resu
     let took = stop(&active)?;
     let report = download.finish()?;
     ensure!(report.lost.is_empty(), "{:?}", report.lost);
-    ensure!(took >= Duration::from_secs(3) && took < Duration::from_secs(8), "a download of 5 s held it for {took:?}");
+    ensure!(took >= Duration::from_secs(3) && took < DRAIN, "a download of 5 s held it for {took:?}");
     rig.inside(&active, &["systemctl", "start", "elbow-agent"])?;
     wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
 
     let idle = rig.crowd(vec![Kind::Idle { connections: 1 }])?;
     idle.ready(HEARD).await?;
-    let took = stop(&rig.active()?)?;
-    ensure!(
-        took >= Duration::from_secs(8) && took < Duration::from_secs(14),
-        "an idle connection held it for {took:?}"
-    );
+    let active = rig.active()?;
+    let took = stop(&active)?;
+    ensure!(took >= DRAIN && took < DRAIN + Duration::from_secs(6), "an idle connection held it for {took:?}");
     drop(idle);
-    Ok(())
+    rig.inside(&active, &["systemctl", "start", "elbow-agent"]).map(drop)
 }
 
 #[tokio::test]
 async fn a_reboot_hands_over_before_it_begins() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| text)?)?;
-    rig.settled(2, BOOT)?;
+    on_pair(reboot).await
+}
+
+async fn reboot(rig: &Rig) -> Result<()> {
     let active = rig.active()?;
     let prober = rig.prober(10)?;
     prober.answered(50, HEARD).await?;
@@ -134,29 +143,30 @@ async fn a_reboot_hands_over_before_it_begins() -> Result<()> {
 }
 
 #[tokio::test]
-async fn ten_notices_and_ten_stops_lose_no_request_and_no_connection() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| format!("{text}\n[failover]\ndrain_timeout = \"1s\"\n"))?)?;
-    rig.settled(2, BOOT)?;
-    let clients = crowd(&rig).await?;
-    for _ in 0..10 {
+async fn notices_and_stops_lose_no_request_and_no_connection() -> Result<()> {
+    on_pair(many_departures).await
+}
+
+async fn many_departures(rig: &Rig) -> Result<()> {
+    let clients = crowd(rig).await?;
+    for _ in 0..rounds() {
         let before = rig.active()?;
         rig.lab(["imds", &before, "spot/instance-action", SPOT])?;
-        moved_from(&rig, &before)?;
-        said(&rig, &before, |message| message.contains("the last choice"))?;
+        moved_from(rig, &before)?;
+        said(rig, &before, |message| message.contains("the last choice"))?;
         rig.lab(["imds", &before, "spot/instance-action"])?;
-        said(&rig, &before, |message| message.is_empty())?;
+        said(rig, &before, |message| message.is_empty())?;
     }
-    judge(&rig, clients, "ten Spot notices")?;
-    let clients = crowd(&rig).await?;
-    for _ in 0..10 {
+    judge(rig, clients, &format!("{} Spot notices", rounds()))?;
+    let clients = crowd(rig).await?;
+    for _ in 0..rounds() {
         let before = rig.active()?;
         rig.inside(&before, &["systemctl", "stop", "elbow-agent"])?;
         ensure!(rig.active()? != before, "{before} is still active");
         rig.inside(&before, &["systemctl", "start", "elbow-agent"])?;
         wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
     }
-    judge(&rig, clients, "ten stops of the agent")
+    judge(rig, clients, &format!("{} stops of the agent", rounds()))
 }
 
 /// Waits until the route leads to another node than `id`; gives that one.

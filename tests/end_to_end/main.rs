@@ -11,6 +11,7 @@ mod lab;
 mod leaving;
 mod nodes;
 mod notify;
+mod pair;
 mod refusals;
 mod second_chance;
 mod takeover;

@@ -10,22 +10,30 @@ use lab::evidence::{answered, eligible_tables, master_since, text};
 use lab::rig::{Rig, wait_for};
 use serde_json::Value;
 
-const RECOVERY: Duration = Duration::from_secs(90);
+use crate::pair::{RECOVERY, on_pair};
+
 /// Two of these are what a new connection costs in the lab.
 const LATENCY: Duration = Duration::from_millis(400);
 
 #[tokio::test]
 async fn a_takeover_waits_for_no_connection_and_makes_no_other_call_first() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| text)?)?;
-    rig.settled(2, RECOVERY)?;
-    let tables = eligible_tables(&rig, &rig.status()?.vpc)?;
+    on_pair(async |rig| takes_over(rig)).await
+}
+
+fn takes_over(rig: &Rig) -> Result<()> {
+    let tables = eligible_tables(rig, &rig.status()?.vpc)?;
+    wait_for("a standby with as many connections as there are tables", RECOVERY, || {
+        let open = ["exec", "standby", "ss", "-Htn", "state", "established", "dport", "=", ":443"];
+        let open = rig.lab(open)?.lines().count();
+        ensure!(open >= tables.len(), "it has {open}");
+        Ok(())
+    })?;
     rig.lab(["latency", &LATENCY.as_millis().to_string()])?;
     rig.lab(["calls", "--clear"])?;
     rig.lab(["kill", "active"])?;
-    let replaced = replaced(&rig, tables.len(), RECOVERY)?;
+    let replaced = replaced(rig, tables.len(), RECOVERY)?;
     let heir = text(&replaced[0]["caller"])?;
-    let elected = master_since(&rig, &heir)?;
+    let elected = master_since(rig, &heir)?;
     let came = replaced.iter().map(came).collect::<Result<Vec<_>>>()?;
     let last = came.into_iter().max().context("some calls")?;
     let took = Duration::try_from(last.duration_since(elected))?;
@@ -36,7 +44,7 @@ async fn a_takeover_waits_for_no_connection_and_makes_no_other_call_first() -> R
         let between = (elected..=last).contains(&self::came(call)?);
         ensure!(!between || call["action"] == "ReplaceRoute", "{} was on the path", call["action"]);
     }
-    rig.destroy("web").map(drop)
+    Ok(())
 }
 
 #[tokio::test]
@@ -60,11 +68,11 @@ async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> 
     ensure!(ratio <= 1.15, "it took {took:?}, {ratio:.2} times the bucket's own {floor:?}");
     // What follows is no part of it, and would wait for the same bucket.
     rig.lab(["throttle", "1000", "1000"])?;
-    rig.destroy("web").map(drop)
+    Ok(())
 }
 
 /// The calls that replaced routes, once there are so many.
-pub(super) fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Vec<Value>> {
+pub fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Vec<Value>> {
     wait_for(&format!("{count} replaced routes"), patience, || {
         let done = |call: &Value| call["action"] == "ReplaceRoute" && call["status"] == 200;
         let done: Vec<Value> = rig.calls()?.into_iter().filter(done).collect();
@@ -74,7 +82,7 @@ pub(super) fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Ve
 }
 
 /// Makes route tables until the VPC has so many that are eligible; gives them.
-pub(super) async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
+pub async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     let vpc = rig.status()?.vpc;
     let client = operator(rig)?;
     let mut tables = eligible_tables(rig, &vpc)?;
@@ -87,7 +95,7 @@ pub(super) async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> 
 }
 
 /// The API as somebody outside the VPC calls it.
-pub(super) fn operator(rig: &Rig) -> Result<Client> {
+pub fn operator(rig: &Rig) -> Result<Client> {
     let set = |key: &str| rig.variable(key);
     let credentials = Credentials::new(set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?, None, None, "lab");
     let config = aws_sdk_ec2::Config::builder()

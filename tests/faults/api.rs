@@ -4,8 +4,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::rig::wait_for;
+use lab::stage::CALLS;
 
-use crate::stage::{BOOT, CALLS, Stage, play};
+use crate::stage::{BOOT, Stage, play};
 
 /// How long the API is out of order.
 const OUT_OF_ORDER: Duration = Duration::from_secs(20);

@@ -1,12 +1,11 @@
-//! The stage that faults play on: a lab with the balancer `web`, and `db` as the bystander. Raising it takes longer than
-//! most faults do, so a test that finds it as it should be plays on it, and leaves it so for the next one.
+//! The stage that faults play on: a lab with the balancer `web`, and `db` as the bystander.
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::daemon::protocol::InstanceStatus;
 use lab::rig::{Rig, wait_for};
+use lab::stage::end_all_faults;
 use serde_json::Value;
 
 use crate::watch::Watch;
@@ -17,38 +16,17 @@ pub const BYSTANDERS_VIP: &str = "10.255.0.11:80";
 /// For nodes to boot, or to be well again.
 pub const BOOT: Duration = Duration::from_secs(120);
 
-/// What can be set to go wrong with the API by `lab fail`.
-pub const CALLS: [&str; 5] = ["ReplaceRoute", "CreateRoute", "DescribeRouteTables", "DescribeInstances", "CreateTags"];
-
-type Place = Mutex<Option<Stage>>;
-
-/// Tests that wait for their turn hold the stage: it is taken down when nobody does any more.
-static STAGE: Mutex<Weak<Place>> = Mutex::new(Weak::new());
+static STAGE: lab::stage::Stage<Stage> = lab::stage::Stage::new();
 
 /// A lab with two pairs in one VPC.
 pub struct Stage {
     pub rig: Rig,
 }
 
-/// Plays a fault. Who fails leaves a stage that nobody should play on.
+/// Plays a fault.
 pub fn play(fault: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
-    let place = {
-        let mut shared = STAGE.lock().unwrap_or_else(PoisonError::into_inner);
-        shared.upgrade().unwrap_or_else(|| {
-            let place = Arc::new(Place::default());
-            *shared = Arc::downgrade(&place);
-            place
-        })
-    };
-    let mut turn = place.lock().unwrap_or_else(PoisonError::into_inner);
-    let stage = match turn.take() {
-        Some(stage) => stage,
-        None => Stage::raise()?,
-    };
-    fault(&stage).inspect_err(|_| stage.explain())?;
-    stage.mend().context("after the fault, for the next one").inspect_err(|_| stage.explain())?;
-    *turn = Some(stage);
-    Ok(())
+    let act = async |stage: &Stage| fault(stage).inspect_err(|_| stage.explain());
+    futures::executor::block_on(STAGE.play(Stage::raise, act, |stage| stage.mend().inspect_err(|_| stage.explain())))
 }
 
 impl Stage {
@@ -150,20 +128,7 @@ impl Stage {
 
     /// Everything as it was in the beginning, but for who is active.
     fn mend(&self) -> Result<()> {
-        self.rig.lab(["heal"])?;
-        self.rig.lab(["hang", "0"])?;
-        self.rig.lab(["latency", "0"])?;
-        self.rig.lab(["stale", "0"])?;
-        self.rig.lab(["throttle", "0", "0"])?;
-        for fault in self.rig.status()?.faults.iter().filter_map(|fault| fault.strip_prefix("fail: ")) {
-            let code = fault.rsplit(' ').next().unwrap_or_default();
-            for call in CALLS.iter().filter(|call| fault.contains(*call)) {
-                self.rig.lab(["fail", call, code, "0"])?;
-            }
-        }
-        for dark in self.rig.status()?.instances.iter().filter(|node| node.lab == "off") {
-            self.rig.lab(["reboot", &dark.id])?;
-        }
+        end_all_faults(&self.rig)?;
         self.well("web").and_then(|()| self.well(BYSTANDER))?;
         self.settled(BOOT).map(drop)
     }

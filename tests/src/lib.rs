@@ -17,6 +17,7 @@ pub mod network;
 pub mod prober;
 pub mod rig;
 pub mod serving;
+pub mod stage;
 pub mod sweep;
 pub mod targets;
 pub mod tls;
