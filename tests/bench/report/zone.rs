@@ -49,12 +49,14 @@ its address of the API. The API answers after {latency_ms} ms and throttles as E
 {refill} a second after that, **for the whole account**. A client in a living zone asks every balancer every 50 ms.
 
 This is a limit, and not Elbow's to lift: {routes} routes are {routes} calls, and the bucket gives them out in {bucket} s
-at best. Tables with subnets go first, so most clients wait less than that; but which balancer gets the tokens is
+at best; {balancers} agents that know nothing of each other, each pausing after a refusal, needed {settled} s for all of them.
+Tables with subnets go first, so most clients wait less than that; but which balancer gets the tokens is
 chance. What helps is asking for less: naming the tables whose subnets have clients (`route_tables = [\"rtb-…\"]`). Here
 those are two of {tables}. A zone that is lost needs no routes; the tables of the living ones do.
 
 ",
         routes = routes(all),
+        settled = figure(all.settled),
         bucket = figure((routes(all) as f64 - f64::from(*burst)).max(0.0) / refill),
     )
 }
