@@ -145,13 +145,18 @@ impl Machine {
     }
 
     /// The words to put before a command so that it runs inside, with the caller's streams and its own exit status.
+    ///
+    /// It is a shell's child there, not nsenter's: a shutdown stops every process before it ends them, nsenter(1) stops along
+    /// with its child, and nobody out here would wake it.
     pub fn entry(&self) -> Result<Vec<String>> {
         let Some(init) = self.init() else { bail!("{} isn't running", self.spec.id) };
         let init = init.to_string();
-        let enter = ["nsenter", "--target", &init, "--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--"];
+        let enter = ["nsenter", "--no-fork", "--target", &init];
+        let spaces = ["--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--"];
         let terminal = std::env::var("TERM").map(|name| format!("TERM={name}"));
-        let words = enter.into_iter().chain(["env", "--ignore-environment"]).chain(INSIDE).map(str::to_owned);
-        Ok(words.chain(terminal).collect())
+        let clean = ["env", "--ignore-environment"].into_iter().chain(INSIDE).map(str::to_owned).chain(terminal);
+        let child = ["sh", "-c", r#""$@"; exit $?"#, "sh"].map(str::to_owned);
+        Ok(enter.into_iter().chain(spaces).map(str::to_owned).chain(clean).chain(child).collect())
     }
 
     /// A command inside.
