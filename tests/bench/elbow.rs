@@ -13,6 +13,8 @@ use crate::results::Attempt;
 
 /// Within this a pair has booted, or is back to two nodes.
 pub const RECOVERY: Duration = Duration::from_secs(90);
+/// More are refused.
+const LISTED: usize = 80;
 /// A takeover of 200 tables under throttling takes half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -36,8 +38,13 @@ pub fn tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     Ok(std::iter::once(main).chain(others).take(count).collect())
 }
 
-/// The example balancer, in these tables alone.
+/// The example balancer, in these tables alone. More than can be listed have to be all that there are.
 pub fn balancer(rig: &Rig, tables: &[String]) -> Result<PathBuf> {
+    if tables.len() > LISTED {
+        let all = eligible_tables(rig, &rig.status()?.vpc)?.len();
+        ensure!(all == tables.len(), "{all} tables are there, and {} of them can't be listed", tables.len());
+        return rig.balancer(|text| text);
+    }
     rig.balancer(|text| text.replace("[agent]", &format!("route_tables  = {tables:?}\n\n[agent]")))
 }
 
