@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::io::Write;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Condvar, Mutex, PoisonError};
@@ -16,6 +17,7 @@ use crate::network::namespace;
 use crate::prober::{Plan, Prober};
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tokio::net::TcpSocket;
 
 /// The example balancer's virtual IP and port.
 pub const VIP: &str = "10.255.0.10:80";
@@ -189,6 +191,18 @@ impl Rig {
     /// A crowd of clients at the client's place.
     pub fn crowd(&self, kinds: Vec<Kind>) -> Result<Crowd> {
         Crowd::start(Some(namespace::behind(CLIENT)), VIP.parse()?, kinds)
+    }
+
+    /// A socket at the client's place, bound to that port: also where one that has ended held it before.
+    pub fn client_socket(&self, port: u16) -> Result<TcpSocket> {
+        let bound = move || {
+            let socket = TcpSocket::new_v4()?;
+            socket.set_reuseaddr(true)?;
+            socket.bind((Ipv4Addr::UNSPECIFIED, port).into())?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        namespace::enter(&namespace::behind(CLIENT), bound)?
+            .with_context(|| format!("binding the client's port {port}"))
     }
 
     /// A variable of `lab env`.

@@ -92,8 +92,8 @@ mod tests {
             second_chance_nft(&node)
         };
         assert!(rules(3).contains("iifname \"elbow2\" dup to 250.0.2.10 device \"elbow3\" drop"));
-        assert!(rules(3).contains("iifname \"elbow3\" accept"));
-        assert!(rules(99).contains("iifname \"elbow6\" accept"));
+        assert!(rules(3).contains("iifname \"elbow3\" goto unknown"));
+        assert!(rules(99).contains("iifname \"elbow6\" goto unknown"));
         assert!(rules(2).contains("maxseg size set 8911"));
     }
 }
