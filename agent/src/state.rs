@@ -62,7 +62,7 @@ pub struct VirtualIp {
     /// Whether, as far as this node knows, every route leads to it.
     #[serde(default)]
     pub routed: bool,
-    /// Whether a peer has said that it is active since this node became standby.
+    /// Whether a peer has said that it is active since keepalived last spoke.
     #[serde(default)]
     pub followed: bool,
 }

@@ -77,7 +77,7 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
                 let active = |answer: &Option<(Roles, _)>| {
                     answer.as_ref().is_some_and(|(roles, _)| roles.0.get(position) == Some(&Role::Active))
                 };
-                vip.followed |= vip.role == Role::Standby && answers.values().any(active);
+                vip.followed |= vip.role != Role::Active && answers.values().any(active);
             }
         });
         if answers != before {

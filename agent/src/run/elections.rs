@@ -20,7 +20,7 @@ use crate::ids::InterfaceId;
 use crate::keepalived::{Event, Fifo, VrrpState};
 use crate::logs::CONSOLE;
 use crate::loopback;
-use crate::state::{Board, Topic};
+use crate::state::{Board, State, Topic};
 
 /// The virtual IPs, and what this node is for each.
 pub(super) struct Elections {
@@ -39,7 +39,8 @@ struct Vip {
     state: Option<VrrpState>,
     /// Since when it is BACKUP, if it is.
     backup: Option<Instant>,
-    /// Whether this node has been BACKUP to another MASTER since it booted.
+    /// Whether this node has been BACKUP to another MASTER since it booted. Until then it is no standby: should the other
+    /// die now, this node couldn't tell that from never having heard it.
     heard_another: bool,
 }
 
@@ -84,12 +85,15 @@ impl Elections {
         }
         let mut board = self.board.subscribe();
         loop {
-            let yielding = self.board.read().yielding;
+            let now = self.board.read();
+            let news = |state: &State| state.yielding != now.yielding || followed(state) != followed(&now);
             // What is seen holds the board until it is dropped.
-            let turned = async { board.wait_for(|state| state.yielding != yielding).await.map(drop) };
+            let turned = async { board.wait_for(news).await.map(drop) };
+            let proven = (0..self.vips.len()).filter_map(|vip| self.proven(vip)).min();
             tokio::select! {
                 event = fifo.next() => self.hear(event.context("reading keepalived's FIFO")?),
                 _ = turned => self.name_faults(),
+                () = until(proven) => self.prove(),
                 Ok(()) = balancer.changed() => {
                     let balancer = balancer.borrow_and_update().clone();
                     self.adopt(&balancer).await?;
@@ -143,15 +147,28 @@ impl Elections {
             VrrpState::Fault => tracing::info!(vip = %address, "vrrp FAULT"),
             VrrpState::Stop => tracing::warn!(vip = %address, "vrrp STOP: keepalived has ended"),
         }
-        // Where a MASTER is known to have been there, less time proves that it was heard.
-        let patience = if self.board.read().virtual_ips[event.vip].followed {
-            self.hears_after
-        } else {
-            self.hears_after + Duration::from_secs(1)
-        };
-        let heard = vip.heard_another || vip.backup.is_some_and(|since| since.elapsed() >= patience);
-        self.vips[event.vip].heard_another = heard;
+        self.prove();
+        let heard = self.vips[event.vip].heard_another;
         self.follow_one(event, if heard { Standing::Elected } else { Standing::First });
+    }
+
+    /// When it is proven that this node, BACKUP for the virtual IP, hears another MASTER; nothing if it is already, or
+    /// needn't be. Where a MASTER is known to be there, less time proves it.
+    fn proven(&self, vip: usize) -> Option<Instant> {
+        let known = &self.vips[vip];
+        let more = if self.board.read().virtual_ips[vip].followed { Duration::ZERO } else { Duration::from_secs(1) };
+        known.backup.filter(|_| !known.heard_another).map(|since| since + self.hears_after + more)
+    }
+
+    /// A BACKUP of which it is proven is a standby.
+    fn prove(&mut self) {
+        for vip in 0..self.vips.len() {
+            if self.proven(vip).is_some_and(|when| when <= Instant::now()) {
+                self.vips[vip].heard_another = true;
+                self.board.change(|state| state.virtual_ips[vip].role = Role::Standby);
+                self.tell(vip);
+            }
+        }
     }
 
     fn follow_one(&mut self, event: Event, standing: Standing) {
@@ -165,8 +182,11 @@ impl Elections {
         }
         let ended = if master { None } else { vip.term.take() };
         vip.heard_another |= ended.is_some() && event.state == VrrpState::Backup;
+        let unproven = event.state == VrrpState::Backup && !vip.heard_another;
         self.board.change(|state| {
-            state.virtual_ips[event.vip].role = role(event.state, state.yielding);
+            if !unproven {
+                state.virtual_ips[event.vip].role = role(event.state, state.yielding);
+            }
             state.virtual_ips[event.vip].settled &= master;
             state.virtual_ips[event.vip].routed = false;
             state.virtual_ips[event.vip].followed = false;
@@ -182,6 +202,18 @@ impl Elections {
         self.board.problem(Topic::Routes, None);
         let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
         tokio::spawn(async move { health::tell(&http, &peers).await });
+    }
+}
+
+/// For which virtual IPs another is known to be active.
+fn followed(state: &State) -> Vec<bool> {
+    state.virtual_ips.iter().map(|vip| vip.followed).collect()
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
     }
 }
 
