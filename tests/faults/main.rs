@@ -6,6 +6,7 @@ mod api;
 mod clock;
 mod disk;
 mod load;
+mod many_balancers;
 mod network;
 mod nodes;
 mod processes;

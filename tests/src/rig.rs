@@ -190,7 +190,12 @@ impl Rig {
 
     /// A crowd of clients at the client's place.
     pub fn crowd(&self, kinds: Vec<Kind>) -> Result<Crowd> {
-        Crowd::start(Some(namespace::behind(CLIENT)), VIP.parse()?, kinds)
+        self.crowd_of(VIP, kinds)
+    }
+
+    /// The same for another virtual IP and port.
+    pub fn crowd_of(&self, vip: &str, kinds: Vec<Kind>) -> Result<Crowd> {
+        Crowd::start(Some(namespace::behind(CLIENT)), vip.parse()?, kinds)
     }
 
     /// A socket at the client's place, bound to that port: also where one that has ended held it before.

@@ -14,6 +14,10 @@ use crate::{names, paths};
 /// that its advertisements leave no machine.
 const NOBODY: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
+/// Seconds from a node's return to when it takes back what it prefers: until then it has asked each target twice at the
+/// usual pace, and has heard its peers' MASTER, so that it need not look before it leaps.
+const PREEMPT_DELAY: u8 = 5;
+
 /// What keepalived's configuration depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepalivedNode<'a> {
@@ -36,6 +40,7 @@ struct Keepalived<'a> {
     revision: Revision,
     router_id: String,
     advert_int: String,
+    preempt_delay: u8,
     peers: Vec<Ipv4Addr>,
     vips: Vec<Vip>,
     agent: &'static str,
@@ -68,6 +73,7 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         revision: node.balancer.revision(),
         router_id: format!("{}-{}", names::regional(&node.balancer.name), node.slot),
         advert_int: seconds(node.balancer.failover.advertisement_interval),
+        preempt_delay: PREEMPT_DELAY,
         peers: peers(node),
         vips: vips.collect(),
         agent: paths::AGENT,

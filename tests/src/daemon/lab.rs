@@ -19,6 +19,7 @@ use super::{place, status, who};
 use crate::api::{Failing, Parties, Proxy, Sessions, Throttle};
 use crate::dir::LabDir;
 use crate::imds::Imds;
+use crate::instance::Watches;
 use crate::moto::{self, Moto, Seed};
 use crate::network::{Side, Zone};
 use crate::tls::Authority;
@@ -43,11 +44,13 @@ struct Parts {
     services: Services,
     following: tokio::task::JoinHandle<()>,
     moto: Moto,
+    watches: Watches,
 }
 
 impl Lab {
     /// Makes everything; what a dead lab left has been swept away.
     pub async fn start(dir: LabDir) -> Result<Arc<Lab>> {
+        let watches = Watches::raise()?;
         let moto = Moto::start(&dir, &dir.run()).await?;
         let seed = moto.seed().await?;
         let authority = Authority::open(&dir.ca())?;
@@ -82,7 +85,7 @@ impl Lab {
         })?;
         let following = tokio::spawn(follow.work());
         let upstream = moto.upstream().clone();
-        let parts = Mutex::new(Some(Parts { services, following, moto }));
+        let parts = Mutex::new(Some(Parts { services, following, moto, watches }));
         let stale = std::sync::Mutex::default();
         Ok(Arc::new(Lab { dir, seed, access, proxy, imds, ground, machines, moto: upstream, stale, parts }))
     }
@@ -94,6 +97,7 @@ impl Lab {
         let machines = self.machines.end().await;
         drop(parts.services);
         let moto = parts.moto.stop().await;
+        drop(parts.watches);
         let dir = self.dir.clone();
         let swept = tokio::task::spawn_blocking(move || sweep::all(&dir)).await?;
         let socket = std::fs::remove_file(self.dir.socket()).context("removing the control socket");

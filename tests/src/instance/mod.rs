@@ -8,6 +8,8 @@ mod console;
 mod disk;
 pub(crate) mod machine;
 mod root;
+mod watches;
 
 pub use machine::{Machine, Power};
 pub use root::Spec;
+pub use watches::Watches;
