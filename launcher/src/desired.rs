@@ -57,7 +57,7 @@ impl Desired {
             global_name: names::global(region, &balancer.name),
             tags: Tags::of(&balancer.name, &balancer.vpc),
             rules: rules(balancer, cidrs),
-            trust: files::trust_policy(region),
+            trust: files::trust_policy(),
             policy: files::permission_policy(balancer, region),
             image: image.to_owned(),
             instance_type: balancer.instance_type.clone(),

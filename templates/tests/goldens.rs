@@ -58,7 +58,7 @@ fn common(case: &str, region: &str) -> Balancer {
     same(case, "user-data.yaml", &files::user_data(&b));
     same(case, "install.sh", &files::install_script(&b));
     same(case, "haproxy.cfg", &files::haproxy_cfg(&b));
-    same(case, "trust-policy.json", &files::trust_policy(region));
+    same(case, "trust-policy.json", &files::trust_policy());
     same(case, "permission-policy.json", &files::permission_policy(&b, region));
     same(case, "launch-template.json", &launch_template(&b, region));
     b
@@ -100,7 +100,7 @@ fn every_rendered_file_ends_in_one_newline() {
             files::haproxy_cfg(&b),
             keepalived(&b, 0, &[]),
             files::permission_policy(&b, "eu-west-1"),
-            files::trust_policy("eu-west-1"),
+            files::trust_policy(),
             files::agent_unit(&b),
             files::rsyslog_conf(),
             files::logrotate_conf(),
@@ -117,6 +117,6 @@ fn policies_are_json() {
     for case in ["small", "big"] {
         let b = balancer(case);
         serde_json::from_str::<serde_json::Value>(&files::permission_policy(&b, "eu-west-1")).unwrap();
-        serde_json::from_str::<serde_json::Value>(&files::trust_policy("eu-west-1")).unwrap();
+        serde_json::from_str::<serde_json::Value>(&files::trust_policy()).unwrap();
     }
 }

@@ -15,6 +15,7 @@ use templates::names::TAG_REVISION;
 use templates::{Balancer, Order};
 use tokio::sync::{Mutex, watch};
 
+use crate::backoff::Backoff;
 use crate::configure::Local;
 use crate::imds::Imds;
 use crate::logs::CONSOLE;
@@ -25,8 +26,13 @@ use step::Step;
 
 /// From one look at the tag to the next: IMDS is local and free, and throttles whoever hammers it.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a version may be missing: what was made just now isn't everywhere yet.
-const SPREADING: Duration = Duration::from_secs(4);
+/// How long a version may be missing: what was made just now isn't everywhere yet (EC2 Developer Guide, "Eventual
+/// consistency").
+const SPREADING: Duration = Duration::from_secs(30);
+/// So long it goes without saying.
+const USUAL: Duration = Duration::from_secs(4);
+/// From one attempt to read a version to the next: it costs a call.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
 /// What an update changes, and what it is found by.
 pub struct Updater {
@@ -46,18 +52,32 @@ pub struct Updater {
     pub look: Box<dyn Fn() + Send + Sync>,
 }
 
-/// An order that wasn't carried out.
-#[derive(Debug, Default)]
+/// An order that wasn't carried out, or not yet.
+#[derive(Debug)]
 struct Tried {
-    order: Option<Order>,
+    order: Order,
+    since: Instant,
     refused: bool,
-    missing_since: Option<Instant>,
+    backoff: Backoff,
+    again: Instant,
+}
+
+impl Tried {
+    fn new(order: Order) -> Tried {
+        let now = Instant::now();
+        Tried { order, since: now, refused: false, backoff: AGAIN, again: now }
+    }
+
+    /// It is tried again, but not at once.
+    fn later(&mut self) {
+        self.again = Instant::now() + self.backoff.next_pause();
+    }
 }
 
 impl Updater {
     /// Follows the tag, for ever; nothing to follow if the balancer isn't updated in place.
     pub async fn follow(self) {
-        let mut tried = Tried::default();
+        let mut tried = None;
         loop {
             if !self.balancer.borrow().updates.in_place {
                 return std::future::pending().await;
@@ -71,37 +91,40 @@ impl Updater {
         }
     }
 
-    async fn hear(&self, tag: Option<&str>, tried: &mut Tried) {
-        let refused = tried.order.as_ref().filter(|_| tried.refused);
+    async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>) {
+        let refused = tried.as_ref().filter(|tried| tried.refused).map(|tried| &tried.order);
         match step::step(tag, &self.board.read().revision, refused) {
             Step::Rest => {}
             Step::Well => {
-                *tried = Tried::default();
+                *tried = None;
                 self.board.problem(Topic::Update, None);
             }
             Step::Complain(problem) => self.say(problem),
             Step::Take(order) => {
-                if tried.order.as_ref() != Some(&order) {
-                    *tried = Tried { order: Some(order.clone()), ..Tried::default() };
+                if tried.as_ref().is_none_or(|tried| tried.order != order) {
                     tracing::info!(target: CONSOLE, %order, "told to run another revision");
+                    *tried = None;
                 }
-                self.take(&order, tried).await;
+                let tried = tried.get_or_insert_with(|| Tried::new(order));
+                if Instant::now() >= tried.again {
+                    self.take(tried).await;
+                }
             }
         }
     }
 
-    async fn take(&self, order: &Order, tried: &mut Tried) {
+    async fn take(&self, tried: &mut Tried) {
+        let order = &tried.order;
         let name = self.balancer.borrow().name.clone();
         let outcome = match fetch::fetch(&self.client, &name, order).await {
             Fetched::Config(config) => apply::apply(self, *config).await.map_err(|error| format!("{error:#}")),
-            Fetched::Missing(why) => {
-                if tried.missing_since.get_or_insert_with(Instant::now).elapsed() < SPREADING {
-                    return;
-                }
-                Err(why)
-            }
+            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => Err(why),
             Fetched::Unreadable(why) => Err(why),
-            Fetched::NotNow(why) => return self.say(format!("can't read revision {} yet: {why}", order.revision)),
+            Fetched::Missing(_) if tried.since.elapsed() < USUAL => return tried.later(),
+            Fetched::Missing(why) | Fetched::NotNow(why) => {
+                self.say(format!("can't read revision {} yet: {why}", order.revision));
+                return tried.later();
+            }
         };
         match outcome {
             Ok(()) => {
@@ -109,8 +132,8 @@ impl Updater {
                 self.board.problem(Topic::Update, None);
             }
             Err(why) => {
-                tried.refused = true;
                 self.say(order.refusal(&why));
+                tried.refused = true;
             }
         }
     }

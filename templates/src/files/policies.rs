@@ -12,9 +12,7 @@ const REPORTED_TAGS: [&str; 4] = [TAG_CLAIM, TAG_ROLE, TAG_RUNNING, TAG_MESSAGE]
 
 #[derive(Template)]
 #[template(path = "trust-policy.json", escape = "none")]
-struct Trust {
-    service: &'static str,
-}
+struct Trust;
 
 // "ec2:Attribute" carries the attribute's name: AWS documents no spelling for this one, and some report that it is absent.
 // So both usual spellings are allowed, and a request without the key is.
@@ -31,9 +29,10 @@ struct Permissions<'a> {
     reported_tags: [&'static str; 4],
 }
 
-/// The trust policy of a node's role in this Region: EC2 instances may take it.
-pub fn trust_policy(region: &str) -> String {
-    render(&Trust { service: Partition::of(region).ec2 })
+/// The trust policy of a node's role: EC2 instances may take it. EC2 has one name in every partition (AWS CLI's pull
+/// request 8703).
+pub fn trust_policy() -> String {
+    render(&Trust)
 }
 
 /// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
@@ -45,7 +44,7 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
         RouteTables::All => vec!["*"],
         RouteTables::Only(ids) => ids.iter().map(String::as_str).collect(),
     };
-    let partition = Partition::of(region).name;
+    let partition = partition(region);
     let group = (balancer.launch == Launch::AutoScaling).then(|| {
         let name = names::regional(&balancer.name);
         format!("arn:{partition}:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{name}")
@@ -61,23 +60,18 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     })
 }
 
-/// A group of Regions with its own ARNs and service principals (AWS General Reference, ARN format).
-struct Partition {
-    name: &'static str,
-    ec2: &'static str,
-}
-
-impl Partition {
-    fn of(region: &str) -> Partition {
-        let starts = |prefix| region.starts_with(prefix);
-        match region {
-            _ if starts("cn-") => Partition { name: "aws-cn", ec2: "ec2.amazonaws.com.cn" },
-            _ if starts("us-gov-") => Partition { name: "aws-us-gov", ec2: "ec2.amazonaws.com" },
-            _ if starts("us-iso-") => Partition { name: "aws-iso", ec2: "ec2.c2s.ic.gov" },
-            _ if starts("us-isob-") => Partition { name: "aws-iso-b", ec2: "ec2.sc2s.sgov.gov" },
-            _ => Partition { name: "aws", ec2: "ec2.amazonaws.com" },
-        }
-    }
+/// The group of Regions that `region` is in, which its ARNs name (AWS's SDKs, `partitions.json`).
+fn partition(region: &str) -> &'static str {
+    let of = [
+        ("cn-", "aws-cn"),
+        ("us-gov-", "aws-us-gov"),
+        ("eusc-", "aws-eusc"),
+        ("us-iso-", "aws-iso"),
+        ("us-isob-", "aws-iso-b"),
+        ("eu-isoe-", "aws-iso-e"),
+        ("us-isof-", "aws-iso-f"),
+    ];
+    of.iter().find(|(prefix, _)| region.starts_with(prefix)).map_or("aws", |(_, partition)| partition)
 }
 
 #[cfg(test)]
@@ -96,9 +90,8 @@ mod tests {
 
     #[test]
     fn a_policy_speaks_of_its_regions_partition() {
-        assert!(trust_policy("cn-north-1").contains("\"ec2.amazonaws.com.cn\""));
-        assert!(trust_policy("eu-west-1").contains("\"ec2.amazonaws.com\""));
-        assert_eq!(Partition::of("us-gov-west-1").name, "aws-us-gov");
-        assert_eq!(Partition::of("us-gov-west-1").ec2, "ec2.amazonaws.com");
+        for (region, name) in [("eu-west-1", "aws"), ("eusc-de-east-1", "aws-eusc"), ("us-isob-east-1", "aws-iso-b")] {
+            assert_eq!(partition(region), name);
+        }
     }
 }
