@@ -24,6 +24,9 @@ pub struct Member {
     pub ordered: Option<Slot>,
     /// The slot it says it has.
     pub claim: Option<Slot>,
+    /// The instance in whose place it was launched.
+    #[serde(default)]
+    pub replaces: Option<InstanceId>,
     /// Its place in the RunInstances call that made it.
     pub launch_index: u32,
     /// What it says of itself in its tags: what changes there is a sign of its life.
@@ -31,7 +34,7 @@ pub struct Member {
     pub says: String,
 }
 
-/// The members among `instances` (pending or running, with the balancer's tag and VPC: the call filters those): the
+/// The members among `instances` (not yet off, with the balancer's tag and VPC: the call filters those): the
 /// ones that carry one of this node's security groups, without which they couldn't reach each other.
 pub fn members(instances: &[Instance], groups: &[String]) -> Vec<Member> {
     let mut members: Vec<Member> = instances.iter().filter_map(|instance| member(instance, groups)).collect();
@@ -56,6 +59,7 @@ fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
         source_dest_check: interface.source_dest_check().unwrap_or(true),
         ordered: slot(names::TAG_SLOT),
         claim: slot(names::TAG_CLAIM),
+        replaces: tag(instance.tags(), names::TAG_REPLACES).map(|id| InstanceId(id.to_owned())),
         launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
         says: [names::TAG_ROLE, names::TAG_MESSAGE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
     })
@@ -127,6 +131,7 @@ pub(crate) mod tests {
             source_dest_check: false,
             ordered: None,
             claim: None,
+            replaces: None,
             launch_index: 0,
             says: String::new(),
         }

@@ -13,6 +13,9 @@ use crate::imds::Facts;
 use crate::members::{self, Member};
 use crate::tables::{self, Table};
 
+/// The states of an instance that may still have connections (EC2 User Guide, "Instance state changes").
+const LIVE: [&str; 4] = ["pending", "running", "stopping", "shutting-down"];
+
 /// What is read about, and by whom.
 #[derive(Debug, Clone)]
 pub struct Observer {
@@ -53,14 +56,14 @@ impl Observer {
         *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Scope::of(balancer);
     }
 
-    /// The live members, this node included.
+    /// The members, this node included. One that shuts down still serves what it has, and counts until it is off.
     pub async fn members(&self) -> Result<Vec<Member>, ApiError> {
         let mut pages = self
             .client
             .describe_instances()
             .filters(filter(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]))
             .filters(filter("vpc-id", &[&self.vpc]))
-            .filters(filter("instance-state-name", &["pending", "running"]))
+            .filters(filter("instance-state-name", &LIVE))
             .into_paginator()
             .send();
         let mut instances = Vec::new();

@@ -13,8 +13,10 @@ use crate::members::Member;
 const SLOTS: u8 = 16;
 
 /// The slot of `me`: the one it was launched for, unless another has it; else the one it claimed before; else the lowest
-/// that no live member has, newcomers at the same moment going by launch index, then instance id.
+/// that no live member has, newcomers at the same moment going by launch index, then instance id. A node and the one that
+/// is launched in its place have the same.
 pub fn decide(me: &InstanceId, members: &[Member]) -> Slot {
+    let members = &without_exchange(me, members)[..];
     let own = members.iter().find(|member| &member.instance == me);
     if let Some(slot) = own.and_then(|own| held(own, members)) {
         return slot;
@@ -26,6 +28,13 @@ pub fn decide(me: &InstanceId, members: &[Member]) -> Slot {
     let rank = newcomers.iter().position(|member| &member.instance == me).unwrap_or_default();
     let mut free = (0..SLOTS).map(Slot).filter(|slot| !taken.contains(slot));
     free.nth(rank).unwrap_or(Slot(SLOTS - 1))
+}
+
+/// The members but those that others replace; to such a one itself, but those that replace it.
+fn without_exchange(me: &InstanceId, members: &[Member]) -> Vec<Member> {
+    let goes = |member: &Member| members.iter().any(|other| other.replaces.as_ref() == Some(&member.instance));
+    let mine = |member: &Member| member.replaces.as_ref() == Some(me);
+    members.iter().filter(|member| &member.instance == me || !goes(member) && !mine(member)).cloned().collect()
 }
 
 /// The slot that a member has: what the launcher said goes before its own claim, where it can be true. A tag may lie: an
@@ -141,6 +150,18 @@ mod tests {
         assert_eq!(decide(&"i-c".into(), &members), Slot(2));
         let after = [claims("i-b", 1), claims("i-c", 2)];
         assert_eq!(decide(&"i-c".into(), &after), Slot(2), "and keeps it when the other has gone");
+    }
+
+    #[test]
+    fn who_is_launched_in_anothers_place_has_its_slot_at_once_and_takes_it_from_nobody_else() {
+        let claims = |id, slot| Member { claim: Some(Slot(slot)), ..ordered(id, slot) };
+        let instead = |id, slot, old: &str| Member { replaces: Some(old.into()), ..ordered(id, slot) };
+        let both = [claims("i-a", 0), claims("i-b", 1), instead("i-c", 1, "i-b")];
+        assert_eq!(["i-a", "i-b", "i-c"].map(|id| decide(&id.into(), &both)), [0, 1, 1].map(Slot));
+        let other = [claims("i-a", 0), claims("i-b", 1), instead("i-c", 1, "i-x")];
+        assert_eq!(decide(&"i-c".into(), &other), Slot(2), "i-b isn't the one that goes");
+        let next = [claims("i-a", 0), Member { claim: Some(Slot(1)), ..both[2].clone() }, instead("i-d", 0, "i-a")];
+        assert_eq!(["i-a", "i-c", "i-d"].map(|id| decide(&id.into(), &next)), [0, 1, 0].map(Slot));
     }
 
     #[test]

@@ -56,6 +56,13 @@ pub async fn reload(unit: &str) -> anyhow::Result<()> {
     process::run("systemctl", &["reload", unit]).await.map(drop).with_context(|| format!("reloading {unit}"))
 }
 
+/// The same for a unit that does so on SIGHUP, also while it waits for its turn to be stopped: systemd refuses to reload it
+/// then.
+pub async fn hang_up(unit: &str) -> anyhow::Result<()> {
+    let signalled = process::run("systemctl", &["kill", "--kill-who=main", "--signal=SIGHUP", unit]).await;
+    signalled.map(drop).with_context(|| format!("reloading {unit}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
-use templates::names::TAG_SLOT;
+use templates::names::{TAG_REPLACES, TAG_REVISION, TAG_SLOT};
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
@@ -136,7 +136,11 @@ impl Step<'_> {
             Action::SuspendRebalance => {
                 scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
             }
-            Action::Launch(place) => self.launch(place).await.map(|()| Made::Other),
+            Action::Launch(place) => {
+                let (template, version) = known.template.as_ref().map_or(("", 0), |(id, version)| (id, *version));
+                let launching = Launching { aws: self.aws, desired, template, version, progress: self.progress };
+                launching.node(place).await.map(|_| Made::Other)
+            }
             Action::Start { id, .. } => instances::start(ec2, id).await.map(|()| Made::Other),
         }
     }
@@ -159,16 +163,35 @@ impl Step<'_> {
         let call = || scaling_group::create(&self.aws.auto_scaling, name, &settings, hook, &tags);
         until(SPREADING, passes, waiting, call).await
     }
+}
 
-    async fn launch(&self, place: &Place) -> Result<(), CallFailed> {
-        let (template, version) = self.known.template.clone().unwrap_or_default();
+/// How nodes are launched, and from what.
+pub struct Launching<'a> {
+    /// AWS.
+    pub aws: &'a Aws,
+    /// What is to be.
+    pub desired: &'a Desired,
+    /// The launch template's id.
+    pub template: &'a str,
+    /// Its version.
+    pub version: i64,
+    /// For who watches.
+    pub progress: &'a Progress,
+}
+
+impl Launching<'_> {
+    /// Launches the node of a place. Answers the instance.
+    pub async fn node(&self, place: &Place) -> Result<String, CallFailed> {
         let name = format!("{}-{}", self.desired.name, place.slot);
         let tags = self.desired.tags.clone().with(TAG_SLOT, place.slot.to_string()).with("Name", name);
+        let order = place.order.as_ref().map(|order| (TAG_REVISION, order.to_string()));
+        let replaces = place.replaces.as_ref().map(|id| (TAG_REPLACES, id.clone()));
+        let tags = order.into_iter().chain(replaces).fold(tags, |tags, (key, value)| tags.with(key, value));
         let mut ended = place.ended;
         loop {
-            let token = token(&template, version, place, ended);
-            let launch =
-                instances::Launch { template: &template, version, subnet: &place.subnet, tags: &tags, token: &token };
+            let Launching { template, version, .. } = *self;
+            let token = token(template, version, place, ended);
+            let launch = instances::Launch { template, version, subnet: &place.subnet, tags: &tags, token: &token };
             let waiting = |_: &CallFailed| {
                 self.progress.live(&format!("node {}", place.slot), "waiting for IAM to spread the instance profile");
             };
@@ -176,7 +199,7 @@ impl Step<'_> {
             match until(SPREADING, is_spreading, waiting, call).await {
                 // An instance that has ended and isn't listed any more had this token: the next one has another.
                 Err(error) if error.is("IdempotentInstanceTerminated") && ended < place.ended + 20 => ended += 1,
-                outcome => return outcome.map(drop),
+                outcome => return outcome,
             }
         }
     }
@@ -227,7 +250,7 @@ mod tests {
 
     #[test]
     fn a_token_is_the_same_for_the_same_launch_only() {
-        let place = |slot| Place { slot: Slot(slot), subnet: "subnet-a".into(), ended: 0 };
+        let place = |slot| Place { slot: Slot(slot), subnet: "subnet-a".into(), ended: 0, order: None, replaces: None };
         let first = token("lt-1", 1, &place(0), 0);
         assert_eq!(first, token("lt-1", 1, &place(0), 0));
         assert_eq!(first.len(), 64);

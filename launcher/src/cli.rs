@@ -91,7 +91,8 @@ pub struct Create {
   launcher update --rollback web       go back to the version before
   launcher update --versions web       list the versions
 
-What takes new nodes (subnets, instance_type, image, launch, agent, notify, metrics) can't be changed this way.")]
+What takes new nodes (subnets, instance_type, image, agent, notify, metrics) replaces them one at a time, standbys first: the
+new one serves before the old one hands over, waits for open connections (drain_timeout), and is ended.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
     /// The balancer's description (TOML)
@@ -105,7 +106,7 @@ pub struct Update {
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How long the nodes may take, such as 90s or 10m
+    /// How long the nodes may take, each where they are replaced, such as 90s or 10m
     #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
     /// Go on although a node doesn't run, or somebody changed the launch template by hand

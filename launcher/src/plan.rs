@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use templates::Slot;
+use templates::{Order, Slot};
 
 use crate::desired::Desired;
 use crate::observe::Observed;
@@ -66,6 +66,10 @@ pub struct Place {
     pub subnet: String,
     /// How many instances of that slot have ended: the same launch twice is one, the next one is another.
     pub ended: usize,
+    /// What it is to run, where that isn't what nodes boot by default.
+    pub order: Option<Order>,
+    /// The instance in whose place it is launched.
+    pub replaces: Option<String>,
 }
 
 /// Actions of one stage don't need each other, and go at once.
@@ -237,7 +241,7 @@ fn nodes(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
         let mut live = of_slot().filter(|node| node.is_live()).peekable();
         if live.peek().is_none() {
             let ended = of_slot().count();
-            actions.push(Action::Launch(Place { slot, subnet: subnet.to_owned(), ended }));
+            actions.push(Action::Launch(Place { slot, subnet: subnet.to_owned(), ended, order: None, replaces: None }));
         } else if live.clone().all(|node| node.state == "stopped") {
             actions.extend(live.next().map(|node| Action::Start { id: node.id.clone(), slot }));
         }

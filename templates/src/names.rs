@@ -19,6 +19,8 @@ pub const TAG_MESSAGE: &str = "elbow:message";
 /// Tag on an instance, written by the launcher: a request to hand over, see [`crate::handover::Request`].
 pub const TAG_DRAIN: &str = "elbow:drain";
 
+/// Tag on an instance, written by the launcher: the instance in whose place it is launched. It has that one's slot.
+pub const TAG_REPLACES: &str = "elbow:replaces";
 /// Tag on an instance, written by the launcher: what it should run, when that isn't what it booted with, see [`crate::Order`].
 pub const TAG_REVISION: &str = "elbow:revision";
 /// Tag on a launch template, written by the launcher: who updates the balancer at this moment, and since when.

@@ -1,5 +1,6 @@
 //! A balancer is changed while clients use it; and what a node won't run goes no further.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -11,6 +12,9 @@ use serde_json::Value;
 use templates::{Balancer, files};
 
 const BOOT: Duration = Duration::from_secs(90);
+/// How long nodes that go wait for open connections.
+const DRAINED: Duration = Duration::from_secs(4);
+const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
 
 #[tokio::test]
 async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() -> Result<()> {
@@ -18,6 +22,7 @@ async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() ->
     under_load(&rig).await?;
     after_a_reboot_and_back(&rig)?;
     virtual_ips_come_and_go(&rig)?;
+    replaced_under_load(&rig).await?;
     rig.destroy("web").map(drop)
 }
 
@@ -58,6 +63,61 @@ async fn under_load(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
+/// Another instance type and another image: every node is another one afterwards. What is open when a node goes is waited
+/// for, and what isn't over by then is all that is lost.
+async fn replaced_under_load(rig: &Rig) -> Result<()> {
+    let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
+    let image = rig.aws(["ec2", "describe-instances", "--instance-ids", &before[0]])?;
+    let image = image["Reservations"][0]["Instances"][0]["ImageId"].as_str().context("an image")?.to_owned();
+    let file = rig.balancer(|text| {
+        let line = text.lines().find(|line| line.starts_with("image ")).unwrap_or_default().to_owned();
+        text.replace("t3.small", "t3.large").replace(&line, &format!("image = \"{image}\"")) + DRAIN
+    })?;
+    let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
+    for part in ["because of instance_type, image", "+t3.large", "launch node 1 anew", "shut node 0"] {
+        ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
+    }
+    let every = Duration::from_millis(10);
+    let crowd = rig.crowd(vec![
+        Kind::Requests { every, path: "/" },
+        Kind::Requests { every, path: "/slow?ms=500" },
+        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
+        Kind::Idle { connections: 1 },
+        Kind::Download { connections: 1, seconds: 20 },
+    ])?;
+    crowd.ready(Duration::from_secs(10)).await?;
+    let began = Instant::now();
+    update(rig, &file)?;
+    rig.figure("update that replaces both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;
+    let stopped = stopped_last(rig)?;
+    let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
+    let in_time = report.lost.iter().filter(|loss| loss.at < stopped + DRAINED).count();
+    rig.figure(
+        "replacement under load: requests, failed, connections, lost, of those before the drain time was over",
+        {
+            let (failed, lost) = (report.failed.len(), report.lost.len());
+            format!("{}, {failed}, {}, {lost}, {in_time}", report.requests, report.connections)
+        },
+    )?;
+    ensure!(report.failed.is_empty() && in_time == 0, "failed {:?}, lost {:?}", report.failed, report.lost);
+    let short = report.lost.iter().filter(|loss| loss.kind == "keep-alive").count();
+    ensure!(short == 0 && report.lost.iter().any(|loss| loss.kind == "idle"), "lost {:?}", report.lost);
+
+    let after = rig.settled(2, BOOT)?;
+    ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
+    let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
+    ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
+    Ok(())
+}
+
+/// When a node was told last to shut down.
+fn stopped_last(rig: &Rig) -> Result<Instant> {
+    let calls = rig.calls()?;
+    let call = calls.iter().rfind(|call| call["action"] == "StopInstances").context("no node was shut down")?;
+    let at: jiff::Timestamp = call["time"].as_str().context("a time")?.parse()?;
+    Instant::now().checked_sub(at.duration_until(jiff::Timestamp::now()).unsigned_abs()).context("a time before")
+}
+
 /// cloud-init writes the node's files once in its life: what it was told since stays.
 fn after_a_reboot_and_back(rig: &Rig) -> Result<()> {
     let (active, shown) = (rig.active()?, rig.launcher(["status", "web", "--output", "json"])?);
@@ -85,7 +145,7 @@ fn virtual_ips_come_and_go(rig: &Rig) -> Result<()> {
     update(rig, &two)?;
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.11/"])?;
     ensure!(routes(rig, "10.255.0.11/32")? == 3, "not every table has the new route");
-    update(rig, &rig.balancer(|text| text)?)?;
+    update(rig, &rig.balancer(|text| text + DRAIN)?)?;
     ensure!(routes(rig, "10.255.0.11/32")? == 0, "a route is left");
     for node in rig.settled(2, BOOT)? {
         let on_lo = rig.inside(&node.id, &["ip", "-brief", "address", "show", "dev", "lo"])?;

@@ -32,6 +32,17 @@ pub fn route(rig: &Rig, node: &Instance, table: &str) {
     done(call.destination_cidr_block("10.255.0.10/32").send());
 }
 
+/// Points the virtual IP's route in every table at this node, where it was another's.
+pub fn succeed(rig: &Rig, node: &Instance) {
+    let interface = node.interface.as_deref().expect("a running instance has an interface");
+    for table in rig.world().route_tables {
+        if node.vpc.as_ref() == Some(&table.vpc) && table.gateways.is_empty() {
+            let call = client(rig, node).replace_route().route_table_id(&table.id).network_interface_id(interface);
+            done(call.destination_cidr_block("10.255.0.10/32").send());
+        }
+    }
+}
+
 /// Both nodes as they are when all is well.
 pub fn serve(rig: &Rig) {
     let nodes = rig.nodes();

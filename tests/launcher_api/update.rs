@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use lab::world::Instance;
+use lab::world::{Instance, InstanceState};
 
-use crate::kill::{Killer, When, killed};
+use crate::kill::{Killer, When, killed, killed_at};
 use crate::node;
 use crate::rig::{Rig, mutating, succeeded, text};
 
@@ -18,9 +18,11 @@ fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     std::thread::scope(|scope| {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
-                for node in rig.nodes() {
-                    obey(rig, &node);
+                let nodes = rig.nodes();
+                for node in &nodes {
+                    obey(rig, node);
                 }
+                elect(rig, &nodes);
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
@@ -31,9 +33,29 @@ fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     })
 }
 
+/// One that is asked to hands over. One that is stopped while it is active would lose connections.
+fn elect(rig: &Rig, nodes: &[Instance]) {
+    let is_active = |node: &&Instance| node.tags.get("elbow:role").is_some_and(|role| role == "active");
+    let Some(was) = nodes.iter().find(is_active) else { return };
+    assert_eq!(was.state, InstanceState::Running, "{} is active", was.id);
+    let Some(asked) = was.tags.get("elbow:drain") else { return };
+    let serves = |node: &&Instance| node.state == InstanceState::Running && node.tags.contains_key("elbow:running");
+    let others = nodes.iter().filter(|node| node.id != was.id).filter(serves);
+    let wanted = |node: &&Instance| asked.ends_with(&format!("to {}", node.tags["elbow:claim"]));
+    if let Some(next) = others.into_iter().find(wanted) {
+        node::report(rig, was, &was.tags["elbow:running"], "standby");
+        node::succeed(rig, next);
+        node::report(rig, next, &next.tags["elbow:running"], "active");
+    }
+}
+
 fn obey(rig: &Rig, node: &Instance) {
     let told = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':')).map(|(_, revision)| revision);
     let (running, role) = (node.tags.get("elbow:running"), node.tags.get("elbow:role"));
+    // One that was launched boots what it was launched with.
+    if let (Some(told), None, InstanceState::Running) = (told, running, node.state) {
+        return node::report(rig, node, told, "standby");
+    }
     if let (Some(told), Some(running), Some(role)) = (told, running, role)
         && told != running
     {
@@ -121,6 +143,37 @@ fn update_killed_at_any_call_is_finished_by_running_it_again() {
     assert!(number > 20, "it was killed at {} calls only", number - 1);
 }
 
+#[test]
+fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by_running_it_again() {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let first = created(&rig);
+    let types = ["t3.large", "t3.small"];
+    let files = [rig.file("large.toml", &rig.example().replace("t3.small", "t3.large")), first];
+    with_obedient_nodes(&rig, || {
+        for (turn, action) in ["RunInstances", "StopInstances", "TerminateInstances"].into_iter().enumerate() {
+            let update = ["update", files[turn % 2].to_str().unwrap()];
+            let before: Vec<String> = rig.nodes().into_iter().map(|node| node.id).collect();
+            assert!(killed_at(&rig, &killer, action, When::After, &update), "it never came to {action}");
+            rig.take_calls();
+            succeeded(rig.launcher(update));
+            let launched = mutating(&rig.take_calls()).iter().filter(|action| **action == "RunInstances").count();
+            assert_eq!(launched, 1, "killed after {action}: the other node alone is launched");
+            let nodes = rig.nodes();
+            assert_eq!(nodes.len(), 2, "killed after {action}: {nodes:?}");
+            for node in nodes {
+                assert_eq!(node.instance_type, types[turn % 2], "killed after {action}");
+                assert!(!before.contains(&node.id), "killed after {action}: {} is still there", node.id);
+            }
+        }
+        let again = succeeded(rig.launcher(["update", files[0].to_str().unwrap()]));
+        assert!(text(&again.stdout).contains("nothing changes"));
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        let back: Vec<_> = rig.nodes().into_iter().map(|node| node.instance_type).collect();
+        assert_eq!(back, ["t3.small", "t3.small"]);
+    });
+}
+
 #[track_caller]
 fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) {
     rig.take_calls();
@@ -146,8 +199,8 @@ fn what_cannot_be_updated_is_refused_before_anything_changes() {
         assert!(text.contains(change.0), "{text}");
         rig.file("other.toml", &text.replace(change.0, change.1))
     };
-    let larger = with(("t3.small", "t3.large"));
-    refused(&rig, &["update", larger.to_str().unwrap()], &["differs in instance_type", "it takes new nodes"]);
+    let elsewhere = with(("t3.small", "t3.tiny"));
+    refused(&rig, &["update", elsewhere.to_str().unwrap()], &["instance type t3.tiny doesn't exist"]);
     let named = with(("name = \"web\"", "name = \"wep\""));
     refused(&rig, &["update", named.to_str().unwrap()], &["there is no balancer named \"wep\""]);
     let big: Vec<String> = (0..999u32)

@@ -10,6 +10,8 @@ authenticated).
     POST /lab/auto-scaling {"health_ms": 1000}           how often Auto Scaling looks at the health of instances
     POST /lab/auto-scaling {"skip_ms": 30000}            puts its clock forward
     POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
+    POST /lab/systems {}                               instances have systems: one is stopped when /lab/stopped says so
+    POST /lab/stopped {"instance": "i-…"}              its system has shut down
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
     POST /lab/route-tables {"count": 20}                 so many more tagged tables in the lab's VPC; answers ids
 
@@ -92,6 +94,16 @@ def _shutting_down(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _systems(_: dict[str, Any]) -> dict[str, Any]:
+    termination.wait_for_word()
+    return {}
+
+
+def _stopped(request: dict[str, Any]) -> dict[str, Any]:
+    termination.stopped(request["instance"])
+    return {}
+
+
 def _auto_scaling(request: dict[str, Any]) -> dict[str, Any]:
     if "health_ms" in request:
         reconcile.set_health_interval(int(request["health_ms"]))
@@ -111,6 +123,8 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("POST", "seed"): lambda _: seed.seed(),
     ("POST", "stale"): _stale,
     ("POST", "shutting-down"): _shutting_down,
+    ("POST", "systems"): _systems,
+    ("POST", "stopped"): _stopped,
     ("POST", "auto-scaling"): _auto_scaling,
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,

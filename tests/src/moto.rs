@@ -157,6 +157,16 @@ pub async fn set_health_checks(moto: &Upstream, every: Duration) -> Result<()> {
     moto.post("/lab/auto-scaling", &json!({ "health_ms": every.as_millis() as u64 })).await.map(drop)
 }
 
+/// From now on an instance that is stopped is `stopping` until [`stopped`] says that its system is down.
+pub async fn have_systems(moto: &Upstream) -> Result<()> {
+    moto.post("/lab/systems", &json!({})).await.map(drop)
+}
+
+/// The instance's system has shut down.
+pub async fn stopped(moto: &Upstream, instance: &str) -> Result<()> {
+    moto.post("/lab/stopped", &json!({ "instance": instance })).await.map(drop)
+}
+
 /// Sets what GetConsoleOutput answers.
 pub async fn set_console(moto: &Upstream, instance: &str, text: &str) -> Result<()> {
     moto.post("/lab/console", &json!({ "instance": instance, "text": text })).await.map(drop)

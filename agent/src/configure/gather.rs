@@ -6,12 +6,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use templates::balancer::{Balancer, RouteTables};
-use templates::names::{TAG_CLAIM, TAG_SLOT};
+use templates::names::{TAG_CLAIM, TAG_REPLACES, TAG_SLOT};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::ec2::ApiError;
-use crate::ids::TableId;
+use crate::ids::{InstanceId, TableId};
 use crate::imds::Facts;
 use crate::known::{self, Known};
 use crate::logs::CONSOLE;
@@ -124,10 +124,12 @@ fn listed(wanted: &RouteTables) -> Option<Vec<Table>> {
 /// `members` with this node in it as IMDS tells it: the API's view of a node that just started may be old.
 pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
     let slot = |key: &str| facts.tags.get(key).and_then(|value| value.parse().ok());
+    let replaces = facts.tags.get(TAG_REPLACES).map(|id| InstanceId(id.clone()));
     match members.iter_mut().find(|member| member.instance == facts.instance) {
         Some(me) => {
             me.ordered = slot(TAG_SLOT).or(me.ordered);
             me.claim = slot(TAG_CLAIM).or(me.claim);
+            me.replaces = replaces.or(me.replaces.take());
         }
         None => members.push(Member {
             instance: facts.instance.clone(),
@@ -137,6 +139,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             source_dest_check: true,
             ordered: slot(TAG_SLOT),
             claim: slot(TAG_CLAIM),
+            replaces,
             launch_index: facts.launch_index,
             says: String::new(),
         }),

@@ -103,6 +103,8 @@ fn reload_due(unit: &str) -> PathBuf {
 async fn bring_up(unit: &str, installed: Installed) -> anyhow::Result<()> {
     match (systemd::is_active(unit).await, installed) {
         (false, _) => systemd::start(unit).await?,
+        // Connections may be waited for when the machine shuts down, and who the peers are goes on to matter.
+        (true, Installed::Changed) if unit == keepalived::UNIT => systemd::hang_up(unit).await?,
         (true, Installed::Changed) => systemd::reload(unit).await?,
         (true, Installed::Unchanged) => return Ok(()),
     }

@@ -93,6 +93,9 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
         0 => format!("{}: nothing changes", known.new.name),
         _ => format!("{}: update would", known.new.name),
     };
+    if !changes.is_empty() && known.replaces() {
+        text.push_str(&format!(" replace nodes, because of {}:", known.because().join(", ")));
+    }
     for change in &changes {
         text.push_str(&format!("\n  {}", change.what));
     }
@@ -116,6 +119,10 @@ async fn carry_out(cli: &Cli, args: &Update, aws: &Aws, known: &Known) -> Result
     let progress = Progress::new();
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
+    if known.replaces() {
+        let why = known.because().join(", ");
+        progress.say(&format!("nodes are replaced one at a time, the active ones last, because of {why}"));
+    }
     let lease = Lease::mine();
     begin(aws, &known.template.id, &lease).await?;
     let mut roll = Roll { aws, known, lease, timeout: args.timeout, progress: &progress, changes: Vec::new() };

@@ -91,7 +91,7 @@ fn an_ended_node_is_replaced_by_one_with_another_token() {
     observed.nodes.push(node("i-older", 0, "terminated"));
     assert_eq!(
         plan(&desired(), &observed),
-        [Action::Launch(Place { slot: Slot(0), subnet: "subnet-0aaa".into(), ended: 2 })]
+        [Action::Launch(Place { slot: Slot(0), subnet: "subnet-0aaa".into(), ended: 2, order: None, replaces: None })]
     );
 }
 

@@ -11,7 +11,7 @@ use crate::resources::launch_template::LAUNCHED;
 use crate::tags::Tags;
 
 /// An instance as it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// `i-…`
     pub id: String,
@@ -119,6 +119,12 @@ pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFai
 /// Starts a stopped instance.
 pub async fn start(ec2: &Client, id: &str) -> Result<(), CallFailed> {
     ec2.start_instances().instance_ids(id).send().await.named("ec2:StartInstances", id).map(drop)
+}
+
+/// Shuts instances down. The systems in them stop their services, and the agent hands over.
+pub async fn stop(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
+    let call = ec2.stop_instances().set_instance_ids(Some(ids.to_vec()));
+    call.send().await.named("ec2:StopInstances", ids.join(" ")).map(drop)
 }
 
 /// Ends instances for good.

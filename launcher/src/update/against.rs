@@ -21,34 +21,25 @@ pub enum Force {
 
 /// Everything that stands against it.
 pub fn against(known: &Known, force: Force) -> Vec<String> {
-    let mut problems = fixed(&known.old, &known.new);
+    let mut problems: Vec<String> = of_a_group(known).into_iter().collect();
     if force == Force::No {
         problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
-        problems.extend(missing(&known.new, &known.observed));
+        problems.extend(missing(&known.old, &known.new, &known.observed));
     }
     problems
 }
 
-/// What can't be changed on nodes that run.
-fn fixed(old: &Balancer, new: &Balancer) -> Vec<String> {
-    let mut problems = Vec::new();
-    let keys = old.needs_new_nodes(new);
-    if !keys.is_empty() {
-        problems.push(format!(
-            "{} differs in {}: for that it takes new nodes, and update changes running ones only; `launcher destroy` and \
-             `launcher create` make it anew",
-            new.name,
-            keys.join(", ")
-        ));
-    }
-    if !old.updates.in_place {
-        problems.push(format!(
-            "{} runs with [updates] in_place = false: its nodes don't change while they run; `launcher destroy` and \
-             `launcher create` make it anew",
-            new.name
-        ));
-    }
-    problems
+/// A group launches its nodes itself.
+fn of_a_group(known: &Known) -> Option<String> {
+    let of_group = [&known.old, &known.new].into_iter().any(|balancer| balancer.launch == Launch::AutoScaling);
+    (of_group && !known.because().is_empty()).then(|| {
+        format!(
+            "{} differs in {}: that takes new nodes, and update doesn't replace those of an Auto Scaling group; `launcher \
+             destroy` and `launcher create` make it anew",
+            known.new.name,
+            known.because().join(", ")
+        )
+    })
 }
 
 /// What somebody changed in the launch template.
@@ -80,20 +71,26 @@ fn by_hand(template: &Template, old: &Balancer, desired: &Desired, observed: &Ob
 }
 
 /// Without a standby there is nobody to try a revision on.
-fn missing(new: &Balancer, observed: &Observed) -> Vec<String> {
+fn missing(old: &Balancer, new: &Balancer, observed: &Observed) -> Vec<String> {
     if new.launch == Launch::AutoScaling {
         let running = observed.live().filter(|node| node.state == "running").count();
         let problem =
             format!("{running} of {} nodes run: wait for the group, or go on with --force", new.subnets.len());
         return if running < new.subnets.len() { vec![problem] } else { Vec::new() };
     }
-    let running: BTreeSet<_> =
-        observed.live().filter(|node| node.state == "running").filter_map(|node| node.slot()).collect();
-    let slots = (0..new.subnets.len()).map(|slot| Slot(slot as u8));
-    let missing = slots.filter(|slot| !running.contains(slot));
+    let slots = old.subnets.len().min(new.subnets.len());
+    let missing = empty(new, observed).into_iter().filter(|slot| usize::from(slot.0) < slots);
     missing
         .map(|slot| {
             format!("node {slot} doesn't run: `launcher create` with the file that it has now, or go on with --force")
         })
         .collect()
+}
+
+/// Slots without a node that runs.
+pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
+    let running = observed.live().filter(|node| node.state == "running");
+    let running: BTreeSet<_> = running.filter_map(|node| node.slot()).collect();
+    let slots = (0..balancer.subnets.len()).map(|slot| Slot(slot as u8));
+    slots.filter(|slot| !running.contains(slot)).collect()
 }

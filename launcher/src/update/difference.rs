@@ -44,6 +44,7 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
     let group =
         |balancer: &Balancer| rules(balancer, scene.cidrs).iter().map(|rule| format!("{rule}\n")).collect::<String>();
     [
+        ("what nodes are launched as", pairs(&machine)),
         ("haproxy.cfg", pairs(&files::haproxy_cfg)),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
@@ -53,6 +54,12 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
     .into_iter()
     .filter_map(|(file, (old, new))| Some(FileChange { file, diff: unified(&old, &new)? }))
     .collect()
+}
+
+fn machine(balancer: &Balancer) -> String {
+    let Balancer { instance_type, image, agent, subnets, .. } = balancer;
+    let nodes: String = subnets.iter().enumerate().map(|(slot, subnet)| format!("node {slot} in {subnet}\n")).collect();
+    format!("{instance_type}, image {image}\nagent {}, sha256 {}\n{nodes}", agent.source, agent.sha256)
 }
 
 /// Nothing if only the revision that every file names is another.

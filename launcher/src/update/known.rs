@@ -6,9 +6,13 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::json;
+use templates::balancer::Launch;
+use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, files};
 
+use super::against::empty;
 use super::next::{active, running};
+use super::replace::{replaced, stays};
 
 use super::settings::Settings;
 use super::tell::called;
@@ -17,6 +21,7 @@ use crate::desired::Desired;
 use crate::discover::Surroundings;
 use crate::observe::Observed;
 use crate::plan::Change;
+use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, left_behind};
 
@@ -70,8 +75,11 @@ impl Known {
         let user_data = files::user_data_gzip(&new).map_err(|big| vec![big.to_string()])?;
         let (Ok(old), true) = (old, problems.is_empty()) else { return Err(problems) };
         let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
-        let desired = Desired::of(&new, region, &cidrs, &template.contents.image, &user_data);
         let (old, region) = (old.balancer, region.to_owned());
+        // An image that was pinned stays until the file names another one.
+        let pinned = Some(&template.contents.image).filter(|_| old.image == new.image);
+        let image = pinned.or(place.image_id.as_ref()).cloned().unwrap_or_default();
+        let desired = Desired::of(&new, &region, &cidrs, &image, &user_data);
         Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, version })
     }
 
@@ -83,7 +91,7 @@ impl Known {
     /// The version that holds what is to be run, if one does.
     pub fn target(&self) -> Option<i64> {
         let group = self.observed.group(&self.new.vpc)?;
-        let wanted = self.desired.contents(&group.id, Some(&self.template.contents.image));
+        let wanted = self.desired.contents(&group.id, None);
         let holds = |version: &&Version| version.revision == self.desired.revision.0 && version.contents == wanted;
         let same = self.versions.iter().filter(holds).map(|version| version.number);
         let default = same.clone().find(|number| *number == self.template.version);
@@ -106,40 +114,75 @@ impl Known {
         let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
         self.target() == Some(self.template.version)
             && self.observed.live().all(|node| running(node) == Some(&self.desired.revision.0))
+            && (self.new.launch == Launch::AutoScaling || empty(&self.new, &self.observed).is_empty())
             && narrower == Settings::default()
             && wider == Settings::default()
             && self.stale_routes(&self.place.tables).is_empty()
     }
 
+    /// Whether nodes are replaced: because a running one can't change to it, or because other subnets have them.
+    pub fn replaces(&self) -> bool {
+        let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
+        self.old.subnets != self.new.subnets || live.into_iter().any(|node| !stays(&self.config(node), &self.new))
+    }
+
+    /// The keys for which nodes are replaced.
+    pub fn because(&self) -> Vec<&'static str> {
+        let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
+        let configs: Vec<Balancer> = live.map(|node| self.config(node)).chain([self.old.clone()]).collect();
+        let mut keys: Vec<&str> = Vec::new();
+        for config in &configs {
+            let in_place = Some("[updates] in_place = false").filter(|_| !config.updates.in_place);
+            keys.extend(config.needs_new_nodes(&self.new).into_iter().chain(in_place));
+        }
+        let mut said = BTreeSet::new();
+        keys.retain(|key| said.insert(*key));
+        keys
+    }
+
+    /// What the node runs, or boots.
+    fn config(&self, node: &Node) -> Balancer {
+        let told = || node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.revision.0);
+        let revision = running(node).map(str::to_owned).or_else(told);
+        let version = self.versions.iter().find(|version| Some(&version.revision) == revision.as_ref());
+        let config = version.and_then(|version| files::read_back(&version.contents.user_data).ok());
+        config.map_or_else(|| self.old.clone(), |config| config.balancer)
+    }
+
     /// What would be done, in order.
     pub fn planned(&self) -> Vec<Change> {
-        let target = self.target();
-        let mut changes = Vec::new();
-        let mut add = |action, what: String| changes.push(Change { action, what });
-        let revision = &self.desired.revision;
         if self.is_done() {
-            return changes;
+            return Vec::new();
         }
+        let target = self.target();
+        let revision = &self.desired.revision;
+        let change = |action, what| Change { action, what };
+        let mut changes = Vec::new();
         if target.is_none() {
-            let name = &self.template.name;
-            add(
-                "create-launch-template-version",
-                format!("add a version of revision {revision} to launch template {name}"),
-            );
+            let what = format!("add a version of revision {revision} to launch template {}", self.template.name);
+            changes.push(change("create-launch-template-version", what));
         }
-        let pending = self.observed.live().filter(|node| running(node) != Some(&revision.0));
-        let mut pending: Vec<_> = pending.collect();
-        pending.sort_by_key(|node| active(node));
-        for node in pending {
-            add("tell", format!("tell {} to run revision {revision}", called(node)));
+        if self.replaces() {
+            changes.extend(replaced(self.order(), &self.new.subnets, &self.observed.nodes));
+        } else {
+            let mut pending: Vec<&Node> =
+                self.observed.live().filter(|node| running(node) != Some(&revision.0)).collect();
+            pending.sort_by_key(|node| active(node));
+            let tell = |node: &Node| change("tell", format!("tell {} to run revision {revision}", called(node)));
+            changes.extend(pending.into_iter().map(tell));
         }
         if target != Some(self.template.version) {
-            add("set-default", "make that version the one that nodes boot".to_owned());
+            changes.push(change("set-default", "make that version the one that nodes boot".to_owned()));
         }
         for (table, destination) in self.stale_routes(&self.place.tables) {
-            add("delete-route", format!("delete route {destination} in {table}"));
+            changes.push(change("delete-route", format!("delete route {destination} in {table}")));
         }
         changes
+    }
+
+    /// What nodes are to be told, as far as it is known: a version that isn't there yet has no number.
+    fn order(&self) -> Order {
+        Order { version: self.target().unwrap_or_default(), revision: self.desired.revision.clone() }
     }
 
     /// For `--output json`.

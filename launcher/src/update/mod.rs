@@ -1,14 +1,17 @@
-//! Changing a balancer that runs. [`against`] says what stands against it, [`next`] decides who is told what,
-//! [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`lease`] keeps two operators from
-//! doing it at once, and [`roll`] carries it out with [`tell`]: what nodes may do is widened first and narrowed last, standbys go before
-//! active nodes, and what a node refuses goes no further.
+//! Changing a balancer that runs. [`against`] says what stands against it, [`next`] decides who is told what, [`replace`]
+//! which node is replaced, [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`lease`]
+//! keeps two operators from doing it at once. [`roll`] carries it out, with [`tell`] where nodes change as they run and
+//! [`exchange`] where they can't: what nodes may do is widened first and narrowed last, standbys go before active nodes,
+//! and what a node refuses goes no further.
 
 pub mod against;
 pub mod difference;
+pub mod exchange;
 pub mod hold;
 pub mod known;
 pub mod lease;
 pub mod next;
+pub mod replace;
 pub mod roll;
 pub mod settings;
 pub mod tell;

@@ -44,19 +44,27 @@ impl Roll<'_> {
             None => self.add_version().await?,
         };
         let order = Order { version, revision: known.desired.revision.clone() };
-        self.nodes(&order).await?;
+        self.run(&order).await?;
         self.make_default(&order).await?;
         // One that was born in between has booted the version before.
-        self.nodes(&order).await?;
+        self.run(&order).await?;
         self.narrow(&known.new).await?;
         let tables = route_tables::find(&self.aws.ec2, &known.new.vpc).await?;
         self.drop_routes(&known.stale_routes(&tables)).await
     }
 
+    /// Has every node run `order`.
+    async fn run(&mut self, order: &Order) -> Result<(), Failure> {
+        match self.known.replaces() {
+            true => self.exchange(order).await,
+            false => self.nodes(order).await,
+        }
+    }
+
     async fn add_version(&mut self) -> Result<i64, Failure> {
         let known = self.known;
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
-        let contents = known.desired.contents(&group, Some(&known.template.contents.image));
+        let contents = known.desired.contents(&group, None);
         let (id, revision, tags) = (&known.template.id, &known.desired.revision, &known.desired.tags);
         let version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents, tags).await?;
         let name = &known.template.name;

@@ -77,6 +77,16 @@ fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
     }
 }
 
+/// The tables in which both keep routes.
+pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
+    match (old, new) {
+        (RouteTables::Only(old), RouteTables::Only(new)) => {
+            RouteTables::Only(old.iter().filter(|id| new.contains(id)).cloned().collect())
+        }
+        (RouteTables::All, some) | (some, RouteTables::All) => some.clone(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -110,6 +120,8 @@ mod tests {
         let only = |ids: &[&str]| RouteTables::Only(ids.iter().map(|id| id.to_string()).collect());
         assert_eq!(union(&only(&["rtb-1", "rtb-2"]), &only(&["rtb-2", "rtb-3"])), only(&["rtb-2", "rtb-3", "rtb-1"]));
         assert_eq!(union(&RouteTables::All, &only(&["rtb-1"])), RouteTables::All);
+        assert_eq!(common(&only(&["rtb-1", "rtb-2"]), &only(&["rtb-2", "rtb-3"])), only(&["rtb-2"]));
+        assert_eq!(common(&RouteTables::All, &only(&["rtb-1"])), only(&["rtb-1"]));
         let new = Balancer { route_tables: only(&["rtb-1"]), ..web() };
         assert_eq!(Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole()).policy, None);
         let policy = Settings::narrower(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();

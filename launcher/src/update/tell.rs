@@ -128,7 +128,8 @@ pub fn called(node: &Node) -> String {
     }
 }
 
-fn stands(order: &Order, node: &Node) -> String {
+/// How far a node is.
+pub fn stands(order: &Order, node: &Node) -> String {
     let told = node.tags.get(TAG_REVISION) == Some(&order.to_string());
     let message = node.tags.get(TAG_MESSAGE).map(|message| format!(" ({message})")).unwrap_or_default();
     match running(node) {

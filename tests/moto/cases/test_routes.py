@@ -124,7 +124,9 @@ def a_route_to_a_stopped_instances_interface_is_a_blackhole(server: Any) -> Iter
     s = Scene(server)
     instance = s.run()[0]
     s.ec2.create_route(**s.route_to(s.interface(instance)))
+    server.post("shutting-down", {"ms": 0})
     s.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
+    server.post("shutting-down", {"ms": 200})
     yield
     assert s.routes()["10.255.0.10/32"]["State"] == "blackhole"
     s.ec2.start_instances(InstanceIds=[instance["InstanceId"]])

@@ -59,14 +59,14 @@ def _instance_of(route: Route) -> str | None:
 
 
 def _state(route: Route) -> str:
-    """`blackhole` when the target can't take packets: its interface is gone or detached, its instance doesn't run."""
+    """`blackhole` when the target can't take packets: its interface is gone or detached, its instance is off."""
     interface = route.interface
     if interface is None:
         return "active"
     live = route.route_table.ec2_backend.enis.get(interface.id)
     if live is None or live.status != "in-use":
         return "blackhole"
-    if live.instance and live.instance.state not in ("pending", "running"):
+    if live.instance and live.instance.state not in ("pending", "running", "stopping"):
         return "blackhole"
     return "active"
 

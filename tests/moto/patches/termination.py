@@ -1,4 +1,5 @@
 """TerminateInstances: an instance shuts down for a while, then its interface is gone, and it stays visible without it.
+StopInstances: it is `stopping` until its system has shut down.
 
 EC2 User Guide, "Instance state changes" (shutting-down, then terminated), "Terminate Amazon EC2 instances" ("it
 remains visible … for a short while"; interfaces with DeleteOnTermination go); VPC User Guide, "Route table concepts"
@@ -6,6 +7,7 @@ remains visible … for a short while"; interfaces with DeleteOnTermination go);
 a second: enough that who doesn't wait for it gets a DependencyViolation, as there.
 """
 
+import math
 import time
 from typing import Any
 
@@ -18,7 +20,10 @@ _ENDING = ("shutting-down", "terminated")
 
 _takes = 0.2
 _shutting_down: list[tuple[float, Instance]] = []
+_stopping: list[tuple[float, Instance]] = []
+_by_word = False
 _moto_terminate = Instance.terminate
+_moto_stop = Instance.stop
 
 
 def set_duration(milliseconds: int) -> None:
@@ -27,8 +32,29 @@ def set_duration(milliseconds: int) -> None:
     _takes = milliseconds / 1000
 
 
+def wait_for_word() -> None:
+    """From now on an instance is stopped when `stopped` says so: it has a system, which takes its time."""
+    global _by_word
+    _by_word = True
+
+
+def stopped(instance_id: str) -> None:
+    """The instance's system has shut down."""
+    for entry in [entry for entry in _stopping if entry[1].id == instance_id]:
+        _halt(entry)
+
+
+def _halt(entry: tuple[float, Instance]) -> None:
+    _stopping.remove(entry)
+    if entry[1].state == "stopping":
+        entry[1]._state = InstanceState("stopped", 80)
+        instrument.changed()
+
+
 def settle() -> None:
     """Ends what has shut down by now; asked for before every call."""
+    for entry in [entry for entry in _stopping if entry[0] <= time.monotonic()]:
+        _halt(entry)
     due = [instance for until, instance in _shutting_down if until <= time.monotonic()]
     if due:
         _shutting_down[:] = [entry for entry in _shutting_down if entry[1] not in due]
@@ -42,13 +68,13 @@ def install() -> None:
     start = Instance.start
 
     def start_again(self: Instance) -> Any:
-        if self.state in _ENDING:
+        if self.state in (*_ENDING, "stopping"):
             raise _not_possible(self, "started")
         return start(self)
 
     Instance.terminate = terminate
     Instance.start = start_again
-    Instance.stop = _only_alive(Instance.stop, "stopped")
+    Instance.stop = _only_alive(stop, "stopped")
     Instance.reboot = _only_alive(Instance.reboot, "rebooted")
     Instance.private_ip = property(lambda self: self.nics[0].private_ip_address if 0 in self.nics else None)
     Instance.private_ip_address = Instance.private_ip
@@ -56,6 +82,16 @@ def install() -> None:
     Instance.public_ip_address = Instance.public_ip
     dns = Instance.private_dns_name.fget
     Instance.private_dns_name = property(lambda self: dns(self) if self.nics else "")
+
+
+def stop(self: Instance) -> InstanceState:
+    """Begins to stop the instance; answers the state that it had. Again changes nothing."""
+    previous = InstanceState(self.state, self.state_code)
+    if self.state not in ("stopping", "stopped"):
+        _moto_stop(self)
+        self._state = InstanceState("stopping", 64)
+        _stopping.append((math.inf if _by_word else time.monotonic() + _takes, self))
+    return previous
 
 
 def terminate(self: Instance) -> InstanceState:

@@ -14,6 +14,7 @@ use super::ground::Ground;
 use super::machines::Machines;
 use super::rounds::Rounds;
 use crate::api::{Call, Hooks, Passage, Upstream};
+use crate::world::InstanceState;
 use crate::{moto, world};
 
 /// How often the API is asked whether it did something by itself.
@@ -49,10 +50,26 @@ impl Follow {
     async fn watch(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
+            self.tell_stopped().await;
             match moto::generation(&self.moto).await {
                 Ok(now) if now != self.ground.world().borrow().generation => self.catch_up().await,
                 Ok(_) => {}
                 Err(error) => debug!("looking at the API: {error:#}"),
+            }
+        }
+    }
+
+    /// What the API stops is stopped when its system is down.
+    async fn tell_stopped(&self) {
+        let stopping: Vec<String> = {
+            let world = self.ground.world();
+            let world = world.borrow();
+            let stopping = world.instances.iter().filter(|instance| instance.state == InstanceState::Stopping);
+            stopping.map(|instance| instance.id.clone()).collect()
+        };
+        for id in stopping.iter().filter(|id| self.machines.is_down(id)) {
+            if let Err(error) = moto::stopped(&self.moto, id).await {
+                debug!("{id} is down: {error:#}");
             }
         }
     }

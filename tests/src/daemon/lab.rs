@@ -58,6 +58,7 @@ impl Lab {
         let images = [("main", dir.image()), ("plain", dir.plain())];
         let known = |(name, root)| seed.images.get(name).map(|id| (id.clone(), root));
         let images = images.into_iter().filter_map(known).collect();
+        moto::have_systems(moto.upstream()).await?;
         let machines = Arc::new(Machines::new(dir.clone(), ground.clone(), images, authority.path()));
         let follow = Follow::new(moto.upstream().clone(), seed.vpc.clone(), ground.clone(), machines.clone());
         ground.follow(world::fetch(moto.upstream()).await?).await?;

@@ -19,8 +19,9 @@ use crate::dir::LabDir;
 use crate::instance::{self, Machine, Spec};
 use crate::world::{Instance, World};
 
-/// An instance that doesn't shut down within this is switched off (on AWS it takes minutes until that).
-const SHUTDOWN: Duration = Duration::from_secs(30);
+/// An instance that doesn't shut down within this is switched off: "within a few minutes" (EC2 User Guide, "Reboot your
+/// instance").
+const SHUTDOWN: Duration = Duration::from_secs(180);
 
 /// The instances that run here.
 pub struct Machines {
@@ -67,6 +68,13 @@ impl Machines {
     /// Whether an instance has power, as far as the lab cut it off.
     pub fn has_power(&self, id: &str) -> bool {
         self.lock().get(id).is_some_and(|held| held.power == Power::On && held.fault != Some(Fault::NoPower))
+    }
+
+    /// Whether a stop has come to its end. One that exists in the API alone has nothing to shut down.
+    pub fn is_down(&self, id: &str) -> bool {
+        let Some(held) = self.lock().get(id).cloned() else { return true };
+        let power = || Machine::find(&self.dir, id).ok().flatten().map(|machine| machine.power());
+        held.power == Power::Stopped && held.turn.try_lock().is_ok() && power() == Some(instance::Power::Off)
     }
 
     /// How an instance is, in a word.

@@ -1,0 +1,159 @@
+//! Replaces nodes that can't change as they run, one slot after another: the new one is launched and serves, the old one
+//! hands over if it is active, is shut down, which has its agent wait for open connections, and then ended.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use templates::Order;
+use templates::handover::Request;
+use templates::names::TAG_DRAIN;
+
+use super::known::Known;
+use super::replace::{Aim, Step, is_new, step};
+use super::roll::Roll;
+use super::settings::common;
+use super::tell::{called, stands};
+use crate::apply::Launching;
+use crate::assess::{Expected, assess};
+use crate::aws::retry::pause;
+use crate::failure::Failure;
+use crate::plan::Place;
+use crate::resources::instances::{self, Node};
+use crate::resources::{route_tables, tagging};
+
+/// From one look at the nodes to the next: two Describe calls.
+const LOOK: Duration = Duration::from_millis(700);
+/// How long the API may go on showing what was before a call.
+const SPREADING: Duration = Duration::from_secs(10);
+
+/// What was done last, and how long ago.
+struct Last {
+    step: Step,
+    since: Instant,
+}
+
+impl Roll<'_> {
+    /// Has every slot served by a node that was launched for `order`.
+    pub(super) async fn exchange(&mut self, order: &Order) -> Result<(), Failure> {
+        let Known { old, new, .. } = self.known;
+        let asks = !old.failover.preempt;
+        let aim = Aim { order: order.clone(), slots: new.subnets.len() as u8, asks };
+        let mut deadline = Instant::now() + self.timeout;
+        let (mut last, mut launched) = (None::<Last>, BTreeSet::new());
+        loop {
+            let ec2 = &self.aws.ec2;
+            let (nodes, tables) =
+                futures::try_join!(instances::find(ec2, &new.name), route_tables::find(ec2, &new.vpc))?;
+            lost(&launched, &nodes)?;
+            let served = assess(&self.expected(), &nodes, &tables).virtual_ips;
+            let served = served.iter().all(|vip| vip.active.len() == 1 && vip.routes.iter().all(|route| route.ok));
+            let step = step(&aim, &nodes, served);
+            let repeated = last.as_ref().is_some_and(|last| last.step == step && last.since.elapsed() < SPREADING);
+            if step == Step::Done {
+                return Ok(());
+            } else if step != Step::Wait && !repeated {
+                launched.extend(self.take(order, &step, &nodes).await?);
+                let waits = matches!(step, Step::Stop(_));
+                let drained = if waits { old.failover.drain_timeout().duration() } else { Duration::ZERO };
+                last = Some(Last { step, since: Instant::now() });
+                deadline = Instant::now() + self.timeout + drained;
+            }
+            self.watch(order, &nodes);
+            if Instant::now() >= deadline {
+                self.progress.clear();
+                return Err(self.unfinished(order, &nodes, served));
+            }
+            self.renew().await?;
+            pause(LOOK).await;
+        }
+    }
+
+    /// What must be served all the while: the virtual IPs that old nodes and new ones have in the same place.
+    fn expected(&self) -> Expected {
+        let (old, new) = (&self.known.old, &self.known.new);
+        let both = old.virtual_ips.iter().zip(&new.virtual_ips).take_while(|(old, new)| old == new);
+        Expected {
+            revision: self.known.desired.revision.clone(),
+            nodes: new.subnets.len(),
+            launch: new.launch,
+            virtual_ips: both.map(|(vip, _)| *vip).collect(),
+            route_tables: common(&old.route_tables, &new.route_tables),
+        }
+    }
+
+    /// Takes a step. Answers what it launched.
+    async fn take(&mut self, order: &Order, step: &Step, nodes: &[Node]) -> Result<Option<String>, Failure> {
+        let who = |id: &String| nodes.iter().find(|node| node.id == *id).map_or(id.clone(), called);
+        let (ec2, known) = (&self.aws.ec2, self.known);
+        match step {
+            Step::Done | Step::Wait => Ok(None),
+            Step::Launch(slot) => {
+                let of_slot = nodes.iter().filter(|node| node.slot() == Some(*slot));
+                let (live, ended): (Vec<&Node>, Vec<&Node>) = of_slot.partition(|node| node.is_live());
+                let replaces = live.first().map(|node| node.id.clone());
+                let subnet = known.new.subnets[usize::from(slot.0)].clone();
+                let place = Place { slot: *slot, subnet, ended: ended.len(), order: Some(order.clone()), replaces };
+                let launching = Launching {
+                    aws: self.aws,
+                    desired: &known.desired,
+                    template: &known.template.id,
+                    version: order.version,
+                    progress: self.progress,
+                };
+                let id = launching.node(&place).await?;
+                self.done("launch", format!("launch node {slot} anew in {}, {id}", place.subnet));
+                Ok(Some(id))
+            }
+            Step::HandOver(id, to) => {
+                let request = Request { id: format!("{:016x}", rand::random::<u64>()), to: *to };
+                tagging::set(ec2, std::slice::from_ref(id), TAG_DRAIN, &request.to_string()).await?;
+                self.done("hand-over", format!("ask {} to hand over", who(id)));
+                Ok(None)
+            }
+            Step::Stop(id) => {
+                instances::stop(ec2, std::slice::from_ref(id)).await?;
+                self.done("stop", format!("shut {} down", who(id)));
+                Ok(None)
+            }
+            Step::End(id) => {
+                instances::terminate(ec2, std::slice::from_ref(id)).await?;
+                self.done("terminate", format!("end {}", who(id)));
+                Ok(None)
+            }
+        }
+    }
+
+    fn watch(&self, order: &Order, nodes: &[Node]) {
+        for node in nodes.iter().filter(|node| node.is_live()) {
+            let slot = node.slot().map_or_else(String::new, |slot| format!("node {slot}, "));
+            let stands =
+                if is_new(order, node) { stands(order, node) } else { format!("is {}, to be replaced", node.state) };
+            self.progress.live(&format!("{slot}{}", node.id), &stands);
+        }
+    }
+
+    fn unfinished(&self, order: &Order, nodes: &[Node], served: bool) -> Failure {
+        let live = nodes.iter().filter(|node| node.is_live());
+        let stand: Vec<String> = live.map(|node| format!("{} {}", called(node), stands(order, node))).collect();
+        let waits =
+            if served { "and serves on" } else { "and no old node goes before every route leads to an active one" };
+        Failure::Failed(anyhow!(
+            "{} isn't updated, nothing was to be done for {} s, {waits}: {}; the same command again goes on, `launcher \
+             update` with the file it had goes back",
+            self.known.new.name,
+            self.timeout.as_secs(),
+            stand.join("; ")
+        ))
+    }
+}
+
+/// A node that was launched and has ended isn't launched for ever.
+fn lost(launched: &BTreeSet<String>, nodes: &[Node]) -> Result<(), Failure> {
+    let Some(node) = nodes.iter().find(|node| launched.contains(&node.id) && !node.is_live()) else { return Ok(()) };
+    let reason = node.reason.as_deref().unwrap_or("AWS gives no reason");
+    Err(Failure::Failed(anyhow!(
+        "{} has ended: {reason}; the others serve on, and the same command again launches another",
+        called(node)
+    )))
+}

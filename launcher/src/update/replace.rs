@@ -1,0 +1,265 @@
+//! What a running node can't change to takes another node: which is launched, stopped or ended next. Pure. A slot's new
+//! node serves before its old one goes, so there is never one node fewer than there was, and one slot is changed after
+//! another: the active nodes' last. An active one hands over to a new one before it is stopped; stopping it has its agent
+//! wait for open connections.
+
+use templates::names::{TAG_CLAIM, TAG_REVISION, TAG_ROLE, TAG_RUNNING, TAG_SLOT};
+use templates::{Balancer, Order, Role, Roles, Slot};
+
+use super::next::{active, running};
+use super::tell::called;
+use crate::plan::Change;
+use crate::resources::instances::Node;
+use crate::tags::Tags;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Every slot has its new node, and no other.
+    Done,
+    /// For what is under way.
+    Wait,
+    /// Launch the slot's new node.
+    Launch(Slot),
+    /// Ask this one, which is active, to hand over to the node that has this slot.
+    HandOver(String, Option<Slot>),
+    /// Shut this one down.
+    Stop(String),
+    /// End this one, which is shut down.
+    End(String),
+}
+
+/// What is to be reached.
+#[derive(Debug, Clone)]
+pub struct Aim {
+    /// What every node is to run.
+    pub order: Order,
+    /// How many slots are to have a node.
+    pub slots: u8,
+    /// Whether nodes can be asked to hand over: not with `preempt`, where stopping alone does it.
+    pub asks: bool,
+}
+
+/// What to do next to have one node of the order in each slot. `served`: every route leads to the active node.
+pub fn step(aim: &Aim, nodes: &[Node], served: bool) -> Step {
+    let Aim { order, slots, asks } = aim;
+    let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
+    let (new, old): (Vec<&Node>, Vec<&Node>) = live.into_iter().partition(|node| is_new(order, node));
+    if !served || new.iter().any(|node| !is_well(order, node)) {
+        return Step::Wait;
+    }
+    match work(*slots, &new, &old) {
+        None => Step::Done,
+        Some(Work::Fill(slot)) => Step::Launch(slot),
+        Some(Work::Clear(node)) => match node.state.as_str() {
+            "stopping" => Step::Wait,
+            "stopped" => Step::End(node.id.clone()),
+            _ if *asks && active(node) > 0 => Step::HandOver(node.id.clone(), successor(node, &new)),
+            _ => Step::Stop(node.id.clone()),
+        },
+    }
+}
+
+/// The slot in which the new node for the same place runs, as it says.
+fn successor(node: &Node, new: &[&Node]) -> Option<Slot> {
+    let next = new.iter().find(|next| next.slot() == node.slot()).or(new.first())?;
+    next.tags.get(TAG_CLAIM)?.parse().ok()
+}
+
+enum Work<'a> {
+    /// This slot has no new node.
+    Fill(Slot),
+    /// This old node isn't needed any more.
+    Clear(&'a Node),
+}
+
+fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
+    let has_new = |slot: Slot| new.iter().any(|node| node.slot() == Some(slot));
+    // What was begun is brought to its end first.
+    let replaced = old.iter().find(|node| node.slot().is_some_and(|slot| slot.0 < slots && has_new(slot)));
+    if let Some(node) = replaced {
+        return Some(Work::Clear(node));
+    }
+    let actives =
+        |slot: Slot| old.iter().filter(|node| node.slot() == Some(slot)).map(|node| active(node)).sum::<usize>();
+    let empty = (0..slots).map(Slot).filter(|slot| !has_new(*slot));
+    if let Some(slot) = empty.min_by_key(|slot| (actives(*slot), std::cmp::Reverse(*slot))) {
+        return Some(Work::Fill(slot));
+    }
+    // Those left are of slots that there will be no more.
+    old.iter().min_by_key(|node| (active(node), &node.id)).map(|node| Work::Clear(node))
+}
+
+/// Whether the node runs `order`, or was launched to.
+pub fn is_new(order: &Order, node: &Node) -> bool {
+    match running(node) {
+        Some(running) => *running == order.revision.0,
+        None => node.tags.get(TAG_REVISION) == Some(&order.to_string()),
+    }
+}
+
+fn is_well(order: &Order, node: &Node) -> bool {
+    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok());
+    node.state == "running"
+        && running(node) == Some(&order.revision.0)
+        && roles.is_some_and(|roles| !roles.0.contains(&Role::Fault))
+}
+
+/// All steps from `nodes` on, as far as they can be foreseen.
+pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> Vec<Change> {
+    let aim = Aim { order, slots: subnets.len() as u8, asks: false };
+    let order = &aim.order;
+    let mut nodes = nodes.to_vec();
+    let mut changes = Vec::new();
+    let change = |action, what| Change { action, what };
+    loop {
+        match step(&aim, &nodes, true) {
+            Step::Done => return changes,
+            // What is under way comes to its end.
+            Step::Wait => {
+                for node in nodes.iter_mut().filter(|node| node.is_live()) {
+                    settle(order, node);
+                }
+            }
+            Step::Launch(slot) => {
+                changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
+                let tags = Tags::from_iter([(TAG_SLOT, slot.to_string()), (TAG_REVISION, order.to_string())]);
+                nodes.push(Node { id: format!("new {slot}"), state: "running".to_owned(), tags, ..Node::default() });
+            }
+            Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
+                for node in nodes.iter_mut().filter(|node| node.id == id) {
+                    changes.push(change(
+                        "stop",
+                        format!("shut {} down when its successor serves, and end it", called(node)),
+                    ));
+                    node.state = "terminated".to_owned();
+                }
+            }
+        }
+    }
+}
+
+fn settle(order: &Order, node: &mut Node) {
+    if is_new(order, node) {
+        node.state = "running".to_owned();
+        node.tags =
+            node.tags.clone().with(TAG_RUNNING, order.revision.0.clone()).with(TAG_ROLE, Role::Standby.to_string());
+    } else if node.state == "stopping" {
+        node.state = "stopped".to_owned();
+    }
+}
+
+/// Whether a node that runs `now` can change to `new` as it runs.
+pub fn stays(now: &Balancer, new: &Balancer) -> bool {
+    now.updates.in_place && now.needs_new_nodes(new).is_empty()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::tests::node;
+
+    fn order() -> Order {
+        "2:fedcba987654".parse().unwrap()
+    }
+
+    /// A node that was launched for the order, and has reported.
+    fn new(id: &str, slot: u8, role: &str) -> Node {
+        let mut node = node(id, slot, "running");
+        for (key, value) in [(TAG_RUNNING, "fedcba987654"), (TAG_ROLE, role), (TAG_REVISION, "2:fedcba987654")] {
+            node.tags.0.insert(key.to_owned(), value.to_owned());
+        }
+        node
+    }
+
+    fn booting(id: &str, slot: u8) -> Node {
+        let mut node = new(id, slot, "standby");
+        node.tags.0.remove(TAG_RUNNING);
+        node.tags.0.remove(TAG_ROLE);
+        node
+    }
+
+    fn aim(slots: u8) -> Aim {
+        Aim { order: order(), slots, asks: true }
+    }
+
+    fn on(nodes: &[Node]) -> Step {
+        step(&aim(2), nodes, true)
+    }
+
+    #[test]
+    fn a_standby_goes_first_and_not_before_its_successor_serves() {
+        let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running")];
+        assert_eq!(on(&nodes), Step::Launch(Slot(1)));
+        nodes.push(booting("i-2", 1));
+        assert_eq!(on(&nodes), Step::Wait);
+        nodes[2] = new("i-2", 1, "fault");
+        assert_eq!(on(&nodes), Step::Wait);
+        nodes[2] = new("i-2", 1, "standby");
+        assert_eq!(on(&nodes), Step::Stop("i-1".into()));
+        nodes[1].state = "stopping".into();
+        assert_eq!(on(&nodes), Step::Wait);
+        nodes[1].state = "stopped".into();
+        assert_eq!(on(&nodes), Step::End("i-1".into()));
+        nodes[1].state = "shutting-down".into();
+        assert_eq!(on(&nodes), Step::Launch(Slot(0)));
+        nodes.push(new("i-3", 0, "standby"));
+        nodes[3].tags.0.insert(TAG_CLAIM.to_owned(), "3".to_owned());
+        assert_eq!(on(&nodes), Step::HandOver("i-0".into(), Some(Slot(3))));
+        let preempted = Aim { asks: false, ..aim(2) };
+        assert_eq!(step(&preempted, &nodes, true), Step::Stop("i-0".into()), "it would take them back");
+        nodes[0].tags.0.insert(TAG_ROLE.to_owned(), "standby".to_owned());
+        assert_eq!(on(&nodes), Step::Stop("i-0".into()));
+        nodes[0].state = "terminated".into();
+        assert_eq!(on(&nodes), Step::Done);
+    }
+
+    #[test]
+    fn what_is_to_come_is_told_beforehand() {
+        let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running")];
+        let changes = replaced(order(), &["subnet-a".into(), "subnet-b".into()], &nodes);
+        let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+        assert_eq!(
+            said,
+            [
+                "launch node 1 anew in subnet-b",
+                "shut node 1 (i-1, standby) down when its successor serves, and end it",
+                "launch node 0 anew in subnet-a",
+                "shut node 0 (i-0, active) down when its successor serves, and end it",
+            ]
+        );
+    }
+
+    #[test]
+    fn nothing_goes_while_somebody_is_not_served() {
+        let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), new("i-2", 1, "standby")];
+        assert_eq!(step(&aim(2), &nodes, false), Step::Wait);
+    }
+
+    #[test]
+    fn the_one_with_fewest_virtual_ips_goes_first() {
+        let mut nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), node("i-2", 2, "running")];
+        for (node, roles) in nodes.iter_mut().zip(["standby active", "active standby", "standby standby"]) {
+            node.tags.0.insert(TAG_ROLE.to_owned(), roles.to_owned());
+        }
+        assert_eq!(step(&aim(3), &nodes, true), Step::Launch(Slot(2)));
+    }
+
+    #[test]
+    fn a_slot_that_is_new_gets_a_node_and_one_that_is_gone_loses_it_last() {
+        let nodes = [new("i-0", 0, "active"), new("i-1", 1, "standby")];
+        assert_eq!(step(&aim(3), &nodes, true), Step::Launch(Slot(2)));
+        let nodes = [new("i-0", 0, "standby"), new("i-1", 1, "standby"), node("i-2", 2, "running")];
+        assert_eq!(on(&nodes), Step::Stop("i-2".into()));
+    }
+
+    #[test]
+    fn going_back_ends_a_successor_that_never_came_up() {
+        let back: Order = "1:0123456789ab".parse().unwrap();
+        let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running"), booting("i-2", 1)];
+        for node in &mut nodes[..2] {
+            node.tags.0.insert(TAG_RUNNING.to_owned(), "0123456789ab".to_owned());
+        }
+        assert_eq!(step(&Aim { order: back, slots: 2, asks: true }, &nodes, true), Step::Stop("i-2".into()));
+    }
+}
