@@ -3,17 +3,25 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::rig::wait_for;
+use lab::rig::{printed, wait_for};
 use lab::stage::CALLS;
 
 use crate::stage::{BOOT, Stage, play};
 
 /// How long the API is out of order.
 const OUT_OF_ORDER: Duration = Duration::from_secs(20);
+/// Longer than an active node goes without a look at the routes.
+const LONG: Duration = Duration::from_secs(45);
 
 impl Stage {
-    /// The active node is lost while the API is out of order, which begins and ends as told.
-    fn lost_meanwhile(&self, fault: &str, begin: impl Fn() -> Result<()>, end: impl Fn() -> Result<()>) -> Result<()> {
+    /// The active node is lost while the API is out of order for `time`, which begins and ends as told.
+    fn lost_meanwhile(
+        &self,
+        fault: &str,
+        time: Duration,
+        begin: impl Fn() -> Result<()>,
+        end: impl Fn() -> Result<()>,
+    ) -> Result<()> {
         let (active, standby) = self.pair()?;
         let watch = self.watch()?;
         begin()?;
@@ -23,13 +31,13 @@ impl Stage {
             ensure!(self.masters()? == [standby.clone()], "{:?} are", self.masters()?);
             Ok(())
         })?;
-        watch.go_on(OUT_OF_ORDER.saturating_sub(began.elapsed()));
+        watch.go_on(time.saturating_sub(began.elapsed()));
         ensure!(self.routes()?.iter().all(|(_, to)| *to == active), "the API isn't out of order: {:?}", self.routes()?);
         end()?;
         ensure!(self.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
         ensure!(self.settled(BOOT)? == standby, "some routes were forgotten");
-        watch.end(fault)?.at_most(OUT_OF_ORDER + Duration::from_secs(3))
+        watch.end(fault)?.at_most(time + Duration::from_secs(3))
     }
 }
 
@@ -39,7 +47,24 @@ fn a_takeover_ends_when_an_api_that_failed_for_20_s_works_again() -> Result<()> 
         let each = |count: &str| -> Result<()> {
             CALLS.iter().try_for_each(|call| stage.rig.lab(["fail", call, "InternalError", count]).map(drop))
         };
-        stage.lost_meanwhile("power cut while the API fails for 20 s", || each("1000000"), || each("0"))
+        stage.lost_meanwhile("power cut while the API fails for 20 s", OUT_OF_ORDER, || each("1000000"), || each("0"))
+    })
+}
+
+#[test]
+fn a_takeover_outlasts_the_looks_at_routes_that_cannot_be_moved_yet() -> Result<()> {
+    play(|stage| {
+        // It looks at a silent peer that would be preferred to it: the likeliest to be left alone.
+        let nodes = stage.rig.settled(2, BOOT)?;
+        let active = nodes.iter().find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
+        if active.slot.as_deref() != Some("0") {
+            printed(&stage.rig.launcher(["handover", "web", "--to", "0"])?)?;
+        }
+        let moves = |count: &str| -> Result<()> {
+            let moves = ["ReplaceRoute", "CreateRoute"];
+            moves.iter().try_for_each(|call| stage.rig.lab(["fail", call, "InternalError", count]).map(drop))
+        };
+        stage.lost_meanwhile("power cut while no route can be moved for 45 s", LONG, || moves("1000000"), || moves("0"))
     })
 }
 
@@ -47,7 +72,7 @@ fn a_takeover_ends_when_an_api_that_failed_for_20_s_works_again() -> Result<()> 
 fn a_takeover_ends_when_an_api_that_hung_for_20_s_answers_again() -> Result<()> {
     play(|stage| {
         let hang = |ms: &str| stage.rig.lab(["hang", ms]).map(drop);
-        stage.lost_meanwhile("power cut while the API hangs for 20 s", || hang("3600000"), || hang("0"))
+        stage.lost_meanwhile("power cut while the API hangs for 20 s", OUT_OF_ORDER, || hang("3600000"), || hang("0"))
     })
 }
 

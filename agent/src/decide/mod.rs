@@ -6,7 +6,7 @@ mod rule;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{InterfaceId, TableId};
-pub use rule::{decide, standing_after};
+pub use rule::{decide, owed, standing_after};
 
 /// Reads in a row, spaced wider than the API's answers can be old, that must show no sign of life before a silent peer
 /// is taken for dead.
@@ -42,6 +42,8 @@ pub struct Observation {
     pub targets: Targets,
     /// The route tables, as last known, in the order to move them.
     pub tables: Vec<TableId>,
+    /// Those of them that it set out to take and hasn't had since (`owed`).
+    pub owed: Vec<TableId>,
     /// Where the routes lead, as just read.
     pub reading: Reading,
     /// The live members other than itself.

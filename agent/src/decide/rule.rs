@@ -28,6 +28,14 @@ pub fn decide(seen: &Observation) -> Vec<Move> {
     }
 }
 
+/// The tables that a node which decides on `moves` owes its clients from now on, until it has had them: its election said
+/// that nobody else serves there, and goes on saying so however long the API takes.
+pub fn owed(standing: Standing, moves: &[Move]) -> impl Iterator<Item = &TableId> {
+    let elected = matches!(standing, Standing::Elected | Standing::Resumed);
+    let pointed = |one| if let &Move::Point(ref table, How::Replace) = one { Some(table) } else { None };
+    moves.iter().filter(move |_| elected).filter_map(pointed)
+}
+
 /// What this node is after all `moves` that it decided on have been carried out.
 pub fn standing_after(standing: Standing, moves: &[Move]) -> Standing {
     let settled = |moves: &[Move]| moves.iter().all(|m| matches!(m, Move::Point(_, How::Replace) | Move::Rest));
@@ -108,7 +116,9 @@ fn hold(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
         Word::Waiting => above,
         Word::Silent(_) if peer.quiet >= QUIET_READS => true,
         // It moved the route since this node had it, so it lived then: the priority decides, or both would for ever.
-        Word::Silent(_) if seen.standing == Standing::Holding => above && seen.targets == Targets::Up,
+        Word::Silent(_) if seen.standing == Standing::Holding && !seen.owed.contains(table) => {
+            above && seen.targets == Targets::Up
+        }
         Word::Silent(_) => true,
     };
     if ours { take(table) } else { Move::Yield(table.clone(), peer.interface.clone()) }

@@ -12,6 +12,7 @@ fn seen(standing: Standing, lead: Lead, word: Word, quiet: u8) -> Observation {
         priority: 197,
         targets: Targets::Up,
         tables: vec!["rtb-1".into()],
+        owed: vec![],
         reading: Reading::Routes(vec![("rtb-1".into(), lead)]),
         peers: vec![Peer { interface: PEERS.into(), priority: 200, word, quiet }],
     }
@@ -94,6 +95,17 @@ fn what_leads_to_nobody_is_reclaimed() {
 fn a_peer_that_is_not_master_loses_the_route_and_one_that_is_keeps_it() {
     assert_eq!(run(&seen(Standing::Holding, to(PEERS), Word::Aside, 0)), takes());
     assert_eq!(run(&seen(Standing::Holding, to(PEERS), Word::Owner, 9)), yields());
+}
+
+#[test]
+fn what_an_elected_node_has_not_had_yet_it_goes_on_taking_from_a_silent_peer_and_leaves_to_one_that_speaks() {
+    let owing = |word| Observation { owed: vec!["rtb-1".into()], ..seen(Standing::Holding, to(PEERS), word, 0) };
+    assert_eq!(run(&owing(SILENT)), takes());
+    assert_eq!(run(&owing(Word::Owner)), yields());
+    let had = Observation { owed: vec!["rtb-2".into()], ..owing(SILENT) };
+    assert_eq!(run(&had)[..1], yields());
+    assert_eq!(owed(Standing::Elected, &takes()).count(), 1);
+    assert_eq!(owed(Standing::First, &takes()).count(), 0, "it decided by what it saw, and looks again");
 }
 
 #[test]

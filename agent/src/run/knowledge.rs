@@ -1,10 +1,10 @@
 //! What an active node gathers for its decision about one virtual IP: what the peers said, since when they are quiet,
 //! where the routes led.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::decide::{Lead, Observation, Peer, QUIET_READS, Reading, Standing, Targets, Word};
+use crate::decide::{self, Lead, Move, Observation, Peer, QUIET_READS, Reading, Standing, Targets, Word};
 use crate::ids::{InterfaceId, TableId};
 use crate::members::Member;
 
@@ -23,6 +23,7 @@ pub(super) struct Knowledge {
     quiet: BTreeMap<InterfaceId, u8>,
     said: BTreeMap<InterfaceId, String>,
     led: BTreeMap<TableId, Lead>,
+    owed: BTreeSet<TableId>,
 }
 
 impl Knowledge {
@@ -39,6 +40,7 @@ impl Knowledge {
             quiet: BTreeMap::new(),
             said: BTreeMap::new(),
             led: BTreeMap::new(),
+            owed: BTreeSet::new(),
         }
     }
 
@@ -56,6 +58,7 @@ impl Knowledge {
             priority: self.priority,
             targets: self.targets,
             tables,
+            owed: self.owed.iter().cloned().collect(),
             reading: self.reading.clone(),
             peers: members.iter().filter(|member| member.interface != self.me).map(peer).collect(),
         }
@@ -68,6 +71,9 @@ impl Knowledge {
             return;
         };
         for (table, lead) in &routes {
+            if *lead == Lead::To(self.me.clone()) {
+                self.owed.remove(table);
+            }
             let before = self.led.insert(table.clone(), lead.clone());
             if let Lead::To(interface) = lead
                 && before.is_some_and(|before| before != *lead)
@@ -78,8 +84,14 @@ impl Knowledge {
         self.reading = Reading::Routes(routes);
     }
 
+    /// This was decided.
+    pub(super) fn decided(&mut self, moves: &[Move]) {
+        self.owed.extend(decide::owed(self.standing, moves).cloned());
+    }
+
     /// A route was pointed here.
     pub(super) fn pointed(&mut self, table: &TableId) {
+        self.owed.remove(table);
         self.led.insert(table.clone(), Lead::To(self.me.clone()));
     }
 
@@ -176,6 +188,21 @@ mod tests {
         quiet(&mut knowledge);
         knowledge.heard(&"eni-2".into(), Some(Word::Aside));
         assert_eq!((peer(&knowledge).quiet, peer(&knowledge).word), (0, Word::Aside));
+    }
+
+    #[test]
+    fn what_an_election_gave_is_owed_until_the_route_has_led_here() {
+        let moves = ["rtb-1", "rtb-2", "rtb-3"].map(|table| Move::Point(table.into(), decide::How::Replace));
+        let mut knowledge = knowledge();
+        let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], 1).owed;
+        knowledge.decided(&moves);
+        assert_eq!(owed(&knowledge), [], "what it reclaims it has had");
+        knowledge.standing = Standing::Elected;
+        knowledge.decided(&moves);
+        knowledge.pointed(&"rtb-1".into());
+        knowledge
+            .look(Some(vec![("rtb-2".into(), Lead::To("eni-1".into())), ("rtb-3".into(), Lead::To("eni-2".into()))]));
+        assert_eq!(owed(&knowledge), ["rtb-3".into()]);
     }
 
     #[test]

@@ -99,6 +99,7 @@ impl Office {
         let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
         let left: Vec<String> = moves.iter().filter_map(left_to).collect();
         self.witness.decided(self.vip, &known.me, &known.reading, moves, &self.members.borrow().all);
+        known.decided(moves);
         if known.standing == Standing::Elected {
             self.settle(Standing::Holding, known);
         }

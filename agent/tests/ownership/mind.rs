@@ -35,6 +35,7 @@ pub fn observation(world: &World, a: Node) -> Observation {
         priority: priority(a),
         targets: Targets::Up,
         tables: (0..world.routes.len()).map(table).collect(),
+        owed: (0..world.routes.len()).filter(|n| me.owed & 1 << n != 0).map(table).collect(),
         reading: match &me.seen {
             Seen::Due => Reading::Due,
             Seen::Failed => Reading::Failed,
@@ -99,6 +100,7 @@ pub fn act(world: &mut World, a: Node, moves: &[Move]) {
         }
     }
     let me = &mut world.machines[a];
+    decide::owed(me.standing, moves).for_each(|table| me.owed |= 1 << number(&table.0));
     me.yielding = moves.iter().any(|m| matches!(m, Move::Yield(..)));
     me.standing = decide::standing_after(me.standing, moves);
     let then_wait = moves.contains(&Move::Wait);

@@ -100,9 +100,8 @@ impl Ownership {
                 if world.slips_left > 0 && me.api {
                     steps.push(Step::Write(a, table, Answer::Bad));
                 }
-                if !me.is_master() {
-                    steps.push(Step::Abandon(a, table));
-                }
+                // Who is MASTER does so for a look at the routes in between.
+                steps.push(Step::Abandon(a, table));
             }
         }
         if !me.up {
@@ -163,7 +162,7 @@ impl Ownership {
                 let me = &mut world.machines[a];
                 me.owned = owned;
                 if me.api {
-                    me.look(routes)
+                    me.look(a, routes)
                 } else {
                     me.seen = Seen::Failed
                 }
@@ -195,10 +194,14 @@ impl Ownership {
                 // An answer that is lost makes the agent write again.
                 if answer == Answer::Good {
                     world.machines[a].writes[table] = None;
+                    world.machines[a].owed &= !(1 << table);
                 }
                 mind::settle_writes(world, a);
             }
-            Step::Abandon(a, table) => world.machines[a].writes[table] = None,
+            Step::Abandon(a, table) => {
+                world.machines[a].writes[table] = None;
+                mind::settle_writes(world, a);
+            }
             fault => break_or_mend(world, fault),
         }
     }

@@ -59,6 +59,8 @@ pub struct Machine {
     pub owned: u8,
     pub owned_before: [u8; 2],
     pub writes: Vec<Option<How>>,
+    /// Bit by table: what it set out to take and hasn't had since.
+    pub owed: u8,
     /// The last look was out of date; the next, later than any answer can be old, is not.
     pub misled: bool,
     /// The same of the signs of life.
@@ -96,6 +98,7 @@ impl Machine {
             owned: 0,
             owned_before: [u8::MAX; 2],
             writes: vec![None; tables],
+            owed: 0,
             misled: false,
             misled_by_signs: false,
         }
@@ -114,9 +117,12 @@ impl Machine {
         self.writes.iter().any(Option::is_some)
     }
 
-    /// Looks at the routes.
-    pub fn look(&mut self, routes: Vec<Truth>) {
+    /// Node `me` looks at the routes.
+    pub fn look(&mut self, me: Node, routes: Vec<Truth>) {
         for (table, truth) in routes.iter().enumerate() {
+            if *truth == Truth::At(me) {
+                self.owed &= !(1 << table);
+            }
             let moved = self.known.as_ref().is_some_and(|known| known[table] != *truth);
             if let (true, Truth::At(peer)) = (moved, truth) {
                 self.peers[*peer].quiet = 0;
@@ -142,6 +148,7 @@ impl Machine {
         self.misled = false;
         self.misled_by_signs = false;
         self.known = None;
+        self.owed = 0;
         self.owned_before = [u8::MAX; 2];
         self.peers.iter_mut().for_each(|peer| peer.quiet = 0);
         self.forget();
