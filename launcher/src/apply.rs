@@ -217,7 +217,9 @@ fn is_spreading(error: &CallFailed) -> bool {
 /// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.
 /// 64 ASCII characters is what EC2 takes.
 fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
-    hex::encode(Sha256::digest(format!("{template} {version} {} {ended}", place.slot)))
+    let replaces = place.replaces.as_deref().unwrap_or_default();
+    let order = place.order.as_ref().map(ToString::to_string).unwrap_or_default();
+    hex::encode(Sha256::digest(format!("{template} {version} {} {ended} {replaces} {order}", place.slot)))
 }
 
 #[cfg(test)]
@@ -259,6 +261,9 @@ mod tests {
             token("lt-1", 2, &place(0), 0),
             token("lt-1", 1, &place(1), 0),
             token("lt-1", 1, &place(0), 1),
+            // Going back to what the slot's first node was launched from.
+            token("lt-1", 1, &Place { replaces: Some("i-0".into()), ..place(0) }, 0),
+            token("lt-1", 1, &Place { order: "1:0123456789ab".parse().ok(), ..place(0) }, 0),
         ] {
             assert_ne!(first, other);
         }

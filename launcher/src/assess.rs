@@ -182,6 +182,14 @@ fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     let (Some(roles), Some(running)) = (&node.roles, &node.running) else {
         return Some(format!("{called} has not reported yet"));
     };
+    if let Some(ordered) = &node.ordered
+        && ordered.parse().map(|order: Order| order.revision).as_ref() != Ok(&expected.revision)
+    {
+        return Some(format!(
+            "{called} was told to run {ordered}, which isn't what nodes boot: `launcher update` with the file that is to be \
+             run tells it"
+        ));
+    }
     if *running != expected.revision.0 {
         return Some(format!("{called} runs revision {running} instead of {}", expected.revision));
     }

@@ -1,10 +1,16 @@
 //! What a balancer's Auto Scaling group should be like, and in what one differs. Pure: `create` puts it right, `status`
 //! says so.
 
+use std::collections::BTreeSet;
+
 use templates::Balancer;
 use templates::balancer::Launch;
 use templates::handover::heartbeat;
 
+use crate::update::next::active;
+
+use crate::observe::Observed;
+use crate::resources::instances::Node;
 use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 
 /// What a group is for, without which a lost node isn't replaced.
@@ -85,7 +91,22 @@ impl Wanted {
     }
 }
 
-fn list(subnets: &std::collections::BTreeSet<String>) -> String {
+/// All nodes where one outage takes them all: a group that launched them while the other zones had no room leaves them
+/// there (Auto Scaling user guide, "Balanced best effort"), as it isn't to end healthy nodes.
+pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let live: Vec<&Node> = observed.live().collect();
+    let zones: BTreeSet<&str> = live.iter().map(|node| node.zone.as_str()).collect();
+    let (true, 2.., [zone]) = (Wanted::of(balancer).is_some(), live.len(), &Vec::from_iter(zones)[..]) else {
+        return None;
+    };
+    let standby = live.iter().min_by_key(|node| active(node)).map_or("INSTANCE", |node| node.id.as_str());
+    Some(format!(
+        "all nodes are in {zone}: when the other zones have room, `aws autoscaling terminate-instance-in-auto-scaling-group \
+         --instance-id {standby} --no-should-decrement-desired-capacity` has the group launch one there"
+    ))
+}
+
+fn list(subnets: &BTreeSet<String>) -> String {
     subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
 }
 
@@ -117,6 +138,19 @@ pub(crate) mod tests {
         assert_eq!(problems(Some(&group())), [] as [&str; 0]);
         assert_eq!(group().settings.sizes, [2; 3]);
         assert_eq!(group().hook.map(|hook| hook.timeout), Some(120));
+    }
+
+    #[test]
+    fn nodes_of_a_group_that_are_all_in_one_zone_are_a_problem_and_a_standby_is_to_go() {
+        let mut observed = crate::observe::tests::whole();
+        let said = in_one_zone(&auto_scaling(), &observed).expect("both are in eu-west-1a");
+        assert!(said.starts_with("all nodes are in eu-west-1a: "), "{said}");
+        assert!(said.contains("--instance-id i-1 --no-should-decrement-desired-capacity"), "{said}");
+        assert_eq!(in_one_zone(&crate::desired::tests::web(), &observed), None);
+        observed.nodes[1].zone = "eu-west-1b".to_owned();
+        assert_eq!(in_one_zone(&auto_scaling(), &observed), None);
+        observed.nodes[1].state = "terminated".to_owned();
+        assert_eq!(in_one_zone(&auto_scaling(), &observed), None, "one node is another problem");
     }
 
     #[test]

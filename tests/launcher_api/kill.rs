@@ -19,9 +19,27 @@ pub struct Killer(Mutex<Target>);
 struct Target {
     process: Option<Pid>,
     moment: Option<(usize, When)>,
-    /// Which calls count; all, if none is named.
-    only: Option<&'static str>,
+    counts: Counts,
     calls: usize,
+}
+
+/// Which calls count.
+#[derive(Debug, Clone, Copy, Default)]
+enum Counts {
+    #[default]
+    All,
+    Changes,
+    Only(&'static str),
+}
+
+impl Counts {
+    fn has(self, call: &Call) -> bool {
+        match self {
+            Counts::All => true,
+            Counts::Changes => call.is_mutating(),
+            Counts::Only(action) => call.action == action,
+        }
+    }
 }
 
 /// Where between the launcher and the API the process dies.
@@ -34,13 +52,8 @@ pub enum When {
 }
 
 impl Killer {
-    fn aim(&self, moment: Option<(usize, When)>) {
-        *self.0.lock().unwrap() = Target { moment, ..Target::default() };
-    }
-
-    /// Aims at the call of that name.
-    fn aim_at(&self, action: &'static str, when: When) {
-        *self.0.lock().unwrap() = Target { moment: Some((1, when)), only: Some(action), ..Target::default() };
+    fn aim(&self, moment: Option<(usize, When)>, counts: Counts) {
+        *self.0.lock().unwrap() = Target { moment, counts, ..Target::default() };
     }
 
     fn passage(&self, call: &Call, when: When) -> Passage {
@@ -48,7 +61,7 @@ impl Killer {
         if call.caller != Caller::Launcher || target.moment.is_none() {
             return Passage::Open;
         }
-        if when == When::Before && target.only.is_none_or(|only| only == call.action) {
+        if when == When::Before && target.counts.has(call) {
             target.calls += 1;
         }
         // Calls run beside each other: from the moment on, none of a dead process's calls gets through.
@@ -76,13 +89,19 @@ impl Hooks for Killer {
 
 /// Runs the launcher and kills it at that moment. Answers whether it lived to see it.
 pub fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
-    killer.aim(Some(moment));
+    killer.aim(Some(moment), Counts::All);
+    run_to_death(rig, killer, arguments)
+}
+
+/// Runs the launcher and kills it after so many calls that change something. Answers whether it lived to see it.
+pub fn killed_after(rig: &Rig, killer: &Killer, changes: usize, arguments: &[&str]) -> bool {
+    killer.aim(Some((changes, When::After)), Counts::Changes);
     run_to_death(rig, killer, arguments)
 }
 
 /// Runs the launcher and kills it at the call of that name.
 pub fn killed_at(rig: &Rig, killer: &Killer, action: &'static str, when: When, arguments: &[&str]) -> bool {
-    killer.aim_at(action, when);
+    killer.aim(Some((1, when)), Counts::Only(action));
     run_to_death(rig, killer, arguments)
 }
 
@@ -93,7 +112,7 @@ fn run_to_death(rig: &Rig, killer: &Killer, arguments: &[&str]) -> bool {
     held.process = Pid::from_raw(child.id() as i32);
     drop(held);
     let status = child.wait().unwrap();
-    killer.aim(None);
+    killer.aim(None, Counts::All);
     assert!(status.signal() == Some(9) || status.success(), "{status}");
     status.signal() == Some(9)
 }

@@ -9,5 +9,6 @@ mod kill;
 mod node;
 mod rig;
 mod together;
+mod unfinished;
 mod update;
 mod weather;

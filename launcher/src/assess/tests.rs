@@ -67,6 +67,22 @@ fn a_node_must_be_there_run_and_report_the_right_revision() {
 }
 
 #[test]
+fn an_order_of_another_revision_that_a_node_has_not_taken_is_a_problem() {
+    let mut nodes = pair();
+    nodes[1].tags.0.insert(TAG_REVISION.into(), "2:fedcba987654".into());
+    let said = problems(&nodes, &[table("rtb-1", "eni-0")]);
+    assert_eq!(
+        said,
+        [
+            "node 1 (i-1) was told to run 2:fedcba987654, which isn't what nodes boot: `launcher update` with the file that is \
+          to be run tells it"
+        ]
+    );
+    nodes[1].tags.0.insert(TAG_REVISION.into(), format!("2:{}", expected().revision));
+    assert_eq!(problems(&nodes, &[table("rtb-1", "eni-0")]), [] as [&str; 0]);
+}
+
+#[test]
 fn one_node_is_active_not_none_and_not_two() {
     let with_roles = |roles: [&str; 2]| {
         let mut nodes = pair();

@@ -5,6 +5,7 @@ use std::time::Duration;
 use ipnet::Ipv4Net;
 use serde::Serialize;
 use templates::balancer::NodeConfig;
+use templates::names::TAG_UPDATE;
 use templates::{Balancer, files};
 
 use crate::apply::{Outcome, apply};
@@ -18,6 +19,7 @@ use crate::failure::{Failure, looking, read_balancer};
 use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
+use crate::update::lease::Lease;
 use crate::wait::until_served;
 
 /// Two `create`s at once overtake each other a few times at most; more means that something undoes what is done.
@@ -43,7 +45,8 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let (place, mut observed) =
         futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
-    let problems = problems(&balancer, &place, &observed);
+    let mut problems = problems(&balancer, &place, &observed);
+    problems.extend(under_way(&balancer.name, &observed).filter(|_| !args.dry_run));
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));
     }
@@ -66,6 +69,12 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     }
     let status = wait(&aws, &balancer, args.timeout, &progress).await?;
     report.done(Some(&status))
+}
+
+/// An update that would have what it widens shut under it.
+fn under_way(name: &str, observed: &Observed) -> Option<String> {
+    let refusal = Lease::refusal(name, observed.template.as_ref()?.tags.get(TAG_UPDATE))?;
+    Some(format!("{refusal}: wait for it; `launcher update --take-over` takes over one that is dead"))
 }
 
 fn image(observed: &Observed, place: &Surroundings) -> String {
@@ -94,6 +103,9 @@ async fn converge(
         let foreign = crate::check::foreign(&desired.balancer, &desired.vpc, observed);
         if !foreign.is_empty() {
             return Err(Failure::Failed(anyhow::anyhow!(foreign.join("; "))));
+        }
+        if let Some(refusal) = under_way(&desired.balancer, observed) {
+            return Err(Failure::Failed(anyhow::anyhow!(refusal)));
         }
         actions = plan(desired, observed);
     }

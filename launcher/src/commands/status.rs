@@ -13,7 +13,7 @@ use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
-use crate::scaling::Wanted;
+use crate::scaling::{self, Wanted};
 use crate::update::lease::Lease;
 
 /// How one balancer is.
@@ -81,6 +81,7 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
         let template = observed.template.as_ref().map(|template| template.id.as_str());
         missing.extend(wanted.problems(observed.scaling.as_ref(), template));
     }
+    missing.extend(config.as_ref().and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
     if config.is_none() {
         // Without it nothing is known of what its nodes should be; what they say is shown, not judged.
         assessment.problems.clear();

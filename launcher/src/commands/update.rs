@@ -5,8 +5,8 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use templates::balancer::NodeConfig;
-use templates::files;
 use templates::names::TAG_UPDATE;
+use templates::{Balancer, files};
 
 use crate::assess::Expected;
 use crate::aws::{self, Aws};
@@ -14,12 +14,13 @@ use crate::check;
 use crate::cli::{Cli, Update};
 use crate::discover::discover;
 use crate::failure::{Failure, check_name, looking, read_balancer};
-use crate::observe::observe;
+use crate::observe::{Observed, observe};
 use crate::output::{self, Output, progress::Progress};
-use crate::resources::launch_template;
+use crate::plan::Change;
+use crate::resources::launch_template::{self, Template, Version};
 use crate::update::against::{Force, against};
 use crate::update::difference::{Scene, coloured, difference};
-use crate::update::hold::{begin, end};
+use crate::update::hold::{Take, begin, end};
 use crate::update::known::{Found, Known};
 use crate::update::lease::Lease;
 use crate::update::roll::Roll;
@@ -38,30 +39,13 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
     };
     check_name(&name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let observed = observe(&aws, &name).await.map_err(looking)?;
-    let Some(template) = observed.template.clone() else {
-        let hint = args.file.as_ref().map(|file| format!(": `launcher create {}` makes it", file.display()));
-        let line = format!("there is no balancer named {name:?} in {}{}", aws.region, hint.unwrap_or_default());
-        return Err(Failure::bad_input(line));
-    };
-    let vpc = new.as_ref().map(|new| new.vpc.clone()).or(template.tags.vpc().map(str::to_owned)).unwrap_or_default();
-    let foreign = check::foreign(&name, &vpc, &observed);
-    if !foreign.is_empty() {
-        return Err(Failure::BadInput(foreign));
-    }
-    let versions = launch_template::versions(&aws.ec2, &template.id).await?;
+    let asked = Asked { aws: &aws, args, name: &name, new: new.as_ref() };
     if args.versions.is_some() {
+        let Looked { template, versions, observed } = asked.look().await?;
         return super::versions::show(cli, &name, &template, &versions, &observed);
     }
-    let (new, version) = match new {
-        Some(new) => (new, None),
-        None => super::versions::previous(&name, &template, &versions).map(|(new, version)| (new, Some(version)))?,
-    };
-    let place = discover(&aws, &new).await.map_err(looking)?;
-    let found = Found { template, versions, observed, place };
-    let known = Known::of(new, version, found, &aws.region).map_err(Failure::BadInput)?;
-    let force = if args.force { Force::Yes } else { Force::No };
-    let mut problems = against(&known, force);
+    let (known, _) = asked.know().await?;
+    let mut problems = against(&known, asked.force());
     if !(args.take_over || args.dry_run) {
         problems.extend(another(&known));
     }
@@ -71,17 +55,70 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
     if args.dry_run {
         return dry_run(cli, &known);
     }
-    carry_out(cli, args, &aws, &known).await
+    if known.is_done() {
+        return unchanged(cli, &known);
+    }
+    carry_out(cli, &asked, &known.template.id).await
+}
+
+/// What was asked for, of whom.
+struct Asked<'a> {
+    aws: &'a Aws,
+    args: &'a Update,
+    name: &'a str,
+    /// What the file says, if one was named.
+    new: Option<&'a Balancer>,
+}
+
+/// What there is.
+struct Looked {
+    template: Template,
+    versions: Vec<Version>,
+    observed: Observed,
+}
+
+impl Asked<'_> {
+    async fn look(&self) -> Result<Looked, Failure> {
+        let Asked { aws, args, name, new } = *self;
+        let observed = observe(aws, name).await.map_err(looking)?;
+        let Some(template) = observed.template.clone() else {
+            let hint = args.file.as_ref().map(|file| format!(": `launcher create {}` makes it", file.display()));
+            let line = format!("there is no balancer named {name:?} in {}{}", aws.region, hint.unwrap_or_default());
+            return Err(Failure::bad_input(line));
+        };
+        let vpc = new.map(|new| new.vpc.clone()).or(template.tags.vpc().map(str::to_owned)).unwrap_or_default();
+        let foreign = check::foreign(name, &vpc, &observed);
+        if !foreign.is_empty() {
+            return Err(Failure::BadInput(foreign));
+        }
+        let versions = launch_template::versions(&aws.ec2, &template.id).await?;
+        Ok(Looked { template, versions, observed })
+    }
+
+    /// The whole picture, and what has to be said about it.
+    async fn know(&self) -> Result<(Known, Option<String>), Failure> {
+        let Looked { template, versions, observed } = self.look().await?;
+        let (new, version, note) = match self.new {
+            Some(new) => (new.clone(), None, None),
+            None => {
+                let back = super::versions::previous(self.name, &template, &versions, &observed)?;
+                (back.balancer, Some(back.version), back.note)
+            }
+        };
+        let place = discover(self.aws, &new).await.map_err(looking)?;
+        let found = Found { template, versions, observed, place };
+        Ok((Known::of(new, version, found, &self.aws.region).map_err(Failure::BadInput)?, note))
+    }
+
+    fn force(&self) -> Force {
+        if self.args.force { Force::Yes } else { Force::No }
+    }
 }
 
 /// Another update that is under way.
 fn another(known: &Known) -> Option<String> {
-    let other = Lease::in_the_way(known.template.tags.get(TAG_UPDATE))?;
-    Some(format!(
-        "an update of {} is under way, {}: wait for it, or take over with --take-over if you know that it is dead",
-        known.new.name,
-        other.described()
-    ))
+    let refusal = Lease::refusal(&known.new.name, known.template.tags.get(TAG_UPDATE))?;
+    Some(format!("{refusal}: wait for it, or take over with --take-over if you know that it is dead"))
 }
 
 fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
@@ -111,30 +148,68 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
     output::result(cli.output, &document, &text)
 }
 
-async fn carry_out(cli: &Cli, args: &Update, aws: &Aws, known: &Known) -> Result<(), Failure> {
-    if known.is_done() {
-        let text = format!("{}: nothing changes", known.new.name);
-        return output::result(cli.output, &known.document("unchanged", &[]), &text);
-    }
+fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
+    let text = format!("{}: nothing changes", known.new.name);
+    output::result(cli.output, &known.document("unchanged", &[]), &text)
+}
+
+/// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
+async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
+    let Asked { aws, args, .. } = *asked;
+    let mut lease = Lease::mine();
+    let take = if args.take_over { Take::Over } else { Take::Free };
     let progress = Progress::new();
+    let outcome = match begin(aws, template, &lease, take).await {
+        Ok(()) => roll(asked, &mut lease, &progress).await,
+        Err(failure) => Err(failure),
+    };
+    // Whatever came of it, this one isn't at work any more.
+    let ended = end(aws, template, &lease).await;
+    let (known, changes) = outcome?;
+    ended?;
+    let Some(changes) = changes else { return unchanged(cli, &known) };
+    let expected = Expected::from(&NodeConfig::of(&known.new));
+    let status = until_served(aws, &known.new.name, &known.new.vpc, &expected, args.timeout, &progress).await?;
+    progress.clear();
+    let mut document = known.document("updated", &changes);
+    document["status"] = json!(status);
+    let text = format!("{} is updated, revision {}", known.new.name, known.desired.revision);
+    output::result(cli.output, &document, &text)
+}
+
+/// Answers what was done, if there was anything to do.
+async fn roll(
+    asked: &Asked<'_>,
+    lease: &mut Lease,
+    progress: &Progress,
+) -> Result<(Known, Option<Vec<Change>>), Failure> {
+    let (known, note) = asked.know().await?;
+    let problems = against(&known, asked.force());
+    if !problems.is_empty() {
+        return Err(Failure::BadInput(problems));
+    }
+    if known.is_done() {
+        return Ok((known, None));
+    }
+    note.iter().for_each(|note| progress.say(note));
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
     if known.replaces() {
         let why = known.because().join(", ");
         progress.say(&format!("nodes are replaced one at a time, the active ones last, because of {why}"));
     }
-    let lease = Lease::mine();
-    begin(aws, &known.template.id, &lease).await?;
-    let mut roll = Roll { aws, known, lease, timeout: args.timeout, progress: &progress, changes: Vec::new() };
+    let mut roll = Roll {
+        aws: asked.aws,
+        known: &known,
+        lease: lease.clone(),
+        boots: known.baseline(),
+        force: asked.force(),
+        timeout: asked.args.timeout,
+        progress,
+        changes: Vec::new(),
+    };
     let outcome = roll.all().await;
-    // Whatever came of it, this one isn't at work any more.
-    let ended = end(aws, &known.template.id, &roll.lease).await;
-    outcome?;
-    ended?;
-    let expected = Expected::from(&NodeConfig::of(&known.new));
-    let status = until_served(aws, name, &known.new.vpc, &expected, args.timeout, &progress).await?;
-    progress.clear();
-    let mut document = known.document("updated", &roll.changes);
-    document["status"] = json!(status);
-    output::result(cli.output, &document, &format!("{name} is updated, revision {revision}"))
+    let changes = std::mem::take(&mut roll.changes);
+    *lease = roll.lease;
+    outcome.map(|()| (known, Some(changes)))
 }

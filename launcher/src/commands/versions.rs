@@ -2,6 +2,7 @@
 //! one before.
 
 use serde_json::json;
+use templates::balancer::Revision;
 use templates::names::TAG_PREVIOUS;
 use templates::{Balancer, Order, files};
 
@@ -10,24 +11,51 @@ use crate::failure::Failure;
 use crate::observe::Observed;
 use crate::output::{self, table::columns};
 use crate::resources::launch_template::{Template, Version};
-use crate::update::next::running;
+use crate::update::next::{follows, running};
+use crate::update::previous::Previous;
 
-/// The version that was the default before.
-pub fn previous(name: &str, template: &Template, versions: &[Version]) -> Result<(Balancer, i64), Failure> {
-    let order = template.tags.get(TAG_PREVIOUS).and_then(|tag| tag.parse::<Order>().ok());
-    let order = order.filter(|order| order.version != template.version);
-    let Some(order) = order else {
+/// Where `--rollback` goes.
+#[derive(Debug, Clone)]
+pub struct Back {
+    /// What the balancer is to be again.
+    pub balancer: Balancer,
+    /// The version that holds it.
+    pub version: i64,
+    /// What has to be said about it.
+    pub note: Option<String>,
+}
+
+/// The version that was the default before; the default itself while some node runs another or was told to.
+pub fn previous(name: &str, template: &Template, versions: &[Version], observed: &Observed) -> Result<Back, Failure> {
+    let default = files::read_back(&template.contents.user_data).ok();
+    if let Some(default) = default.filter(|default| is_unfinished(&default.revision, observed)) {
+        let note = format!(
+            "not all nodes run version {}, which they boot: an update wasn't finished, and going back ends there",
+            template.version
+        );
+        return Ok(Back { balancer: default.balancer, version: template.version, note: Some(note) });
+    }
+    let Some(order) = before(template) else {
         return Err(Failure::bad_input(format!("{name} has no version to go back to: it was never updated")));
     };
     let version = versions.iter().find(|version| version.number == order.version);
     let config = version.and_then(|version| files::read_back(&version.contents.user_data).ok());
     match config.filter(|config| config.revision == order.revision) {
-        Some(config) => Ok((config.balancer, order.version)),
+        Some(config) => Ok(Back { balancer: config.balancer, version: order.version, note: None }),
         None => Err(Failure::bad_input(format!(
             "{name} can't go back: version {} of launch template {} isn't there, or doesn't hold revision {}",
             order.version, template.name, order.revision
         ))),
     }
+}
+
+fn before(template: &Template) -> Option<Order> {
+    Previous::read(template.tags.get(TAG_PREVIOUS)?).before(template.version).cloned()
+}
+
+/// Whether a node has left the default, or was told to. One that boots hasn't said what it runs.
+fn is_unfinished(default: &Revision, observed: &Observed) -> bool {
+    observed.live().any(|node| running(node).is_some() && !follows(default, node))
 }
 
 /// Prints the versions, the newest first.
@@ -38,13 +66,14 @@ pub fn show(
     versions: &[Version],
     observed: &Observed,
 ) -> Result<(), Failure> {
-    let previous = template.tags.get(TAG_PREVIOUS).and_then(|tag| tag.parse::<Order>().ok());
-    let previous = previous.map(|order| order.version).filter(|version| *version != template.version);
+    let unfinished = is_unfinished(&Revision(template.revision.clone()), observed);
+    let previous = if unfinished { Some(template.version) } else { before(template).map(|order| order.version) };
     let nodes = |version: &Version| -> Vec<String> {
         let run = observed.live().filter(|node| running(node) == Some(&version.revision));
         run.map(|node| node.id.clone()).collect()
     };
     let said = |version: &Version| match version.number {
+        number if number == template.version && unfinished => "nodes boot it, --rollback goes to it",
         number if number == template.version => "nodes boot it",
         number if Some(number) == previous => "--rollback goes to it",
         _ => "",

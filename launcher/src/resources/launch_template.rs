@@ -121,6 +121,15 @@ pub async fn versions(ec2: &Client, id: &str) -> Result<Vec<Version>, CallFailed
     Ok(versions.named("ec2:DescribeLaunchTemplateVersions", id)?.iter().map(read).collect())
 }
 
+/// A version of the template, if the API shows it.
+pub async fn version(ec2: &Client, id: &str, number: i64) -> Result<Option<Version>, CallFailed> {
+    let call = ec2.describe_launch_template_versions().launch_template_id(id).versions(number.to_string());
+    let output =
+        found(call.send().await.named("ec2:DescribeLaunchTemplateVersions", format!("{id} version {number}")))?;
+    let versions = output.map(|output| output.launch_template_versions.unwrap_or_default()).unwrap_or_default();
+    Ok(versions.iter().map(read).find(|version| version.number == number))
+}
+
 /// The template's own tags, as they are now.
 pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
     let call = ec2.describe_launch_templates().launch_template_ids(id);

@@ -53,6 +53,7 @@ impl Roll<'_> {
             if step == Step::Done {
                 return Ok(());
             } else if step != Step::Wait && !repeated {
+                self.hold().await?;
                 launched.extend(self.take(order, &step, &nodes).await?);
                 let waits = matches!(step, Step::Stop(_));
                 let drained = if waits { old.failover.drain_timeout().duration() } else { Duration::ZERO };

@@ -11,9 +11,8 @@ use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, files};
 
 use super::against::empty;
-use super::next::{active, running};
+use super::next::{active, follows, running};
 use super::replace::{replaced, stays};
-
 use super::settings::Settings;
 use super::tell::called;
 use crate::check;
@@ -23,7 +22,7 @@ use crate::observe::Observed;
 use crate::plan::Change;
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
-use crate::resources::route_tables::{self, left_behind};
+use crate::resources::route_tables::{self, eligible, left_behind};
 
 /// What was looked up.
 pub struct Found {
@@ -98,24 +97,22 @@ impl Known {
         self.version.or(default).or_else(|| same.max())
     }
 
-    /// Routes to the balancer's nodes that are no virtual IP's of the new revision.
+    /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
+    /// IPs that went, and in route tables that aren't listed any more.
     pub fn stale_routes(&self, tables: &[route_tables::Table]) -> Vec<(String, String)> {
-        let configs = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
-        let vips: BTreeSet<Ipv4Addr> = configs.flat_map(|config| config.balancer.virtual_ips).collect();
-        let gone: Vec<Ipv4Addr> = vips.into_iter().filter(|vip| !self.new.virtual_ips.contains(vip)).collect();
-        let destinations: BTreeSet<String> = gone.iter().map(|vip| format!("{vip}/32")).collect();
-        let routes = left_behind(tables, &gone, &self.observed.interfaces());
-        routes.into_iter().filter(|(_, destination)| destinations.contains(destination)).collect()
+        let earlier = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
+        let earlier: Vec<Balancer> = earlier.map(|config| config.balancer).chain([self.old.clone()]).collect();
+        stale(&earlier, &self.new, tables, &self.observed.interfaces())
     }
 
     /// Whether there is nothing to do.
     pub fn is_done(&self) -> bool {
-        let narrower = Settings::narrower(&self.new, &self.region, &self.cidrs, &self.observed);
+        let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &self.observed);
         let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
         self.target() == Some(self.template.version)
-            && self.observed.live().all(|node| running(node) == Some(&self.desired.revision.0))
+            && self.observed.live().all(|node| follows(&self.desired.revision, node))
             && (self.new.launch == Launch::AutoScaling || empty(&self.new, &self.observed).is_empty())
-            && narrower == Settings::default()
+            && exact == Settings::default()
             && wider == Settings::default()
             && self.stale_routes(&self.place.tables).is_empty()
     }
@@ -157,7 +154,8 @@ impl Known {
         let target = self.target();
         let revision = &self.desired.revision;
         let change = |action, what| Change { action, what };
-        let mut changes = Vec::new();
+        let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
+        let mut changes: Vec<Change> = wider.calls().iter().map(|call| call.change(&self.desired)).collect();
         if target.is_none() {
             let what = format!("add a version of revision {revision} to launch template {}", self.template.name);
             changes.push(change("create-launch-template-version", what));
@@ -165,8 +163,7 @@ impl Known {
         if self.replaces() {
             changes.extend(replaced(self.order(), &self.new.subnets, &self.observed.nodes));
         } else {
-            let mut pending: Vec<&Node> =
-                self.observed.live().filter(|node| running(node) != Some(&revision.0)).collect();
+            let mut pending: Vec<&Node> = self.observed.live().filter(|node| !follows(revision, node)).collect();
             pending.sort_by_key(|node| active(node));
             let tell = |node: &Node| change("tell", format!("tell {} to run revision {revision}", called(node)));
             changes.extend(pending.into_iter().map(tell));
@@ -174,6 +171,8 @@ impl Known {
         if target != Some(self.template.version) {
             changes.push(change("set-default", "make that version the one that nodes boot".to_owned()));
         }
+        let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &wider.after(&self.observed));
+        changes.extend(exact.calls().iter().map(|call| call.change(&self.desired)));
         for (table, destination) in self.stale_routes(&self.place.tables) {
             changes.push(change("delete-route", format!("delete route {destination} in {table}")));
         }
@@ -191,5 +190,73 @@ impl Known {
             "outcome": outcome, "balancer": self.new.name, "region": self.region, "revision": self.desired.revision,
             "from": self.old.revision(), "changes": changes,
         })
+    }
+}
+
+/// The routes that balancers as in `earlier` had and `new` hasn't, where they lead to its `own` interfaces or to nothing. In
+/// a table that was never Elbow's, a route is somebody else's.
+fn stale(
+    earlier: &[Balancer],
+    new: &Balancer,
+    tables: &[route_tables::Table],
+    own: &BTreeSet<&str>,
+) -> Vec<(String, String)> {
+    let vips: BTreeSet<Ipv4Addr> = earlier.iter().flat_map(|balancer| balancer.virtual_ips.clone()).collect();
+    let all: Vec<Ipv4Addr> = vips.iter().copied().collect();
+    let destinations: BTreeSet<String> = vips.iter().map(|vip| format!("{vip}/32")).collect();
+    let kept: BTreeSet<String> = new.virtual_ips.iter().map(|vip| format!("{vip}/32")).collect();
+    let ids = |balancer: &Balancer| -> BTreeSet<String> {
+        eligible(tables, &balancer.route_tables).into_iter().map(|table| table.id.clone()).collect()
+    };
+    let (had, has): (BTreeSet<String>, BTreeSet<String>) = (earlier.iter().flat_map(ids).collect(), ids(new));
+    let is_stale = |(table, destination): &(String, String)| match kept.contains(destination) {
+        true => had.contains(table) && !has.contains(table),
+        false => destinations.contains(destination),
+    };
+    left_behind(tables, &all, own).into_iter().filter(is_stale).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use templates::balancer::RouteTables;
+
+    use super::*;
+    use crate::desired::tests::web;
+
+    fn table(id: &str, vip: &str, target: &str, blackhole: bool) -> route_tables::Table {
+        let route =
+            route_tables::Route { destination: format!("{vip}/32"), target: Some(target.to_owned()), blackhole };
+        route_tables::Table { id: id.to_owned(), name: None, gateway: false, routes: vec![route] }
+    }
+
+    fn only(ids: &[&str]) -> Balancer {
+        Balancer { route_tables: RouteTables::Only(ids.iter().map(|id| (*id).to_owned()).collect()), ..web() }
+    }
+
+    fn gone(earlier: &[Balancer], new: &Balancer, tables: &[route_tables::Table]) -> Vec<String> {
+        stale(earlier, new, tables, &BTreeSet::from(["eni-0"])).into_iter().map(|(table, _)| table).collect()
+    }
+
+    #[test]
+    fn a_table_that_is_not_listed_any_more_keeps_no_route_and_others_routes_stay() {
+        let vip = "10.255.0.10";
+        let tables = [
+            table("rtb-1", vip, "eni-0", false),
+            table("rtb-2", vip, "eni-0", false),
+            table("rtb-3", vip, "eni-gone", true),
+            table("rtb-4", vip, "eni-others", false),
+            table("rtb-5", vip, "eni-0", false),
+        ];
+        let listed = only(&["rtb-1", "rtb-2", "rtb-3", "rtb-4"]);
+        assert_eq!(gone(&[listed], &only(&["rtb-1"]), &tables), ["rtb-2", "rtb-3"], "rtb-5 was never listed");
+        assert_eq!(gone(&[web()], &only(&["rtb-1"]), &tables), ["rtb-2", "rtb-3", "rtb-5"]);
+        assert_eq!(gone(&[only(&["rtb-1"])], &web(), &tables), [] as [&str; 0]);
+    }
+
+    #[test]
+    fn a_virtual_ip_that_went_leaves_no_route_in_any_table() {
+        let tables = [table("rtb-1", "10.255.0.11", "eni-0", false), table("rtb-2", "10.255.0.99", "eni-0", false)];
+        let old = Balancer { virtual_ips: vec![[10, 255, 0, 10].into(), [10, 255, 0, 11].into()], ..web() };
+        assert_eq!(gone(&[old], &web(), &tables), ["rtb-1"], "nobody's virtual IP was ever 10.255.0.99");
     }
 }

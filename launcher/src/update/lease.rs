@@ -22,6 +22,17 @@ pub struct Lease {
     pub seen: Timestamp,
 }
 
+/// Whose the lease is, by what can be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// This update's.
+    Mine,
+    /// Somebody else's.
+    Theirs(Lease),
+    /// Nobody's, or that of whoever had it before: what this update wrote isn't read yet, or isn't there any more.
+    Unseen,
+}
+
 impl fmt::Display for Lease {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {:.0} {:.0}", self.who, self.since, self.seen)
@@ -54,6 +65,23 @@ impl Lease {
         let process = self.who.rsplit_once(':').and_then(|(at, process)| Some((at, process.parse().ok()?)));
         let gone = process.is_some_and(|(at, process)| at.ends_with(&format!("@{host}")) && !runs(process));
         !gone && now.duration_since(self.seen) < DEAD
+    }
+
+    /// Whose it is, if `read` is what the tag says.
+    pub fn standing(&self, read: Option<Lease>) -> Standing {
+        match read {
+            Some(read) if read.who == self.who => Standing::Mine,
+            // A sign of life from before this one began is an old answer of the API's: who took over has written since.
+            // The tag tells whole seconds.
+            Some(read) if read.seen.as_second() >= self.since.as_second() => Standing::Theirs(read),
+            _ => Standing::Unseen,
+        }
+    }
+
+    /// What stands in the way of whoever would change a balancer whose launch template has this tag, if anything does.
+    pub fn refusal(balancer: &str, tag: Option<&str>) -> Option<String> {
+        let other = Lease::in_the_way(tag)?;
+        Some(format!("an update of {balancer} is under way, {}", other.described()))
     }
 
     /// Who is in the way now, if anybody is.
@@ -97,6 +125,16 @@ mod tests {
         assert_eq!(lease.to_string(), "alice@laptop:12 2026-09-21T14:13:20Z 2026-09-21T14:13:28Z");
         assert_eq!(lease.to_string().parse(), Ok(lease));
         assert_eq!("alice".parse::<Lease>(), Err(()));
+    }
+
+    #[test]
+    fn what_was_there_before_is_nobodys_and_who_came_later_has_it() {
+        let mine = Lease { who: "alice@laptop:12".into(), since: at(100), seen: at(100) };
+        assert_eq!(mine.standing(Some(mine.renewed())), Standing::Mine);
+        let other = |second| Lease { who: "bob@desk:7".into(), since: at(0), seen: at(second) };
+        assert_eq!(mine.standing(Some(other(60))), Standing::Unseen);
+        assert_eq!(mine.standing(Some(other(101))), Standing::Theirs(other(101)));
+        assert_eq!(mine.standing(None), Standing::Unseen);
     }
 
     #[test]

@@ -5,12 +5,14 @@
 //! and what a node refuses goes no further.
 
 pub mod against;
+pub mod back;
 pub mod difference;
 pub mod exchange;
 pub mod hold;
 pub mod known;
 pub mod lease;
 pub mod next;
+pub mod previous;
 pub mod replace;
 pub mod roll;
 pub mod settings;

@@ -3,20 +3,24 @@
 use std::collections::BTreeSet;
 
 use templates::Order;
+use templates::balancer::Revision;
 use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 use templates::{Role, Roles};
 
+use super::against::Force;
 use crate::resources::instances::Node;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Every node runs it.
+    /// Every node runs it, and is told nothing else.
     Done,
     /// Tell these.
     Tell(Vec<String>),
     /// These have been told, or can't be yet.
     Wait(Vec<String>),
+    /// For this: a virtual IP has no active node, or more than one.
+    Unserved(String),
     /// This one won't run it.
     Refused {
         /// The instance.
@@ -28,9 +32,11 @@ pub enum Next {
 
 /// What to do next to have `nodes` run `order`. `told` are those that were told by this very command (the API may not
 /// show it yet); what they said before in `stale` is not their answer.
-pub fn next(order: &Order, nodes: &[Node], told: &BTreeSet<String>, stale: &BTreeSet<String>) -> Next {
-    // One that is stopped boots what it ran, and can't be told.
-    let live: Vec<&Node> = nodes.iter().filter(|node| matches!(node.state.as_str(), "pending" | "running")).collect();
+pub fn next(order: &Order, nodes: &[Node], told: &BTreeSet<String>, stale: &BTreeSet<String>, force: Force) -> Next {
+    let (live, stopped): (Vec<&Node>, Vec<&Node>) = nodes
+        .iter()
+        .filter(|node| node.is_live())
+        .partition(|node| matches!(node.state.as_str(), "pending" | "running"));
     let is_told = |node: &Node| told.contains(&node.id) || node.tags.get(TAG_REVISION) == Some(&order.to_string());
     let refusal = live
         .iter()
@@ -39,23 +45,62 @@ pub fn next(order: &Order, nodes: &[Node], told: &BTreeSet<String>, stale: &BTre
     if let Some(refused) = refusal {
         return refused;
     }
-    let pending: Vec<&Node> = live.into_iter().filter(|node| running(node) != Some(&order.revision.0)).collect();
-    let ids = |nodes: &mut dyn Iterator<Item = &&Node>| nodes.map(|node| node.id.clone()).collect::<Vec<String>>();
+    // Those that run it and were told something else have that withdrawn: it changes nothing on them.
+    let strayed = |node: &&&Node| !is_told(node) && told_otherwise(&order.revision, node);
+    let withdrawn = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
+    if !withdrawn.is_empty() {
+        return Next::Tell(withdrawn);
+    }
+    let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
-        return Next::Done;
+        // One that is stopped boots what it ran, and would take what it was told last when it starts.
+        let strayed = ids(stopped.iter().filter(strayed));
+        return if strayed.is_empty() { Next::Done } else { Next::Tell(strayed) };
     }
     // One that starts now boots the default, and says so soon.
     let waits = |node: &&&Node| is_told(node) || node.state != "running" || running(node).is_none();
     if pending.iter().any(|node| waits(&node)) {
-        return Next::Wait(ids(&mut pending.iter().filter(waits)));
+        return Next::Wait(ids(pending.iter().filter(waits)));
     }
-    let standbys = ids(&mut pending.iter().filter(|node| active(node) == 0));
-    if !standbys.is_empty() {
+    if let Some(why) = unserved(&live).filter(|_| force == Force::No) {
+        return Next::Unserved(why);
+    }
+    let standbys = ids(pending.iter().filter(|node| active(node) == 0));
+    if !standbys.is_empty() && force == Force::No {
         return Next::Tell(standbys);
     }
-    // Active ones one at a time, those with least to lose first.
+    // Active ones one at a time, those with least to lose first. Who is active isn't sure where a person says to go on.
     let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot())));
-    Next::Tell(ids(&mut first.into_iter()))
+    Next::Tell(ids(first.into_iter()))
+}
+
+fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {
+    nodes.map(|node| node.id.clone()).collect()
+}
+
+/// The virtual IP that isn't active on just one running node, if there is one. During a failover nobody is seen to be
+/// active, and the standbys are more than standbys. Nodes of different revisions may have more of them or fewer.
+fn unserved(live: &[&Node]) -> Option<String> {
+    let running = live.iter().filter(|node| node.state == "running");
+    let roles: Vec<Roles> = running.map(|node| roles(node)).filter(|roles| !roles.0.is_empty()).collect();
+    let vips = roles.iter().map(|roles| roles.0.len()).min().unwrap_or_default();
+    let actives = |vip: usize| roles.iter().filter(|roles| roles.0.get(vip) == Some(&Role::Active)).count();
+    (0..vips.max(1)).find_map(|vip| match actives(vip) {
+        0 => Some(format!("no node says that it is active for virtual IP {}", vip + 1)),
+        1 => None,
+        many => Some(format!("{many} nodes say that they are active for virtual IP {}", vip + 1)),
+    })
+}
+
+/// Whether the node runs this revision, and isn't told to run another.
+pub fn follows(revision: &Revision, node: &Node) -> bool {
+    running(node) == Some(&revision.0) && !told_otherwise(revision, node)
+}
+
+/// Whether the node's tag says something else than to run this revision.
+fn told_otherwise(revision: &Revision, node: &Node) -> bool {
+    let tag = node.tags.get(TAG_REVISION).filter(|tag| !tag.is_empty());
+    tag.is_some_and(|tag| tag.parse::<Order>().map(|order| order.revision).as_ref() != Ok(revision))
 }
 
 /// What the node says about why it won't run this, if it says so.
@@ -70,84 +115,12 @@ pub fn running(node: &Node) -> Option<&str> {
 
 /// For how many virtual IPs the node is active.
 pub fn active(node: &Node) -> usize {
-    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok()).unwrap_or_default();
-    roles.0.iter().filter(|role| **role == Role::Active).count()
+    roles(node).0.iter().filter(|role| **role == Role::Active).count()
+}
+
+fn roles(node: &Node) -> Roles {
+    node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::observe::tests::node;
-
-    fn order() -> Order {
-        "2:fedcba987654".parse().unwrap()
-    }
-
-    fn nodes() -> Vec<Node> {
-        vec![node("i-0", 0, "running"), node("i-1", 1, "running"), node("i-2", 2, "running")]
-    }
-
-    fn tag(node: &mut Node, key: &str, value: &str) {
-        node.tags.0.insert(key.to_owned(), value.to_owned());
-    }
-
-    fn on(nodes: &[Node]) -> Next {
-        next(&order(), nodes, &BTreeSet::new(), &BTreeSet::new())
-    }
-
-    #[test]
-    fn standbys_go_first_and_together_and_the_active_one_when_they_run_it() {
-        let mut nodes = nodes();
-        assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
-        for node in &mut nodes[1..] {
-            tag(node, TAG_REVISION, "2:fedcba987654");
-        }
-        assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into(), "i-2".into()]));
-        tag(&mut nodes[1], TAG_RUNNING, "fedcba987654");
-        assert_eq!(on(&nodes), Next::Wait(vec!["i-2".into()]));
-        tag(&mut nodes[2], TAG_RUNNING, "fedcba987654");
-        assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into()]));
-        tag(&mut nodes[0], TAG_RUNNING, "fedcba987654");
-        assert_eq!(on(&nodes), Next::Done);
-    }
-
-    #[test]
-    fn nodes_that_are_all_active_go_one_at_a_time() {
-        let mut nodes = nodes();
-        tag(&mut nodes[0], TAG_ROLE, "active active standby");
-        tag(&mut nodes[1], TAG_ROLE, "standby standby active");
-        nodes.truncate(2);
-        assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into()]));
-    }
-
-    #[test]
-    fn a_refusal_ends_it_and_an_old_one_or_of_another_revision_does_not() {
-        let mut nodes = nodes();
-        let said = order().refusal("haproxy.cfg:12: no");
-        tag(&mut nodes[1], TAG_MESSAGE, &said);
-        assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
-        tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
-        assert_eq!(on(&nodes), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
-        let stale = BTreeSet::from(["i-1".to_owned()]);
-        assert_eq!(next(&order(), &nodes, &BTreeSet::new(), &stale), Next::Wait(vec!["i-1".into()]));
-        tag(&mut nodes[1], TAG_MESSAGE, "refuses revision 000000000000 of version 1: no");
-        assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
-    }
-
-    #[test]
-    fn a_node_that_boots_is_waited_for_and_one_that_has_ended_is_not() {
-        let mut nodes = nodes();
-        nodes[1].tags.0.remove(TAG_RUNNING);
-        nodes[2].state = "terminated".into();
-        assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
-        nodes[1].state = "stopped".into();
-        assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into()]));
-    }
-
-    #[test]
-    fn who_was_told_a_moment_ago_is_not_told_again() {
-        let told = BTreeSet::from(["i-1".to_owned(), "i-2".to_owned()]);
-        let waits = Next::Wait(vec!["i-1".into(), "i-2".into()]);
-        assert_eq!(next(&order(), &nodes(), &told, &BTreeSet::new()), waits);
-    }
-}
+mod tests;

@@ -1,22 +1,30 @@
 //! Carries an update out, in an order in which it can stop anywhere: what is allowed is widened, nodes are told one after
 //! another, the version becomes the default, what isn't needed any more goes. Run again, it goes on from what it finds.
 
-use std::collections::BTreeSet;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use templates::names::TAG_PREVIOUS;
 use templates::{Balancer, Order};
 
+use super::against::Force;
 use super::known::Known;
 use super::lease::Lease;
-use super::settings::Settings;
+use super::previous::Previous;
+use super::settings::{Setting, Settings};
 use crate::aws::Aws;
+use crate::aws::retry::pause;
 use crate::failure::Failure;
-use crate::observe::observe;
+use crate::observe::{Observed, observe};
 use crate::output::progress::Progress;
 use crate::plan::Change;
+use crate::resources::launch_template::{Contents, Template};
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
+
+/// How long a version that was made may be missing from what the API shows.
+const SPREADING: Duration = Duration::from_secs(60);
+/// From one look at it to the next.
+const LOOK: Duration = Duration::from_millis(300);
 
 /// An update under way.
 pub struct Roll<'a> {
@@ -26,6 +34,10 @@ pub struct Roll<'a> {
     pub known: &'a Known,
     /// This update's own.
     pub lease: Lease,
+    /// What nodes boot.
+    pub boots: Order,
+    /// Whether to go on where it isn't sure who is active.
+    pub force: Force,
     /// How long nodes may take.
     pub timeout: Duration,
     /// For who watches.
@@ -48,17 +60,17 @@ impl Roll<'_> {
         self.make_default(&order).await?;
         // One that was born in between has booted the version before.
         self.run(&order).await?;
-        self.narrow(&known.new).await?;
+        self.settle(&known.new).await?;
         let tables = route_tables::find(&self.aws.ec2, &known.new.vpc).await?;
         self.drop_routes(&known.stale_routes(&tables)).await
     }
 
     /// Has every node run `order`.
     async fn run(&mut self, order: &Order) -> Result<(), Failure> {
-        match self.known.replaces() {
-            true => self.exchange(order).await,
-            false => self.nodes(order).await,
+        if self.known.replaces() {
+            self.exchange(order).await?;
         }
+        self.nodes(order).await
     }
 
     async fn add_version(&mut self) -> Result<i64, Failure> {
@@ -66,64 +78,84 @@ impl Roll<'_> {
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
         let contents = known.desired.contents(&group, None);
         let (id, revision, tags) = (&known.template.id, &known.desired.revision, &known.desired.tags);
+        self.hold().await?;
         let version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents, tags).await?;
         let name = &known.template.name;
         self.done(
             "create-launch-template-version",
             format!("add version {version} of revision {revision} to launch template {name}"),
         );
+        self.readable(version, &contents).await?;
         Ok(version)
+    }
+
+    /// Waits until the API shows the version: a node that reads it too early would find nothing.
+    async fn readable(&mut self, number: i64, contents: &Contents) -> Result<(), Failure> {
+        let Template { id, name, .. } = &self.known.template;
+        let deadline = Instant::now() + SPREADING;
+        loop {
+            let version = launch_template::version(&self.aws.ec2, id, number).await?;
+            if version.is_some_and(|version| version.contents == *contents) {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Failure::Failed(anyhow!(
+                    "launch template {name} doesn't show version {number} as it was made {} s ago, and nobody was told to run \
+                     it: try again",
+                    SPREADING.as_secs()
+                )));
+            }
+            self.renew().await?;
+            pause(LOOK).await;
+        }
     }
 
     /// Widens what is allowed: before any node changes.
     async fn widen(&mut self) -> Result<(), Failure> {
         let observed = observe(self.aws, &self.known.new.name).await?;
         let wider = Settings::wider(&self.known.old, &self.known.new, &self.aws.region, &self.known.cidrs, &observed);
-        self.set(wider, observed.group(&self.known.new.vpc).map(|group| group.id.clone())).await
+        self.set(wider, &observed).await
     }
 
-    /// Takes back what `only` doesn't need: after every node has changed.
-    pub(super) async fn narrow(&mut self, only: &Balancer) -> Result<(), Failure> {
+    /// Has what is around the nodes be just what `only` needs: after every node has changed.
+    pub(super) async fn settle(&mut self, only: &Balancer) -> Result<(), Failure> {
         let observed = observe(self.aws, &self.known.new.name).await?;
-        let narrower = Settings::narrower(only, &self.aws.region, &self.known.cidrs, &observed);
-        self.set(narrower, observed.group(&self.known.new.vpc).map(|group| group.id.clone())).await
+        let exact = Settings::exact(only, &self.aws.region, &self.known.cidrs, &observed);
+        self.set(exact, &observed).await
     }
 
-    async fn set(&mut self, settings: Settings, group: Option<String>) -> Result<(), Failure> {
-        let list = |rules: &BTreeSet<security_group::Rule>| {
-            rules.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-        };
-        let group = group.ok_or_else(|| anyhow!("{} has no security group any more", self.known.new.name))?;
-        if !settings.allow.is_empty() {
-            security_group::allow(&self.aws.ec2, &group, &settings.allow).await?;
-            self.done("allow", format!("let in: {}", list(&settings.allow)));
-        }
-        if !settings.revoke.is_empty() {
-            security_group::revoke(&self.aws.ec2, &group, &settings.revoke).await?;
-            self.done("revoke", format!("let in no more: {}", list(&settings.revoke)));
-        }
-        if let Some(policy) = &settings.policy {
-            let name = &self.known.desired.global_name;
-            role::set_policy(&self.aws.iam, name, policy).await?;
-            self.done("set-policy", format!("set the policy of IAM role {name}"));
-        }
-        if let Some(hook) = &settings.hook {
-            let name = &self.known.desired.name;
-            scaling_group::set_hook(&self.aws.auto_scaling, name, hook).await?;
-            self.done("set-lifecycle-hook", format!("have {name} wait {} s for nodes that it ends", hook.timeout));
+    async fn set(&mut self, settings: Settings, observed: &Observed) -> Result<(), Failure> {
+        let Known { new, desired, .. } = self.known;
+        let group = observed.group(&new.vpc).map(|group| group.id.clone());
+        let group = group.ok_or_else(|| anyhow!("{} has no security group any more", new.name))?;
+        for setting in settings.calls() {
+            self.hold().await?;
+            let Aws { auto_scaling, ec2, iam, .. } = self.aws;
+            match setting {
+                Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
+                Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
+                Setting::Policy(policy) => role::set_policy(iam, &desired.global_name, policy).await?,
+                Setting::Hook(hook) => scaling_group::set_hook(auto_scaling, &desired.name, hook).await?,
+            }
+            let change = setting.change(desired);
+            self.done(change.action, change.what);
         }
         Ok(())
     }
 
     /// Makes the version the one that nodes boot, and remembers which was before.
     async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
-        let (baseline, id) = (self.known.baseline(), &self.known.template.id);
-        if *order == baseline {
+        let (known, ec2) = (self.known, &self.aws.ec2);
+        if self.boots == *order {
             return Ok(());
         }
-        let ec2 = &self.aws.ec2;
-        tagging::set(ec2, std::slice::from_ref(id), TAG_PREVIOUS, &baseline.to_string()).await?;
+        self.hold().await?;
+        let id = &known.template.id;
+        let before = known.template.tags.get(TAG_PREVIOUS).map(Previous::read).unwrap_or_default();
+        let before = before.and_now(self.boots.clone()).to_string();
+        tagging::set(ec2, std::slice::from_ref(id), TAG_PREVIOUS, &before).await?;
         launch_template::set_default(ec2, id, order.version).await?;
+        self.boots = order.clone();
         self.done("set-default", format!("make version {} the one that nodes boot", order.version));
         Ok(())
     }
@@ -131,6 +163,7 @@ impl Roll<'_> {
     /// Deletes the routes of virtual IPs that were removed, where they lead to the balancer's own nodes or to nothing.
     async fn drop_routes(&mut self, stale: &[(String, String)]) -> Result<(), Failure> {
         for (table, destination) in stale {
+            self.hold().await?;
             route_tables::delete_route(&self.aws.ec2, table, destination).await?;
             self.done("delete-route", format!("delete route {destination} in {table}"));
         }

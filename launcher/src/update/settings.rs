@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
-use templates::balancer::RouteTables;
+use templates::balancer::{RouteTables, Updates};
 use templates::{Balancer, files};
 
-use crate::desired::rules;
+use crate::desired::{Desired, rules};
 use crate::observe::Observed;
+use crate::plan::Change;
 use crate::resources::scaling_group::Hook;
 use crate::resources::security_group::Rule;
 use crate::scaling::Wanted;
@@ -28,10 +29,12 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// What both `old` and `new` need and isn't there.
+    /// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
     pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
         let present = present(observed, &new.vpc);
         let both = Balancer { route_tables: union(&old.route_tables, &new.route_tables), ..new.clone() };
+        let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
+        let both = Balancer { updates, ..both };
         Settings {
             allow: rules(new, cidrs).difference(&present).cloned().collect(),
             revoke: BTreeSet::new(),
@@ -40,14 +43,71 @@ impl Settings {
         }
     }
 
-    /// What `only` doesn't need and is there.
-    pub fn narrower(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
+    /// What makes it just what `only` needs.
+    pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
         Settings {
-            allow: BTreeSet::new(),
+            allow: rules(only, cidrs).difference(&present(observed, &only.vpc)).cloned().collect(),
             revoke: present(observed, &only.vpc).difference(&rules(only, cidrs)).cloned().collect(),
             policy: other_policy(files::permission_policy(only, region), observed),
             hook: other_hook(only, observed),
         }
+    }
+}
+
+/// A call, and what it sets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Setting<'a> {
+    /// Let these in.
+    Allow(&'a BTreeSet<Rule>),
+    /// Let these in no more.
+    Revoke(&'a BTreeSet<Rule>),
+    /// Give the role this policy (JSON).
+    Policy(&'a str),
+    /// Give the Auto Scaling group this lifecycle hook.
+    Hook(&'a Hook),
+}
+
+impl Settings {
+    /// The calls that it takes, in order.
+    pub fn calls(&self) -> Vec<Setting<'_>> {
+        let Settings { allow, revoke, policy, hook } = self;
+        let allow = Some(Setting::Allow(allow)).filter(|_| !allow.is_empty());
+        let revoke = Some(Setting::Revoke(revoke)).filter(|_| !revoke.is_empty());
+        let policy = policy.as_deref().map(Setting::Policy);
+        [allow, revoke, policy, hook.as_ref().map(Setting::Hook)].into_iter().flatten().collect()
+    }
+
+    /// What there is when they are made.
+    pub fn after(&self, observed: &Observed) -> Observed {
+        let mut observed = observed.clone();
+        for group in &mut observed.groups {
+            group.rules.extend(self.allow.iter().cloned());
+            group.rules.retain(|rule| !self.revoke.contains(rule));
+        }
+        if let (Some(role), Some(policy)) = (&mut observed.role, &self.policy) {
+            role.policy = serde_json::from_str(policy).ok();
+        }
+        if let (Some(group), Some(hook)) = (&mut observed.scaling, &self.hook) {
+            group.hook = Some(hook.clone());
+        }
+        observed
+    }
+}
+
+impl Setting<'_> {
+    /// What it does, for people and for `--output json`.
+    pub fn change(&self, desired: &Desired) -> Change {
+        let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
+        let (action, what) = match self {
+            Setting::Allow(rules) => ("allow", format!("let in: {}", list(rules))),
+            Setting::Revoke(rules) => ("revoke", format!("let in no more: {}", list(rules))),
+            Setting::Policy(_) => ("set-policy", format!("set the policy of IAM role {}", desired.global_name)),
+            Setting::Hook(hook) => {
+                let what = format!("have {} wait {} s for nodes that it ends", desired.name, hook.timeout);
+                ("set-lifecycle-hook", what)
+            }
+        };
+        Change { action, what }
     }
 }
 
@@ -110,9 +170,9 @@ mod tests {
         assert_eq!((wider.revoke.len(), wider.policy), (0, None));
         let mut observed = whole();
         observed.groups[0].rules.extend(wider.allow);
-        let narrower = Settings::narrower(&new, "eu-west-1", &cidrs(), &observed);
+        let narrower = Settings::exact(&new, "eu-west-1", &cidrs(), &observed);
         assert_eq!(said(&narrower.revoke), ["tcp 80 from 10.0.0.0/16"]);
-        assert_eq!(Settings::narrower(&web(), "eu-west-1", &cidrs(), &observed).revoke.len(), 1, "back again");
+        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &observed).revoke.len(), 1, "back again");
     }
 
     #[test]
@@ -124,8 +184,30 @@ mod tests {
         assert_eq!(common(&RouteTables::All, &only(&["rtb-1"])), only(&["rtb-1"]));
         let new = Balancer { route_tables: only(&["rtb-1"]), ..web() };
         assert_eq!(Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole()).policy, None);
-        let policy = Settings::narrower(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();
+        let policy = Settings::exact(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();
         assert!(policy.contains("route-table/rtb-1\""));
+    }
+
+    #[test]
+    fn nodes_may_read_versions_until_they_run_the_one_that_says_that_they_do_not() {
+        let forbids = Balancer { updates: Updates { in_place: false }, ..web() };
+        assert_eq!(Settings::wider(&web(), &forbids, "eu-west-1", &cidrs(), &whole()).policy, None);
+        let last = Settings::exact(&forbids, "eu-west-1", &cidrs(), &whole());
+        let policy = last.policy.clone().expect("the permission goes");
+        assert!(!policy.contains("DescribeLaunchTemplateVersions"), "{policy}");
+        // The other way it comes first, for the nodes that are launched.
+        let wider = Settings::wider(&forbids, &web(), "eu-west-1", &cidrs(), &last.after(&whole()));
+        assert!(wider.policy.expect("the permission comes").contains("DescribeLaunchTemplateVersions"));
+    }
+
+    #[test]
+    fn the_last_step_lets_in_again_what_somebody_shut_meanwhile() {
+        let mut observed = whole();
+        let shut = observed.groups[0].rules.pop_first().expect("it lets something in");
+        let exact = Settings::exact(&web(), "eu-west-1", &cidrs(), &observed);
+        assert_eq!(exact.allow, BTreeSet::from([shut]));
+        assert_eq!(exact.calls().len(), 1);
+        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &exact.after(&observed)), Settings::default());
     }
 
     #[test]
@@ -133,7 +215,7 @@ mod tests {
         let mut observed = whole();
         observed.scaling = Some(crate::scaling::tests::group());
         let mut new = auto_scaling();
-        let hook = |new: &Balancer| Settings::narrower(new, "eu-west-1", &cidrs(), &observed).hook;
+        let hook = |new: &Balancer| Settings::exact(new, "eu-west-1", &cidrs(), &observed).hook;
         assert_eq!(hook(&new), None);
         new.failover.drain_timeout = Some("90s".parse().unwrap());
         assert_eq!(hook(&new).map(|hook| hook.timeout), Some(150));
@@ -142,6 +224,6 @@ mod tests {
     #[test]
     fn nothing_changes_around_what_is_as_it_should_be() {
         assert_eq!(Settings::wider(&web(), &web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
-        assert_eq!(Settings::narrower(&web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
+        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
     }
 }

@@ -1,5 +1,4 @@
-//! Tells running nodes what to run, one after another, and waits for their answers; one that refuses has all of it taken
-//! back.
+//! Tells running nodes what to run, one after another, and waits for their answers.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -19,8 +18,6 @@ use crate::resources::tagging;
 const LOOK: Duration = Duration::from_millis(500);
 /// How long what a node said before it was told may still be read.
 const STALE: Duration = Duration::from_secs(4);
-/// How long nodes that took a refused revision may take to go back.
-const BACK: Duration = Duration::from_secs(30);
 
 impl Roll<'_> {
     /// Has every node run `order`, or none.
@@ -33,38 +30,40 @@ impl Roll<'_> {
             if last_told.elapsed() > STALE {
                 stale.clear();
             }
-            match next(order, &nodes, &told, &stale) {
+            let mut unserved = None;
+            match next(order, &nodes, &told, &stale, self.force) {
                 Next::Done => return Ok(()),
                 Next::Wait(_) => {}
+                Next::Unserved(why) => unserved = Some(why),
                 Next::Tell(ids) => {
+                    self.tell(order, &ids, &nodes).await?;
                     last_told = Instant::now();
                     stale
                         .extend(nodes.iter().filter(|node| refusal(order, node).is_some()).map(|node| node.id.clone()));
-                    tagging::set(&self.aws.ec2, &ids, TAG_REVISION, &order.to_string()).await?;
-                    for node in nodes.iter().filter(|node| ids.contains(&node.id)) {
-                        self.done("tell", format!("tell {} to run revision {}", called(node), order.revision));
-                    }
                     told.extend(ids);
                 }
                 Next::Refused { node, why } => {
                     let who = nodes.iter().find(|one| one.id == node).map_or(node, called);
-                    self.take_back(order).await?;
-                    return Err(Failure::Failed(anyhow!(
-                        "{who} refuses revision {}: {why}; {} runs on as it was, revision {}",
-                        order.revision,
-                        self.known.new.name,
-                        self.known.old.revision()
-                    )));
+                    return Err(self.refused(order, &who, &why, &told).await?);
                 }
             }
             self.show(order, &nodes);
             if Instant::now() >= deadline {
                 self.progress.clear();
-                return Err(self.timed_out(order, &nodes));
+                return Err(self.timed_out(order, &nodes, unserved));
             }
             self.renew().await?;
             pause(LOOK).await;
         }
+    }
+
+    async fn tell(&mut self, order: &Order, ids: &[String], nodes: &[Node]) -> Result<(), Failure> {
+        self.hold().await?;
+        tagging::set(&self.aws.ec2, ids, TAG_REVISION, &order.to_string()).await?;
+        for node in nodes.iter().filter(|node| ids.contains(&node.id)) {
+            self.done("tell", format!("tell {} to run revision {}", called(node), order.revision));
+        }
+        Ok(())
     }
 
     fn show(&self, order: &Order, nodes: &[Node]) {
@@ -74,49 +73,18 @@ impl Roll<'_> {
         }
     }
 
-    fn timed_out(&self, order: &Order, nodes: &[Node]) -> Failure {
+    fn timed_out(&self, order: &Order, nodes: &[Node], unserved: Option<String>) -> Failure {
         let stand = nodes.iter().filter(|node| node.is_live());
         let stand: Vec<String> = stand.map(|node| format!("{} {}", called(node), stands(order, node))).collect();
         Failure::Failed(anyhow!(
-            "{} isn't updated after {} s, and serves on: {}; the same command again goes on, `launcher update` with the file \
+            "{} isn't updated after {} s, {}: {}; the same command again goes on, `launcher update` with the file \
              it had goes back",
             self.known.new.name,
             self.timeout.as_secs(),
+            unserved.map_or("and serves on".to_owned(), |why| format!("as {why} (--force goes on)")),
             stand.join("; ")
         ))
     }
-
-    /// Nodes that were told run what they ran; the version stays in the launch template, and nobody boots it.
-    async fn take_back(&mut self, order: &Order) -> Result<(), Failure> {
-        let ec2 = &self.aws.ec2;
-        let nodes = instances::find(ec2, &self.known.new.name).await?;
-        let told =
-            nodes.iter().filter(|node| node.is_live() && node.tags.get(TAG_REVISION) == Some(&order.to_string()));
-        let told: Vec<String> = told.map(|node| node.id.clone()).collect();
-        if told.is_empty() {
-            return self.narrow(&self.known.old).await;
-        }
-        // One that changes at this moment is told as well as one that runs it, or never will.
-        let baseline = self.known.baseline();
-        tagging::set(ec2, &told, TAG_REVISION, &baseline.to_string()).await?;
-        self.progress.done(&format!("tell {} to run revision {} as before", told.join(", "), baseline.revision));
-        let deadline = Instant::now() + BACK;
-        while Instant::now() < deadline {
-            let nodes = instances::find(ec2, &self.known.new.name).await?;
-            let mut back = nodes.iter().filter(|node| told.contains(&node.id));
-            if back.all(|node| !node.is_live() || is_back(order, &baseline, node)) {
-                break;
-            }
-            self.renew().await?;
-            pause(LOOK).await;
-        }
-        self.narrow(&self.known.old).await
-    }
-}
-
-/// Whether the node runs what it ran, and doesn't speak of `order` any more.
-fn is_back(order: &Order, baseline: &Order, node: &Node) -> bool {
-    running(node) == Some(&baseline.revision.0) && refusal(order, node).is_none()
 }
 
 /// A node, for people.

@@ -1,0 +1,129 @@
+//! Who is told what, and when nobody is.
+
+use super::*;
+use crate::observe::tests::node;
+
+fn order() -> Order {
+    "2:fedcba987654".parse().unwrap()
+}
+
+fn nodes() -> Vec<Node> {
+    vec![node("i-0", 0, "running"), node("i-1", 1, "running"), node("i-2", 2, "running")]
+}
+
+fn tag(node: &mut Node, key: &str, value: &str) {
+    node.tags.0.insert(key.to_owned(), value.to_owned());
+}
+
+fn on(nodes: &[Node]) -> Next {
+    next(&order(), nodes, &BTreeSet::new(), &BTreeSet::new(), Force::No)
+}
+
+#[test]
+fn standbys_go_first_and_together_and_the_active_one_when_they_run_it() {
+    let mut nodes = nodes();
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
+    for node in &mut nodes[1..] {
+        tag(node, TAG_REVISION, "2:fedcba987654");
+    }
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into(), "i-2".into()]));
+    tag(&mut nodes[1], TAG_RUNNING, "fedcba987654");
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-2".into()]));
+    tag(&mut nodes[2], TAG_RUNNING, "fedcba987654");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into()]));
+    tag(&mut nodes[0], TAG_RUNNING, "fedcba987654");
+    assert_eq!(on(&nodes), Next::Done);
+}
+
+#[test]
+fn nodes_that_are_all_active_go_one_at_a_time() {
+    let mut nodes = nodes();
+    tag(&mut nodes[0], TAG_ROLE, "active active standby");
+    tag(&mut nodes[1], TAG_ROLE, "standby standby active");
+    nodes.truncate(2);
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into()]));
+}
+
+#[test]
+fn a_refusal_ends_it_and_an_old_one_or_of_another_revision_does_not() {
+    let mut nodes = nodes();
+    let said = order().refusal("haproxy.cfg:12: no");
+    tag(&mut nodes[1], TAG_MESSAGE, &said);
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
+    tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
+    assert_eq!(on(&nodes), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
+    let stale = BTreeSet::from(["i-1".to_owned()]);
+    assert_eq!(next(&order(), &nodes, &BTreeSet::new(), &stale, Force::No), Next::Wait(vec!["i-1".into()]));
+    tag(&mut nodes[1], TAG_MESSAGE, "refuses revision 000000000000 of version 1: no");
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
+}
+
+#[test]
+fn a_node_that_boots_is_waited_for_and_one_that_has_ended_is_not() {
+    let mut nodes = nodes();
+    nodes[1].tags.0.remove(TAG_RUNNING);
+    nodes[2].state = "terminated".into();
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
+    nodes[1].state = "stopped".into();
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into()]));
+}
+
+#[test]
+fn who_was_told_a_moment_ago_is_not_told_again() {
+    let told = BTreeSet::from(["i-1".to_owned(), "i-2".to_owned()]);
+    let waits = Next::Wait(vec!["i-1".into(), "i-2".into()]);
+    assert_eq!(next(&order(), &nodes(), &told, &BTreeSet::new(), Force::No), waits);
+}
+
+fn forced(nodes: &[Node]) -> Next {
+    next(&order(), nodes, &BTreeSet::new(), &BTreeSet::new(), Force::Yes)
+}
+
+#[test]
+fn going_back_withdraws_what_a_node_was_told_and_has_not_taken() {
+    let mut nodes = nodes();
+    for node in &mut nodes {
+        tag(node, TAG_RUNNING, "fedcba987654");
+    }
+    assert_eq!(on(&nodes), Next::Done);
+    tag(&mut nodes[1], TAG_REVISION, "3:0123456789ab");
+    tag(&mut nodes[0], TAG_REVISION, "newest");
+    assert!(!follows(&order().revision, &nodes[1]));
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into(), "i-1".into()]));
+    let told = BTreeSet::from(["i-0".to_owned(), "i-1".to_owned()]);
+    let waits = Next::Wait(vec!["i-0".into(), "i-1".into()]);
+    assert_eq!(next(&order(), &nodes, &told, &BTreeSet::new(), Force::No), waits, "the API doesn't show it yet");
+    tag(&mut nodes[0], TAG_REVISION, "2:fedcba987654");
+    // The same revision in another version is no other order.
+    tag(&mut nodes[1], TAG_REVISION, "1:fedcba987654");
+    assert_eq!(on(&nodes), Next::Done);
+}
+
+#[test]
+fn one_that_is_stopped_does_not_start_into_what_was_abandoned() {
+    let mut nodes = nodes();
+    for node in &mut nodes {
+        tag(node, TAG_RUNNING, "fedcba987654");
+    }
+    nodes[2].state = "stopped".into();
+    assert_eq!(on(&nodes), Next::Done);
+    tag(&mut nodes[2], TAG_REVISION, "3:0123456789ab");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-2".into()]));
+}
+
+#[test]
+fn nobody_is_told_while_it_is_not_sure_who_is_active_and_with_force_one_at_a_time() {
+    let mut nodes = nodes();
+    tag(&mut nodes[0], TAG_ROLE, "standby");
+    assert_eq!(on(&nodes), Next::Unserved("no node says that it is active for virtual IP 1".into()));
+    assert_eq!(forced(&nodes), Next::Tell(vec!["i-2".into()]));
+    tag(&mut nodes[0], TAG_ROLE, "active active");
+    tag(&mut nodes[1], TAG_ROLE, "standby active");
+    tag(&mut nodes[2], TAG_ROLE, "standby standby");
+    assert_eq!(on(&nodes), Next::Unserved("2 nodes say that they are active for virtual IP 2".into()));
+    // One of another revision has one virtual IP fewer.
+    tag(&mut nodes[2], TAG_ROLE, "standby");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-2".into()]));
+    nodes[0].state = "stopping".into();
+    assert_eq!(on(&nodes), Next::Unserved("no node says that it is active for virtual IP 1".into()));
+}
