@@ -113,6 +113,9 @@ async fn instances_are_cut_off_frozen_and_restarted_as_told() -> Result<()> {
     rig.lab(["stop", other])?;
     wait_for("the shutdown", BOOT, || {
         ensure!(state(&rig, other)? == "stopped" && curl(&health).is_err(), "it is {}", state(&rig, other)?);
+        let status = rig.status()?;
+        let seen = status.instances.iter().find(|instance| instance.id == *other).context("the one that is stopped")?;
+        ensure!(seen.api == "stopped", "the API says that it is {}", seen.api);
         Ok(())
     })?;
     rig.aws(["ec2", "start-instances", "--instance-ids", other])?;
@@ -171,11 +174,15 @@ fn kill_the_lab(rig: &Rig) -> Result<()> {
     })
 }
 
-/// Where process 1 doesn't reap what it inherits, as in many containers, the dead stay in the list as zombies.
+/// Where process 1 doesn't reap what it inherits, as in many containers, the dead stay in the list as zombies: also while
+/// threads of theirs are still ending, and hold their files.
 fn is_alive(process: rustix::process::Pid) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    let of = |what: &str| format!("/proc/{}/{what}", process.as_raw_nonzero());
+    let stat = std::fs::read_to_string(of("stat"));
+    let threads = std::fs::read_dir(of("task")).map_or(0, Iterator::count);
     // proc_pid_stat(5): the state follows the name, which is in parentheses and may hold some itself.
-    stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X'])))
+    threads > 1
+        || stat.is_ok_and(|stat| stat.rsplit(')').next().is_some_and(|rest| !rest.trim_start().starts_with(['Z', 'X'])))
 }
 
 fn state(rig: &Rig, id: &str) -> Result<String> {
