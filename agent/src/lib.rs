@@ -27,6 +27,7 @@ pub mod report;
 pub mod run;
 pub mod second_chance;
 pub mod slot;
+pub mod spread;
 pub mod state;
 pub mod status;
 pub mod systemd;

@@ -9,7 +9,7 @@ use templates::{Slot, names};
 
 use crate::assess::{Assessment, Expected, NodeHealth, assess};
 use crate::aws::Aws;
-use crate::aws::retry::pause;
+use crate::aws::retry::{pause, unthrottled};
 use crate::failure::Failure;
 use crate::output::progress::Progress;
 use crate::resources::instances::{self, Node};
@@ -34,8 +34,10 @@ pub async fn until_served(
     let deadline = Instant::now() + timeout;
     let mut ended_since = None;
     loop {
-        let (nodes, tables) =
-            futures::try_join!(instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc))?;
+        let look =
+            || async { futures::try_join!(instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc)) };
+        let left = deadline.saturating_duration_since(Instant::now());
+        let (nodes, tables) = unthrottled(left, |error| progress.throttled(error), look).await?;
         let assessment = assess(expected, &nodes, &tables);
         if assessment.problems.is_empty() {
             return Ok(assessment);

@@ -18,6 +18,13 @@ impl Slot {
         let distance = (i32::from(self.0) - vip as i32).rem_euclid(16);
         (200 - 3 * distance) as u8
     }
+
+    /// The slot that is preferred for that virtual IP among `nodes` nodes: the one of the same number, the first one for
+    /// those beyond.
+    pub fn preferred(vip: usize, nodes: usize) -> Slot {
+        let slots = (0..nodes).map(|slot| Slot(slot as u8));
+        slots.max_by_key(|slot| slot.priority(vip)).unwrap_or(Slot(0))
+    }
 }
 
 impl fmt::Display for Slot {

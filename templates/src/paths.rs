@@ -29,6 +29,8 @@ pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
 pub const API_TRACK: &str = "/run/elbow/api.track";
 /// keepalived's `track_file`: 1 for the moment in which this node hands over, 0 otherwise.
 pub const YIELD_TRACK: &str = "/run/elbow/yield.track";
+/// keepalived's `track_file`: 1 while this node leaves a new balancer's virtual IPs to those that prefer them.
+pub const SPREAD_TRACK: &str = "/run/elbow/spread.track";
 /// keepalived's `track_file`: what is added to this node's priority, see [`crate::handover`].
 pub const PREFERENCE_TRACK: &str = "/run/elbow/preference.track";
 /// HAProxy's configuration.

@@ -16,4 +16,5 @@ mod refusals;
 mod second_chance;
 mod takeover;
 mod update;
+mod virtual_ips;
 mod whole_way;

@@ -7,6 +7,7 @@ mod clock;
 mod disk;
 mod load;
 mod many_balancers;
+mod many_nodes;
 mod network;
 mod nodes;
 mod processes;

@@ -26,7 +26,7 @@ use crate::members::{Member, Roster};
 use crate::observe::Observer;
 use crate::state::{Board, State, Topic, VirtualIp};
 use crate::tables::Table;
-use crate::{http, keepalived, loopback, report, slot, systemd};
+use crate::{http, keepalived, loopback, report, slot, spread, systemd};
 
 pub use gather::unreadable;
 pub use services::{Failed, Local};
@@ -60,6 +60,8 @@ pub struct Node {
     pub applied: Option<Vec<Ipv4Addr>>,
     /// Whether keepalived ran before, and so has told its states to nobody.
     pub keepalived_ran: bool,
+    /// Whether it leaves virtual IPs to other nodes until they are up.
+    pub spreads: bool,
     /// Whether members and route tables are what an earlier agent knew, and are to be read.
     pub outdated: bool,
 }
@@ -67,6 +69,8 @@ pub struct Node {
 /// `agent configure`.
 pub async fn command() -> anyhow::Result<()> {
     let node = configure().await?;
+    // There is nobody to wait.
+    spread::tell_keepalived(false)?;
     let state = node.board.read();
     if let Err(error) = report::report_once(&node.api.client, &state).await {
         tracing::warn!("cannot write this node's tags: {error}");
@@ -119,6 +123,10 @@ pub async fn configure() -> anyhow::Result<Node> {
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &roster, tables);
+    let is_read = found.problems.iter().all(|(topic, _)| *topic != Topic::Tables);
+    let spreads =
+        !keepalived_ran && is_read && spread::is_due(&local.balancer, slot, tables, &members, &facts.instance);
+    spread::tell_keepalived(spreads)?;
     found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
     served.into_iter().for_each(|failed| failed.show(&board));
 
@@ -142,6 +150,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         source_dest_check: switched.is_err(),
         applied,
         keepalived_ran,
+        spreads,
         outdated: is_known,
     })
 }

@@ -25,7 +25,7 @@ use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::update::Updater;
-use crate::{configure, handover, haproxy, health, http, report, second_chance, status, systemd};
+use crate::{configure, handover, haproxy, health, http, report, second_chance, spread, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
@@ -112,6 +112,9 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     if node.source_dest_check {
         let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
         tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
+    }
+    if node.spreads {
+        tasks.spawn(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
     }
     tasks.spawn(second_chance::keep(node.local.clone(), board.clone()));
     let local = Arc::new(Mutex::new(node.local.clone()));

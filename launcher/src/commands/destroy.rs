@@ -9,7 +9,7 @@ use serde_json::json;
 use templates::names;
 
 use crate::aws::error::CallFailed;
-use crate::aws::retry::{Patience, pause, until};
+use crate::aws::retry::{Patience, pause, unthrottled, until};
 use crate::aws::{self, Aws};
 use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
@@ -37,7 +37,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         return Err(Failure::BadInput(foreign));
     }
     let Some(vpc) = vpc else {
-        prove(&aws, &args.name, None, LAG).await?;
+        prove(&aws, &args.name, None, LAG, &Progress::new()).await?;
         return report(
             cli,
             args,
@@ -124,7 +124,9 @@ impl Teardown<'_> {
             progress.done(&removal.change().what);
             changes.push(removal.change());
         }
-        let tables = route_tables::find(&self.aws.ec2, self.vpc).await?;
+        let left = deadline.saturating_duration_since(Instant::now());
+        let find = || route_tables::find(&self.aws.ec2, self.vpc);
+        let tables = unthrottled(left, |error| progress.throttled(error), find).await?;
         let routes = teardown::routes(self.observed, &tables);
         let removed = routes.iter().map(|removal| self.remove(removal, deadline, progress));
         for outcome in futures::future::join_all(removed).await {
@@ -140,13 +142,17 @@ impl Teardown<'_> {
             changes.push(removal.change());
         }
         progress.live(self.name, "looking whether anything is left");
-        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
+        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG, progress).await?;
         Ok(changes)
     }
 
     async fn remove(&self, removal: &Removal, deadline: Instant, progress: &Progress) -> Result<(), CallFailed> {
-        let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         let patience = Patience { total: deadline.saturating_duration_since(Instant::now()), pause: LOOK };
+        unthrottled(patience.total, |error| progress.throttled(error), || self.call(removal, patience, progress)).await
+    }
+
+    async fn call(&self, removal: &Removal, patience: Patience, progress: &Progress) -> Result<(), CallFailed> {
+        let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         match removal {
             Removal::Scaling(name) => {
                 let busy = |error: &CallFailed| error.is("ScalingActivityInProgress") || error.is("ResourceContention");
@@ -192,7 +198,9 @@ impl Teardown<'_> {
 
     async fn ended(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {
         loop {
-            let nodes = instances::find(&self.aws.ec2, self.name).await?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let find = || instances::find(&self.aws.ec2, self.name);
+            let nodes = unthrottled(left, |error| progress.throttled(error), find).await?;
             let ending: Vec<&str> =
                 nodes.iter().filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
             if ending.is_empty() {
@@ -216,10 +224,16 @@ fn waiting(progress: &Progress, error: &CallFailed) {
 }
 
 /// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is.
-async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<(), Failure> {
+async fn prove(
+    aws: &Aws,
+    name: &str,
+    was: Option<(&str, &Observed)>,
+    lag: Duration,
+    progress: &Progress,
+) -> Result<(), Failure> {
     let deadline = Instant::now() + lag;
     loop {
-        let left = left(aws, name, was).await?;
+        let left = unthrottled(lag, |error| progress.throttled(error), || left(aws, name, was)).await?;
         if left.is_empty() {
             return Ok(());
         }

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
+use crate::aws::error::CallFailed;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 /// The lines that are live, and how to show them.
@@ -53,6 +54,11 @@ impl Progress {
             None => eprintln!("  … {who}: {text}"),
         }
         live.insert(who.to_owned(), Line { text: text.to_owned(), bar });
+    }
+
+    /// A call waits for others' calls to become fewer.
+    pub fn throttled(&self, error: &CallFailed) {
+        self.live(&error.object, &format!("AWS throttles {}, trying again", error.action));
     }
 
     /// Takes the live lines away.

@@ -49,6 +49,7 @@ struct Keepalived<'a> {
     api_track: &'static str,
     yield_track: &'static str,
     preference_track: &'static str,
+    spread_track: &'static str,
 }
 
 struct Vip {
@@ -57,6 +58,8 @@ struct Vip {
     router: usize,
     priority: u8,
     token: Ipv4Addr,
+    /// Whether it is another slot's to take when the balancer is new.
+    left: bool,
 }
 
 /// `keepalived.conf`, for keepalived 2.2 and later.
@@ -67,6 +70,7 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         router: vip + 1,
         priority: node.slot.priority(vip),
         token: token(vip),
+        left: node.balancer.virtual_ips.len() > 1 && node.slot != Slot::preferred(vip, node.balancer.subnets.len()),
     });
     render(&Keepalived {
         node,
@@ -82,6 +86,7 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         api_track: paths::API_TRACK,
         yield_track: paths::YIELD_TRACK,
         preference_track: paths::PREFERENCE_TRACK,
+        spread_track: paths::SPREAD_TRACK,
     })
 }
 

@@ -1,0 +1,152 @@
+//! Five nodes with three virtual IPs: what a pair with one shows must hold for them, too. In a lab of its own.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::prober::{self, Prober};
+use lab::rig::{Rig, printed, wait_for};
+use serde_json::Value;
+
+use crate::stage::BOOT;
+
+/// In this order in the file: the first prefers the node in slot 0, and so on.
+const VIPS: [&str; 3] = ["10.255.0.10", "10.255.0.11", "10.255.0.12"];
+const MOVES: [&str; 2] = ["ReplaceRoute", "CreateRoute"];
+
+#[tokio::test]
+async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<()> {
+    let rig = Rig::up()?;
+    let subnets = five_subnets(&rig)?;
+    let three = file(&rig, &subnets, &VIPS)?;
+    let began = Instant::now();
+    rig.create(&three)?;
+    rig.figure("five nodes, three virtual IPs: create", format!("{:.1?}", began.elapsed()))?;
+    let nodes = nodes(&rig)?;
+    ensure!(owners(&rig)? == nodes[..3], "the virtual IPs are at {:?}, the slots at {nodes:?}", owners(&rig)?);
+
+    rig.lab(["latency", "100"])?;
+    let mut lost = Vec::new();
+    for heir in [1, 2] {
+        let active = owners(&rig)?[0].clone();
+        power_cut(&rig, &active).await?;
+        lost.push(active);
+        wait_for("the next slot to be active", BOOT, || {
+            let now = owners(&rig)?;
+            ensure!(now[0] == nodes[heir] && lost.iter().all(|node| !now.contains(node)), "{now:?} are, of {nodes:?}");
+            Ok(())
+        })?;
+    }
+    rig.lab(["latency", "0"])?;
+    let said = rig.launcher(["status", "web"])?;
+    ensure!(said.status.code() == Some(3), "two of five are lost, and status ends with {}", said.status);
+
+    rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost[0], &lost[1]])?;
+    rig.create(&three)?;
+    ensure!(owners(&rig)? == vec![nodes[2].clone(); 3], "a virtual IP went back without preempt");
+    let one = file(&rig, &subnets, &VIPS[..1])?;
+    printed(&rig.launcher(["update".as_ref(), one.as_os_str()])?)?;
+    left_nothing(&rig, &VIPS[1..])?;
+    printed(&rig.launcher(["status", "web"])?)?;
+    rig.destroy("web").map(drop)
+}
+
+/// Cuts the power of a node; notes how long each virtual IP wasn't served, and how often routes were changed.
+async fn power_cut(rig: &Rig, node: &str) -> Result<()> {
+    let owned: Vec<bool> = owners(rig)?.iter().map(|owner| owner == node).collect();
+    rig.lab(["calls", "--clear"])?;
+    let probers = VIPS.iter().map(|vip| rig.prober_of(&format!("{vip}:80"), 10)).collect::<Result<Vec<_>>>()?;
+    answered(&probers, "before the power cut").await?;
+    rig.lab(["kill", node])?;
+    // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    answered(&probers, "after the power cut").await?;
+    let outage = |prober: Prober| Ok(prober::longest_outage(&prober.finish()?).context("two answers")?.length());
+    let outages = probers.into_iter().map(outage).collect::<Result<Vec<Duration>>>()?;
+    let moves = rig.calls()?.iter().filter(|call| is_move(call)).count();
+    let lost = owned.iter().filter(|owned| **owned).count();
+    rig.figure(
+        &format!("one of five nodes without power, active for {lost} of three virtual IPs"),
+        format!("outages {outages:.2?}, routes changed {moves} times (3 tables)"),
+    )?;
+    for (outage, owned) in outages.iter().zip(owned) {
+        let limit = Duration::from_millis(if owned { 1500 } else { 500 });
+        ensure!(*outage <= limit, "not served for {outages:?}, more than {limit:?}");
+    }
+    Ok(())
+}
+
+async fn answered(probers: &[Prober], when: &'static str) -> Result<()> {
+    let all = probers.iter().map(|prober| prober.answered(50, Duration::from_secs(30)));
+    futures::future::try_join_all(all).await.context(when).map(drop)
+}
+
+fn is_move(call: &Value) -> bool {
+    MOVES.iter().any(|action| call["action"] == *action) && call["status"] == 200
+}
+
+/// Neither a route in any table nor an address on any node.
+fn left_nothing(rig: &Rig, vips: &[&str]) -> Result<()> {
+    let status = rig.status()?;
+    let is_left = |text: &str| vips.iter().any(|vip| text.contains(vip));
+    let routes: Vec<_> = status.routes.iter().filter(|route| is_left(&route.destination)).collect();
+    ensure!(routes.is_empty(), "routes are left: {routes:?}");
+    for node in nodes(rig)? {
+        for place in [&["ip", "address", "show"][..], &["nft", "list", "ruleset"]] {
+            let there = rig.inside(&node, place)?;
+            ensure!(!is_left(&there), "{node} has left: {there}");
+        }
+    }
+    Ok(())
+}
+
+/// The instance that every table's route leads to, for each virtual IP.
+fn owners(rig: &Rig) -> Result<Vec<String>> {
+    let routes = rig.status()?.routes;
+    let owner = |vip: &&str| {
+        let own = routes.iter().filter(|route| route.destination == format!("{vip}/32"));
+        let to: BTreeSet<_> = own.map(|route| route.instance.clone()).collect();
+        let [Some(owner)] = &to.into_iter().collect::<Vec<_>>()[..] else {
+            anyhow::bail!("the routes of {vip} don't all lead to one instance: {routes:?}");
+        };
+        Ok(owner.clone())
+    };
+    VIPS.iter().map(owner).collect()
+}
+
+/// The running instances, by slot.
+fn nodes(rig: &Rig) -> Result<Vec<String>> {
+    let mut nodes = rig.status()?.instances;
+    nodes.retain(|node| node.lab == "up");
+    nodes.sort_by_key(|node| node.slot.clone());
+    Ok(nodes.into_iter().map(|node| node.id).collect())
+}
+
+/// Two each in two zones, and one in the third, the clients'.
+fn five_subnets(rig: &Rig) -> Result<Vec<String>> {
+    let vpc = rig.status()?.vpc;
+    let query = "Subnets[?Tags[?Key=='Name'&&Value!='shared']].SubnetId";
+    let filter = format!("Name=vpc-id,Values={vpc}");
+    let mut subnets = strings(&rig.aws(["ec2", "describe-subnets", "--filters", &filter, "--query", query])?)?;
+    for (cidr, zone) in [("10.0.11.0/24", "eu-west-1a"), ("10.0.12.0/24", "eu-west-1b")] {
+        let made =
+            ["--vpc-id", &vpc, "--cidr-block", cidr, "--availability-zone", zone, "--query", "[Subnet.SubnetId]"];
+        subnets.extend(strings(&rig.aws([&["ec2", "create-subnet"][..], &made].concat())?)?);
+    }
+    ensure!(subnets.len() == 5, "{subnets:?} are not five");
+    Ok(subnets)
+}
+
+fn strings(list: &Value) -> Result<Vec<String>> {
+    serde_json::from_value(list.clone()).with_context(|| format!("{list} is no list of ids"))
+}
+
+fn file(rig: &Rig, subnets: &[String], vips: &[&str]) -> Result<PathBuf> {
+    let set = |line: &str| match line.split_once('=').map(|(key, _)| key.trim()) {
+        Some("subnets") => format!("subnets = {subnets:?}\n"),
+        Some("virtual_ips") => format!("virtual_ips = {vips:?}\n"),
+        _ => format!("{line}\n"),
+    };
+    rig.balancer(|text| text.lines().map(set).collect())
+}
