@@ -45,9 +45,13 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost[0], &lost[1]])?;
     rig.create(&three)?;
     ensure!(owners(&rig)? == vec![nodes[2].clone(); 3], "a virtual IP went back without preempt");
-    let one = file(&rig, &subnets, &VIPS[..1])?;
+    // The last one, so that it becomes the first.
+    let one = file(&rig, &subnets, &VIPS[2..])?;
+    let prober = rig.prober_of(&format!("{}:80", VIPS[2]), 10)?;
     printed(&rig.launcher(["update".as_ref(), one.as_os_str()])?)?;
-    left_nothing(&rig, &VIPS[1..])?;
+    left_nothing(&rig, &VIPS[..2])?;
+    let failed: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
+    ensure!(failed.is_empty(), "requests to the address that stayed failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
     rig.destroy("web").map(drop)
 }

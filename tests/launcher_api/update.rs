@@ -199,6 +199,16 @@ fn what_cannot_be_updated_is_refused_before_anything_changes() {
     refused(&rig, &["update", elsewhere.to_str().unwrap()], &["instance type t3.tiny doesn't exist"]);
     let named = with(("name = \"web\"", "name = \"wep\""));
     refused(&rig, &["update", named.to_str().unwrap()], &["there is no balancer named \"wep\""]);
+    let inside = with(("10.255.0.10", "10.0.3.7"));
+    refused(&rig, &["update", inside.to_str().unwrap()], &["virtual IP 10.0.3.7 lies inside 10.0.0.0/16"]);
+    let taken = with(("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.9.9\"]"));
+    refused(
+        &rig,
+        &["update", taken.to_str().unwrap()],
+        &["virtual IP 10.255.9.9", "already sends 10.255.9.9/32 to eni-"],
+    );
+    let none = with(("[\"10.255.0.10\"]", "[]"));
+    refused(&rig, &["update", none.to_str().unwrap()], &["line 4: virtual_ips: at least one is needed"]);
     let big: Vec<String> = (0..999u32)
         .map(|n| {
             format!("\"10.{}.{}.{}:{}\"", n * 7919 % 251, n * 104_729 % 253, n * 7 % 241, 1024 + n * 6151 % 60_000)

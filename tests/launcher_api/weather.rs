@@ -34,6 +34,21 @@ fn throttled_calls_are_tried_again() {
     rig.destroy();
 }
 
+/// Others use up what the account has: for longer than the SDK tries.
+#[test]
+fn throttling_is_waited_out() {
+    let rig = Rig::new();
+    let file = rig.web();
+    for action in ["RunInstances", "TerminateInstances"] {
+        let code = "RequestLimitExceeded".to_owned();
+        rig.api.proxy().set_failing(Failing { action: action.to_owned(), code, left: 8 });
+        drop(if action == "RunInstances" { rig.create(&file) } else { rig.destroy() });
+        let throttled = rig.take_calls().into_iter().filter(|call| call.action == action && call.error.is_some());
+        assert_eq!(throttled.count(), 8, "{action}");
+    }
+    assert_eq!(rig.nodes(), []);
+}
+
 #[test]
 fn a_denied_call_is_named_and_can_be_taken_up_again() {
     let rig = Rig::new();
