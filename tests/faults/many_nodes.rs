@@ -28,13 +28,13 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
-    for heir in [1, 2] {
+    for _ in 0..2 {
         let active = owners(&rig)?[0].clone();
         power_cut(&rig, &active).await?;
         lost.push(active);
-        wait_for("the next slot to be active", BOOT, || {
+        wait_for("every route to lead to a node that lives", BOOT, || {
             let now = owners(&rig)?;
-            ensure!(now[0] == nodes[heir] && lost.iter().all(|node| !now.contains(node)), "{now:?} are, of {nodes:?}");
+            ensure!(lost.iter().all(|node| !now.contains(node)), "{now:?} are active, of {nodes:?}");
             Ok(())
         })?;
     }
@@ -42,14 +42,14 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     let said = rig.launcher(["status", "web"])?;
     ensure!(said.status.code() == Some(3), "two of five are lost, and status ends with {}", said.status);
 
+    let before = owners(&rig)?;
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost[0], &lost[1]])?;
     rig.create(&three)?;
-    ensure!(owners(&rig)? == vec![nodes[2].clone(); 3], "a virtual IP went back without preempt");
-    // The last one, so that it becomes the first.
-    let one = file(&rig, &subnets, &VIPS[2..])?;
-    let prober = rig.prober_of(&format!("{}:80", VIPS[2]), 10)?;
+    ensure!(owners(&rig)? == before, "a virtual IP went back without preempt");
+    let one = file(&rig, &subnets, &VIPS[..1])?;
+    let prober = rig.prober_of(&format!("{}:80", VIPS[0]), 10)?;
     printed(&rig.launcher(["update".as_ref(), one.as_os_str()])?)?;
-    left_nothing(&rig, &VIPS[..2])?;
+    left_nothing(&rig, &VIPS[1..])?;
     let failed: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests to the address that stayed failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
