@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
+use templates::Slot;
 use templates::names::{TAG_REPLACES, TAG_REVISION, TAG_SLOT};
 
 use crate::aws::Aws;
@@ -12,8 +13,10 @@ use crate::aws::retry::{Patience, unthrottled, until};
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::output::progress::Progress;
-use crate::plan::{Action, Place, STAGES};
-use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group};
+use crate::plan::{Action, Filling, Place, STAGES};
+use crate::resources::{
+    instance_profile, instances, launch_template, role, scaling_group, scaling_members, security_group, tagging,
+};
 use crate::scaling::Wanted;
 
 /// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
@@ -83,7 +86,8 @@ pub async fn apply(
 fn is_overtaken(error: &CallFailed) -> bool {
     let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
     let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
-    error.is_already_there() || full || gone || error.is_absent()
+    let changed = error.action.starts_with("autoscaling:") && scaling_members::has_changed(error);
+    error.is_already_there() || full || gone || changed || error.is_absent()
 }
 
 struct Step<'a> {
@@ -124,7 +128,7 @@ impl Step<'_> {
                 launch_template::set_default(ec2, &id, version).await?;
                 Ok(Made::Template(id, version))
             }
-            Action::CreateScaling => self.create_scaling().await.map(|()| Made::Other),
+            Action::CreateScaling(filling) => self.create_scaling(*filling).await.map(|()| Made::Other),
             Action::SetScaling(_) => {
                 let (template, _) = known.template.clone().unwrap_or_default();
                 let settings = self.scaling().settings(&template);
@@ -135,6 +139,19 @@ impl Step<'_> {
             }
             Action::SuspendRebalance => {
                 scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
+            }
+            Action::TakeIn(ids) => scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other),
+            Action::AllowNone => scaling_members::allow_none(auto_scaling, name).await.map(|()| Made::Other),
+            Action::TakeOut(ids) => scaling_members::detach(auto_scaling, name, ids).await.map(|()| Made::Other),
+            Action::Forget(id) => scaling_members::forget(auto_scaling, name, id).await.map(|()| Made::Other),
+            Action::DeleteScaling => scaling_members::delete_empty(auto_scaling, name).await.map(|()| Made::Other),
+            Action::Number { id, slot } => {
+                let tags = numbered(name, *slot);
+                let ids = std::slice::from_ref(id);
+                for (key, value) in &tags {
+                    tagging::set(ec2, ids, key, value).await?;
+                }
+                Ok(Made::Other)
             }
             Action::Launch(place) => {
                 let (template, version) = known.template.as_ref().map_or(("", 0), |(id, version)| (id, *version));
@@ -150,10 +167,14 @@ impl Step<'_> {
     }
 
     /// A namesake on its way out is waited for, as a profile on its way in.
-    async fn create_scaling(&self) -> Result<(), CallFailed> {
+    async fn create_scaling(&self, filling: Filling) -> Result<(), CallFailed> {
         let Desired { name, tags, .. } = self.desired;
         let (template, _) = self.known.template.clone().unwrap_or_default();
-        let (settings, hook) = (self.scaling().settings(&template), &self.scaling().hook);
+        let (mut settings, hook) = (self.scaling().settings(&template), &self.scaling().hook);
+        if filling == Filling::TakenIn {
+            // It wants what it is given, one by one, and launches nothing.
+            settings.sizes[..2].fill(0);
+        }
         let tags = tags.clone().with("Name", name.as_str());
         let waiting = |error: &CallFailed| {
             let what = if is_spreading(error) { "IAM to spread the instance profile" } else { "the old group to go" };
@@ -182,11 +203,11 @@ pub struct Launching<'a> {
 impl Launching<'_> {
     /// Launches the node of a place. Answers the instance.
     pub async fn node(&self, place: &Place) -> Result<String, CallFailed> {
-        let name = format!("{}-{}", self.desired.name, place.slot);
-        let tags = self.desired.tags.clone().with(TAG_SLOT, place.slot.to_string()).with("Name", name);
+        let numbered = numbered(&self.desired.name, place.slot);
         let order = place.order.as_ref().map(|order| (TAG_REVISION, order.to_string()));
         let replaces = place.replaces.as_ref().map(|id| (TAG_REPLACES, id.clone()));
-        let tags = order.into_iter().chain(replaces).fold(tags, |tags, (key, value)| tags.with(key, value));
+        let more = numbered.into_iter().chain(order).chain(replaces);
+        let tags = more.fold(self.desired.tags.clone(), |tags, (key, value)| tags.with(key, value));
         let mut ended = place.ended;
         loop {
             let Launching { template, version, .. } = *self;
@@ -203,6 +224,11 @@ impl Launching<'_> {
             }
         }
     }
+}
+
+/// The tags of a slot's node that aren't every node's. The slot is last: who has it has the name, too.
+fn numbered(name: &str, slot: Slot) -> [(&'static str, String); 2] {
+    [("Name", format!("{name}-{slot}")), (TAG_SLOT, slot.to_string())]
 }
 
 fn is_spreading(error: &CallFailed) -> bool {
@@ -224,8 +250,6 @@ fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
 
 #[cfg(test)]
 mod tests {
-    use templates::Slot;
-
     use super::*;
     use crate::aws::mock::{ec2, ec2_error};
 

@@ -9,6 +9,7 @@ use templates::{Balancer, files, names};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
 use crate::resources::route_tables::eligible;
+use crate::scaling::Wanted;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
 const ROLE_NAME: usize = 64;
@@ -20,6 +21,7 @@ const ROLE_POLICY: usize = 10_240;
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = surroundings(balancer, place, observed);
     problems.extend(nobodys_group(balancer, observed));
+    problems.extend(outside_the_group(balancer, observed));
     problems.extend(other_revision(balancer, observed));
     problems
 }
@@ -215,9 +217,21 @@ fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, proble
 fn nobodys_group(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let group = observed.scaling.as_ref().filter(|_| balancer.launch == Launch::Instances)?;
     Some(format!(
-        "launch = \"instances\" and there is an Auto Scaling group {}: write launch = \"auto-scaling\", or delete the group",
+        "launch = \"instances\" and there is an Auto Scaling group {}: `launcher update` takes its nodes out and deletes it",
         group.name
     ))
+}
+
+/// Nodes beside which a group would launch others.
+fn outside_the_group(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let outside = Wanted::of(balancer)?.outside(observed.scaling.as_ref(), &observed.nodes);
+    let ids: Vec<&str> = outside.iter().map(|node| node.id.as_str()).collect();
+    (!ids.is_empty()).then(|| {
+        format!(
+            "launch = \"auto-scaling\" and {} run without an Auto Scaling group: `launcher update` makes it and takes them in",
+            ids.join(", ")
+        )
+    })
 }
 
 /// What an existing balancer of this name runs, if that isn't what the file says.

@@ -134,6 +134,7 @@ pub(crate) mod tests {
             reason: None,
             vpc: desired.vpc.clone(),
             zone: "eu-west-1a".to_owned(),
+            subnet: desired.subnets.get(usize::from(slot)).cloned().unwrap_or_default(),
             address: Some(format!("10.0.{slot}.10")),
             interfaces: vec![format!("eni-{slot}")],
             tags: desired

@@ -40,14 +40,31 @@ pub enum Action {
     },
     /// Launch a node.
     Launch(Place),
-    /// Make the Auto Scaling group that launches the nodes.
-    CreateScaling,
+    /// Make the Auto Scaling group.
+    CreateScaling(Filling),
     /// Make the group do what it should: in which it differs, in words.
     SetScaling(Vec<String>),
     /// Make the group wait for nodes that it ends.
     SetHook,
     /// Keep the group from ending healthy nodes.
     SuspendRebalance,
+    /// Take running nodes into the group.
+    TakeIn(Vec<String>),
+    /// Let the group have no nodes.
+    AllowNone,
+    /// Take nodes out of the group, which run on.
+    TakeOut(Vec<String>),
+    /// Have the group not wait for this node, which has ended.
+    Forget(String),
+    /// Delete the group, which has no nodes.
+    DeleteScaling,
+    /// Give a node that a group launched the slot and the name that the launcher would have given it.
+    Number {
+        /// The instance.
+        id: String,
+        /// Its slot.
+        slot: Slot,
+    },
     /// Start a node that was stopped.
     Start {
         /// The instance.
@@ -55,6 +72,15 @@ pub enum Action {
         /// Its slot.
         slot: Slot,
     },
+}
+
+/// Where a new group's nodes come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Filling {
+    /// It launches them.
+    Launched,
+    /// They run already, and are taken in.
+    TakenIn,
 }
 
 /// Where a node goes, and which of the slot's nodes it is.
@@ -99,8 +125,10 @@ impl Action {
                 Stage::Fill
             }
             Action::AddRole | Action::CreateTemplate | Action::AddVersion { .. } => Stage::Join,
-            Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
+            Action::Launch(_) | Action::Start { .. } | Action::CreateScaling(_) => Stage::Launch,
             Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
+            Action::TakeIn(_) | Action::AllowNone | Action::TakeOut(_) | Action::Forget(_) => Stage::Settle,
+            Action::DeleteScaling | Action::Number { .. } => Stage::Settle,
         }
     }
 
@@ -124,16 +152,34 @@ impl Action {
                 ("create-launch-template-version", format!("correct launch template {name} by a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
-            Action::CreateScaling => (
-                "create-auto-scaling-group",
-                format!("create Auto Scaling group {name} of {} nodes", desired.subnets.len()),
-            ),
+            Action::CreateScaling(filling) => {
+                let nodes = match filling {
+                    Filling::Launched => format!("of {} nodes", desired.subnets.len()),
+                    Filling::TakenIn => "without nodes yet".to_owned(),
+                };
+                ("create-auto-scaling-group", format!("create Auto Scaling group {name} {nodes}"))
+            }
             Action::SetScaling(differences) => {
                 let differences = differences.join("; ");
                 ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))
             }
             Action::SetHook => ("set-lifecycle-hook", format!("have {name} wait for nodes that it ends")),
             Action::SuspendRebalance => ("suspend-rebalance", format!("keep {name} from ending healthy nodes")),
+            Action::TakeIn(ids) => {
+                ("attach-instances", format!("take {} into Auto Scaling group {name}", ids.join(", ")))
+            }
+            Action::AllowNone => ("set-auto-scaling-group", format!("let Auto Scaling group {name} have no nodes")),
+            Action::TakeOut(ids) => {
+                let ids = ids.join(", ");
+                ("detach-instances", format!("take {ids} out of Auto Scaling group {name}, to run on without it"))
+            }
+            Action::Forget(id) => {
+                ("complete-lifecycle-action", format!("have {name} not wait for {id}, which has ended"))
+            }
+            Action::DeleteScaling => {
+                ("delete-auto-scaling-group", format!("delete Auto Scaling group {name}, which has no nodes"))
+            }
+            Action::Number { id, slot } => ("set-slot", format!("make {id} node {slot}")),
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
@@ -156,7 +202,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     iam(desired, observed, &mut actions);
     template(desired, observed, &mut actions);
     match &desired.scaling {
-        None => nodes(desired, observed, &mut actions),
+        None => actions.extend(nodes(desired, observed)),
         Some(wanted) => scaling(wanted, observed, &mut actions),
     }
     actions.sort_by_key(Action::stage);
@@ -215,7 +261,7 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
 /// A group that is being deleted is to be made again, once it is gone.
 fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
     let Some(group) = observed.scaling.as_ref().filter(|group| !group.deleting) else {
-        actions.extend([Action::CreateScaling, Action::SuspendRebalance]);
+        actions.extend([Action::CreateScaling(Filling::Launched), Action::SuspendRebalance]);
         return;
     };
     // A template that is to be made has no id yet: the group is looked at again then.
@@ -235,17 +281,25 @@ fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
-fn nodes(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
+/// What brings the launcher's nodes back. A slot's own subnet is where its node goes, unless another slot's is there: where a group launched the nodes, slots and
+/// subnets may be paired otherwise.
+pub fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
+    let mut actions = Vec::new();
+    let mut free: Vec<&str> = desired.subnets.iter().map(String::as_str).collect();
+    free.retain(|subnet| !observed.live().any(|node| node.subnet == *subnet));
     for (slot, subnet) in desired.slots() {
         let of_slot = || observed.nodes.iter().filter(|node| node.slot() == Some(slot));
         let mut live = of_slot().filter(|node| node.is_live()).peekable();
         if live.peek().is_none() {
             let ended = of_slot().count();
-            actions.push(Action::Launch(Place { slot, subnet: subnet.to_owned(), ended, order: None, replaces: None }));
+            let there = free.iter().position(|one| *one == subnet).or((!free.is_empty()).then_some(0));
+            let subnet = there.map_or(subnet, |at| free.remove(at)).to_owned();
+            actions.push(Action::Launch(Place { slot, subnet, ended, order: None, replaces: None }));
         } else if live.clone().all(|node| node.state == "stopped") {
             actions.extend(live.next().map(|node| Action::Start { id: node.id.clone(), slot }));
         }
     }
+    actions
 }
 
 #[cfg(test)]

@@ -16,6 +16,9 @@ use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 /// What a group is for, without which a lost node isn't replaced.
 const NEEDED: [&str; 4] = ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy"];
 
+/// An update was stopped on its way from instances to a group, or back.
+const FINISH: &str = "`launcher update` with its file goes on";
+
 /// What a group should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
@@ -61,6 +64,15 @@ impl Wanted {
         said
     }
 
+    /// The nodes that are to be taken into the group: as many of those that are no group's as it still has room for.
+    pub fn outside<'a>(&self, group: Option<&ScalingGroup>, nodes: &'a [Node]) -> Vec<&'a Node> {
+        let has = |node: &&Node| group.is_some_and(|group| group.members.iter().any(|member| member.id == node.id));
+        let runs = |node: &&Node| matches!(node.state.as_str(), "pending" | "running");
+        let free = nodes.iter().filter(runs).filter(|node| !has(node) && node.group().is_none());
+        let wants = group.map_or(0, |group| group.settings.sizes[1].try_into().unwrap_or_default());
+        free.take(self.subnets.len().saturating_sub(wants)).collect()
+    }
+
     /// What is wrong with the group, a line each.
     pub fn problems(&self, group: Option<&ScalingGroup>, template: Option<&str>) -> Vec<String> {
         let Some(group) = group else {
@@ -88,6 +100,22 @@ impl Wanted {
             ));
         }
         problems
+    }
+}
+
+/// What is wrong with how the nodes come to be, a line each.
+pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
+    let group = observed.scaling.as_ref();
+    let Some(wanted) = Wanted::of(balancer) else {
+        let left = group.filter(|group| group.tags.balancer() == Some(&balancer.name));
+        let said = left.map(|group| format!("its Auto Scaling group {} is still there: {FINISH}", group.name));
+        return said.into_iter().collect();
+    };
+    match &wanted.outside(group, &observed.nodes)[..] {
+        [] => wanted.problems(group, observed.template.as_ref().map(|template| template.id.as_str())),
+        outside => {
+            outside.iter().map(|node| format!("{} isn't in its Auto Scaling group: {FINISH}", node.id)).collect()
+        }
     }
 }
 
@@ -125,6 +153,7 @@ pub(crate) mod tests {
             settings: wanted.settings("lt-1"),
             hook: Some(wanted.hook),
             suspended: [REBALANCE.to_owned()].into(),
+            members: Vec::new(),
             deleting: false,
         }
     }

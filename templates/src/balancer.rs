@@ -271,7 +271,6 @@ impl Balancer {
             ("subnets", self.subnets != other.subnets),
             ("instance_type", self.instance_type != other.instance_type),
             ("image", self.image != other.image),
-            ("launch", self.launch != other.launch),
             ("agent", self.agent != other.agent),
             ("notify", self.notify != other.notify),
             ("metrics", self.metrics != other.metrics),

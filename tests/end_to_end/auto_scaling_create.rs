@@ -1,25 +1,32 @@
-//! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over.
+//! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over. Its
+//! nodes can become the launcher's and a group's again while clients use them.
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::clients::Kind;
 use lab::prober::{Prober, longest_outage};
-use lab::rig::{Rig, wait_for};
+use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(20);
+const GROUP: &str = "launch = \"auto-scaling\"\n";
+const INSTANCES: &str = "launch = \"instances\"\n";
 
 #[tokio::test]
-async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_ends() -> Result<()> {
+async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_ends_and_with_no_conversion()
+-> Result<()> {
     let rig = Rig::up()?;
-    let file = rig.balancer(|text| format!("launch = \"auto-scaling\"\n{text}"))?;
+    let file = rig.balancer(|text| format!("{GROUP}{text}"))?;
     rig.create(&file)?;
     let nodes = rig.settled(2, BOOT)?;
     ensure!(nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
 
-    ended_by_the_group(&rig).await?;
     lost(&rig).await?;
+    converted(&rig).await?;
+    // The nodes that the group took in are its own.
+    ended_by_the_group(&rig).await?;
 
     ensure!(rig.launcher(["status", "web"])?.status.success(), "a full pair isn't healthy");
     rig.destroy("web")?;
@@ -71,6 +78,45 @@ async fn lost(rig: &Rig) -> Result<()> {
     rig.figure("Auto Scaling, active node terminated: outage", format!("{outage:.2?}"))?;
     ensure!(outage <= Duration::from_millis(1500), "clients weren't served for {outage:?}");
     ensure!(owner != newcomer, "the virtual IP went to the newcomer {newcomer}");
+    Ok(())
+}
+
+/// To instances of the launcher and back, under load: the same nodes serve, in the same roles.
+async fn converted(rig: &Rig) -> Result<()> {
+    let known = |rig: &Rig| -> Result<Vec<(String, usize)>> {
+        let log = |id: &str| rig.inside(id, &["journalctl", "-u", "elbow-agent", "--no-pager"]);
+        let nodes = rig.settled(2, BOOT)?;
+        nodes.into_iter().map(|node| Ok((node.id.clone(), log(&node.id)?.matches("vrrp MASTER").count()))).collect()
+    };
+    let (active, before) = (rig.active()?, known(rig)?);
+    rig.lab(["calls", "--clear"])?;
+    let every = Duration::from_millis(10);
+    let crowd = rig.crowd(vec![
+        Kind::Requests { every, path: "/" },
+        Kind::Requests { every, path: "/slow?ms=500" },
+        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
+        Kind::Idle { connections: 1 },
+    ])?;
+    crowd.ready(Duration::from_secs(10)).await?;
+    for (launch, figure) in [
+        (INSTANCES, "converted from Auto Scaling to instances under 200 requests/s"),
+        (GROUP, "converted from instances to Auto Scaling under 200 requests/s"),
+    ] {
+        let file = rig.balancer(|text| format!("{launch}{text}"))?;
+        let began = Instant::now();
+        ensure!(printed(&rig.launcher(["update".as_ref(), file.as_os_str()])?)?.contains("is updated"), "{figure}");
+        rig.figure(figure, format!("{:.1?}", began.elapsed()))?;
+        ensure!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
+        ensure!(rig.launcher(["status", "web"])?.status.success(), "{figure}: it isn't healthy");
+    }
+    let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
+    let (failed, lost) = (report.failed.len(), report.lost.len());
+    rig.figure("conversions under load: requests, failed, connections, lost", {
+        format!("{}, {failed}, {}, {lost}", report.requests, report.connections)
+    })?;
+    ensure!((failed, lost) == (0, 0), "failed {:?}, lost {:?}", report.failed, report.lost);
+    ensure!(rig.active()? == active && known(rig)? == before, "nodes or roles are others");
+    ensure!(!rig.calls()?.iter().any(is_move), "a route was moved");
     Ok(())
 }
 

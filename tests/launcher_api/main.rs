@@ -2,6 +2,7 @@
 //! anywhere. Nodes' reports come from a stand-in ([`node`]) where a test needs them; nothing boots here.
 
 mod bad_input;
+mod convert;
 mod create;
 mod destroy;
 mod group;

@@ -10,7 +10,8 @@ use crate::rig::Rig;
 
 /// Says that the node runs this revision in this role, as its agent would.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
-    let tags = [("elbow:running", revision), ("elbow:role", role), ("elbow:claim", &node.tags["elbow:slot"])];
+    let slot = node.tags.get("elbow:slot").or_else(|| node.tags.get("elbow:claim")).expect("it has a slot");
+    let tags = [("elbow:running", revision), ("elbow:role", role), ("elbow:claim", slot)];
     let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
     let call = client(rig, node).create_tags().resources(&node.id).set_tags(Some(tags));
     done(call.send());

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use templates::paths::HEALTH_PORT;
-use templates::{Role, Roles};
-use tokio::sync::Notify;
+use templates::{Role, Roles, Slot};
+use tokio::sync::{Notify, watch};
 use tokio::time::MissedTickBehavior;
 
 use super::Health;
@@ -21,6 +21,9 @@ const EVERY: Duration = Duration::from_millis(500);
 /// How often an active node says in its tags that it lives, while a peer can't hear it say so. A waiting peer reads the
 /// tags less often.
 const SIGN: Duration = Duration::from_secs(20);
+
+/// The slots that peers have, and their roles, as they say.
+pub type Claims = BTreeMap<Ipv4Addr, (Slot, Roles)>;
 
 /// Asks `peer` how it is; nothing if it doesn't answer in time.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Option<Health> {
@@ -49,7 +52,8 @@ pub async fn tell(http: &reqwest::Client, peers: &[Ipv4Addr]) {
 }
 
 /// Asks all peers again and again; `changed` is woken when one begins or ceases to answer, or answers something else.
-pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
+/// `claims` are told the slots.
+pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>, claims: watch::Sender<Claims>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = BTreeMap::new();
@@ -58,11 +62,13 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
         ticks.tick().await;
         let state = board.read();
         let answers = state.peers.iter().map(async |peer| (*peer, ask(&http, *peer).await));
-        let answers: BTreeMap<Ipv4Addr, _> = futures::future::join_all(answers)
-            .await
-            .into_iter()
-            .map(|(peer, health)| (peer, health.map(|health| (health.roles, health.settled))))
-            .collect();
+        let answers = futures::future::join_all(answers).await;
+        let says = answers.iter().filter_map(|(peer, health)| Some((*peer, health.as_ref()?)));
+        let says: Claims = says.map(|(peer, health)| (peer, (health.slot, health.roles.clone()))).collect();
+        claims.send_replace(says);
+        let answers = answers.into_iter();
+        let answers: BTreeMap<Ipv4Addr, _> =
+            answers.map(|(peer, health)| (peer, health.map(|health| (health.roles, health.settled)))).collect();
         silent.retain(|peer, _| answers.get(peer).is_some_and(Option::is_none));
         for (peer, _) in answers.iter().filter(|(_, answer)| answer.is_none()) {
             silent.entry(*peer).or_insert_with(Instant::now);

@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 use crate::haproxy::Serves;
 use crate::ids::InstanceId;
 use crate::state::{Board, State, Topic};
-pub use ask::{ask, tell, watch, word};
+pub use ask::{Claims, ask, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
 

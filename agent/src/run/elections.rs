@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use templates::{Balancer, Role, Slot};
+use templates::{Balancer, Role};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -25,7 +25,6 @@ use crate::state::{Board, State, Topic};
 /// The virtual IPs, and what this node is for each.
 pub(super) struct Elections {
     interface: InterfaceId,
-    slot: Slot,
     board: Board,
     vips: Vec<Vip>,
     /// A BACKUP that stays one for as long hears a MASTER.
@@ -65,7 +64,6 @@ impl Elections {
         let balancer = &node.local.balancer;
         Elections {
             interface: node.facts.interface.clone(),
-            slot: node.local.slot,
             board: node.board.clone(),
             vips: balancer.virtual_ips.iter().map(vip).collect(),
             hears_after: hears_after(balancer),
@@ -177,7 +175,8 @@ impl Elections {
         vip.state = Some(event.state);
         vip.backup = (event.state == VrrpState::Backup).then(Instant::now);
         if master {
-            let known = Knowledge::new(self.interface.clone(), event.vip, self.slot.priority(event.vip), standing);
+            let priority = self.board.read().slot.priority(event.vip);
+            let known = Knowledge::new(self.interface.clone(), event.vip, priority, standing);
             vip.term = Some(Term(tokio::spawn(owner::serve(vip.office.clone(), known))));
         }
         let ended = if master { None } else { vip.term.take() };

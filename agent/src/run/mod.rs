@@ -6,6 +6,7 @@ mod owner;
 mod pace;
 mod preferred;
 mod refresh;
+mod slots;
 mod upkeep;
 mod watched;
 
@@ -29,6 +30,7 @@ use crate::{configure, handover, haproxy, health, http, report, second_chance, s
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
+use slots::Slots;
 
 /// From one look that a peer caused to the next.
 const NEWS: Duration = Duration::from_secs(2);
@@ -103,7 +105,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.spawn(ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.spawn(handover.run(stop));
-    tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone()));
+    let (says, claims) = watch::channel(health::Claims::default());
+    tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
     tasks.spawn(news(hints.clone(), reloaded.clone()));
     tasks.spawn(status::write_down(board.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
@@ -118,6 +121,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     }
     tasks.spawn(second_chance::keep(node.local.clone(), board.clone()));
     let local = Arc::new(Mutex::new(node.local.clone()));
+    let (known, place, told) = (members.subscribe(), local.clone(), board.clone());
+    tasks.spawn(Slots { members: known, claims, local: place, board: told }.follow());
     let changes = balancer.subscribe();
     let (observer, client) = (node.observer.clone(), node.api.client.clone());
     let (imds, asked) = (Imds::at(imds::ADDRESS, http), hints.clone());

@@ -13,7 +13,7 @@ use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
-use crate::scaling::{self, Wanted};
+use crate::scaling;
 use crate::update::lease::Lease;
 
 /// How one balancer is.
@@ -77,10 +77,7 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
     );
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(observed, vpc.as_deref());
-    if let Some(wanted) = config.as_ref().and_then(|config| Wanted::of(&config.balancer)) {
-        let template = observed.template.as_ref().map(|template| template.id.as_str());
-        missing.extend(wanted.problems(observed.scaling.as_ref(), template));
-    }
+    missing.extend(config.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
     missing.extend(config.as_ref().and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
     if config.is_none() {
         // Without it nothing is known of what its nodes should be; what they say is shown, not judged.

@@ -122,7 +122,7 @@ fn another_vpcs_group_of_the_name_is_not_used() {
 fn a_group_is_made_instead_of_nodes_and_kept_from_evening_out_zones() {
     let desired = desired_of(&auto_scaling());
     let last: Vec<_> = plan(&desired, &Observed::default()).into_iter().rev().take(3).collect();
-    assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling, Action::CreateTemplate]);
+    assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling(Filling::Launched), Action::CreateTemplate]);
 }
 
 #[test]
@@ -140,5 +140,5 @@ fn what_was_changed_in_a_group_is_put_right_and_a_right_one_left_alone() {
     assert!(matches!(&planned(|it| it.settings.sizes = [0, 0, 2])[..], [Action::SetScaling(_)]));
     assert_eq!(planned(|it| it.hook = None), [Action::SetHook]);
     assert_eq!(planned(|it| it.suspended.clear()), [Action::SuspendRebalance]);
-    assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling, Action::SuspendRebalance]);
+    assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling(Filling::Launched), Action::SuspendRebalance]);
 }

@@ -23,6 +23,8 @@ pub struct Node {
     pub vpc: String,
     /// Where in it.
     pub zone: String,
+    /// Where in that.
+    pub subnet: String,
     /// Its own address.
     pub address: Option<String>,
     /// `eni-…`, the first one first.
@@ -37,6 +39,11 @@ impl Node {
     /// Whether it runs or may run again. What has ended stays visible for an hour.
     pub fn is_live(&self) -> bool {
         !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+
+    /// The Auto Scaling group that has it (Auto Scaling User Guide, "Tag lifecycle").
+    pub fn group(&self) -> Option<&str> {
+        self.tags.get("aws:autoscaling:groupName")
     }
 
     /// The slot it was launched for; where nobody said, the one it took.
@@ -74,6 +81,7 @@ fn node(instance: &Instance) -> Node {
         reason: instance.state_reason().and_then(|reason| reason.message()).map(str::to_owned),
         vpc: instance.vpc_id().unwrap_or_default().to_owned(),
         zone: zone.unwrap_or_default().to_owned(),
+        subnet: instance.subnet_id().unwrap_or_default().to_owned(),
         address: instance.private_ip_address().map(str::to_owned),
         interfaces: interfaces.filter_map(|eni| eni.network_interface_id()).map(str::to_owned).collect(),
         tags: Tags::from(instance.tags()),

@@ -10,5 +10,6 @@ pub mod network;
 pub mod role;
 pub mod route_tables;
 pub mod scaling_group;
+pub mod scaling_members;
 pub mod security_group;
 pub mod tagging;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup, LaunchTemplateSpecification, LifecycleHook, LifecycleHookSpecification, Tag,
+    AutoScalingGroup, Instance, LaunchTemplateSpecification, LifecycleHook, LifecycleHookSpecification, Tag,
 };
 use templates::handover::HOOK;
 
@@ -58,8 +58,19 @@ pub struct ScalingGroup {
     pub hook: Option<Hook>,
     /// What it doesn't do.
     pub suspended: BTreeSet<String>,
+    /// The instances that it knows of.
+    pub members: Vec<Member>,
     /// Whether it is being deleted.
     pub deleting: bool,
+}
+
+/// An instance of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// `i-…`
+    pub id: String,
+    /// In Auto Scaling's words: `Pending`, `InService`, `Terminating:Wait`, `Detaching`, …
+    pub state: String,
 }
 
 impl Settings {
@@ -129,8 +140,14 @@ fn read(group: &AutoScalingGroup) -> ScalingGroup {
         },
         hook: None,
         suspended: group.suspended_processes().iter().map(|process| word(process.process_name())).collect(),
+        members: group.instances().iter().map(member).collect(),
         deleting: group.status().is_some(),
     }
+}
+
+fn member(instance: &Instance) -> Member {
+    let state = instance.lifecycle_state().map(|state| state.as_str()).unwrap_or_default();
+    Member { id: instance.instance_id().unwrap_or_default().to_owned(), state: state.to_owned() }
 }
 
 fn hook(hook: &LifecycleHook) -> Hook {
@@ -222,8 +239,9 @@ pub async fn failure(client: &Client, name: &str) -> Result<Option<String>, Call
     Ok(last.and_then(|activity| activity.status_message()).filter(|says| !says.is_empty()).map(str::to_owned))
 }
 
-/// Auto Scaling has one code for whatever isn't valid; the words tell (seen in answers, not documented).
-fn is_absent(error: &CallFailed) -> bool {
+/// Whether there is no such group. Auto Scaling has one code for whatever isn't valid; the words tell (seen in answers, not
+/// documented).
+pub fn is_absent(error: &CallFailed) -> bool {
     error.is("ValidationError") && error.to_string().contains("not found")
 }
 

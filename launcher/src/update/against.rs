@@ -6,9 +6,11 @@ use templates::balancer::Launch;
 use templates::{Balancer, Slot};
 
 use super::known::Known;
+use super::tell::called;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::resources::launch_template::Template;
+use crate::scaling::Wanted;
 
 /// Whether to go on where a person should look first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,23 +24,41 @@ pub enum Force {
 /// Everything that stands against it.
 pub fn against(known: &Known, force: Force) -> Vec<String> {
     let mut problems: Vec<String> = of_a_group(known).into_iter().collect();
+    problems.extend(unfit(&known.new, &known.desired, &known.observed));
     if force == Force::No {
         problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
-        problems.extend(missing(&known.old, &known.new, &known.observed));
+        problems.extend(bent(&known.new, &known.observed));
+        if known.tells() {
+            problems.extend(missing(&known.old, &known.new, &known.observed));
+        }
     }
     problems
 }
 
-/// A group launches its nodes itself.
+/// A group launches its nodes itself, and takes in or lets go nodes that run on.
 fn of_a_group(known: &Known) -> Option<String> {
-    let of_group = [&known.old, &known.new].into_iter().any(|balancer| balancer.launch == Launch::AutoScaling);
-    (of_group && !known.because().is_empty()).then(|| {
-        format!(
-            "{} differs in {}: that takes new nodes, and update doesn't replace those of an Auto Scaling group; `launcher \
-             destroy` and `launcher create` make it anew",
-            known.new.name,
-            known.because().join(", ")
-        )
+    let (old, new) = (known.old.launch, known.new.launch);
+    let of_group = [old, new].contains(&Launch::AutoScaling) || known.observed.scaling.is_some();
+    let because = known.because().join(", ");
+    if !of_group || because.is_empty() {
+        return None;
+    }
+    let name = &known.new.name;
+    Some(match (old, new) {
+        (Launch::Instances, Launch::AutoScaling) => {
+            format!(
+                "{name} differs in launch and in {because}, which takes new nodes: change {because} first, then launch"
+            )
+        }
+        (Launch::AutoScaling, Launch::AutoScaling) => format!(
+            "{name} differs in {because}: that takes new nodes, and update doesn't replace those of an Auto Scaling group; \
+             change launch to \"instances\" first, and back afterwards"
+        ),
+        (_, Launch::Instances) => {
+            format!(
+                "{name} differs in launch and in {because}, which takes new nodes: change launch first, then {because}"
+            )
+        }
     })
 }
 
@@ -70,13 +90,52 @@ fn by_hand(template: &Template, old: &Balancer, desired: &Desired, observed: &Ob
     problems
 }
 
+/// What somebody changed in the Auto Scaling group.
+fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
+    let (Some(wanted), Some(group)) = (Wanted::of(new), &observed.scaling) else { return Vec::new() };
+    let mut group = group.clone();
+    let [least, desired, most] = group.settings.sizes;
+    // Nodes are being taken in, if an update was stopped there.
+    if least == 0 && usize::try_from(desired) == Ok(group.members.len()) {
+        group.settings.sizes = [most; 3];
+    }
+    let template = observed.template.as_ref().map(|template| template.id.as_str());
+    let differences = if group.deleting { Vec::new() } else { wanted.differences(&group, template) };
+    let said = differences.into_iter().map(|difference| {
+        format!(
+            "Auto Scaling group {} has {difference}: somebody changed it by hand; put it back, or go on with --force, which \
+             does",
+            group.name
+        )
+    });
+    said.collect()
+}
+
+/// A group takes in what runs and is no other's.
+fn unfit(new: &Balancer, desired: &Desired, observed: &Observed) -> Vec<String> {
+    if new.launch == Launch::Instances {
+        return Vec::new();
+    }
+    let unfit = observed.live().filter_map(|node| match node.group() {
+        Some(group) if group == desired.name => None,
+        Some(group) => Some(format!("{} is in Auto Scaling group {group}: detach it there first", called(node))),
+        None if matches!(node.state.as_str(), "pending" | "running") => None,
+        None => Some(format!(
+            "{} is {}, and an Auto Scaling group takes in only what runs: start it, or terminate it",
+            called(node),
+            node.state
+        )),
+    });
+    unfit.collect()
+}
+
 /// Without a standby there is nobody to try a revision on.
 fn missing(old: &Balancer, new: &Balancer, observed: &Observed) -> Vec<String> {
-    if new.launch == Launch::AutoScaling {
+    let nodes = old.subnets.len();
+    if old.launch == Launch::AutoScaling {
         let running = observed.live().filter(|node| node.state == "running").count();
-        let problem =
-            format!("{running} of {} nodes run: wait for the group, or go on with --force", new.subnets.len());
-        return if running < new.subnets.len() { vec![problem] } else { Vec::new() };
+        let problem = format!("{running} of {nodes} nodes run: wait for the group, or go on with --force");
+        return if running < nodes { vec![problem] } else { Vec::new() };
     }
     let slots = old.subnets.len().min(new.subnets.len());
     let missing = empty(new, observed).into_iter().filter(|slot| usize::from(slot.0) < slots);

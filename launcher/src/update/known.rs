@@ -11,6 +11,7 @@ use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, files};
 
 use super::against::empty;
+use super::convert::{Step, foreseen, step};
 use super::next::{active, follows, running};
 use super::replace::{replaced, stays};
 use super::settings::Settings;
@@ -109,9 +110,9 @@ impl Known {
     pub fn is_done(&self) -> bool {
         let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &self.observed);
         let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
-        self.target() == Some(self.template.version)
-            && self.observed.live().all(|node| follows(&self.desired.revision, node))
+        !self.tells()
             && (self.new.launch == Launch::AutoScaling || empty(&self.new, &self.observed).is_empty())
+            && step(&self.desired, &self.observed) == Step::Done
             && exact == Settings::default()
             && wider == Settings::default()
             && self.stale_routes(&self.place.tables).is_empty()
@@ -146,6 +147,12 @@ impl Known {
         config.map_or_else(|| self.old.clone(), |config| config.balancer)
     }
 
+    /// Whether nodes are to be told another revision than they run.
+    pub fn tells(&self) -> bool {
+        self.target() != Some(self.template.version)
+            || self.observed.live().any(|node| !follows(&self.desired.revision, node))
+    }
+
     /// What would be done, in order.
     pub fn planned(&self) -> Vec<Change> {
         if self.is_done() {
@@ -170,6 +177,9 @@ impl Known {
         }
         if target != Some(self.template.version) {
             changes.push(change("set-default", "make that version the one that nodes boot".to_owned()));
+        }
+        if !self.replaces() {
+            changes.extend(foreseen(&self.desired, &self.observed).iter().map(|action| action.change(&self.desired)));
         }
         let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &wider.after(&self.observed));
         changes.extend(exact.calls().iter().map(|call| call.change(&self.desired)));

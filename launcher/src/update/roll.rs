@@ -60,6 +60,9 @@ impl Roll<'_> {
         self.make_default(&order).await?;
         // One that was born in between has booted the version before.
         self.run(&order).await?;
+        if !known.replaces() {
+            self.enlist().await?;
+        }
         self.settle(&known.new).await?;
         let tables = route_tables::find(&self.aws.ec2, &known.new.vpc).await?;
         self.drop_routes(&known.stale_routes(&tables)).await

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
-use templates::balancer::{RouteTables, Updates};
+use templates::balancer::{Launch, RouteTables, Updates};
 use templates::{Balancer, files};
 
 use crate::desired::{Desired, rules};
@@ -32,9 +32,11 @@ impl Settings {
     /// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
     pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
         let present = present(observed, &new.vpc);
-        let both = Balancer { route_tables: union(&old.route_tables, &new.route_tables), ..new.clone() };
+        let route_tables = union(&old.route_tables, &new.route_tables);
         let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
-        let both = Balancer { updates, ..both };
+        // Whoever is in a group on the way may tell it that it may go on.
+        let launch = if old.launch == Launch::AutoScaling { old.launch } else { new.launch };
+        let both = Balancer { route_tables, updates, launch, ..new.clone() };
         Settings {
             allow: rules(new, cidrs).difference(&present).cloned().collect(),
             revoke: BTreeSet::new(),

@@ -7,14 +7,15 @@ gets the group's tags; a detached one loses only aws:autoscaling:groupName).
 
 from moto.autoscaling.responses import AutoScalingResponse
 from moto.core.responses import ActionResult, EmptyResult
-from moto.ec2.models.tags import TagBackend
 
 import instrument
 from patches.auto_scaling import describe, launch
 from patches.auto_scaling.groups import flag, only
-from patches.auto_scaling.lifecycle import instance_of, join, leave
+from patches.auto_scaling.lifecycle import detach, join, leave
 from patches.auto_scaling.model import GROUP_TAG, Activity, Group, Member, now, refused, store
 
+# AttachInstances: "You can specify up to 20 instances".
+_MOST = 20
 _SMALLEST = (
     "Currently, desiredSize equals minSize ({size}). {doing} instance without replacement will violate group's min "
     "size constraint. Either set shouldDecrementDesiredCapacity flag to false or lower group's min size."
@@ -85,26 +86,21 @@ def detach_instances(self: AutoScalingResponse) -> ActionResult:
 
 
 def _detach(group: Group, member: Member, shrinking: str) -> Activity:
-    activity = group.begin(
-        f"Detaching EC2 instance: {member.instance}",
-        f"instance {member.instance} was detached in response to a user request{shrinking}.",
-    )
-    activity.finish()
-    group.members.remove(member)
-    store().targets[member.instance] = "Detached"
-    if instance_of(member) is not None:
-        TagBackend.delete_tags(instrument.ec2(), [member.instance], {GROUP_TAG: None})
-    return activity
+    cause = f"instance {member.instance} was detached in response to a user request{shrinking}."
+    return detach(group, member, cause)
 
 
 def attach_instances(self: AutoScalingResponse) -> ActionResult:
     """The action: running instances of the group's zones become its members, and the group grows by them."""
     given = only(self, {"AutoScalingGroupName", "InstanceIds"})
     group, ids = store().group(given.get("AutoScalingGroupName")), given.get("InstanceIds") or []
+    if not 1 <= len(ids) <= _MOST:
+        raise refused(f"1 to {_MOST} instances can be attached by a call, not {len(ids)}")
     if group.desired + len(ids) > group.largest:
+        instances = "1 instance" if len(ids) == 1 else f"{len(ids)} instances"
         raise refused(
-            f"AutoScalingGroup {group.name} has max-size={group.largest}, desired-size={group.desired}. Attaching "
-            f"{len(ids)} instance(s) would exceed the max size."
+            f"AutoScalingGroup {group.name} has min-size={group.smallest}, max-size={group.largest}, and desired-size="
+            f"{group.desired}. To attach {instances}, please update the AutoScalingGroup sizes appropriately."
         )
     zones = [zone for _, zone in launch.places(group)]
     attached = [_attachable(group, instance, zones) for instance in ids]
@@ -136,8 +132,10 @@ def _attachable(group: Group, instance_id: str, zones: list[str]) -> object:
         raise refused(f"Invalid Instance ID(s): [{instance_id}] specified in request.")
     if instance.state != "running":
         raise refused(f"Instance {instance_id} is not in correct state. Instance(s) must be in Running state.")
-    if store().member(instance_id):
-        raise refused(f"Instance {instance_id} is already part of an Auto Scaling group")
+    if held := store().member(instance_id):
+        raise refused(f"Instance {instance_id} is already part of AutoScalingGroup:{held[0].name}")
+    if instance.image_id not in instrument.ec2().amis:
+        raise refused(f"The AMI {instance.image_id} of instance {instance_id} does not exist")
     if instance.placement.zone not in zones:
         raise refused(f"The instance {instance_id} is not in the Availability Zones of group {group.name}.")
     return instance

@@ -109,13 +109,14 @@ class Member:
     health: str = "Healthy"
     protected: bool = False
     in_service: float = 0.0
+    detached: float = 0.0
     launched: float = field(default_factory=now)
     pauses: list[Pause] = field(default_factory=list)
 
     @property
     def leaves(self) -> bool:
         """Whether it no longer counts as capacity."""
-        return self.state.startswith("Terminating")
+        return self.state.startswith(("Terminating", "Detaching"))
 
 
 @dataclass

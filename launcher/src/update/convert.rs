@@ -1,0 +1,150 @@
+//! From instances that the launcher launched to an Auto Scaling group and back. Pure: what is next, by what is there, so
+//! that it can stop anywhere. The nodes run on: a group is made without any and takes them in before it may launch; and it
+//! lets all of them go before it is deleted, so that it never ends one.
+
+use std::collections::BTreeSet;
+
+use templates::Slot;
+use templates::names::TAG_SLOT;
+
+use crate::desired::Desired;
+use crate::observe::Observed;
+use crate::plan::{Action, Filling, Place, nodes};
+use crate::resources::instances::Node;
+use crate::resources::scaling_group::{Member, REBALANCE, ScalingGroup};
+use crate::scaling::Wanted;
+use crate::tags::Tags;
+
+/// What to do next.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Nodes come to be as they should.
+    Done,
+    /// For this.
+    Wait(String),
+    /// This, and look again.
+    Do(Action),
+}
+
+/// What to do next to have nodes come to be as `desired` says.
+pub fn step(desired: &Desired, observed: &Observed) -> Step {
+    match (&desired.scaling, &observed.scaling) {
+        (_, Some(group)) if group.deleting => Step::Wait("waiting for it to be deleted".to_owned()),
+        (Some(_), None) => Step::Do(Action::CreateScaling(Filling::TakenIn)),
+        (Some(wanted), Some(group)) => into(wanted, group, observed),
+        (None, Some(group)) => out_of(group, &observed.nodes),
+        (None, None) => by_slot(desired, observed),
+    }
+}
+
+fn into(wanted: &Wanted, group: &ScalingGroup, observed: &Observed) -> Step {
+    if !group.suspended.contains(REBALANCE) {
+        return Step::Do(Action::SuspendRebalance);
+    }
+    let outside = wanted.outside(Some(group), &observed.nodes);
+    if let Some(node) = outside.iter().find(|node| node.state != "running") {
+        return Step::Wait(format!("waiting for {}, which is {}, to run", node.id, node.state));
+    }
+    if !outside.is_empty() {
+        return Step::Do(Action::TakeIn(outside.iter().map(|node| node.id.clone()).collect()));
+    }
+    let template = observed.template.as_ref().map(|template| template.id.as_str());
+    match wanted.differences(group, template) {
+        differences if differences.is_empty() => Step::Done,
+        differences => Step::Do(Action::SetScaling(differences)),
+    }
+}
+
+/// A group may let go what is in service, and nothing that comes or goes. One that has ended has nobody any more who would
+/// say that the group may go on.
+fn out_of(group: &ScalingGroup, nodes: &[Node]) -> Step {
+    let [least, ..] = group.settings.sizes;
+    if least > 0 {
+        return Step::Do(Action::AllowNone);
+    }
+    let free = group.members.iter().filter(|member| matches!(member.state.as_str(), "InService" | "Standby"));
+    let free: Vec<String> = free.map(|member| member.id.clone()).collect();
+    if !free.is_empty() {
+        return Step::Do(Action::TakeOut(free));
+    }
+    let lives = |id: &str| nodes.iter().any(|node| node.id == id && node.is_live());
+    let ended = group.members.iter().find(|member| member.state == "Terminating:Wait" && !lives(&member.id));
+    match (ended, group.members.first()) {
+        (Some(member), _) => Step::Do(Action::Forget(member.id.clone())),
+        (None, Some(member)) => Step::Wait(format!("{} is {}", member.id, member.state)),
+        (None, None) => Step::Do(Action::DeleteScaling),
+    }
+}
+
+/// Nodes of a group have no number, or another name; those that are missing are launched as `create` would.
+fn by_slot(desired: &Desired, observed: &Observed) -> Step {
+    if let Some((id, slot)) = unnumbered(desired, &observed.nodes) {
+        return Step::Do(Action::Number { id, slot });
+    }
+    let launch = nodes(desired, observed).into_iter().find(|action| matches!(action, Action::Launch(_)));
+    launch.map_or(Step::Done, Step::Do)
+}
+
+/// A node without a number, and the one to give it: the slot that it has, if that is one of the balancer's and free.
+fn unnumbered(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
+    let live = nodes.iter().filter(|node| node.is_live());
+    let is_numbered = |node: &&Node| node.tags.get(TAG_SLOT).is_some() && node.tags.get("Name") != Some(&desired.name);
+    let (numbered, without): (Vec<&Node>, Vec<&Node>) = live.partition(is_numbered);
+    let taken: BTreeSet<Slot> = numbered.iter().filter_map(|node| node.slot()).collect();
+    let free = |slot: &Slot| usize::from(slot.0) < desired.subnets.len() && !taken.contains(slot);
+    let has = without.iter().find_map(|node| Some((node.id.clone(), node.slot().filter(&free)?)));
+    has.or_else(|| Some((without.first()?.id.clone(), desired.slots().map(|(slot, _)| slot).find(free)?)))
+}
+
+/// Everything that is next, one after another, as far as it can be foreseen.
+pub fn foreseen(desired: &Desired, observed: &Observed) -> Vec<Action> {
+    let (mut observed, mut actions) = (observed.clone(), Vec::new());
+    while let Step::Do(action) = step(desired, &observed) {
+        foresee(desired, &mut observed, &action);
+        actions.push(action);
+    }
+    actions
+}
+
+/// What is there when that is done.
+fn foresee(desired: &Desired, observed: &mut Observed, action: &Action) {
+    let template = observed.template.as_ref().map(|template| template.id.clone()).unwrap_or_default();
+    match (action, &mut observed.scaling, &desired.scaling) {
+        (Action::CreateScaling(_), there, Some(wanted)) => {
+            let mut settings = wanted.settings(&template);
+            settings.sizes[..2].fill(0);
+            let (name, tags, hook) = (desired.name.clone(), desired.tags.clone(), Some(wanted.hook.clone()));
+            let (suspended, members) = (BTreeSet::new(), Vec::new());
+            *there = Some(ScalingGroup { name, tags, settings, hook, suspended, members, deleting: false });
+        }
+        (Action::SuspendRebalance, Some(group), _) => drop(group.suspended.insert(REBALANCE.to_owned())),
+        (Action::SetScaling(_), Some(group), Some(wanted)) => group.settings = wanted.settings(&template),
+        (Action::TakeIn(ids), Some(group), _) => {
+            group.settings.sizes[1] += ids.len() as i32;
+            group.members.extend(ids.iter().map(|id| Member { id: id.clone(), state: "InService".to_owned() }));
+        }
+        (Action::AllowNone, Some(group), _) => group.settings.sizes[0] = 0,
+        (Action::TakeOut(ids), Some(group), _) => {
+            group.settings.sizes[1] -= ids.len() as i32;
+            group.members.retain(|member| !ids.contains(&member.id));
+        }
+        (Action::Forget(id), Some(group), _) => group.members.retain(|member| member.id != *id),
+        (Action::DeleteScaling, there, _) => *there = None,
+        (Action::Number { id, slot }, ..) => {
+            let mut node = observed.nodes.iter_mut().find(|node| node.id == *id);
+            let tags = [("Name", format!("{}-{slot}", desired.name)), (TAG_SLOT, slot.to_string())];
+            node.iter_mut()
+                .for_each(|node| node.tags.0.extend(tags.clone().map(|(key, value)| (key.to_owned(), value))));
+        }
+        (Action::Launch(Place { slot, subnet, .. }), ..) => observed.nodes.push(Node {
+            state: "pending".to_owned(),
+            subnet: subnet.clone(),
+            tags: Tags::from_iter([(TAG_SLOT, slot.to_string())]),
+            ..Node::default()
+        }),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,195 @@
+//! From instances to an Auto Scaling group and back, as an update: the nodes run on, whatever happens to the launcher.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use crate::kill::{Killer, When, killed_at};
+use crate::node;
+use crate::rig::{Rig, mutating, succeeded, text};
+use crate::update::with_obedient_nodes;
+
+const LAUNCHING_OR_ENDING: [&str; 3] = ["RunInstances", "TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
+
+fn grouped(rig: &Rig) -> PathBuf {
+    rig.file("group.toml", &format!("launch = \"auto-scaling\"\n{}", rig.example()))
+}
+
+fn update(rig: &Rig, file: &Path) -> String {
+    let output = succeeded(rig.launcher(["update".as_ref(), file.as_os_str()]));
+    text(&output.stdout) + &text(&output.stderr)
+}
+
+fn group(rig: &Rig) -> Option<Value> {
+    let groups = rig.aws(&["autoscaling", "describe-auto-scaling-groups", "--output", "json"]);
+    let groups: Value = serde_json::from_str(&groups).expect("JSON");
+    groups["AutoScalingGroups"].as_array().expect("a list").first().cloned()
+}
+
+fn ids(rig: &Rig) -> Vec<String> {
+    let mut ids: Vec<String> = rig.nodes().into_iter().map(|node| node.id).collect();
+    ids.sort();
+    ids
+}
+
+/// The group has these nodes, wants as many, and has never launched or ended one.
+#[track_caller]
+fn has(rig: &Rig, ids: &[String]) {
+    let group = group(rig).expect("a group");
+    assert_eq!([&group["MinSize"], &group["DesiredCapacity"], &group["MaxSize"]], [2, 2, 2]);
+    let mut members: Vec<&str> =
+        group["Instances"].as_array().unwrap().iter().map(|one| one["InstanceId"].as_str().unwrap()).collect();
+    members.sort_unstable();
+    assert_eq!(members, ids);
+    let activities = rig.aws(&["autoscaling", "describe-scaling-activities", "--query", "Activities[].Description"]);
+    assert!(!activities.contains("Launching") && !activities.contains("Terminating"), "{activities}");
+}
+
+/// There is no group, and the nodes are as if the launcher had launched them.
+#[track_caller]
+fn on_their_own(rig: &Rig, ids: &[String]) {
+    assert_eq!(group(rig), None);
+    let nodes = rig.nodes();
+    for (slot, node) in nodes.iter().enumerate() {
+        assert_eq!((&node.tags["elbow:slot"], &node.tags["Name"]), (&slot.to_string(), &format!("elbow-web-{slot}")));
+        assert!(!node.tags.contains_key("aws:autoscaling:groupName"), "{node:?}");
+    }
+    assert_eq!(self::ids(rig), ids);
+}
+
+#[test]
+fn running_nodes_become_a_groups_and_their_own_again_and_are_updated_in_both() {
+    let rig = Rig::new();
+    let before = rig.surroundings();
+    let (instances, grouped) = (rig.web(), grouped(&rig));
+    rig.create(&instances);
+    node::serve(&rig);
+    let nodes = ids(&rig);
+    with_obedient_nodes(&rig, || {
+        let dry = text(&succeeded(rig.launcher(["update", grouped.to_str().unwrap(), "--dry-run"])).stdout);
+        for line in ["create Auto Scaling group elbow-web without nodes yet", "take i-", "+      \"Sid\": \"EndAfter"] {
+            assert!(dry.contains(line), "it doesn't say {line:?}: {dry}");
+        }
+        rig.take_calls();
+        update(&rig, &grouped);
+        has(&rig, &nodes);
+        let calls = rig.take_calls();
+        assert!(!mutating(&calls).iter().any(|action| LAUNCHING_OR_ENDING.contains(action)), "{:?}", mutating(&calls));
+        assert!(update(&rig, &grouped).contains("nothing changes"));
+        rig.create(&grouped);
+        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+        let status = rig.launcher(["status", "web"]);
+        assert!(status.status.success(), "{}", text(&status.stdout));
+
+        // What nodes can change to as they run, a group's can, too; and both at once.
+        let listener = rig.file("listener.toml", &std::fs::read_to_string(&grouped).unwrap().replace("= 80", "= 81"));
+        update(&rig, &listener);
+        has(&rig, &nodes);
+        rig.take_calls();
+        update(&rig, &instances);
+        on_their_own(&rig, &nodes);
+        let calls = rig.take_calls();
+        assert!(!mutating(&calls).iter().any(|action| LAUNCHING_OR_ENDING.contains(action)), "{:?}", mutating(&calls));
+        let role = ["--role-name", "elbow-eu-west-1-web", "--policy-name", "elbow-eu-west-1-web"];
+        let policy = rig.aws(&[&["iam", "get-role-policy"][..], &role].concat());
+        assert!(!policy.contains("CompleteLifecycleAction"), "{policy}");
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        has(&rig, &nodes);
+    });
+    rig.destroy();
+    assert_eq!(rig.surroundings(), before);
+}
+
+/// After each call that has to do with the group, in both directions.
+#[test]
+fn a_conversion_killed_at_the_group_is_finished_by_running_it_again_or_taken_back() {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let files = [rig.web(), grouped(&rig)];
+    rig.create(&files[0]);
+    node::serve(&rig);
+    let nodes = ids(&rig);
+    let turns = [
+        ["CreateAutoScalingGroup", "UpdateAutoScalingGroup"],
+        ["SuspendProcesses", "DetachInstances"],
+        ["AttachInstances", "DeleteAutoScalingGroup"],
+    ];
+    with_obedient_nodes(&rig, || {
+        for actions in turns {
+            for (action, file) in actions.into_iter().zip([&files[1], &files[0]]) {
+                let arguments = ["update", file.to_str().unwrap()];
+                assert!(killed_at(&rig, &killer, action, When::After, &arguments), "it never came to {action}");
+                if file == &files[1] {
+                    left_in_between(&rig, file);
+                }
+                update(&rig, file);
+                if file == &files[1] { has(&rig, &nodes) } else { on_their_own(&rig, &nodes) }
+            }
+        }
+        let there = ["update", files[1].to_str().unwrap()];
+        assert!(killed_at(&rig, &killer, "AttachInstances", When::After, &there));
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        on_their_own(&rig, &nodes);
+    });
+}
+
+/// `create` would launch others beside the nodes, or `status` says what is left to do.
+fn left_in_between(rig: &Rig, file: &Path) {
+    let outside = group(rig).is_none_or(|group| group["DesiredCapacity"] == 0);
+    let status = rig.launcher(["status", "web"]);
+    assert_eq!(status.status.code(), Some(3), "{}", text(&status.stdout));
+    if outside {
+        assert!(text(&status.stdout).contains("isn't in its Auto Scaling group: `launcher update`"));
+        rig.take_calls();
+        let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains("run without an Auto Scaling group"), "{said}");
+        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+    }
+}
+
+#[track_caller]
+fn refused(rig: &Rig, file: &Path, parts: &[&str]) {
+    rig.take_calls();
+    let output = rig.launcher(["update".as_ref(), file.as_os_str()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+    }
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
+
+#[test]
+fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
+    let rig = Rig::new();
+    let (instances, grouped) = (rig.web(), grouped(&rig));
+    rig.create(&instances);
+    node::serve(&rig);
+    let larger = rig.file("larger.toml", &std::fs::read_to_string(&grouped).unwrap().replace("t3.small", "t3.large"));
+    refused(&rig, &larger, &["differs in launch and in instance_type", "change instance_type first, then launch"]);
+    let standby = &rig.nodes()[1].id;
+    rig.aws(&["ec2", "stop-instances", "--instance-ids", standby]);
+    refused(&rig, &grouped, &[standby, "an Auto Scaling group takes in only what runs"]);
+    rig.aws(&["ec2", "start-instances", "--instance-ids", standby]);
+    with_obedient_nodes(&rig, || {
+        update(&rig, &grouped);
+        let named = ["--auto-scaling-group-name", "elbow-web"];
+        let bend = |words: &[&str]| rig.aws(&[&["autoscaling", "update-auto-scaling-group"], words, &named].concat());
+        bend(&["--min-size", "1", "--max-size", "3"]);
+        bend(&["--launch-template", "LaunchTemplateName=elbow-web,Version=1"]);
+        let changed = rig.file("port.toml", &std::fs::read_to_string(&grouped).unwrap().replace("= 80", "= 81"));
+        refused(&rig, &changed, &["min 1, desired 2, max 3 instead of 2 each", "version 1 instead of", "--force"]);
+        succeeded(rig.launcher(["update", changed.to_str().unwrap(), "--force"]));
+        has(&rig, &ids(&rig));
+        assert_eq!(group(&rig).unwrap()["LaunchTemplate"]["Version"], "$Default");
+        // Its template, changed by hand, is no other than that of instances.
+        let data = "{\"InstanceType\": \"t3.large\"}";
+        let name = ["--launch-template-name", "elbow-web"];
+        let version = ["--source-version", "3", "--version-description", "mine", "--launch-template-data", data];
+        rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
+        rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "4"]].concat());
+        refused(&rig, &grouped, &["described as \"mine\"", "other instance type", "--force"]);
+    });
+}
