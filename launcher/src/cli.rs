@@ -87,12 +87,13 @@ pub struct Create {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   launcher update web.toml --dry-run   see which files change on the nodes, and how
-  launcher update web.toml             standbys first, then the active node; back again if one refuses
+  launcher update web.toml             standbys first; all of it back if one refuses
   launcher update --rollback web       go back to the version before
   launcher update --versions web       list the versions
 
-What takes new nodes (subnets, instance_type, image, agent, notify, metrics) replaces them one at a time, standbys first: the
-new one serves before the old one hands over, waits for open connections (drain_timeout), and is ended.")]
+What takes new nodes (subnets, instance_type, image, agent, notify, metrics) replaces them one at a \
+time, standbys first: the new one serves before the old one hands over, waits for open connections \
+(drain_timeout), and is ended.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
     /// The balancer's description (TOML)
