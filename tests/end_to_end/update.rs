@@ -15,6 +15,7 @@ const BOOT: Duration = Duration::from_secs(90);
 /// How long nodes that go wait for open connections.
 const DRAINED: Duration = Duration::from_secs(4);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
+const GROUP: &str = "launch = \"auto-scaling\"\n";
 
 #[tokio::test]
 async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() -> Result<()> {
@@ -63,18 +64,22 @@ async fn under_load(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Another instance type and another image: every node is another one afterwards. What is open when a node goes is waited
-/// for, and what isn't over by then is all that is lost.
+/// Another instance type and another image: every node is another one afterwards, and the Auto Scaling group's as before.
+/// What is open when a node goes is waited for, and what isn't over by then is all that is lost.
 async fn replaced_under_load(rig: &Rig) -> Result<()> {
+    update(rig, &rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"))?)?;
     let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
     let image = rig.aws(["ec2", "describe-instances", "--instance-ids", &before[0]])?;
     let image = image["Reservations"][0]["Instances"][0]["ImageId"].as_str().context("an image")?.to_owned();
     let file = rig.balancer(|text| {
         let line = text.lines().find(|line| line.starts_with("image ")).unwrap_or_default().to_owned();
-        text.replace("t3.small", "t3.large").replace(&line, &format!("image = \"{image}\"")) + DRAIN
+        let text = text.replace("t3.small", "t3.large").replace(&line, &format!("image = \"{image}\""));
+        format!("{GROUP}{text}{DRAIN}")
     })?;
     let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
-    for part in ["because of instance_type, image", "+t3.large", "launch node 1 anew", "shut node 0"] {
+    for part in
+        ["because of instance_type, image", "+t3.large", "delete Auto Scaling", "launch node 1 anew", "shut node 0"]
+    {
         ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
     }
     let every = Duration::from_millis(10);
@@ -107,6 +112,10 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
     ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
+    let members = ["autoscaling", "describe-auto-scaling-instances", "--query", "AutoScalingInstances[].InstanceId"];
+    let members = rig.aws(members)?;
+    let is_member = |id: &String| members.as_array().is_some_and(|all| all.iter().any(|member| member == id));
+    ensure!(after.iter().all(|node| is_member(&node.id)), "the group has {members}, and there are {after:?}");
     Ok(())
 }
 

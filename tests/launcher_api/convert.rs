@@ -134,6 +134,52 @@ fn a_conversion_killed_at_the_group_is_finished_by_running_it_again_or_taken_bac
     });
 }
 
+/// What a running node can't change to: the group's are let go, replaced one at a time, and taken in again.
+#[test]
+fn a_groups_nodes_are_replaced_and_no_group_has_a_hand_in_it() {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let (instances, grouped) = (rig.web(), grouped(&rig));
+    let larger = rig.file("larger.toml", &std::fs::read_to_string(&grouped).unwrap().replace("t3.small", "t3.large"));
+    rig.create(&instances);
+    node::serve(&rig);
+    let types = || rig.nodes().into_iter().map(|node| node.instance_type).collect::<Vec<_>>();
+    with_obedient_nodes(&rig, || {
+        let first = ids(&rig);
+        // Both at once: another way of launching, and other nodes.
+        update(&rig, &larger);
+        assert_eq!(types(), ["t3.large"; 2]);
+        assert!(ids(&rig).iter().all(|id| !first.contains(id)), "{first:?} are still there");
+        has(&rig, &ids(&rig));
+
+        let dry = text(&succeeded(rig.launcher(["update", "--rollback", "web", "--dry-run"])).stdout);
+        assert!(dry.contains("because of instance_type") && dry.contains("delete Auto Scaling group"), "{dry}");
+        let smaller = rig.file("smaller.toml", &std::fs::read_to_string(&grouped).unwrap().replace("8080", "8081"));
+        let dry = text(&succeeded(rig.launcher(["update", smaller.to_str().unwrap(), "--dry-run"])).stdout);
+        let steps =
+            ["delete Auto Scaling group", "launch node 1 anew", "shut node 0", "without nodes yet", "take new 1"];
+        let places: Vec<Option<usize>> = steps.iter().map(|step| dry.find(step)).collect();
+        assert!(places.iter().all(Option::is_some) && places.is_sorted(), "{steps:?} in this order: {dry}");
+
+        for (action, file, size) in [
+            ("DeleteAutoScalingGroup", &smaller, "t3.small"),
+            ("RunInstances", &larger, "t3.large"),
+            ("CreateAutoScalingGroup", &smaller, "t3.small"),
+        ] {
+            let arguments = ["update", file.to_str().unwrap()];
+            assert!(killed_at(&rig, &killer, action, When::After, &arguments), "it never came to {action}");
+            update(&rig, file);
+            assert_eq!(types(), [size; 2], "killed after {action}");
+            has(&rig, &ids(&rig));
+        }
+        assert!(update(&rig, &smaller).contains("nothing changes"));
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        assert_eq!(types(), ["t3.large"; 2]);
+        has(&rig, &ids(&rig));
+    });
+    rig.destroy();
+}
+
 /// `create` would launch others beside the nodes, or `status` says what is left to do.
 fn left_in_between(rig: &Rig, file: &Path) {
     let outside = group(rig).is_none_or(|group| group["DesiredCapacity"] == 0);
@@ -167,8 +213,6 @@ fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
     let (instances, grouped) = (rig.web(), grouped(&rig));
     rig.create(&instances);
     node::serve(&rig);
-    let larger = rig.file("larger.toml", &std::fs::read_to_string(&grouped).unwrap().replace("t3.small", "t3.large"));
-    refused(&rig, &larger, &["differs in launch and in instance_type", "change instance_type first, then launch"]);
     let standby = &rig.nodes()[1].id;
     rig.aws(&["ec2", "stop-instances", "--instance-ids", standby]);
     refused(&rig, &grouped, &[standby, "an Auto Scaling group takes in only what runs"]);

@@ -23,8 +23,7 @@ pub enum Force {
 
 /// Everything that stands against it.
 pub fn against(known: &Known, force: Force) -> Vec<String> {
-    let mut problems: Vec<String> = of_a_group(known).into_iter().collect();
-    problems.extend(unfit(&known.new, &known.desired, &known.observed));
+    let mut problems = unfit(&known.new, &known.desired, &known.observed);
     if force == Force::No {
         problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
         problems.extend(bent(&known.new, &known.observed));
@@ -33,33 +32,6 @@ pub fn against(known: &Known, force: Force) -> Vec<String> {
         }
     }
     problems
-}
-
-/// A group launches its nodes itself, and takes in or lets go nodes that run on.
-fn of_a_group(known: &Known) -> Option<String> {
-    let (old, new) = (known.old.launch, known.new.launch);
-    let of_group = [old, new].contains(&Launch::AutoScaling) || known.observed.scaling.is_some();
-    let because = known.because().join(", ");
-    if !of_group || because.is_empty() {
-        return None;
-    }
-    let name = &known.new.name;
-    Some(match (old, new) {
-        (Launch::Instances, Launch::AutoScaling) => {
-            format!(
-                "{name} differs in launch and in {because}, which takes new nodes: change {because} first, then launch"
-            )
-        }
-        (Launch::AutoScaling, Launch::AutoScaling) => format!(
-            "{name} differs in {because}: that takes new nodes, and update doesn't replace those of an Auto Scaling group; \
-             change launch to \"instances\" first, and back afterwards"
-        ),
-        (_, Launch::Instances) => {
-            format!(
-                "{name} differs in launch and in {because}, which takes new nodes: change launch first, then {because}"
-            )
-        }
-    })
 }
 
 /// What somebody changed in the launch template.

@@ -1,6 +1,7 @@
 //! From instances that the launcher launched to an Auto Scaling group and back. Pure: what is next, by what is there, so
 //! that it can stop anywhere. The nodes run on: a group is made without any and takes them in before it may launch; and it
-//! lets all of them go before it is deleted, so that it never ends one.
+//! lets all of them go before it is deleted, so that it never ends one. So, too, where a group's nodes are replaced: it
+//! lets them go, and a new group takes the new ones in.
 
 use std::collections::BTreeSet;
 
@@ -26,14 +27,30 @@ pub enum Step {
     Do(Action),
 }
 
+/// Where nodes are to be: says what to do next to have them there.
+pub type Aim = fn(&Desired, &Observed) -> Step;
+
 /// What to do next to have nodes come to be as `desired` says.
 pub fn step(desired: &Desired, observed: &Observed) -> Step {
     match (&desired.scaling, &observed.scaling) {
-        (_, Some(group)) if group.deleting => Step::Wait("waiting for it to be deleted".to_owned()),
+        (Some(wanted), Some(group)) if !group.deleting => into(wanted, group, observed),
         (Some(_), None) => Step::Do(Action::CreateScaling(Filling::TakenIn)),
-        (Some(wanted), Some(group)) => into(wanted, group, observed),
-        (None, Some(group)) => out_of(group, &observed.nodes),
-        (None, None) => by_slot(desired, observed),
+        _ => match release(desired, observed) {
+            Step::Done => missing(desired, observed),
+            step => step,
+        },
+    }
+}
+
+/// What to do next to have all nodes that are there be no group's.
+pub fn release(desired: &Desired, observed: &Observed) -> Step {
+    match &observed.scaling {
+        Some(group) if group.deleting => Step::Wait("waiting for it to be deleted".to_owned()),
+        Some(group) => out_of(group, &observed.nodes),
+        None => match unnumbered(desired, &observed.nodes) {
+            Some((id, slot)) => Step::Do(Action::Number { id, slot }),
+            None => Step::Done,
+        },
     }
 }
 
@@ -76,16 +93,13 @@ fn out_of(group: &ScalingGroup, nodes: &[Node]) -> Step {
     }
 }
 
-/// Nodes of a group have no number, or another name; those that are missing are launched as `create` would.
-fn by_slot(desired: &Desired, observed: &Observed) -> Step {
-    if let Some((id, slot)) = unnumbered(desired, &observed.nodes) {
-        return Step::Do(Action::Number { id, slot });
-    }
+/// Nodes that are missing are launched as `create` would.
+fn missing(desired: &Desired, observed: &Observed) -> Step {
     let launch = nodes(desired, observed).into_iter().find(|action| matches!(action, Action::Launch(_)));
     launch.map_or(Step::Done, Step::Do)
 }
 
-/// A node without a number, and the one to give it: the slot that it has, if that is one of the balancer's and free.
+/// Nodes of a group have no number, or another name: one of those, and the number to give it, which is the slot that it has, if that is one of the balancer's and free.
 fn unnumbered(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
     let live = nodes.iter().filter(|node| node.is_live());
     let is_numbered = |node: &&Node| node.tags.get(TAG_SLOT).is_some() && node.tags.get("Name") != Some(&desired.name);
@@ -96,14 +110,14 @@ fn unnumbered(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
     has.or_else(|| Some((without.first()?.id.clone(), desired.slots().map(|(slot, _)| slot).find(free)?)))
 }
 
-/// Everything that is next, one after another, as far as it can be foreseen.
-pub fn foreseen(desired: &Desired, observed: &Observed) -> Vec<Action> {
+/// Everything that is next to get to `aim`, one after another, and what is there then, as far as it can be foreseen.
+pub fn foreseen(aim: Aim, desired: &Desired, observed: &Observed) -> (Vec<Action>, Observed) {
     let (mut observed, mut actions) = (observed.clone(), Vec::new());
-    while let Step::Do(action) = step(desired, &observed) {
+    while let Step::Do(action) = aim(desired, &observed) {
         foresee(desired, &mut observed, &action);
         actions.push(action);
     }
-    actions
+    (actions, observed)
 }
 
 /// What is there when that is done.

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 
-use super::convert::{Step, step};
+use super::convert::{self, Aim, Step};
 use super::roll::Roll;
 use crate::apply::{Outcome, apply};
 use crate::aws::retry::pause;
@@ -17,11 +17,20 @@ const LOOK: Duration = Duration::from_millis(500);
 impl Roll<'_> {
     /// Until nodes come to be as the balancer says.
     pub(super) async fn enlist(&mut self) -> Result<(), Failure> {
+        self.until(convert::step).await
+    }
+
+    /// Until no group has any node, and would launch or end one.
+    pub(super) async fn release(&mut self) -> Result<(), Failure> {
+        self.until(convert::release).await
+    }
+
+    async fn until(&mut self, aim: Aim) -> Result<(), Failure> {
         let known = self.known;
         let deadline = Instant::now() + self.timeout;
         loop {
             let observed = observe(self.aws, &known.new.name).await?;
-            let waiting = match step(&known.desired, &observed) {
+            let waiting = match aim(&known.desired, &observed) {
                 Step::Done => return Ok(()),
                 Step::Wait(why) => why,
                 Step::Do(action) => {

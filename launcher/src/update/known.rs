@@ -11,7 +11,7 @@ use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, files};
 
 use super::against::empty;
-use super::convert::{Step, foreseen, step};
+use super::convert::{Step, foreseen, release, step};
 use super::next::{active, follows, running};
 use super::replace::{replaced, stays};
 use super::settings::Settings;
@@ -20,7 +20,7 @@ use crate::check;
 use crate::desired::Desired;
 use crate::discover::Surroundings;
 use crate::observe::Observed;
-use crate::plan::Change;
+use crate::plan::{Action, Change};
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
@@ -167,8 +167,14 @@ impl Known {
             let what = format!("add a version of revision {revision} to launch template {}", self.template.name);
             changes.push(change("create-launch-template-version", what));
         }
+        let named = |action: &Action| action.change(&self.desired);
+        let mut observed = self.observed.clone();
         if self.replaces() {
-            changes.extend(replaced(self.order(), &self.new.subnets, &self.observed.nodes));
+            let (released, alone) = foreseen(release, &self.desired, &self.observed);
+            changes.extend(released.iter().map(named));
+            let (replacing, nodes) = replaced(self.order(), &self.new.subnets, &alone.nodes);
+            changes.extend(replacing);
+            observed = Observed { nodes, ..alone };
         } else {
             let mut pending: Vec<&Node> = self.observed.live().filter(|node| !follows(revision, node)).collect();
             pending.sort_by_key(|node| active(node));
@@ -178,9 +184,7 @@ impl Known {
         if target != Some(self.template.version) {
             changes.push(change("set-default", "make that version the one that nodes boot".to_owned()));
         }
-        if !self.replaces() {
-            changes.extend(foreseen(&self.desired, &self.observed).iter().map(|action| action.change(&self.desired)));
-        }
+        changes.extend(foreseen(step, &self.desired, &observed).0.iter().map(named));
         let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &wider.after(&self.observed));
         changes.extend(exact.calls().iter().map(|call| call.change(&self.desired)));
         for (table, destination) in self.stale_routes(&self.place.tables) {

@@ -105,8 +105,8 @@ fn is_well(order: &Order, node: &Node) -> bool {
         && roles.is_some_and(|roles| !roles.0.contains(&Role::Fault))
 }
 
-/// All steps from `nodes` on, as far as they can be foreseen.
-pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> Vec<Change> {
+/// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.
+pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> (Vec<Change>, Vec<Node>) {
     let aim = Aim { order, slots: subnets.len() as u8, asks: false };
     let order = &aim.order;
     let mut nodes = nodes.to_vec();
@@ -114,7 +114,7 @@ pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> Vec<Change>
     let change = |action, what| Change { action, what };
     loop {
         match step(&aim, &nodes, true) {
-            Step::Done => return changes,
+            Step::Done => return (changes, nodes),
             // What is under way comes to its end.
             Step::Wait => {
                 for node in nodes.iter_mut().filter(|node| node.is_live()) {
@@ -217,7 +217,9 @@ mod tests {
     #[test]
     fn what_is_to_come_is_told_beforehand() {
         let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running")];
-        let changes = replaced(order(), &["subnet-a".into(), "subnet-b".into()], &nodes);
+        let (changes, nodes) = replaced(order(), &["subnet-a".into(), "subnet-b".into()], &nodes);
+        let live: Vec<&str> = nodes.iter().filter(|node| node.is_live()).map(|node| node.id.as_str()).collect();
+        assert_eq!(live, ["new 1", "new 0"]);
         let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
         assert_eq!(
             said,

@@ -56,13 +56,14 @@ impl Roll<'_> {
             None => self.add_version().await?,
         };
         let order = Order { version, revision: known.desired.revision.clone() };
+        if known.replaces() {
+            self.release().await?;
+        }
         self.run(&order).await?;
         self.make_default(&order).await?;
         // One that was born in between has booted the version before.
         self.run(&order).await?;
-        if !known.replaces() {
-            self.enlist().await?;
-        }
+        self.enlist().await?;
         self.settle(&known.new).await?;
         let tables = route_tables::find(&self.aws.ec2, &known.new.vpc).await?;
         self.drop_routes(&known.stale_routes(&tables)).await

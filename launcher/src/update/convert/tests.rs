@@ -47,7 +47,7 @@ fn way(desired: &Desired, from: Observed) -> Vec<Observed> {
 #[test]
 fn running_nodes_are_taken_in_before_the_group_may_launch() {
     let taken = Action::TakeIn(vec!["i-0".into(), "i-1".into()]);
-    let actions = foreseen(&grouped(), &whole());
+    let (actions, _) = foreseen(step, &grouped(), &whole());
     assert_eq!(actions[..3], [Action::CreateScaling(Filling::TakenIn), Action::SuspendRebalance, taken]);
     assert_eq!(actions.len(), 4);
     assert_eq!(
@@ -58,7 +58,7 @@ fn running_nodes_are_taken_in_before_the_group_may_launch() {
 
 #[test]
 fn a_group_lets_all_go_before_it_is_deleted_and_the_nodes_get_their_slots() {
-    let actions = foreseen(&desired(), &in_a_group([0, 1]));
+    let (actions, _) = foreseen(step, &desired(), &in_a_group([0, 1]));
     let freed = Action::TakeOut(vec!["i-0".into(), "i-1".into()]);
     let numbers = [("i-0", 0), ("i-1", 1)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) });
     assert_eq!(actions[..3], [Action::AllowNone, freed, Action::DeleteScaling]);
@@ -87,9 +87,22 @@ fn wherever_it_is_stopped_it_goes_on_or_back_and_no_group_launches_or_ends_a_nod
 }
 
 #[test]
+fn a_groups_nodes_are_let_go_to_be_replaced_and_none_is_launched_for_it() {
+    let mut observed = in_a_group([0, 1]);
+    observed.scaling.as_mut().unwrap().members.pop();
+    observed.scaling.as_mut().unwrap().settings.sizes[1] = 1;
+    observed.nodes.pop();
+    let (actions, alone) = foreseen(release, &grouped(), &observed);
+    let number = Action::Number { id: "i-0".into(), slot: Slot(0) };
+    assert_eq!(actions, [Action::AllowNone, Action::TakeOut(vec!["i-0".into()]), Action::DeleteScaling, number]);
+    assert_eq!(kinds(&foreseen(step, &grouped(), &alone).0)[0], "create-auto-scaling-group", "and taken in again");
+}
+
+#[test]
 fn a_gap_that_a_replaced_node_left_is_closed() {
     let observed = in_a_group([2, 1]);
-    let numbers = foreseen(&desired(), &observed).into_iter().filter(|action| matches!(action, Action::Number { .. }));
+    let numbers =
+        foreseen(step, &desired(), &observed).0.into_iter().filter(|action| matches!(action, Action::Number { .. }));
     let numbers: Vec<Action> = numbers.collect();
     assert_eq!(numbers, [("i-1", 1), ("i-0", 0)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) }));
 }
@@ -98,12 +111,12 @@ fn a_gap_that_a_replaced_node_left_is_closed() {
 fn a_missing_node_is_the_groups_to_launch_or_the_launchers_where_nobody_is() {
     let mut observed = whole();
     observed.nodes.remove(1);
-    assert_eq!(kinds(&foreseen(&grouped(), &observed)).last(), Some(&"set-auto-scaling-group"));
+    assert_eq!(kinds(&foreseen(step, &grouped(), &observed).0).last(), Some(&"set-auto-scaling-group"));
     let mut observed = in_a_group([1, 0]);
     observed.scaling.as_mut().unwrap().members.remove(1);
     observed.scaling.as_mut().unwrap().settings.sizes[1] = 1;
     observed.nodes.remove(1);
-    let last = foreseen(&desired(), &observed).pop().unwrap();
+    let last = foreseen(step, &desired(), &observed).0.pop().unwrap();
     assert_eq!(
         last,
         Action::Launch(Place {
