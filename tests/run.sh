@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Every test, quickest first; of the faults a few. `tests/run.sh faults`: all of those, or the ones that are named after.
+# The tests, quickest first, in some twenty minutes. `tests/run.sh faults`: the faults and the longest of the others; or the
+# faults that are named after.
 # The lab's need root (containers, network namespaces): as another user they run by sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,18 +21,24 @@ export RUST_BACKTRACE=0
 # Tests that share a lab take turns on it, and it is there as long as one waits for its turn: so all of them do at once.
 on_labs() { cargo test --release --workspace --locked --no-fail-fast --test "$1" -- --test-threads=64 "${@:2}"; }
 
+# Of the others those that take long and are faults, too.
+slow=(
+    a_node_that_cannot_reach_the_api_is_less_preferred_and_never_in_fault
+    two_hundred_throttled_tables_take_the_buckets_own_time
+)
+# What must never lose anything: to be tried more often.
+again=(a_power_cut_is_over handovers_lose_no_request notices_and_stops_lose_no_request)
+
 if [[ ${1:-} == faults ]]; then
     on_labs faults "${@:2}"
-    # What must never lose anything, more often than `make test` tries it.
-    [[ $# -gt 1 ]] || ELBOW_ROUNDS=10 on_labs end_to_end \
-        a_power_cut_is_over handovers_lose_no_request notices_and_stops_lose_no_request
+    [[ $# -gt 1 ]] || ELBOW_ROUNDS=10 on_labs end_to_end "${slow[@]}" "${again[@]}"
     exit
 fi
 
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto
 cargo test --release --workspace --locked --no-fail-fast "$@"
 [[ $# -eq 0 ]] || exit 0
-on_labs end_to_end
+on_labs end_to_end "${slow[@]/#/--skip=}"
 # What is likeliest to break, and quick.
 on_labs faults \
     a_node_without_power_is_replaced_by_the_other \
