@@ -38,6 +38,7 @@ fi
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto
 cargo test --release --workspace --locked --no-fail-fast "$@"
 [[ $# -eq 0 ]] || exit 0
+cargo test --release --workspace --locked --no-fail-fast --test launcher_api -- --test-threads=8
 on_labs end_to_end "${slow[@]/#/--skip=}"
 # What is likeliest to break, and quick.
 on_labs faults \
