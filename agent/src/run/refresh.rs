@@ -14,7 +14,7 @@ use crate::health::Bells;
 use crate::known::{self, Known};
 use crate::members::{Member, Roster};
 use crate::observe::Observer;
-use crate::state::{Board, Topic};
+use crate::state::{Board, State, Topic};
 use crate::tables::Table;
 
 /// What makes a read worth it at once.
@@ -126,6 +126,7 @@ impl Refresher {
                 () = self.hints.bells.stranger.notified() => &[Read::Members],
                 () = self.hints.members.notified() => &[Read::Members],
                 () = self.hints.look.notified() => &[Read::Tables],
+                () = elected(&self.board), if !situation.active => &[],
             };
             for read in reads {
                 self.read(*read).await;
@@ -198,4 +199,10 @@ impl Refresher {
             tracing::warn!("a reboot without the API would know nobody: {error:#}");
         }
     }
+}
+
+/// Until this node is active: what it would have slept as a standby is longer than its routes may be wrong.
+async fn elected(board: &Board) {
+    // The board lives as long as the agent.
+    let _ = board.subscribe().wait_for(State::is_active).await;
 }

@@ -30,7 +30,8 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
     }
     let takeovers = Takeovers::of(&balancer.virtual_ips);
     let witness = Witness::new(node.board.clone(), outbox.clone(), takeovers.clone());
-    let read = Arc::new(Mutex::new(None));
+    let at_boot = node.tables.is_some() && !node.outdated;
+    let read = Arc::new(Mutex::new(at_boot.then(SystemTime::now)));
     tokio::spawn(note(tables, read.clone()));
     let readings = {
         let (witness, api) = (witness.clone(), node.api.clone());

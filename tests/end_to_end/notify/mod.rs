@@ -4,7 +4,7 @@ mod receiver;
 
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use lab::prober;
@@ -74,11 +74,10 @@ fn stolen(rig: &Rig, receiver: &Receiver, owner: &str, tables: &[String]) -> Res
     let stranger = rig.aws(["ec2", "describe-network-interfaces", "--query", query])?;
     let stranger = stranger.as_str().context("the seed has an interface that no instance has")?;
     // Only a route that is known to have led here counts as stolen.
-    let read = || metric(&rig.inside(owner, &["sh", "-c", SCRAPE])?, "elbow_routes_read_timestamp_seconds");
-    let before = read()?;
-    wait_for("two looks at the routes", LOOK * 2, || {
-        let now = read()?;
-        ensure!(now > before + 20.0, "read at {now}, after {before}");
+    let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
+    wait_for("a look at the routes", LOOK, || {
+        let read = metric(&rig.inside(owner, &["sh", "-c", SCRAPE])?, "elbow_routes_read_timestamp_seconds")?;
+        ensure!(read > now, "read at {read}, not since {now}");
         Ok(())
     })?;
     let route = ["--destination-cidr-block", "10.255.0.10/32", "--route-table-id"];
