@@ -281,8 +281,8 @@ fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
-/// What brings the launcher's nodes back. A slot's own subnet is where its node goes, unless another slot's is there: where a group launched the nodes, slots and
-/// subnets may be paired otherwise.
+/// What brings the launcher's nodes back. A slot's own subnet is where its node goes, unless another slot's is there:
+/// where a group launched the nodes, slots and subnets may be paired otherwise.
 pub fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
     let mut actions = Vec::new();
     let mut free: Vec<&str> = desired.subnets.iter().map(String::as_str).collect();

@@ -32,8 +32,8 @@ pub fn decide(seen: &Observation) -> Vec<Move> {
 /// that nobody else serves there, and goes on saying so however long the API takes.
 pub fn owed(standing: Standing, moves: &[Move]) -> impl Iterator<Item = &TableId> {
     let elected = matches!(standing, Standing::Elected | Standing::Resumed);
-    let pointed = |one| if let &Move::Point(ref table, How::Replace) = one { Some(table) } else { None };
-    moves.iter().filter(move |_| elected).filter_map(pointed)
+    let owing = if elected { moves } else { &[] };
+    owing.iter().filter_map(|one| if let Move::Point(table, How::Replace) = one { Some(table) } else { None })
 }
 
 /// What this node is after all `moves` that it decided on have been carried out.

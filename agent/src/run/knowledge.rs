@@ -71,7 +71,7 @@ impl Knowledge {
             return;
         };
         for (table, lead) in &routes {
-            if *lead == Lead::To(self.me.clone()) {
+            if matches!(lead, Lead::To(interface) if *interface == self.me) {
                 self.owed.remove(table);
             }
             let before = self.led.insert(table.clone(), lead.clone());

@@ -73,8 +73,8 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
 
 /// An update that would have what it widens shut under it.
 fn under_way(name: &str, observed: &Observed) -> Option<String> {
-    let refusal = Lease::refusal(name, observed.template.as_ref()?.tags.get(TAG_UPDATE))?;
-    Some(format!("{refusal}: wait for it; `launcher update --take-over` takes over one that is dead"))
+    let other = Lease::in_the_way(observed.template.as_ref()?.tags.get(TAG_UPDATE))?;
+    Some(other.refusal(name))
 }
 
 fn image(observed: &Observed, place: &Surroundings) -> String {

@@ -47,7 +47,8 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
     let (known, _) = asked.know().await?;
     let mut problems = against(&known, asked.force());
     if !(args.take_over || args.dry_run) {
-        problems.extend(another(&known));
+        let other = Lease::in_the_way(known.template.tags.get(TAG_UPDATE));
+        problems.extend(other.map(|other| other.refusal(&name)));
     }
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));
@@ -115,12 +116,6 @@ impl Asked<'_> {
     }
 }
 
-/// Another update that is under way.
-fn another(known: &Known) -> Option<String> {
-    let refusal = Lease::refusal(&known.new.name, known.template.tags.get(TAG_UPDATE))?;
-    Some(format!("{refusal}: wait for it, or take over with --take-over if you know that it is dead"))
-}
-
 fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
     let changes = known.planned();
     let members: Vec<Ipv4Addr> = known.observed.live().filter_map(|node| node.address.as_ref()?.parse().ok()).collect();
@@ -155,11 +150,11 @@ fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
 
 /// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
 async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
-    let Asked { aws, args, .. } = *asked;
+    let Asked { aws, args, name, .. } = *asked;
     let mut lease = Lease::mine();
     let take = if args.take_over { Take::Over } else { Take::Free };
     let progress = Progress::new();
-    let outcome = match begin(aws, template, &lease, take).await {
+    let outcome = match begin(aws, name, template, &lease, take).await {
         Ok(()) => roll(asked, &mut lease, &progress).await,
         Err(failure) => Err(failure),
     };

@@ -13,7 +13,7 @@ use super::known::Known;
 use super::replace::{Aim, Step, is_new, step};
 use super::roll::Roll;
 use super::settings::common;
-use super::tell::{called, stands};
+use super::tell::{called, standings, stands};
 use crate::apply::Launching;
 use crate::assess::{Expected, assess};
 use crate::aws::retry::pause;
@@ -135,8 +135,6 @@ impl Roll<'_> {
     }
 
     fn unfinished(&self, order: &Order, nodes: &[Node], served: bool) -> Failure {
-        let live = nodes.iter().filter(|node| node.is_live());
-        let stand: Vec<String> = live.map(|node| format!("{} {}", called(node), stands(order, node))).collect();
         let waits =
             if served { "and serves on" } else { "and no old node goes before every route leads to an active one" };
         Failure::Failed(anyhow!(
@@ -144,7 +142,7 @@ impl Roll<'_> {
              update` with the file it had goes back",
             self.known.new.name,
             self.timeout.as_secs(),
-            stand.join("; ")
+            standings(order, nodes)
         ))
     }
 }

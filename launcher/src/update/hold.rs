@@ -29,16 +29,16 @@ pub enum Take {
 }
 
 /// Takes the lease: who wrote last has it, and both see who that was.
-pub async fn begin(aws: &Aws, template: &str, lease: &Lease, take: Take) -> Result<(), Failure> {
+pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease, take: Take) -> Result<(), Failure> {
     let tags = launch_template::tags(&aws.ec2, template).await?;
     if let Some(other) = Lease::in_the_way(tags.get(TAG_UPDATE)).filter(|_| take == Take::Free) {
-        return Err(Failure::bad_input(format!("an update is under way, {}", other.described())));
+        return Err(Failure::bad_input(other.refusal(balancer)));
     }
     tagging::set(&aws.ec2, &[template.to_owned()], TAG_UPDATE, &lease.to_string()).await?;
     pause(LOOK).await;
     match held(aws, template, lease).await? {
         Standing::Mine => Ok(()),
-        Standing::Theirs(other) => Err(Failure::bad_input(format!("an update is under way, {}", other.described()))),
+        Standing::Theirs(other) => Err(Failure::bad_input(other.refusal(balancer))),
         Standing::Unseen => Err(Failure::Failed(anyhow!(
             "{template} doesn't show the tag {TAG_UPDATE} that was written {} s ago: try again",
             SPREADING.as_secs()

@@ -78,20 +78,23 @@ impl Lease {
         }
     }
 
-    /// What stands in the way of whoever would change a balancer whose launch template has this tag, if anything does.
-    pub fn refusal(balancer: &str, tag: Option<&str>) -> Option<String> {
-        let other = Lease::in_the_way(tag)?;
-        Some(format!("an update of {balancer} is under way, {}", other.described()))
-    }
-
-    /// Who is in the way now, if anybody is.
+    /// Whose is in the way of whoever would change a balancer whose launch template has this tag, if anybody's is.
     pub fn in_the_way(tag: Option<&str>) -> Option<Lease> {
         let lease: Lease = tag?.parse().ok()?;
         let runs = |process: u32| std::path::Path::new(&format!("/proc/{process}")).exists();
         lease.is_live(Timestamp::now(), &host(), runs).then_some(lease)
     }
 
-    /// For whoever finds it in the way.
+    /// What whoever finds it in the way of a change of `balancer` is told.
+    pub fn refusal(&self, balancer: &str) -> String {
+        format!(
+            "an update of {balancer} is under way, {}: wait for it, or take over with `launcher update --take-over` if \
+             you know that it is dead",
+            self.described()
+        )
+    }
+
+    /// Whose it is, and how fresh.
     pub fn described(&self) -> String {
         let ago = Timestamp::now().duration_since(self.seen).as_secs().max(0);
         format!("by {} since {:.0}, last sign of life {ago} s ago", self.who, self.since)

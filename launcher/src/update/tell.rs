@@ -74,15 +74,13 @@ impl Roll<'_> {
     }
 
     fn timed_out(&self, order: &Order, nodes: &[Node], unserved: Option<String>) -> Failure {
-        let stand = nodes.iter().filter(|node| node.is_live());
-        let stand: Vec<String> = stand.map(|node| format!("{} {}", called(node), stands(order, node))).collect();
         Failure::Failed(anyhow!(
             "{} isn't updated after {} s, {}: {}; the same command again goes on, `launcher update` with the file \
              it had goes back",
             self.known.new.name,
             self.timeout.as_secs(),
             unserved.map_or("and serves on".to_owned(), |why| format!("as {why} (--force goes on)")),
-            stand.join("; ")
+            standings(order, nodes)
         ))
     }
 }
@@ -94,6 +92,12 @@ pub fn called(node: &Node) -> String {
         Some(slot) => format!("node {slot} ({}, {role})", node.id),
         None => format!("{} ({role})", node.id),
     }
+}
+
+/// How far each live node is, for an error's line.
+pub fn standings(order: &Order, nodes: &[Node]) -> String {
+    let live = nodes.iter().filter(|node| node.is_live());
+    live.map(|node| format!("{} {}", called(node), stands(order, node))).collect::<Vec<_>>().join("; ")
 }
 
 /// How far a node is.
