@@ -1,30 +1,19 @@
 //! From instances to an Auto Scaling group and back, as an update: the nodes run on, whatever happens to the launcher.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::Value;
-
+use crate::group::group;
 use crate::kill::{Killer, When, killed_at};
 use crate::node;
-use crate::rig::{Rig, mutating, succeeded, text};
+use crate::rig::{Rig, mutating, refused, succeeded, text};
 use crate::update::with_obedient_nodes;
 
 const LAUNCHING_OR_ENDING: [&str; 3] = ["RunInstances", "TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
 
-fn grouped(rig: &Rig) -> PathBuf {
-    rig.file("group.toml", &format!("launch = \"auto-scaling\"\n{}", rig.example()))
-}
-
 fn update(rig: &Rig, file: &Path) -> String {
     let output = succeeded(rig.launcher(["update".as_ref(), file.as_os_str()]));
     text(&output.stdout) + &text(&output.stderr)
-}
-
-fn group(rig: &Rig) -> Option<Value> {
-    let groups = rig.aws(&["autoscaling", "describe-auto-scaling-groups", "--output", "json"]);
-    let groups: Value = serde_json::from_str(&groups).expect("JSON");
-    groups["AutoScalingGroups"].as_array().expect("a list").first().cloned()
 }
 
 fn ids(rig: &Rig) -> Vec<String> {
@@ -62,7 +51,7 @@ fn on_their_own(rig: &Rig, ids: &[String]) {
 fn running_nodes_become_a_groups_and_their_own_again_and_are_updated_in_both() {
     let rig = Rig::new();
     let before = rig.surroundings();
-    let (instances, grouped) = (rig.web(), grouped(&rig));
+    let (instances, grouped) = (rig.web(), rig.grouped());
     rig.create(&instances);
     node::serve(&rig);
     let nodes = ids(&rig);
@@ -106,7 +95,7 @@ fn running_nodes_become_a_groups_and_their_own_again_and_are_updated_in_both() {
 fn a_conversion_killed_at_the_group_is_finished_by_running_it_again_or_taken_back() {
     let killer = Arc::new(Killer::default());
     let rig = Rig::with(killer.clone());
-    let files = [rig.web(), grouped(&rig)];
+    let files = [rig.web(), rig.grouped()];
     rig.create(&files[0]);
     node::serve(&rig);
     let nodes = ids(&rig);
@@ -139,7 +128,7 @@ fn a_conversion_killed_at_the_group_is_finished_by_running_it_again_or_taken_bac
 fn a_groups_nodes_are_replaced_and_no_group_has_a_hand_in_it() {
     let killer = Arc::new(Killer::default());
     let rig = Rig::with(killer.clone());
-    let (instances, grouped) = (rig.web(), grouped(&rig));
+    let (instances, grouped) = (rig.web(), rig.grouped());
     let larger = rig.file("larger.toml", &std::fs::read_to_string(&grouped).unwrap().replace("t3.small", "t3.large"));
     rig.create(&instances);
     node::serve(&rig);
@@ -187,35 +176,19 @@ fn left_in_between(rig: &Rig, file: &Path) {
     assert_eq!(status.status.code(), Some(3), "{}", text(&status.stdout));
     if outside {
         assert!(text(&status.stdout).contains("isn't in its Auto Scaling group: `launcher update`"));
-        rig.take_calls();
-        let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
-        let said = text(&output.stderr);
-        assert!(output.status.code() == Some(2) && said.contains("run without an Auto Scaling group"), "{said}");
-        assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+        refused(rig, &["create", file.to_str().unwrap(), "--no-wait"], &["run without an Auto Scaling group"]);
     }
-}
-
-#[track_caller]
-fn refused(rig: &Rig, file: &Path, parts: &[&str]) {
-    rig.take_calls();
-    let output = rig.launcher(["update".as_ref(), file.as_os_str()]);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    for part in parts {
-        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
-    }
-    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
 }
 
 #[test]
 fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
     let rig = Rig::new();
-    let (instances, grouped) = (rig.web(), grouped(&rig));
+    let (instances, grouped) = (rig.web(), rig.grouped());
     rig.create(&instances);
     node::serve(&rig);
-    let standby = &rig.nodes()[1].id;
+    let (standby, there) = (&rig.nodes()[1].id, ["update", grouped.to_str().unwrap()]);
     rig.aws(&["ec2", "stop-instances", "--instance-ids", standby]);
-    refused(&rig, &grouped, &[standby, "an Auto Scaling group takes in only what runs"]);
+    refused(&rig, &there, &[standby, "an Auto Scaling group takes in only what runs"]);
     rig.aws(&["ec2", "start-instances", "--instance-ids", standby]);
     with_obedient_nodes(&rig, || {
         update(&rig, &grouped);
@@ -224,8 +197,10 @@ fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
         bend(&["--min-size", "1", "--max-size", "3"]);
         bend(&["--launch-template", "LaunchTemplateName=elbow-web,Version=1"]);
         let changed = rig.file("port.toml", &std::fs::read_to_string(&grouped).unwrap().replace("= 80", "= 81"));
-        refused(&rig, &changed, &["min 1, desired 2, max 3 instead of 2 each", "version 1 instead of", "--force"]);
-        succeeded(rig.launcher(["update", changed.to_str().unwrap(), "--force"]));
+        let changed = changed.to_str().unwrap();
+        let parts = ["min 1, desired 2, max 3 instead of 2 each", "version 1 instead of", "--force"];
+        refused(&rig, &["update", changed], &parts);
+        succeeded(rig.launcher(["update", changed, "--force"]));
         has(&rig, &ids(&rig));
         assert_eq!(group(&rig).unwrap()["LaunchTemplate"]["Version"], "$Default");
         // Its template, changed by hand, is no other than that of instances.
@@ -234,6 +209,6 @@ fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
         let version = ["--source-version", "3", "--version-description", "mine", "--launch-template-data", data];
         rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
         rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "4"]].concat());
-        refused(&rig, &grouped, &["described as \"mine\"", "other instance type", "--force"]);
+        refused(&rig, &there, &["described as \"mine\"", "other instance type", "--force"]);
     });
 }

@@ -65,6 +65,11 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         self.file("web.toml", &self.example())
     }
 
+    /// The same with an Auto Scaling group.
+    pub fn grouped(&self) -> PathBuf {
+        self.file("group.toml", &format!("launch = \"auto-scaling\"\n{}", self.example()))
+    }
+
     /// The launcher with these arguments, not started yet.
     pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(launcher());
@@ -134,6 +139,20 @@ pub fn mutating(calls: &[Call]) -> Vec<&str> {
 pub fn succeeded(output: Output) -> Output {
     assert!(output.status.success(), "{}: {}{}", output.status, text(&output.stdout), text(&output.stderr));
     output
+}
+
+/// The launcher refuses with these parts of a message, before anything changes; all that it says.
+#[track_caller]
+pub fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) -> String {
+    rig.take_calls();
+    let output = rig.launcher(arguments);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    for part in parts {
+        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+    }
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+    said
 }
 
 pub fn text(bytes: &[u8]) -> String {

@@ -10,7 +10,7 @@ use lab::world::{Instance, InstanceState};
 
 use crate::kill::{Killer, When, killed_after, killed_at};
 use crate::node;
-use crate::rig::{Rig, mutating, succeeded, text};
+use crate::rig::{Rig, mutating, refused, succeeded, text};
 
 /// Runs `work` while the nodes run what they are told.
 pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
@@ -168,18 +168,6 @@ fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by
         let back: Vec<_> = rig.nodes().into_iter().map(|node| node.instance_type).collect();
         assert_eq!(back, ["t3.small", "t3.small"]);
     });
-}
-
-#[track_caller]
-fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) {
-    rig.take_calls();
-    let output = rig.launcher(arguments);
-    let said = text(&output.stderr);
-    assert_eq!(output.status.code(), Some(2), "{said}");
-    for part in parts {
-        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
-    }
-    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
 }
 
 #[test]
