@@ -4,10 +4,11 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::clients::Kind;
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
+
+use crate::load::Load;
 
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(20);
@@ -90,14 +91,8 @@ async fn converted(rig: &Rig) -> Result<()> {
     };
     let (active, before) = (rig.active()?, known(rig)?);
     rig.lab(["calls", "--clear"])?;
-    let every = Duration::from_millis(10);
-    let crowd = rig.crowd(vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
-        Kind::Idle { connections: 1 },
-    ])?;
-    crowd.ready(Duration::from_secs(10)).await?;
+    let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, ..Load::default() };
+    let crowd = load.begin(rig, Duration::from_secs(10)).await?;
     for (launch, figure) in [
         (INSTANCES, "converted from Auto Scaling to instances under 200 requests/s"),
         (GROUP, "converted from instances to Auto Scaling under 200 requests/s"),

@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::clients::{Crowd, Kind};
+use lab::clients::Crowd;
 use lab::evidence::text;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
+use crate::load::{Load, judge};
 use crate::pair::{on_pair, rounds};
 
 const BOOT: Duration = Duration::from_secs(90);
@@ -128,38 +129,10 @@ async fn handovers(rig: &Rig) -> Result<()> {
     rig.figure("handovers: median from command to done", format!("{median:.1?}"))
 }
 
-/// 200 requests a second, half of which take 500 ms, and connections that are kept; all of them open.
+/// The load under which nodes hand over.
 pub async fn crowd(rig: &Rig) -> Result<Crowd> {
-    let every = Duration::from_millis(10);
-    let crowd = rig.crowd(vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 4, pause: Duration::from_millis(50), path: "/" },
-        Kind::Idle { connections: 1 },
-        Kind::Download { connections: 1, seconds: 20 },
-    ])?;
-    crowd.ready(HEARD).await?;
-    Ok(crowd)
-}
-
-/// Nothing may be lost.
-pub fn judge(rig: &Rig, crowd: Crowd, what: &str) -> Result<()> {
-    let report = crowd.finish()?;
-    let (failed, lost) = (&report.failed, &report.lost);
-    rig.figure(
-        what,
-        format!(
-            "{} of {} requests failed, {} of {} connections lost, longest gap {:.0?}",
-            failed.len(),
-            report.requests,
-            lost.len(),
-            report.connections,
-            report.longest_gap()
-        ),
-    )?;
-    ensure!(report.requests > 200, "too few requests to tell: {}", report.requests);
-    ensure!(failed.is_empty() && lost.is_empty(), "failed: {failed:?}, lost: {lost:?}");
-    Ok(())
+    let load = Load { keep_alive: 4, pause: Duration::from_millis(50), idle: 1, downloads: 1, ..Load::default() };
+    load.begin(rig, HEARD).await
 }
 
 fn slot(rig: &Rig, id: &str) -> Result<String> {

@@ -8,7 +8,8 @@ use lab::clients::Kind;
 use lab::prober;
 use lab::rig::{Rig, wait_for};
 
-use crate::handover::{crowd, judge};
+use crate::handover::crowd;
+use crate::load::judge;
 use crate::pair::{DRAIN, on_pair, rounds};
 
 const BOOT: Duration = Duration::from_secs(90);

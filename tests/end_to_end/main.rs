@@ -9,6 +9,7 @@ mod handover;
 mod health;
 mod lab;
 mod leaving;
+mod load;
 mod nodes;
 mod notify;
 mod pair;

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
-use lab::clients::Kind;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 use templates::{Balancer, files};
+
+use crate::load::Load;
 
 const BOOT: Duration = Duration::from_secs(90);
 /// How long nodes that go wait for open connections.
@@ -35,16 +36,8 @@ async fn under_load(rig: &Rig) -> Result<()> {
     rig.settled(2, BOOT)?;
     let active = rig.active()?;
     let masters = elected(rig)?;
-    let every = Duration::from_millis(10);
-    let crowd = rig.crowd(vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
-        Kind::Upload { connections: 1, every: Duration::from_millis(100) },
-        Kind::Idle { connections: 1 },
-        Kind::Download { connections: 1, seconds: 20 },
-    ])?;
-    crowd.ready(Duration::from_secs(10)).await?;
+    let load = Load { keep_alive: 10, pause: Duration::from_millis(20), uploads: 1, idle: 1, downloads: 1 };
+    let crowd = load.begin(rig, Duration::from_secs(10)).await?;
 
     let second = "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
     let changed = rig.balancer(|text| text + second)?;
@@ -82,15 +75,8 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     {
         ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
     }
-    let every = Duration::from_millis(10);
-    let crowd = rig.crowd(vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 10, pause: Duration::from_millis(20), path: "/" },
-        Kind::Idle { connections: 1 },
-        Kind::Download { connections: 1, seconds: 20 },
-    ])?;
-    crowd.ready(Duration::from_secs(10)).await?;
+    let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, downloads: 1, ..Load::default() };
+    let crowd = load.begin(rig, Duration::from_secs(10)).await?;
     let began = Instant::now();
     update(rig, &file)?;
     rig.figure("update that replaces both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;

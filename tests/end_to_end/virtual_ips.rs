@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::clients::{Crowd, Kind};
+use lab::clients::Crowd;
 use lab::prober;
 use lab::rig::{Rig, VIP, printed, wait_for};
 use serde_json::Value;
 
-use crate::handover::judge;
+use crate::load::{Load, judge};
 
 const OTHER_VIP: &str = "10.255.0.11:80";
 const BOOT: Duration = Duration::from_secs(90);
@@ -81,15 +81,10 @@ async fn power_cut(rig: &Rig, lost: &str, called: &str, [moves, stays]: [&str; 2
     rig.lab(["latency", "0"]).map(drop)
 }
 
-/// On each virtual IP 200 requests a second, half of which take 500 ms, and connections that are kept.
+/// The same load on each virtual IP.
 async fn crowds(rig: &Rig) -> Result<[Crowd; 2]> {
-    let every = Duration::from_millis(10);
-    let kinds = vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 4, pause: Duration::from_millis(50), path: "/" },
-        Kind::Idle { connections: 1 },
-    ];
+    let load = Load { keep_alive: 4, pause: Duration::from_millis(50), idle: 1, ..Load::default() };
+    let kinds = load.kinds();
     let crowds = [rig.crowd_of(VIP, kinds.clone())?, rig.crowd_of(OTHER_VIP, kinds)?];
     for crowd in &crowds {
         crowd.ready(Duration::from_secs(20)).await?;

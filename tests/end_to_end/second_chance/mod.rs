@@ -9,6 +9,8 @@ use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
 use lab::rig::{Rig, wait_for};
 
+use crate::load::{Load, judge};
+
 const BOOT: Duration = Duration::from_secs(180);
 const LIMIT: Duration = Duration::from_secs(20);
 
@@ -115,39 +117,15 @@ impl<'a> Turner<'a> {
     }
 }
 
-fn everybody() -> Vec<Kind> {
-    let every = Duration::from_millis(10);
-    vec![
-        Kind::Requests { every, path: "/" },
-        Kind::Requests { every, path: "/slow?ms=500" },
-        Kind::KeepAlive { connections: 4, pause: Duration::from_millis(50), path: "/" },
-        Kind::Upload { connections: 10, every: Duration::from_millis(100) },
-        Kind::Idle { connections: 2 },
-        Kind::Download { connections: 2, seconds: 20 },
-    ]
-}
-
 /// Moves under load: from each node to the next, so that every node has seen connections of every other.
 async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
     let turner = Turner::of(rig, nodes)?;
-    let crowd = rig.crowd(everybody())?;
-    crowd.ready(LIMIT).await?;
+    let everybody = Load { keep_alive: 4, pause: Duration::from_millis(50), uploads: 10, idle: 2, downloads: 2 };
+    let crowd = everybody.begin(rig, LIMIT).await?;
     for id in nodes.iter().cycle().take(count) {
         turner.turn(id)?;
     }
-    let report = crowd.finish()?;
-    let (requests, connections, gap) = (report.requests, report.connections, report.longest_gap());
-    rig.figure(
-        &format!("{count} moves among {} nodes", nodes.len()),
-        format!(
-            "{} of {requests} requests failed, {} of {connections} connections lost, longest gap {gap:.0?}",
-            report.failed.len(),
-            report.lost.len()
-        ),
-    )?;
-    ensure!(requests > 200, "only {requests} requests: this proves little");
-    ensure!(report.failed.is_empty() && report.lost.is_empty(), "failed {:?}, lost {:?}", report.failed, report.lost);
-    Ok(())
+    judge(rig, crowd, &format!("{count} moves among {} nodes", nodes.len()))
 }
 
 /// The kernel passes packets on, and kernels say who lives: agents that die meanwhile cost nothing.
