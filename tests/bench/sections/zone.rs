@@ -34,7 +34,6 @@ pub fn run(arena: &Arena) -> Result<Zone> {
 
 /// `choose` gets all tables and those with clients in living zones, and says which ones the balancers use.
 fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec<String>) -> Result<ZoneLoss> {
-    let _watches = Watches::for_twenty_nodes()?;
     let rig = arena.rig()?;
     let all = elbow::tables(&rig, TABLES)?;
     let found = rig.aws(["ec2", "describe-route-tables", "--filters", "Name=tag:Name,Values=private-b"])?;
@@ -68,31 +67,6 @@ fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec
     let outages = outages.collect::<Result<Vec<_>>>()?;
     say(format!("{} tables each: served after {outages:.2?} s, all routes after {settled:.1} s", tables.len()));
     Ok(ZoneLoss { tables: tables.len(), outages, settled, throttled })
-}
-
-/// The host's limit of inotify instances, which twenty nodes' systemd would run into; as it was when dropped.
-struct Watches(String);
-
-impl Watches {
-    const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
-    const ENOUGH: u32 = 1024;
-
-    fn for_twenty_nodes() -> Result<Watches> {
-        let before = std::fs::read_to_string(Watches::LIMIT).with_context(|| format!("reading {}", Watches::LIMIT))?;
-        if before.trim().parse::<u32>()? < Watches::ENOUGH {
-            std::fs::write(Watches::LIMIT, Watches::ENOUGH.to_string())
-                .with_context(|| format!("raising {}", Watches::LIMIT))?;
-        }
-        Ok(Watches(before))
-    }
-}
-
-impl Drop for Watches {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::write(Watches::LIMIT, &self.0) {
-            say(format!("putting {} back to {}: {error}", Watches::LIMIT, self.0.trim()));
-        }
-    }
 }
 
 fn name(n: usize) -> String {
