@@ -1,12 +1,14 @@
 //! Instances boot from their user-data, lose power, come back, freeze, shut down, and leave nothing.
 
 use std::fs;
+use std::path::PathBuf;
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
 use lab::instance::cgroup::Cgroup;
 use lab::instance::{Machine, Power};
 use lab::sweep;
+use tokio::runtime::Runtime;
 
 use crate::rig::{A, ADDRESS_A, CLIENT, Rig, is_silence, question};
 use crate::services::{ID, images, instance};
@@ -17,9 +19,7 @@ const HELLO: &str = "#cloud-config\nwrite_files:\n- {path: /etc/hello, content: 
 fn an_instance_boots_from_its_user_data_and_nothing_else() {
     let mut rig = Rig::new();
     let begin = Instant::now();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().image());
     println!("up after {:?}", begin.elapsed());
     assert_eq!(machine.read("/etc/hello").unwrap(), "from user-data");
     assert_eq!(machine.read("/etc/ran").unwrap(), "ran on ip-10-0-1-10\n");
@@ -46,9 +46,7 @@ fn an_instance_boots_from_its_user_data_and_nothing_else() {
 #[test]
 fn a_power_cut_is_silent_and_the_disk_outlives_it() {
     let mut rig = Rig::new();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().image());
     write(&machine, "/run/haproxy.cfg", CONFIG);
     assert!(run(&machine, &["systemd-run", "--quiet", "haproxy", "-db", "-f", "/run/haproxy.cfg"]).status.success());
     let mut open = until(|| rig.connect(CLIENT, ADDRESS_A, 80).ok());
@@ -76,9 +74,7 @@ fn a_power_cut_is_silent_and_the_disk_outlives_it() {
 #[test]
 fn a_frozen_instance_stands_still_and_goes_on() {
     let mut rig = Rig::new();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().image());
     let count = ["systemd-run", "--quiet", "sh", "-c", "while :; do echo x >> /run/count; sleep 0.01; done"];
     assert!(run(&machine, &count).status.success());
     let length = || machine.read("/run/count").map_or(0, |text| text.len());
@@ -96,9 +92,7 @@ fn a_frozen_instance_stands_still_and_goes_on() {
 #[test]
 fn an_instance_shuts_down_in_order_in_time() {
     let mut rig = Rig::new();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().image());
     let last_words = ["systemd-run", "--quiet", "-p", "ExecStop=/bin/sh -c 'echo bye > /var/lib/bye'", "sleep", "1000"];
     assert!(run(&machine, &last_words).status.success());
     let begin = Instant::now();
@@ -113,9 +107,7 @@ fn an_instance_shuts_down_in_order_in_time() {
 #[test]
 fn an_instance_that_restarts_its_own_system_comes_back() {
     let mut rig = Rig::new();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().image());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().image());
     assert!(run(&machine, &["touch", "/run/this-life", "/var/lib/any-life"]).status.success());
     assert!(run(&machine, &["ip", "address", "add", "10.255.0.10/32", "dev", "lo"]).status.success());
     run(&machine, &["systemctl", "reboot"]);
@@ -135,9 +127,7 @@ fn an_instance_that_restarts_its_own_system_comes_back() {
 #[test]
 fn a_plain_instance_installs_from_the_repository_in_the_vpc() {
     let mut rig = Rig::new();
-    let (_runtime, machine) = instance(&mut rig, HELLO, images().plain());
-    machine.start().unwrap();
-    wait_for(&machine, Power::Up);
+    let (_runtime, machine) = booted(&mut rig, images().plain());
     for program in ["/usr/sbin/haproxy", "/usr/sbin/keepalived", "/usr/sbin/nft", "/usr/sbin/rsyslogd"] {
         assert!(!run(&machine, &["test", "-e", program]).status.success(), "{program} is in the plain image");
     }
@@ -173,6 +163,13 @@ fn a_sweep_removes_a_lab_that_died_and_the_next_finds_nothing() {
 const CONFIG: &str = "defaults\n mode tcp\n timeout client 1m\n timeout server 1m\n timeout connect 1s\n\
                       frontend f\n bind *:80\n tcp-request inspect-delay 60s\n tcp-request content accept if { req.len gt 100 }\n\
                       default_backend b\nbackend b\n server s 127.0.0.1:9\n";
+
+fn booted(rig: &mut Rig, image: PathBuf) -> (Runtime, Machine) {
+    let (runtime, machine) = instance(rig, HELLO, image);
+    machine.start().unwrap();
+    wait_for(&machine, Power::Up);
+    (runtime, machine)
+}
 
 /// Waits until an instance is as far as that, for as long as a boot takes on a busy machine.
 fn wait_for(machine: &Machine, power: Power) {
