@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::evidence::elections;
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
@@ -84,12 +85,8 @@ async fn lost(rig: &Rig) -> Result<()> {
 
 /// To instances of the launcher and back, under load: the same nodes serve, in the same roles.
 async fn converted(rig: &Rig) -> Result<()> {
-    let known = |rig: &Rig| -> Result<Vec<(String, usize)>> {
-        let log = |id: &str| rig.inside(id, &["journalctl", "-u", "elbow-agent", "--no-pager"]);
-        let nodes = rig.settled(2, BOOT)?;
-        nodes.into_iter().map(|node| Ok((node.id.clone(), log(&node.id)?.matches("vrrp MASTER").count()))).collect()
-    };
-    let (active, before) = (rig.active()?, known(rig)?);
+    let known = || elections(rig, &rig.settled(2, BOOT)?);
+    let (active, before) = (rig.active()?, known()?);
     rig.lab(["calls", "--clear"])?;
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, ..Load::default() };
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
@@ -110,7 +107,7 @@ async fn converted(rig: &Rig) -> Result<()> {
         format!("{}, {failed}, {}, {lost}", report.requests, report.connections)
     })?;
     ensure!((failed, lost) == (0, 0), "failed {:?}, lost {:?}", report.failed, report.lost);
-    ensure!(rig.active()? == active && known(rig)? == before, "nodes or roles are others");
+    ensure!(rig.active()? == active && known()? == before, "nodes or roles are others");
     ensure!(!rig.calls()?.iter().any(is_move), "a route was moved");
     Ok(())
 }

@@ -7,7 +7,6 @@ use anyhow::{Context, Result, ensure};
 use lab::clients::Crowd;
 use lab::evidence::text;
 use lab::rig::{Rig, printed, wait_for};
-use serde_json::Value;
 
 use crate::load::{Load, judge};
 use crate::pair::{on_pair, rounds};
@@ -148,17 +147,9 @@ fn drains(rig: &Rig) -> Result<Vec<String>> {
 }
 
 /// The lab's example with a node in the clients' subnet, too.
-fn three(rig: &Rig) -> Result<PathBuf> {
-    let query = "Subnets[?Tags[?Key=='Name'&&Value=='clients']].SubnetId";
-    let Value::Array(found) = rig.aws(["ec2", "describe-subnets", "--query", query])? else {
-        anyhow::bail!("no list of subnets");
-    };
-    let third = text(found.first().context("there is no subnet for clients")?)?;
-    rig.balancer(|example| {
-        let add = |line: &str| match line.strip_prefix("subnets").and_then(|_| line.strip_suffix(']')) {
-            Some(line) => format!("{line}, \"{third}\"]\n"),
-            None => format!("{line}\n"),
-        };
-        example.lines().map(add).collect()
-    })
+pub fn three(rig: &Rig) -> Result<PathBuf> {
+    let third =
+        ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=clients", "--query", "Subnets[0].SubnetId"];
+    let third = text(&rig.aws(third)?).context("the clients' subnet")?;
+    rig.balancer(|text| text.replace("\"]\nvirtual_ips", &format!("\", \"{third}\"]\nvirtual_ips")))
 }

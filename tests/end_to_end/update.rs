@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use lab::evidence::elections;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 use templates::{Balancer, files};
@@ -33,9 +34,9 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let file = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
     ensure!(!std::fs::read_to_string(&file)?.contains("10.0.2.20"), "the example has another target");
     rig.create(&file)?;
-    rig.settled(2, BOOT)?;
+    let elected = || elections(rig, &rig.settled(2, BOOT)?);
+    let masters = elected()?;
     let active = rig.active()?;
-    let masters = elected(rig)?;
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), uploads: 1, idle: 1, downloads: 1 };
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
 
@@ -45,7 +46,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let document = update(rig, &changed)?;
     rig.figure("update of both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;
     ensure!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
-    ensure!(rig.active()? == active && elected(rig)? == masters, "the virtual IP has moved");
+    ensure!(rig.active()? == active && elected()? == masters, "the virtual IP has moved");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10:8081/"])?;
     let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
     rig.figure("update under load: requests, failed, connections, lost", {
@@ -237,13 +238,6 @@ fn update(rig: &Rig, file: &Path) -> Result<Value> {
     let document: Value = serde_json::from_str(&printed(&output)?)?;
     ensure!(document["outcome"] == "updated", "{document}");
     Ok(document)
-}
-
-/// How often each node was elected.
-fn elected(rig: &Rig) -> Result<Vec<usize>> {
-    let nodes = rig.settled(2, BOOT)?;
-    let log = |id: &str| rig.inside(id, &["journalctl", "-u", "elbow-agent", "--no-pager"]);
-    nodes.iter().map(|node| Ok(log(&node.id)?.matches("vrrp MASTER").count())).collect()
 }
 
 fn routes(rig: &Rig, destination: &str) -> Result<usize> {

@@ -4,6 +4,7 @@ use anyhow::{Context, Result};
 use jiff::Timestamp;
 use serde_json::Value;
 
+use crate::daemon::protocol::InstanceStatus;
 use crate::rig::Rig;
 
 /// The VPC's tables but for those of gateways.
@@ -26,6 +27,12 @@ pub fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
     let line = log.lines().rfind(|line| line.contains("vrrp MASTER")).context("the agent logged no `vrrp MASTER`")?;
     let seconds: f64 = line.split_whitespace().next().unwrap_or_default().parse().context("a time in the journal")?;
     Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
+}
+
+/// How often each of these nodes was elected, as its agent has logged it.
+pub fn elections(rig: &Rig, nodes: &[InstanceStatus]) -> Result<Vec<(String, usize)>> {
+    let log = |id: &str| rig.inside(id, &["journalctl", "-u", "elbow-agent", "--no-pager"]);
+    nodes.iter().map(|node| Ok((node.id.clone(), log(&node.id)?.matches("vrrp MASTER").count()))).collect()
 }
 
 /// When a recorded call was answered.

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
+use lab::evidence::{interface_of, text};
 use lab::rig::{Rig, wait_for};
 
+use crate::handover::three;
 use crate::load::{Load, judge};
 
 const BOOT: Duration = Duration::from_secs(180);
@@ -49,13 +51,7 @@ async fn of_three_nodes_each_passes_on_what_is_the_others() -> Result<()> {
 
 /// A balancer of so many nodes, each of which knows that the others can be passed packets.
 fn raise(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
-    let third =
-        ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=clients", "--query", "Subnets[0].SubnetId"];
-    let third = rig.aws(third)?.as_str().context("the subnet of the clients")?.to_owned();
-    let file = rig.balancer(|text| match nodes {
-        2 => text,
-        _ => text.replace("\"]\nvirtual_ips", &format!("\", \"{third}\"]\nvirtual_ips")),
-    })?;
+    let file = if nodes == 2 { rig.balancer(|text| text)? } else { three(rig)? };
     rig.create(&file)?;
     let ids = ids(rig, nodes)?;
     passing(rig, &ids, nodes)?;
@@ -89,15 +85,10 @@ struct Turner<'a> {
 
 impl<'a> Turner<'a> {
     fn of(rig: &'a Rig, nodes: &[String]) -> Result<Turner<'a>> {
-        let text = |value: serde_json::Value| value.as_str().map(str::to_owned).context("an id");
         let main = "RouteTables[?Associations[?Main]].RouteTableId | [0]";
         let vpc = format!("Name=vpc-id,Values={}", rig.status()?.vpc);
-        let table = text(rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", main])?)?;
-        let card = "Reservations[0].Instances[0].NetworkInterfaces[0].NetworkInterfaceId";
-        let card = |id: &String| -> Result<(String, String)> {
-            let card = rig.aws(["ec2", "describe-instances", "--instance-ids", id, "--query", card])?;
-            Ok((id.clone(), text(card)?))
-        };
+        let table = text(&rig.aws(["ec2", "describe-route-tables", "--filters", &vpc, "--query", main])?)?;
+        let card = |id: &String| Ok((id.clone(), interface_of(rig, id)?));
         Ok(Turner { rig, table, cards: nodes.iter().map(card).collect::<Result<_>>()? })
     }
 
