@@ -3,6 +3,7 @@
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
 
+use anstream::eprintln;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
 use templates::text::Millis;

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use anstream::print;
 use anyhow::Context;
 use templates::paths;
 

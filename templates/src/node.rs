@@ -34,11 +34,16 @@ impl fmt::Display for Slot {
 }
 
 impl FromStr for Slot {
-    type Err = std::num::ParseIntError;
+    type Err = NotASlot;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        text.parse().map(Slot)
+        text.parse().map(Slot).map_err(|_| NotASlot)
     }
 }
+
+/// What was written isn't a node's number.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a slot is a small number, as `launcher status` shows it: 0 is the first")]
+pub struct NotASlot;
 
 /// What a node is for a virtual IP, in operators' words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]

@@ -2,6 +2,8 @@
 
 use std::process::ExitCode;
 
+use anstream::eprintln;
+
 fn main() -> ExitCode {
     match lab::cli::run() {
         Ok(()) => ExitCode::SUCCESS,

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
+use anstream::println;
 use anyhow::{Context, bail};
 use templates::paths;
 

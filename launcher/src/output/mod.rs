@@ -5,6 +5,7 @@ pub mod table;
 
 use std::io::{ErrorKind, Write};
 
+use anstream::eprintln;
 use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;

@@ -5,8 +5,10 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use crate::aws::error::CallFailed;
+use anstream::eprintln;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use crate::aws::error::CallFailed;
 
 /// The lines that are live, and how to show them.
 #[derive(Debug)]

@@ -68,7 +68,12 @@ impl Balancer {
 /// Text that isn't TOML.
 fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
     let line = error.span().map(|span| place::line(text, span.start));
-    Invalid { line, key: String::new(), message: one_line(error.message()) }
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if error.message() == "duplicate key" => {
+            Invalid { line, key: key.to_owned(), message: "is there twice: leave one of them out".to_owned() }
+        }
+        _ => Invalid { line, key: String::new(), message: one_line(error.message()) },
+    }
 }
 
 /// TOML that isn't a balancer: a key too many or too few, or a value of another type.

@@ -10,6 +10,7 @@ mod up;
 use std::ffi::OsString;
 use std::net::SocketAddrV4;
 
+use anstream::println;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;

@@ -1,8 +1,8 @@
 //! What the lab tells people and shells: `env`, `example`, `status`, `calls`.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
+use anstream::{print, println};
 use anyhow::{Context, Result};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -44,11 +44,10 @@ pub fn status(dir: &LabDir, json: bool) -> Result<()> {
 /// Prints the API calls so far.
 pub fn calls(dir: &LabDir, json: bool, clear: bool) -> Result<()> {
     let calls: Vec<Value> = ask::ask_as(dir, &Request::Calls { clear })?;
-    let mut out = std::io::stdout().lock();
     for call in calls {
         match json {
-            true => writeln!(out, "{call}")?,
-            false => writeln!(out, "{}", call_text(&call))?,
+            true => println!("{call}"),
+            false => println!("{}", call_text(&call)),
         }
     }
     Ok(())

@@ -3,6 +3,7 @@
 use std::net::SocketAddrV4;
 use std::time::{Duration, Instant};
 
+use anstream::print;
 use anyhow::{Result, bail};
 
 use super::ask;

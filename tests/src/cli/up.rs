@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
+use anstream::{eprintln, println};
 use anyhow::{Context, Result, bail};
 
 use super::ask;
