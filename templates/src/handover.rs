@@ -23,8 +23,9 @@ pub fn heartbeat(drain_timeout: Millis) -> Duration {
     drain_timeout.duration() + LIMIT.duration()
 }
 
-/// Added to the priority of the node that is to be elected next: above every other, whatever its slot.
-pub const CHOSEN: i16 = 50;
+/// Added to the priority of the node that is to be elected next, and of one to which the routes lead: above every other,
+/// whatever its slot.
+pub const ABOVE: i16 = 50;
 /// Added to the priority of a node that is to go away: below every other that has its agent, and not so low that it
 /// couldn't serve when it is the last.
 pub const LEAVING: i16 = -90;
@@ -85,7 +86,7 @@ mod tests {
     fn the_chosen_node_is_above_and_a_leaving_one_below_all_others_and_both_are_priorities() {
         let all = || (0..5).flat_map(|vip| (0..5).map(move |slot| i16::from(Slot(slot).priority(vip))));
         let (lowest, highest) = (all().min().unwrap(), all().max().unwrap());
-        assert!(lowest + CHOSEN > highest && highest + CHOSEN <= 254);
+        assert!(lowest + ABOVE > highest && highest + ABOVE <= 254);
         assert!(highest + LEAVING < lowest && lowest + LEAVING >= 1);
     }
 }

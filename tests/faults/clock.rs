@@ -48,3 +48,25 @@ fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
         seen.at_most(Duration::from_millis(1000))
     })
 }
+
+#[test]
+fn a_standby_that_thaws_takes_nothing_from_a_healthy_owner() -> Result<()> {
+    play(|stage| {
+        // Each node is the standby once: the one that is preferred, and the other.
+        for _ in 0..2 {
+            let (active, standby) = stage.pair()?;
+            let watch = stage.watch()?;
+            for _ in 0..4 {
+                stage.rig.lab(["freeze", &standby, "1500"])?;
+                stage.thawed(&standby)?;
+                watch.go_on(Duration::from_secs(2));
+            }
+            ensure!(stage.masters()? == [active.as_str()], "the standby has made itself MASTER");
+            watch.end("standby frozen for 1.5 s, four times")?.nothing_happened()?;
+            stage.rig.launcher(["handover", "web"])?;
+            ensure!(stage.moved(&active, BOOT)? == standby, "it wasn't handed over");
+            ensure!(stage.settled(BOOT)? == standby, "another node is active");
+        }
+        Ok(())
+    })
+}

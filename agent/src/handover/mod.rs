@@ -36,7 +36,7 @@ use crate::logs::CONSOLE;
 use crate::state::{Board, State, Topic};
 pub use ending::Ending;
 use followed::Followed;
-use policy::{Answer, Election, Move, Observation, Peer, Prospect};
+use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
 pub use stop::{Stop, Stopper, channel};
 pub use successor::page;
 pub use tracks::{Preference, prepare};
@@ -240,7 +240,7 @@ impl Handover {
     fn prefer(&self) {
         let state = self.board.read();
         let prospect = if state.leaving.is_some() { Prospect::Leaves } else { Prospect::Stays };
-        if let Err(error) = self.preference.keep(state.is_active(), prospect) {
+        if let Err(error) = self.preference.keep(tenure(&state, self.balancer.borrow().failover.preempt), prospect) {
             tracing::error!("keepalived cannot be told this node's preference: {error:#}");
         }
     }
@@ -286,6 +286,15 @@ async fn taken(
 /// Whether the routes of `given` lead to peers, as they say.
 async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
     taken(http, peers, given, |health, vip| health.routed.get(vip) == Some(&true)).await
+}
+
+/// With `preempt` a virtual IP is given up to whoever is preferred for it.
+fn tenure(state: &State, preempt: bool) -> Tenure {
+    match (state.is_active(), state.virtual_ips.iter().any(|vip| vip.routed)) {
+        (true, true) if !preempt => Tenure::Settled,
+        (true, _) => Tenure::Active,
+        (false, _) => Tenure::Standby,
+    }
 }
 
 /// The virtual IPs, by number, that this node is active for.

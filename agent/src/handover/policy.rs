@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use templates::Slot;
-use templates::handover::{CHOSEN, LEAVING, Request};
+use templates::handover::{ABOVE, LEAVING, Request};
 
 /// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
 /// interval; then it is BACKUP again, and if nobody took over it takes back what it never ceased to serve.
@@ -134,12 +134,24 @@ pub enum Prospect {
     Leaves,
 }
 
-/// What is added to this node's priority. A node that is active keeps its own: with `preempt` a lower one would be a
-/// handover without a look at whom to.
-pub fn preference(chosen: bool, active: bool, prospect: Prospect) -> i16 {
-    match (chosen, prospect) {
-        (true, _) => CHOSEN,
-        (false, Prospect::Leaves) if !active => LEAVING,
+/// What a node is for the virtual IPs, as far as its preference goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tenure {
+    /// Active for none.
+    Standby,
+    /// Active for some.
+    Active,
+    /// Active, with routes that lead here, and not to be given up to whoever comes along.
+    Settled,
+}
+
+/// What is added to this node's priority. One that is settled stands above the others, so that a standby which has only
+/// missed its advertisements (it stood still, the network was cut) takes nothing from it. One that is active keeps its own
+/// at least: with `preempt` a lower one would be a handover without a look at whom to.
+pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
+    match (chosen, tenure, prospect) {
+        (true, ..) | (false, Tenure::Settled, Prospect::Stays) => ABOVE,
+        (false, Tenure::Standby, Prospect::Leaves) => LEAVING,
         _ => 0,
     }
 }
@@ -237,9 +249,16 @@ mod tests {
 
     #[test]
     fn a_node_that_leaves_is_the_last_choice_but_not_while_it_is_active() {
-        assert_eq!(preference(false, false, Prospect::Leaves), LEAVING);
-        assert_eq!(preference(false, true, Prospect::Leaves), 0);
-        assert_eq!(preference(false, false, Prospect::Stays), 0);
-        assert_eq!(preference(true, false, Prospect::Leaves), CHOSEN);
+        assert_eq!(preference(false, Tenure::Standby, Prospect::Leaves), LEAVING);
+        assert_eq!(preference(false, Tenure::Active, Prospect::Leaves), 0);
+        assert_eq!(preference(false, Tenure::Settled, Prospect::Leaves), 0);
+        assert_eq!(preference(false, Tenure::Standby, Prospect::Stays), 0);
+        assert_eq!(preference(true, Tenure::Standby, Prospect::Leaves), ABOVE);
+    }
+
+    #[test]
+    fn a_node_that_the_routes_lead_to_stands_above_the_others() {
+        assert_eq!(preference(false, Tenure::Settled, Prospect::Stays), ABOVE);
+        assert_eq!(preference(false, Tenure::Active, Prospect::Stays), 0);
     }
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use templates::paths::{PREFERENCE_TRACK, YIELD_TRACK};
 
-use super::policy::{self, Prospect};
+use super::policy::{self, Prospect, Tenure};
 
 /// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);
@@ -58,15 +58,15 @@ impl Preference {
     pub fn choose(&self) -> anyhow::Result<()> {
         let mut inner = self.lock();
         inner.chosen = Some(Instant::now());
-        self.put(&mut inner, policy::preference(true, false, Prospect::Stays))
+        self.put(&mut inner, policy::preference(true, Tenure::Standby, Prospect::Stays))
     }
 
     /// Writes what holds now, if it isn't written.
-    pub fn keep(&self, active: bool, prospect: Prospect) -> anyhow::Result<()> {
+    pub fn keep(&self, tenure: Tenure, prospect: Prospect) -> anyhow::Result<()> {
         let mut inner = self.lock();
-        // Once elected it needs no preference.
-        inner.chosen = inner.chosen.filter(|since| !active && since.elapsed() < CHOSEN);
-        let value = policy::preference(inner.chosen.is_some(), active, prospect);
+        // Once elected it is chosen no more.
+        inner.chosen = inner.chosen.filter(|since| tenure == Tenure::Standby && since.elapsed() < CHOSEN);
+        let value = policy::preference(inner.chosen.is_some(), tenure, prospect);
         self.put(&mut inner, value)
     }
 
@@ -96,11 +96,11 @@ mod tests {
         let read = || std::fs::read_to_string(&file).unwrap();
         preference.choose().unwrap();
         assert_eq!(read(), "50\n");
-        preference.keep(false, Prospect::Leaves).unwrap();
+        preference.keep(Tenure::Standby, Prospect::Leaves).unwrap();
         assert_eq!(read(), "50\n");
-        preference.keep(true, Prospect::Stays).unwrap();
+        preference.keep(Tenure::Active, Prospect::Stays).unwrap();
         assert_eq!(read(), "0\n");
-        preference.keep(false, Prospect::Leaves).unwrap();
+        preference.keep(Tenure::Standby, Prospect::Leaves).unwrap();
         assert_eq!(read(), "-90\n");
     }
 }

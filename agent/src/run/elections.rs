@@ -1,6 +1,7 @@
 //! keepalived elects; the routes follow, from the moment its word is read.
 
 mod adopt;
+mod standstill;
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -21,6 +22,7 @@ use crate::keepalived::{Event, Fifo, VrrpState};
 use crate::logs::CONSOLE;
 use crate::loopback;
 use crate::state::{Board, State, Topic};
+use standstill::Standstill;
 
 /// The virtual IPs, and what this node is for each.
 pub(super) struct Elections {
@@ -29,6 +31,7 @@ pub(super) struct Elections {
     vips: Vec<Vip>,
     /// A BACKUP that stays one for as long hears a MASTER.
     hears_after: Duration,
+    standstill: Standstill,
 }
 
 struct Vip {
@@ -41,6 +44,14 @@ struct Vip {
     /// Whether this node has been BACKUP to another MASTER since it booted. Until then it is no standby: should the other
     /// die now, this node couldn't tell that from never having heard it.
     heard_another: bool,
+    /// keepalived has said MASTER after a standstill: it is believed if it still holds then.
+    doubted: Option<Instant>,
+}
+
+impl Vip {
+    fn new(office: Office) -> Vip {
+        Vip { office, term: None, state: None, backup: None, heard_another: false, doubted: None }
+    }
 }
 
 /// A term as MASTER. Dropped, it ends: routes are moved for as long as this node is MASTER, and not longer.
@@ -52,6 +63,10 @@ impl Drop for Term {
     }
 }
 
+fn standstill(balancer: &Balancer) -> Standstill {
+    Standstill::watch(balancer.failover.advertisement_interval.duration(), Instant::now())
+}
+
 /// Three advertisements missed, and the skew, make a MASTER (RFC 5798 section 6.1).
 fn hears_after(balancer: &Balancer) -> Duration {
     balancer.failover.advertisement_interval.duration() * 5
@@ -59,14 +74,13 @@ fn hears_after(balancer: &Balancer) -> Duration {
 
 impl Elections {
     pub(super) fn new(node: &Node, office: impl Fn(Ipv4Addr) -> Office) -> Self {
-        let vip =
-            |vip: &Ipv4Addr| Vip { office: office(*vip), term: None, state: None, backup: None, heard_another: false };
         let balancer = &node.local.balancer;
         Elections {
             interface: node.facts.interface.clone(),
             board: node.board.clone(),
-            vips: balancer.virtual_ips.iter().map(vip).collect(),
+            vips: balancer.virtual_ips.iter().map(|vip| Vip::new(office(*vip))).collect(),
             hears_after: hears_after(balancer),
+            standstill: standstill(balancer),
         }
     }
 
@@ -88,10 +102,13 @@ impl Elections {
             // What is seen holds the board until it is dropped.
             let turned = async { board.wait_for(news).await.map(drop) };
             let proven = (0..self.vips.len()).filter_map(|vip| self.proven(vip)).min();
+            let believed = self.vips.iter().filter_map(|vip| vip.doubted).min();
             tokio::select! {
                 event = fifo.next() => self.hear(event.context("reading keepalived's FIFO")?),
                 _ = turned => self.name_faults(),
                 () = until(proven) => self.prove(),
+                () = until(believed) => self.believe(),
+                () = until(Some(self.standstill.next())) => self.standstill.tick(Instant::now()),
                 Ok(()) = balancer.changed() => {
                     let balancer = balancer.borrow_and_update().clone();
                     self.adopt(&balancer).await?;
@@ -136,8 +153,31 @@ impl Elections {
     }
 
     fn hear(&mut self, event: Event) {
-        let Some(vip) = self.vips.get(event.vip) else { return };
-        let address = vip.office.vip;
+        let now = Instant::now();
+        self.standstill.tick(now);
+        let doubts = self.standstill.doubts(now).filter(|_| event.state == VrrpState::Master);
+        let Some(vip) = self.vips.get_mut(event.vip) else { return };
+        vip.doubted = doubts.filter(|_| vip.term.is_none());
+        match vip.doubted {
+            Some(_) => {
+                tracing::info!(vip = %vip.office.vip, "this machine stood still; vrrp says that it is the master")
+            }
+            None => self.obey(event),
+        }
+    }
+
+    /// What has lasted is so.
+    fn believe(&mut self) {
+        let now = Instant::now();
+        for vip in 0..self.vips.len() {
+            if self.vips[vip].doubted.take_if(|until| *until <= now).is_some() {
+                self.obey(Event { vip, state: VrrpState::Master });
+            }
+        }
+    }
+
+    fn obey(&mut self, event: Event) {
+        let address = self.vips[event.vip].office.vip;
         // The first thing after the word was read: measurements count from here.
         match event.state {
             VrrpState::Master => tracing::info!(target: CONSOLE, vip = %address, "vrrp MASTER"),

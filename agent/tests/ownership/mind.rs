@@ -113,6 +113,7 @@ pub fn settle_writes(world: &mut World, a: Node) {
     let me = &mut world.machines[a];
     if let (false, Phase::Writing { then_wait }) = (me.writing(), me.phase) {
         me.phase = if then_wait { Phase::Waiting } else { Phase::Resting };
+        me.settled = me.is_master() && !me.yielding;
         me.forget();
     }
 }

@@ -41,6 +41,8 @@ pub enum Step {
     /// It doesn't hear a MASTER that is there, for a moment.
     RestartDeaf(Node),
     RestartAgent(Node),
+    /// A standby stands still for longer than a MASTER may be silent.
+    Stall(Node),
     Cut(Node, Node),
     Heal,
     CutApi(Node),
@@ -109,6 +111,10 @@ impl Ownership {
         }
         if world.must_step_down(a) {
             steps.push(Step::Retreat(a));
+            // The agent doubts keepalived's word until it has lasted.
+            if me.stalled {
+                return;
+            }
         }
         if !me.is_master() {
             let hears = world.hears_a_master(a);
@@ -201,6 +207,7 @@ impl Ownership {
             Step::Abandon(a, table) => {
                 world.machines[a].writes[table] = None;
                 mind::settle_writes(world, a);
+                world.machines[a].settled = false;
             }
             fault => break_or_mend(world, fault),
         }
@@ -223,6 +230,7 @@ fn faults(world: &World, steps: &mut Vec<Step>) {
         }
         steps.push(Step::Crash(a));
         steps.extend(me.is_master().then_some(Step::RestartAgent(a)));
+        steps.extend((!me.is_master() && world.hears_a_master(a)).then_some(Step::Stall(a)));
         steps.extend(me.api.then_some(Step::CutApi(a)));
         let linked = all.iter().copied().filter(|b| a < *b && world.cuts & World::link(a, *b) == 0);
         steps.extend(linked.map(|b| Step::Cut(a, b)));
@@ -254,6 +262,7 @@ fn break_or_mend(world: &mut World, step: Step) {
             world.machines[a].writes.fill(None);
             world.machines[a].begin(Standing::Resumed);
         }
+        Step::Stall(a) => world.stall(a),
         Step::Cut(a, b) => world.cuts |= World::link(a, b),
         Step::CutApi(a) => world.machines[a].api = false,
         Step::Meddle(table, truth) => {

@@ -1,6 +1,8 @@
 //! The world that the decision is let loose on: nodes, keepalived's elections, route tables, the API, and what can go
 //! wrong with each. Small numbers stand for ids, so that a state is cheap to keep.
 
+use std::cmp::Reverse;
+
 use agent::decide::{How, Standing};
 
 /// A node's number; the lower, the higher its priority.
@@ -48,6 +50,10 @@ pub struct Machine {
     pub heard_another: bool,
     pub standing: Standing,
     pub yielding: bool,
+    /// All routes lead here as far as it knows, so that it stands above the others in elections.
+    pub settled: bool,
+    /// It is MASTER because it stood still.
+    pub stalled: bool,
     pub phase: Phase,
     pub seen: Seen,
     pub peers: Vec<Heard>,
@@ -91,6 +97,8 @@ impl Machine {
             heard_another: false,
             standing: Standing::Aside,
             yielding: false,
+            settled: false,
+            stalled: false,
             phase: Phase::Resting,
             seen: Seen::Due,
             peers: vec![Heard { word: agent::decide::Word::Silent(0), quiet: 0 }; nodes],
@@ -145,6 +153,8 @@ impl Machine {
         self.standing = standing;
         self.phase = Phase::Thinking;
         self.yielding = false;
+        self.settled = false;
+        self.stalled = false;
         self.misled = false;
         self.misled_by_signs = false;
         self.known = None;
@@ -168,6 +178,7 @@ impl World {
         let mut machines = vec![Machine::booted(nodes, tables); nodes];
         machines.iter_mut().for_each(|machine| machine.heard_another = true);
         machines[0].standing = Standing::Holding;
+        machines[0].settled = true;
         World::of(machines, vec![Truth::At(0); tables], faults, slips)
     }
 
@@ -220,7 +231,15 @@ impl World {
 
     /// VRRP: the higher priority wins.
     pub fn must_step_down(&self, a: Node) -> bool {
-        self.machines[a].is_master() && (0..a).any(|b| self.hears(a, b) && self.machines[b].is_master())
+        let priority = |node: Node| (self.machines[node].settled, Reverse(node));
+        let above = |b| self.hears(a, b) && self.machines[b].is_master() && priority(b) > priority(a);
+        self.machines[a].is_master() && self.nodes().any(above)
+    }
+
+    /// A node becomes MASTER as it stood still and thinks that it heard nobody.
+    pub fn stall(&mut self, a: Node) {
+        self.elect(a);
+        self.machines[a].stalled = true;
     }
 
     pub fn elect(&mut self, a: Node) {

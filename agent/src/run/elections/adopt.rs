@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 
 use templates::Balancer;
 
-use super::{Elections, Event, Office, Standing, Vip, VrrpState, hears_after};
+use super::{Elections, Event, Office, Standing, Vip, VrrpState, hears_after, standstill};
 use crate::loopback;
 use crate::state::VirtualIp;
 
@@ -14,12 +14,12 @@ impl Elections {
     pub(super) async fn adopt(&mut self, balancer: &Balancer) -> anyhow::Result<()> {
         let mastered = loopback::mastered(balancer.virtual_ips.len()).await?;
         self.hears_after = hears_after(balancer);
+        self.standstill = standstill(balancer);
         let office = self.vips[0].office.clone();
         self.vips.truncate(balancer.virtual_ips.len());
         let (before, mut moved) = (self.vips.len(), Vec::new());
         for (place, address) in balancer.virtual_ips.iter().enumerate() {
-            let office = Office { vip: *address, ..office.clone() };
-            let vip = Vip { office, term: None, state: None, backup: None, heard_another: false };
+            let vip = Vip::new(Office { vip: *address, ..office.clone() });
             match self.vips.get_mut(place) {
                 Some(there) if there.office.vip == *address => {}
                 Some(there) => {
