@@ -2,12 +2,17 @@
 //! goes in.
 
 use std::net::Ipv4Addr;
+use std::time::Duration;
 
 use serde::Serialize;
 use templates::handover::REFUSED;
 use templates::{Role, Slot};
 
 use crate::assess::{Assessment, NodeHealth, VipHealth};
+
+/// A node looks for requests every second, sees them in its metadata some seconds after they were made, and says in a tag
+/// what came of them.
+const HEARD: Duration = Duration::from_secs(20);
 
 /// Whom to ask to hand over, and what is to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +21,8 @@ pub struct Plan {
     pub from: Vec<Giver>,
     /// Who is to be active; any other than now, if none.
     pub to: Option<Slot>,
+    /// Routes that are wrong beforehand, by virtual IP and table: it isn't known that anybody can move them.
+    pub astray: Vec<(Ipv4Addr, String)>,
 }
 
 /// A node that is to give virtual IPs up.
@@ -27,6 +34,9 @@ pub struct Giver {
     pub slot: Option<Slot>,
     /// What it is to give up.
     pub virtual_ips: Vec<Ipv4Addr>,
+    /// Why it says that it refused an earlier request.
+    #[serde(skip)]
+    pub refused: Option<String>,
 }
 
 impl Plan {
@@ -42,44 +52,82 @@ impl Plan {
     }
 }
 
-/// What to do so that `to`, or any other node than now, is active; all that stands against it, a line each. An empty plan
-/// is one that is done.
+/// What to do so that `to`, or any other node than now, is active; what stands against just that, a line each. What else is
+/// amiss with the balancer is no reason to refuse: it may be why somebody wants another node to serve. An empty plan is one
+/// that is done.
 pub fn plan(is: &Assessment, preempt: bool, to: Option<Slot>) -> Result<Plan, Vec<String>> {
+    let first = is.virtual_ips.iter().find_map(|vip| vip.active.first());
+    let takes = |node: &&NodeHealth| match to {
+        Some(slot) => node.slot == Some(slot),
+        None => Some(&node.instance) != first,
+    };
+    let (takers, givers): (Vec<&NodeHealth>, Vec<&NodeHealth>) = is.nodes.iter().partition(takes);
     let mut against = Vec::new();
     if preempt {
         against.push(
             "preempt = true in [failover]: the preferred node would take the virtual IPs back at once".to_owned(),
         );
     }
-    if let Some(slot) = to
-        && !is.nodes.iter().any(|node| node.slot == Some(slot))
-    {
-        against.push(format!("there is no live node {slot}: `launcher status` shows which there are"));
+    if first.is_none() {
+        against.push("no node says that it is active: there is nothing to hand over".to_owned());
     }
-    against.extend(is.problems.iter().chain(&is.messages).cloned());
-    if against.is_empty() && is.nodes.len() < 2 {
-        against.push("there is no other node to hand over to".to_owned());
-    }
+    against.extend(is.virtual_ips.iter().filter(|vip| vip.active.len() > 1).map(undecided));
+    against.extend(unfit(&takers, to));
     if !against.is_empty() {
         return Err(against);
     }
-    let first = is.virtual_ips.first().and_then(|vip| vip.active.first());
-    let gives = |node: &&NodeHealth| match to {
-        Some(slot) => node.slot != Some(slot),
-        None => Some(&node.instance) == first,
-    };
-    let giver = |node: &NodeHealth| Giver {
+    let from = givers.into_iter().map(|node| giver(is, node)).filter(|giver| !giver.virtual_ips.is_empty());
+    Ok(Plan { from: from.collect(), to, astray: is.virtual_ips.iter().flat_map(astray).collect() })
+}
+
+/// What is amiss, and in nobody's way.
+pub fn amiss(is: &Assessment) -> impl Iterator<Item = &String> {
+    is.problems.iter().chain(&is.messages)
+}
+
+fn astray(vip: &VipHealth) -> impl Iterator<Item = (Ipv4Addr, String)> {
+    vip.routes.iter().filter(|route| !route.ok).map(|route| (vip.address, route.table.clone()))
+}
+
+fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
+    let given = is.virtual_ips.iter().filter(|vip| vip.active.contains(&node.instance));
+    Giver {
         instance: node.instance.clone(),
         slot: node.slot,
-        virtual_ips: is
-            .virtual_ips
-            .iter()
-            .filter(|vip| vip.active.contains(&node.instance))
-            .map(|vip| vip.address)
-            .collect(),
-    };
-    let from = is.nodes.iter().filter(gives).map(giver).filter(|giver| !giver.virtual_ips.is_empty());
-    Ok(Plan { from: from.collect(), to })
+        virtual_ips: given.map(|vip| vip.address).collect(),
+        refused: refusal(node).map(str::to_owned),
+    }
+}
+
+/// Why none of `takers` can be handed over to, as far as can be seen from here: the active node asks them itself.
+fn unfit(takers: &[&NodeHealth], to: Option<Slot>) -> Vec<String> {
+    match (takers, to) {
+        ([], Some(slot)) => vec![format!("there is no live node {slot}: `launcher status` shows which there are")],
+        ([], None) => vec!["there is no other node to hand over to".to_owned()],
+        ([_, _, ..], Some(slot)) => vec![format!("slot {slot} has {} nodes", takers.len())],
+        _ => {
+            let reasons: Vec<String> = takers.iter().filter_map(|node| cannot_serve(node)).collect();
+            if reasons.len() < takers.len() { Vec::new() } else { reasons }
+        }
+    }
+}
+
+fn cannot_serve(node: &NodeHealth) -> Option<String> {
+    let called = node.called();
+    match &node.roles {
+        _ if node.state != "running" => Some(format!("{called} is {}", node.state)),
+        None => Some(format!("{called} has not reported yet")),
+        Some(roles) => roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve")),
+    }
+}
+
+fn undecided(vip: &VipHealth) -> String {
+    format!("{}: {} nodes say that they are active", vip.address, vip.active.len())
+}
+
+/// Why a node says that it doesn't hand over. Other things may be wrong with it as well, and stand before or behind.
+fn refusal(node: &NodeHealth) -> Option<&str> {
+    Some(node.message.as_deref()?.split_once(REFUSED)?.1)
 }
 
 /// How far a handover is.
@@ -93,13 +141,14 @@ pub enum Progress {
     Refused(String),
 }
 
-/// How far `plan` is, given how things are now.
-pub fn progress(plan: &Plan, is: &Assessment) -> Progress {
+/// How far `plan` is, given how things are now, so long after the nodes were asked.
+pub fn progress(plan: &Plan, is: &Assessment, since: Duration) -> Progress {
     let refusal = plan.from.iter().find_map(|giver| {
         let node = is.nodes.iter().find(|node| node.instance == giver.instance)?;
-        // Other things may be wrong with it as well, and stand before or behind.
-        let why = node.message.as_deref()?.split_once(REFUSED)?.1;
-        Some(format!("{} keeps serving: {why}", node.called()))
+        let why = refusal(node)?;
+        // What it said of an earlier request stands until it has heard of this one.
+        let is_old = giver.refused.as_deref() == Some(why) && since < HEARD;
+        (!is_old).then(|| format!("{} keeps serving: {why}", node.called()))
     });
     if let Some(refusal) = refusal {
         return Progress::Refused(refusal);
@@ -116,9 +165,7 @@ fn left(plan: &Plan, giver: &Giver, is: &Assessment) -> Vec<String> {
 /// What is still to come for one virtual IP.
 fn still(plan: &Plan, giver: &Giver, vip: &VipHealth, is: &Assessment) -> Option<String> {
     let address = vip.address;
-    let [active] = &vip.active[..] else {
-        return Some(format!("{address}: {} nodes say that they are active", vip.active.len()));
-    };
+    let [active] = &vip.active[..] else { return Some(undecided(vip)) };
     let node = is.nodes.iter().find(|node| node.instance == *active)?;
     if *active == giver.instance {
         return Some(format!("{address}: {} is still active", node.called()));
@@ -126,9 +173,10 @@ fn still(plan: &Plan, giver: &Giver, vip: &VipHealth, is: &Assessment) -> Option
     if plan.to.is_some() && node.slot != plan.to {
         return Some(format!("{address}: {} is active instead", node.called()));
     }
-    let right = vip.routes.iter().filter(|route| route.ok).count();
-    if right < vip.routes.len() {
-        return Some(format!("{address}: {right} of {} routes lead to {}", vip.routes.len(), node.called()));
+    let left = astray(vip).filter(|route| !plan.astray.contains(route)).count();
+    if left > 0 {
+        let all = vip.routes.len();
+        return Some(format!("{address}: {} of {all} routes lead to {}", all - left, node.called()));
     }
     let number = is.virtual_ips.iter().position(|other| other.address == address).unwrap_or_default();
     let before = is.nodes.iter().find(|node| node.instance == giver.instance)?;

@@ -60,6 +60,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let task = Task { aws: &aws, name: &args.name, vpc, config };
     let (before, asked) = task.look().await.map_err(looking)?;
     let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
+    handover::amiss(&before).for_each(|line| output::warn(line));
     if args.dry_run || plan.from.is_empty() {
         let (outcome, text) = match plan.to {
             Some(slot) if plan.from.is_empty() => {
@@ -77,7 +78,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let tagged: Vec<String> =
         asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
     tagging::set(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
-    let outcome = task.wait(&plan, began + args.timeout, &progress).await;
+    let outcome = task.wait(&plan, began, args.timeout, &progress).await;
     progress.clear();
     let cleaned = tagging::remove(&aws.ec2, &tagged, TAG_DRAIN).await;
     let after = outcome?;
@@ -86,7 +87,8 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let mut text = format!("{} is handed over after {seconds:.1} s", args.name);
     for vip in &after.virtual_ips {
         let active = vip.active.join(", ");
-        text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
+        let routed = vip.routes.iter().filter(|route| route.ok).count();
+        text.push_str(&format!("\n{} is served by {active}, routed in {routed} tables", vip.address));
     }
     task.report(cli, "handed-over", &plan, Some(seconds), &after, &text)
 }
@@ -108,15 +110,21 @@ impl Task<'_> {
         Ok((assess(&Expected::from(&self.config), &nodes, &tables), asked))
     }
 
-    async fn wait(&self, plan: &Plan, deadline: Instant, progress: &Progress) -> Result<Assessment, Failure> {
+    async fn wait(
+        &self,
+        plan: &Plan,
+        began: Instant,
+        timeout: Duration,
+        progress: &Progress,
+    ) -> Result<Assessment, Failure> {
         loop {
             let (now, _) = self.look().await?;
-            let left = match handover::progress(plan, &now) {
+            let left = match handover::progress(plan, &now, began.elapsed()) {
                 Stage::Done => return Ok(now),
                 Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
                 Stage::Under(left) => left,
             };
-            if Instant::now() >= deadline {
+            if began.elapsed() >= timeout {
                 let name = self.name;
                 let left = left.join("; ");
                 return Err(Failure::Failed(anyhow!(

@@ -54,15 +54,20 @@ fn what_stands_against_it_is_said_and_nothing_is_asked() {
     assert_eq!(refused(&three()[..1], false, None), ["there is no other node to hand over to"]);
     let faulty = [says(0, "active"), says(1, "fault")];
     assert_eq!(refused(&faulty, false, None), ["node 1 (i-1) is in fault: it can't serve"]);
-    let mut complaining = three();
-    complaining[2].tags = complaining[2].tags.clone().with(TAG_MESSAGE, "cannot read the API: denied");
-    assert_eq!(refused(&complaining, false, None), ["node 2 (i-2): cannot read the API: denied"]);
+    let missing = "node 1 (i-1) has not reported yet";
+    assert_eq!(refused(&[says(0, "active"), says(1, "none yet")], false, Some(1)), [missing]);
+    let twice = [says(0, "active"), says(1, "standby"), says(1, "standby")];
+    assert_eq!(refused(&twice, false, Some(1)), ["slot 1 has 2 nodes"]);
+    let nobody = "no node says that it is active: there is nothing to hand over";
+    assert_eq!(refused(&three()[1..], false, None), [nobody]);
+    let both = [says(0, "active"), says(1, "active"), says(2, "standby")];
+    assert_eq!(refused(&both, false, None), ["10.255.0.10: 2 nodes say that they are active"]);
     assert!(refused(&three(), true, None)[0].starts_with("preempt = true"));
 }
 
 #[test]
 fn it_is_done_when_the_other_is_active_and_has_the_routes() {
-    let under = |nodes: &[Node], target| match progress(&planned(None), &is(nodes, target)) {
+    let under = |nodes: &[Node], target| match progress(&planned(None), &is(nodes, target), Duration::ZERO) {
         Progress::Under(left) => left.join("; "),
         other => format!("{other:?}"),
     };
@@ -75,11 +80,18 @@ fn it_is_done_when_the_other_is_active_and_has_the_routes() {
 }
 
 #[test]
+fn a_route_that_was_wrong_before_is_not_waited_for() {
+    let plan = plan(&is(&three(), "eni-9"), false, None).unwrap();
+    let nodes = [says(0, "standby"), says(1, "active"), says(2, "standby")];
+    assert_eq!(progress(&plan, &is(&nodes, "eni-9"), Duration::ZERO), Progress::Done);
+}
+
+#[test]
 fn another_node_than_the_wanted_one_is_not_it() {
     let nodes = [says(0, "standby"), says(1, "active"), says(2, "standby")];
     let left = vec!["10.255.0.10: node 1 (i-1) is active instead".to_owned()];
-    assert_eq!(progress(&planned(Some(2)), &is(&nodes, "eni-1")), Progress::Under(left));
-    assert_eq!(progress(&planned(Some(1)), &is(&nodes, "eni-1")), Progress::Done);
+    assert_eq!(progress(&planned(Some(2)), &is(&nodes, "eni-1"), Duration::ZERO), Progress::Under(left));
+    assert_eq!(progress(&planned(Some(1)), &is(&nodes, "eni-1"), Duration::ZERO), Progress::Done);
 }
 
 #[test]
@@ -87,5 +99,38 @@ fn a_refusal_is_told_in_the_nodes_words() {
     let mut nodes = three();
     nodes[0].tags = nodes[0].tags.clone().with(TAG_MESSAGE, "handover refused: 10.0.2.10 doesn't answer");
     let said = "node 0 (i-0) keeps serving: 10.0.2.10 doesn't answer".to_owned();
-    assert_eq!(progress(&planned(None), &is(&nodes, "eni-0")), Progress::Refused(said));
+    assert_eq!(progress(&planned(None), &is(&nodes, "eni-0"), Duration::ZERO), Progress::Refused(said));
+}
+
+#[test]
+fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
+    let sick = |slot: u8, role, message: &str| {
+        let mut node = says(slot, role);
+        node.tags = node.tags.with(TAG_MESSAGE, message);
+        node
+    };
+    // A kernel without the second chance says so for ever, a third is missing, and one of those that are left is in fault.
+    let nodes = [sick(0, "active", "kernel 5.10 is too old"), says(1, "fault"), says(2, "standby")];
+    let mut is = is(&nodes, "eni-0");
+    is.problems.push("node 3 is missing".to_owned());
+    assert_eq!(plan(&is, false, None).unwrap().from[0].instance, "i-0");
+    assert_eq!(plan(&is, false, Some(Slot(2))).unwrap().from[0].instance, "i-0");
+    assert_eq!(plan(&is, false, Some(Slot(1))).unwrap_err(), ["node 1 (i-1) is in fault: it can't serve"]);
+    let said: Vec<&str> = amiss(&is).map(String::as_str).collect();
+    let expected =
+        ["node 1 (i-1) is in fault: it can't serve", "node 3 is missing", "node 0 (i-0): kernel 5.10 is too old"];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn an_earlier_refusal_counts_only_when_this_request_must_have_been_heard() {
+    let mut nodes = three();
+    let refuses = |node: &Node, why| node.tags.clone().with(TAG_MESSAGE, format!("handover refused: {why}"));
+    nodes[0].tags = refuses(&nodes[0], "no peer is well");
+    let plan = plan(&is(&nodes, "eni-0"), false, None).unwrap();
+    let at = |nodes: &[Node], since| progress(&plan, &is(nodes, "eni-0"), since);
+    assert!(matches!(at(&nodes, Duration::ZERO), Progress::Under(_)));
+    assert!(matches!(at(&nodes, HEARD), Progress::Refused(_)));
+    nodes[0].tags = refuses(&nodes[0], "10.0.2.10 doesn't answer");
+    assert!(matches!(at(&nodes, Duration::ZERO), Progress::Refused(_)));
 }

@@ -46,6 +46,11 @@ pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
+/// Says what doesn't stop a command, on standard error.
+pub fn warn(line: &str) {
+    eprintln!("launcher: warning: {line}");
+}
+
 /// Says what went wrong: a line each on standard error, and a document for programs.
 pub fn failed(output: Output, failure: &Failure) {
     let lines = failure.lines();
