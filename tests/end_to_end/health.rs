@@ -24,7 +24,7 @@ async fn killed(rig: &Rig) -> Result<()> {
         outages.push(outage_of(rig, &["pkill", "-KILL", "-x", "haproxy"]).await?);
         rig.settled(2, RECOVERY)?;
     }
-    report(rig, "HAProxy killed", &outages, Duration::from_millis(400))
+    report(rig, "HAProxy killed", &outages, Duration::from_millis(400), Duration::from_millis(1500))
 }
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn hung(rig: &Rig) -> Result<()> {
         rig.inside(&active, &["pkill", "-CONT", "-x", "haproxy"])?;
         rig.settled(2, RECOVERY)?;
     }
-    report(rig, "HAProxy hung", &outages, Duration::from_secs(2))
+    report(rig, "HAProxy hung", &outages, Duration::from_secs(2), Duration::from_secs(4))
 }
 
 #[tokio::test]
@@ -137,11 +137,15 @@ async fn outage_of(rig: &Rig, command: &[&str]) -> Result<Duration> {
     Ok(prober::longest_outage(&prober.finish()?).context("there were two answers")?.length())
 }
 
-fn report(rig: &Rig, fault: &str, outages: &[Duration], bar: Duration) -> Result<()> {
+/// The median is held to the bar; the worst to what a machine may add that has other work to do.
+fn report(rig: &Rig, fault: &str, outages: &[Duration], bar: Duration, limit: Duration) -> Result<()> {
     let median = prober::median(outages).context("some outages")?;
     rig.figure(&format!("{fault}, 100 ms latency: outages"), format!("{outages:.2?}"))?;
     rig.figure(&format!("{fault}, 100 ms latency: median outage"), format!("{median:.2?}"))?;
+    let worst = *outages.iter().max().context("some outages")?;
+    rig.figure(&format!("{fault}, 100 ms latency: worst outage"), format!("{worst:.2?}"))?;
     ensure!(median <= bar, "the median of {outages:?} is {median:?}, more than {bar:?}");
+    ensure!(worst <= limit, "the worst of {outages:?} is {worst:?}, more than {limit:?}");
     Ok(())
 }
 

@@ -6,7 +6,8 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use jiff::Timestamp;
-use lab::evidence::{answered, eligible_tables, master_since, text};
+use lab::bystander;
+use lab::evidence::{answered, elections, eligible_tables, master_since, text};
 use lab::rig::{Rig, wait_for};
 use serde_json::Value;
 
@@ -50,12 +51,21 @@ fn takes_over(rig: &Rig) -> Result<()> {
 #[tokio::test]
 async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> {
     let rig = Rig::up()?;
+    let bystander = bystander::file(&rig)?;
     let tables = with_tables(&rig, 200).await?;
-    rig.create(&rig.balancer(|text| text)?)?;
+    let web = rig.balancer(|text| text)?;
+    std::thread::scope(|scope| {
+        let other = scope.spawn(|| rig.create(&bystander));
+        rig.create(&web)?;
+        other.join().expect("create doesn't panic")
+    })?;
     rig.settled(2, RECOVERY)?;
+    let theirs = rig.settled_of(bystander::NAME, 2, RECOVERY)?;
+    let before = elections(&rig, &theirs)?;
+    let prober = rig.prober_of(bystander::VIP, 20)?;
     rig.lab(["throttle", "50", "5"])?;
     rig.lab(["calls", "--clear"])?;
-    rig.lab(["kill", "active"])?;
+    rig.lab(["kill", "active:web"])?;
     let replaced = replaced(&rig, tables.len(), Duration::from_secs(120))?;
     let heir = text(&replaced[0]["caller"])?;
     let last = replaced.iter().map(answered).collect::<Result<Vec<_>>>()?.into_iter().max().context("200 calls")?;
@@ -68,6 +78,11 @@ async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> 
     ensure!(ratio <= 1.15, "it took {took:?}, {ratio:.2} times the bucket's own {floor:?}");
     // What follows is no part of it, and would wait for the same bucket.
     rig.lab(["throttle", "1000", "1000"])?;
+    let lost: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
+    ensure!(lost.is_empty(), "the bystander's clients noticed: {} requests, first {:?}", lost.len(), lost[0]);
+    ensure!(elections(&rig, &theirs)? == before, "the bystander was elected anew");
+    let moved = |call: &Value| theirs.iter().any(|node| call["caller"] == node.id) && call["action"] == "ReplaceRoute";
+    ensure!(!rig.calls()?.iter().any(moved), "the bystander moved routes");
     Ok(())
 }
 

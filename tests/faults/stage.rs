@@ -3,17 +3,14 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::bystander;
 use lab::daemon::protocol::InstanceStatus;
-use lab::evidence::eligible_tables;
 use lab::rig::{Rig, wait_for};
 use lab::stage::end_all_faults;
 use serde_json::Value;
 
 use crate::watch::Watch;
 
-/// The bystander's name and virtual IP.
-pub const BYSTANDER: &str = "db";
-pub const BYSTANDERS_VIP: &str = "10.255.0.11:80";
 /// For nodes to boot, or to be well again.
 pub const BOOT: Duration = Duration::from_secs(120);
 
@@ -34,7 +31,7 @@ impl Stage {
     fn raise() -> Result<Stage> {
         let rig = Rig::up()?;
         let web = rig.balancer(|text| text)?;
-        let bystander = rig.file("db.toml", &bystander(&rig)?)?;
+        let bystander = bystander::file(&rig)?;
         std::thread::scope(|scope| {
             let other = scope.spawn(|| rig.create(&bystander));
             rig.create(&web)?;
@@ -55,7 +52,7 @@ impl Stage {
 
     /// The bystander's nodes.
     pub fn bystanders(&self) -> Result<Vec<InstanceStatus>> {
-        self.rig.settled_of(BYSTANDER, 2, BOOT)
+        self.rig.settled_of(bystander::NAME, 2, BOOT)
     }
 
     /// Clients of both balancers, from now on.
@@ -130,7 +127,7 @@ impl Stage {
     /// Everything as it was in the beginning, but for who is active.
     fn mend(&self) -> Result<()> {
         end_all_faults(&self.rig)?;
-        self.well("web").and_then(|()| self.well(BYSTANDER))?;
+        self.well("web").and_then(|()| self.well(bystander::NAME))?;
         self.settled(BOOT).map(drop)
     }
 
@@ -157,13 +154,4 @@ impl Stage {
             }
         }
     }
-}
-
-/// A second balancer, kept to the tables that there are now: what is added to the VPC is none of its business.
-fn bystander(rig: &Rig) -> Result<String> {
-    let tables = eligible_tables(rig, &rig.status()?.vpc)?;
-    let text = rig.lab(["example"])?;
-    let text = text.replace("\"web\"", "\"db\"").replace("10.255.0.10", "10.255.0.11");
-    ensure!(text.contains("name          = \"db\""), "the example has another name");
-    Ok(text.replacen("\n\n", &format!("\nroute_tables  = {tables:?}\n\n"), 1))
 }

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::bystander;
 use lab::prober::{self, Probe, Prober};
 use lab::rig::wait_for;
 use serde_json::Value;
 
-use crate::stage::{BYSTANDERS_VIP, Stage};
+use crate::stage::Stage;
 
 /// From one request to the next, in milliseconds.
 const EVERY: u64 = 20;
@@ -48,7 +49,7 @@ impl<'a> Watch<'a> {
     pub fn start(stage: &'a Stage) -> Result<Watch<'a>> {
         let before = bystanders(stage)?;
         stage.rig.lab(["calls", "--clear"])?;
-        let (web, bystander) = (stage.rig.prober(EVERY)?, stage.rig.prober_of(BYSTANDERS_VIP, EVERY)?);
+        let (web, bystander) = (stage.rig.prober(EVERY)?, stage.rig.prober_of(bystander::VIP, EVERY)?);
         let watch = Watch { stage, web, bystander: Some(bystander), began: Instant::now(), before };
         watch.served(Duration::from_secs(10)).context("before the fault")?;
         Ok(watch)
