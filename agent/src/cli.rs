@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use templates::text::Millis;
 
 use crate::logs::{self, Console};
-use crate::{configure, haproxy, run, status, takeover};
+use crate::{configure, haproxy, health, run, status, takeover};
 
 /// Enough for twenty connections that are opened at once and look up a name; idle ones end after ten seconds.
 const BLOCKING_THREADS: usize = 4;
@@ -28,8 +28,12 @@ enum Command {
     Run,
     /// Configure this node and start HAProxy and keepalived, as at boot, then end
     Configure,
-    /// Ask HAProxy for its health page once: exit code 0 if it answers, 1 if not (keepalived's script)
-    Check,
+    /// Ask HAProxy for its health page once: exit code 0 if it answers, 1 if not (keepalived's scripts)
+    Check {
+        /// Ask the agent that runs at this address, the node's own, instead
+        #[arg(long, value_name = "IP")]
+        agent: Option<Ipv4Addr>,
+    },
     /// Say what the running agent knows about this node
     Status {
         /// For people, or for programs
@@ -56,8 +60,11 @@ enum Output {
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        // keepalived starts this one all the time: nothing is set up for it.
-        Command::Check => exit(haproxy::check().context("HAProxy doesn't answer its health page")),
+        // keepalived starts these all the time: nothing is set up for them.
+        Command::Check { agent: None } => exit(haproxy::check().context("HAProxy doesn't answer its health page")),
+        Command::Check { agent: Some(address) } => {
+            exit(health::check(address).context("the agent doesn't answer its health page"))
+        }
         Command::Run => boot(run::run()),
         Command::Configure => boot(configure::command()),
         Command::Status { output } => exit(status::command(output == Output::Json)),

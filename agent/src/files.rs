@@ -61,6 +61,22 @@ pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     Draft::new(path, text)?.install()
 }
 
+/// The same for the running agent: a disk that is slow, or hangs, holds up who waits for this, and not what moves routes.
+pub async fn write_aside(path: &Path, text: String) -> anyhow::Result<()> {
+    let path = path.to_owned();
+    aside(move || write(&path, &text)).await
+}
+
+/// A draft, likewise.
+pub async fn draft_aside(path: &Path, text: String) -> anyhow::Result<Draft> {
+    let path = path.to_owned();
+    aside(move || Draft::new(&path, &text)).await
+}
+
+async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+    tokio::task::spawn_blocking(work).await.context("the agent ends")?
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,10 +2,16 @@
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
 
 use anyhow::Context;
+use tokio::time::MissedTickBehavior;
 
 use crate::process;
+
+/// So often within its patience (`WatchdogSec=`) is systemd told that the agent moves. sd_watchdog_enabled(3) recommends
+/// twice; but a machine that stands still uses up what is left of the patience, and this leaves nine tenths of it.
+const SIGNS: u32 = 10;
 
 /// Tells systemd `state`, such as `READY=1`. Outside of systemd nobody is told.
 pub fn notify(state: &str) {
@@ -15,12 +21,43 @@ pub fn notify(state: &str) {
     }
 }
 
+/// Tells systemd for ever that whatever polls this still moves. Where systemd doesn't watch there is nothing to do.
+pub async fn stay_alive() {
+    let patience = std::env::var("WATCHDOG_USEC").ok();
+    let (Some(every), Ok(socket)) = (sign_every(patience.as_deref()), std::env::var("NOTIFY_SOCKET")) else { return };
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // systemd that doesn't read is no reason to wait, and hears the next one.
+        if let Err(error) = signal(&socket, "WATCHDOG=1") {
+            tracing::debug!(%error, "cannot tell systemd that the agent moves");
+        }
+    }
+}
+
+/// systemd says its patience in microseconds.
+fn sign_every(patience: Option<&str>) -> Option<Duration> {
+    let patience = Duration::from_micros(patience?.parse().ok()?);
+    (!patience.is_zero()).then(|| patience / SIGNS)
+}
+
+/// Sends `state` if that takes no waiting.
+fn signal(socket: &str, state: &str) -> std::io::Result<()> {
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_nonblocking(true)?;
+    datagram.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+}
+
 fn send(socket: &str, state: &str) -> std::io::Result<()> {
-    let address = match socket.strip_prefix('@') {
-        Some(name) => SocketAddr::from_abstract_name(name)?,
-        None => SocketAddr::from_pathname(socket)?,
-    };
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address).map(drop)
+    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+}
+
+fn address(socket: &str) -> std::io::Result<SocketAddr> {
+    match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(socket),
+    }
 }
 
 /// What systemd is about to do with `unit`, such as `stop` or `restart` (systemctl(1), `list-jobs`).
@@ -73,6 +110,22 @@ mod tests {
         assert_eq!(job_of(jobs, "elbow-agent.service").as_deref(), Some("stop"));
         assert_eq!(job_of(jobs, "haproxy.service"), None);
         assert_eq!(job_of("No jobs running.\n", "elbow-agent.service"), None);
+    }
+
+    #[test]
+    fn a_sign_of_life_comes_ten_times_within_systemds_patience() {
+        assert_eq!(sign_every(Some("10000000")), Some(Duration::from_secs(1)));
+        for unwatched in [None, Some("0"), Some("soon")] {
+            assert_eq!(sign_every(unwatched), None);
+        }
+    }
+
+    #[test]
+    fn systemd_that_does_not_read_is_not_waited_for() {
+        let name = format!("elbow-agent-deaf-{}", std::process::id());
+        let _deaf = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let refused = (0..100_000).find_map(|_| signal(&format!("@{name}"), "WATCHDOG=1").err());
+        assert_eq!(refused.expect("its queue is full at some time").kind(), std::io::ErrorKind::WouldBlock);
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use lab::evidence::priority_falls;
 use lab::prober::{self, Prober};
 use lab::rig::{Rig, wait_for};
 
@@ -110,12 +111,7 @@ async fn no_way_to_the_api(rig: &Rig) -> Result<()> {
         })
     };
     priority("1")?;
-    wait_for("keepalived to take notice", RECOVERY, || {
-        let log = rig.inside(&active, &["journalctl", "-u", "keepalived", "--no-pager"])?;
-        let said = log.lines().rfind(|line| line.contains("effective priority")).context("it says nothing")?;
-        ensure!(said.ends_with("from 200 to 150") || said.ends_with("from 197 to 147"), "it says {said:?}");
-        Ok(())
-    })?;
+    priority_falls(rig, &active, 50, RECOVERY)?;
     // It has the routes and serves: with nopreempt it stays.
     calm(rig, prober, &active, before).await?;
     rig.lab(["heal"])?;

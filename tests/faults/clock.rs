@@ -28,6 +28,7 @@ fn a_node_that_is_frozen_for_400_ms_stays_active() -> Result<()> {
 fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
+        let agent = stage.agent(&active)?;
         let watch = stage.watch()?;
         stage.rig.lab(["freeze", &active, "5000"])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
@@ -43,6 +44,7 @@ fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
         watch.go_on(Duration::from_secs(35));
         ensure!(stage.settled(BOOT)? == owner, "the routes have moved on");
         ensure!(stage.masters()? == [owner], "somebody else is MASTER");
+        ensure!(stage.agent(&active)? == agent, "systemd took an agent for hung that stood still with its machine");
         let seen = watch.end("thaw after 5 s")?;
         ensure!(seen.changes().values().all(|changes| *changes <= 1), "routes moved more than once: {:?}", seen.moves);
         seen.at_most(Duration::from_millis(1000))

@@ -55,7 +55,9 @@ impl Drop for Load {
 #[test]
 fn ten_minutes_of_an_overloaded_machine_make_no_failover() -> Result<()> {
     play(|stage| {
-        let (active, _) = stage.pair()?;
+        let (active, standby) = stage.pair()?;
+        let agents = || Ok([stage.agent(&active)?, stage.agent(&standby)?]);
+        let before: [String; 2] = agents()?;
         let watch = stage.watch()?;
         let load = Load::begin()?;
         watch.go_on(Duration::from_secs(600));
@@ -64,6 +66,8 @@ fn ten_minutes_of_an_overloaded_machine_make_no_failover() -> Result<()> {
         ensure!(stage.settled(Duration::from_secs(10))? == active && !moved, "the routes have moved");
         let seen = watch.end("ten minutes of stress-ng on every core")?;
         ensure!(seen.moves.is_empty(), "routes were moved: {:?}", seen.moves);
+        let after: Result<[String; 2]> = agents();
+        ensure!(after? == before, "systemd took a healthy agent for hung");
         Ok(())
     })
 }

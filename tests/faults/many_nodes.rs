@@ -5,10 +5,12 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::evidence::priority_falls;
 use lab::prober::{self, Prober};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
+use crate::processes::NO_AGENT;
 use crate::stage::BOOT;
 
 /// In this order in the file: the first prefers the node in slot 0, and so on.
@@ -28,13 +30,21 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
-    for _ in 0..2 {
+    for round in 0..2 {
         let active = owners(&rig)?[0].clone();
+        // The second time whoever prefers it next can't move a route.
+        let next = nodes.iter().find(|node| **node != active && !lost.contains(*node));
+        let hangs = next.filter(|_| round == 1);
+        if let Some(hangs) = hangs {
+            rig.inside(hangs, &["systemctl", "kill", "--signal", "STOP", "elbow-agent"])?;
+            priority_falls(&rig, hangs, NO_AGENT, BOOT)?;
+        }
         power_cut(&rig, &active).await?;
         lost.push(active);
         wait_for("every route to lead to a node that lives", BOOT, || {
             let now = owners(&rig)?;
             ensure!(lost.iter().all(|node| !now.contains(node)), "{now:?} are active, of {nodes:?}");
+            ensure!(hangs != Some(&now[0]), "a node whose agent hangs was elected beside others");
             Ok(())
         })?;
     }

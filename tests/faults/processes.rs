@@ -1,11 +1,15 @@
 //! Programs on a node that die, hang, or are started again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use lab::evidence::priority_falls;
 use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
+
+/// What a node without an agent that answers loses of its priority.
+pub const NO_AGENT: i32 = 110;
 
 impl Stage {
     /// `systemctl kill`: all of a unit's processes at once.
@@ -23,7 +27,7 @@ impl Stage {
     }
 
     /// systemd's word on a node's agent.
-    fn agent(&self, node: &str) -> Result<String> {
+    pub fn agent(&self, node: &str) -> Result<String> {
         self.rig.inside(node, &["systemctl", "show", "--property", "MainPID,ActiveState", "elbow-agent"])
     }
 
@@ -109,6 +113,55 @@ fn an_agent_killed_just_before_the_other_node_is_lost_takes_over_when_it_is_back
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
         watch.end("standby's agent killed just before the active node's power")?.at_most(Duration::from_secs(6))
+    })
+}
+
+#[test]
+fn an_agent_that_hangs_just_before_the_other_node_is_lost_is_restarted_and_takes_over() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.signal(&standby, "STOP", "elbow-agent")?;
+        stage.rig.lab(["kill", &active])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        ensure!(stage.settled(BOOT)? == standby, "some routes were forgotten");
+        watch.served(BOOT)?;
+        // systemd's ten seconds, one until it starts the agent again, and what that needs on a busy machine.
+        watch.end("standby's agent hung just before the active node's power was cut")?.at_most(Duration::from_secs(16))
+    })
+}
+
+#[test]
+fn agents_that_hang_are_less_preferred_and_restarted_and_nobody_notices() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let nodes = [&active, &standby];
+        let before = nodes.map(|node| stage.agent(node)).into_iter().collect::<Result<Vec<_>>>()?;
+        let watch = stage.watch()?;
+        let since = Instant::now();
+        nodes.iter().try_for_each(|node| stage.signal(node, "STOP", "elbow-agent"))?;
+        for node in nodes {
+            priority_falls(&stage.rig, node, NO_AGENT, BOOT)?;
+        }
+        let noticed = since.elapsed();
+        for (node, before) in nodes.into_iter().zip(&before) {
+            stage.agent_again(node, before)?;
+        }
+        let again = since.elapsed();
+        stage.rig.figure(
+            "agents hung: both less preferred after, both restarted after",
+            format!("{noticed:.1?}, {again:.1?}"),
+        )?;
+        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        // Whoever would move routes does so at its first look.
+        watch.go_on(Duration::from_secs(5));
+        watch.end("agents of both nodes hung, and restarted")?.nothing_happened()?;
+
+        let watch = stage.watch()?;
+        stage.rig.lab(["kill", &active])?;
+        ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
+        watch.served(BOOT)?;
+        watch.end("power cut after: agents hung")?.at_most(Duration::from_millis(1500))
     })
 }
 

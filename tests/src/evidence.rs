@@ -1,11 +1,13 @@
 //! What is read off a lab that is up: when which call was answered, when a node became MASTER, which tables there are.
 
-use anyhow::{Context, Result};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use serde_json::Value;
 
 use crate::daemon::protocol::InstanceStatus;
-use crate::rig::Rig;
+use crate::rig::{Rig, wait_for};
 
 /// The VPC's tables but for those of gateways.
 pub fn eligible_tables(rig: &Rig, vpc: &str) -> Result<Vec<String>> {
@@ -26,6 +28,18 @@ pub fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
     let log = rig.inside(instance, &["journalctl", "-u", "elbow-agent", "-o", "cat", "--no-pager"])?;
     let line = log.lines().rfind(|line| line.contains("vrrp MASTER")).context("the agent logged no `vrrp MASTER`")?;
     line.split(' ').next().unwrap_or_default().parse().with_context(|| format!("no time in {line:?}"))
+}
+
+/// Waits until keepalived's last word on its priority is that it fell by so much.
+pub fn priority_falls(rig: &Rig, instance: &str, by: i32, patience: Duration) -> Result<()> {
+    wait_for(&format!("{instance}'s priority to fall by {by}"), patience, || {
+        let log = rig.inside(instance, &["journalctl", "-b", "-u", "keepalived", "--no-pager", "-o", "cat"])?;
+        let said = log.lines().rfind(|line| line.contains("effective priority"));
+        let change = said.and_then(|said| said.rsplit_once(" from ")?.1.split_once(" to "));
+        let fell = change.and_then(|(from, to)| Some(from.parse::<i32>().ok()? - to.parse::<i32>().ok()?));
+        ensure!(fell == Some(by), "keepalived says {said:?}");
+        Ok(())
+    })
 }
 
 /// How often each of these nodes was elected, as its agent has logged it.

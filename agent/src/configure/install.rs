@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::files::Draft;
+use crate::files::{Draft, draft_aside};
 use crate::process;
 
 /// Whether the file's reader has to read it again.
@@ -31,7 +31,7 @@ pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) 
 
 /// A draft of the file at `path` that `check` agrees with.
 pub(super) async fn checked(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Draft> {
-    let draft = Draft::new(Path::new(path), text)?;
+    let draft = draft_aside(Path::new(path), text.to_owned()).await?;
     let beside = draft.beside().to_string_lossy().into_owned();
     let (program, arguments) = check.split_first().context("no program to check with")?;
     let outcome = process::run(program, &[arguments, &[beside.as_str()]].concat()).await;

@@ -2,11 +2,17 @@
 //! is restarted, or a node that is rebooted, must not follow it again.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
 
 use crate::files;
 
 /// It outlives a boot, as the tag does.
 const PATH: &str = "/var/lib/elbow/followed";
+
+/// A disk that takes longer isn't waited for.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// The last request that was followed, as the tag had it.
 #[derive(Debug)]
@@ -31,10 +37,11 @@ impl Followed {
         self.last.as_deref() != Some(asked)
     }
 
-    /// Notes it, before it is followed. Where the disk is full it is known until the agent ends.
-    pub(super) fn note(&mut self, asked: &str) {
+    /// Notes it, before it is followed. Where the disk is full, or hangs, it is known until the agent ends.
+    pub(super) async fn note(&mut self, asked: &str) {
         self.last = Some(asked.to_owned());
-        if let Err(error) = files::write(&self.path, &format!("{asked}\n")) {
+        let written = tokio::time::timeout(LIMIT, files::write_aside(&self.path, format!("{asked}\n"))).await;
+        if let Err(error) = written.context("the disk takes too long").flatten() {
             tracing::warn!("a restarted agent may follow the request {asked:?} again: {error:#}");
         }
     }
@@ -44,13 +51,13 @@ impl Followed {
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_request_is_followed_once_even_by_an_agent_that_was_restarted() {
+    #[tokio::test]
+    async fn a_request_is_followed_once_even_by_an_agent_that_was_restarted() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("followed");
         let mut followed = Followed::load_from(path.clone());
         assert!(followed.is_new("1 to 2"));
-        followed.note("1 to 2");
+        followed.note("1 to 2").await;
         assert!(!followed.is_new("1 to 2"));
         let restarted = Followed::load_from(path);
         assert!(!restarted.is_new("1 to 2") && restarted.is_new("2 to 2"));

@@ -122,7 +122,7 @@ impl Handover {
         let reasons = Reasons { asked: wishes.asked, notice: due };
         self.board.change(|state| state.leaving = reasons.notice.clone());
         self.prefer();
-        let request = self.request(&reasons);
+        let request = self.request(&reasons).await;
         let for_request = request.is_some();
         let outcome = self.decide_and_act(request, reasons.notice.clone()).await;
         if for_request {
@@ -135,9 +135,9 @@ impl Handover {
     }
 
     /// A request that is news. From here on it counts as followed, whatever comes of it.
-    fn request(&mut self, reasons: &Reasons) -> Option<Request> {
+    async fn request(&mut self, reasons: &Reasons) -> Option<Request> {
         let asked = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked))?;
-        self.followed.note(asked);
+        self.followed.note(asked).await;
         match asked.parse() {
             Ok(request) => Some(request),
             Err(error) => {

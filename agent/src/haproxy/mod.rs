@@ -3,23 +3,40 @@
 //! be gone.
 
 mod opinion;
-mod probe;
 mod processes;
 mod revision;
 mod targets;
 mod watch;
 
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use anyhow::Context;
+use templates::paths::STATS_PORT;
 
-pub use probe::{answers, check};
+use crate::probe::{self, Page};
+
 pub use revision::revision;
 pub use targets::targets;
 pub use watch::watch;
 
 /// The unit that runs it.
 pub const UNIT: &str = "haproxy.service";
+
+fn page() -> Page {
+    Page { address: SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT)), path: "/healthz" }
+}
+
+/// Whether HAProxy answers its health page, for the agent's own watch.
+pub async fn answers() -> io::Result<()> {
+    probe::answers(page()).await
+}
+
+/// Whether HAProxy answers its health page, for keepalived's script.
+pub fn check() -> io::Result<()> {
+    probe::check(page())
+}
 
 /// Tells keepalived, through `file`, whether HAProxy serves: 0 is well, anything else makes FAULT.
 pub fn tell_keepalived(file: &Path, serves: Serves) -> anyhow::Result<()> {

@@ -22,6 +22,7 @@ use tokio::sync::Notify;
 
 use crate::haproxy::Serves;
 use crate::ids::InstanceId;
+use crate::probe::{self, Page};
 use crate::state::{Board, State, Topic};
 pub use ask::{Claims, ask, tell, watch, word};
 pub use join::join;
@@ -103,6 +104,12 @@ pub async fn serve(board: Board, bells: Bells, beside: Router) {
         board.problem(Topic::Health, problem);
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// Whether the agent at `address` answers, for keepalived's script. It does so from the one thread that also moves routes:
+/// an agent that hangs answers nobody.
+pub fn check(address: Ipv4Addr) -> std::io::Result<()> {
+    probe::check(Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" })
 }
 
 async fn serve_on(listener: TcpListener, board: Board, bells: Bells, beside: Router) -> std::io::Result<()> {

@@ -91,6 +91,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
 
     // Each runs for ever; dropped with the set when the agent ends.
     let mut tasks = JoinSet::new();
+    tasks.spawn(systemd::stay_alive());
     let api = node.api.clone();
     tasks.spawn(async move { api.keep_warm().await });
     tasks.spawn(preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));

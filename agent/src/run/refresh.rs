@@ -1,7 +1,6 @@
 //! Keeps what is known of the API fresh: the peers, and the list of route tables that a takeover goes by.
 
 use std::net::Ipv4Addr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -11,7 +10,7 @@ use super::pace::{self, Read, Situation};
 use crate::configure::{self, Node};
 use crate::ec2::{Api, ApiError};
 use crate::health::Bells;
-use crate::known::{self, Known};
+use crate::known::{self, Keeper, Known};
 use crate::members::{Member, Roster};
 use crate::observe::Observer;
 use crate::state::{Board, State, Topic};
@@ -73,6 +72,7 @@ pub(super) struct Refresher {
     vips: usize,
     roster: Roster,
     known: Known,
+    keeper: Keeper,
     tables: watch::Sender<Latest<Table>>,
     heard: watch::Sender<Latest<Member>>,
     tables_read: bool,
@@ -102,6 +102,7 @@ impl Refresher {
                 members: node.members.clone(),
                 tables: node.tables.clone().unwrap_or_default(),
             },
+            keeper: Keeper::new(known::PATH.into()),
             tables,
             heard,
             tables_read: node.tables.is_some(),
@@ -195,9 +196,7 @@ impl Refresher {
     }
 
     fn remember(&self) {
-        if let Err(error) = self.known.save(Path::new(known::PATH)) {
-            tracing::warn!("a reboot without the API would know nobody: {error:#}");
-        }
+        self.keeper.keep(&self.known);
     }
 }
 

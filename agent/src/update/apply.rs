@@ -33,7 +33,7 @@ pub(super) async fn apply(updater: &Updater, config: NodeConfig) -> anyhow::Resu
 
     let changed = async {
         change(updater, &before, &next).await?;
-        files::write(templates::paths::BALANCER.as_ref(), &config.to_json())
+        files::write_aside(templates::paths::BALANCER.as_ref(), config.to_json()).await
     };
     if let Err(error) = changed.await {
         tracing::error!("going back to revision {}: {error:#}", before.revision());

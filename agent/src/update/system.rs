@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::Context;
 use templates::{Balancer, files, paths};
 
-use crate::files::write;
+use crate::files::write_aside;
 use crate::process;
 
 /// systemd's own program for it.
@@ -18,7 +18,7 @@ const RESERVED: &str = "ip_local_reserved_ports";
 pub(super) async fn follow(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
     let sysctl = files::sysctl_conf(after);
     if files::sysctl_conf(before) != sysctl {
-        write(Path::new(paths::SYSCTL), &sysctl)?;
+        write_aside(Path::new(paths::SYSCTL), sysctl.clone()).await?;
         // A kernel that doesn't know one of them goes without, as at boot.
         if let Err(error) = process::run(SYSCTL, &[paths::SYSCTL]).await {
             tracing::warn!("not all kernel settings could be set: {error:#}");
@@ -31,7 +31,7 @@ pub(super) async fn follow(before: &Balancer, after: &Balancer) -> anyhow::Resul
     }
     let unit = files::agent_unit(after);
     if files::agent_unit(before) != unit {
-        write(Path::new(paths::AGENT_UNIT), &unit)?;
+        write_aside(Path::new(paths::AGENT_UNIT), unit).await?;
         process::run("systemctl", &["daemon-reload"]).await?;
     }
     Ok(())

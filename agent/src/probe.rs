@@ -1,0 +1,106 @@
+//! A real request to a health page on this machine, HAProxy's or the agent's own. Two ways to send it: `agent check` is
+//! started by keepalived every second and has to be cheap, so it does without an async runtime.
+
+use std::io::{self, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+/// A page that is made on the spot and leaves no machine: what takes this long is stuck.
+pub const LIMIT: Duration = Duration::from_millis(400);
+
+/// `HTTP/1.0 200`: as much of the answer as matters.
+const STATUS: usize = 12;
+
+/// Whose page it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Page {
+    /// Where it is served.
+    pub address: SocketAddr,
+    /// Under which name.
+    pub path: &'static str,
+}
+
+impl Page {
+    fn request(&self) -> Vec<u8> {
+        format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", self.path).into_bytes()
+    }
+}
+
+/// Whether `page` is answered, for the agent's own watch.
+pub async fn answers(page: Page) -> io::Result<()> {
+    let exchange = async {
+        let mut stream = tokio::net::TcpStream::connect(page.address).await?;
+        stream.write_all(&page.request()).await?;
+        let mut status = [0; STATUS];
+        stream.read_exact(&mut status).await?;
+        judge(&status)
+    };
+    tokio::time::timeout(LIMIT, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+/// Whether `page` is answered, for keepalived's scripts.
+pub fn check(page: Page) -> io::Result<()> {
+    let mut stream = TcpStream::connect_timeout(&page.address, LIMIT)?;
+    stream.set_read_timeout(Some(LIMIT))?;
+    stream.set_write_timeout(Some(LIMIT))?;
+    stream.write_all(&page.request())?;
+    let mut status = [0; STATUS];
+    stream.read_exact(&mut status)?;
+    judge(&status)
+}
+
+fn judge(status: &[u8; STATUS]) -> io::Result<()> {
+    let line = String::from_utf8_lossy(status);
+    match line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)) {
+        Some("200") => Ok(()),
+        _ => Err(io::Error::other(format!("the answer is {line:?}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// Answers every connection with `answer`.
+    fn serve(answer: &'static str) -> Page {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            while let Ok((mut stream, _)) = listener.accept() {
+                let mut request = [0; 512];
+                let _ = stream.read(&mut request);
+                let _ = stream.write_all(answer.as_bytes());
+            }
+        });
+        Page { address, path: "/health" }
+    }
+
+    #[tokio::test]
+    async fn two_hundred_is_well() {
+        let page = serve("HTTP/1.0 200 OK\r\n\r\n");
+        check(page).unwrap();
+        answers(page).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn another_status_is_not() {
+        let page = serve("HTTP/1.0 503 Service Unavailable\r\n\r\n");
+        assert!(check(page).is_err());
+        assert!(answers(page).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn nobody_there_is_refused_and_silence_times_out() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let page = Page { address: silent.local_addr().unwrap(), path: "/health" };
+        assert_eq!(answers(page).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(check(page).is_err());
+        drop(silent);
+        assert_eq!(answers(page).await.unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+        assert!(check(page).is_err());
+    }
+}
