@@ -88,6 +88,8 @@ pub enum Topic {
     Keepalived,
     /// Routes that should lead here don't.
     Routes,
+    /// Somebody else wants the routes, too.
+    Rivals,
     /// A handover that is due, or was refused.
     Handover,
     /// The group that ends this node can't be told that it may.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use templates::Role;
 
 use crate::decide::Lead;
-use crate::ids::{InstanceId, TableId};
+use crate::ids::{InstanceId, InterfaceId, TableId};
 use crate::state::State;
 
 /// As many tables are listed; beyond that the number says enough.
@@ -87,6 +87,16 @@ pub struct Found {
     pub lead: Lead,
     /// The member it led to, if it was one's.
     pub member: Option<InstanceId>,
+}
+
+impl Found {
+    /// The interface it led to, if that is no member's.
+    pub fn stranger(&self) -> Option<&InterfaceId> {
+        match &self.lead {
+            Lead::To(interface) if self.member.is_none() => Some(interface),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -3,6 +3,7 @@
 
 mod attempt;
 mod claims;
+mod rivals;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -17,10 +18,11 @@ use crate::ids::{InterfaceId, TableId};
 use crate::members::Member;
 use crate::metrics::Takeovers;
 use crate::notify::{Event, Found, Outbox, Stray, What};
-use crate::state::Board;
+use crate::state::{Board, Topic};
 use crate::takeover::Outcome;
 use attempt::{Attempt, Progress};
 use claims::Claims;
+use rivals::Rivals;
 
 /// A takeover that takes longer is worth telling.
 const OVERDUE: Duration = Duration::from_secs(5);
@@ -35,6 +37,7 @@ struct Seen {
     takeovers: Takeovers,
     terms: Mutex<BTreeMap<Ipv4Addr, Term>>,
     roles: Mutex<BTreeMap<Ipv4Addr, Role>>,
+    rivals: Mutex<Rivals>,
 }
 
 /// What was seen of a term as the active node.
@@ -49,13 +52,15 @@ struct Term {
 impl Witness {
     /// Sees for the node on `board`.
     pub fn new(board: Board, outbox: Outbox, takeovers: Takeovers) -> Self {
-        Witness(Arc::new(Seen { board, outbox, takeovers, terms: Mutex::default(), roles: Mutex::default() }))
+        let (terms, roles, rivals) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Witness(Arc::new(Seen { board, outbox, takeovers, terms, roles, rivals }))
     }
 
     /// This is the node's role for `vip`, as before or a new one.
     pub fn role(&self, vip: Ipv4Addr, now: Role) {
         if now != Role::Active {
             self.terms().remove(&vip);
+            self.name_rivals(|rivals| rivals.forget(vip));
         }
         let before = self.0.roles.lock().unwrap_or_else(PoisonError::into_inner).insert(vip, now);
         if before != Some(now) {
@@ -78,10 +83,19 @@ impl Witness {
         let strays =
             |list: Vec<(TableId, Lead)>| list.into_iter().map(|(table, lead)| stray(table, lead, members)).collect();
         let (back, gone): (Vec<Stray>, Vec<Stray>) = (strays(back), strays(gone));
+        let stranger = back.iter().find_map(|stray| stray.found.stranger());
+        self.name_rivals(|rivals| stranger.into_iter().for_each(|one| rivals.seen(vip, one.clone(), Instant::now())));
         let ended = self.attempt(vip, term, &wanted, back);
         drop(terms);
         ended.into_iter().for_each(|attempt| self.tell_strays(vip, true, attempt.reclaimed));
         self.tell_strays(vip, false, gone);
+    }
+
+    /// Says it if strangers take the routes again and again, given what is `learned`.
+    fn name_rivals(&self, learned: impl FnOnce(&mut Rivals)) {
+        let mut rivals = self.0.rivals.lock().unwrap_or_else(PoisonError::into_inner);
+        learned(&mut rivals);
+        self.0.board.problem(Topic::Rivals, rivals.complaint(Instant::now()));
     }
 
     /// Goes on with the attempt, or begins one, or gives back the one that is over.

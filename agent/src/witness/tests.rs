@@ -70,7 +70,7 @@ fn here() -> Lead {
 #[tokio::test]
 async fn a_change_of_role_is_told_once_with_what_was_wrong() {
     let scene = Scene::new();
-    scene.board.problem(crate::state::Topic::Haproxy, Some("down".into()));
+    scene.board.problem(Topic::Haproxy, Some("down".into()));
     scene.witness.role(VIP, Role::Standby);
     scene.witness.role(VIP, Role::Standby);
     scene.witness.role(VIP, Role::Fault);
@@ -153,6 +153,19 @@ async fn a_stolen_route_is_told_when_it_leads_here_again() {
     let expected = serde_json::json!({"outcome": "reclaimed", "changed": 1,
         "tables": [{"table": "rtb-1", "found": "eni-2", "member": "i-b"}]});
     assert_eq!((told.len(), &told[0]["routes"]), (1, &expected));
+}
+
+#[tokio::test]
+async fn who_takes_the_routes_again_and_again_is_named_on_the_board_while_this_node_is_active() {
+    let scene = Scene::new();
+    for _ in 0..3 {
+        as_of_long_ago(&scene, "rtb-1");
+        scene.decided(routes(&[("rtb-1", Lead::To("eni-stranger".into()))]), &[point("rtb-1")]);
+    }
+    let said = scene.board.read().problems.get(&Topic::Rivals).cloned().unwrap_or_default();
+    assert!(said.contains("turned away 3 times") && said.contains("eni-stranger"), "{said}");
+    scene.witness.role(VIP, Role::Standby);
+    assert_eq!(scene.board.read().problems.get(&Topic::Rivals), None);
 }
 
 #[tokio::test]
