@@ -110,7 +110,8 @@ pub struct Update {
     /// How long the nodes may take, each where they are replaced, such as 90s or 10m
     #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
-    /// Go on although a node doesn't run, it isn't sure who is active, or somebody changed the launch template by hand
+    /// Go on although a node doesn't run, it isn't sure who is active, or somebody changed the launch
+    /// template or the Auto Scaling group's settings by hand
     #[arg(long)]
     pub force: bool,
     /// Go on although another update says that it is under way

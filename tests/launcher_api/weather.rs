@@ -5,7 +5,8 @@ use std::time::Duration;
 use lab::api::{Failing, Throttle};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::rig::{Rig, text};
+use crate::rig::{Rig, succeeded, text};
+use crate::update::{changed, created, ports, with_obedient_nodes};
 
 #[test]
 fn answers_that_lag_behind_make_nothing_twice() {
@@ -20,6 +21,24 @@ fn answers_that_lag_behind_make_nothing_twice() {
     rig.destroy();
     rig.api.set_stale(Duration::ZERO).unwrap();
     assert_eq!(rig.nodes(), []);
+}
+
+/// Neither the version that it has just made nor the rules that it has just set are in what it reads.
+#[test]
+fn answers_that_lag_behind_stop_no_update_and_no_way_back() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    rig.api.set_stale(Duration::from_millis(1500)).unwrap();
+    with_obedient_nodes(&rig, || {
+        succeeded(rig.launcher(["update".as_ref(), file.as_os_str()]));
+        assert_eq!(ports(&rig), [Some(8080)]);
+        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        assert_eq!(ports(&rig), [Some(80)]);
+    });
+    rig.api.set_stale(Duration::ZERO).unwrap();
+    let made = rig.take_calls().into_iter().filter(|call| call.action == "CreateLaunchTemplateVersion");
+    assert_eq!(made.count(), 1);
 }
 
 #[test]

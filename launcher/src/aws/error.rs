@@ -62,6 +62,11 @@ impl CallFailed {
         self.code().is_some_and(|code| CODES.contains(&code))
     }
 
+    /// Whether what was looked at to work this call out isn't so, or not any more: look again.
+    pub fn is_outdated(&self) -> bool {
+        self.is("InvalidPermission.Duplicate") || self.is("InvalidPermission.NotFound")
+    }
+
     /// Whether AWS did nothing, as more calls are made in this account than it takes: other people's, too.
     pub fn is_throttled(&self) -> bool {
         const CODES: [&str; 5] = [
@@ -77,10 +82,8 @@ impl CallFailed {
     /// Whether AWS doesn't know (or no longer, or not yet) what the call was about.
     pub fn is_absent(&self) -> bool {
         self.code().is_some_and(|code| {
-            code == "NoSuchEntity"
-                || code == "ParameterNotFound"
-                || code.contains(".NotFound")
-                || code.contains("NotFoundException")
+            // Also of a part of a thing: `InvalidLaunchTemplateId.VersionNotFound`, `ParameterVersionNotFound`.
+            code == "NoSuchEntity" || code.contains("NotFound")
         })
     }
 
@@ -193,7 +196,13 @@ mod tests {
         assert!(refused("InvalidGroup.Duplicate").is_already_there());
         assert!(refused("EntityAlreadyExists").is_already_there());
         assert!(!refused("InvalidGroup.NotFound").is_already_there());
-        for code in ["InvalidGroup.NotFound", "NoSuchEntity", "InvalidLaunchTemplateName.NotFoundException"] {
+        for code in [
+            "InvalidGroup.NotFound",
+            "NoSuchEntity",
+            "InvalidLaunchTemplateName.NotFoundException",
+            "InvalidLaunchTemplateId.VersionNotFound",
+            "ParameterVersionNotFound",
+        ] {
             assert!(refused(code).is_absent(), "{code}");
         }
         assert!(!refused("DependencyViolation").is_absent());

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use templates::balancer::Launch;
+use templates::names::TAG_UPDATE;
 use templates::{Balancer, Slot};
 
 use super::known::Known;
@@ -67,8 +68,7 @@ fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
     let (Some(wanted), Some(group)) = (Wanted::of(new), &observed.scaling) else { return Vec::new() };
     let mut group = group.clone();
     let [least, desired, most] = group.settings.sizes;
-    // Nodes are being taken in, if an update was stopped there.
-    if least == 0 && usize::try_from(desired) == Ok(group.members.len()) {
+    if least == 0 && usize::try_from(desired) == Ok(group.members.len()) && was_stopped(observed) {
         group.settings.sizes = [most; 3];
     }
     let template = observed.template.as_ref().map(|template| template.id.as_str());
@@ -81,6 +81,12 @@ fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
         )
     });
     said.collect()
+}
+
+/// Whether an update was stopped while its group took nodes in or let them go: some are in no group, or its tag is left.
+fn was_stopped(observed: &Observed) -> bool {
+    let sign = |template: &Template| template.tags.get(TAG_UPDATE).is_some();
+    observed.live().any(|node| node.group().is_none()) || observed.template.as_ref().is_some_and(sign)
 }
 
 /// A group takes in what runs and is no other's.
@@ -106,8 +112,9 @@ fn missing(old: &Balancer, new: &Balancer, observed: &Observed) -> Vec<String> {
     let nodes = old.subnets.len();
     if old.launch == Launch::AutoScaling {
         let running = observed.live().filter(|node| node.state == "running").count();
-        let problem = format!("{running} of {nodes} nodes run: wait for the group, or go on with --force");
-        return if running < nodes { vec![problem] } else { Vec::new() };
+        let problem =
+            || format!("{running} of {nodes} nodes run, {}, or go on with --force", unfilled(nodes, observed));
+        return (running < nodes).then(problem).into_iter().collect();
     }
     let slots = old.subnets.len().min(new.subnets.len());
     let missing = empty(new, observed).into_iter().filter(|slot| usize::from(slot.0) < slots);
@@ -118,10 +125,79 @@ fn missing(old: &Balancer, new: &Balancer, observed: &Observed) -> Vec<String> {
         .collect()
 }
 
+/// Why a group has fewer nodes than it should, and what to do.
+fn unfilled(nodes: usize, observed: &Observed) -> String {
+    let Some(group) = &observed.scaling else {
+        return "and there is no Auto Scaling group: `launcher create` with the file that it has now".to_owned();
+    };
+    let [least, desired, most] = group.settings.sizes;
+    if usize::try_from(desired).is_ok_and(|desired| desired < nodes) {
+        let name = &group.name;
+        return format!(
+            "as Auto Scaling group {name} has min {least}, desired {desired}, max {most}: set them to {nodes} each"
+        );
+    }
+    format!("and Auto Scaling group {} is to launch the rest: wait for it", group.name)
+}
+
 /// Slots without a node that runs.
 pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
     let running = observed.live().filter(|node| node.state == "running");
     let running: BTreeSet<_> = running.filter_map(|node| node.slot()).collect();
     let slots = (0..balancer.subnets.len()).map(|slot| Slot(slot as u8));
     slots.filter(|slot| !running.contains(slot)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::auto_scaling;
+    use crate::observe::tests::whole;
+    use crate::resources::scaling_group::Member;
+    use crate::scaling::tests::group;
+
+    /// The example in a group of these sizes, which has this many of its nodes.
+    fn sized(sizes: [i32; 3], members: usize) -> Observed {
+        let mut observed = whole();
+        let mut group = group();
+        group.settings.sizes = sizes;
+        for node in &mut observed.nodes[..members] {
+            node.tags.0.insert("aws:autoscaling:groupName".to_owned(), group.name.clone());
+            group.members.push(Member { id: node.id.clone(), state: "InService".to_owned() });
+        }
+        Observed { scaling: Some(group), ..observed }
+    }
+
+    #[test]
+    fn sizes_that_somebody_changed_are_said_and_those_on_the_way_into_a_group_are_not() {
+        let new = auto_scaling();
+        assert_eq!(bent(&new, &sized([2; 3], 2)), [] as [&str; 0]);
+        let said = bent(&new, &sized([0, 2, 2], 2));
+        assert!(said[0].contains("min 0, desired 2, max 2 instead of 2 each: somebody changed it by hand"), "{said:?}");
+        assert_eq!(bent(&new, &sized([0, 1, 2], 1)), [] as [&str; 0], "one is to be taken in yet");
+        let mut ended = sized([0, 1, 2], 1);
+        ended.nodes.truncate(1);
+        assert_eq!(bent(&new, &ended).len(), 1);
+        let mut stopped = sized([0, 2, 2], 2);
+        let template = stopped.template.as_mut().expect("the example has one");
+        template.tags = template.tags.clone().with(TAG_UPDATE, "alice@laptop:12 then now");
+        assert_eq!(bent(&new, &stopped), [] as [&str; 0], "an update that was killed goes on");
+    }
+
+    #[test]
+    fn nodes_that_a_group_will_never_launch_are_not_waited_for() {
+        let short = |sizes| {
+            let mut observed = sized(sizes, 1);
+            observed.nodes.truncate(1);
+            missing(&auto_scaling(), &auto_scaling(), &observed).join("; ")
+        };
+        assert_eq!(
+            short([0, 1, 2]),
+            "1 of 2 nodes run, as Auto Scaling group elbow-web has min 0, desired 1, max 2: set them to 2 each, or go on \
+             with --force"
+        );
+        assert!(short([2; 3]).contains("is to launch the rest: wait for it"), "{}", short([2; 3]));
+        let alone = Observed { scaling: None, nodes: Vec::new(), ..whole() };
+        assert!(missing(&auto_scaling(), &auto_scaling(), &alone)[0].contains("there is no Auto Scaling group"));
+    }
 }

@@ -13,6 +13,7 @@ use super::lease::Lease;
 use super::previous::Previous;
 use super::settings::{Setting, Settings};
 use crate::aws::Aws;
+use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
 use crate::observe::{Observed, observe};
@@ -116,19 +117,29 @@ impl Roll<'_> {
 
     /// Widens what is allowed: before any node changes.
     async fn widen(&mut self) -> Result<(), Failure> {
-        let observed = observe(self.aws, &self.known.new.name).await?;
-        let wider = Settings::wider(&self.known.old, &self.known.new, &self.aws.region, &self.known.cidrs, &observed);
-        self.set(wider, &observed).await
+        let known = self.known;
+        self.set(|observed| Settings::wider(&known.old, &known.new, &known.region, &known.cidrs, observed)).await
     }
 
     /// Has what is around the nodes be just what `only` needs: after every node has changed.
     pub(super) async fn settle(&mut self, only: &Balancer) -> Result<(), Failure> {
-        let observed = observe(self.aws, &self.known.new.name).await?;
-        let exact = Settings::exact(only, &self.aws.region, &self.known.cidrs, &observed);
-        self.set(exact, &observed).await
+        let known = self.known;
+        self.set(|observed| Settings::exact(only, &known.region, &known.cidrs, observed)).await
     }
 
-    async fn set(&mut self, settings: Settings, observed: &Observed) -> Result<(), Failure> {
+    /// Makes what is there so. Where AWS says that it is another than was seen, it is looked at again.
+    async fn set(&mut self, wanted: impl Fn(&Observed) -> Settings) -> Result<(), Failure> {
+        let deadline = Instant::now() + SPREADING;
+        loop {
+            let observed = observe(self.aws, &self.known.new.name).await?;
+            match self.make(&wanted(&observed), &observed).await {
+                Err(failure) if is_outdated(&failure) && Instant::now() < deadline => pause(LOOK).await,
+                outcome => return outcome,
+            }
+        }
+    }
+
+    async fn make(&mut self, settings: &Settings, observed: &Observed) -> Result<(), Failure> {
         let Known { new, desired, .. } = self.known;
         let group = observed.group(&new.vpc).map(|group| group.id.clone());
         let group = group.ok_or_else(|| anyhow!("{} has no security group any more", new.name))?;
@@ -177,5 +188,13 @@ impl Roll<'_> {
     pub(super) fn done(&mut self, action: &'static str, what: String) {
         self.progress.done(&what);
         self.changes.push(Change { action, what });
+    }
+}
+
+/// Whether it failed as what was looked at isn't so any more.
+fn is_outdated(failure: &Failure) -> bool {
+    match failure {
+        Failure::Failed(error) => error.downcast_ref().is_some_and(CallFailed::is_outdated),
+        _ => false,
     }
 }
