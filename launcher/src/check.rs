@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use templates::balancer::{Launch, RouteTables};
+use templates::text::Image;
 use templates::{Balancer, files, names};
 
 use crate::discover::Surroundings;
@@ -141,6 +142,10 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
 fn machines(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
     match (&place.image_id, &place.image) {
         (None, _) => problems.push(format!("image {}: there is no such parameter in {}", balancer.image, place.region)),
+        (Some(held), None) if !matches!(held.parse(), Ok(Image::Id(_))) => {
+            let shown: String = held.chars().take(40).collect();
+            problems.push(format!("image: parameter {} holds {shown:?}, no image id", balancer.image));
+        }
         (Some(id), None) => {
             problems.push(format!("image {id} doesn't exist in {}, or isn't shared with you", place.region))
         }

@@ -213,7 +213,7 @@ pub enum Render {
         #[command(flatten)]
         node: NodeArgs,
         /// The node's network interface, as the node calls it
-        #[arg(long, default_value = "eth0", value_name = "NAME")]
+        #[arg(long, default_value = "eth0", value_name = "NAME", value_parser = interface)]
         interface: String,
     },
     /// What the nodes' role may do (JSON)
@@ -243,6 +243,17 @@ fn security_group(text: &str) -> Result<String, String> {
     match names::is_security_group(text) {
         true => Ok(text.to_owned()),
         false => Err("that is no security group: write its id, sg-…".to_owned()),
+    }
+}
+
+/// As the kernel has it (15 bytes, no /), of characters that mean nothing to keepalived.
+fn interface(text: &str) -> Result<String, String> {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
+    match (1..=15).contains(&text.len()) && text.bytes().all(fits) {
+        true => Ok(text.to_owned()),
+        false => {
+            Err("that is no network interface: write up to 15 letters, digits, ., _ and -, such as eth0".to_owned())
+        }
     }
 }
 

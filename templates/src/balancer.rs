@@ -6,6 +6,7 @@ mod node_config;
 mod observers;
 mod parse;
 mod place;
+mod wanted;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 

@@ -41,6 +41,44 @@ fn text_that_is_no_toml() {
 }
 
 #[test]
+fn values_of_another_kind() {
+    let top = |key: &str, line: &str| refused("\n[agent]", &format!("{key}\n[agent]"), &format!("line 5: {line}"));
+    top("route_tables = 5", "route_tables: 5: write \"all\" or a list of rtb-… ids");
+    top("clients = \"10.0.0.0/16\"", "clients: \"10.0.0.0/16\": write a list of CIDRs, such as [\"10.0.0.0/16\"]");
+    top("launch = true", "launch: true: write \"instances\" or \"auto-scaling\"");
+    top("failover = 5", "failover: 5: write [failover], once, and below it its keys");
+    let vips = "line 4: virtual_ips: \"10.255.0.10\": write a list of addresses, such as [\"10.255.0.10\"]";
+    refused("[\"10.255.0.10\"]", "\"10.255.0.10\"", vips);
+    let vpc = "line 2: vpc: 2026-01-01: write an id in quotes, such as \"vpc-0a1b2c3d\"";
+    refused("\"vpc-0a1b2c3d\"", "2026-01-01", vpc);
+    let listener = "write [[listener]], with two brackets, and below it its keys";
+    refused("[[listener]]", "[listener]", &format!("line 10: listener: [listener]: {listener}"));
+    let agent = "write [agent], once, and below it source and sha256";
+    refused("[agent]", "[[agent]]", &format!("line 6: agent: [[agent]]: {agent}"));
+    let of = |text: &str, line: &str| refused(text.split_once("//").unwrap().0, text.split_once("//").unwrap().1, line);
+    of("80//\"80\"", "line 12: listener.port: \"80\": write a number from 1 to 65535, without quotes");
+    let targets = "[\"10.0.1.20:8080\", \"10.0.2.20:8080\"]//\"10.0.1.20:8080\"";
+    of(targets, "line 14: listener.targets: \"10.0.1.20:8080\": write a list, such as [\"10.0.1.20:8080\"]");
+    let health = "{ path = \"/healthz\", interval = \"2s\" }";
+    let line = format!("line 15: listener.health_check: \"/healthz\": write {health}");
+    refused(health, "\"/healthz\"", &line);
+}
+
+#[test]
+fn values_that_are_no_toml_are_named_by_their_keys() {
+    refused(
+        "[agent]",
+        "[failover]\npreempt = yes\n[agent]",
+        "line 7: failover.preempt: can't be read: write true or false",
+    );
+    refused(
+        "port = 80",
+        "port = 8O",
+        "line 12: listener.port: can't be read: write a number from 1 to 65535, without quotes",
+    );
+}
+
+#[test]
 fn names_that_aws_would_not_take() {
     let rule = "can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -";
     for bad in ["", "Web", "1web", "web-", "we_b", "a name", "a-name-that-is-longer-than-32-chars"] {
@@ -164,6 +202,10 @@ fn agents_that_cannot_be_fetched() {
     );
     source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// address");
     source("https:///agent", "line 7: agent.source: \"https:///agent\" names no host");
+    let secret = "has a user or a password in it, which user-data, install.sh and dry runs show (it isn't shown here): \
+                  leave them out";
+    source("https://user:s3cret@host/agent", &format!("line 7: agent.source: {secret}"));
+    source("https://s3cret@host", &format!("line 7: agent.source: {secret}"));
     let rule = "is not an address: up to 2000 of the characters of RFC 3986, without quotes";
     source("https://x/'; reboot", &format!("line 7: agent.source: \"https://x/'; reboot\" {rule}"));
     refused(

@@ -1,6 +1,6 @@
 //! Bad input: one clear line that names the thing, exit code 2, nothing created.
 
-use crate::rig::{self, Rig, mutating, text};
+use crate::rig::{self, Rig, complaints, mutating, text};
 
 /// The line that a file gets.
 #[track_caller]
@@ -152,7 +152,7 @@ fn nobody_and_nowhere() {
         }
         let output = command.output().unwrap();
         assert_eq!(output.status.code(), Some(2));
-        let said = text(&output.stderr);
+        let said = complaints(&output);
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
         says(&said, &[words]);
     }
@@ -187,11 +187,11 @@ fn a_profile_that_is_named_counts_more_than_credentials_in_the_environment() {
         let mut command = rig.command(["--profile", profile, "list"]);
         let output = command.env("AWS_CONFIG_FILE", &config).output().unwrap();
         assert_eq!(output.status.code(), Some(2), "{}", text(&output.stdout));
-        let said = text(&output.stderr);
+        let said = complaints(&output);
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
         said
     };
-    says(&refused("nope"), &["no AWS credentials", "nope"]);
+    says(&refused("nope"), &["there is no AWS profile \"nope\""]);
     says(&refused("other"), &["AWS doesn't accept these credentials"]);
 }
 

@@ -8,6 +8,7 @@ mod destroy;
 mod group;
 mod kill;
 mod node;
+mod reach;
 mod rig;
 mod together;
 mod unfinished;

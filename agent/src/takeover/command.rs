@@ -8,6 +8,7 @@ use std::time::Duration;
 use anstream::println;
 use anyhow::{Context, bail};
 use templates::paths;
+use tokio::time::{Instant, timeout_at};
 
 use super::{Caller, Outcome, Route, take_over};
 use crate::configure;
@@ -23,9 +24,17 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
     if let Some(strange) = vips.iter().find(|vip| !balancer.virtual_ips.contains(vip)) {
         bail!("{strange} is no virtual IP of this node: {} has none such", paths::BALANCER);
     }
-    let facts = imds::facts(&Imds::at(imds::ADDRESS, http::client()?)).await?;
-    let client = ec2::connect(&facts.region).client;
-    let tables = Observer::new(client.clone(), &balancer, &facts).tables().await.context("finding the route tables")?;
+    let deadline = Instant::now() + timeout;
+    let found = timeout_at(deadline, async {
+        let facts = imds::facts(&Imds::at(imds::ADDRESS, http::client()?)).await?;
+        let client = ec2::connect(&facts.region).client;
+        let tables = Observer::new(client.clone(), &balancer, &facts).tables().await;
+        anyhow::Ok((facts, client, tables.context("finding the route tables")?))
+    });
+    let Ok(found) = found.await else {
+        bail!("the route tables were not found within {timeout:?}, and no route was moved")
+    };
+    let (facts, client, tables) = found?;
     let routes: Vec<Route> = vips.iter().flat_map(|vip| tables::moves(&tables, *vip)).collect();
     if routes.is_empty() {
         bail!("{} has no route table that could hold the routes", facts.vpc);
@@ -44,7 +53,7 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
             ended.borrow_mut().insert(key(route), outcome);
         },
     );
-    if tokio::time::timeout(timeout, moving).await.is_ok() {
+    if timeout_at(deadline, moving).await.is_ok() {
         return Ok(());
     }
     for route in routes.iter().filter(|route| !ended.borrow().contains_key(&key(route))) {

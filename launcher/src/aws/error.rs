@@ -95,7 +95,10 @@ impl CallFailed {
                 format!("not allowed to call {action} for {object}: add it to your IAM policy ({})", one_line(message))
             }
             Reason::NoCredentials(message) => format!("AWS doesn't accept these credentials: {}", one_line(message)),
-            Reason::Unanswered(why) => format!("{action} {object}: no answer from AWS: {}", one_line(why)),
+            // Where it was says more than what was asked there: all that is asked at once goes unanswered.
+            Reason::Unanswered(why) => {
+                format!("no answer from AWS: {}; it was asked for {action} {object}", one_line(why))
+            }
         }
     }
 }

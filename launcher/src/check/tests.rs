@@ -103,6 +103,11 @@ fn an_image_and_a_type_exist_and_fit_each_other() {
         (place.image_id, place.image) = (None, None);
     });
     says(&parameter, &["resolve:ssm:/a/b", "no such parameter"]);
+    let other = problem(|balancer, place, _| {
+        balancer.image = Reference::Parameter("/a/b".into());
+        (place.image_id, place.image) = (Some("hello".into()), None);
+    });
+    says(&other, &["parameter resolve:ssm:/a/b holds \"hello\", no image id"]);
     says(&problem(|_, place, _| place.instance_type = None), &["instance type t3.small doesn't exist"]);
     let xen = problem(|_, place, _| place.instance_type.as_mut().unwrap().shows_tags = false);
     says(&xen, &["t3.small", "Xen", "Nitro"]);

@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use templates::files::{self, KeepalivedNode};
+use templates::files::{self, KeepalivedNode, USER_DATA_LIMIT};
 
+use crate::aws::check_region;
 use crate::cli::{Cli, NodeArgs, Render};
 use crate::failure::{Failure, read_balancer};
 use crate::output;
@@ -15,7 +16,16 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
             let bytes = files::user_data_gzip(&read_balancer(file)?).map_err(|big| too_big(file, &big))?;
             output::write(&bytes)
         }
-        Render::UserData { file, gzip: false } => text(files::user_data(&read_balancer(file)?)),
+        Render::UserData { file, gzip: false } => {
+            let plain = files::user_data(&read_balancer(file)?);
+            if plain.len() > USER_DATA_LIMIT {
+                let size = plain.len();
+                output::warn(&format!(
+                    "this is {size} bytes, and EC2 takes {USER_DATA_LIMIT}: launch what --gzip writes"
+                ));
+            }
+            text(plain)
+        }
         Render::LaunchTemplate { file, security_group } => {
             let balancer = read_balancer(file)?;
             let rendered = files::launch_template(&balancer, &region(cli)?, security_group);
@@ -69,5 +79,7 @@ fn member(node: &NodeArgs) -> Result<std::net::Ipv4Addr, Failure> {
 fn region(cli: &Cli) -> Result<String, Failure> {
     let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
     let environment = variables.filter_map(|name| std::env::var(name).ok()).find(|region| !region.is_empty());
-    cli.region.clone().or(environment).ok_or_else(|| Failure::bad_input("no region: use --region or set AWS_REGION"))
+    let region = cli.region.clone().or(environment);
+    let region = region.ok_or_else(|| Failure::bad_input("no region: use --region or set AWS_REGION"))?;
+    check_region(&region).map(|()| region)
 }

@@ -17,13 +17,17 @@ pub struct Image {
     pub available: bool,
 }
 
-/// The image's id; none if the parameter isn't there.
+/// The image's id, or what else its parameter holds; none if the parameter, or the version of it, isn't there.
 pub async fn resolve(ssm: &aws_sdk_ssm::Client, reference: &Reference) -> Result<Option<String>, CallFailed> {
     let path = match reference {
         Reference::Id(id) => return Ok(Some(id.clone())),
         Reference::Parameter(path) => path,
     };
-    let output = found(ssm.get_parameter().name(path).send().await.named("ssm:GetParameter", path))?;
+    let output = match found(ssm.get_parameter().name(path).send().await.named("ssm:GetParameter", path)) {
+        // A name that no parameter can have.
+        Err(error) if error.is("ValidationException") => None,
+        output => output?,
+    };
     Ok(output.and_then(|output| output.parameter).and_then(|parameter| parameter.value))
 }
 

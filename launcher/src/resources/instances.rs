@@ -120,7 +120,7 @@ pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFai
         .set_tag_specifications(Some(LAUNCHED.map(|kind| launch.tags.specification(kind)).to_vec()))
         .send()
         .await
-        .named("ec2:RunInstances", format!("in {}", launch.subnet))?;
+        .named("ec2:RunInstances", launch.subnet)?;
     Ok(made.instances().first().and_then(|instance| instance.instance_id()).unwrap_or_default().to_owned())
 }
 

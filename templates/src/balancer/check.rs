@@ -88,6 +88,11 @@ fn source(source: &str) -> Checked {
     if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
         return wrong("names no host");
     }
+    if rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@')) {
+        let said = "has a user or a password in it, which user-data, install.sh and dry runs show (it isn't shown here): \
+                    leave them out";
+        return Err(Problem::new(at!["agent", "source"], said));
+    }
     // It stands in single quotes in a shell script.
     if source.len() > 2000 || !source.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\`<>{}|^".contains(&b)) {
         return wrong("is not an address: up to 2000 of the characters of RFC 3986, without quotes");

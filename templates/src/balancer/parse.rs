@@ -6,7 +6,7 @@ use std::fmt;
 use toml::de::DeTable;
 
 use super::place::{self, Path};
-use super::{Balancer, check, hint};
+use super::{Balancer, check, hint, wanted};
 
 /// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is there twice`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -72,8 +72,25 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
         Some(key) if error.message() == "duplicate key" => {
             Invalid { line, key: key.to_owned(), message: "is there twice: leave one of them out".to_owned() }
         }
-        _ => Invalid { line, key: String::new(), message: one_line(error.message()) },
+        _ => {
+            let key = line.map(|line| key_at(text, line)).unwrap_or_default();
+            let message = match wanted::of(&key) {
+                Some(wanted) => format!("can't be read: write {wanted}"),
+                None => one_line(error.message()),
+            };
+            Invalid { line, key, message }
+        }
     }
+}
+
+/// The key that is given a value in this line, as far as can be told of what is no TOML.
+fn key_at(text: &str, line: usize) -> String {
+    let before: Vec<&str> = text.lines().take(line).map(str::trim).collect();
+    let Some((key, _)) = before.last().and_then(|line| line.split_once('=')) else { return String::new() };
+    let table = before.iter().rev().find(|line| line.starts_with('['));
+    let table = table.map(|line| line.trim_matches(['[', ']']).trim()).filter(|table| !table.is_empty());
+    let key = key.trim();
+    table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}"))
 }
 
 /// TOML that isn't a balancer: a key too many or too few, or a value of another type.
@@ -102,12 +119,20 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
         };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
-    let message = plain(&message, &quoted);
+    let message = match wanted::of(&key).filter(|_| is_of_another_kind(&message)) {
+        Some(wanted) => format!("write {wanted}"),
+        None => plain(&message, &quoted),
+    };
     let message = match value {
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
         _ => message,
     };
     Invalid { line, key, message }
+}
+
+/// Whether it is about a value's kind (text, a list, a table) rather than about what is in it.
+fn is_of_another_kind(message: &str) -> bool {
+    message.starts_with("invalid type") || message.starts_with("data did not match any variant")
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> String {

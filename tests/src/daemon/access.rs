@@ -19,6 +19,8 @@ impl Access {
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_PAGER", String::new()),
+            // The lab is on this machine, whatever proxy leads out of it.
+            ("NO_PROXY", "127.0.0.1".to_owned()),
             ("PATH", with_tools(tools, path)),
         ]
     }

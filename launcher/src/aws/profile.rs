@@ -1,0 +1,55 @@
+//! The profile that the operator named: whether it is there at all is found out first. The SDK's providers pass over one
+//! that isn't, and over files that they can't read, and then miss a Region or credentials.
+
+use aws_config::profile::{Profile as Section, ProfileSet, load};
+use aws_runtime::env_config::file::EnvConfigFiles;
+use aws_types::os_shim_internal::{Env, Fs};
+
+use crate::failure::Failure;
+
+/// A profile that was named, by `--profile` or `AWS_PROFILE`.
+#[derive(Debug, Clone)]
+pub(super) struct Profile {
+    /// Its name.
+    pub name: String,
+    section: Section,
+}
+
+impl Profile {
+    /// The profile that was named, if one was.
+    pub async fn selected(named: Option<&str>) -> Result<Option<Profile>, Failure> {
+        let environment = || std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
+        let name = named.map(str::to_owned).or_else(environment);
+        let profiles = load(&Fs::real(), &Env::real(), &EnvConfigFiles::default(), None).await.map_err(unreadable)?;
+        name.map(|name| of(&profiles, name)).transpose()
+    }
+
+    /// A setting of its.
+    pub fn get(&self, key: &str) -> Option<String> {
+        self.section.get(key).map(str::to_owned)
+    }
+
+    /// Whether its credentials come by signing in.
+    pub fn is_sso(&self) -> bool {
+        self.section.get("sso_session").is_some() || self.section.get("sso_start_url").is_some()
+    }
+}
+
+fn of(profiles: &ProfileSet, name: String) -> Result<Profile, Failure> {
+    if let Some(section) = profiles.get_profile(&name) {
+        return Ok(Profile { section: section.clone(), name });
+    }
+    let mut known: Vec<&str> = profiles.profiles().collect();
+    known.sort_unstable();
+    let known = match known[..] {
+        [] => "there is none at all in AWS's config and credentials files".to_owned(),
+        _ => format!("there are {}", known.join(", ")),
+    };
+    Err(Failure::bad_input(format!("there is no AWS profile {name:?}: {known}")))
+}
+
+fn unreadable(error: aws_config::profile::ProfileFileLoadError) -> Failure {
+    let error = format!("{:#}", anyhow::Error::new(error));
+    let words: Vec<&str> = error.split_whitespace().collect();
+    Failure::bad_input(format!("AWS's configuration: {}", words.join(" ")))
+}
