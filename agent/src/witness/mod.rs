@@ -85,9 +85,18 @@ impl Witness {
         let (back, gone): (Vec<Stray>, Vec<Stray>) = (strays(back), strays(gone));
         let stranger = back.iter().find_map(|stray| stray.found.stranger());
         self.name_rivals(|rivals| stranger.into_iter().for_each(|one| rivals.seen(vip, one.clone(), Instant::now())));
-        let ended = self.attempt(vip, term, &wanted, back);
+        let left = term.left;
+        let ended = match reading {
+            // A look that failed ends nothing.
+            Reading::Due | Reading::Failed if wanted.is_empty() => None,
+            _ => self.attempt(vip, term, &wanted, back),
+        };
         drop(terms);
-        ended.into_iter().for_each(|attempt| self.tell_strays(vip, true, attempt.reclaimed));
+        match ended {
+            Some(attempt) if left == 0 => self.complete(vip, attempt),
+            Some(attempt) => self.tell_strays(vip, true, attempt.reclaimed),
+            None => {}
+        }
         self.tell_strays(vip, false, gone);
     }
 
@@ -130,13 +139,18 @@ impl Witness {
         let complete = if progress == Some(Progress::Complete) { term.attempt.take() } else { None };
         drop(terms);
         if let Some(attempt) = complete {
-            let time = attempt.since.elapsed();
-            self.0.takeovers.complete(vip, time.as_secs_f64());
-            if attempt.overdue {
-                self.tell(vip, What::TakeoverComplete { ms: millis(time) });
-            }
-            self.tell_strays(vip, true, attempt.reclaimed);
+            self.complete(vip, attempt);
         }
+    }
+
+    /// All the routes of an attempt lead here.
+    fn complete(&self, vip: Ipv4Addr, attempt: Attempt) {
+        let time = attempt.since.elapsed();
+        self.0.takeovers.complete(vip, time.as_secs_f64());
+        if attempt.overdue {
+            self.tell(vip, What::TakeoverComplete { ms: millis(time) });
+        }
+        self.tell_strays(vip, true, attempt.reclaimed);
     }
 
     /// How many routes don't lead here that should, for each virtual IP that this node has decided about as active.

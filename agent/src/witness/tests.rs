@@ -121,6 +121,30 @@ async fn a_takeover_that_takes_long_is_told_with_its_reasons_and_so_is_its_end()
 }
 
 #[tokio::test]
+async fn a_takeover_that_was_told_ends_for_the_reader_too_when_a_look_finds_the_routes_right() {
+    let scene = Scene::new();
+    scene.decided(Reading::Due, &[point("rtb-1")]);
+    let attempt = scene.attempt();
+    scene.overdue(attempt);
+    assert_eq!(scene.told().await[0]["event"], "takeover_incomplete");
+    scene.decided(Reading::Failed, &[Move::Rest]);
+    assert_eq!(scene.attempt(), attempt, "a look that failed shows nothing");
+    scene.decided(routes(&[("rtb-1", here())]), &[Move::Rest]);
+    let told = scene.told().await;
+    assert_eq!((told.len(), &told[0]["event"]), (1, &Value::from("takeover_complete")));
+    assert_eq!(scene.witness.wrong()[&VIP], 0);
+}
+
+#[tokio::test]
+async fn a_takeover_whose_routes_are_left_to_a_peer_is_not_told_to_be_complete() {
+    let scene = Scene::new();
+    scene.decided(Reading::Due, &[point("rtb-1")]);
+    scene.overdue(scene.attempt());
+    scene.decided(routes(&[("rtb-1", Lead::To("eni-2".into()))]), &[Move::Yield("rtb-1".into(), "eni-2".into())]);
+    assert!(scene.told().await.iter().all(|one| one["event"] == "takeover_incomplete"));
+}
+
+#[tokio::test]
 async fn a_term_that_ends_takes_its_takeover_along() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1")]);
