@@ -25,7 +25,7 @@ use aws_sdk_ec2::Client;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
-use templates::handover::{REFUSED, Request};
+use templates::handover::{NotARequest, REFUSED, Request};
 use templates::{Balancer, Role};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -39,6 +39,7 @@ use followed::Followed;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
 pub use stop::{Stop, Stopper, channel};
 pub use successor::page;
+use tracks::Yielding;
 pub use tracks::{Preference, prepare};
 pub use wishes::{Wishes, watch};
 
@@ -123,6 +124,10 @@ impl Handover {
         self.board.change(|state| state.leaving = reasons.notice.clone());
         self.prefer();
         let request = self.request(&reasons).await;
+        let request = request.unwrap_or_else(|refusal| {
+            self.refused = Some(refusal);
+            None
+        });
         let for_request = request.is_some();
         let outcome = self.decide_and_act(request, reasons.notice.clone()).await;
         if for_request {
@@ -134,17 +139,12 @@ impl Handover {
         self.say(&reasons);
     }
 
-    /// A request that is news. From here on it counts as followed, whatever comes of it.
-    async fn request(&mut self, reasons: &Reasons) -> Option<Request> {
-        let asked = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked))?;
+    /// A request that is news; or what can't be understood, and why. From here on it counts as followed, whatever comes
+    /// of it.
+    async fn request(&mut self, reasons: &Reasons) -> Result<Option<Request>, (String, String)> {
+        let Some(asked) = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked)) else { return Ok(None) };
         self.followed.note(asked).await;
-        match asked.parse() {
-            Ok(request) => Some(request),
-            Err(error) => {
-                tracing::warn!("{error}");
-                None
-            }
-        }
+        asked.parse().map(Some).map_err(|error: NotARequest| (asked.clone(), error.to_string()))
     }
 
     /// Asks whom it takes to decide, and does what is decided. An error says why this node keeps its virtual IPs.
@@ -214,7 +214,7 @@ impl Handover {
 
     /// Makes keepalived yield, and lets it take part again as soon as others are active for `given`, or nobody wants to be.
     async fn yield_until_taken(&mut self, given: &[usize]) -> anyhow::Result<Election> {
-        tracks::yields(true)?;
+        let yielding = Yielding::begin()?;
         let since = Instant::now();
         let election = loop {
             let peers = self.board.read().peers;
@@ -231,7 +231,7 @@ impl Handover {
         };
         // Before it takes part again, so that it doesn't win back what it just gave.
         self.prefer();
-        tracks::yields(false)?;
+        yielding.end().await;
         tokio::time::sleep(RETURN).await;
         Ok(election)
     }

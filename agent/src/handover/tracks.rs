@@ -13,17 +13,56 @@ use super::policy::{self, Prospect, Tenure};
 /// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);
 
+/// From one attempt to end a yield to the next.
+const AGAIN: Duration = Duration::from_millis(200);
+
 /// Before keepalived reads them: nothing that an earlier agent was in the middle of holds any more, but for a node that
 /// leaves, which goes on leaving until it is known to stay.
 pub fn prepare() -> anyhow::Result<()> {
-    yields(false)?;
+    write(Path::new(YIELD_TRACK), NOT)?;
     let left = std::fs::read_to_string(PREFERENCE_TRACK).ok().and_then(|text| text.trim().parse().ok());
     write(Path::new(PREFERENCE_TRACK), left.filter(|value| *value < 0).unwrap_or(0))
 }
 
-/// Makes keepalived give up every virtual IP, or lets it take part again.
-pub fn yields(yields: bool) -> anyhow::Result<()> {
-    write(Path::new(YIELD_TRACK), i16::from(yields))
+/// In `yield.track`: keepalived takes part, or doesn't.
+const NOT: i16 = 0;
+const YIELDS: i16 = 1;
+
+/// keepalived gives up every virtual IP, for as long as this is held: an agent that ends meanwhile mustn't leave it in
+/// FAULT.
+#[derive(Debug)]
+pub(super) struct Yielding {
+    file: PathBuf,
+}
+
+impl Yielding {
+    /// From now on.
+    pub(super) fn begin() -> anyhow::Result<Self> {
+        Yielding::at(YIELD_TRACK.into())
+    }
+
+    fn at(file: PathBuf) -> anyhow::Result<Self> {
+        // Held first: half a write is taken back, too.
+        let yielding = Yielding { file };
+        write(&yielding.file, YIELDS)?;
+        Ok(yielding)
+    }
+
+    /// keepalived takes part again, as soon as it can be told.
+    pub(super) async fn end(self) {
+        while let Err(error) = write(&self.file, NOT) {
+            tracing::error!("keepalived stays in FAULT until it can be told to take part again: {error:#}");
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+}
+
+impl Drop for Yielding {
+    fn drop(&mut self) {
+        if let Err(error) = write(&self.file, NOT) {
+            tracing::error!("keepalived stays in FAULT: {error:#}");
+        }
+    }
 }
 
 fn write(file: &Path, value: i16) -> anyhow::Result<()> {
@@ -87,6 +126,28 @@ impl Preference {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_yield_ends_with_the_agent_and_when_the_file_can_be_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let (run, file) = (folder.path().join("run"), folder.path().join("run/yield.track"));
+        std::fs::create_dir(&run).unwrap();
+        let read = || std::fs::read_to_string(&file).unwrap();
+        let yielding = Yielding::at(file.clone()).unwrap();
+        assert_eq!(read(), "1\n");
+        drop(yielding);
+        assert_eq!(read(), "0\n");
+
+        let yielding = Yielding::at(file.clone()).unwrap();
+        let away = folder.path().join("away");
+        std::fs::rename(&run, &away).unwrap();
+        let ends = tokio::spawn(yielding.end());
+        tokio::time::sleep(AGAIN).await;
+        assert!(!ends.is_finished());
+        std::fs::rename(&away, &run).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it ends").unwrap();
+        assert_eq!(read(), "0\n");
+    }
 
     #[test]
     fn a_chosen_node_stands_above_until_it_is_elected() {
