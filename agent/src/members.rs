@@ -101,6 +101,19 @@ impl Roster {
         self.peers != before
     }
 
+    /// The members by `read`, and the peers that it misses and that don't count as gone yet, as they were `before`.
+    pub fn with_missed(&self, read: Vec<Member>, before: &[Member]) -> Vec<Member> {
+        let missed =
+            |member: &&Member| self.missed.contains_key(&member.address) && self.peers.contains(&member.address);
+        let missed: Vec<Member> = before.iter().filter(missed).cloned().collect();
+        [read, missed].concat()
+    }
+
+    /// Whether somebody is in doubt: the last read missed a peer.
+    pub fn doubts(&self) -> bool {
+        !self.missed.is_empty()
+    }
+
     /// The peers, in order.
     pub fn peers(&self) -> Vec<Ipv4Addr> {
         self.peers.iter().copied().collect()
@@ -193,6 +206,22 @@ pub(crate) mod tests {
         }
         assert!(roster.update(&[], ME));
         assert!(roster.peers().is_empty());
+    }
+
+    #[test]
+    fn a_peer_that_a_read_misses_belongs_to_the_balancer_as_it_was_until_it_counts_as_gone() {
+        let (me, peer) = (member("i-a", 1), Member { claim: Some(Slot(1)), ..member("i-b", 2) });
+        let mut members = vec![me.clone(), peer.clone()];
+        let mut roster = Roster::of(&members, ME);
+        for _ in 1..MISSES {
+            roster.update(std::slice::from_ref(&me), ME);
+            members = roster.with_missed(vec![me.clone()], &members);
+            assert_eq!(members, [me.clone(), peer.clone()]);
+            assert!(roster.doubts());
+        }
+        roster.update(std::slice::from_ref(&me), ME);
+        assert_eq!(roster.with_missed(vec![me.clone()], &members), [me]);
+        assert!(!roster.doubts());
     }
 
     #[test]

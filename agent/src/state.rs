@@ -1,7 +1,7 @@
 //! What the agent knows about itself, in one place: the board. Whoever learns something writes it there; the tags, the
 //! health page and `agent status` are read off it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 
@@ -47,6 +47,12 @@ pub struct State {
     pub leaving: Option<String>,
     /// What is wrong, the gravest first.
     pub problems: BTreeMap<Topic, String>,
+    /// What is wrong with each virtual IP's routes; together they are the problem about routes.
+    #[serde(skip)]
+    pub astray: BTreeMap<Ipv4Addr, String>,
+    /// Problems that are there only because the API wants fewer calls.
+    #[serde(skip)]
+    pub throttled: BTreeSet<Topic>,
 }
 
 /// A virtual IP, and what this node is for it.
@@ -119,6 +125,19 @@ impl State {
         self.virtual_ips.iter().any(|vip| vip.role == Role::Active)
     }
 
+    /// Shows what is wrong with the routes of one virtual IP, whatever is wrong with others'.
+    pub fn routes_problem(&mut self, vip: Ipv4Addr, problem: Option<String>) {
+        match problem {
+            Some(text) => drop(self.astray.insert(vip, text)),
+            None => drop(self.astray.remove(&vip)),
+        }
+        let all: Vec<&str> = self.astray.values().map(String::as_str).collect();
+        match all[..] {
+            [] => drop(self.problems.remove(&Topic::Routes)),
+            _ => drop(self.problems.insert(Topic::Routes, all.join("; "))),
+        }
+    }
+
     /// What is wrong, in one line; nothing if nothing is. That a peer is silent comes first and is never left out: a
     /// waiting peer takes the change of that line for a sign of life (`health::ask`).
     pub fn message(&self) -> Option<String> {
@@ -161,6 +180,11 @@ impl Board {
         });
     }
 
+    /// Shows what is wrong with the routes of one virtual IP, or that nothing is any more.
+    pub fn routes_problem(&self, vip: Ipv4Addr, problem: Option<String>) {
+        self.change(|state| state.routes_problem(vip, problem));
+    }
+
     /// What it shows now.
     pub fn read(&self) -> State {
         self.0.borrow().clone()
@@ -198,6 +222,8 @@ pub(crate) mod tests {
             yielding: false,
             leaving: None,
             problems: BTreeMap::new(),
+            astray: BTreeMap::new(),
+            throttled: BTreeSet::new(),
         }
     }
 
@@ -224,6 +250,19 @@ pub(crate) mod tests {
         assert_eq!(board.read().message().unwrap(), "down (and 1 more: agent status)");
         board.problem(Topic::Haproxy, None);
         assert_eq!(board.read().message().unwrap(), "denied");
+    }
+
+    #[test]
+    fn what_is_wrong_with_one_virtual_ip_s_routes_is_not_solved_by_another_s_being_right() {
+        let board = Board::new(state());
+        let [one, other] = [1, 2].map(|last| Ipv4Addr::new(10, 255, 0, last));
+        board.routes_problem(one, Some("denied".into()));
+        board.routes_problem(other, Some("left to others".into()));
+        assert_eq!(board.read().problems[&Topic::Routes], "denied; left to others");
+        board.routes_problem(other, None);
+        assert_eq!(board.read().problems[&Topic::Routes], "denied");
+        board.routes_problem(one, None);
+        assert_eq!(board.read().problems, BTreeMap::new());
     }
 
     #[test]

@@ -7,6 +7,7 @@ use lab::rig::{printed, wait_for};
 use lab::stage::CALLS;
 
 use crate::stage::{BOOT, Stage, play};
+use crate::tables::{LIMIT, VIP};
 
 /// How long the API is out of order.
 const OUT_OF_ORDER: Duration = Duration::from_secs(20);
@@ -128,6 +129,16 @@ fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
         let others = |(table, to): &(String, String)| (table == &denied) == (to == &active);
         ensure!(stage.routes()?.iter().all(others), "{denied} is denied, and the routes lead {:?}", stage.routes()?);
         watch.end("power cut while one of three tables is denied")?.at_most(Duration::from_millis(1500))?;
+
+        let other = &routes.iter().find(|route| route.name == "private-b").context("the table private-b")?.table;
+        stage.rig.aws(["ec2", "delete-route", "--route-table-id", other, "--destination-cidr-block", VIP])?;
+        let deleted = Instant::now();
+        wait_for("the route that was deleted", BOOT, || stage.is_routed(other, &standby))?;
+        let time = deleted.elapsed();
+        stage
+            .rig
+            .figure("a route that was deleted while another table is denied: right within", format!("{time:.0?}"))?;
+        ensure!(time <= LIMIT, "it took {time:.0?}");
 
         stage.rig.aws(["iam", "delete-role-policy"].iter().chain(&role))?;
         let allowed = Instant::now();

@@ -9,9 +9,9 @@ use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
 
-const VIP: &str = "10.255.0.10/32";
+pub const VIP: &str = "10.255.0.10/32";
 /// Whatever somebody does to a route, it is right again within this.
-const LIMIT: Duration = Duration::from_secs(35);
+pub const LIMIT: Duration = Duration::from_secs(35);
 
 impl Stage {
     /// A new table of the VPC's.
@@ -36,7 +36,8 @@ impl Stage {
         self.rig.aws(["ec2", "disassociate-route-table", "--association-id", association]).map(drop)
     }
 
-    fn is_routed(&self, table: &str, to: &str) -> Result<()> {
+    /// Whether the route in `table` leads to the node `to`.
+    pub fn is_routed(&self, table: &str, to: &str) -> Result<()> {
         let routes = self.routes()?;
         ensure!(routes.iter().any(|(at, node)| at == table && node == to), "{table} isn't right: {routes:?}");
         Ok(())

@@ -171,6 +171,8 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
         yielding: false,
         leaving: None,
         problems: Default::default(),
+        astray: Default::default(),
+        throttled: Default::default(),
     });
     if facts.vpc != local.balancer.vpc {
         let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);

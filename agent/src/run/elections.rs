@@ -21,7 +21,7 @@ use crate::ids::InterfaceId;
 use crate::keepalived::{Event, Fifo, VrrpState};
 use crate::logs::CONSOLE;
 use crate::loopback;
-use crate::state::{Board, State, Topic};
+use crate::state::{Board, State};
 use standstill::Standstill;
 
 /// The virtual IPs, and what this node is for each.
@@ -238,7 +238,7 @@ impl Elections {
 
     /// The term is over: the peers are told, and what was wrong with the routes is somebody else's to say.
     fn end(&self, vip: usize) {
-        self.board.problem(Topic::Routes, None);
+        self.board.routes_problem(self.vips[vip].office.vip, None);
         let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
         tokio::spawn(async move { health::tell(&http, &peers).await });
     }

@@ -17,12 +17,15 @@ pub(super) struct Knowledge {
     pub standing: Standing,
     pub targets: Targets,
     pub reading: Reading,
+    /// The last read of the routes that was decided on.
+    pub seen: u64,
     /// When the signs of life were read last.
     pub signs_read: Option<Instant>,
     words: BTreeMap<InterfaceId, Word>,
     quiet: BTreeMap<InterfaceId, u8>,
     said: BTreeMap<InterfaceId, String>,
     led: BTreeMap<TableId, Lead>,
+    pointed: BTreeMap<TableId, Instant>,
     owed: BTreeSet<TableId>,
 }
 
@@ -35,11 +38,13 @@ impl Knowledge {
             standing,
             targets: Targets::Up,
             reading: Reading::Due,
+            seen: 0,
             signs_read: None,
             words: BTreeMap::new(),
             quiet: BTreeMap::new(),
             said: BTreeMap::new(),
             led: BTreeMap::new(),
+            pointed: BTreeMap::new(),
             owed: BTreeSet::new(),
         }
     }
@@ -64,12 +69,18 @@ impl Knowledge {
         }
     }
 
-    /// A look at the routes. One that has come to lead to a peer is a sign of that peer's life.
-    pub(super) fn look(&mut self, routes: Option<Vec<(TableId, Lead)>>) {
-        let Some(routes) = routes else {
+    /// A look at the routes that `began` then: what was pointed here since leads here, whatever it shows. One that has
+    /// come to lead to a peer is a sign of that peer's life.
+    pub(super) fn look(&mut self, routes: Option<Vec<(TableId, Lead)>>, began: Instant) {
+        let Some(mut routes) = routes else {
             self.reading = Reading::Failed;
             return;
         };
+        for (table, lead) in &mut routes {
+            if self.pointed.get(table).is_some_and(|pointed| *pointed > began) {
+                *lead = Lead::To(self.me.clone());
+            }
+        }
         for (table, lead) in &routes {
             if matches!(lead, Lead::To(interface) if *interface == self.me) {
                 self.owed.remove(table);
@@ -89,9 +100,10 @@ impl Knowledge {
         self.owed.extend(decide::owed(self.standing, moves).cloned());
     }
 
-    /// A route was pointed here.
-    pub(super) fn pointed(&mut self, table: &TableId) {
+    /// A route was pointed here, by an answer that came at `now`.
+    pub(super) fn pointed(&mut self, table: &TableId, now: Instant) {
         self.owed.remove(table);
+        self.pointed.insert(table.clone(), now);
         self.led.insert(table.clone(), Lead::To(self.me.clone()));
     }
 
@@ -134,6 +146,8 @@ impl Knowledge {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::members::tests::member;
 
@@ -180,10 +194,11 @@ mod tests {
         };
         let mut knowledge = knowledge();
         quiet(&mut knowledge);
-        knowledge.look(Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]));
+        let theirs = || Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]);
+        knowledge.look(theirs(), Instant::now());
         assert_eq!(peer(&knowledge).quiet, 2);
-        knowledge.pointed(&"rtb-1".into());
-        knowledge.look(Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]));
+        knowledge.pointed(&"rtb-1".into(), Instant::now());
+        knowledge.look(theirs(), Instant::now());
         assert_eq!(peer(&knowledge).quiet, 0);
         quiet(&mut knowledge);
         knowledge.heard(&"eni-2".into(), Some(Word::Aside));
@@ -199,10 +214,25 @@ mod tests {
         assert_eq!(owed(&knowledge), [], "what it reclaims it has had");
         knowledge.standing = Standing::Elected;
         knowledge.decided(&moves);
-        knowledge.pointed(&"rtb-1".into());
-        knowledge
-            .look(Some(vec![("rtb-2".into(), Lead::To("eni-1".into())), ("rtb-3".into(), Lead::To("eni-2".into()))]));
+        knowledge.pointed(&"rtb-1".into(), Instant::now());
+        let routes = vec![("rtb-2".into(), Lead::To("eni-1".into())), ("rtb-3".into(), Lead::To("eni-2".into()))];
+        knowledge.look(Some(routes), Instant::now());
         assert_eq!(owed(&knowledge), ["rtb-3".into()]);
+    }
+
+    #[test]
+    fn a_look_that_began_before_a_route_was_pointed_here_does_not_say_where_it_leads() {
+        let (mut knowledge, start) = (knowledge(), Instant::now());
+        let (before, after) = (start, start + Duration::from_secs(2));
+        knowledge.pointed(&"rtb-1".into(), start + Duration::from_secs(1));
+        let theirs = || Lead::To("eni-2".into());
+        let mut look = |began| {
+            knowledge.look(Some(vec![("rtb-1".into(), theirs()), ("rtb-2".into(), theirs())]), began);
+            let Reading::Routes(routes) = &knowledge.reading else { panic!("it looked") };
+            routes.iter().map(|(_, lead)| lead.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(look(before), [Lead::To("eni-1".into()), theirs()]);
+        assert_eq!(look(after), [theirs(), theirs()]);
     }
 
     #[test]

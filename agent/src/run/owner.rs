@@ -1,26 +1,27 @@
 //! A term as MASTER of one virtual IP: finds out what the decision asks for, and does what it says, again and again. Lives
 //! exactly as long as this node is MASTER.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 use super::knowledge::Knowledge;
+use super::progress::Progress;
 use super::refresh::{Hints, Latest};
 use crate::decide::{self, How, Move, Reading, Standing};
-use crate::ids::{InterfaceId, TableId};
+use crate::ids::InterfaceId;
 use crate::logs::CONSOLE;
 use crate::members::Member;
-use crate::state::{Board, Topic};
+use crate::state::Board;
 use crate::tables::{self, Table};
-use crate::takeover::{self, Call, Caller, Outcome, Route};
+use crate::takeover::{self, Call, Caller, Route};
 use crate::witness::Witness;
 use crate::{haproxy, health};
 
-/// How long a takeover goes on before the routes are looked at again, that one refused table keeps no other from care.
+/// How long a takeover that is slow goes on before the routes are looked at again, that one table keeps no other from
+/// care. One that waits for nothing but tables that were refused gives way to any newer look.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long a read of the API may take before it counts as failed.
 const READ: Duration = Duration::from_secs(12);
@@ -52,10 +53,11 @@ enum Pause {
 
 /// Serves a term that began with `known`, for ever.
 pub(super) async fn serve(mut office: Office, mut known: Knowledge) {
+    known.seen = office.tables.borrow().turn;
     loop {
         let mut news = office.hints.news.subscribe();
         let moves = office.think(&mut known).await;
-        let pause = office.act(&mut known, &moves).await;
+        let pause = office.act(&mut known, &moves, &news).await;
         known.forget();
         office.pause(&mut known, pause, &mut news).await;
     }
@@ -70,8 +72,9 @@ impl Office {
             let moves = decide::decide(&known.observation(tables, &members, known.priority));
             if moves.contains(&Move::Look) {
                 known.targets = haproxy::targets().await;
-                let tables = newer(&mut self.tables, || self.hints.look.notify_one()).await;
-                known.look(tables.map(|tables| tables::leads(&tables, self.vip)));
+                let read = newer(&mut self.tables, || self.hints.look.notify_one()).await;
+                known.seen = self.tables.borrow().turn;
+                self.look(known, read);
                 continue;
             }
             let asked: Vec<&InterfaceId> = moves.iter().filter_map(asks).collect();
@@ -95,7 +98,7 @@ impl Office {
     }
 
     /// Does what was decided.
-    async fn act(&mut self, known: &mut Knowledge, moves: &[Move]) -> Pause {
+    async fn act(&mut self, known: &mut Knowledge, moves: &[Move], news: &watch::Receiver<u64>) -> Pause {
         let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
         let left: Vec<String> = moves.iter().filter_map(left_to).collect();
         self.witness.decided(self.vip, &known.me, &known.reading, moves, &self.members.borrow().all);
@@ -105,8 +108,8 @@ impl Office {
         }
         // A look that failed says nothing new.
         let known_now = !routes.is_empty() || matches!(known.reading, Reading::Routes(_));
-        let done = if routes.is_empty() { true } else { self.take(known, routes).await };
-        if done {
+        let done = if routes.is_empty() { true } else { self.take(known, routes, news).await };
+        if done && known_now {
             self.say(&left);
         }
         if known_now {
@@ -121,37 +124,62 @@ impl Office {
         self.board.change(|state| state.virtual_ips[known.vip].settled = standing == Standing::Holding);
     }
 
-    /// Points `routes` here; whether all were, in time.
-    async fn take(&self, known: &mut Knowledge, routes: Vec<Route>) -> bool {
+    /// Points `routes` here; whether all were, before it was time to look again.
+    async fn take(&self, known: &mut Knowledge, routes: Vec<Route>, news: &watch::Receiver<u64>) -> bool {
         let (began, vip, count) = (Instant::now(), self.vip, routes.len());
-        let ended = Mutex::new(BTreeMap::<TableId, Outcome>::new());
+        let progress = Mutex::new(Progress::new(routes.iter().map(|route| &route.table)));
+        let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let stirred = Notify::new();
         let me = known.me.clone();
         let trouble = |route: &Route, error: &crate::ec2::ApiError| {
             let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
             tracing::warn!("{problem}, trying again");
-            self.board.problem(Topic::Routes, Some(problem));
+            self.board.routes_problem(vip, Some(problem));
             self.witness.trouble(vip, &route.table, error);
+            progress().failed(&route.table, error.kind);
+            stirred.notify_one();
         };
         let done = |route: &Route, outcome| {
             tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "{outcome:?}");
             self.witness.ended(vip, &route.table, outcome);
-            ended.lock().unwrap_or_else(PoisonError::into_inner).insert(route.table.clone(), outcome);
+            progress().ended(&route.table, outcome, Instant::now());
+            stirred.notify_one();
         };
-        let turn = self.tables.borrow().turn;
-        let mut moving = std::pin::pin!(takeover::take_over(&self.caller, &me, routes, trouble, done));
-        let all = loop {
-            let all = tokio::time::timeout(PATIENCE, &mut moving).await.is_ok();
-            // While the API can't be read there is nothing better to do than to go on.
-            if all || self.tables.borrow().is_answer_after(turn) {
-                break all;
-            }
+        let moving = takeover::take_over(&self.caller, &me, routes, trouble, done);
+        let all = tokio::select! {
+            biased;
+            () = moving => true,
+            () = self.worth_a_look(known.seen, news.clone(), || progress().is_up_to_others(), &stirred) => false,
         };
-        let ended = ended.lock().unwrap_or_else(PoisonError::into_inner);
-        ended.iter().filter(|(_, outcome)| **outcome == Outcome::Moved).for_each(|(table, _)| known.pointed(table));
+        progress().moved.iter().for_each(|(table, when)| known.pointed(table, *when));
         if all {
             tracing::info!(target: CONSOLE, %vip, tables = count, ms = began.elapsed().as_millis(), "routes lead here");
         }
         all
+    }
+
+    /// Until there is something newer to decide on than the read `seen`, and going on with a takeover isn't better. While
+    /// the API can't be read there is nothing better. `stirred` says when `is_up_to_others` may be another.
+    async fn worth_a_look(
+        &self,
+        seen: u64,
+        mut news: watch::Receiver<u64>,
+        is_up_to_others: impl Fn() -> bool,
+        stirred: &Notify,
+    ) {
+        let (patience, mut tables, mut told) = (Instant::now() + PATIENCE, self.tables.clone(), false);
+        loop {
+            let (read, patient) = (tables.borrow_and_update().is_answer_after(seen), Instant::now() < patience);
+            if (read && !patient) || ((read || told) && is_up_to_others()) {
+                return;
+            }
+            tokio::select! {
+                Ok(()) = tables.changed() => {}
+                Ok(()) = news.changed() => told = true,
+                () = stirred.notified() => {}
+                () = tokio::time::sleep_until(patience.into()), if patient => {}
+            }
+        }
     }
 
     fn route(&self, one: &Move) -> Option<Route> {
@@ -166,14 +194,14 @@ impl Office {
     /// Says which routes are left to whom, once; or that all is well.
     fn say(&self, left: &[String]) {
         let problem = (!left.is_empty()).then(|| format!("{} is left to others: {}", self.vip, left.join(", ")));
-        let news = problem.is_some() && self.board.read().problems.get(&Topic::Routes) != problem.as_ref();
+        let news = problem.is_some() && self.board.read().astray.get(&self.vip) != problem.as_ref();
         if let (true, Some(problem)) = (news, &problem) {
             tracing::warn!(target: CONSOLE, "{problem}");
         }
-        self.board.problem(Topic::Routes, problem);
+        self.board.routes_problem(self.vip, problem);
     }
 
-    /// Until the next look is due: the routes have been read again, or something has happened.
+    /// Until the next look is due: the routes have been read since the last, or something has happened.
     async fn pause(&mut self, known: &mut Knowledge, pause: Pause, news: &mut watch::Receiver<u64>) {
         if pause == Pause::Signs {
             // Two reads closer together than that prove nothing, whatever else happens between them.
@@ -181,30 +209,37 @@ impl Office {
             let early = tokio::time::timeout_at(due.into(), news.changed()).await;
             if early.is_err() {
                 let members = newer(&mut self.members, || self.hints.members.notify_one()).await;
-                known.signs(members.as_deref());
+                known.signs(members.as_ref().map(|members| &members.all[..]));
                 known.signs_read = Some(Instant::now());
             }
             return;
         }
-        let turn = self.tables.borrow_and_update().turn;
+        let seen = known.seen;
         let read = tokio::select! {
-            read = self.tables.wait_for(|latest| latest.turn > turn) => read.is_ok(),
-            _ = news.changed() => false,
+            biased;
+            // What was read before it happened doesn't show it.
+            _ = news.changed() => None,
+            read = self.tables.wait_for(|latest| latest.turn > seen) => read.ok().map(|read| read.clone()),
         };
-        if read {
+        if let Some(read) = read {
             known.targets = haproxy::targets().await;
-            let latest = self.tables.borrow();
-            known.look(latest.answered.then(|| tables::leads(&latest.all, self.vip)));
+            known.seen = read.turn;
+            self.look(known, Some(read).filter(|read| read.answered));
         }
+    }
+
+    fn look(&self, known: &mut Knowledge, read: Option<Latest<Table>>) {
+        let began = read.as_ref().map_or_else(Instant::now, |read| read.began);
+        known.look(read.map(|read| tables::leads(&read.all, self.vip)), began);
     }
 }
 
 /// The answer to a read that is asked for now; nothing if there was none in time.
-async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Vec<T>> {
+async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Latest<T>> {
     let turn = latest.borrow_and_update().turn;
     hint();
     let read = tokio::time::timeout(READ, latest.wait_for(|latest| latest.turn > turn)).await.ok()?.ok()?;
-    read.answered.then(|| read.all.clone())
+    read.answered.then(|| read.clone())
 }
 
 fn asks(one: &Move) -> Option<&InterfaceId> {

@@ -13,7 +13,7 @@ pub(super) struct Situation {
 }
 
 /// What is read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Read {
     /// The members.
     Members,
@@ -21,11 +21,16 @@ pub(super) enum Read {
     Tables,
 }
 
+/// Who is missing for less than this may be there at any moment.
+const SOON: Duration = Duration::from_secs(60);
+/// Who is missing for longer than this is given up on: the budget holds again.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+
 /// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
 pub(super) fn pause(situation: Situation, chance: f64) -> Duration {
     let seconds = match situation.missing_for {
-        Some(time) if time < Duration::from_secs(60) => 1.6,
-        Some(time) if time < Duration::from_secs(600) => 20.0,
+        Some(time) if time < SOON => 1.6,
+        Some(time) if time < GIVEN_UP => 20.0,
         _ if situation.active => 27.0,
         _ => 62.0,
     };
@@ -33,12 +38,15 @@ pub(super) fn pause(situation: Situation, chance: f64) -> Duration {
 }
 
 /// What the `turn`th read is of. While some members are missing it is mostly members, as a new member visits this node's
-/// health page and a new table doesn't; then an active node looks at its routes every time, and a standby takes turns.
+/// health page and a new table doesn't. An active node looks at its routes every time, whoever is missing, or every few
+/// seconds; a standby takes turns.
 pub(super) fn reads(situation: Situation, turn: u64) -> &'static [Read] {
     match (situation.missing_for, situation.active) {
-        (Some(_), _) if turn % 5 != 4 => &[Read::Members],
+        (Some(time), _) if time < SOON && turn % 5 != 4 => &[Read::Members],
+        (Some(time), true) if SOON <= time && time < GIVEN_UP => &[Read::Tables, Read::Members],
+        (_, true) if turn % 3 == 2 => &[Read::Tables, Read::Members],
+        (Some(_), false) if turn % 5 != 4 => &[Read::Members],
         (None, false) if turn % 3 == 2 => &[Read::Members],
-        (None, true) if turn % 3 == 2 => &[Read::Tables, Read::Members],
         _ => &[Read::Tables],
     }
 }
@@ -81,9 +89,25 @@ mod tests {
     }
 
     #[test]
-    fn an_active_node_looks_at_its_routes_often_enough_to_have_them_right_within_35_seconds() {
-        let active = Situation { active: true, missing_for: None };
-        assert!((0..30).all(|turn| reads(active, turn).contains(&Read::Tables)));
-        assert!(pause(active, 1.0) < Duration::from_secs(33));
+    fn an_active_node_looks_at_its_routes_often_enough_to_have_them_right_within_35_seconds_whoever_is_missing() {
+        for missing in [None, Some(1), Some(100), Some(3600)] {
+            let active = Situation { active: true, missing_for: missing.map(Duration::from_secs) };
+            let mut unseen = Duration::ZERO;
+            for turn in 0..30 {
+                unseen += pause(active, 1.0);
+                assert!(unseen < Duration::from_secs(33), "{missing:?}: {unseen:?} without a look");
+                if reads(active, turn).contains(&Read::Tables) {
+                    unseen = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_active_node_keeps_to_its_budget_once_who_is_missing_is_given_up_on() {
+        let active = |seconds| Situation { active: true, missing_for: Some(Duration::from_secs(seconds)) };
+        assert!(per_minute(active(600)) <= 3.0);
+        assert!(per_minute(active(100)) <= 6.0);
+        assert!((0..3).any(|turn| reads(active(3600), turn).contains(&Read::Members)), "it may come back");
     }
 }

@@ -2,13 +2,14 @@
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
 use super::pace::{self, Read, Situation};
+use super::retries::Retries;
 use crate::configure::{self, Node};
-use crate::ec2::{Api, ApiError};
+use crate::ec2::{Api, ApiError, Kind};
 use crate::health::Bells;
 use crate::known::{self, Keeper, Known};
 use crate::members::{Member, Roster};
@@ -40,12 +41,14 @@ pub(super) struct Latest<T> {
     pub turn: u64,
     /// Whether the last one was answered.
     pub answered: bool,
+    /// When the last one began: it needn't show what was done since.
+    pub began: Instant,
 }
 
 impl<T> Latest<T> {
     /// What was known before the first read.
     pub(super) fn before(all: Vec<T>) -> Self {
-        Latest { all, turn: 0, answered: false }
+        Latest { all, turn: 0, answered: false, began: Instant::now() }
     }
 
     /// Whether there was an answer since the `turn`th read.
@@ -53,8 +56,9 @@ impl<T> Latest<T> {
         self.answered && self.turn > turn
     }
 
-    fn take(&mut self, answer: Option<Vec<T>>) {
+    fn take(&mut self, answer: Option<Vec<T>>, began: Instant) {
         self.turn += 1;
+        self.began = began;
         self.answered = answer.is_some();
         if let Some(all) = answer {
             self.all = all;
@@ -79,6 +83,8 @@ pub(super) struct Refresher {
     outdated: bool,
     hints: Arc<Hints>,
     missing_since: Option<Instant>,
+    doubt_since: Option<Instant>,
+    retries: Retries,
 }
 
 impl Refresher {
@@ -109,6 +115,8 @@ impl Refresher {
             outdated: node.outdated,
             hints,
             missing_since: None,
+            doubt_since: None,
+            retries: failed_at_boot(&node.board.read()),
         }
     }
 
@@ -120,61 +128,77 @@ impl Refresher {
             self.read(Read::Tables).await;
             self.read(Read::Members).await;
         }
-        for turn in 0.. {
+        // Whoever asks for something between doesn't put off what is due.
+        let (mut turn, mut chance, mut since) = (0, rand::random(), Instant::now());
+        loop {
             let situation = self.situation();
-            let reads: &[Read] = tokio::select! {
-                () = tokio::time::sleep(pace::pause(situation, rand::random())) => pace::reads(situation, turn),
-                () = self.hints.bells.stranger.notified() => &[Read::Members],
-                () = self.hints.members.notified() => &[Read::Members],
-                () = self.hints.look.notified() => &[Read::Tables],
-                () = elected(&self.board), if !situation.active => &[],
+            let due = since + pace::pause(situation, chance);
+            let again = self.retries.next();
+            let reads = tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {
+                    turn += 1;
+                    (chance, since) = (rand::random(), Instant::now());
+                    pace::reads(situation, turn).to_vec()
+                }
+                () = tokio::time::sleep_until(again.unwrap_or(due).into()), if again.is_some() => {
+                    self.retries.due(Instant::now())
+                }
+                () = self.hints.bells.stranger.notified() => vec![Read::Members],
+                () = self.hints.members.notified() => vec![Read::Members],
+                () = self.hints.look.notified() => {
+                    since = Instant::now();
+                    vec![Read::Tables]
+                }
+                () = elected(&self.board), if !situation.active => {
+                    since = Instant::now();
+                    vec![]
+                }
             };
             for read in reads {
-                self.read(*read).await;
+                self.read(read).await;
             }
         }
     }
 
     async fn read(&mut self, read: Read) {
+        let began = Instant::now();
         match read {
             Read::Members => {
                 let members = self.observer.members().await;
-                self.note(Topic::Members, &members);
-                members.iter().for_each(|members| self.take_members(members.clone()));
-                self.heard.send_modify(|latest| latest.take(members.ok()));
+                self.note(read, &members);
+                let members = members.ok().map(|members| self.take_members(members));
+                self.heard.send_modify(|latest| latest.take(members, began));
             }
             Read::Tables => {
                 let tables = self.observer.tables().await;
-                self.note(Topic::Tables, &tables);
+                self.note(read, &tables);
                 tables.iter().for_each(|tables| self.take_tables(tables.clone()));
-                self.tables.send_modify(|latest| latest.take(tables.ok()));
+                self.tables.send_modify(|latest| latest.take(tables.ok(), began));
             }
         }
     }
 
+    /// Whoever was there a moment ago is looked for anew, however long another has been missing.
     fn situation(&mut self) -> Situation {
         let missing = !self.roster.complete(self.nodes) || !self.tables_read;
-        let since = if missing { Some(*self.missing_since.get_or_insert_with(Instant::now)) } else { None };
-        self.missing_since = since;
-        Situation { active: self.board.read().is_active(), missing_for: since.map(|since| since.elapsed()) }
+        let missing_for = lasts(&mut self.missing_since, missing);
+        let doubt = lasts(&mut self.doubt_since, self.roster.doubts());
+        Situation { active: self.board.read().is_active(), missing_for: doubt.or(missing_for) }
     }
 
-    fn take_members(&mut self, members: Vec<Member>) {
+    /// Takes in a read; those who belong to the balancer by this and the reads before.
+    fn take_members(&mut self, members: Vec<Member>) -> Vec<Member> {
         if self.roster.update(&members, self.me) {
             tracing::info!(peers = ?self.roster.peers(), "peers have changed");
             self.board.change(|state| state.peers = self.roster.peers());
         }
-        // A peer that one read missed isn't forgotten yet, nor should an agent that is started again forget it.
-        let peers = self.roster.peers();
-        let missed = |member: &&Member| {
-            peers.contains(&member.address) && !members.iter().any(|seen| seen.address == member.address)
-        };
-        let missed: Vec<Member> = self.known.members.iter().filter(missed).cloned().collect();
-        let members = [members, missed].concat();
+        // An agent that is started again shouldn't forget a peer that one read missed, either.
+        let members = self.roster.with_missed(members, &self.known.members);
         if self.known.members != members {
-            self.known.members = members;
+            self.known.members = members.clone();
             self.remember();
         }
+        members
     }
 
     fn take_tables(&mut self, tables: Vec<Table>) {
@@ -187,17 +211,48 @@ impl Refresher {
         }
     }
 
-    fn note<T>(&self, topic: Topic, answer: &Result<T, ApiError>) {
+    fn note<T>(&mut self, read: Read, answer: &Result<T, ApiError>) {
+        self.retries.note(read, answer.is_ok(), Instant::now());
         let problem = answer.as_ref().err().map(configure::unreadable);
         if let Some(problem) = &problem {
             tracing::warn!("{problem}");
         }
-        self.board.problem(topic, problem);
+        let throttled = answer.as_ref().is_err_and(|error| error.kind == Kind::Throttled);
+        self.board.change(|state| {
+            if throttled {
+                state.throttled.insert(topic(read))
+            } else {
+                state.throttled.remove(&topic(read))
+            };
+        });
+        self.board.problem(topic(read), problem);
     }
 
     fn remember(&self) {
         self.keeper.keep(&self.known);
     }
+}
+
+fn topic(read: Read) -> Topic {
+    match read {
+        Read::Members => Topic::Members,
+        Read::Tables => Topic::Tables,
+    }
+}
+
+/// What couldn't be read at boot is read again soon.
+fn failed_at_boot(state: &State) -> Retries {
+    let mut retries = Retries::default();
+    let failed = |read: &Read| state.problems.contains_key(&topic(*read));
+    let reads = [Read::Members, Read::Tables].into_iter().filter(failed);
+    reads.for_each(|read| retries.note(read, false, Instant::now()));
+    retries
+}
+
+/// For how long something `holds`; `since` remembers.
+fn lasts(since: &mut Option<Instant>, holds: bool) -> Option<Duration> {
+    *since = holds.then(|| since.unwrap_or_else(Instant::now));
+    since.map(|since| since.elapsed())
 }
 
 /// Until this node is active: what it would have slept as a standby is longer than its routes may be wrong.

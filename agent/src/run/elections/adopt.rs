@@ -32,6 +32,8 @@ impl Elections {
         self.board.change(|state| {
             let before = std::mem::take(&mut state.virtual_ips);
             state.virtual_ips = adopted(&before, &balancer.virtual_ips);
+            let gone = before.iter().map(|vip| vip.address).filter(|vip| !balancer.virtual_ips.contains(vip));
+            gone.for_each(|vip| state.routes_problem(vip, None));
         });
         for place in moved.into_iter().filter(|place| *place < before && mastered.contains(place)) {
             self.follow_one(Event { vip: place, state: VrrpState::Master }, Standing::Resumed);
