@@ -3,11 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use aws_sdk_ec2::types::{Instance, Tag};
+use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
 use serde::{Deserialize, Serialize};
 use templates::{Slot, names};
 
 use crate::ids::{InstanceId, InterfaceId};
+
+/// Off soon, in EC2's words.
+const ENDING: [InstanceStateName; 2] = [InstanceStateName::ShuttingDown, InstanceStateName::Stopping];
 
 /// A live instance of the balancer, this one included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,6 +21,9 @@ pub struct Member {
     pub interface: InterfaceId,
     /// That interface's primary address.
     pub address: Ipv4Addr,
+    /// Whether EC2 says that it is shutting down: then its silence is no news.
+    #[serde(default)]
+    pub ending: bool,
     /// Whether its packets are still checked for being its own: then it can't serve a virtual IP.
     pub source_dest_check: bool,
     /// The slot the launcher launched it for.
@@ -56,6 +62,7 @@ fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
         instance: InstanceId(instance.instance_id()?.to_owned()),
         interface: InterfaceId(interface.network_interface_id()?.to_owned()),
         address: interface.private_ip_address()?.parse().ok()?,
+        ending: instance.state().and_then(|state| state.name()).is_some_and(|state| ENDING.contains(state)),
         source_dest_check: interface.source_dest_check().unwrap_or(true),
         ordered: slot(names::TAG_SLOT),
         claim: slot(names::TAG_CLAIM),
@@ -141,6 +148,7 @@ pub(crate) mod tests {
             instance: id.into(),
             interface: InterfaceId(format!("eni-{last}")),
             address: Ipv4Addr::new(10, 0, 1, last),
+            ending: false,
             source_dest_check: false,
             ordered: None,
             claim: None,
@@ -173,6 +181,17 @@ pub(crate) mod tests {
             .build();
         let expected = Member { claim: Some(Slot(1)), says: " ".into(), ..member("i-b", 2) };
         assert_eq!(members(&[found], &["sg-1".into()]), [expected]);
+    }
+
+    #[test]
+    fn a_member_that_shuts_down_is_known_to_end() {
+        use InstanceStateName::{Pending, Running, ShuttingDown, Stopping};
+        let ending = |state| {
+            let state = aws_sdk_ec2::types::InstanceState::builder().name(state).build();
+            let found = instance("i-b").network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0)).state(state);
+            members(&[found.build()], &["sg-1".into()])[0].ending
+        };
+        assert_eq!([Pending, Running, Stopping, ShuttingDown].map(ending), [false, false, true, true]);
     }
 
     #[test]

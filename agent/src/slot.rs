@@ -30,6 +30,19 @@ pub fn decide(me: &InstanceId, members: &[Member]) -> Slot {
     free.nth(rank).unwrap_or(Slot(SLOTS - 1))
 }
 
+/// The slot of `me` in a balancer whose members have settled: none is beyond `nodes` once all of them are there, and have
+/// slots of their own. A newcomer that booted beside the one that it replaces has such a slot, and a lower one is free when
+/// that has gone: slots that are beyond move to those that are free, each in its place, and whoever moves first changes
+/// nothing for the others.
+pub fn settle(me: &InstanceId, members: &[Member], nodes: usize) -> Slot {
+    let slots: BTreeSet<Slot> = members.iter().map(|member| decide(&member.instance, members)).collect();
+    let slot = decide(me, members);
+    let complete = members.len() == nodes && slots.len() == nodes;
+    let beyond = slots.iter().filter(|slot| usize::from(slot.0) >= nodes).position(|beyond| *beyond == slot);
+    let mut free = (0..SLOTS).map(Slot).filter(|slot| !slots.contains(slot));
+    beyond.filter(|_| complete).and_then(|place| free.nth(place)).unwrap_or(slot)
+}
+
 /// The members but those that others replace; to such a one itself, but those that replace it.
 fn without_exchange(me: &InstanceId, members: &[Member]) -> Vec<Member> {
     let goes = |member: &Member| members.iter().any(|other| other.replaces.as_ref() == Some(&member.instance));
@@ -149,7 +162,25 @@ mod tests {
         let members = [claims("i-a", 0), claims("i-b", 1), newcomer("i-c", 0)];
         assert_eq!(decide(&"i-c".into(), &members), Slot(2));
         let after = [claims("i-b", 1), claims("i-c", 2)];
-        assert_eq!(decide(&"i-c".into(), &after), Slot(2), "and keeps it when the other has gone");
+        assert_eq!(decide(&"i-c".into(), &after), Slot(2), "and keeps it when it boots again meanwhile");
+        assert_eq!(settle(&"i-c".into(), &after, 2), Slot(0), "until it is known that the other has gone");
+        assert_eq!(settle(&"i-b".into(), &after, 2), Slot(1));
+        assert_eq!(settle(&"i-c".into(), &after, 3), Slot(2), "who comes next takes what is free");
+        assert_eq!(settle(&"i-c".into(), &members, 2), Slot(2), "there is one more");
+    }
+
+    #[test]
+    fn a_slot_tag_that_lies_beyond_the_nodes_moves_nobody_for_ever() {
+        let lie = |claim: u8| Member { claim: Some(Slot(claim)), ..ordered("i-a", 5) };
+        assert_eq!(settle(&"i-a".into(), &[lie(5), claims("i-b", 0)], 2), Slot(1));
+        assert_eq!(settle(&"i-a".into(), &[lie(1), claims("i-b", 0)], 2), Slot(1));
+    }
+
+    #[test]
+    fn who_is_being_replaced_and_its_successor_are_one_too_many() {
+        let instead = Member { replaces: Some("i-b".into()), ..claims("i-c", 1) };
+        let members = [claims("i-a", 2), claims("i-b", 1), instead];
+        assert_eq!(["i-a", "i-b", "i-c"].map(|id| settle(&id.into(), &members, 3)), [2, 1, 1].map(Slot));
     }
 
     #[test]

@@ -37,6 +37,9 @@ pub struct State {
     /// Those of them whose agents answer this one.
     #[serde(default)]
     pub answering: Vec<Ipv4Addr>,
+    /// The members that EC2 says are shutting down.
+    #[serde(default)]
+    pub ending: Vec<Ipv4Addr>,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
     /// Whether it is handing over at this moment: then keepalived's FAULT is meant.
@@ -218,6 +221,7 @@ pub(crate) mod tests {
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
             answering: vec![],
+            ending: vec![],
             route_tables: vec!["rtb-1".into()],
             yielding: false,
             leaving: None,

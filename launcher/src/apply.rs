@@ -140,7 +140,11 @@ impl Step<'_> {
             Action::SuspendRebalance => {
                 scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
             }
-            Action::TakeIn(ids) => scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other),
+            Action::TakeIn(ids) => {
+                // A group's nodes find slots by themselves.
+                tagging::remove(ec2, ids, TAG_SLOT).await?;
+                scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other)
+            }
             Action::AllowNone => scaling_members::allow_none(auto_scaling, name).await.map(|()| Made::Other),
             Action::TakeOut(ids) => scaling_members::detach(auto_scaling, name, ids).await.map(|()| Made::Other),
             Action::Forget(id) => scaling_members::forget(auto_scaling, name, id).await.map(|()| Made::Other),

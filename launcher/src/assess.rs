@@ -57,6 +57,9 @@ pub struct Assessment {
 pub struct NodeHealth {
     /// Its slot, if anybody said.
     pub slot: Option<Slot>,
+    /// The slot that it is for.
+    #[serde(skip)]
+    pub place: Option<Slot>,
     /// Its id.
     pub instance: String,
     /// Its availability zone.
@@ -125,7 +128,10 @@ fn by_slot(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
     let slots = (0..expected).map(|slot| Slot(slot as u8));
     slots
         .filter_map(|slot| match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
-            0 => Some(format!("node {slot} is missing")),
+            0 => Some(match nodes.iter().find(|node| node.place == Some(slot)) {
+                Some(elsewhere) => format!("{} isn't in slot {slot} yet", elsewhere.called()),
+                None => format!("node {slot} is missing"),
+            }),
             1 => None,
             many => Some(format!("slot {slot} has {many} nodes")),
         })
@@ -133,7 +139,7 @@ fn by_slot(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
 }
 
 /// A group launches nodes, which find slots by themselves: a newcomer that came while the one that it replaces was still
-/// there has a higher one than there are nodes.
+/// there has a higher one than there are nodes, until it hears that the other has gone.
 fn by_number(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
     let mut slots: Vec<Slot> = nodes.iter().filter_map(|node| node.slot).collect();
     slots.sort_unstable();
@@ -156,6 +162,7 @@ impl NodeHealth {
 fn health(node: &Node) -> NodeHealth {
     NodeHealth {
         slot: node.slot(),
+        place: node.place(),
         instance: node.id.clone(),
         zone: node.zone.clone(),
         address: node.address.clone(),

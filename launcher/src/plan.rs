@@ -288,7 +288,7 @@ pub fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
     let mut free: Vec<&str> = desired.subnets.iter().map(String::as_str).collect();
     free.retain(|subnet| !observed.live().any(|node| node.subnet == *subnet));
     for (slot, subnet) in desired.slots() {
-        let of_slot = || observed.nodes.iter().filter(|node| node.slot() == Some(slot));
+        let of_slot = || observed.nodes.iter().filter(|node| node.place() == Some(slot));
         let mut live = of_slot().filter(|node| node.is_live()).peekable();
         if live.peek().is_none() {
             let ended = of_slot().count();

@@ -93,7 +93,7 @@ fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<String> {
         return None;
     }
     (0..expected.nodes).map(|slot| Slot(slot as u8)).find_map(|slot| {
-        let mut of_slot = nodes.iter().filter(|node| node.slot() == Some(slot)).peekable();
+        let mut of_slot = nodes.iter().filter(|node| node.place() == Some(slot)).peekable();
         let ended = of_slot.peek().is_some() && of_slot.clone().all(|node| !node.is_live());
         let last = of_slot.max_by_key(|node| node.launched).filter(|_| ended)?;
         let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");

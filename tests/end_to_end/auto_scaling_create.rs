@@ -4,6 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::clients::Kind;
 use lab::evidence::elections;
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
@@ -38,13 +39,23 @@ async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_e
     Ok(())
 }
 
-/// The active node hands over while it runs, says that it may be ended, and is replaced.
+/// The active node hands over while it runs, says that it may be ended when its last connection is, and is replaced. The one
+/// that comes for it meanwhile is one too many; and takes the slot that is free when it isn't.
 async fn ended_by_the_group(rig: &Rig) -> Result<()> {
     let leaving = rig.active()?;
     let prober = begin(rig).await?;
+    let open = rig.crowd(vec![Kind::Idle { connections: 1 }])?;
+    open.ready(SOON).await?;
     let since = Instant::now();
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
     rig.aws(end.into_iter().chain(["--instance-id", &leaving]))?;
+    wait_for("another node, beside the two", BOOT, || {
+        ensure!(slots(rig)? == ["0", "1", "2"], "their slots are {:?}", slots(rig)?);
+        Ok(())
+    })?;
+    let report = tokio::task::spawn_blocking(|| open.finish()).await??;
+    ensure!(report.lost.is_empty(), "{:?}", report.lost);
+    let closed = Instant::now();
     let done = wait_for("the node to complete the hook", SOON, || {
         let calls = rig.calls()?;
         let done = calls.iter().find(|call| call["action"] == "CompleteLifecycleAction");
@@ -53,6 +64,13 @@ async fn ended_by_the_group(rig: &Rig) -> Result<()> {
     rig.figure("Auto Scaling ends the active node: to the hook's completion", format!("{:.1?}", since.elapsed()))?;
     ensure!(done["caller"] == leaving.as_str() && done["status"] == 200, "the call is {done}");
     let healed = replaced(rig, &leaving, since, "Auto Scaling ends the active node: to a full pair")?;
+    wait_for("all to be well, with a node in each slot", SOON, || {
+        ensure!(slots(rig)? == ["0", "1"], "their slots are {:?}", slots(rig)?);
+        printed(&rig.launcher(["status", "web"])?)
+    })?;
+    rig.figure("Auto Scaling, last connection closed: to a node in each slot, and all well", {
+        format!("{:.1?}", closed.elapsed())
+    })?;
     prober.answered(50, SOON).await.context("after the node was replaced")?;
     let notes = prober.finish()?;
     let failed = notes.iter().filter(|note| note.outcome.is_err()).count();
@@ -133,6 +151,13 @@ fn replaced(rig: &Rig, gone: &str, since: Instant, figure: &str) -> Result<Strin
     ensure!(nodes[0].slot != nodes[1].slot && nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
     let newcomer = nodes.iter().find(|node| node.id != survivor).context("there are two")?;
     Ok(newcomer.id.clone())
+}
+
+/// The slots that nodes say they have.
+fn slots(rig: &Rig) -> Result<Vec<String>> {
+    let mut slots: Vec<String> = rig.status()?.instances.into_iter().filter_map(|node| node.slot).collect();
+    slots.sort();
+    Ok(slots)
 }
 
 fn is_move(call: &Value) -> bool {

@@ -31,6 +31,7 @@ fn has(rig: &Rig, ids: &[String]) {
         group["Instances"].as_array().unwrap().iter().map(|one| one["InstanceId"].as_str().unwrap()).collect();
     members.sort_unstable();
     assert_eq!(members, ids);
+    assert!(rig.nodes().iter().all(|node| !node.tags.contains_key("elbow:slot")), "{:?}", rig.nodes());
     let activities = rig.aws(&["autoscaling", "describe-scaling-activities", "--query", "Activities[].Description"]);
     assert!(!activities.contains("Launching") && !activities.contains("Terminating"), "{activities}");
 }

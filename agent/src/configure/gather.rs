@@ -135,6 +135,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             instance: facts.instance.clone(),
             interface: facts.interface.clone(),
             address: facts.address,
+            ending: false,
             // Nobody said that it is off.
             source_dest_check: true,
             ordered: slot(TAG_SLOT),

@@ -167,6 +167,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
         haproxy: Serves::No,
         peers: roster.peers(),
         answering: vec![],
+        ending: vec![],
         route_tables: tables.iter().map(|table| table.id.clone()).collect(),
         yielding: false,
         leaving: None,

@@ -73,7 +73,9 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>, cl
         for (peer, _) in answers.iter().filter(|(_, answer)| answer.is_none()) {
             silent.entry(*peer).or_insert_with(Instant::now);
         }
-        let longest = silent.iter().map(|(peer, since)| (since.elapsed(), *peer)).max();
+        // Of one that shuts down nothing else is to be expected.
+        let missed = silent.iter().filter(|(peer, _)| !state.ending.contains(peer));
+        let longest = missed.map(|(peer, since)| (since.elapsed(), *peer)).max();
         let owner = state.virtual_ips.iter().any(|vip| vip.role == Role::Active && vip.settled);
         board.problem(Topic::Peers, longest.filter(|_| owner).and_then(|(time, peer)| sign(peer, time)));
         board.change(|state| {

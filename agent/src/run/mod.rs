@@ -8,6 +8,7 @@ mod preferred;
 mod progress;
 mod refresh;
 mod retries;
+mod silence;
 mod slots;
 mod upkeep;
 mod watched;

@@ -69,6 +69,8 @@ impl Office {
         loop {
             let members = self.members.borrow().all.clone();
             let tables = self.tables.borrow().all.iter().map(|table| table.id.clone()).collect();
+            // Its slot may have changed.
+            known.priority = self.board.read().slot.priority(known.vip);
             let moves = decide::decide(&known.observation(tables, &members, known.priority));
             if moves.contains(&Move::Look) {
                 known.targets = haproxy::targets().await;

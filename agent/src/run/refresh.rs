@@ -8,6 +8,7 @@ use tokio::sync::{Notify, watch};
 
 use super::pace::{self, Read, Situation};
 use super::retries::Retries;
+use super::silence::Silence;
 use crate::configure::{self, Node};
 use crate::ec2::{Api, ApiError, Kind};
 use crate::health::Bells;
@@ -130,6 +131,7 @@ impl Refresher {
         }
         // Whoever asks for something between doesn't put off what is due.
         let (mut turn, mut chance, mut since) = (0, rand::random(), Instant::now());
+        let mut silence = Silence::of(&self.board);
         loop {
             let situation = self.situation();
             let due = since + pace::pause(situation, chance);
@@ -145,6 +147,7 @@ impl Refresher {
                 }
                 () = self.hints.bells.stranger.notified() => vec![Read::Members],
                 () = self.hints.members.notified() => vec![Read::Members],
+                () = silence.asks() => vec![Read::Members],
                 () = self.hints.look.notified() => {
                     since = Instant::now();
                     vec![Read::Tables]
@@ -194,6 +197,8 @@ impl Refresher {
         }
         // An agent that is started again shouldn't forget a peer that one read missed, either.
         let members = self.roster.with_missed(members, &self.known.members);
+        let ending = members.iter().filter(|member| member.ending).map(|member| member.address).collect();
+        self.board.change(|state| state.ending = ending);
         if self.known.members != members {
             self.known.members = members.clone();
             self.remember();

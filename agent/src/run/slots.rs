@@ -1,7 +1,11 @@
-//! Two nodes that booted on old answers of the API may have taken one slot, and a node may be given another number. Nodes
-//! hear from each other which slot each has; one that isn't active moves to the slot that it has the best right to, as it
-//! runs: keepalived reads another priority, and stays what it is.
+//! Two nodes that booted on old answers of the API may have taken one slot, a node may be given another number, and one that
+//! booted beside the node that it replaces has a slot beyond the balancer's. Nodes hear from each other which slot each
+//! has; one moves to the slot that it has the best right to, as it runs: keepalived reads another priority, and stays what
+//! it is. With `preempt` a virtual IP then goes where it is at home; without, a MASTER that its peers hear stays MASTER
+//! whatever its priority.
 
+use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,7 +48,8 @@ impl Slots {
         loop {
             ticks.tick().await;
             let state = self.board.read();
-            let wanted = better(&state, &self.members.borrow().all, &self.claims.borrow());
+            let nodes = self.local.lock().await.balancer.subnets.len();
+            let wanted = better(&state, &self.members.borrow().all, &self.claims.borrow(), nodes);
             agreed = if wanted == before && wanted.is_some() { agreed + 1 } else { 0 };
             before = wanted;
             if let (Some(slot), AGREEING) = (wanted, agreed) {
@@ -68,26 +73,38 @@ impl Slots {
     }
 }
 
-/// The slot to move to, if there is a better one and this node may move.
-fn better(state: &State, members: &[Member], claims: &Claims) -> Option<Slot> {
-    let standby = state.virtual_ips.iter().all(|vip| vip.role == Role::Standby);
-    if !standby || state.haproxy != Serves::Yes || !members.iter().any(|member| member.instance == state.instance) {
+/// The slot to move to, if there is a better one and this node may move. One that is active may only while it hears from
+/// everybody: who couldn't hear it might be active, too, and then priorities decide.
+fn better(state: &State, members: &[Member], claims: &Claims, nodes: usize) -> Option<Slot> {
+    let calm = state.virtual_ips.iter().all(|vip| vip.role == Role::Standby || vip.role == Role::Active && vip.settled);
+    let well = state.haproxy == Serves::Yes && !state.yielding && state.leaving.is_none();
+    if !calm || !well || !members.iter().any(|member| member.instance == state.instance) {
         return None;
     }
+    let others = members.iter().filter(|member| member.instance != state.instance).map(|member| member.address);
+    // A peer that one read missed isn't known to have gone.
+    let all: BTreeSet<Ipv4Addr> = others.chain(state.peers.iter().copied()).collect();
+    let heard = all.iter().all(|peer| claims.contains_key(peer)) && all.len() + 1 == members.len();
     let now = now(state, members, claims);
-    Some(slot::decide(&state.instance, &now)).filter(|slot| *slot != state.slot)
+    let slot = match (heard, state.is_active()) {
+        (true, _) => slot::settle(&state.instance, &now, nodes),
+        (false, false) => slot::decide(&state.instance, &now),
+        (false, true) => return None,
+    };
+    Some(slot).filter(|slot| *slot != state.slot)
 }
 
-/// The members with the slots that they have now; the right of one that is active is the best.
+/// The members with the slots that they have now; who is active has the best right to its own.
 fn now(state: &State, members: &[Member], claims: &Claims) -> Vec<Member> {
     let current = |member: &Member| -> Member {
+        let mine = (member.instance == state.instance).then(|| (state.slot, state.is_active()));
+        let said = claims.get(&member.address).map(|(slot, roles)| (*slot, roles.0.contains(&Role::Active)));
         let mut member = Member { launch_index: member.launch_index.saturating_add(1), ..member.clone() };
-        if member.instance == state.instance {
-            member.claim = Some(state.slot);
-        } else if let Some((slot, roles)) = claims.get(&member.address) {
-            member.claim = Some(*slot);
-            if roles.0.contains(&Role::Active) {
-                (member.ordered, member.launch_index) = (Some(*slot), 0);
+        if let Some((slot, active)) = mine.or(said) {
+            member.claim = Some(slot);
+            if active {
+                // Not where the launcher says another: there it is to go.
+                (member.ordered, member.launch_index) = (member.ordered.or(Some(slot)), 0);
             }
         }
         member
@@ -96,55 +113,4 @@ fn now(state: &State, members: &[Member], claims: &Claims) -> Vec<Member> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::net::Ipv4Addr;
-
-    use templates::Roles;
-
-    use super::*;
-    use crate::members::tests::member;
-    use crate::state::tests::state;
-
-    /// This node, `i-a`, is a standby in `slot`.
-    fn standby(slot: u8) -> State {
-        let mut state = State { slot: Slot(slot), haproxy: Serves::Yes, ..state() };
-        state.virtual_ips.iter_mut().for_each(|vip| vip.role = Role::Standby);
-        state
-    }
-
-    fn says(host: u8, slot: u8, role: Role) -> (Ipv4Addr, (Slot, Roles)) {
-        (member("i-b", host).address, (Slot(slot), Roles(vec![role])))
-    }
-
-    fn pair() -> Vec<Member> {
-        vec![member("i-a", 1), Member { claim: Some(Slot(1)), ..member("i-b", 2) }]
-    }
-
-    #[test]
-    fn one_of_two_that_took_the_same_slot_moves_and_never_the_active_one() {
-        let active = Claims::from([says(2, 0, Role::Active)]);
-        assert_eq!(better(&standby(0), &pair(), &active), Some(Slot(1)));
-        let equal = Claims::from([says(2, 0, Role::Standby)]);
-        assert_eq!(better(&standby(0), &pair(), &equal), None, "i-b moves");
-        let launched = [pair()[0].clone(), Member { ordered: Some(Slot(0)), ..pair()[1].clone() }];
-        assert_eq!(better(&standby(0), &launched, &equal), Some(Slot(1)), "i-b was launched for it");
-        let mut leads = standby(0);
-        leads.virtual_ips[0].role = Role::Active;
-        assert_eq!(better(&leads, &launched, &equal), None);
-    }
-
-    #[test]
-    fn who_is_alone_in_its_slot_stays_whatever_old_tags_say() {
-        let members = [pair()[0].clone(), Member { claim: Some(Slot(0)), ..pair()[1].clone() }];
-        assert_eq!(better(&standby(0), &members, &Claims::from([says(2, 1, Role::Active)])), None);
-        assert_eq!(better(&standby(7), &pair()[1..], &Claims::new()), None, "the API doesn't show this node yet");
-        assert_eq!(better(&standby(2), &pair(), &Claims::new()), None, "a gap isn't filled unasked");
-    }
-
-    #[test]
-    fn a_node_that_is_given_a_number_takes_it_once_it_is_free() {
-        let members = [Member { ordered: Some(Slot(0)), ..pair()[0].clone() }, pair()[1].clone()];
-        assert_eq!(better(&standby(2), &members, &Claims::from([says(2, 1, Role::Active)])), Some(Slot(0)));
-        assert_eq!(better(&standby(2), &members, &Claims::from([says(2, 0, Role::Active)])), None);
-    }
-}
+mod tests;

@@ -1,6 +1,7 @@
 //! When a balancer serves as it should, and what is said when it doesn't.
 
 use templates::balancer::NodeConfig;
+use templates::names::TAG_CLAIM;
 
 use super::*;
 use crate::desired::tests::web;
@@ -64,6 +65,8 @@ fn a_node_must_be_there_run_and_report_the_right_revision() {
     assert_eq!(fault, ["node 1 (i-1) is in fault: it can't serve"]);
     let twice = with(|nodes| nodes.push(node("i-2", 1, "running")));
     assert_eq!(twice, ["slot 1 has 2 nodes"]);
+    let elsewhere = with(|nodes| drop(nodes[1].tags.0.insert(TAG_CLAIM.to_owned(), "2".to_owned())));
+    assert_eq!(elsewhere, ["node 2 (i-1) isn't in slot 1 yet"], "where it runs counts, and not what it was told");
 }
 
 #[test]

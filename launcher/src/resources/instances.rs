@@ -46,8 +46,13 @@ impl Node {
         self.tags.get("aws:autoscaling:groupName")
     }
 
-    /// The slot it was launched for; where nobody said, the one it took.
+    /// The slot that it says it has; before it has said anything, the one that it was launched for.
     pub fn slot(&self) -> Option<Slot> {
+        self.tags.get(TAG_CLAIM).or_else(|| self.tags.get(TAG_SLOT))?.parse().ok()
+    }
+
+    /// The slot that it was launched for or told to take, wherever it is yet; where nobody said, the one that it has.
+    pub fn place(&self) -> Option<Slot> {
         self.tags.get(TAG_SLOT).or_else(|| self.tags.get(TAG_CLAIM))?.parse().ok()
     }
 }

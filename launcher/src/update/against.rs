@@ -143,7 +143,7 @@ fn unfilled(nodes: usize, observed: &Observed) -> String {
 /// Slots without a node that runs.
 pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
     let running = observed.live().filter(|node| node.state == "running");
-    let running: BTreeSet<_> = running.filter_map(|node| node.slot()).collect();
+    let running: BTreeSet<_> = running.filter_map(|node| node.place()).collect();
     let slots = (0..balancer.subnets.len()).map(|slot| Slot(slot as u8));
     slots.filter(|slot| !running.contains(slot)).collect()
 }

@@ -104,7 +104,7 @@ fn unnumbered(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
     let live = nodes.iter().filter(|node| node.is_live());
     let is_numbered = |node: &&Node| node.tags.get(TAG_SLOT).is_some() && node.tags.get("Name") != Some(&desired.name);
     let (numbered, without): (Vec<&Node>, Vec<&Node>) = live.partition(is_numbered);
-    let taken: BTreeSet<Slot> = numbered.iter().filter_map(|node| node.slot()).collect();
+    let taken: BTreeSet<Slot> = numbered.iter().filter_map(|node| node.place()).collect();
     let free = |slot: &Slot| usize::from(slot.0) < desired.subnets.len() && !taken.contains(slot);
     let has = without.iter().find_map(|node| Some((node.id.clone(), node.slot().filter(&free)?)));
     has.or_else(|| Some((without.first()?.id.clone(), desired.slots().map(|(slot, _)| slot).find(free)?)))
@@ -136,6 +136,9 @@ fn foresee(desired: &Desired, observed: &mut Observed, action: &Action) {
         (Action::TakeIn(ids), Some(group), _) => {
             group.settings.sizes[1] += ids.len() as i32;
             group.members.extend(ids.iter().map(|id| Member { id: id.clone(), state: "InService".to_owned() }));
+            for node in observed.nodes.iter_mut().filter(|node| ids.contains(&node.id)) {
+                node.tags.0.remove(TAG_SLOT);
+            }
         }
         (Action::AllowNone, Some(group), _) => group.settings.sizes[0] = 0,
         (Action::TakeOut(ids), Some(group), _) => {

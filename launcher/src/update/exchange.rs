@@ -90,7 +90,7 @@ impl Roll<'_> {
         match step {
             Step::Done | Step::Wait => Ok(None),
             Step::Launch(slot) => {
-                let of_slot = nodes.iter().filter(|node| node.slot() == Some(*slot));
+                let of_slot = nodes.iter().filter(|node| node.place() == Some(*slot));
                 let (live, ended): (Vec<&Node>, Vec<&Node>) = of_slot.partition(|node| node.is_live());
                 let replaces = live.first().map(|node| node.id.clone());
                 let subnet = known.new.subnets[usize::from(slot.0)].clone();

@@ -62,7 +62,7 @@ pub fn step(aim: &Aim, nodes: &[Node], served: bool) -> Step {
 
 /// The slot in which the new node for the same place runs, as it says.
 fn successor(node: &Node, new: &[&Node]) -> Option<Slot> {
-    let next = new.iter().find(|next| next.slot() == node.slot()).or(new.first())?;
+    let next = new.iter().find(|next| next.place() == node.place()).or(new.first())?;
     next.tags.get(TAG_CLAIM)?.parse().ok()
 }
 
@@ -74,14 +74,14 @@ enum Work<'a> {
 }
 
 fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
-    let has_new = |slot: Slot| new.iter().any(|node| node.slot() == Some(slot));
+    let has_new = |slot: Slot| new.iter().any(|node| node.place() == Some(slot));
     // What was begun is brought to its end first.
-    let replaced = old.iter().find(|node| node.slot().is_some_and(|slot| slot.0 < slots && has_new(slot)));
+    let replaced = old.iter().find(|node| node.place().is_some_and(|slot| slot.0 < slots && has_new(slot)));
     if let Some(node) = replaced {
         return Some(Work::Clear(node));
     }
     let actives =
-        |slot: Slot| old.iter().filter(|node| node.slot() == Some(slot)).map(|node| active(node)).sum::<usize>();
+        |slot: Slot| old.iter().filter(|node| node.place() == Some(slot)).map(|node| active(node)).sum::<usize>();
     let empty = (0..slots).map(Slot).filter(|slot| !has_new(*slot));
     if let Some(slot) = empty.min_by_key(|slot| (actives(*slot), std::cmp::Reverse(*slot))) {
         return Some(Work::Fill(slot));

@@ -108,6 +108,18 @@ fn a_gap_that_a_replaced_node_left_is_closed() {
 }
 
 #[test]
+fn a_group_numbers_nobody_and_who_leaves_it_gets_the_number_of_the_slot_it_runs_in() {
+    let (_, taken) = foreseen(step, &grouped(), &whole());
+    assert!(taken.nodes.iter().all(|node| node.tags.get(TAG_SLOT).is_none()), "{:?}", taken.nodes);
+    let mut observed = in_a_group([1, 0]);
+    // Somebody's number, which its node doesn't go by.
+    observed.nodes[0].tags.0.insert(TAG_SLOT.to_owned(), "0".to_owned());
+    observed.nodes[0].tags.0.insert("Name".to_owned(), desired().name);
+    let numbers = foreseen(release, &desired(), &observed).0.split_off(3);
+    assert_eq!(numbers, [("i-0", 1), ("i-1", 0)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) }));
+}
+
+#[test]
 fn a_missing_node_is_the_groups_to_launch_or_the_launchers_where_nobody_is() {
     let mut observed = whole();
     observed.nodes.remove(1);
