@@ -5,6 +5,7 @@ mod ask;
 mod join;
 mod strangers;
 
+use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -27,6 +28,9 @@ use crate::state::{Board, State, Topic};
 pub use ask::{Claims, ask, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
+
+/// From keepalived's start to the page's: the rest of the agent's own start.
+const START: Duration = Duration::from_millis(800);
 
 /// What a node tells its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -107,9 +111,19 @@ pub async fn serve(board: Board, bells: Bells, beside: Router) {
 }
 
 /// Whether the agent at `address` answers, for keepalived's script. It does so from the one thread that also moves routes:
-/// an agent that hangs answers nobody.
+/// an agent that hangs answers nobody. One that isn't there is given a moment: it starts keepalived before it serves the
+/// page, and a newcomer that counted as without an agent for its first second would lose what it is preferred for.
 pub fn check(address: Ipv4Addr) -> std::io::Result<()> {
-    probe::check(Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" })
+    let page = Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" };
+    let began = Instant::now();
+    loop {
+        match probe::check(page) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && began.elapsed() < START => {
+                std::thread::sleep(START / 20);
+            }
+            answer => return answer,
+        }
+    }
 }
 
 async fn serve_on(listener: TcpListener, board: Board, bells: Bells, beside: Router) -> std::io::Result<()> {
