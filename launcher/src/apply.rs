@@ -10,10 +10,11 @@ use templates::names::{TAG_REPLACES, TAG_REVISION, TAG_SLOT};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::{Patience, unthrottled, until};
+use crate::claims;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::output::progress::Progress;
-use crate::plan::{Action, Filling, Place, STAGES};
+use crate::plan::{Action, Filling, Place, STAGES, Stage};
 use crate::resources::{
     instance_profile, instances, launch_template, role, scaling_group, scaling_members, security_group, tagging,
 };
@@ -23,12 +24,14 @@ use crate::scaling::Wanted;
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
 
 /// How a plan went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
     /// All of it is done.
     Done,
     /// Somebody else is making the same: look again, and plan anew.
     Overtaken,
+    /// A virtual IP is another balancer's, which was made at the same time: whose, in words. Nothing that was made is left.
+    Taken(String),
 }
 
 /// What calls so far have made, for those that need it.
@@ -78,6 +81,18 @@ pub async fn apply(
         if overtaken {
             return Ok(Outcome::Overtaken);
         }
+        let claims = |action: &Action| matches!(action, Action::CreateGroup | Action::Claim(_));
+        if stage == Stage::Group
+            && actions.iter().any(claims)
+            && let Some(whose) = claims::contend(aws, desired).await?
+        {
+            let group = known.group.as_deref().unwrap_or_default();
+            match actions.contains(&Action::CreateGroup) {
+                true => security_group::delete(&aws.ec2, group).await?,
+                false => claims::give_way(aws, group, &desired.virtual_ips).await?,
+            }
+            return Ok(Outcome::Taken(whose));
+        }
     }
     Ok(Outcome::Done)
 }
@@ -105,7 +120,14 @@ impl Step<'_> {
         let description = format!("Nodes of the Elbow balancer {}", desired.balancer);
         match action {
             Action::CreateGroup => {
-                security_group::create(ec2, name, &description, &desired.vpc, tags).await.map(Made::Group)
+                let tags = desired.group_tags();
+                security_group::create(ec2, name, &description, &desired.vpc, &tags).await.map(Made::Group)
+            }
+            Action::Claim(vips) => {
+                for vip in vips {
+                    tagging::set(ec2, &[group.to_owned()], &claims::tag(*vip), "").await?;
+                }
+                Ok(Made::Other)
             }
             Action::Allow(rules) => security_group::allow(ec2, group, rules).await.map(|()| Made::Other),
             Action::Revoke(rules) => security_group::revoke(ec2, group, rules).await.map(|()| Made::Other),

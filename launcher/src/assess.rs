@@ -159,7 +159,8 @@ impl NodeHealth {
     }
 }
 
-fn health(node: &Node) -> NodeHealth {
+/// What a node says of itself.
+pub fn health(node: &Node) -> NodeHealth {
     NodeHealth {
         slot: node.slot(),
         place: node.place(),

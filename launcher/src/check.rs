@@ -7,10 +7,12 @@ use templates::balancer::{Launch, RouteTables};
 use templates::text::Image;
 use templates::{Balancer, files, names};
 
+use crate::claims::{refusal, taken};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
 use crate::resources::route_tables::eligible;
 use crate::scaling::Wanted;
+use crate::update::replace::has_reported;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
 const ROLE_NAME: usize = 64;
@@ -204,17 +206,26 @@ fn policy(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
 }
 
 fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, problems: &mut Vec<String>) {
+    let Balancer { virtual_ips, route_tables, .. } = balancer;
+    let taken = taken(virtual_ips, route_tables, &place.others);
+    problems.extend(taken.iter().map(|(vip, other)| refusal(*vip, other)));
     let own = observed.interfaces();
-    for vip in &balancer.virtual_ips {
-        for table in eligible(&place.tables, &balancer.route_tables) {
-            let Some(route) = table.route(*vip).filter(|route| !route.blackhole) else { continue };
+    for vip in virtual_ips.iter().filter(|vip| !taken.iter().any(|(taken, _)| taken == *vip)) {
+        let routes = eligible(&place.tables, route_tables).into_iter().filter_map(|table| {
+            let route = table.route(*vip).filter(|route| !route.blackhole)?;
             let target = route.target.as_deref().unwrap_or("somewhere else");
-            if !own.contains(target) {
-                problems.push(format!(
-                    "virtual IP {vip}: route table {table} already sends {vip}/32 to {target}: choose another, or delete that route"
-                ));
-            }
-        }
+            (!own.contains(target)).then_some((table, target))
+        });
+        let routes: Vec<_> = routes.collect();
+        let Some((table, target)) = routes.first() else { continue };
+        let (others, those) = match routes.len() - 1 {
+            0 => (String::new(), "that route"),
+            1 => (", and so does another".to_owned(), "those routes"),
+            n => (format!(", and so do {n} others"), "those routes"),
+        };
+        problems.push(format!(
+            "virtual IP {vip}: route table {table} already sends {vip}/32 to {target}{others}: choose another, or delete {those}"
+        ));
     }
 }
 
@@ -249,11 +260,19 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let differing = observed.config().map(|config| differing(&config.balancer, balancer)).unwrap_or_default();
     let differing =
         if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
-    Some(format!(
-        "{} runs revision {} and this file is revision {wanted}{differing}: create doesn't change a balancer, \
-         `launcher update` does",
-        balancer.name, template.revision
-    ))
+    let (name, revision) = (&balancer.name, &template.revision);
+    let there = format!("{name} is of revision {revision} and this file of revision {wanted}{differing}");
+    let live: Vec<_> = observed.live().collect();
+    Some(match &live[..] {
+        [] => format!("{there}, and it has no nodes: `launcher update` with this file launches them"),
+        nodes if !nodes.iter().any(|node| has_reported(node)) => {
+            format!("{there}, and its nodes never reported: `launcher update` with this file replaces them")
+        }
+        _ => format!(
+            "{name} runs revision {revision} and this file is revision {wanted}{differing}: create doesn't change a \
+             balancer, `launcher update` does"
+        ),
+    })
 }
 
 fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {

@@ -1,17 +1,22 @@
 //! What a balancer consists of on AWS: everything the launcher makes, worked out before anything is made.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::Ipv4Net;
-use templates::balancer::Revision;
+use templates::balancer::{Revision, RouteTables};
 use templates::{Balancer, Slot, files, names, paths};
 
+use crate::claims;
 use crate::resources::launch_template::{Contents, METADATA};
 use crate::resources::security_group::{Rule, Source};
 use crate::scaling::Wanted;
 use crate::tags::Tags;
+
+/// The default of AWS's quota L-0EA8095F (VPC user guide, "Amazon VPC quotas"); a rule from a group counts as one, too.
+const RULES: usize = 60;
 
 /// Everything that is to be there.
 #[derive(Debug, Clone)]
@@ -28,6 +33,10 @@ pub struct Desired {
     pub global_name: String,
     /// On everything.
     pub tags: Tags,
+    /// Its virtual IPs, which the security group claims.
+    pub virtual_ips: Vec<Ipv4Addr>,
+    /// Where their routes are to be.
+    pub route_tables: RouteTables,
     /// What the security group lets in.
     pub rules: BTreeSet<Rule>,
     /// Who may take the role (JSON).
@@ -56,6 +65,8 @@ impl Desired {
             name: names::regional(&balancer.name),
             global_name: names::global(region, &balancer.name),
             tags: Tags::of(&balancer.name, &balancer.vpc),
+            virtual_ips: balancer.virtual_ips.clone(),
+            route_tables: balancer.route_tables.clone(),
             rules: rules(balancer, cidrs),
             trust: files::trust_policy(),
             policy: files::permission_policy(balancer, region),
@@ -72,6 +83,11 @@ impl Desired {
         self.subnets.iter().enumerate().map(|(slot, subnet)| (Slot(slot as u8), subnet.as_str()))
     }
 
+    /// On the security group.
+    pub fn group_tags(&self) -> Tags {
+        self.virtual_ips.iter().fold(self.tags.clone(), |tags, vip| tags.with(&claims::tag(*vip), ""))
+    }
+
     /// What a launch template's version should hold. An image that was pinned stays: another one is an update.
     pub fn contents(&self, group: &str, pinned: Option<&str>) -> Contents {
         Contents {
@@ -85,22 +101,50 @@ impl Desired {
     }
 }
 
-/// What the security group lets in for this balancer.
+/// What the security group lets in for this balancer, in as few rules as it takes: AWS counts them.
 pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     let clients = if balancer.clients.is_empty() { cidrs } else { &balancer.clients };
     let readers = balancer.metrics.as_ref().map_or(&[][..], |metrics| &metrics.clients);
-    let tcp = |port: u16, source| Rule { protocol: "tcp".to_owned(), ports: Some((port.into(), port.into())), source };
+    let tcp = |(first, last): (u16, u16), source| Rule {
+        protocol: "tcp".to_owned(),
+        ports: Some((first.into(), last.into())),
+        source,
+    };
     let from = |net: &Ipv4Net| Source::Cidr(net.to_string());
+    let health = (paths::HEALTH_PORT, paths::HEALTH_PORT);
+    let (clients, readers) = (Ipv4Net::aggregate(&clients.to_vec()), Ipv4Net::aggregate(&readers.to_vec()));
     let mut rules = BTreeSet::new();
-    for listener in &balancer.listeners {
-        rules.extend(clients.iter().map(|client| tcp(listener.port, from(client))));
+    for ports in ranges(balancer.listeners.iter().map(|listener| listener.port).collect()) {
+        rules.extend(clients.iter().map(|client| tcp(ports, from(client))));
     }
-    rules.extend(readers.iter().map(|reader| tcp(paths::HEALTH_PORT, from(reader))));
+    rules.extend(readers.iter().map(|reader| tcp(health, from(reader))));
     rules.insert(Rule { protocol: "112".to_owned(), ports: None, source: Source::Members });
-    rules.insert(tcp(paths::HEALTH_PORT, Source::Members));
+    rules.insert(tcp(health, Source::Members));
     let tunnel = i32::from(paths::TUNNEL_PORT);
     rules.insert(Rule { protocol: "udp".to_owned(), ports: Some((tunnel, tunnel)), source: Source::Members });
     rules
+}
+
+/// First and last of the ports that follow one another.
+fn ranges(ports: BTreeSet<u16>) -> Vec<(u16, u16)> {
+    let mut ranges: Vec<(u16, u16)> = Vec::new();
+    for port in ports {
+        match ranges.last_mut().filter(|(_, last)| last.checked_add(1) == Some(port)) {
+            Some((_, last)) => *last = port,
+            None => ranges.push((port, port)),
+        }
+    }
+    ranges
+}
+
+/// What has to be said of a group of so many rules, before AWS does.
+pub fn many(rules: usize) -> Option<String> {
+    (rules > RULES).then(|| {
+        format!(
+            "the security group would have {rules} rules, and AWS's quota \"Inbound or outbound rules per security group\" is \
+             {RULES} unless it was raised: name fewer clients, or ports that follow one another"
+        )
+    })
 }
 
 #[cfg(test)]
@@ -166,6 +210,29 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
                 "udp 4789 among the nodes"
             ]
         );
+    }
+
+    #[test]
+    fn ports_that_follow_one_another_and_networks_that_make_one_are_one_rule() {
+        let mut balancer = web();
+        let listener = balancer.listeners[0].clone();
+        let ports = [8081, 65535, 8080, 8082, 65534, 443];
+        balancer.listeners = ports.map(|port| templates::balancer::Listener { port, ..listener.clone() }).into();
+        balancer.clients =
+            ["10.0.0.0/17", "192.168.7.0/24", "10.0.128.0/17", "10.0.9.0/24"].map(|net| net.parse().unwrap()).into();
+        let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();
+        let mut expected = vec!["VRRP among the nodes".to_owned()];
+        for ports in ["443", "8080-8082", "9110 among the nodes", "65534-65535"] {
+            match ports.contains(' ') {
+                true => expected.push(format!("tcp {ports}")),
+                false => {
+                    expected.extend(["10.0.0.0/16", "192.168.7.0/24"].map(|net| format!("tcp {ports} from {net}")))
+                }
+            }
+        }
+        expected.push("udp 4789 among the nodes".to_owned());
+        assert_eq!(said, expected);
+        assert!(many(60).is_none() && many(61).is_some_and(|line| line.contains("61 rules")));
     }
 
     #[test]

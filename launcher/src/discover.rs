@@ -4,6 +4,7 @@ use templates::Balancer;
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
+use crate::claims::{self, Claim};
 use crate::resources::image::{self, Image};
 use crate::resources::instance_type::{self, InstanceType};
 use crate::resources::network::{self, Subnet, Vpc};
@@ -28,6 +29,8 @@ pub struct Surroundings {
     pub image: Option<Image>,
     /// The instance type.
     pub instance_type: Option<InstanceType>,
+    /// What other balancers of the VPC claim.
+    pub others: Vec<Claim>,
 }
 
 /// Looks at everything at once.
@@ -40,14 +43,15 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         };
         Ok((id, image))
     };
-    let (account, vpc, subnets, tables, (image_id, image), instance_type) = futures::try_join!(
+    let (account, vpc, subnets, tables, (image_id, image), instance_type, others) = futures::try_join!(
         network::account(&aws.sts),
         network::vpc(&aws.ec2, &balancer.vpc),
         network::subnets(&aws.ec2, &balancer.subnets),
         route_tables::find(&aws.ec2, &balancer.vpc),
         image,
         instance_type::find(&aws.ec2, &balancer.instance_type),
+        claims::find(aws, &balancer.vpc, &balancer.name, &balancer.virtual_ips),
     )?;
     let region = aws.region.clone();
-    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type })
+    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others })
 }

@@ -8,6 +8,7 @@ pub mod apply;
 pub mod assess;
 pub mod aws;
 pub mod check;
+pub mod claims;
 pub mod cli;
 pub mod commands;
 pub mod desired;

@@ -153,7 +153,7 @@ pub(crate) mod tests {
             id: "sg-1".to_owned(),
             name: desired.name.clone(),
             vpc: desired.vpc.clone(),
-            tags: desired.tags.clone(),
+            tags: desired.group_tags(),
             rules: desired.rules.clone(),
         };
         Observed {

@@ -1,10 +1,12 @@
 //! What to do to make what is there what should be there. Pure; the order is the order in which things need each other.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use templates::{Order, Slot};
 
+use crate::claims::claimed;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::resources::launch_template::Contents;
@@ -17,6 +19,8 @@ use crate::scaling::Wanted;
 pub enum Action {
     /// Make the security group, empty.
     CreateGroup,
+    /// Say that these virtual IPs are this balancer's.
+    Claim(Vec<Ipv4Addr>),
     /// Let these in.
     Allow(BTreeSet<Rule>),
     /// Let these in no more.
@@ -101,6 +105,10 @@ pub struct Place {
 /// Actions of one stage don't need each other, and go at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
+    /// The security group, whose tags and rules may be refused: nothing else is there then.
+    Group,
+    /// What it lets in.
+    Admit,
     /// Containers.
     Make,
     /// What goes into them.
@@ -114,16 +122,17 @@ pub enum Stage {
 }
 
 /// Every stage, in order.
-pub const STAGES: [Stage; 5] = [Stage::Make, Stage::Fill, Stage::Join, Stage::Launch, Stage::Settle];
+pub const STAGES: [Stage; 7] =
+    [Stage::Group, Stage::Admit, Stage::Make, Stage::Fill, Stage::Join, Stage::Launch, Stage::Settle];
 
 impl Action {
     /// When it can be done.
     pub fn stage(&self) -> Stage {
         match self {
-            Action::CreateGroup | Action::CreateRole => Stage::Make,
-            Action::Allow(_) | Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => {
-                Stage::Fill
-            }
+            Action::CreateGroup | Action::Claim(_) => Stage::Group,
+            Action::Allow(_) => Stage::Admit,
+            Action::CreateRole => Stage::Make,
+            Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
             Action::AddRole | Action::CreateTemplate | Action::AddVersion { .. } => Stage::Join,
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling(_) => Stage::Launch,
             Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
@@ -138,6 +147,10 @@ impl Action {
         let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
         let (action, what) = match self {
             Action::CreateGroup => ("create-security-group", format!("create security group {name}")),
+            Action::Claim(vips) => {
+                let vips = vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
+                ("claim", format!("claim {vips} for {name}"))
+            }
             Action::Allow(rules) => ("allow", format!("let into {name}: {}", list(rules))),
             Action::Revoke(rules) => ("revoke", format!("let no more into {name}: {}", list(rules))),
             Action::CreateRole => ("create-role", format!("create IAM role {global_name}")),
@@ -213,6 +226,11 @@ fn group(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     let group = observed.group(&desired.vpc);
     if group.is_none() {
         actions.push(Action::CreateGroup);
+    }
+    if let Some(group) = group {
+        let claimed = claimed(&group.tags);
+        let new: Vec<Ipv4Addr> = desired.virtual_ips.iter().filter(|vip| !claimed.contains(vip)).copied().collect();
+        actions.extend(Some(Action::Claim(new)).filter(|action| *action != Action::Claim(Vec::new())));
     }
     let there = group.map(|group| group.rules.clone()).unwrap_or_default();
     let missing: BTreeSet<Rule> = desired.rules.difference(&there).cloned().collect();

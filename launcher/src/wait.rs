@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use jiff::Timestamp;
 use templates::balancer::Launch;
-use templates::{Slot, names};
+use templates::{Role, Roles, Slot, names};
 
-use crate::assess::{Assessment, Expected, NodeHealth, assess};
+use crate::assess::{Assessment, Expected, NodeHealth, assess, health};
 use crate::aws::Aws;
 use crate::aws::retry::{pause, unthrottled};
 use crate::failure::Failure;
@@ -77,6 +77,10 @@ fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
 fn phase(node: &NodeHealth, expected: &Expected) -> String {
     let mut phase = match (&node.roles, &node.running) {
         _ if node.state != "running" => node.state.clone(),
+        // It has reported, and takes part in no election yet. In a real fault it says which.
+        (Some(roles), Some(running)) if *running == expected.revision.0 && is_starting(node, roles) => {
+            "starting".to_owned()
+        }
         (Some(roles), Some(running)) if *running == expected.revision.0 => roles.to_string(),
         (_, Some(running)) => format!("runs revision {running}"),
         _ => "booting".to_owned(),
@@ -85,6 +89,10 @@ fn phase(node: &NodeHealth, expected: &Expected) -> String {
         phase.push_str(&format!(" ({message})"));
     }
     phase
+}
+
+fn is_starting(node: &NodeHealth, roles: &Roles) -> bool {
+    node.message.is_none() && roles.0.iter().all(|role| *role == Role::Fault)
 }
 
 /// A slot whose node ended while it was awaited, with nothing in its place: AWS said why. A group replaces its own.
@@ -108,30 +116,47 @@ async fn timed_out(
     timeout: Duration,
     progress: &Progress,
 ) -> Failure {
-    for node in assessment.nodes.iter().filter(|node| node.roles.is_none() || node.message.is_some()) {
-        let age = node.launched.map(|launched| Timestamp::now().duration_since(launched).as_secs());
-        let age = age.map(|seconds| format!(", launched {seconds} s ago")).unwrap_or_default();
-        let message = node.message.as_deref().unwrap_or("nothing reported");
-        progress.say(&format!("{} in {} is {}{age}: {message}", node.called(), node.zone, node.state));
-        match instances::console(&aws.ec2, &node.instance).await {
-            Ok(text) if !text.trim().is_empty() => {
-                for line in tail(&text) {
-                    progress.say(&format!("  | {line}"));
-                }
-            }
-            Ok(_) => progress.say("  | its console is empty so far"),
-            Err(error) => progress.say(&format!("  | its console can't be read: {error}")),
-        }
-        progress.say(&format!(
-            "  more: aws ec2 get-console-output --latest --output text --region {} --instance-id {}",
-            aws.region, node.instance
-        ));
+    let troubled = assessment.nodes.iter().filter(|node| node.roles.is_none() || node.message.is_some());
+    for node in troubled {
+        say_trouble(aws, node, progress).await;
     }
+    // Nodes that come up late are none of these.
+    let mend = match assessment.nodes.iter().all(|node| node.running.is_none()) {
+        true => "; `launcher update` with a corrected file replaces nodes that never came up",
+        false => "",
+    };
     Failure::Failed(anyhow!(
-        "{balancer} doesn't serve after {} s: {}; `launcher status {balancer}` shows how it goes on",
+        "{balancer} doesn't serve after {} s: {}; `launcher status {balancer}` shows how it goes on{mend}",
         timeout.as_secs(),
         assessment.problems.join("; ")
     ))
+}
+
+/// Says of nodes of which nothing was heard what can be known of them.
+pub async fn say_silent(aws: &Aws, nodes: &[Node], progress: &Progress) {
+    for node in nodes.iter().filter(|node| node.is_live()).map(health).filter(|node| node.running.is_none()) {
+        say_trouble(aws, &node, progress).await;
+    }
+}
+
+async fn say_trouble(aws: &Aws, node: &NodeHealth, progress: &Progress) {
+    let age = node.launched.map(|launched| Timestamp::now().duration_since(launched).as_secs());
+    let age = age.map(|seconds| format!(", launched {seconds} s ago")).unwrap_or_default();
+    let message = node.message.as_deref().unwrap_or("nothing reported");
+    progress.say(&format!("{} in {} is {}{age}: {message}", node.called(), node.zone, node.state));
+    match instances::console(&aws.ec2, &node.instance).await {
+        Ok(text) if !text.trim().is_empty() => {
+            for line in tail(&text) {
+                progress.say(&format!("  | {line}"));
+            }
+        }
+        Ok(_) => progress.say("  | its console is empty so far"),
+        Err(error) => progress.say(&format!("  | its console can't be read: {error}")),
+    }
+    progress.say(&format!(
+        "  more: aws ec2 get-console-output --latest --output text --region {} --instance-id {}",
+        aws.region, node.instance
+    ));
 }
 
 /// Why the group launches nothing, if it says.

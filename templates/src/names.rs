@@ -6,6 +6,8 @@ use crate::balancer::check::words::{has_prefix, is_label};
 pub const TAG_BALANCER: &str = "elbow:balancer";
 /// Tag: the VPC of that balancer.
 pub const TAG_VPC: &str = "elbow:vpc";
+/// Tag on a security group, with a virtual IP after it: it is this balancer's. The value says nothing.
+pub const TAG_VIRTUAL_IP: &str = "elbow:virtual-ip:";
 /// Tag on an instance, written by the launcher: the slot it was launched for.
 pub const TAG_SLOT: &str = "elbow:slot";
 /// Tag on an instance, written by its agent: the slot it took.

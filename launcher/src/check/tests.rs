@@ -38,6 +38,7 @@ fn place() -> Surroundings {
             architectures: vec!["x86_64".into()],
             zones: ["eu-west-1a", "eu-west-1b"].map(str::to_owned).into(),
         }),
+        others: Vec::new(),
     }
 }
 
@@ -199,4 +200,24 @@ fn listed_route_tables_fit_in_the_policy_of_a_role() {
     place.tables = list(100).iter().map(|id| table(id, None)).collect();
     balancer.route_tables = RouteTables::Only(list(100));
     assert_eq!(problems(&balancer, &place, &Observed::default()), [] as [&str; 0]);
+}
+
+#[test]
+fn a_virtual_ip_that_is_taken_is_one_line_in_however_many_tables() {
+    let routed = |place: &mut Surroundings| {
+        place.tables = (0..200).map(|n| table(&format!("rtb-{n}"), Some(("eni-other", false)))).collect();
+    };
+    let said = problem(|_, place, _| routed(place));
+    assert!(said.contains("rtb-0 already sends 10.255.0.10/32 to eni-other, and so do 199 others"), "{said}");
+    assert!(said.ends_with("delete those routes"), "{said}");
+    let said = problem(|balancer, place, _| {
+        routed(place);
+        place.others = vec![crate::claims::Claim {
+            balancer: "shop".into(),
+            virtual_ips: balancer.virtual_ips.clone(),
+            route_tables: RouteTables::All,
+            settled: true,
+        }];
+    });
+    assert_eq!(said, "virtual IP 10.255.0.10 is balancer shop's: choose another", "its routes are nothing to delete");
 }

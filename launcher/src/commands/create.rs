@@ -13,7 +13,7 @@ use crate::assess::{Assessment, Expected};
 use crate::aws::{self, Aws, retry::pause};
 use crate::check::problems;
 use crate::cli::{Cli, Create};
-use crate::desired::Desired;
+use crate::desired::{Desired, many};
 use crate::discover::{Surroundings, discover};
 use crate::failure::{Failure, looking, read_balancer};
 use crate::observe::{Observed, observe};
@@ -34,6 +34,8 @@ struct Created<'a> {
     revision: &'a str,
     image: &'a str,
     changes: Vec<Change>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a Assessment>,
 }
@@ -62,6 +64,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let progress = Progress::new();
     if !actions.is_empty() {
         progress.say(&format!("{}: revision {}, image {}", desired.balancer, desired.revision, report.image));
+        report.warning().iter().for_each(|warning| progress.say(&format!("warning: {warning}")));
         report.changes = converge(&aws, &desired, &mut observed, actions, &progress).await?;
     }
     if args.no_wait {
@@ -93,9 +96,15 @@ async fn converge(
     let mut changes = Vec::new();
     for _ in 0..ROUNDS {
         changes.extend(actions.iter().map(|action| action.change(desired)));
-        if apply(aws, desired, observed, &actions, progress).await? == Outcome::Done {
-            changes.dedup();
-            return Ok(changes);
+        match apply(aws, desired, observed, &actions, progress).await? {
+            Outcome::Done => {
+                changes.dedup();
+                return Ok(changes);
+            }
+            Outcome::Taken(whose) => {
+                return Err(Failure::bad_input(format!("{whose} (what this one made by then is removed again)")));
+            }
+            Outcome::Overtaken => {}
         }
         progress.live(&desired.balancer, "somebody else is making it too, looking again");
         pause(Duration::from_millis(700)).await;
@@ -140,6 +149,7 @@ impl Report<'_> {
         for change in &self.changes {
             text.push_str(&format!("\n  {}", change.what));
         }
+        text.extend(self.warning().map(|warning| format!("\nwarning: {warning}")));
         self.write("dry-run", &text, None)
     }
 
@@ -157,6 +167,10 @@ impl Report<'_> {
         self.write(outcome, &text, status)
     }
 
+    fn warning(&self) -> Option<String> {
+        many(self.desired.rules.len()).filter(|_| !self.changes.is_empty())
+    }
+
     fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) -> Result<(), Failure> {
         let document = Created {
             outcome,
@@ -165,6 +179,7 @@ impl Report<'_> {
             revision: &self.desired.revision.0,
             image: &self.image,
             changes: self.changes.clone(),
+            warning: self.warning(),
             status,
         };
         output::result(self.cli.output, &document, text)

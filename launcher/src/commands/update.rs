@@ -131,6 +131,8 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
     for change in &changes {
         text.push_str(&format!("\n  {}", change.what));
     }
+    let warning = known.warning();
+    text.extend(warning.iter().map(|warning| format!("\nwarning: {warning}")));
     let colour = cli.output == Output::Text
         && std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
@@ -140,6 +142,9 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
     }
     let mut document = known.document("dry-run", &changes);
     document["files"] = json!(files);
+    if let Some(warning) = warning {
+        document["warning"] = json!(warning);
+    }
     output::result(cli.output, &document, &text)
 }
 
@@ -187,11 +192,12 @@ async fn roll(
         return Ok((known, None));
     }
     note.iter().for_each(|note| progress.say(note));
+    known.warning().iter().for_each(|warning| progress.say(&format!("warning: {warning}")));
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
     if known.replaces() {
-        let why = known.because().join(", ");
-        progress.say(&format!("nodes are replaced one at a time, the active ones last, because of {why}"));
+        let how = if known.never_served() { "at once" } else { "one at a time, the active ones last" };
+        progress.say(&format!("nodes are replaced {how}, because of {}", known.because().join(", ")));
     }
     let mut roll = Roll {
         aws: asked.aws,

@@ -19,8 +19,8 @@ fn nothing_there_means_everything_is_made_in_an_order_that_works() {
         kinds(&actions),
         [
             "create-security-group",
-            "create-role",
             "allow",
+            "create-role",
             "set-policy",
             "create-instance-profile",
             "add-role",

@@ -153,7 +153,7 @@ pub async fn create(ec2: &Client, name: &str, description: &str, vpc: &str, tags
 pub async fn allow(ec2: &Client, id: &str, rules: &BTreeSet<Rule>) -> Result<(), CallFailed> {
     let permissions = rules.iter().map(|rule| permission(id, rule)).collect();
     let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
-    call.send().await.named("ec2:AuthorizeSecurityGroupIngress", id).map(drop)
+    call.send().await.named("ec2:AuthorizeSecurityGroupIngress", format!("{} more for {id}", rules.len())).map(drop)
 }
 
 /// Lets less in.

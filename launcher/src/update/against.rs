@@ -28,7 +28,7 @@ pub fn against(known: &Known, force: Force) -> Vec<String> {
     if force == Force::No {
         problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
         problems.extend(bent(&known.new, &known.observed));
-        if known.tells() {
+        if known.tells() && !known.never_served() {
             problems.extend(missing(&known.old, &known.new, &known.observed));
         }
     }

@@ -10,7 +10,7 @@ use templates::handover::Request;
 use templates::names::TAG_DRAIN;
 
 use super::known::Known;
-use super::replace::{Aim, Step, is_new, step};
+use super::replace::{Aim, Service, Step, is_new, never_served, step};
 use super::roll::Roll;
 use super::settings::common;
 use super::tell::{called, standings, stands};
@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::plan::Place;
 use crate::resources::instances::{self, Node};
 use crate::resources::{route_tables, tagging};
+use crate::wait::say_silent;
 
 /// From one look at the nodes to the next: two Describe calls.
 const LOOK: Duration = Duration::from_millis(700);
@@ -37,8 +38,7 @@ impl Roll<'_> {
     /// Has every slot served by a node that was launched for `order`.
     pub(super) async fn exchange(&mut self, order: &Order) -> Result<(), Failure> {
         let Known { old, new, .. } = self.known;
-        let asks = !old.failover.preempt;
-        let aim = Aim { order: order.clone(), slots: new.subnets.len() as u8, asks };
+        let aim = Aim { order: order.clone(), ..self.known.aim() };
         let mut deadline = Instant::now() + self.timeout;
         let (mut last, mut launched) = (None::<Last>, BTreeSet::new());
         loop {
@@ -48,7 +48,12 @@ impl Roll<'_> {
             lost(&launched, &nodes)?;
             let served = assess(&self.expected(), &nodes, &tables).virtual_ips;
             let served = served.iter().all(|vip| vip.active.len() == 1 && vip.routes.iter().all(|route| route.ok));
-            let step = step(&aim, &nodes, served);
+            let service = match served {
+                true => Service::Whole,
+                false if never_served(&aim, &nodes, &tables) => Service::Never,
+                false => Service::Broken,
+            };
+            let step = step(&aim, &nodes, service);
             let repeated = last.as_ref().is_some_and(|last| last.step == step && last.since.elapsed() < SPREADING);
             if step == Step::Done {
                 return Ok(());
@@ -60,10 +65,10 @@ impl Roll<'_> {
                 last = Some(Last { step, since: Instant::now() });
                 deadline = Instant::now() + self.timeout + drained;
             }
-            self.watch(order, &nodes);
+            self.watch(&aim, &nodes);
             if Instant::now() >= deadline {
                 self.progress.clear();
-                return Err(self.unfinished(order, &nodes, served));
+                return Err(self.unfinished(&aim, &nodes, service).await);
             }
             self.renew().await?;
             pause(LOOK).await;
@@ -125,24 +130,34 @@ impl Roll<'_> {
         }
     }
 
-    fn watch(&self, order: &Order, nodes: &[Node]) {
+    fn watch(&self, aim: &Aim, nodes: &[Node]) {
         for node in nodes.iter().filter(|node| node.is_live()) {
             let slot = node.slot().map_or_else(String::new, |slot| format!("node {slot}, "));
-            let stands =
-                if is_new(order, node) { stands(order, node) } else { format!("is {}, to be replaced", node.state) };
+            let stands = match is_new(aim, node) {
+                true => stands(&aim.order, node),
+                false => format!("is {}, to be replaced", node.state),
+            };
             self.progress.live(&format!("{slot}{}", node.id), &stands);
         }
     }
 
-    fn unfinished(&self, order: &Order, nodes: &[Node], served: bool) -> Failure {
-        let waits =
-            if served { "and serves on" } else { "and no old node goes before every route leads to an active one" };
+    async fn unfinished(&self, aim: &Aim, nodes: &[Node], service: Service) -> Failure {
+        let name = &self.known.new.name;
+        let (seconds, standings) = (self.timeout.as_secs(), standings(&aim.order, nodes));
+        say_silent(self.aws, nodes, self.progress).await;
+        let waits = match service {
+            Service::Never => {
+                return Failure::Failed(anyhow!(
+                    "{name} doesn't serve, {seconds} s after its last node was launched: {standings}; `launcher update` with a \
+                     corrected file replaces nodes that never came up, the same command again goes on waiting"
+                ));
+            }
+            Service::Whole => "and serves on",
+            Service::Broken => "and no old node goes before every route leads to an active one",
+        };
         Failure::Failed(anyhow!(
-            "{} isn't updated, nothing was to be done for {} s, {waits}: {}; the same command again goes on, `launcher \
-             update` with the file it had goes back",
-            self.known.new.name,
-            self.timeout.as_secs(),
-            standings(order, nodes)
+            "{name} isn't updated, nothing was to be done for {seconds} s, {waits}: {standings}; the same command again goes \
+             on, `launcher update` with the file it had goes back"
         ))
     }
 }

@@ -13,11 +13,11 @@ use templates::{Balancer, Order, files};
 use super::against::empty;
 use super::convert::{Step, foreseen, release, step};
 use super::next::{active, follows, running};
-use super::replace::{replaced, stays};
+use super::replace::{self, Service, never_served, replaced, stays};
 use super::settings::Settings;
 use super::tell::called;
 use crate::check;
-use crate::desired::Desired;
+use crate::desired::{Desired, many};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
 use crate::plan::{Action, Change};
@@ -121,7 +121,20 @@ impl Known {
     /// Whether nodes are replaced: because a running one can't change to it, or because other subnets have them.
     pub fn replaces(&self) -> bool {
         let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
-        self.old.subnets != self.new.subnets || live.into_iter().any(|node| !stays(&self.config(node), &self.new))
+        self.old.subnets != self.new.subnets
+            || self.gives_up()
+            || live.into_iter().any(|node| !stays(&self.config(node), &self.new))
+    }
+
+    /// Whether there is nothing to keep: no node but those of the new revision ever reported, and no route leads to one.
+    pub fn never_served(&self) -> bool {
+        never_served(&self.aim(), &self.observed.nodes, &self.place.tables)
+    }
+
+    /// Whether nodes are ended that never reported: one that didn't come up wouldn't hear of a change either.
+    fn gives_up(&self) -> bool {
+        let aim = self.aim();
+        self.never_served() && self.observed.live().any(|node| !replace::is_new(&aim, node))
     }
 
     /// The keys for which nodes are replaced.
@@ -133,6 +146,7 @@ impl Known {
             let in_place = Some("[updates] in_place = false").filter(|_| !config.updates.in_place);
             keys.extend(config.needs_new_nodes(&self.new).into_iter().chain(in_place));
         }
+        keys.extend(Some("nodes that never reported").filter(|_| self.gives_up()));
         let mut said = BTreeSet::new();
         keys.retain(|key| said.insert(*key));
         keys
@@ -172,7 +186,8 @@ impl Known {
         if self.replaces() {
             let (released, alone) = foreseen(release, &self.desired, &self.observed);
             changes.extend(released.iter().map(named));
-            let (replacing, nodes) = replaced(self.order(), &self.new.subnets, &alone.nodes);
+            let service = if self.never_served() { Service::Never } else { Service::Whole };
+            let (replacing, nodes) = replaced(&self.aim(), &self.new.subnets, &alone.nodes, service);
             changes.extend(replacing);
             observed = Observed { nodes, ..alone };
         } else {
@@ -193,9 +208,22 @@ impl Known {
         changes
     }
 
+    /// What has to be said before the first change.
+    pub fn warning(&self) -> Option<String> {
+        let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
+        let there = wider.after(&self.observed).group(&self.new.vpc).map_or(0, |group| group.rules.len());
+        many(there).filter(|_| !wider.allow.is_empty())
+    }
+
     /// What nodes are to be told, as far as it is known: a version that isn't there yet has no number.
     fn order(&self) -> Order {
         Order { version: self.target().unwrap_or_default(), revision: self.desired.revision.clone() }
+    }
+
+    /// What replacing nodes is to reach.
+    pub fn aim(&self) -> replace::Aim {
+        let slots = self.new.subnets.len() as u8;
+        replace::Aim { order: self.order(), boots: self.baseline(), slots, asks: !self.old.failover.preempt }
     }
 
     /// For `--output json`.

@@ -1,7 +1,7 @@
 //! What a running node can't change to takes another node: which is launched, stopped or ended next. Pure. A slot's new
 //! node serves before its old one goes, so there is never one node fewer than there was, and one slot is changed after
 //! another: the active nodes' last. An active one hands over to a new one before it is stopped; stopping it has its agent
-//! wait for open connections.
+//! wait for open connections. Where no node ever came up there is nothing to keep: all of them go at once.
 
 use templates::names::{TAG_CLAIM, TAG_REVISION, TAG_ROLE, TAG_RUNNING, TAG_SLOT};
 use templates::{Balancer, Order, Role, Roles, Slot};
@@ -10,6 +10,7 @@ use super::next::{active, running};
 use super::tell::called;
 use crate::plan::Change;
 use crate::resources::instances::Node;
+use crate::resources::route_tables::Table;
 use crate::tags::Tags;
 
 /// What to do next.
@@ -25,8 +26,19 @@ pub enum Step {
     HandOver(String, Option<Slot>),
     /// Shut this one down.
     Stop(String),
-    /// End this one, which is shut down.
+    /// End this one, which is shut down, or never came up.
     End(String),
+}
+
+/// What old nodes do for anybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Service {
+    /// Every route leads to the active node.
+    Whole,
+    /// Somebody isn't served, or it isn't sure by whom.
+    Broken,
+    /// None of them ever reported, and no route leads to any.
+    Never,
 }
 
 /// What is to be reached.
@@ -34,21 +46,35 @@ pub enum Step {
 pub struct Aim {
     /// What every node is to run.
     pub order: Order,
+    /// What a node boots that was told nothing.
+    pub boots: Order,
     /// How many slots are to have a node.
     pub slots: u8,
     /// Whether nodes can be asked to hand over: not with `preempt`, where stopping alone does it.
     pub asks: bool,
 }
 
-/// What to do next to have one node of the order in each slot. `served`: every route leads to the active node.
-pub fn step(aim: &Aim, nodes: &[Node], served: bool) -> Step {
-    let Aim { order, slots, asks } = aim;
+/// What to do next to have one node of the order in each slot.
+pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
+    let Aim { order, slots, asks, .. } = aim;
     let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
-    let (new, old): (Vec<&Node>, Vec<&Node>) = live.into_iter().partition(|node| is_new(order, node));
-    if !served || new.iter().any(|node| !is_well(order, node)) {
+    let (new, old): (Vec<&Node>, Vec<&Node>) = live.into_iter().partition(|node| is_new(aim, node));
+    if service == Service::Never
+        && let Some(node) = old.first()
+    {
+        return Step::End(node.id.clone());
+    }
+    let work = work(*slots, &new, &old);
+    // Nobody waits for anybody where there is no old node to wait with.
+    if let (Some(Work::Fill(slot)), true) = (&work, old.is_empty()) {
+        return Step::Launch(*slot);
+    }
+    // One that is launched takes nothing from nodes none of which can serve.
+    let safe = service == Service::Whole || matches!(work, Some(Work::Fill(_))) && old.iter().all(|node| is_down(node));
+    if !safe || new.iter().any(|node| !is_well(order, node)) {
         return Step::Wait;
     }
-    match work(*slots, &new, &old) {
+    match work {
         None => Step::Done,
         Some(Work::Fill(slot)) => Step::Launch(slot),
         Some(Work::Clear(node)) => match node.state.as_str() {
@@ -58,6 +84,21 @@ pub fn step(aim: &Aim, nodes: &[Node], served: bool) -> Step {
             _ => Step::Stop(node.id.clone()),
         },
     }
+}
+
+/// Whether no old node ever reported, and no route leads to one. If there is no old node at all, too.
+pub fn never_served(aim: &Aim, nodes: &[Node], tables: &[Table]) -> bool {
+    let routed = |node: &Node| {
+        let targets = tables.iter().flat_map(|table| &table.routes).filter_map(|route| route.target.as_ref());
+        targets.into_iter().any(|target| node.interfaces.contains(target))
+    };
+    let mut old = nodes.iter().filter(|node| node.is_live() && !is_new(aim, node));
+    old.all(|node| !has_reported(node) && !routed(node))
+}
+
+/// Whether the node ever said anything of itself.
+pub fn has_reported(node: &Node) -> bool {
+    [TAG_CLAIM, TAG_ROLE, TAG_RUNNING].into_iter().any(|key| node.tags.get(key).is_some())
 }
 
 /// The slot in which the new node for the same place runs, as it says.
@@ -90,12 +131,19 @@ fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
     old.iter().min_by_key(|node| (active(node), &node.id)).map(|node| Work::Clear(node))
 }
 
-/// Whether the node runs `order`, or was launched to.
-pub fn is_new(order: &Order, node: &Node) -> bool {
-    match running(node) {
-        Some(running) => *running == order.revision.0,
-        None => node.tags.get(TAG_REVISION) == Some(&order.to_string()),
+/// Whether the node runs what is aimed at, or was launched to.
+pub fn is_new(aim: &Aim, node: &Node) -> bool {
+    match (running(node), node.tags.get(TAG_REVISION)) {
+        (Some(running), _) => *running == aim.order.revision.0,
+        (None, Some(told)) => *told == aim.order.to_string(),
+        (None, None) => aim.boots.revision == aim.order.revision,
     }
+}
+
+/// Whether the node can serve nothing, by what it says.
+fn is_down(node: &Node) -> bool {
+    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok());
+    node.state != "running" || roles.is_some_and(|roles| roles.0.iter().all(|role| *role == Role::Fault))
 }
 
 fn is_well(order: &Order, node: &Node) -> bool {
@@ -106,32 +154,35 @@ fn is_well(order: &Order, node: &Node) -> bool {
 }
 
 /// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.
-pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> (Vec<Change>, Vec<Node>) {
-    let aim = Aim { order, slots: subnets.len() as u8, asks: false };
-    let order = &aim.order;
+pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service) -> (Vec<Change>, Vec<Node>) {
+    let mut service = if service == Service::Never { service } else { Service::Whole };
     let mut nodes = nodes.to_vec();
     let mut changes = Vec::new();
     let change = |action, what| Change { action, what };
     loop {
-        match step(&aim, &nodes, true) {
+        match step(aim, &nodes, service) {
             Step::Done => return (changes, nodes),
             // What is under way comes to its end.
             Step::Wait => {
+                service = Service::Whole;
                 for node in nodes.iter_mut().filter(|node| node.is_live()) {
-                    settle(order, node);
+                    settle(aim, node);
                 }
             }
             Step::Launch(slot) => {
                 changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
-                let tags = Tags::from_iter([(TAG_SLOT, slot.to_string()), (TAG_REVISION, order.to_string())]);
+                let tags = Tags::from_iter([(TAG_SLOT, slot.to_string()), (TAG_REVISION, aim.order.to_string())]);
                 nodes.push(Node { id: format!("new {slot}"), state: "running".to_owned(), tags, ..Node::default() });
             }
             Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {
-                    changes.push(change(
-                        "stop",
-                        format!("shut {} down when its successor serves, and end it", called(node)),
-                    ));
+                    changes.push(match service {
+                        Service::Never => change("terminate", format!("end {}, which never reported", called(node))),
+                        _ => {
+                            let what = format!("shut {} down when its successor serves, and end it", called(node));
+                            change("stop", what)
+                        }
+                    });
                     node.state = "terminated".to_owned();
                 }
             }
@@ -139,11 +190,11 @@ pub fn replaced(order: Order, subnets: &[String], nodes: &[Node]) -> (Vec<Change
     }
 }
 
-fn settle(order: &Order, node: &mut Node) {
-    if is_new(order, node) {
+fn settle(aim: &Aim, node: &mut Node) {
+    if is_new(aim, node) {
         node.state = "running".to_owned();
         node.tags =
-            node.tags.clone().with(TAG_RUNNING, order.revision.0.clone()).with(TAG_ROLE, Role::Standby.to_string());
+            node.tags.clone().with(TAG_RUNNING, aim.order.revision.0.clone()).with(TAG_ROLE, Role::Standby.to_string());
     } else if node.state == "stopping" {
         node.state = "stopped".to_owned();
     }
@@ -179,12 +230,23 @@ mod tests {
         node
     }
 
+    fn first() -> Order {
+        "1:0123456789ab".parse().unwrap()
+    }
+
     fn aim(slots: u8) -> Aim {
-        Aim { order: order(), slots, asks: true }
+        Aim { order: order(), boots: first(), slots, asks: true }
     }
 
     fn on(nodes: &[Node]) -> Step {
-        step(&aim(2), nodes, true)
+        step(&aim(2), nodes, Service::Whole)
+    }
+
+    /// A node as it was launched, of which nothing was heard.
+    fn silent(id: &str, slot: u8) -> Node {
+        let mut node = node(id, slot, "running");
+        node.tags.0.retain(|key, _| key != TAG_RUNNING && key != TAG_ROLE);
+        node
     }
 
     #[test]
@@ -207,7 +269,7 @@ mod tests {
         nodes[3].tags.0.insert(TAG_CLAIM.to_owned(), "3".to_owned());
         assert_eq!(on(&nodes), Step::HandOver("i-0".into(), Some(Slot(3))));
         let preempted = Aim { asks: false, ..aim(2) };
-        assert_eq!(step(&preempted, &nodes, true), Step::Stop("i-0".into()), "it would take them back");
+        assert_eq!(step(&preempted, &nodes, Service::Whole), Step::Stop("i-0".into()), "it would take them back");
         nodes[0].tags.0.insert(TAG_ROLE.to_owned(), "standby".to_owned());
         assert_eq!(on(&nodes), Step::Stop("i-0".into()));
         nodes[0].state = "terminated".into();
@@ -217,7 +279,7 @@ mod tests {
     #[test]
     fn what_is_to_come_is_told_beforehand() {
         let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running")];
-        let (changes, nodes) = replaced(order(), &["subnet-a".into(), "subnet-b".into()], &nodes);
+        let (changes, nodes) = replaced(&aim(2), &["subnet-a".into(), "subnet-b".into()], &nodes, Service::Whole);
         let live: Vec<&str> = nodes.iter().filter(|node| node.is_live()).map(|node| node.id.as_str()).collect();
         assert_eq!(live, ["new 1", "new 0"]);
         let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
@@ -235,7 +297,57 @@ mod tests {
     #[test]
     fn nothing_goes_while_somebody_is_not_served() {
         let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), new("i-2", 1, "standby")];
-        assert_eq!(step(&aim(2), &nodes, false), Step::Wait);
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Wait);
+        assert_eq!(step(&aim(2), &nodes[..2], Service::Broken), Step::Wait, "not even for a new one");
+    }
+
+    #[test]
+    fn nodes_that_never_reported_go_at_once_and_all_new_ones_come_at_once() {
+        let mut nodes = vec![silent("i-0", 0), silent("i-1", 1)];
+        let on = |nodes: &[Node]| step(&aim(2), nodes, Service::Never);
+        assert!(never_served(&aim(2), &nodes, &[]));
+        assert_eq!(on(&nodes), Step::End("i-0".into()));
+        nodes[0].state = "terminated".into();
+        assert_eq!(on(&nodes), Step::End("i-1".into()));
+        nodes[1].state = "shutting-down".into();
+        assert!(matches!(on(&nodes), Step::Launch(_)));
+        nodes.push(booting("i-2", 1));
+        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "the other one isn't waited for");
+        nodes.push(booting("i-3", 0));
+        assert_eq!(on(&nodes), Step::Wait);
+        nodes[2..].clone_from_slice(&[new("i-2", 1, "standby"), new("i-3", 0, "active")]);
+        assert_eq!(step(&aim(2), &nodes, Service::Whole), Step::Done);
+        let (changes, _) = replaced(&aim(2), &["a".into(), "b".into()], &[silent("i-0", 0)], Service::Never);
+        let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
+        let ends = "end node 0 (i-0), which never reported";
+        assert_eq!(said, [ends, "launch node 1 anew in b", "launch node 0 anew in a"]);
+    }
+
+    #[test]
+    fn nodes_of_which_one_reported_or_has_a_route_are_not_given_up() {
+        assert!(!never_served(&aim(2), &[silent("i-0", 0), node("i-1", 1, "running")], &[]));
+        let route = crate::resources::route_tables::Route {
+            destination: "10.255.0.10/32".into(),
+            target: Some("eni-0".into()),
+            blackhole: false,
+        };
+        let table = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![route] };
+        assert!(!never_served(&aim(2), &[silent("i-0", 0)], std::slice::from_ref(&table)));
+        assert!(never_served(&aim(2), &[silent("i-1", 1)], &[table]));
+        // They boot what is aimed at: they aren't old.
+        let same = Aim { boots: order(), ..aim(2) };
+        assert_eq!(step(&same, &[silent("i-0", 0), silent("i-1", 1)], Service::Never), Step::Wait);
+    }
+
+    #[test]
+    fn where_every_old_node_is_in_fault_new_ones_come_and_no_old_one_goes_before_they_serve() {
+        let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running")];
+        for node in &mut nodes {
+            node.tags.0.insert(TAG_ROLE.to_owned(), "fault".to_owned());
+        }
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Launch(Slot(1)));
+        nodes.push(new("i-2", 1, "standby"));
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Wait);
     }
 
     #[test]
@@ -244,24 +356,23 @@ mod tests {
         for (node, roles) in nodes.iter_mut().zip(["standby active", "active standby", "standby standby"]) {
             node.tags.0.insert(TAG_ROLE.to_owned(), roles.to_owned());
         }
-        assert_eq!(step(&aim(3), &nodes, true), Step::Launch(Slot(2)));
+        assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
     }
 
     #[test]
     fn a_slot_that_is_new_gets_a_node_and_one_that_is_gone_loses_it_last() {
         let nodes = [new("i-0", 0, "active"), new("i-1", 1, "standby")];
-        assert_eq!(step(&aim(3), &nodes, true), Step::Launch(Slot(2)));
+        assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
         let nodes = [new("i-0", 0, "standby"), new("i-1", 1, "standby"), node("i-2", 2, "running")];
         assert_eq!(on(&nodes), Step::Stop("i-2".into()));
     }
 
     #[test]
     fn going_back_ends_a_successor_that_never_came_up() {
-        let back: Order = "1:0123456789ab".parse().unwrap();
         let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running"), booting("i-2", 1)];
         for node in &mut nodes[..2] {
             node.tags.0.insert(TAG_RUNNING.to_owned(), "0123456789ab".to_owned());
         }
-        assert_eq!(step(&Aim { order: back, slots: 2, asks: true }, &nodes, true), Step::Stop("i-2".into()));
+        assert_eq!(step(&Aim { order: first(), ..aim(2) }, &nodes, Service::Whole), Step::Stop("i-2".into()));
     }
 }

@@ -15,6 +15,7 @@ use super::settings::{Setting, Settings};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
+use crate::claims;
 use crate::failure::Failure;
 use crate::observe::{Observed, observe};
 use crate::output::progress::Progress;
@@ -118,7 +119,24 @@ impl Roll<'_> {
     /// Widens what is allowed: before any node changes.
     async fn widen(&mut self) -> Result<(), Failure> {
         let known = self.known;
-        self.set(|observed| Settings::wider(&known.old, &known.new, &known.region, &known.cidrs, observed)).await
+        self.set(|observed| Settings::wider(&known.old, &known.new, &known.region, &known.cidrs, observed)).await?;
+        match self.changes.iter().any(|change| change.action == "claim") {
+            true => self.contend().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Gives way if somebody else has claimed the same virtual IPs at the same moment.
+    async fn contend(&mut self) -> Result<(), Failure> {
+        let known = self.known;
+        let Balancer { name, vpc, virtual_ips, route_tables, .. } = &known.new;
+        let others = claims::find(self.aws, vpc, name, virtual_ips).await?;
+        let Some((vip, other)) = claims::taken(virtual_ips, route_tables, &others).first().copied() else {
+            return Ok(());
+        };
+        self.settle(&known.old).await?;
+        let whose = claims::refusal(vip, other);
+        Err(Failure::Failed(anyhow!("{whose}; it was claimed at the same time, and {name} runs on as it was")))
     }
 
     /// Has what is around the nodes be just what `only` needs: after every node has changed.
@@ -147,6 +165,12 @@ impl Roll<'_> {
             self.hold().await?;
             let Aws { auto_scaling, ec2, iam, .. } = self.aws;
             match setting {
+                Setting::Claim(vips) => {
+                    for vip in vips {
+                        tagging::set(ec2, std::slice::from_ref(&group), &claims::tag(*vip), "").await?;
+                    }
+                }
+                Setting::Disclaim(vips) => claims::give_way(self.aws, &group, vips).await?,
                 Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
                 Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
                 Setting::Policy(policy) => role::set_policy(iam, &desired.global_name, policy).await?,

@@ -2,12 +2,14 @@
 //! long as some nodes run one revision and some another, both must work. Pure.
 
 use std::collections::BTreeSet;
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
 use templates::balancer::{Launch, RouteTables, Updates};
 use templates::{Balancer, files};
 
+use crate::claims::{claimed, tag};
 use crate::desired::{Desired, rules};
 use crate::observe::Observed;
 use crate::plan::Change;
@@ -18,6 +20,10 @@ use crate::scaling::Wanted;
 /// What is to change, and how.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
+    /// Claim these virtual IPs.
+    pub claim: Vec<Ipv4Addr>,
+    /// Claim these no more.
+    pub disclaim: Vec<Ipv4Addr>,
     /// Let these in.
     pub allow: BTreeSet<Rule>,
     /// Let these in no more.
@@ -38,6 +44,8 @@ impl Settings {
         let launch = if old.launch == Launch::AutoScaling { old.launch } else { new.launch };
         let both = Balancer { route_tables, updates, launch, ..new.clone() };
         Settings {
+            claim: without(&new.virtual_ips, &claims(observed, &new.vpc)),
+            disclaim: Vec::new(),
             allow: rules(new, cidrs).difference(&present).cloned().collect(),
             revoke: BTreeSet::new(),
             policy: other_policy(files::permission_policy(&both, region), observed),
@@ -47,7 +55,10 @@ impl Settings {
 
     /// What makes it just what `only` needs.
     pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
+        let claims = claims(observed, &only.vpc);
         Settings {
+            claim: without(&only.virtual_ips, &claims),
+            disclaim: without(&claims, &only.virtual_ips),
             allow: rules(only, cidrs).difference(&present(observed, &only.vpc)).cloned().collect(),
             revoke: present(observed, &only.vpc).difference(&rules(only, cidrs)).cloned().collect(),
             policy: other_policy(files::permission_policy(only, region), observed),
@@ -59,6 +70,10 @@ impl Settings {
 /// A call, and what it sets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Setting<'a> {
+    /// Claim these virtual IPs.
+    Claim(&'a [Ipv4Addr]),
+    /// Claim these no more.
+    Disclaim(&'a [Ipv4Addr]),
     /// Let these in.
     Allow(&'a BTreeSet<Rule>),
     /// Let these in no more.
@@ -72,17 +87,22 @@ pub enum Setting<'a> {
 impl Settings {
     /// The calls that it takes, in order.
     pub fn calls(&self) -> Vec<Setting<'_>> {
-        let Settings { allow, revoke, policy, hook } = self;
+        let Settings { claim, disclaim, allow, revoke, policy, hook } = self;
+        let claim = Some(Setting::Claim(claim)).filter(|_| !claim.is_empty());
+        let disclaim = Some(Setting::Disclaim(disclaim)).filter(|_| !disclaim.is_empty());
         let allow = Some(Setting::Allow(allow)).filter(|_| !allow.is_empty());
         let revoke = Some(Setting::Revoke(revoke)).filter(|_| !revoke.is_empty());
         let policy = policy.as_deref().map(Setting::Policy);
-        [allow, revoke, policy, hook.as_ref().map(Setting::Hook)].into_iter().flatten().collect()
+        let hook = hook.as_ref().map(Setting::Hook);
+        [claim, disclaim, allow, revoke, policy, hook].into_iter().flatten().collect()
     }
 
     /// What there is when they are made.
     pub fn after(&self, observed: &Observed) -> Observed {
         let mut observed = observed.clone();
         for group in &mut observed.groups {
+            group.tags.0.retain(|key, _| !self.disclaim.iter().any(|vip| *key == tag(*vip)));
+            group.tags.0.extend(self.claim.iter().map(|vip| (tag(*vip), String::new())));
             group.rules.extend(self.allow.iter().cloned());
             group.rules.retain(|rule| !self.revoke.contains(rule));
         }
@@ -101,6 +121,8 @@ impl Setting<'_> {
     pub fn change(&self, desired: &Desired) -> Change {
         let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
         let (action, what) = match self {
+            Setting::Claim(vips) => ("claim", format!("claim {}", addresses(vips))),
+            Setting::Disclaim(vips) => ("disclaim", format!("claim {} no more", addresses(vips))),
             Setting::Allow(rules) => ("allow", format!("let in: {}", list(rules))),
             Setting::Revoke(rules) => ("revoke", format!("let in no more: {}", list(rules))),
             Setting::Policy(_) => ("set-policy", format!("set the policy of IAM role {}", desired.global_name)),
@@ -115,6 +137,19 @@ impl Setting<'_> {
 
 fn present(observed: &Observed, vpc: &str) -> BTreeSet<Rule> {
     observed.group(vpc).map(|group| group.rules.clone()).unwrap_or_default()
+}
+
+/// The virtual IPs that the balancer's group claims.
+fn claims(observed: &Observed, vpc: &str) -> Vec<Ipv4Addr> {
+    observed.group(vpc).map(|group| claimed(&group.tags)).unwrap_or_default()
+}
+
+fn without(these: &[Ipv4Addr], those: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    these.iter().filter(|vip| !those.contains(vip)).copied().collect()
+}
+
+fn addresses(vips: &[Ipv4Addr]) -> String {
+    vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn other_policy(wanted: String, observed: &Observed) -> Option<String> {
@@ -175,6 +210,17 @@ mod tests {
         let narrower = Settings::exact(&new, "eu-west-1", &cidrs(), &observed);
         assert_eq!(said(&narrower.revoke), ["tcp 80 from 10.0.0.0/16"]);
         assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &observed).revoke.len(), 1, "back again");
+    }
+
+    #[test]
+    fn a_virtual_ip_is_claimed_before_any_node_has_it_and_given_up_when_none_has() {
+        let new = Balancer { virtual_ips: vec![[10, 255, 0, 11].into()], ..web() };
+        let wider = Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole());
+        assert_eq!((&wider.claim, wider.disclaim.len()), (&new.virtual_ips, 0));
+        let between = wider.after(&whole());
+        let exact = Settings::exact(&new, "eu-west-1", &cidrs(), &between);
+        assert_eq!((exact.claim.len(), &exact.disclaim), (0, &web().virtual_ips));
+        assert_eq!(Settings::exact(&new, "eu-west-1", &cidrs(), &exact.after(&between)), Settings::default());
     }
 
     #[test]

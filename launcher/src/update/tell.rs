@@ -8,6 +8,7 @@ use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_REVISION};
 
 use super::next::{Next, active, next, refusal, running};
+use super::replace::has_reported;
 use super::roll::Roll;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
@@ -87,10 +88,17 @@ impl Roll<'_> {
 
 /// A node, for people.
 pub fn called(node: &Node) -> String {
-    let role = if active(node) > 0 { "active" } else { "standby" };
-    match node.slot() {
-        Some(slot) => format!("node {slot} ({}, {role})", node.id),
-        None => format!("{} ({role})", node.id),
+    let role = match has_reported(node) {
+        _ if active(node) > 0 => Some("active"),
+        true => Some("standby"),
+        // Nothing is known of it.
+        false => None,
+    };
+    match (node.slot(), role) {
+        (Some(slot), Some(role)) => format!("node {slot} ({}, {role})", node.id),
+        (Some(slot), None) => format!("node {slot} ({})", node.id),
+        (None, Some(role)) => format!("{} ({role})", node.id),
+        (None, None) => node.id.clone(),
     }
 }
 

@@ -1,0 +1,50 @@
+//! A security group takes so many rules: what can be one rule is one, and what is too much is said and meets AWS's limit
+//! before anything else is made.
+
+use std::path::PathBuf;
+
+use crate::rig::{Rig, mutating, succeeded, text};
+
+fn listeners(rig: &Rig, ports: impl Iterator<Item = u16>) -> PathBuf {
+    let text = rig.example();
+    let head = text.split("[[listener]]").next().expect("there is text before it");
+    let head =
+        head.replace("\n[agent]", "clients = [\"10.0.0.0/16\", \"192.168.0.0/24\", \"192.168.0.128/25\"]\n\n[agent]");
+    let listeners: String = ports
+        .map(|port| {
+            format!(
+                "[[listener]]\nname = \"l{port}\"\nport = {port}\nmode = \"tcp\"\ntargets = [\"10.0.1.20:8080\"]\n\n"
+            )
+        })
+        .collect();
+    rig.file("many.toml", &(head + &listeners))
+}
+
+#[test]
+fn more_rules_than_a_group_takes_are_warned_of_and_refused_by_aws_before_anything_else_is_made() {
+    let rig = Rig::new();
+    let file = listeners(&rig, (0..35).map(|n| 1000 + 2 * n));
+    let file = file.to_str().unwrap();
+    let dry = text(&succeeded(rig.launcher(["create", file, "--dry-run"])).stdout);
+    assert!(dry.contains("warning: the security group would have 73 rules"), "{dry}");
+    rig.take_calls();
+    let output = rig.launcher(["create", file]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("73 rules") && said.contains("RulesPerSecurityGroupLimitExceeded"), "{said}");
+    assert_eq!(mutating(&rig.take_calls()), ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress"]);
+
+    // As many ports in a row are one rule for each client; the file that is mended goes on.
+    let file = listeners(&rig, 1000..1035);
+    rig.create(&file);
+    let world = rig.world();
+    let group = world.security_groups.iter().find(|group| group.name == "elbow-web").expect("the security group");
+    let mut let_in: Vec<_> =
+        group.ingress.iter().filter(|rule| rule.protocol == "tcp" && !rule.cidrs.is_empty()).collect();
+    let_in.sort_by_key(|rule| rule.cidrs.len());
+    assert!(let_in.iter().all(|rule| (rule.from, rule.to) == (Some(1000), Some(1034))), "{let_in:?}");
+    assert_eq!(let_in.iter().map(|rule| rule.cidrs.len()).sum::<usize>(), 2, "{let_in:?}");
+    rig.take_calls();
+    rig.create(&file);
+    assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
