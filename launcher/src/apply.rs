@@ -143,11 +143,11 @@ impl Step<'_> {
                 let made = launch_template::create(ec2, name, &desired.revision.0, &contents, tags).await?;
                 Ok(Made::Template(made.0, made.1))
             }
-            Action::AddVersion { image } => {
+            Action::AddVersion { image, made } => {
                 let (id, _) = known.template.clone().unwrap_or_default();
                 let contents = desired.contents(group, Some(image));
-                let version = launch_template::add_version(ec2, &id, &desired.revision.0, &contents, tags).await?;
-                launch_template::set_default(ec2, &id, version).await?;
+                let version = launch_template::add_version(ec2, &id, &desired.revision.0, &contents).await?;
+                launch_template::set_default(ec2, &id, version, made.clone()).await?;
                 Ok(Made::Template(id, version))
             }
             Action::CreateScaling(filling) => self.create_scaling(*filling).await.map(|()| Made::Other),

@@ -10,6 +10,8 @@ use templates::{Balancer, files, names};
 use crate::claims::{refusal, taken};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
+use crate::origin;
+use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
 use crate::scaling::Wanted;
 use crate::update::replace::has_reported;
@@ -26,6 +28,7 @@ pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) 
     problems.extend(nobodys_group(balancer, observed));
     problems.extend(outside_the_group(balancer, observed));
     problems.extend(other_revision(balancer, observed));
+    problems.extend(other_origin(balancer, observed));
     problems
 }
 
@@ -273,6 +276,14 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
              balancer, `launcher update` does"
         ),
     })
+}
+
+/// What nodes boot and this Elbow didn't make: `create` doesn't put another version in its place.
+fn other_origin(balancer: &Balancer, observed: &Observed) -> Vec<String> {
+    let ours = |template: &&Template| template.tags.balancer() == Some(&balancer.name);
+    let Some(template) = observed.template.as_ref().filter(ours) else { return Vec::new() };
+    let problems = origin::unreadable(template).or_else(|| origin::by_a_newer_one(template));
+    problems.or_else(|| origin::by_somebody(template)).into_iter().collect()
 }
 
 fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {

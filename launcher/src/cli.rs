@@ -104,6 +104,9 @@ pub struct Update {
     /// List the versions of the balancer's launch template, and change nothing
     #[arg(long, value_name = "NAME")]
     pub versions: Option<String>,
+    /// Look anew what the file's image stands for, and replace nodes that were launched from another
+    #[arg(long, conflicts_with_all = ["rollback", "versions"])]
+    pub new_image: bool,
     /// Show what would change, and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -10,7 +10,7 @@ use templates::balancer::{Revision, RouteTables};
 use templates::{Balancer, Slot, files, names, paths};
 
 use crate::claims;
-use crate::resources::launch_template::{Contents, METADATA};
+use crate::resources::launch_template::{Contents, LAUNCHED, METADATA};
 use crate::resources::security_group::{Rule, Source};
 use crate::scaling::Wanted;
 use crate::tags::Tags;
@@ -97,6 +97,8 @@ impl Desired {
             profile: self.global_name.clone(),
             user_data: self.user_data.clone(),
             metadata: METADATA,
+            launched: LAUNCHED.map(|kind| (kind.as_str().to_owned(), self.tags.clone())).into(),
+            more: Vec::new(),
         }
     }
 }

@@ -16,6 +16,7 @@ pub mod discover;
 pub mod failure;
 pub mod handover;
 pub mod observe;
+pub mod origin;
 pub mod output;
 pub mod plan;
 pub mod resources;

@@ -132,6 +132,7 @@ pub(crate) mod tests {
             id: id.to_owned(),
             state: state.to_owned(),
             reason: None,
+            image: desired.image.clone(),
             vpc: desired.vpc.clone(),
             zone: "eu-west-1a".to_owned(),
             subnet: desired.subnets.get(usize::from(slot)).cloned().unwrap_or_default(),

@@ -13,6 +13,7 @@ use crate::resources::launch_template::Contents;
 use crate::resources::scaling_group::REBALANCE;
 use crate::resources::security_group::Rule;
 use crate::scaling::Wanted;
+use crate::update::made::Made;
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub enum Action {
     AddVersion {
         /// The image that was pinned.
         image: String,
+        /// The versions that Elbow made the default.
+        made: Made,
     },
     /// Launch a node.
     Launch(Place),
@@ -270,9 +273,11 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
         return;
     };
     let there: &Contents = &template.contents;
-    let group = observed.group(&desired.vpc).map(|group| desired.contents(&group.id, Some(&there.image)));
-    if group.as_ref() != Some(there) {
-        actions.push(Action::AddVersion { image: there.image.clone() });
+    let wanted = observed.group(&desired.vpc).map(|group| desired.contents(&group.id, Some(&there.image)));
+    let is_elbows = template.made().is_some_and(|made| made.has(template.version));
+    let there_is = if is_elbows { there.as_asked() } else { there.clone() };
+    if wanted != Some(there_is) {
+        actions.push(Action::AddVersion { image: there.image.clone(), made: template.made().unwrap_or_default() });
     }
 }
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 use templates::Balancer;
 use templates::balancer::Launch;
 use templates::handover::heartbeat;
+use templates::names::{TAG_BALANCER, TAG_VPC};
 
 use crate::update::next::active;
 
@@ -119,6 +120,17 @@ pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     }
 }
 
+/// What somebody hung onto the group: it goes where the group is made anew. Elbow's own are its tags, its hook, and no
+/// evening out of zones.
+pub fn hung_onto(group: &ScalingGroup) -> Vec<String> {
+    let own = [TAG_BALANCER, TAG_VPC, "Name"];
+    let hooks = group.other_hooks.iter().map(|hook| format!("lifecycle hook {hook}"));
+    let tags = group.tags.0.keys().filter(|key| !own.contains(&key.as_str()) && !key.starts_with("aws:"));
+    let tags = tags.map(|key| format!("tag {key}"));
+    let asleep = group.suspended.iter().filter(|process| *process != REBALANCE);
+    hooks.chain(tags).chain(asleep.map(|process| format!("suspended process {process}"))).collect()
+}
+
 /// All nodes where one outage takes them all: a group that launched them while the other zones had no room leaves them
 /// there (Auto Scaling user guide, "Balanced best effort"), as it isn't to end healthy nodes.
 pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
@@ -152,6 +164,7 @@ pub(crate) mod tests {
             tags: desired.tags,
             settings: wanted.settings("lt-1"),
             hook: Some(wanted.hook),
+            other_hooks: BTreeSet::new(),
             suspended: [REBALANCE.to_owned()].into(),
             members: Vec::new(),
             deleting: false,
@@ -167,6 +180,17 @@ pub(crate) mod tests {
         assert_eq!(problems(Some(&group())), [] as [&str; 0]);
         assert_eq!(group().settings.sizes, [2; 3]);
         assert_eq!(group().hook.map(|hook| hook.timeout), Some(120));
+    }
+
+    #[test]
+    fn what_somebody_hung_onto_a_group_is_named_and_its_own_is_not() {
+        let mut group = group();
+        group.tags = group.tags.with("Name", "elbow-web").with("aws:cloudformation:stack-name", "x");
+        assert_eq!(hung_onto(&group), [] as [&str; 0]);
+        group.tags = group.tags.with("team", "edge");
+        group.other_hooks.insert("warm-up".to_owned());
+        group.suspended.insert("AlarmNotification".to_owned());
+        assert_eq!(hung_onto(&group), ["lifecycle hook warm-up", "tag team", "suspended process AlarmNotification"]);
     }
 
     #[test]

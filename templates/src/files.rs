@@ -17,7 +17,7 @@ pub use launch_template::launch_template;
 pub use policies::{permission_policy, trust_policy};
 pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, second_chance_nft, tunnel, tunnel_name};
 pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};
-pub use user_data::{TooBig, USER_DATA_LIMIT, Unreadable, install_script, read_back, user_data, user_data_gzip};
+pub use user_data::{TooBig, USER_DATA_LIMIT, Unreadable, install_script, maker, read_back, user_data, user_data_gzip};
 
 /// Renders a template, which can't fail: no template here calls anything that does. askama drops a template's last
 /// newline; this puts it back.

@@ -29,6 +29,8 @@ pub const TAG_REVISION: &str = "elbow:revision";
 pub const TAG_UPDATE: &str = "elbow:update";
 /// Tag on a launch template, written by the launcher: the version that was the default before, as a [`crate::Order`].
 pub const TAG_PREVIOUS: &str = "elbow:previous";
+/// Tag on a launch template, written by the launcher: the versions that it made the default. Another one is somebody else's.
+pub const TAG_MADE: &str = "elbow:made";
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
 /// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand

@@ -93,7 +93,10 @@ async fn lost(rig: &Rig) -> Result<()> {
     tokio::time::sleep(Duration::from_millis(100)).await;
     prober.answered(50, SOON).await.context("after the active node was terminated")?;
     let outage = longest_outage(&prober.finish()?).context("there were two answers")?.length();
-    let newcomer = replaced(rig, &lost, since, "Auto Scaling, active node terminated: to a full pair")?;
+    let newcomer = replaced(rig, &lost, since, "Auto Scaling, active node terminated: to a full pair (bar: 20 s)")?;
+    let full = since.elapsed();
+    // Half as much again as the bar: other work may share the machine.
+    ensure!(full <= Duration::from_secs(30), "the pair was full again after {full:.1?} only");
     let owner = moved_once(rig)?;
     rig.figure("Auto Scaling, active node terminated: outage", format!("{outage:.2?}"))?;
     ensure!(outage <= Duration::from_millis(1500), "clients weren't served for {outage:?}");

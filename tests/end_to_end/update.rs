@@ -44,8 +44,10 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let changed = rig.balancer(|text| text + second)?;
     let began = Instant::now();
     let document = update(rig, &changed)?;
-    rig.figure("update of both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;
-    ensure!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
+    let took = began.elapsed();
+    rig.figure("update of both nodes under 200 requests/s (bar: 10 s)", format!("{took:.1?}"))?;
+    // Twice the bar: other work may share the machine.
+    ensure!(took <= Duration::from_secs(20), "it took {took:?}");
     ensure!(rig.active()? == active && elected()? == masters, "the virtual IP has moved");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10:8081/"])?;
     let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
@@ -58,22 +60,20 @@ async fn under_load(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Another instance type and another image: every node is another one afterwards, and the Auto Scaling group's as before.
+/// Another image and nothing else: every node is another one afterwards, of that image, and the Auto Scaling group's as before.
 /// What is open when a node goes is waited for, and what isn't over by then is all that is lost.
 async fn replaced_under_load(rig: &Rig) -> Result<()> {
     update(rig, &rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"))?)?;
     let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
-    let image = rig.aws(["ec2", "describe-instances", "--instance-ids", &before[0]])?;
-    let image = image["Reservations"][0]["Instances"][0]["ImageId"].as_str().context("an image")?.to_owned();
+    let image = ["ec2", "describe-images", "--filters", "Name=name,Values=elbow-debian-12-next"];
+    let image = rig.aws(image)?["Images"][0]["ImageId"].as_str().context("the next image")?.to_owned();
+    ensure!(images(rig, &before)?.iter().all(|one| *one != image), "they are of {image} already");
     let file = rig.balancer(|text| {
         let line = text.lines().find(|line| line.starts_with("image ")).unwrap_or_default().to_owned();
-        let text = text.replace("t3.small", "t3.large").replace(&line, &format!("image = \"{image}\""));
-        format!("{GROUP}{text}{DRAIN}")
+        format!("{GROUP}{}{DRAIN}", text.replace(&line, &format!("image = \"{image}\"")))
     })?;
     let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
-    for part in
-        ["because of instance_type, image", "+t3.large", "delete Auto Scaling", "launch node 1 anew", "shut node 0"]
-    {
+    for part in ["because of image:", &image, "delete Auto Scaling", "launch node 1 anew", "shut node 0"] {
         ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
     }
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, downloads: 1, ..Load::default() };
@@ -97,6 +97,8 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
 
     let after = rig.settled(2, BOOT)?;
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
+    let ids: Vec<String> = after.iter().map(|node| node.id.clone()).collect();
+    ensure!(images(rig, &ids)? == [image.clone(), image.clone()], "not all of {after:?} are of {image}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
     ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
     let members = ["autoscaling", "describe-auto-scaling-instances", "--query", "AutoScalingInstances[].InstanceId"];
@@ -104,6 +106,14 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     let is_member = |id: &String| members.as_array().is_some_and(|all| all.iter().any(|member| member == id));
     ensure!(after.iter().all(|node| is_member(&node.id)), "the group has {members}, and there are {after:?}");
     Ok(())
+}
+
+/// What the instances were launched from.
+fn images(rig: &Rig, ids: &[String]) -> Result<Vec<String>> {
+    let query = ["--query", "Reservations[].Instances[].ImageId", "--instance-ids"];
+    let ids = ids.iter().map(String::as_str);
+    let said = rig.aws(["ec2", "describe-instances"].into_iter().chain(query).chain(ids))?;
+    Ok(serde_json::from_value(said)?)
 }
 
 /// When a node was told last to shut down.

@@ -210,6 +210,6 @@ fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
         let version = ["--source-version", "3", "--version-description", "mine", "--launch-template-data", data];
         rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
         rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "4"]].concat());
-        refused(&rig, &there, &["described as \"mine\"", "other instance type", "--force"]);
+        refused(&rig, &there, &["described as \"mine\"", "other InstanceType", "--force"]);
     });
 }

@@ -9,6 +9,7 @@ mod first_create;
 mod group;
 mod kill;
 mod node;
+mod origin;
 mod reach;
 mod rig;
 mod rules;

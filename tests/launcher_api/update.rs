@@ -238,22 +238,6 @@ fn another_update_is_waited_for_or_taken_over() {
 }
 
 #[test]
-fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force() {
-    let rig = Rig::new();
-    created(&rig);
-    let file = changed(&rig);
-    let data = "{\"MetadataOptions\": {\"HttpTokens\": \"optional\", \"InstanceMetadataTags\": \"enabled\"}}";
-    let name = ["--launch-template-name", "elbow-web"];
-    let version = ["--source-version", "1", "--version-description", "by hand", "--launch-template-data", data];
-    rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
-    rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "2"]].concat());
-    let arguments = ["update", file.to_str().unwrap()];
-    refused(&rig, &arguments, &["described as \"by hand\"", "other metadata options", "--force"]);
-    with_obedient_nodes(&rig, || succeeded(rig.launcher([arguments[0], arguments[1], "--force"])));
-    assert_eq!(ports(&rig), [Some(8080)]);
-}
-
-#[test]
 fn nodes_that_never_answer_are_named_and_the_balancer_stays_what_it_was() {
     let rig = Rig::new();
     created(&rig);

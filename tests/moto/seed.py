@@ -137,13 +137,14 @@ def _operator() -> dict[str, str]:
 
 
 def _images(ec2: Any) -> dict[str, str]:
-    """Two images, and the SSM parameters that lead to them; the standard Amazon Linux ones lead to the first."""
+    """The images, and the SSM parameters that lead to them; the standard Amazon Linux ones lead to the first."""
     ssm = ssm_backends[ACCOUNT][REGION]
     ids = {}
     for key, name, says in (
         ("main", "elbow-debian-12", "Debian 12 with haproxy and keepalived"),
         ("plain", "plain-debian-12", "Debian 12 with nothing of ours"),
         ("arm", "plain-debian-12-arm64", "Debian 12 for Graviton, with nothing of ours"),
+        ("next", "elbow-debian-12-next", "the first one, made anew"),
     ):
         image = Ami(
             ec2,

@@ -16,6 +16,7 @@ use crate::cli::{Cli, Handover};
 use crate::failure::{Failure, check_name, looking};
 use crate::handover::{self, Giver, Plan, Progress as Stage};
 use crate::observe::observe;
+use crate::origin;
 use crate::output::{self, progress::Progress};
 use crate::resources::{instances, route_tables, tagging};
 
@@ -54,6 +55,9 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
         )));
     };
     let config = observed.config().ok_or_else(|| {
+        if let Some(unreadable) = observed.template.as_ref().and_then(origin::unreadable) {
+            return Failure::bad_input(unreadable);
+        }
         let missing = "has no launch template that says what its nodes should be: `launcher create` makes it again";
         Failure::bad_input(format!("{} {missing}", args.name))
     })?;

@@ -11,6 +11,7 @@ use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::failure::{Failure, check_name, looking};
 use crate::observe::{Observed, observe};
+use crate::origin;
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
 use crate::scaling;
@@ -77,6 +78,9 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
     );
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(observed, vpc.as_deref());
+    let template = observed.template.as_ref();
+    missing
+        .extend(template.and_then(|template| origin::unreadable(template).or_else(|| origin::by_somebody(template))));
     missing.extend(config.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
     missing.extend(config.as_ref().and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
     if config.is_none() {

@@ -20,6 +20,7 @@ use crate::plan::Change;
 use crate::resources::launch_template::{self, Template, Version};
 use crate::update::against::{Force, against};
 use crate::update::difference::{Scene, coloured, difference};
+use crate::update::goal::{Goal, Image};
 use crate::update::hold::{Take, begin, end};
 use crate::update::known::{Found, Known};
 use crate::update::lease::Lease;
@@ -99,16 +100,17 @@ impl Asked<'_> {
     /// The whole picture, and what has to be said about it.
     async fn know(&self) -> Result<(Known, Option<String>), Failure> {
         let Looked { template, versions, observed } = self.look().await?;
-        let (new, version, note) = match self.new {
-            Some(new) => (new.clone(), None, None),
+        let (new, image, note) = match self.new {
+            Some(new) if self.args.new_image => (new.clone(), Image::Newest, None),
+            Some(new) => (new.clone(), Image::Pinned, None),
             None => {
                 let back = super::versions::previous(self.name, &template, &versions, &observed)?;
-                (back.balancer, Some(back.version), back.note)
+                (back.balancer, Image::Of(back.version), back.note)
             }
         };
         let place = discover(self.aws, &new).await.map_err(looking)?;
         let found = Found { template, versions, observed, place };
-        Ok((Known::of(new, version, found, &self.aws.region).map_err(Failure::BadInput)?, note))
+        Ok((Known::of(new, Goal { image }, found, &self.aws.region).map_err(Failure::BadInput)?, note))
     }
 
     fn force(&self) -> Force {
@@ -140,6 +142,9 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
         let diff = if colour { coloured(&file.diff) } else { file.diff.clone() };
         text.push_str(&format!("\n\n{}\n{}", file.file, diff.trim_end()));
     }
+    for note in known.notes() {
+        text.push_str(&format!("\n{note}"));
+    }
     let mut document = known.document("dry-run", &changes);
     document["files"] = json!(files);
     if let Some(warning) = warning {
@@ -149,7 +154,10 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
 }
 
 fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
-    let text = format!("{}: nothing changes", known.new.name);
+    let mut text = format!("{}: nothing changes", known.new.name);
+    for note in known.notes() {
+        text.push_str(&format!("\n{note}"));
+    }
     output::result(cli.output, &known.document("unchanged", &[]), &text)
 }
 

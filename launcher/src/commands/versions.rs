@@ -3,13 +3,14 @@
 
 use serde_json::json;
 use templates::balancer::Revision;
-use templates::names::TAG_PREVIOUS;
+use templates::names::{TAG_PREVIOUS, TAG_REVISION};
 use templates::{Balancer, Order, files};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
 use crate::observe::Observed;
 use crate::output::{self, table::columns};
+use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::update::next::{follows, running};
 use crate::update::previous::Previous;
@@ -28,7 +29,7 @@ pub struct Back {
 /// The version that was the default before; the default itself while some node runs another or was told to.
 pub fn previous(name: &str, template: &Template, versions: &[Version], observed: &Observed) -> Result<Back, Failure> {
     let default = files::read_back(&template.contents.user_data).ok();
-    if let Some(default) = default.filter(|default| is_unfinished(&default.revision, observed)) {
+    if let Some(default) = default.filter(|default| is_unfinished(&default.revision, template, observed)) {
         let note = format!(
             "not all nodes run version {}, which they boot: an update wasn't finished, and going back ends there",
             template.version
@@ -54,8 +55,12 @@ fn before(template: &Template) -> Option<Order> {
 }
 
 /// Whether a node has left the default, or was told to. One that boots hasn't said what it runs.
-fn is_unfinished(default: &Revision, observed: &Observed) -> bool {
-    observed.live().any(|node| running(node).is_some() && !follows(default, node))
+fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -> bool {
+    // One that was launched for a version that isn't the default yet may differ in its image alone.
+    let told = |node: &Node| node.tags.get(TAG_REVISION).and_then(|tag| tag.parse::<Order>().ok());
+    let ahead = |node: &Node| told(node).is_some_and(|order| order.version > template.version);
+    let newer = |node: &Node| ahead(node) && !node.image.is_empty() && node.image != template.contents.image;
+    observed.live().any(|node| (running(node).is_some() && !follows(default, node)) || newer(node))
 }
 
 /// Prints the versions, the newest first.
@@ -66,7 +71,7 @@ pub fn show(
     versions: &[Version],
     observed: &Observed,
 ) -> Result<(), Failure> {
-    let unfinished = is_unfinished(&Revision(template.revision.clone()), observed);
+    let unfinished = is_unfinished(&Revision(template.revision.clone()), template, observed);
     let previous = if unfinished { Some(template.version) } else { before(template).map(|order| order.version) };
     let nodes = |version: &Version| -> Vec<String> {
         let run = observed.live().filter(|node| running(node) == Some(&version.revision));

@@ -19,6 +19,8 @@ pub struct Node {
     pub state: String,
     /// Why AWS changed the state by itself.
     pub reason: Option<String>,
+    /// `ami-…`
+    pub image: String,
     /// Where it is.
     pub vpc: String,
     /// Where in it.
@@ -84,6 +86,7 @@ fn node(instance: &Instance) -> Node {
         id: instance.instance_id().unwrap_or_default().to_owned(),
         state: state.to_owned(),
         reason: instance.state_reason().and_then(|reason| reason.message()).map(str::to_owned),
+        image: instance.image_id().unwrap_or_default().to_owned(),
         vpc: instance.vpc_id().unwrap_or_default().to_owned(),
         zone: zone.unwrap_or_default().to_owned(),
         subnet: instance.subnet_id().unwrap_or_default().to_owned(),

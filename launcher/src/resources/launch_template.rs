@@ -1,5 +1,7 @@
 //! The launch template: all that nodes of one revision have in common.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Filter, InstanceType, LaunchTemplate, LaunchTemplateHttpTokensState,
@@ -9,9 +11,13 @@ use aws_sdk_ec2::types::{
 };
 
 use jiff::Timestamp;
+use templates::names::TAG_MADE;
 
 use crate::aws::error::{CallFailed, Named, found};
+use crate::resources::tagging;
+use crate::resources::template_extras::extras;
 use crate::tags::Tags;
+use crate::update::made::Made;
 
 /// The kinds of things that come to be with an instance and carry its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
@@ -61,6 +67,47 @@ pub struct Contents {
     pub user_data: String,
     /// IMDSv2 only, within the instance only, with the instance's tags.
     pub metadata: Metadata,
+    /// The tags of what is launched, by its kind.
+    pub launched: BTreeMap<String, Tags>,
+    /// Fields that no version of Elbow's has.
+    pub more: Vec<&'static str>,
+}
+
+impl Contents {
+    /// Without what was never asked for: of what Elbow made, AWS says that of itself.
+    pub fn as_asked(&self) -> Contents {
+        Contents { more: Vec::new(), ..self.clone() }
+    }
+
+    /// In what it differs from `before`, in EC2's words.
+    pub fn differences(&self, before: &Contents) -> Vec<String> {
+        let value = |field: &str, now: &str, then: &str| {
+            (now != then).then(|| format!("{field} ({} instead of {then})", if now.is_empty() { "none" } else { now }))
+        };
+        let field = |field: &str, differs: bool| differs.then(|| field.to_owned());
+        let mut more: Vec<&str> = self.more.iter().filter(|field| !before.more.contains(field)).copied().collect();
+        more.extend(before.more.iter().filter(|field| !self.more.contains(field)));
+        [
+            value("ImageId", &self.image, &before.image),
+            value("InstanceType", &self.instance_type, &before.instance_type),
+            field("SecurityGroupIds", self.groups != before.groups),
+            field("IamInstanceProfile", self.profile != before.profile),
+            field("MetadataOptions", self.metadata != before.metadata),
+            field("TagSpecifications", self.launched != before.launched),
+            field("UserData", self.user_data != before.user_data),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(more.into_iter().map(str::to_owned))
+        .collect()
+    }
+}
+
+impl Template {
+    /// The versions that Elbow made the default, if it noted them.
+    pub fn made(&self) -> Option<Made> {
+        self.tags.get(TAG_MADE).map(Made::read)
+    }
 }
 
 /// How IMDS answers on the instance.
@@ -137,8 +184,9 @@ pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
     Ok(output.launch_templates().first().map(|template| Tags::from(template.tags())).unwrap_or_default())
 }
 
-/// Makes a version the one that nodes boot.
-pub async fn set_default(ec2: &Client, id: &str, version: i64) -> Result<(), CallFailed> {
+/// Makes a version the one that nodes boot, and notes first that it was Elbow who did: as one of `made`.
+pub async fn set_default(ec2: &Client, id: &str, version: i64, made: Made) -> Result<(), CallFailed> {
+    tagging::set(ec2, &[id.to_owned()], TAG_MADE, &made.and(version).to_string()).await?;
     let call = ec2.modify_launch_template().launch_template_id(id).default_version(version.to_string());
     call.send().await.named("ec2:ModifyLaunchTemplate", id).map(drop)
 }
@@ -167,10 +215,19 @@ fn contents(data: &ResponseLaunchTemplateData) -> Contents {
                 == Some(&LaunchTemplateInstanceMetadataTagsState::Enabled),
             hop_limit: metadata.and_then(|options| options.http_put_response_hop_limit()).unwrap_or_default(),
         },
+        launched: data
+            .tag_specifications()
+            .iter()
+            .map(|one| {
+                let kind = one.resource_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default();
+                (kind, Tags::from(one.tags()))
+            })
+            .collect(),
+        more: extras(data),
     }
 }
 
-fn request(contents: &Contents, tags: &Tags) -> RequestLaunchTemplateData {
+fn request(contents: &Contents) -> RequestLaunchTemplateData {
     let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
         .http_tokens(match contents.metadata.tokens_required {
             true => LaunchTemplateHttpTokensState::Required,
@@ -190,14 +247,15 @@ fn request(contents: &Contents, tags: &Tags) -> RequestLaunchTemplateData {
         .iam_instance_profile(profile)
         .metadata_options(metadata)
         .user_data(&contents.user_data);
-    for kind in LAUNCHED {
+    for (kind, tags) in &contents.launched {
+        let kind = ResourceType::from(kind.as_str());
         let tags = LaunchTemplateTagSpecificationRequest::builder().resource_type(kind).set_tags(Some(tags.ec2()));
         data = data.tag_specifications(tags.build());
     }
     data.build()
 }
 
-/// Makes the template, with its tags in the same call. Answers its id and version.
+/// Makes the template, with its tags in the same call: its first version is the default. Answers its id and version.
 pub async fn create(
     ec2: &Client,
     name: &str,
@@ -209,8 +267,10 @@ pub async fn create(
         .create_launch_template()
         .launch_template_name(name)
         .version_description(revision)
-        .launch_template_data(request(contents, tags))
-        .tag_specifications(tags.specification(ResourceType::LaunchTemplate))
+        .launch_template_data(request(contents))
+        .tag_specifications(
+            tags.clone().with(TAG_MADE, Made::default().and(1).to_string()).specification(ResourceType::LaunchTemplate),
+        )
         .send()
         .await
         .named("ec2:CreateLaunchTemplate", name)?;
@@ -220,18 +280,12 @@ pub async fn create(
 }
 
 /// Adds a version. Answers its number.
-pub async fn add_version(
-    ec2: &Client,
-    id: &str,
-    revision: &str,
-    contents: &Contents,
-    tags: &Tags,
-) -> Result<i64, CallFailed> {
+pub async fn add_version(ec2: &Client, id: &str, revision: &str, contents: &Contents) -> Result<i64, CallFailed> {
     let made = ec2
         .create_launch_template_version()
         .launch_template_id(id)
         .version_description(revision)
-        .launch_template_data(request(contents, tags))
+        .launch_template_data(request(contents))
         .send()
         .await
         .named("ec2:CreateLaunchTemplateVersion", id)?;

@@ -56,6 +56,8 @@ pub struct ScalingGroup {
     pub settings: Settings,
     /// The hook at which it waits for a node that it ends.
     pub hook: Option<Hook>,
+    /// The names of other hooks.
+    pub other_hooks: BTreeSet<String>,
     /// What it doesn't do.
     pub suspended: BTreeSet<String>,
     /// The instances that it knows of.
@@ -114,7 +116,10 @@ pub async fn find(client: &Client, name: &str) -> Result<Option<ScalingGroup>, C
             Err(error) if is_absent(&error) => return Ok(None),
             hooks => hooks?,
         };
-        group.hook = hooks.lifecycle_hooks().iter().find(|hook| hook.lifecycle_hook_name() == Some(HOOK)).map(hook);
+        let (own, others): (Vec<_>, Vec<_>) =
+            hooks.lifecycle_hooks().iter().partition(|hook| hook.lifecycle_hook_name() == Some(HOOK));
+        group.hook = own.first().copied().map(hook);
+        group.other_hooks = others.iter().filter_map(|hook| hook.lifecycle_hook_name()).map(str::to_owned).collect();
     }
     Ok(Some(group))
 }
@@ -139,6 +144,7 @@ fn read(group: &AutoScalingGroup) -> ScalingGroup {
             health: word(group.health_check_type()),
         },
         hook: None,
+        other_hooks: BTreeSet::new(),
         suspended: group.suspended_processes().iter().map(|process| word(process.process_name())).collect(),
         members: group.instances().iter().map(member).collect(),
         deleting: group.status().is_some(),

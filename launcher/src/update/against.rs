@@ -10,8 +10,9 @@ use super::known::Known;
 use super::tell::called;
 use crate::desired::Desired;
 use crate::observe::Observed;
+use crate::origin;
 use crate::resources::launch_template::Template;
-use crate::scaling::Wanted;
+use crate::scaling::{Wanted, hung_onto};
 
 /// Whether to go on where a person should look first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,39 +27,13 @@ pub enum Force {
 pub fn against(known: &Known, force: Force) -> Vec<String> {
     let mut problems = unfit(&known.new, &known.desired, &known.observed);
     if force == Force::No {
-        problems.extend(by_hand(&known.template, &known.old, &known.desired, &known.observed));
+        problems.extend(origin::by_a_newer_one(&known.template));
+        problems.extend(known.by_hand());
         problems.extend(bent(&known.new, &known.observed));
+        problems.extend(hung(known));
         if known.tells() && !known.never_served() {
             problems.extend(missing(&known.old, &known.new, &known.observed));
         }
-    }
-    problems
-}
-
-/// What somebody changed in the launch template.
-fn by_hand(template: &Template, old: &Balancer, desired: &Desired, observed: &Observed) -> Vec<String> {
-    let called = format!("version {} of launch template {}, which nodes boot,", template.version, template.name);
-    let undo = "set the version that Elbow made as the default, or go on with --force";
-    let mut problems = Vec::new();
-    if template.revision != old.revision().0 {
-        problems.push(format!(
-            "{called} is described as {:?} and holds revision {}: somebody changed it by hand; {undo}",
-            template.revision,
-            old.revision()
-        ));
-    }
-    let group = observed.group(&desired.vpc).map(|group| group.id.clone()).unwrap_or_default();
-    let wanted = desired.contents(&group, Some(&template.contents.image));
-    let there = &template.contents;
-    let differing = [
-        ("instance type", there.instance_type != old.instance_type),
-        ("security groups", there.groups != wanted.groups),
-        ("instance profile", there.profile != wanted.profile),
-        ("metadata options", there.metadata != wanted.metadata),
-    ];
-    let differing: Vec<&str> = differing.into_iter().filter(|(_, differs)| *differs).map(|(what, _)| what).collect();
-    if !differing.is_empty() {
-        problems.push(format!("{called} has other {} than Elbow gave it; {undo}", differing.join(", ")));
     }
     problems
 }
@@ -87,6 +62,20 @@ fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
 fn was_stopped(observed: &Observed) -> bool {
     let sign = |template: &Template| template.tags.get(TAG_UPDATE).is_some();
     observed.live().any(|node| node.group().is_none()) || observed.template.as_ref().is_some_and(sign)
+}
+
+/// What would be lost with a group that is made anew, as its nodes are replaced.
+fn hung(known: &Known) -> Option<String> {
+    let group = known.observed.scaling.as_ref().filter(|group| !group.deleting)?;
+    let hung = hung_onto(group);
+    (known.replaces() && known.new.launch == Launch::AutoScaling && !hung.is_empty()).then(|| {
+        format!(
+            "Auto Scaling group {} is deleted and made anew, as its nodes are replaced, and {} would go: take that off and put \
+             it back afterwards, or go on without it by --force",
+            group.name,
+            hung.join(", ")
+        )
+    })
 }
 
 /// A group takes in what runs and is no other's.

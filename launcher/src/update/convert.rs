@@ -128,8 +128,9 @@ fn foresee(desired: &Desired, observed: &mut Observed, action: &Action) {
             let mut settings = wanted.settings(&template);
             settings.sizes[..2].fill(0);
             let (name, tags, hook) = (desired.name.clone(), desired.tags.clone(), Some(wanted.hook.clone()));
-            let (suspended, members) = (BTreeSet::new(), Vec::new());
-            *there = Some(ScalingGroup { name, tags, settings, hook, suspended, members, deleting: false });
+            let (other_hooks, suspended, members) = (BTreeSet::new(), BTreeSet::new(), Vec::new());
+            *there =
+                Some(ScalingGroup { name, tags, settings, hook, other_hooks, suspended, members, deleting: false });
         }
         (Action::SuspendRebalance, Some(group), _) => drop(group.suspended.insert(REBALANCE.to_owned())),
         (Action::SetScaling(_), Some(group), Some(wanted)) => group.settings = wanted.settings(&template),

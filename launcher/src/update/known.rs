@@ -8,10 +8,12 @@ use ipnet::Ipv4Net;
 use serde_json::json;
 use templates::balancer::Launch;
 use templates::names::TAG_REVISION;
+use templates::text::Image as Reference;
 use templates::{Balancer, Order, files};
 
 use super::against::empty;
 use super::convert::{Step, foreseen, release, step};
+use super::goal::{Goal, Image};
 use super::next::{active, follows, running};
 use super::replace::{self, Service, never_served, replaced, stays};
 use super::settings::Settings;
@@ -20,6 +22,7 @@ use crate::check;
 use crate::desired::{Desired, many};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
+use crate::origin::{self, Own};
 use crate::plan::{Action, Change};
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
@@ -55,32 +58,74 @@ pub struct Known {
     pub region: String,
     versions: Vec<Version>,
     place: Surroundings,
-    /// The version that is to be run, where it is a version that is asked for.
-    version: Option<i64>,
+    goal: Goal,
 }
 
 impl Known {
     /// Puts it together; what stands against `new` at its place, a line each.
-    pub fn of(new: Balancer, version: Option<i64>, found: Found, region: &str) -> Result<Known, Vec<String>> {
+    pub fn of(new: Balancer, goal: Goal, found: Found, region: &str) -> Result<Known, Vec<String>> {
         let Found { template, versions, observed, place } = found;
         let mut problems = check::surroundings(&new, &place, &observed);
-        let old = files::read_back(&template.contents.user_data).map_err(anyhow::Error::new);
-        if let Err(error) = &old {
-            problems.push(format!(
-                "version {} of launch template {}, which nodes boot, can't be read ({error:#}): it was made by a newer Elbow, or by \
-                 hand; use that Elbow, or make a version of this one's the default",
-                template.version, template.name
-            ));
-        }
+        problems.extend(origin::unreadable(&template));
         let user_data = files::user_data_gzip(&new).map_err(|big| vec![big.to_string()])?;
-        let (Ok(old), true) = (old, problems.is_empty()) else { return Err(problems) };
+        let (Ok(old), true) = (files::read_back(&template.contents.user_data), problems.is_empty()) else {
+            return Err(problems);
+        };
         let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
         let (old, region) = (old.balancer, region.to_owned());
-        // An image that was pinned stays until the file names another one.
-        let pinned = Some(&template.contents.image).filter(|_| old.image == new.image);
-        let image = pinned.or(place.image_id.as_ref()).cloned().unwrap_or_default();
+        let pinned = pinned(goal, &new, &template, &versions);
+        let image = pinned.or(place.image_id.clone()).unwrap_or_default();
         let desired = Desired::of(&new, &region, &cidrs, &image, &user_data);
-        Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, version })
+        Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, goal })
+    }
+
+    /// What somebody changed by hand in what nodes boot.
+    pub fn by_hand(&self) -> Option<String> {
+        let group = self.observed.group(&self.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
+        let (image, user_data) = (&self.template.contents.image, files::user_data_gzip(&self.old).unwrap_or_default());
+        let image = match &self.old.image {
+            Reference::Id(id) => id,
+            Reference::Parameter(_) => image,
+        };
+        let own = Desired::of(&self.old, &self.region, &self.cidrs, image, &user_data).contents(&group, None);
+        let last = last_made(&self.template, &self.versions);
+        origin::by_hand(&self.template, last, &Own { balancer: &self.old, contents: own })
+    }
+
+    /// What is no reason to do anything, and should be known.
+    pub fn notes(&self) -> Vec<String> {
+        let (pinned, today) = (&self.desired.image, self.place.image_id.as_ref());
+        let newer =
+            today.filter(|today| matches!(self.new.image, Reference::Parameter(_)) && *today != pinned).map(|today| {
+                format!(
+                    "image {} stands for {today} by now, and nodes boot {pinned}: --new-image takes it",
+                    self.new.image
+                )
+            });
+        let strays = self.other_images().filter(|_| self.goal.image == Image::Pinned).map(|node| {
+            format!(
+                "{} was launched from {}, and nodes boot {pinned}: --new-image, or --rollback, replaces it",
+                called(node),
+                node.image
+            )
+        });
+        let strays: Vec<String> = strays.collect();
+        newer.into_iter().chain(strays).collect()
+    }
+
+    /// Live nodes that were launched from another image than is to be.
+    fn other_images(&self) -> impl Iterator<Item = &Node> {
+        self.observed.live().filter(|node| !node.image.is_empty() && node.image != self.desired.image)
+    }
+
+    /// The image of which nodes are to be, where that is asked for; and else it is that of what they run.
+    pub fn wanted_image(&self) -> Option<&str> {
+        (self.goal.image != Image::Pinned).then_some(self.desired.image.as_str())
+    }
+
+    /// Whether nodes are to be replaced for their image's sake alone.
+    fn is_outdated(&self) -> bool {
+        self.wanted_image().is_some() && self.other_images().next().is_some()
     }
 
     /// The version that nodes boot now.
@@ -92,10 +137,15 @@ impl Known {
     pub fn target(&self) -> Option<i64> {
         let group = self.observed.group(&self.new.vpc)?;
         let wanted = self.desired.contents(&group.id, None);
-        let holds = |version: &&Version| version.revision == self.desired.revision.0 && version.contents == wanted;
+        let made = self.template.made().unwrap_or_default();
+        let is_wanted = |version: &Version| match made.has(version.number) {
+            true => version.contents.as_asked() == wanted,
+            false => version.contents == wanted,
+        };
+        let holds = |version: &&Version| version.revision == self.desired.revision.0 && is_wanted(version);
         let same = self.versions.iter().filter(holds).map(|version| version.number);
         let default = same.clone().find(|number| *number == self.template.version);
-        self.version.or(default).or_else(|| same.max())
+        self.goal.version().or(default).or_else(|| same.max())
     }
 
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
@@ -111,6 +161,7 @@ impl Known {
         let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &self.observed);
         let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
         !self.tells()
+            && !self.is_outdated()
             && (self.new.launch == Launch::AutoScaling || empty(&self.new, &self.observed).is_empty())
             && step(&self.desired, &self.observed) == Step::Done
             && exact == Settings::default()
@@ -123,6 +174,7 @@ impl Known {
         let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
         self.old.subnets != self.new.subnets
             || self.gives_up()
+            || self.is_outdated()
             || live.into_iter().any(|node| !stays(&self.config(node), &self.new))
     }
 
@@ -147,6 +199,7 @@ impl Known {
             keys.extend(config.needs_new_nodes(&self.new).into_iter().chain(in_place));
         }
         keys.extend(Some("nodes that never reported").filter(|_| self.gives_up()));
+        keys.extend(Some("image").filter(|_| self.is_outdated()));
         let mut said = BTreeSet::new();
         keys.retain(|key| said.insert(*key));
         keys
@@ -178,7 +231,9 @@ impl Known {
         let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
         let mut changes: Vec<Change> = wider.calls().iter().map(|call| call.change(&self.desired)).collect();
         if target.is_none() {
-            let what = format!("add a version of revision {revision} to launch template {}", self.template.name);
+            let (now, then) = (&self.desired.image, &self.template.contents.image);
+            let image = if now == then { String::new() } else { format!(", image {now} instead of {then}") };
+            let what = format!("add a version of revision {revision} to launch template {}{image}", self.template.name);
             changes.push(change("create-launch-template-version", what));
         }
         let named = |action: &Action| action.change(&self.desired);
@@ -223,16 +278,35 @@ impl Known {
     /// What replacing nodes is to reach.
     pub fn aim(&self) -> replace::Aim {
         let slots = self.new.subnets.len() as u8;
-        replace::Aim { order: self.order(), boots: self.baseline(), slots, asks: !self.old.failover.preempt }
+        let (image, asks) = (self.wanted_image().map(str::to_owned), !self.old.failover.preempt);
+        replace::Aim { order: self.order(), boots: self.baseline(), image, slots, asks }
     }
 
     /// For `--output json`.
     pub fn document(&self, outcome: &str, changes: &[Change]) -> serde_json::Value {
         json!({
             "outcome": outcome, "balancer": self.new.name, "region": self.region, "revision": self.desired.revision,
-            "from": self.old.revision(), "changes": changes,
+            "from": self.old.revision(), "changes": changes, "notes": self.notes(),
         })
     }
+}
+
+/// The image that stays, if one does: until the file names another, or another is asked for.
+fn pinned(goal: Goal, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
+    if let Some(version) = goal.version() {
+        return versions.iter().find(|one| one.number == version).map(|one| one.contents.image.clone());
+    }
+    // Somebody's own image isn't Elbow's to keep.
+    let last = last_made(template, versions).map_or(&template.contents, |version| &version.contents);
+    let named = files::read_back(&last.user_data).ok().map(|config| config.balancer.image);
+    (goal.image == Image::Pinned && named.as_ref() == Some(&new.image)).then(|| last.image.clone())
+}
+
+/// The newest version that Elbow made the default, where nodes boot somebody else's.
+fn last_made<'a>(template: &Template, versions: &'a [Version]) -> Option<&'a Version> {
+    let made = template.made().filter(|made| !made.has(template.version))?;
+    let newest = made.newest(versions.iter().map(|version| version.number))?;
+    versions.iter().find(|version| version.number == newest)
 }
 
 /// The routes that balancers as in `earlier` had and `new` hasn't, where they lead to its `own` interfaces or to nothing. In

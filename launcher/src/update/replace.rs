@@ -48,6 +48,8 @@ pub struct Aim {
     pub order: Order,
     /// What a node boots that was told nothing.
     pub boots: Order,
+    /// The image that every node is to be of, where the revision doesn't tell.
+    pub image: Option<String>,
     /// How many slots are to have a node.
     pub slots: u8,
     /// Whether nodes can be asked to hand over: not with `preempt`, where stopping alone does it.
@@ -133,11 +135,12 @@ fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
 
 /// Whether the node runs what is aimed at, or was launched to.
 pub fn is_new(aim: &Aim, node: &Node) -> bool {
-    match (running(node), node.tags.get(TAG_REVISION)) {
+    let runs = match (running(node), node.tags.get(TAG_REVISION)) {
         (Some(running), _) => *running == aim.order.revision.0,
         (None, Some(told)) => *told == aim.order.to_string(),
         (None, None) => aim.boots.revision == aim.order.revision,
-    }
+    };
+    runs && aim.image.as_ref().is_none_or(|image| node.image == *image)
 }
 
 /// Whether the node can serve nothing, by what it says.
@@ -172,7 +175,8 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
             Step::Launch(slot) => {
                 changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
                 let tags = Tags::from_iter([(TAG_SLOT, slot.to_string()), (TAG_REVISION, aim.order.to_string())]);
-                nodes.push(Node { id: format!("new {slot}"), state: "running".to_owned(), tags, ..Node::default() });
+                let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
+                nodes.push(Node { id, state: "running".to_owned(), image, tags, ..Node::default() });
             }
             Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {
@@ -235,7 +239,7 @@ mod tests {
     }
 
     fn aim(slots: u8) -> Aim {
-        Aim { order: order(), boots: first(), slots, asks: true }
+        Aim { order: order(), boots: first(), image: None, slots, asks: true }
     }
 
     fn on(nodes: &[Node]) -> Step {
@@ -365,6 +369,20 @@ mod tests {
         assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
         let nodes = [new("i-0", 0, "standby"), new("i-1", 1, "standby"), node("i-2", 2, "running")];
         assert_eq!(on(&nodes), Step::Stop("i-2".into()));
+    }
+
+    #[test]
+    fn a_node_of_another_image_is_an_old_one_whatever_it_runs() {
+        let mut nodes = vec![new("i-0", 0, "active"), new("i-1", 1, "standby")];
+        assert_eq!(on(&nodes), Step::Done);
+        let aim = Aim { image: Some("ami-new".to_owned()), ..aim(2) };
+        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Launch(Slot(1)));
+        nodes.push(Node { image: "ami-new".to_owned(), ..booting("i-2", 1) });
+        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Wait);
+        nodes[2] = Node { image: "ami-new".to_owned(), ..new("i-2", 1, "standby") };
+        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Stop("i-1".into()));
+        let (_, nodes) = replaced(&aim, &["subnet-a".into(), "subnet-b".into()], &nodes, Service::Whole);
+        assert!(nodes.iter().filter(|node| node.is_live()).all(|node| node.image == "ami-new"), "{nodes:?}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use templates::{Balancer, Order};
 use super::against::Force;
 use super::known::Known;
 use super::lease::Lease;
+use super::made::Made;
 use super::previous::Previous;
 use super::settings::{Setting, Settings};
 use crate::aws::Aws;
@@ -83,9 +84,9 @@ impl Roll<'_> {
         let known = self.known;
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
         let contents = known.desired.contents(&group, None);
-        let (id, revision, tags) = (&known.template.id, &known.desired.revision, &known.desired.tags);
+        let (id, revision) = (&known.template.id, &known.desired.revision);
         self.hold().await?;
-        let version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents, tags).await?;
+        let version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents).await?;
         let name = &known.template.name;
         self.done(
             "create-launch-template-version",
@@ -101,7 +102,8 @@ impl Roll<'_> {
         let deadline = Instant::now() + SPREADING;
         loop {
             let version = launch_template::version(&self.aws.ec2, id, number).await?;
-            if version.is_some_and(|version| version.contents == *contents) {
+            // What else an answer names, AWS says of itself.
+            if version.is_some_and(|version| version.contents.as_asked() == *contents) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -193,7 +195,9 @@ impl Roll<'_> {
         let before = known.template.tags.get(TAG_PREVIOUS).map(Previous::read).unwrap_or_default();
         let before = before.and_now(self.boots.clone()).to_string();
         tagging::set(ec2, std::slice::from_ref(id), TAG_PREVIOUS, &before).await?;
-        launch_template::set_default(ec2, id, order.version).await?;
+        // What nodes boot so far was found to be Elbow's, where nothing was noted yet.
+        let made = known.template.made().unwrap_or_else(|| Made::default().and(self.boots.version));
+        launch_template::set_default(ec2, id, order.version, made).await?;
         self.boots = order.clone();
         self.done("set-default", format!("make version {} the one that nodes boot", order.version));
         Ok(())

@@ -15,6 +15,9 @@ use crate::paths;
 /// Bytes of user-data that EC2 takes, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance").
 pub const USER_DATA_LIMIT: usize = 16 * 1024;
 
+/// Before the version of the Elbow that made it.
+const MAKER: &str = "# Made by Elbow ";
+
 /// User-data that EC2 would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -44,6 +47,8 @@ pub enum Unreadable {
 struct UserData<'a> {
     balancer: &'a Balancer,
     revision: Revision,
+    maker: &'static str,
+    version: &'static str,
     files: Vec<File>,
     install: &'static str,
 }
@@ -67,6 +72,8 @@ pub fn user_data(balancer: &Balancer) -> String {
     render(&UserData {
         balancer,
         revision: balancer.revision(),
+        maker: MAKER,
+        version: env!("CARGO_PKG_VERSION"),
         files: vec![
             // A webhook's address in it is nobody else's on the node.
             File { path: paths::BALANCER, mode: "0600", content: NodeConfig::of(balancer).to_json() },
@@ -96,11 +103,7 @@ pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
 /// # Errors
 /// If there is none in it, or one that isn't valid.
 pub fn read_back(user_data: &str) -> Result<NodeConfig, Unreadable> {
-    let bytes = STANDARD.decode(user_data).map_err(|_| Unreadable::Packing)?;
-    let mut text = String::new();
-    // More than that no user-data of ours unpacks to, and a node has little memory to lose.
-    let limit = 64 * USER_DATA_LIMIT as u64;
-    GzDecoder::new(bytes.as_slice()).take(limit).read_to_string(&mut text).map_err(|_| Unreadable::Packing)?;
+    let text = unpacked(user_data)?;
     let mut lines = text.lines().skip_while(|line| line.trim() != format!("- path: {}", paths::BALANCER));
     lines.by_ref().find(|line| line.trim_start().starts_with("content: |")).ok_or(Unreadable::Absent)?;
     let mut lines = lines.peekable();
@@ -108,6 +111,21 @@ pub fn read_back(user_data: &str) -> Result<NodeConfig, Unreadable> {
     let depth = indent(lines.peek().ok_or(Unreadable::Absent)?);
     let block: Vec<&str> = lines.take_while(|line| line.is_empty() || indent(line) >= depth).collect();
     Ok(NodeConfig::parse(&block.join("\n"))?)
+}
+
+/// The version of the Elbow that made it, as it says; those before 0.1.0's end didn't.
+pub fn maker(user_data: &str) -> Option<String> {
+    let text = unpacked(user_data).ok()?;
+    text.lines().take_while(|line| line.starts_with('#')).find_map(|line| line.strip_prefix(MAKER)).map(str::to_owned)
+}
+
+fn unpacked(user_data: &str) -> Result<String, Unreadable> {
+    let bytes = STANDARD.decode(user_data).map_err(|_| Unreadable::Packing)?;
+    let mut text = String::new();
+    // More than that no user-data of ours unpacks to, and a node has little memory to lose.
+    let limit = 64 * USER_DATA_LIMIT as u64;
+    GzDecoder::new(bytes.as_slice()).take(limit).read_to_string(&mut text).map_err(|_| Unreadable::Packing)?;
+    Ok(text)
 }
 
 /// The node's install step, a POSIX shell script.
@@ -139,6 +157,7 @@ mod tests {
         let pack = |bytes: &[u8]| STANDARD.encode(bytes);
         let bytes = user_data_gzip(&balancer()).unwrap();
         assert_eq!(read_back(&pack(&bytes)).unwrap(), NodeConfig::of(&balancer()));
+        assert_eq!(maker(&pack(&bytes)).as_deref(), Some(env!("CARGO_PKG_VERSION")));
         assert!(matches!(read_back("bm90IGd6aXA="), Err(Unreadable::Packing)));
         let gzip = |text: &str| {
             let mut gzip = GzBuilder::new().write(Vec::new(), Compression::best());

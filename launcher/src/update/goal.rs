@@ -1,0 +1,26 @@
+//! What an update is to reach beside what its file says: a version that is there, or the newest image. Pure.
+
+/// Which image nodes are to be launched from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// The one that was found when the balancer's image was named.
+    Pinned,
+    /// What the name stands for now: nodes of another are replaced.
+    Newest,
+    /// That of this version: nodes of another are replaced.
+    Of(i64),
+}
+
+/// What is to be reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Goal {
+    /// The image.
+    pub image: Image,
+}
+
+impl Goal {
+    /// The version that is to be run, where it is a version that is asked for.
+    pub fn version(self) -> Option<i64> {
+        if let Image::Of(version) = self.image { Some(version) } else { None }
+    }
+}
