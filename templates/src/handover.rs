@@ -23,7 +23,7 @@ pub fn heartbeat(drain_timeout: Millis) -> Duration {
     drain_timeout.duration() + LIMIT.duration()
 }
 
-/// Added to the priority of the node that is to be elected next, and of one to which the routes lead: above every other,
+/// Added to the priority of the node that is to be elected next, and of one to which all routes lead: above every other,
 /// whatever its slot.
 pub const ABOVE: i16 = 50;
 /// Added to the priority of a node that is to go away: below every other that has its agent, and not so low that it

@@ -240,7 +240,8 @@ impl Handover {
     fn prefer(&self) {
         let state = self.board.read();
         let prospect = if state.leaving.is_some() { Prospect::Leaves } else { Prospect::Stays };
-        if let Err(error) = self.preference.keep(tenure(&state, self.balancer.borrow().failover.preempt), prospect) {
+        let tenure = Tenure::of(&state, self.balancer.borrow().failover.preempt);
+        if let Err(error) = self.preference.keep(tenure, prospect) {
             tracing::error!("keepalived cannot be told this node's preference: {error:#}");
         }
     }
@@ -286,15 +287,6 @@ async fn taken(
 /// Whether the routes of `given` lead to peers, as they say.
 async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
     taken(http, peers, given, |health, vip| health.routed.get(vip) == Some(&true)).await
-}
-
-/// With `preempt` a virtual IP is given up to whoever is preferred for it.
-fn tenure(state: &State, preempt: bool) -> Tenure {
-    match (state.is_active(), state.virtual_ips.iter().any(|vip| vip.routed)) {
-        (true, true) if !preempt => Tenure::Settled,
-        (true, _) => Tenure::Active,
-        (false, _) => Tenure::Standby,
-    }
 }
 
 /// The virtual IPs, by number, that this node is active for.

@@ -6,6 +6,8 @@ use std::time::Duration;
 use templates::Slot;
 use templates::handover::{ABOVE, LEAVING, Request};
 
+use crate::state::State;
+
 /// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
 /// interval; then it is BACKUP again, and if nobody took over it takes back what it never ceased to serve.
 const ELECTION: Duration = Duration::from_secs(3);
@@ -141,8 +143,20 @@ pub enum Tenure {
     Standby,
     /// Active for some.
     Active,
-    /// Active, with routes that lead here, and not to be given up to whoever comes along.
+    /// Active, with all routes leading here, and not to be given up to whoever comes along.
     Settled,
+}
+
+impl Tenure {
+    /// With `preempt` a virtual IP is given up to whoever is preferred for it. What is added counts for all virtual IPs: a
+    /// node that has only some of them would draw the others to itself.
+    pub fn of(state: &State, preempt: bool) -> Tenure {
+        match (state.is_active(), state.virtual_ips.iter().all(|vip| vip.routed)) {
+            (true, true) if !preempt => Tenure::Settled,
+            (true, _) => Tenure::Active,
+            (false, _) => Tenure::Standby,
+        }
+    }
 }
 
 /// What is added to this node's priority. One that is settled stands above the others, so that a standby which has only
@@ -158,7 +172,11 @@ pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
 
 #[cfg(test)]
 mod tests {
+    use templates::Role;
+
     use super::*;
+    use crate::state::VirtualIp;
+    use crate::state::tests::state;
 
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
     const C: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 10);
@@ -260,5 +278,19 @@ mod tests {
     fn a_node_that_the_routes_lead_to_stands_above_the_others() {
         assert_eq!(preference(false, Tenure::Settled, Prospect::Stays), ABOVE);
         assert_eq!(preference(false, Tenure::Active, Prospect::Stays), 0);
+    }
+
+    #[test]
+    fn a_node_is_settled_with_all_virtual_ips_and_without_preempt() {
+        let vip = |routed| VirtualIp {
+            role: if routed { Role::Active } else { Role::Standby },
+            routed,
+            ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 10))
+        };
+        let with = |vips: &[bool]| State { virtual_ips: vips.iter().copied().map(vip).collect(), ..state() };
+        assert_eq!(Tenure::of(&with(&[true, true]), false), Tenure::Settled);
+        assert_eq!(Tenure::of(&with(&[true, true]), true), Tenure::Active);
+        assert_eq!(Tenure::of(&with(&[true, false]), false), Tenure::Active);
+        assert_eq!(Tenure::of(&with(&[false, false]), false), Tenure::Standby);
     }
 }
