@@ -81,9 +81,11 @@ fn a_route_that_somebody_deletes_or_redirects_is_right_again_within_35_s() -> Re
 fn a_table_that_is_added_gets_the_route_within_35_s_and_a_gateways_table_never() -> Result<()> {
     play(|stage| {
         let (active, _) = stage.pair()?;
-        // At once: a look of the active node's between the two would give it the route, and AWS refuse to make it a gateway's.
+        // A look of the active node's between the two would give it the route, and AWS refuse to make it a gateway's.
+        stage.rig.lab(["fail", "DescribeRouteTables", "InternalError", "1000"])?;
         let gateways = stage.new_table()?;
         let association = stage.associate(&gateways)?;
+        stage.rig.lab(["fail", "DescribeRouteTables", "InternalError", "0"])?;
         let added = stage.new_table()?;
         let watch = stage.watch()?;
         let began = Instant::now();
