@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use lab::by_hand;
 use lab::evidence::elections;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
@@ -179,7 +180,7 @@ async fn made_by_hand(rig: &Rig) -> Result<()> {
     let (active, old) = (rig.active()?, Balancer::parse(&std::fs::read_to_string(&file)?)?);
     let mut invalid = old.clone();
     invalid.listeners[0].name = "two words".to_owned();
-    let order = by_hand(rig, &invalid)?;
+    let order = version_by_hand(rig, &invalid)?;
     let prober = rig.prober(20)?;
     let began = Instant::now();
     for node in &nodes {
@@ -255,20 +256,10 @@ fn routes(rig: &Rig, destination: &str) -> Result<usize> {
 }
 
 /// A version of the launch template with this balancer, made with the AWS CLI; the tag's value that orders it.
-fn by_hand(rig: &Rig, balancer: &Balancer) -> Result<String> {
+fn version_by_hand(rig: &Rig, balancer: &Balancer) -> Result<String> {
     let user_data = base64::engine::general_purpose::STANDARD.encode(files::user_data_gzip(balancer)?);
-    let made = rig.aws([
-        "ec2",
-        "create-launch-template-version",
-        "--launch-template-name",
-        "elbow-web",
-        "--source-version",
-        "1",
-        "--version-description",
-        &balancer.revision().0,
-        "--launch-template-data",
-        &serde_json::json!({"UserData": user_data}).to_string(),
-    ])?;
+    let data = serde_json::json!({"UserData": user_data}).to_string();
+    let made = rig.aws(by_hand::version(&balancer.revision().0, &data))?;
     let version = made["LaunchTemplateVersion"]["VersionNumber"].as_i64().context("a version's number")?;
     Ok(format!("{version}:{}", balancer.revision()))
 }

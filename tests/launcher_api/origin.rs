@@ -7,32 +7,24 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
+use lab::by_hand;
 use serde_json::{Value, json};
 
 use crate::rig::{Rig, refused, succeeded, text};
 use crate::update::{changed, created, default, ports, with_obedient_nodes};
 
 /// Makes a version by hand, of version 1 and `data`, the default. Answers its number.
-fn by_hand(rig: &Rig, data: &Value, described: &str) -> String {
+fn made_by_hand(rig: &Rig, data: &Value, described: &str) -> String {
     let data = data.to_string();
-    let made = rig.aws(&[
-        "ec2",
-        "create-launch-template-version",
-        "--launch-template-name",
-        "elbow-web",
-        "--source-version",
-        "1",
-        "--version-description",
-        described,
-        "--launch-template-data",
-        &data,
-        "--query",
-        "LaunchTemplateVersion.VersionNumber",
-        "--output",
-        "text",
-    ]);
+    let number = ["--query", "LaunchTemplateVersion.VersionNumber", "--output", "text"];
+    let made = rig.aws(&[&by_hand::version(described, &data)[..], &number].concat());
     set_default(rig, &made);
     made
+}
+
+/// Creates a balancer. The file that it has, and a changed one.
+fn files(rig: &Rig) -> [String; 2] {
+    [created(rig), changed(rig)].map(|file| file.into_os_string().into_string().expect("UTF-8"))
 }
 
 fn set_default(rig: &Rig, version: &str) {
@@ -63,8 +55,7 @@ fn user_data(rig: &Rig, from: &str, to: &str) -> String {
 #[test]
 fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force() {
     let rig = Rig::new();
-    let first = created(&rig);
-    let (file, first) = (changed(&rig), first.to_str().unwrap().to_owned());
+    let [first, file] = files(&rig);
     let (was, revision) = boots(&rig);
     let plain = rig.api.seed().images["plain"].clone();
     let disk = json!([{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 50, "Encrypted": true}}]);
@@ -85,10 +76,10 @@ fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force
         (json!({"MetadataOptions": metadata}), "mine", "described as \"mine\"".to_owned()),
     ];
     for (data, described, said) in &cases {
-        by_hand(&rig, data, described);
+        made_by_hand(&rig, data, described);
         let hand = ["was changed by hand", said, "--force"];
         // With the file that it has, too: it isn't so that nothing changes.
-        for file in [file.to_str().unwrap(), &first] {
+        for file in [&file, &first] {
             refused(&rig, &["update", file], &hand);
             refused(&rig, &["update", file, "--dry-run"], &hand);
         }
@@ -100,8 +91,8 @@ fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher(["update", &first, "--force"]));
         assert_eq!(default(&rig), "1", "what Elbow made is there still");
-        by_hand(&rig, &cases[0].0, &revision);
-        succeeded(rig.launcher(["update", file.to_str().unwrap(), "--force"]));
+        made_by_hand(&rig, &cases[0].0, &revision);
+        succeeded(rig.launcher(["update", &file, "--force"]));
     });
     assert_eq!(ports(&rig), [Some(8080)]);
     assert_eq!(boots(&rig).0["ImageId"], was["ImageId"], "somebody's image is no pinned one");
@@ -112,7 +103,7 @@ fn a_copy_of_what_elbow_made_is_nobodys_change_and_a_version_of_its_own_is_its_o
     let rig = Rig::new();
     let first = created(&rig);
     let (_, revision) = boots(&rig);
-    by_hand(&rig, &json!({"InstanceType": "t3.small"}), &revision);
+    made_by_hand(&rig, &json!({"InstanceType": "t3.small"}), &revision);
     assert!(text(&succeeded(rig.launcher(["update".as_ref(), first.as_os_str()])).stdout).contains("nothing changes"));
     with_obedient_nodes(&rig, || succeeded(rig.launcher(["update".as_ref(), changed(&rig).as_os_str()])));
     set_default(&rig, "1");
@@ -123,21 +114,20 @@ fn a_copy_of_what_elbow_made_is_nobodys_change_and_a_version_of_its_own_is_its_o
 #[test]
 fn what_a_newer_elbow_made_is_not_taken_back_by_an_older_one() {
     let rig = Rig::new();
-    let first = created(&rig);
-    let (file, first) = (changed(&rig), first.to_str().unwrap().to_owned());
+    let [first, file] = files(&rig);
     let (_, revision) = boots(&rig);
     let mark = |version| format!("# Made by Elbow {version}\n");
     let newer = user_data(&rig, &mark(env!("CARGO_PKG_VERSION")), &mark("99.1.0"));
-    let made = by_hand(&rig, &json!({"UserData": newer}), &revision);
+    let made = made_by_hand(&rig, &json!({"UserData": newer}), &revision);
     let template = crate::update::template(&rig);
     rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &format!("Key=elbow:made,Value=1-{made}")]);
     let parts = ["it was made by Elbow 99.1.0", "use Elbow 99.1.0"];
-    for command in [&["update", file.to_str().unwrap()][..], &["update", &first], &["create", &first, "--dry-run"]] {
+    for command in [&["update", &file][..], &["update", &first], &["create", &first, "--dry-run"]] {
         refused(&rig, command, &parts);
     }
     // One whose configuration this Elbow doesn't know.
     let unknown = user_data(&rig, "\"virtual_ips\"", "\"certificates\": [], \"virtual_ips\"");
-    by_hand(&rig, &json!({"UserData": unknown}), &revision);
+    made_by_hand(&rig, &json!({"UserData": unknown}), &revision);
     let parts = ["can't be read", "it was made by Elbow 99.1.0", "use that Elbow"];
     let commands = [
         &["update", &first, "--force"][..],

@@ -2,6 +2,7 @@
 //! boot systemd, the router forwards by the VPC's route tables, and the API is moto behind a recording proxy.
 
 pub mod api;
+pub mod by_hand;
 pub mod bystander;
 pub mod cli;
 pub mod clients;
