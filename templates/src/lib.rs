@@ -9,6 +9,7 @@ pub mod names;
 pub mod node;
 pub mod order;
 pub mod paths;
+pub mod report;
 pub mod text;
 
 pub use balancer::Balancer;

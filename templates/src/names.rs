@@ -1,36 +1,80 @@
 //! What Elbow calls what it makes. Names are deterministic, so that doing a thing twice finds what the first time made.
+//!
+//! All tags, in the order in which they stand below. Programs read each value by the type that is named; `elbow:message`
+//! is for people only. EC2 allows 255 characters in a value.
+//!
+//! | tag | written by | on | value | meaning |
+//! |---|---|---|---|---|
+//! | `elbow:balancer` | launcher | every resource | `web` | the balancer that the resource belongs to |
+//! | `elbow:vpc` | launcher | every resource | `vpc-0abc` | that balancer's VPC |
+//! | `elbow:virtual-ip:<address>` | launcher | security group | empty | this balancer has the virtual IP |
+//! | `elbow:slot` | launcher | instance | [`crate::Slot`]: `1` | the slot that the instance was launched for |
+//! | `elbow:replaces` | launcher | instance | `i-0abc` | the instance that this one replaces; it has the same slot |
+//! | `elbow:revision` | launcher | instance | [`crate::Order`]: `3:0123456789ab` | the revision that the node should run, and the version that holds it |
+//! | `elbow:drain` | launcher | instance | [`crate::handover::Request`]: `65a1-3f to 2` | a request to hand over |
+//! | `elbow:update` | launcher | launch template | the launcher's own | the update that runs, and its last sign of life |
+//! | `elbow:previous` | launcher | launch template | [`crate::Order`]s | the default versions before this one, for `--rollback` |
+//! | `elbow:made` | launcher | launch template | the launcher's own | the versions that the launcher made the default |
+//! | `elbow:claim` | agent | its instance | [`crate::Slot`]: `1` | the slot that the node took |
+//! | `elbow:role` | agent | its instance | [`crate::Roles`]: `active standby` | the node's role for each virtual IP |
+//! | `elbow:running` | agent | its instance | `0123456789ab` | the revision that the node runs |
+//! | `elbow:message` | agent | its instance | one line | what is wrong; absent if nothing is |
+//! | `elbow:unreachable` | agent | its instance | [`crate::report::Unreachable`]: `i-0abc@2026-11-29T14:03:12Z` | the peers that the node can't reach, and since when; absent if there are none |
+//! | `elbow:alive` | agent | its instance | [`crate::report::Moment`]: `2026-11-29T14:03:12Z` | the sign of life of a node that serves: rewritten every 20 s while a peer is silent; absent otherwise |
+//! | `elbow:refused-handover` | agent | its instance | [`crate::report::Refusal`]`<String>`: `65a1-3f no other node answers` | the request in `elbow:drain` that the node refused, and why |
+//! | `elbow:refused-revision` | agent | its instance | [`crate::report::Refusal`]`<Order>`: `3:0123456789ab <why>` | the order in `elbow:revision` that the node refused, and why |
 
 use crate::balancer::check::words::{has_prefix, is_label};
 
-/// Tag: the balancer an AWS resource belongs to. Elbow touches nothing that doesn't carry it.
+/// The balancer that a resource belongs to. Elbow touches nothing that doesn't carry it.
 pub const TAG_BALANCER: &str = "elbow:balancer";
-/// Tag: the VPC of that balancer.
+/// The VPC of that balancer.
 pub const TAG_VPC: &str = "elbow:vpc";
-/// Tag on a security group, with a virtual IP after it: it is this balancer's. The value says nothing.
+/// The prefix of the tag that claims a virtual IP: the address follows.
 pub const TAG_VIRTUAL_IP: &str = "elbow:virtual-ip:";
-/// Tag on an instance, written by the launcher: the slot it was launched for.
+/// The slot that the instance was launched for.
 pub const TAG_SLOT: &str = "elbow:slot";
-/// Tag on an instance, written by its agent: the slot it took.
-pub const TAG_CLAIM: &str = "elbow:claim";
-/// Tag on an instance, written by its agent: its role for each virtual IP, see [`crate::Roles`].
-pub const TAG_ROLE: &str = "elbow:role";
-/// Tag on an instance, written by its agent: the revision it runs.
-pub const TAG_RUNNING: &str = "elbow:running";
-/// Tag on an instance, written by its agent: one line, when something is wrong; absent otherwise.
-pub const TAG_MESSAGE: &str = "elbow:message";
-/// Tag on an instance, written by the launcher: a request to hand over, see [`crate::handover::Request`].
-pub const TAG_DRAIN: &str = "elbow:drain";
-
-/// Tag on an instance, written by the launcher: the instance in whose place it is launched. It has that one's slot.
+/// The instance that this one replaces: it has the same slot.
 pub const TAG_REPLACES: &str = "elbow:replaces";
-/// Tag on an instance, written by the launcher: what it should run, when that isn't what it booted with, see [`crate::Order`].
+/// What the node should run, if that isn't what it booted with.
 pub const TAG_REVISION: &str = "elbow:revision";
-/// Tag on a launch template, written by the launcher: who updates the balancer at this moment, and since when.
+/// A request to hand over.
+pub const TAG_DRAIN: &str = "elbow:drain";
+/// The update that runs.
 pub const TAG_UPDATE: &str = "elbow:update";
-/// Tag on a launch template, written by the launcher: the version that was the default before, as a [`crate::Order`].
+/// The default versions before this one.
 pub const TAG_PREVIOUS: &str = "elbow:previous";
-/// Tag on a launch template, written by the launcher: the versions that it made the default. Another one is somebody else's.
+/// The versions that the launcher made the default.
 pub const TAG_MADE: &str = "elbow:made";
+
+/// The slot that the node took.
+pub const TAG_CLAIM: &str = "elbow:claim";
+/// The node's role for each virtual IP.
+pub const TAG_ROLE: &str = "elbow:role";
+/// The revision that the node runs.
+pub const TAG_RUNNING: &str = "elbow:running";
+/// What is wrong, for people.
+pub const TAG_MESSAGE: &str = "elbow:message";
+/// The peers that the node can't reach.
+pub const TAG_UNREACHABLE: &str = "elbow:unreachable";
+/// The sign of life of a node that serves, while a peer is silent.
+pub const TAG_ALIVE: &str = "elbow:alive";
+/// The handover that the node refused.
+pub const TAG_REFUSED_HANDOVER: &str = "elbow:refused-handover";
+/// The revision that the node refused.
+pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
+
+/// The tags that an agent writes on its own instance, and the only ones that its role allows.
+pub const REPORTS: [&str; 8] = [
+    TAG_CLAIM,
+    TAG_ROLE,
+    TAG_RUNNING,
+    TAG_MESSAGE,
+    TAG_UNREACHABLE,
+    TAG_ALIVE,
+    TAG_REFUSED_HANDOVER,
+    TAG_REFUSED_REVISION,
+];
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
 /// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand

@@ -5,10 +5,7 @@ use askama::Template;
 
 use super::render;
 use crate::balancer::{Balancer, Launch, RouteTables};
-use crate::names::{self, TAG_BALANCER, TAG_CLAIM, TAG_MESSAGE, TAG_ROLE, TAG_RUNNING, TAG_VPC};
-
-/// The tags a node writes about itself.
-const REPORTED_TAGS: [&str; 4] = [TAG_CLAIM, TAG_ROLE, TAG_RUNNING, TAG_MESSAGE];
+use crate::names::{self, REPORTS, TAG_BALANCER, TAG_VPC};
 
 #[derive(Template)]
 #[template(path = "trust-policy.json", escape = "none")]
@@ -26,7 +23,7 @@ struct Permissions<'a> {
     group: Option<String>,
     tag_balancer: &'static str,
     tag_vpc: &'static str,
-    reported_tags: [&'static str; 4],
+    reported_tags: &'static [&'static str],
 }
 
 /// The trust policy of a node's role: EC2 instances may take it. EC2 has one name in every partition (AWS CLI's pull
@@ -56,7 +53,7 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
         group,
         tag_balancer: TAG_BALANCER,
         tag_vpc: TAG_VPC,
-        reported_tags: REPORTED_TAGS,
+        reported_tags: &REPORTS,
     })
 }
 
