@@ -26,7 +26,7 @@ CARGO_FLAGS := --release --workspace --locked
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
             util-linux systemd-container mmdebstrap dpkg-dev apt-utils stress-ng
 
-.PHONY: help setup packages rust build test test-faults lint demo dist size clean
+.PHONY: help setup packages rust build test test-faults chaos lint demo bench dist size clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -61,6 +61,9 @@ test: setup ## all tests, the lab's included (needs root: containers and network
 
 test-faults: setup ## everything that can go wrong, one fault after another, and what clients saw of each
 	tests/run.sh faults
+
+chaos: setup ## random faults for ten minutes, each outage printed; SEED=N replays a run, SECONDS=N sets its length
+	$(SUDO) target/release/lab chaos $(if $(SEED),--seed $(SEED)) $(if $(SECONDS),--seconds $(SECONDS))
 
 lint: rust packages ## rustfmt, clippy, shellcheck
 	cargo fmt --all --check

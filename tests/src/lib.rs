@@ -4,6 +4,7 @@
 pub mod api;
 pub mod by_hand;
 pub mod bystander;
+pub mod chaos;
 pub mod cli;
 pub mod clients;
 pub mod daemon;

@@ -126,9 +126,15 @@ impl Drop for Prober {
 
 /// The longest hole in the good answers, if there are two of them.
 pub fn longest_outage(notes: &[Probe]) -> Option<Outage> {
+    outages(notes, Duration::ZERO).into_iter().max_by_key(|outage| outage.length())
+}
+
+/// The holes in the good answers that are longer than `noticed`, in order.
+pub fn outages(notes: &[Probe], noticed: Duration) -> Vec<Outage> {
     let mut good: Vec<Duration> = notes.iter().filter(|probe| probe.outcome.is_ok()).map(|probe| probe.ended).collect();
     good.sort_unstable();
-    good.windows(2).map(|pair| Outage { from: pair[0], to: pair[1] }).max_by_key(|outage| outage.length())
+    let holes = good.windows(2).map(|pair| Outage { from: pair[0], to: pair[1] });
+    holes.filter(|hole| hole.length() >= noticed).collect()
 }
 
 /// The middle one of an odd number of lengths, the upper middle of an even one.

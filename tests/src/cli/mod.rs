@@ -9,12 +9,14 @@ mod up;
 
 use std::ffi::OsString;
 use std::net::SocketAddrV4;
+use std::time::Duration;
 
 use anstream::println;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 use serde_json::Value;
 
+use crate::chaos;
 use crate::daemon::protocol::{Order, Request};
 use crate::dir::LabDir;
 
@@ -85,6 +87,15 @@ enum Command {
         #[arg(long, default_value_t = 10)]
         every: u64,
     },
+    /// Play random faults on a balancer of its own, in a fresh lab, and print each fault and each outage
+    Chaos {
+        /// Which faults, when: the same number plays the same plan
+        #[arg(long, default_value_t = rand::random::<u16>().into())]
+        seed: u64,
+        /// For how long faults begin, in seconds
+        #[arg(long, default_value_t = 600)]
+        seconds: u64,
+    },
     /// Be the lab, in the foreground
     #[command(hide = true)]
     Serve,
@@ -109,6 +120,7 @@ pub fn run() -> Result<()> {
         Command::Probe { to, every } => probe::probe(&dir, to, every),
         Command::Exec { id, command } => inside::exec(&dir, id, command),
         Command::Client { command } => inside::client(&dir, command),
+        Command::Chaos { seed, seconds } => chaos::run(seed, Duration::from_secs(seconds)),
         Command::Order(order) => ask::ask(&dir, &Request::Do(order)).map(say),
     }
 }
