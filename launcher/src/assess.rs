@@ -1,9 +1,13 @@
 //! Whether a balancer serves as it should: what its nodes say of themselves against where the routes lead. Pure; `create`
-//! waits for it, `status` shows it.
+//! waits for it, `status` shows it. Where tags contradict each other, the word of nodes that can be reached ([`reach`])
+//! outranks that of others, and between nodes that don't reach each other the routes decide.
+
+pub mod reach;
 
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
+use reach::Unreachable;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
 use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
@@ -25,6 +29,8 @@ pub struct Expected {
     pub virtual_ips: Vec<Ipv4Addr>,
     /// Where their routes should be.
     pub route_tables: RouteTables,
+    /// The slots that may have no node, or one that can't be reached.
+    pub without: Vec<Slot>,
 }
 
 impl From<&NodeConfig> for Expected {
@@ -35,6 +41,7 @@ impl From<&NodeConfig> for Expected {
             launch: config.balancer.launch,
             virtual_ips: config.balancer.virtual_ips.clone(),
             route_tables: config.balancer.route_tables.clone(),
+            without: Vec::new(),
         }
     }
 }
@@ -70,6 +77,8 @@ pub struct NodeHealth {
     pub interface: Option<String>,
     /// In EC2's words.
     pub state: String,
+    /// Since when the other nodes can't reach it. What it says below is its last word then.
+    pub unreachable: Option<Unreachable>,
     /// For each virtual IP; none before it reported.
     pub roles: Option<Roles>,
     /// The revision it runs.
@@ -87,7 +96,7 @@ pub struct NodeHealth {
 pub struct VipHealth {
     /// The virtual IP.
     pub address: Ipv4Addr,
-    /// The instances that say they are active for it: one, if all is well.
+    /// The instances that are active for it: one, if all is well.
     pub active: Vec<String>,
     /// Its route in each table that should have one.
     pub routes: Vec<RouteHealth>,
@@ -112,20 +121,21 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let tables = eligible(tables, &expected.route_tables);
     let mut problems = Vec::new();
     problems.extend(match expected.launch {
-        Launch::Instances => by_slot(expected.nodes, &nodes),
-        Launch::AutoScaling => by_number(expected.nodes, &nodes),
+        Launch::Instances => by_slot(expected, &nodes),
+        Launch::AutoScaling => by_number(expected, &nodes),
     });
     problems.extend(nodes.iter().filter_map(|node| unwell(expected, node)));
     let vips = expected.virtual_ips.iter().enumerate();
     let virtual_ips: Vec<VipHealth> = vips.map(|(vip, address)| served(vip, *address, &nodes, &tables)).collect();
     problems.extend(virtual_ips.iter().flat_map(unserved));
-    let messages = nodes.iter().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
+    let heard = nodes.iter().filter(|node| node.unreachable.is_none());
+    let messages = heard.filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
     Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
 }
 
 /// The launcher launches a node for each slot.
-fn by_slot(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
-    let slots = (0..expected).map(|slot| Slot(slot as u8));
+fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
+    let slots = (0..expected.nodes).map(|slot| Slot(slot as u8)).filter(|slot| !expected.without.contains(slot));
     slots
         .filter_map(|slot| match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
             0 => Some(match nodes.iter().find(|node| node.place == Some(slot)) {
@@ -140,12 +150,15 @@ fn by_slot(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
 
 /// A group launches nodes, which find slots by themselves: a newcomer that came while the one that it replaces was still
 /// there has a higher one than there are nodes, until it hears that the other has gone.
-fn by_number(expected: usize, nodes: &[NodeHealth]) -> Vec<String> {
+fn by_number(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
     let mut slots: Vec<Slot> = nodes.iter().filter_map(|node| node.slot).collect();
     slots.sort_unstable();
     let twice = slots.windows(2).filter(|pair| pair[0] == pair[1]);
     let twice = twice.map(|pair| format!("slot {} has more than one node", pair[0]));
-    let number = (nodes.len() != expected).then(|| format!("there are {} nodes instead of {expected}", nodes.len()));
+    let (there, wanted) = (nodes.len(), expected.nodes);
+    let least = wanted.saturating_sub(expected.without.len());
+    let number = !(least..=wanted).contains(&there);
+    let number = number.then(|| format!("there are {there} nodes instead of {wanted}"));
     number.into_iter().chain(twice).collect()
 }
 
@@ -156,6 +169,11 @@ impl NodeHealth {
             Some(slot) => format!("node {slot} ({})", self.instance),
             None => format!("node without a slot ({})", self.instance),
         }
+    }
+
+    /// That it can't be reached, if so.
+    pub fn unreachable(&self) -> Option<String> {
+        Some(format!("{} is {}", self.called(), self.unreachable.as_ref()?))
     }
 }
 
@@ -169,6 +187,7 @@ pub fn health(node: &Node) -> NodeHealth {
         address: node.address.clone(),
         interface: node.interfaces.first().cloned(),
         state: node.state.clone(),
+        unreachable: node.unreachable.clone(),
         roles: node.tags.get(TAG_ROLE).and_then(|tag| tag.parse().ok()),
         running: node.tags.get(TAG_RUNNING).map(str::to_owned),
         ordered: ordered(node),
@@ -190,6 +209,10 @@ fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     let (Some(roles), Some(running)) = (&node.roles, &node.running) else {
         return Some(format!("{called} has not reported yet"));
     };
+    if let Some(unreachable) = node.unreachable() {
+        let left_out = node.slot.is_some_and(|slot| expected.without.contains(&slot));
+        return (!left_out).then(|| format!("{unreachable}: {}", remedy(expected.launch)));
+    }
     if let Some(ordered) = &node.ordered
         && ordered.parse().map(|order: Order| order.revision).as_ref() != Ok(&expected.revision)
     {
@@ -211,11 +234,19 @@ fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve"))
 }
 
+/// What an operator can do about a node that can't be reached.
+pub fn remedy(launch: Launch) -> &'static str {
+    match launch {
+        Launch::Instances => "reboot it, or terminate it and run `launcher create` with the balancer's file",
+        Launch::AutoScaling => "reboot it, or terminate it and its Auto Scaling group launches another",
+    }
+}
+
 fn served(vip: usize, address: Ipv4Addr, nodes: &[NodeHealth], tables: &[&Table]) -> VipHealth {
     let is_active = |node: &&NodeHealth| {
         node.state == "running" && node.roles.as_ref().is_some_and(|roles| roles.0.get(vip) == Some(&Role::Active))
     };
-    let active: Vec<&NodeHealth> = nodes.iter().filter(is_active).collect();
+    let active = believed(address, nodes.iter().filter(is_active).collect(), tables);
     let owner = if let [only] = active[..] { only.interface.as_ref() } else { None };
     let routes = tables.iter().map(|table| {
         let route = table.route(address);
@@ -224,6 +255,19 @@ fn served(vip: usize, address: Ipv4Addr, nodes: &[NodeHealth], tables: &[&Table]
         RouteHealth { table: table.id.clone(), name: table.name.clone(), target, ok }
     });
     VipHealth { address, routes: routes.collect(), active: active.iter().map(|node| node.instance.clone()).collect() }
+}
+
+/// Those of the nodes that say they are active which are believed: the ones that can be reached; if none can, the one that
+/// most routes lead to.
+fn believed<'a>(address: Ipv4Addr, say: Vec<&'a NodeHealth>, tables: &[&Table]) -> Vec<&'a NodeHealth> {
+    let (reached, lost): (Vec<_>, Vec<_>) = say.into_iter().partition(|node| node.unreachable.is_none());
+    if !reached.is_empty() {
+        return reached;
+    }
+    let targets = || tables.iter().filter_map(|table| table.route(address)?.target.as_ref());
+    let routes = |node: &NodeHealth| targets().filter(|target| node.interface.as_ref() == Some(target)).count();
+    let most = lost.iter().map(|node| routes(node)).max();
+    lost.into_iter().filter(|node| Some(routes(node)) == most).collect()
 }
 
 fn unserved(vip: &VipHealth) -> Vec<String> {

@@ -117,6 +117,9 @@ pub struct Update {
     /// template or the Auto Scaling group's settings by hand
     #[arg(long)]
     pub force: bool,
+    /// Go on without this node, which can't be reached; it takes the revision when it returns. May be given more than once
+    #[arg(long, value_name = "SLOT", conflicts_with = "versions")]
+    pub without: Vec<Slot>,
     /// Go on although another update says that it is under way
     #[arg(long)]
     pub take_over: bool,

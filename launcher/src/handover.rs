@@ -72,7 +72,13 @@ pub fn plan(is: &Assessment, preempt: bool, to: Option<Slot>) -> Result<Plan, Ve
         against.push("no node says that it is active: there is nothing to hand over".to_owned());
     }
     against.extend(is.virtual_ips.iter().filter(|vip| vip.active.len() > 1).map(undecided));
-    against.extend(unfit(&takers, to));
+    against.extend(
+        givers
+            .iter()
+            .filter(|node| serves(is, node))
+            .filter_map(|node| Some(format!("{}: it wouldn't hear of a handover", node.unreachable()?))),
+    );
+    against.extend(unfit(is, &takers, to));
     if !against.is_empty() {
         return Err(against);
     }
@@ -89,6 +95,11 @@ fn astray(vip: &VipHealth) -> impl Iterator<Item = (Ipv4Addr, String)> {
     vip.routes.iter().filter(|route| !route.ok).map(|route| (vip.address, route.table.clone()))
 }
 
+/// Whether the node is active for a virtual IP.
+fn serves(is: &Assessment, node: &NodeHealth) -> bool {
+    is.virtual_ips.iter().any(|vip| vip.active.contains(&node.instance))
+}
+
 fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
     let given = is.virtual_ips.iter().filter(|vip| vip.active.contains(&node.instance));
     Giver {
@@ -100,14 +111,21 @@ fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
 }
 
 /// Why none of `takers` can be handed over to, as far as can be seen from here: the active node asks them itself.
-fn unfit(takers: &[&NodeHealth], to: Option<Slot>) -> Vec<String> {
+fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<Slot>) -> Vec<String> {
     match (takers, to) {
         ([], Some(slot)) => vec![format!("there is no live node {slot}: `launcher status` shows which there are")],
         ([], None) => vec!["there is no other node to hand over to".to_owned()],
         ([_, _, ..], Some(slot)) => vec![format!("slot {slot} has {} nodes", takers.len())],
         _ => {
-            let reasons: Vec<String> = takers.iter().filter_map(|node| cannot_serve(node)).collect();
-            if reasons.len() < takers.len() { Vec::new() } else { reasons }
+            let mut reasons: Vec<String> = takers.iter().filter_map(|node| cannot_serve(node)).collect();
+            if reasons.len() < takers.len() {
+                return Vec::new();
+            }
+            // It may be meant to get away from a node that is dead.
+            let serving = is.nodes.iter().find(|node| serves(is, node) && node.unreachable.is_none());
+            let lost = takers.iter().any(|node| node.unreachable.is_some());
+            reasons.extend(serving.filter(|_| lost).map(|node| format!("{} is active already", node.called())));
+            reasons
         }
     }
 }
@@ -117,6 +135,7 @@ fn cannot_serve(node: &NodeHealth) -> Option<String> {
     match &node.roles {
         _ if node.state != "running" => Some(format!("{called} is {}", node.state)),
         None => Some(format!("{called} has not reported yet")),
+        Some(_) if node.unreachable.is_some() => node.unreachable(),
         Some(roles) => roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve")),
     }
 }

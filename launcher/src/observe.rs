@@ -124,6 +124,7 @@ pub(crate) mod tests {
     use templates::names::{TAG_ROLE, TAG_RUNNING, TAG_SLOT};
 
     use super::*;
+    use crate::assess::reach::Unreachable;
     use crate::desired::tests::desired;
 
     pub(crate) fn node(id: &str, slot: u8, state: &str) -> Node {
@@ -144,7 +145,15 @@ pub(crate) mod tests {
                 .with(TAG_RUNNING, desired.revision.0.clone())
                 .with(TAG_ROLE, if slot == 0 { "active" } else { "standby" }),
             launched: None,
+            unreachable: None,
         }
+    }
+
+    /// The node, dead since 14:03:12 by the word of `from`.
+    pub(crate) fn lost(node: Node, from: &str) -> Node {
+        let since = "2026-11-29T14:03:12Z".parse().unwrap();
+        let unreachable = Unreachable { since, from: vec![from.to_owned()], clock: "14:03:12Z".to_owned() };
+        Node { unreachable: Some(unreachable), ..node }
     }
 
     /// All that the example balancer consists of.

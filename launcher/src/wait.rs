@@ -77,6 +77,7 @@ fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
 fn phase(node: &NodeHealth, expected: &Expected) -> String {
     let mut phase = match (&node.roles, &node.running) {
         _ if node.state != "running" => node.state.clone(),
+        _ if let Some(unreachable) = &node.unreachable => unreachable.to_string(),
         // It has reported, and takes part in no election yet. In a real fault it says which.
         (Some(roles), Some(running)) if *running == expected.revision.0 && is_starting(node, roles) => {
             "starting".to_owned()

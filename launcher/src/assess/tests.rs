@@ -5,7 +5,7 @@ use templates::names::TAG_CLAIM;
 
 use super::*;
 use crate::desired::tests::web;
-use crate::observe::tests::node;
+use crate::observe::tests::{lost, node};
 use crate::resources::route_tables::Route;
 
 fn expected() -> Expected {
@@ -120,4 +120,82 @@ fn nodes_of_a_group_count_by_number_and_may_have_any_slot() {
         assess(&[0, 0]),
         ["slot 0 has more than one node", "virtual IP 10.255.0.10: i-0 and i-0 are active at once"]
     );
+}
+
+fn says(slot: u8, role: &str) -> Node {
+    let mut node = node(&format!("i-{slot}"), slot, "running");
+    node.tags.0.insert(TAG_ROLE.into(), role.into());
+    node
+}
+
+const DEAD: &str = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): reboot it, or terminate it and run \
+                    `launcher create` with the balancer's file";
+
+fn judged(nodes: &[Node], tables: &[Table]) -> (Vec<String>, usize, Vec<String>) {
+    let mut is = assess(&expected(), nodes, tables);
+    let vip = is.virtual_ips.remove(0);
+    (vip.active, vip.routes.iter().filter(|route| route.ok).count(), is.problems)
+}
+
+#[test]
+fn a_dead_nodes_last_word_does_not_count_and_the_survivor_has_all_routes() {
+    let mut nodes = [lost(says(0, "active"), "i-1"), says(1, "active")];
+    nodes[0].tags.0.insert(TAG_MESSAGE.into(), "a peer is silent".into());
+    let tables = [table("rtb-1", "eni-1"), table("rtb-2", "eni-1"), table("rtb-3", "eni-1")];
+    assert_eq!(judged(&nodes, &tables), (vec!["i-1".to_owned()], 3, vec![DEAD.to_owned()]));
+    assert_eq!(assess(&expected(), &nodes, &tables).messages, [] as [&str; 0]);
+    let moving = [table("rtb-1", "eni-0"), table("rtb-2", "eni-1"), table("rtb-3", "eni-1")];
+    let (active, ok, problems) = judged(&nodes, &moving);
+    assert_eq!((active, ok), (vec!["i-1".to_owned()], 2));
+    assert_eq!(problems[1], "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-1");
+}
+
+#[test]
+fn a_dead_standby_is_named_and_nothing_else_is_wrong() {
+    let nodes = [lost(says(0, "standby"), "i-1"), says(1, "active")];
+    assert_eq!(judged(&nodes, &[table("rtb-1", "eni-1")]), (vec!["i-1".to_owned()], 1, vec![DEAD.to_owned()]));
+}
+
+#[test]
+fn between_nodes_that_do_not_reach_each_other_the_routes_decide() {
+    let nodes = [lost(says(0, "active"), "i-1"), lost(says(1, "active"), "i-0")];
+    for (target, active) in [("eni-0", "i-0"), ("eni-1", "i-1")] {
+        let (is, ok, problems) = judged(&nodes, &[table("rtb-1", target), table("rtb-2", target)]);
+        assert_eq!((is, ok), (vec![active.to_owned()], 2));
+        assert_eq!(problems.len(), 2, "both are named: {problems:?}");
+    }
+    let (is, _, problems) = judged(&nodes, &[table("rtb-1", "eni-0"), table("rtb-2", "eni-1")]);
+    assert_eq!(is, ["i-0", "i-1"]);
+    assert_eq!(problems[2], "virtual IP 10.255.0.10: i-0 and i-1 are active at once");
+}
+
+#[test]
+fn an_owner_whose_agent_is_silent_serves_on_while_no_other_is_active() {
+    let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby")];
+    assert_eq!(judged(&nodes, &[table("rtb-1", "eni-0")]), (vec!["i-0".to_owned()], 1, vec![DEAD.to_owned()]));
+}
+
+#[test]
+fn of_three_nodes_two_that_reach_each_other_outrank_the_third() {
+    let expected = Expected { nodes: 3, ..expected() };
+    let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby"), says(2, "active")];
+    let is = assess(&expected, &nodes, &[table("rtb-1", "eni-2")]);
+    assert_eq!(is.virtual_ips[0].active, ["i-2"]);
+    assert_eq!(is.problems, [DEAD]);
+}
+
+#[test]
+fn a_node_that_the_operator_goes_on_without_is_no_reason_to_wait() {
+    let without = |nodes: &[Node]| {
+        let expected = Expected { without: vec![Slot(0)], ..expected() };
+        assess(&expected, nodes, &[table("rtb-1", "eni-1")]).problems
+    };
+    assert_eq!(without(&[lost(says(0, "active"), "i-1"), says(1, "active")]), [] as [&str; 0]);
+    assert_eq!(without(&[says(1, "active")]), [] as [&str; 0], "it may be gone, too");
+    let mut old = says(0, "standby");
+    old.tags.0.insert(TAG_RUNNING.into(), "old".into());
+    assert_eq!(without(&[old, says(1, "active")]).len(), 1, "one that is back is waited for");
+    let grouped = Expected { launch: Launch::AutoScaling, ..expected() };
+    let problems = assess(&grouped, &[lost(says(0, "active"), "i-1"), says(1, "active")], &[]).problems;
+    assert!(problems[0].ends_with("terminate it and its Auto Scaling group launches another"), "{problems:?}");
 }

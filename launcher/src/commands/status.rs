@@ -73,6 +73,7 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
             launch: templates::balancer::Launch::default(),
             virtual_ips: Vec::new(),
             route_tables: templates::balancer::RouteTables::All,
+            without: Vec::new(),
         },
         Expected::from,
     );
@@ -135,7 +136,10 @@ fn text(one: &Shown) -> String {
                 node.instance.clone(),
                 node.zone.clone(),
                 dash(&node.address),
-                node.state.clone(),
+                match &node.unreachable {
+                    Some(lost) => format!("unreachable since {}", lost.clock),
+                    None => node.state.clone(),
+                },
                 dash(&node.roles.as_ref().map(|roles| roles.to_string())),
                 match (&node.running, &node.ordered) {
                     (Some(running), Some(ordered)) => format!("{running}, told {ordered}"),

@@ -110,7 +110,8 @@ impl Asked<'_> {
         };
         let place = discover(self.aws, &new).await.map_err(looking)?;
         let found = Found { template, versions, observed, place };
-        Ok((Known::of(new, Goal { image }, found, &self.aws.region).map_err(Failure::BadInput)?, note))
+        let goal = Goal { image, without: self.args.without.clone() };
+        Ok((Known::of(new, goal, found, &self.aws.region).map_err(Failure::BadInput)?, note))
     }
 
     fn force(&self) -> Force {
@@ -176,7 +177,7 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
     let (known, changes) = outcome?;
     ended?;
     let Some(changes) = changes else { return unchanged(cli, &known) };
-    let expected = Expected::from(&NodeConfig::of(&known.new));
+    let expected = Expected { without: args.without.clone(), ..Expected::from(&NodeConfig::of(&known.new)) };
     let status = until_served(aws, &known.new.name, &known.new.vpc, &expected, args.timeout, &progress).await?;
     progress.clear();
     let mut document = known.document("updated", &changes);

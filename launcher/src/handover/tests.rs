@@ -6,7 +6,7 @@ use templates::names::{TAG_MESSAGE, TAG_ROLE};
 use super::*;
 use crate::assess::{Expected, assess};
 use crate::desired::tests::web;
-use crate::observe::tests::node;
+use crate::observe::tests::{lost, node};
 use crate::resources::instances::Node;
 use crate::resources::route_tables::{Route, Table};
 
@@ -133,4 +133,23 @@ fn an_earlier_refusal_counts_only_when_this_request_must_have_been_heard() {
     assert!(matches!(at(&nodes, HEARD), Progress::Refused(_)));
     nodes[0].tags = refuses(&nodes[0], "10.0.2.10 doesn't answer");
     assert!(matches!(at(&nodes, Duration::ZERO), Progress::Refused(_)));
+}
+
+#[test]
+fn a_dead_node_is_neither_asked_nor_given_anything_and_is_named() {
+    let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1)";
+    let nodes = [lost(says(0, "active"), "i-1"), says(1, "active"), says(2, "standby")];
+    let on = |nodes: &[Node], to: Option<u8>| plan(&is(nodes, "eni-1"), false, to.map(Slot));
+    assert_eq!(on(&nodes, Some(0)).unwrap_err(), [dead, "node 1 (i-1) is active already"]);
+    assert_eq!(on(&nodes, None).unwrap().change(), "node 1 (i-1) hands over 10.255.0.10");
+    assert_eq!(on(&nodes, Some(1)).unwrap().from, [], "the survivor is active already");
+    assert_eq!(on(&nodes[..2], None).unwrap_err(), [dead, "node 1 (i-1) is active already"]);
+    assert_eq!(amiss(&is(&nodes, "eni-1")).count(), 1, "the dead node is mentioned");
+}
+
+#[test]
+fn an_owner_that_would_not_hear_of_it_is_not_asked() {
+    let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby")];
+    let said = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): it wouldn't hear of a handover";
+    assert_eq!(plan(&is(&nodes, "eni-0"), false, None).unwrap_err(), [said]);
 }

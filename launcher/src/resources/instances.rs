@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use templates::Slot;
 use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
 
+use crate::assess::reach::{self, Unreachable};
 use crate::aws::error::{CallFailed, Named, found};
 use crate::resources::launch_template::LAUNCHED;
 use crate::tags::Tags;
@@ -35,6 +36,8 @@ pub struct Node {
     pub tags: Tags,
     /// When it was last started.
     pub launched: Option<Timestamp>,
+    /// Since when the other nodes can't reach it.
+    pub unreachable: Option<Unreachable>,
 }
 
 impl Node {
@@ -75,6 +78,7 @@ async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node
     let reservations = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstances", object)?;
     let mut nodes: Vec<Node> = reservations.iter().flat_map(|group| group.instances()).map(node).collect();
     nodes.sort_by(|a, b| (a.slot(), &a.id).cmp(&(b.slot(), &b.id)));
+    reach::mark(&mut nodes, Timestamp::now());
     Ok(nodes)
 }
 
@@ -94,6 +98,7 @@ fn node(instance: &Instance) -> Node {
         interfaces: interfaces.filter_map(|eni| eni.network_interface_id()).map(str::to_owned).collect(),
         tags: Tags::from(instance.tags()),
         launched: instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
+        unreachable: None,
     }
 }
 

@@ -6,11 +6,14 @@ use templates::balancer::Launch;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, Slot};
 
+use super::goal::Goal;
 use super::known::Known;
 use super::tell::called;
+use crate::assess::{health, remedy};
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::origin;
+use crate::resources::instances::Node;
 use crate::resources::launch_template::Template;
 use crate::scaling::{Wanted, hung_onto};
 
@@ -32,8 +35,30 @@ pub fn against(known: &Known, force: Force) -> Vec<String> {
         problems.extend(bent(&known.new, &known.observed));
         problems.extend(hung(known));
         if known.tells() && !known.never_served() {
-            problems.extend(missing(&known.old, &known.new, &known.observed));
+            problems.extend(missing(&known.old, &known.new, &known.goal, &known.observed));
         }
+    }
+    if (known.tells() || known.replaces()) && !known.never_served() {
+        problems.extend(unreachable(&known.new, &known.goal, &known.observed));
+    }
+    problems
+}
+
+/// The nodes that can't be reached, unless the operator goes on without them.
+fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> {
+    let running: Vec<&Node> = observed.live().filter(|node| node.state == "running").collect();
+    let named = running.iter().filter(|node| node.slot().is_some_and(|slot| goal.without.contains(&slot)));
+    let reached = named.filter(|node| node.unreachable.is_none());
+    let mut problems: Vec<String> =
+        reached.map(|node| format!("{} can be reached: --without is for a node that can't", called(node))).collect();
+    let unconfirmed = running.iter().filter(|node| !goal.leaves_out(node)).filter_map(|node| {
+        let (node, unreachable) = (health(node), node.unreachable.as_ref()?);
+        let without = node.slot.map(|slot| format!("go on without it by --without {slot}, or ")).unwrap_or_default();
+        Some(format!("{} is {unreachable}: {without}{}", node.called(), remedy(new.launch)))
+    });
+    problems.extend(unconfirmed);
+    if !running.is_empty() && running.iter().all(|node| goal.leaves_out(node)) {
+        problems.push("no node that can be reached is left to try the revision".to_owned());
     }
     problems
 }
@@ -97,16 +122,18 @@ fn unfit(new: &Balancer, desired: &Desired, observed: &Observed) -> Vec<String> 
 }
 
 /// Without a standby there is nobody to try a revision on.
-fn missing(old: &Balancer, new: &Balancer, observed: &Observed) -> Vec<String> {
+fn missing(old: &Balancer, new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> {
     let nodes = old.subnets.len();
     if old.launch == Launch::AutoScaling {
-        let running = observed.live().filter(|node| node.state == "running").count();
+        let running = observed.live().filter(|node| node.state == "running" && !goal.leaves_out(node)).count();
+        let running = running + goal.without.len();
         let problem =
             || format!("{running} of {nodes} nodes run, {}, or go on with --force", unfilled(nodes, observed));
         return (running < nodes).then(problem).into_iter().collect();
     }
     let slots = old.subnets.len().min(new.subnets.len());
     let missing = empty(new, observed).into_iter().filter(|slot| usize::from(slot.0) < slots);
+    let missing = missing.filter(|slot| !goal.without.contains(slot));
     missing
         .map(|slot| {
             format!("node {slot} doesn't run: `launcher create` with the file that it has now, or go on with --force")
@@ -140,8 +167,8 @@ pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::auto_scaling;
-    use crate::observe::tests::whole;
+    use crate::desired::tests::{auto_scaling, web};
+    use crate::observe::tests::{lost, whole};
     use crate::resources::scaling_group::Member;
     use crate::scaling::tests::group;
 
@@ -174,11 +201,30 @@ mod tests {
     }
 
     #[test]
+    fn a_node_that_cannot_be_reached_is_said_until_the_operator_goes_on_without_it() {
+        let mut observed = whole();
+        observed.nodes[0] = lost(observed.nodes[0].clone(), "i-1");
+        let said = |observed: &Observed, without: &[u8]| {
+            let goal = Goal { without: without.iter().map(|slot| Slot(*slot)).collect(), ..Goal::default() };
+            unreachable(&web(), &goal, observed)
+        };
+        let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): go on without it by --without 0, or reboot \
+                    it, or terminate it and run `launcher create` with the balancer's file";
+        assert_eq!(said(&observed, &[]), [dead]);
+        assert_eq!(said(&observed, &[0]), [] as [&str; 0]);
+        let reached = "node 1 (i-1, standby) can be reached: --without is for a node that can't";
+        assert_eq!(said(&observed, &[0, 1]), [reached]);
+        observed.nodes[1] = lost(observed.nodes[1].clone(), "i-0");
+        assert_eq!(said(&observed, &[0, 1]), ["no node that can be reached is left to try the revision"]);
+        assert_eq!(said(&whole(), &[]), [] as [&str; 0]);
+    }
+
+    #[test]
     fn nodes_that_a_group_will_never_launch_are_not_waited_for() {
         let short = |sizes| {
             let mut observed = sized(sizes, 1);
             observed.nodes.truncate(1);
-            missing(&auto_scaling(), &auto_scaling(), &observed).join("; ")
+            missing(&auto_scaling(), &auto_scaling(), &Goal::default(), &observed).join("; ")
         };
         assert_eq!(
             short([0, 1, 2]),
@@ -187,6 +233,9 @@ mod tests {
         );
         assert!(short([2; 3]).contains("is to launch the rest: wait for it"), "{}", short([2; 3]));
         let alone = Observed { scaling: None, nodes: Vec::new(), ..whole() };
-        assert!(missing(&auto_scaling(), &auto_scaling(), &alone)[0].contains("there is no Auto Scaling group"));
+        assert!(
+            missing(&auto_scaling(), &auto_scaling(), &Goal::default(), &alone)[0]
+                .contains("there is no Auto Scaling group")
+        );
     }
 }

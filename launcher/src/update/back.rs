@@ -70,7 +70,8 @@ impl Roll<'_> {
         let deadline = Instant::now() + BACK;
         loop {
             let nodes = instances::find(ec2, &self.known.new.name).await?;
-            let away = away(order, &before, nodes.iter().filter(|node| ids.contains(&node.id)));
+            let waited = |node: &&Node| ids.contains(&node.id) && !self.known.goal.leaves_out(node);
+            let away = away(order, &before, nodes.iter().filter(waited));
             if away.is_empty() {
                 // What is around the nodes is what they need, again.
                 self.settle(&self.known.old).await?;

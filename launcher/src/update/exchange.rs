@@ -85,6 +85,7 @@ impl Roll<'_> {
             launch: new.launch,
             virtual_ips: both.map(|(vip, _)| *vip).collect(),
             route_tables: common(&old.route_tables, &new.route_tables),
+            without: self.known.goal.without.clone(),
         }
     }
 

@@ -1,9 +1,14 @@
 //! What an update is to reach beside what its file says: a version that is there, or the newest image. Pure.
 
+use templates::Slot;
+
+use crate::resources::instances::Node;
+
 /// Which image nodes are to be launched from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Image {
     /// The one that was found when the balancer's image was named.
+    #[default]
     Pinned,
     /// What the name stands for now: nodes of another are replaced.
     Newest,
@@ -12,15 +17,22 @@ pub enum Image {
 }
 
 /// What is to be reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Goal {
     /// The image.
     pub image: Image,
+    /// The slots whose nodes may be unreachable.
+    pub without: Vec<Slot>,
 }
 
 impl Goal {
     /// The version that is to be run, where it is a version that is asked for.
-    pub fn version(self) -> Option<i64> {
+    pub fn version(&self) -> Option<i64> {
         if let Image::Of(version) = self.image { Some(version) } else { None }
+    }
+
+    /// Whether the update goes on without this node.
+    pub fn leaves_out(&self, node: &Node) -> bool {
+        node.unreachable.is_some() && node.slot().is_some_and(|slot| self.without.contains(&slot))
     }
 }

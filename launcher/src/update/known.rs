@@ -58,7 +58,8 @@ pub struct Known {
     pub region: String,
     versions: Vec<Version>,
     place: Surroundings,
-    goal: Goal,
+    /// What is asked for beside.
+    pub goal: Goal,
 }
 
 impl Known {
@@ -73,7 +74,7 @@ impl Known {
         };
         let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
         let (old, region) = (old.balancer, region.to_owned());
-        let pinned = pinned(goal, &new, &template, &versions);
+        let pinned = pinned(&goal, &new, &template, &versions);
         let image = pinned.or(place.image_id.clone()).unwrap_or_default();
         let desired = Desired::of(&new, &region, &cidrs, &image, &user_data);
         Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, goal })
@@ -279,7 +280,7 @@ impl Known {
     pub fn aim(&self) -> replace::Aim {
         let slots = self.new.subnets.len() as u8;
         let (image, asks) = (self.wanted_image().map(str::to_owned), !self.old.failover.preempt);
-        replace::Aim { order: self.order(), boots: self.baseline(), image, slots, asks }
+        replace::Aim { order: self.order(), boots: self.baseline(), image, goal: self.goal.clone(), slots, asks }
     }
 
     /// For `--output json`.
@@ -292,7 +293,7 @@ impl Known {
 }
 
 /// The image that stays, if one does: until the file names another, or another is asked for.
-fn pinned(goal: Goal, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
+fn pinned(goal: &Goal, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
     if let Some(version) = goal.version() {
         return versions.iter().find(|one| one.number == version).map(|one| one.contents.image.clone());
     }

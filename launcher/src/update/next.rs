@@ -8,6 +8,7 @@ use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 use templates::{Role, Roles};
 
 use super::against::Force;
+use super::goal::Goal;
 use crate::resources::instances::Node;
 
 /// What to do next.
@@ -30,13 +31,28 @@ pub enum Next {
     },
 }
 
-/// What to do next to have `nodes` run `order`. `told` are those that were told by this very command (the API may not
-/// show it yet); what they said before in `stale` is not their answer.
-pub fn next(order: &Order, nodes: &[Node], told: &BTreeSet<String>, stale: &BTreeSet<String>, force: Force) -> Next {
-    let (live, stopped): (Vec<&Node>, Vec<&Node>) = nodes
+/// What is asked of the nodes, and what was done so far.
+pub struct Asking<'a> {
+    /// What they should run.
+    pub order: &'a Order,
+    /// Which of them may be unreachable.
+    pub goal: &'a Goal,
+    /// Whether to go on where it isn't sure who is active.
+    pub force: Force,
+    /// The nodes that this very command told: the API may not show it yet.
+    pub told: &'a BTreeSet<String>,
+    /// The nodes that may show what they said before they were told.
+    pub stale: &'a BTreeSet<String>,
+}
+
+/// What to do next to have `nodes` run the order. Nodes that are stopped or left out are told last and not waited for: they
+/// take the order when they start or return.
+pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
+    let Asking { order, goal, force, told, stale } = *asking;
+    let (live, away): (Vec<&Node>, Vec<&Node>) = nodes
         .iter()
         .filter(|node| node.is_live())
-        .partition(|node| matches!(node.state.as_str(), "pending" | "running"));
+        .partition(|node| matches!(node.state.as_str(), "pending" | "running") && !goal.leaves_out(node));
     let is_told = |node: &Node| told.contains(&node.id) || node.tags.get(TAG_REVISION) == Some(&order.to_string());
     let refusal = live
         .iter()
@@ -53,9 +69,9 @@ pub fn next(order: &Order, nodes: &[Node], told: &BTreeSet<String>, stale: &BTre
     }
     let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
-        // One that is stopped boots what it ran, and would take what it was told last when it starts.
-        let strayed = ids(stopped.iter().filter(strayed));
-        return if strayed.is_empty() { Next::Done } else { Next::Tell(strayed) };
+        // A node that returns runs what it ran before, and takes what it was told last.
+        let others = ids(away.iter().filter(|node| !is_told(node) && !follows(&order.revision, node)));
+        return if others.is_empty() { Next::Done } else { Next::Tell(others) };
     }
     // One that starts now boots the default, and says so soon.
     let waits = |node: &&&Node| is_told(node) || node.state != "running" || running(node).is_none();
@@ -81,7 +97,7 @@ fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {
 /// The virtual IP that isn't active on just one running node, if there is one. During a failover nobody is seen to be
 /// active, and the standbys are more than standbys. Nodes of different revisions may have more of them or fewer.
 fn unserved(live: &[&Node]) -> Option<String> {
-    let running = live.iter().filter(|node| node.state == "running");
+    let running = live.iter().filter(|node| node.state == "running" && node.unreachable.is_none());
     let roles: Vec<Roles> = running.map(|node| roles(node)).filter(|roles| !roles.0.is_empty()).collect();
     let vips = roles.iter().map(|roles| roles.0.len()).min().unwrap_or_default();
     let actives = |vip: usize| roles.iter().filter(|roles| roles.0.get(vip) == Some(&Role::Active)).count();
@@ -113,8 +129,11 @@ pub fn running(node: &Node) -> Option<&str> {
     node.tags.get(TAG_RUNNING)
 }
 
-/// For how many virtual IPs the node is active.
+/// For how many virtual IPs the node is active. One that can't be reached may say so still.
 pub fn active(node: &Node) -> usize {
+    if node.unreachable.is_some() {
+        return 0;
+    }
     roles(node).0.iter().filter(|role| **role == Role::Active).count()
 }
 

@@ -6,6 +6,7 @@
 use templates::names::{TAG_CLAIM, TAG_REVISION, TAG_ROLE, TAG_RUNNING, TAG_SLOT};
 use templates::{Balancer, Order, Role, Roles, Slot};
 
+use super::goal::Goal;
 use super::next::{active, running};
 use super::tell::called;
 use crate::plan::Change;
@@ -50,6 +51,8 @@ pub struct Aim {
     pub boots: Order,
     /// The image that every node is to be of, where the revision doesn't tell.
     pub image: Option<String>,
+    /// Which nodes may be unreachable.
+    pub goal: Goal,
     /// How many slots are to have a node.
     pub slots: u8,
     /// Whether nodes can be asked to hand over: not with `preempt`, where stopping alone does it.
@@ -58,7 +61,7 @@ pub struct Aim {
 
 /// What to do next to have one node of the order in each slot.
 pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
-    let Aim { order, slots, asks, .. } = aim;
+    let Aim { order, goal, slots, asks, .. } = aim;
     let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
     let (new, old): (Vec<&Node>, Vec<&Node>) = live.into_iter().partition(|node| is_new(aim, node));
     if service == Service::Never
@@ -73,7 +76,7 @@ pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
     }
     // One that is launched takes nothing from nodes none of which can serve.
     let safe = service == Service::Whole || matches!(work, Some(Work::Fill(_))) && old.iter().all(|node| is_down(node));
-    if !safe || new.iter().any(|node| !is_well(order, node)) {
+    if !safe || new.iter().any(|node| !is_well(order, node) && !goal.leaves_out(node)) {
         return Step::Wait;
     }
     match work {
@@ -82,6 +85,7 @@ pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
         Some(Work::Clear(node)) => match node.state.as_str() {
             "stopping" => Step::Wait,
             "stopped" => Step::End(node.id.clone()),
+            _ if node.unreachable.is_some() => Step::End(node.id.clone()),
             _ if *asks && active(node) > 0 => Step::HandOver(node.id.clone(), successor(node, &new)),
             _ => Step::Stop(node.id.clone()),
         },
@@ -152,6 +156,7 @@ fn is_down(node: &Node) -> bool {
 fn is_well(order: &Order, node: &Node) -> bool {
     let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok());
     node.state == "running"
+        && node.unreachable.is_none()
         && running(node) == Some(&order.revision.0)
         && roles.is_some_and(|roles| !roles.0.contains(&Role::Fault))
 }
@@ -197,6 +202,7 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
 fn settle(aim: &Aim, node: &mut Node) {
     if is_new(aim, node) {
         node.state = "running".to_owned();
+        node.unreachable = None;
         node.tags =
             node.tags.clone().with(TAG_RUNNING, aim.order.revision.0.clone()).with(TAG_ROLE, Role::Standby.to_string());
     } else if node.state == "stopping" {
@@ -212,7 +218,7 @@ pub fn stays(now: &Balancer, new: &Balancer) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::tests::node;
+    use crate::observe::tests::{lost, node};
 
     fn order() -> Order {
         "2:fedcba987654".parse().unwrap()
@@ -239,7 +245,7 @@ mod tests {
     }
 
     fn aim(slots: u8) -> Aim {
-        Aim { order: order(), boots: first(), image: None, slots, asks: true }
+        Aim { order: order(), boots: first(), image: None, goal: Goal::default(), slots, asks: true }
     }
 
     fn on(nodes: &[Node]) -> Step {
@@ -278,6 +284,23 @@ mod tests {
         assert_eq!(on(&nodes), Step::Stop("i-0".into()));
         nodes[0].state = "terminated".into();
         assert_eq!(on(&nodes), Step::Done);
+    }
+
+    #[test]
+    fn a_dead_node_is_replaced_without_being_asked_and_a_dead_new_one_is_not_well() {
+        let dead = lost(node("i-0", 0, "running"), "i-1");
+        let mut active = node("i-1", 1, "running");
+        active.tags.0.insert(TAG_ROLE.to_owned(), "active".to_owned());
+        let mut nodes = vec![dead, active];
+        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its word that it is active is an old one");
+        nodes.push(lost(new("i-2", 0, "standby"), "i-1"));
+        assert_eq!(on(&nodes), Step::Wait);
+        let without = Aim { goal: Goal { without: vec![Slot(0)], ..Goal::default() }, ..aim(2) };
+        assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
+        nodes[2].unreachable = None;
+        assert_eq!(on(&nodes), Step::End("i-0".into()), "it neither hands over nor shuts down");
+        let (changes, _) = replaced(&aim(2), &["a".into(), "b".into()], &nodes[..2], Service::Whole);
+        assert_eq!(changes.len(), 4, "{changes:?}");
     }
 
     #[test]

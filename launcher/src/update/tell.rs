@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_REVISION};
 
-use super::next::{Next, active, next, refusal, running};
+use super::next::{Asking, Next, active, next, refusal, running};
 use super::replace::has_reported;
 use super::roll::Roll;
 use crate::aws::retry::pause;
@@ -32,7 +32,8 @@ impl Roll<'_> {
                 stale.clear();
             }
             let mut unserved = None;
-            match next(order, &nodes, &told, &stale, self.force) {
+            let (goal, force) = (&self.known.goal, self.force);
+            match next(&Asking { order, goal, force, told: &told, stale: &stale }, &nodes) {
                 Next::Done => return Ok(()),
                 Next::Wait(_) => {}
                 Next::Unserved(why) => unserved = Some(why),
@@ -89,6 +90,7 @@ impl Roll<'_> {
 /// A node, for people.
 pub fn called(node: &Node) -> String {
     let role = match has_reported(node) {
+        _ if node.unreachable.is_some() => Some("unreachable"),
         _ if active(node) > 0 => Some("active"),
         true => Some("standby"),
         // Nothing is known of it.
@@ -114,6 +116,10 @@ pub fn stands(order: &Order, node: &Node) -> String {
     let message = node.tags.get(TAG_MESSAGE).map(|message| format!(" ({message})")).unwrap_or_default();
     match running(node) {
         _ if node.state != "running" => format!("is {}", node.state),
+        running if let Some(unreachable) = &node.unreachable => {
+            let told = if told && running != Some(&order.revision.0) { ", and has been told" } else { "" };
+            format!("is {unreachable}{told}")
+        }
         Some(running) if *running == order.revision.0 => format!("runs the new revision{message}"),
         Some(running) if told => format!("has been told, and still runs revision {running}{message}"),
         Some(running) => format!("runs revision {running}, and hasn't been told yet{message}"),

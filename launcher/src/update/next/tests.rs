@@ -1,7 +1,9 @@
 //! Who is told what, and when nobody is.
 
+use templates::Slot;
+
 use super::*;
-use crate::observe::tests::node;
+use crate::observe::tests::{lost, node};
 
 fn order() -> Order {
     "2:fedcba987654".parse().unwrap()
@@ -16,7 +18,12 @@ fn tag(node: &mut Node, key: &str, value: &str) {
 }
 
 fn on(nodes: &[Node]) -> Next {
-    next(&order(), nodes, &BTreeSet::new(), &BTreeSet::new(), Force::No)
+    asked(nodes, &[], &[], Force::No)
+}
+
+fn asked(nodes: &[Node], told: &[&str], stale: &[&str], force: Force) -> Next {
+    let [told, stale] = [told, stale].map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
+    next(&Asking { order: &order(), goal: &Goal::default(), force, told: &told, stale: &stale }, nodes)
 }
 
 #[test]
@@ -52,8 +59,7 @@ fn a_refusal_ends_it_and_an_old_one_or_of_another_revision_does_not() {
     assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
     tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
     assert_eq!(on(&nodes), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
-    let stale = BTreeSet::from(["i-1".to_owned()]);
-    assert_eq!(next(&order(), &nodes, &BTreeSet::new(), &stale, Force::No), Next::Wait(vec!["i-1".into()]));
+    assert_eq!(asked(&nodes, &[], &["i-1"], Force::No), Next::Wait(vec!["i-1".into()]));
     tag(&mut nodes[1], TAG_MESSAGE, "refuses revision 000000000000 of version 1: no");
     assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
 }
@@ -70,13 +76,12 @@ fn a_node_that_boots_is_waited_for_and_one_that_has_ended_is_not() {
 
 #[test]
 fn who_was_told_a_moment_ago_is_not_told_again() {
-    let told = BTreeSet::from(["i-1".to_owned(), "i-2".to_owned()]);
     let waits = Next::Wait(vec!["i-1".into(), "i-2".into()]);
-    assert_eq!(next(&order(), &nodes(), &told, &BTreeSet::new(), Force::No), waits);
+    assert_eq!(asked(&nodes(), &["i-1", "i-2"], &[], Force::No), waits);
 }
 
 fn forced(nodes: &[Node]) -> Next {
-    next(&order(), nodes, &BTreeSet::new(), &BTreeSet::new(), Force::Yes)
+    asked(nodes, &[], &[], Force::Yes)
 }
 
 #[test]
@@ -90,9 +95,8 @@ fn going_back_withdraws_what_a_node_was_told_and_has_not_taken() {
     tag(&mut nodes[0], TAG_REVISION, "newest");
     assert!(!follows(&order().revision, &nodes[1]));
     assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into(), "i-1".into()]));
-    let told = BTreeSet::from(["i-0".to_owned(), "i-1".to_owned()]);
     let waits = Next::Wait(vec!["i-0".into(), "i-1".into()]);
-    assert_eq!(next(&order(), &nodes, &told, &BTreeSet::new(), Force::No), waits, "the API doesn't show it yet");
+    assert_eq!(asked(&nodes, &["i-0", "i-1"], &[], Force::No), waits, "the API doesn't show it yet");
     tag(&mut nodes[0], TAG_REVISION, "2:fedcba987654");
     // The same revision in another version is no other order.
     tag(&mut nodes[1], TAG_REVISION, "1:fedcba987654");
@@ -126,4 +130,43 @@ fn nobody_is_told_while_it_is_not_sure_who_is_active_and_with_force_one_at_a_tim
     assert_eq!(on(&nodes), Next::Tell(vec!["i-2".into()]));
     nodes[0].state = "stopping".into();
     assert_eq!(on(&nodes), Next::Unserved("no node says that it is active for virtual IP 1".into()));
+}
+
+#[test]
+fn a_dead_node_that_is_left_out_is_told_last_and_its_old_word_does_not_count() {
+    let goal = Goal { without: vec![Slot(0)], ..Goal::default() };
+    let (told, stale) = (BTreeSet::new(), BTreeSet::new());
+    let on = |nodes: &[Node]| {
+        next(&Asking { order: &order(), goal: &goal, force: Force::No, told: &told, stale: &stale }, nodes)
+    };
+    // The dead node's tag still says that it is active.
+    let mut nodes = vec![lost(node("i-0", 0, "running"), "i-1"), node("i-1", 1, "running"), node("i-2", 2, "running")];
+    tag(&mut nodes[1], TAG_ROLE, "active");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-2".into()]));
+    tag(&mut nodes[2], TAG_RUNNING, "fedcba987654");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into()]));
+    tag(&mut nodes[1], TAG_RUNNING, "fedcba987654");
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-0".into()]), "it takes the order when it returns");
+    tag(&mut nodes[0], TAG_REVISION, "2:fedcba987654");
+    assert_eq!(on(&nodes), Next::Done);
+    nodes[0].unreachable = None;
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-0".into()]), "it is back");
+}
+
+#[test]
+fn a_dead_node_that_is_not_left_out_is_waited_for() {
+    let mut nodes = nodes();
+    tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
+    nodes[1] = lost(nodes[1].clone(), "i-0");
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
+}
+
+#[test]
+fn one_that_is_stopped_is_told_when_the_others_run_it() {
+    let mut nodes = nodes();
+    nodes[2].state = "stopped".into();
+    for node in &mut nodes[..2] {
+        tag(node, TAG_RUNNING, "fedcba987654");
+    }
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-2".into()]));
 }
