@@ -201,7 +201,8 @@ fn ordered(node: &Node) -> Option<String> {
     (node.tags.get(TAG_RUNNING) != Some(&order.revision.0)).then(|| order.to_string())
 }
 
-fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
+/// What keeps a node from being as it should.
+pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     let called = node.called();
     if node.state != "running" {
         return Some(format!("{called} is {}", node.state));

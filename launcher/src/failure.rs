@@ -11,6 +11,8 @@ pub enum Failure {
     BadInput(Vec<String>),
     /// It was tried and failed, or took too long.
     Failed(anyhow::Error),
+    /// It did what it could; a line for each thing that is left.
+    Unfinished(Vec<String>),
     /// `status`: what is there doesn't serve as it should. Already shown.
     Degraded,
     /// The operator stopped it.
@@ -26,7 +28,7 @@ impl Failure {
     /// What scripts see.
     pub fn exit_code(&self) -> u8 {
         match self {
-            Failure::Failed(_) | Failure::Interrupted => 1,
+            Failure::Failed(_) | Failure::Unfinished(_) | Failure::Interrupted => 1,
             Failure::BadInput(_) => 2,
             Failure::Degraded => 3,
         }
@@ -35,7 +37,7 @@ impl Failure {
     /// One line for each thing to tell the operator.
     pub fn lines(&self) -> Vec<String> {
         match self {
-            Failure::BadInput(problems) => problems.clone(),
+            Failure::BadInput(problems) | Failure::Unfinished(problems) => problems.clone(),
             Failure::Failed(error) => vec![format!("{error:#}")],
             Failure::Degraded => Vec::new(),
             Failure::Interrupted => vec!["stopped; the same command again takes up where this one was".to_owned()],

@@ -1,12 +1,13 @@
 //! What there is of a balancer on AWS, by its name: whole, half-made, or somebody else's of the same name.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use templates::balancer::NodeConfig;
 use templates::{files, names};
 
 use crate::aws::Aws;
-use crate::aws::error::CallFailed;
+use crate::aws::error::{CallFailed, Reason};
 use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instances::{self, Node};
 use crate::resources::launch_template::{self, Template};
@@ -32,6 +33,83 @@ pub struct Observed {
     pub nodes: Vec<Node>,
 }
 
+/// A kind of part that is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Security groups.
+    Groups,
+    /// The role.
+    Role,
+    /// The instance profile.
+    Profile,
+    /// The launch template.
+    Template,
+    /// The Auto Scaling group.
+    Scaling,
+    /// The instances.
+    Nodes,
+    /// The VPC's route tables.
+    Tables,
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Kind::Groups => "security group",
+            Kind::Role => "IAM role",
+            Kind::Profile => "instance profile",
+            Kind::Template => "launch template",
+            Kind::Scaling => "Auto Scaling group",
+            Kind::Nodes => "instances",
+            Kind::Tables => "route tables",
+        })
+    }
+}
+
+/// What couldn't be read, and why.
+#[derive(Debug)]
+pub struct Unread {
+    /// What.
+    pub kind: Kind,
+    /// Why.
+    pub error: CallFailed,
+}
+
+impl fmt::Display for Unread {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} not read: {}", self.kind, self.error)
+    }
+}
+
+/// What could be read, and what couldn't.
+#[derive(Debug, Default)]
+pub struct Glance {
+    /// The parts that were read; of the instances those that could be.
+    pub observed: Observed,
+    /// The rest.
+    pub unread: Vec<Unread>,
+}
+
+impl Glance {
+    /// Whether all of this kind were read.
+    pub fn has_read(&self, kind: Kind) -> bool {
+        self.unread.iter().all(|unread| unread.kind != kind)
+    }
+
+    /// Takes what was read, and notes why the rest wasn't.
+    pub fn take<T: Default>(&mut self, kind: Kind, read: Result<T, CallFailed>) -> T {
+        read.unwrap_or_else(|error| {
+            self.unread.push(Unread { kind, error });
+            T::default()
+        })
+    }
+
+    /// A line for each thing that wasn't read.
+    pub fn lines(&self) -> Vec<String> {
+        self.unread.iter().map(Unread::to_string).collect()
+    }
+}
+
 /// Something of a balancer's name: what it is, which, and its tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'a> {
@@ -43,19 +121,43 @@ pub struct Part<'a> {
     pub tags: &'a Tags,
 }
 
-/// Looks at everything at once.
+/// Looks at everything at once; all of it must be readable.
 pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> {
+    let Glance { observed, unread } = glance(aws, balancer).await;
+    unread.into_iter().next().map_or(Ok(observed), |unread| Err(unread.error))
+}
+
+/// Looks at everything at once, and goes on with what can be read.
+pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
     let name = names::regional(balancer);
     let global = names::global(&aws.region, balancer);
-    let (groups, role, profile, template, scaling, nodes) = futures::try_join!(
+    let (groups, role, profile, template, scaling, nodes) = futures::join!(
         security_group::find(&aws.ec2, &name),
         role::find(&aws.iam, &global),
         instance_profile::find(&aws.iam, &global),
         launch_template::find(&aws.ec2, &name),
         scaling_group::find(&aws.auto_scaling, &name),
         instances::find(&aws.ec2, balancer),
-    )?;
-    Ok(Observed { groups, role, profile, template, scaling, nodes })
+    );
+    let mut glance = Glance::default();
+    let nodes = match nodes {
+        // It fails as a whole while a zone is disrupted (EC2 API reference, DescribeInstances).
+        Err(error) if !matches!(error.reason, Reason::Denied(_) | Reason::NoCredentials(_)) => {
+            let known = instances::find_by_interfaces(&aws.ec2, balancer).await;
+            glance.take::<()>(Kind::Nodes, Err(error));
+            known
+        }
+        nodes => glance.take(Kind::Nodes, nodes),
+    };
+    glance.observed = Observed {
+        groups: glance.take(Kind::Groups, groups),
+        role: glance.take(Kind::Role, role),
+        profile: glance.take(Kind::Profile, profile),
+        template: glance.take(Kind::Template, template),
+        scaling: glance.take(Kind::Scaling, scaling),
+        nodes,
+    };
+    glance
 }
 
 impl Observed {

@@ -3,11 +3,13 @@
 //! The launch template goes after the routes: it is what says which virtual IPs were this balancer's, so that a `destroy`
 //! that was stopped half-way still knows when it is run again.
 
+use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
+use templates::balancer::Launch;
 
-use crate::observe::Observed;
+use crate::observe::{Glance, Kind, Observed};
 use crate::plan::Change;
 use crate::resources::route_tables::{Table, left_behind};
 
@@ -50,7 +52,52 @@ pub enum Removal {
     },
 }
 
+/// The kinds in the order in which they are removed.
+pub const ORDER: [Kind; 7] =
+    [Kind::Scaling, Kind::Nodes, Kind::Tables, Kind::Template, Kind::Profile, Kind::Role, Kind::Groups];
+
+/// What has to be gone before anything of this kind is removed.
+fn before(kind: Kind) -> &'static [Kind] {
+    match kind {
+        Kind::Scaling => &[],
+        // The group would replace them.
+        Kind::Nodes => &[Kind::Scaling],
+        Kind::Tables | Kind::Profile | Kind::Groups => &[Kind::Nodes],
+        // It says which virtual IPs there were.
+        Kind::Template => &[Kind::Nodes, Kind::Tables],
+        Kind::Role => &[Kind::Nodes, Kind::Profile],
+    }
+}
+
+/// What keeps things of this kind, if some of the `stuck` kinds couldn't be removed or read.
+pub fn in_the_way(kind: Kind, stuck: &BTreeSet<Kind>) -> Option<Kind> {
+    before(kind).iter().find(|before| stuck.contains(before)).copied()
+}
+
+/// The kinds of which something may be left, as they couldn't be read. A group that the template and the nodes don't know
+/// of isn't missed.
+pub fn unsure(glance: &Glance) -> BTreeSet<Kind> {
+    let observed = &glance.observed;
+    let without = observed.config().is_some_and(|config| config.balancer.launch == Launch::Instances)
+        && observed.live().all(|node| node.group().is_none());
+    let unread = glance.unread.iter().map(|unread| unread.kind);
+    unread.filter(|kind| *kind != Kind::Scaling || !without).collect()
+}
+
 impl Removal {
+    /// What it removes.
+    pub fn kind(&self) -> Kind {
+        match self {
+            Removal::Scaling(_) => Kind::Scaling,
+            Removal::Terminate(_) => Kind::Nodes,
+            Removal::Route { .. } => Kind::Tables,
+            Removal::Template { .. } => Kind::Template,
+            Removal::Profile { .. } => Kind::Profile,
+            Removal::Role(_) => Kind::Role,
+            Removal::Group { .. } => Kind::Groups,
+        }
+    }
+
     /// What it does, for people and for `--output json`.
     pub fn change(&self) -> Change {
         let (action, what) = match self {
@@ -66,6 +113,12 @@ impl Removal {
         };
         Change { action, what }
     }
+}
+
+/// Everything to remove, in order.
+pub fn all(observed: &Observed, vpc: &str, tables: &[Table]) -> Vec<Removal> {
+    let nodes = scaling(observed).into_iter().chain(instances(observed));
+    nodes.chain(routes(observed, tables)).chain(rest(observed, vpc)).collect()
 }
 
 /// The group to delete, first of all.

@@ -11,10 +11,19 @@ use crate::rig::Rig;
 /// Says that the node runs this revision in this role, as its agent would.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
     let slot = node.tags.get("elbow:slot").or_else(|| node.tags.get("elbow:claim")).expect("it has a slot");
-    let tags = [("elbow:running", revision), ("elbow:role", role), ("elbow:claim", slot)];
-    let tags = tags.map(|(key, value)| Tag::builder().key(key).value(value).build()).to_vec();
-    let call = client(rig, node).create_tags().resources(&node.id).set_tags(Some(tags));
-    done(call.send());
+    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role), ("elbow:claim", slot)]);
+}
+
+/// Writes tags of the node's own, as its agent would.
+pub fn tag(rig: &Rig, node: &Instance, tags: &[(&str, &str)]) {
+    let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
+    done(client(rig, node).create_tags().resources(&node.id).set_tags(Some(tags)).send());
+}
+
+/// Takes tags of the node's own away.
+pub fn untag(rig: &Rig, node: &Instance, keys: &[&str]) {
+    let tags = keys.iter().map(|key| Tag::builder().key(*key).build()).collect();
+    done(client(rig, node).delete_tags().resources(&node.id).set_tags(Some(tags)).send());
 }
 
 /// Makes the virtual IP's route in every table that can hold it.

@@ -19,7 +19,11 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
         scope.spawn(|| {
             while !over.load(Ordering::Relaxed) {
                 let nodes = rig.nodes();
-                for node in &nodes {
+                let is_dead = |node: &Instance| {
+                    let reports = nodes.iter().filter_map(|other| other.tags.get("elbow:unreachable"));
+                    reports.into_iter().any(|report| report.contains(&node.id))
+                };
+                for node in nodes.iter().filter(|node| !is_dead(node)) {
                     obey(rig, node);
                 }
                 elect(rig, &nodes);

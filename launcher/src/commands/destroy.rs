@@ -8,13 +8,13 @@ use anyhow::anyhow;
 use serde_json::json;
 use templates::names;
 
-use crate::aws::error::CallFailed;
+use crate::aws::error::{CallFailed, Reason};
 use crate::aws::retry::{Patience, pause, unthrottled, until};
 use crate::aws::{self, Aws};
 use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
-use crate::failure::{Failure, check_name, looking};
-use crate::observe::{Observed, observe};
+use crate::failure::{Failure, check_name};
+use crate::observe::{Kind, Observed, Unread, glance};
 use crate::output::{self, progress::Progress};
 use crate::plan::Change;
 use crate::resources::route_tables::{self, Table, left_behind};
@@ -30,44 +30,70 @@ const LAG: Duration = Duration::from_secs(60);
 pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     check_name(&args.name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let observed = observe(&aws, &args.name).await.map_err(looking)?;
+    let glance = glance(&aws, &args.name).await;
+    let observed = &glance.observed;
     let vpc = observed.vpc().map(str::to_owned);
-    let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("…"), &observed);
+    let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("…"), observed);
     if !foreign.is_empty() {
         return Err(Failure::BadInput(foreign));
     }
     let Some(vpc) = vpc else {
+        if !glance.unread.is_empty() {
+            return Err(super::status::unknown(&aws, &args.name, glance.unread));
+        }
         prove(&aws, &args.name, None, LAG, &Progress::new()).await?;
         return report(
             cli,
             args,
-            "absent",
-            &[],
+            Done { outcome: "absent", changes: &[], unread: &[] },
             &format!("there is no balancer named {} in {}", args.name, aws.region),
         );
     };
-    let tables = route_tables::find(&aws.ec2, &vpc).await?;
-    let planned: Vec<Removal> = [
-        teardown::scaling(&observed).into_iter().chain(teardown::instances(&observed)).collect(),
-        teardown::routes(&observed, &tables),
-    ]
-    .into_iter()
-    .flatten()
-    .chain(teardown::rest(&observed, &vpc))
-    .collect();
-    let changes: Vec<Change> = planned.iter().map(Removal::change).collect();
+    let mut unread = glance.lines();
+    let tables = route_tables::find(&aws.ec2, &vpc).await.unwrap_or_else(|error| {
+        unread.push(Unread { kind: Kind::Tables, error }.to_string());
+        Vec::new()
+    });
+    let changes: Vec<Change> = teardown::all(observed, &vpc, &tables).iter().map(Removal::change).collect();
+    unread.iter().for_each(|line| output::warn(line));
     if args.dry_run {
         let lines: Vec<String> = changes.iter().map(|change| format!("\n  {}", change.what)).collect();
-        return report(cli, args, "dry-run", &changes, &format!("{}: destroy would{}", args.name, lines.concat()));
+        let done = Done { outcome: "dry-run", changes: &changes, unread: &unread };
+        return report(cli, args, done, &format!("{}: destroy would{}", args.name, lines.concat()));
     }
     confirm(args, &vpc, &changes).await?;
-    let teardown = Teardown { aws: &aws, name: &args.name, vpc: &vpc, observed: &observed, timeout: args.timeout };
-    let changes = teardown.run(&Progress::new()).await?;
-    report(cli, args, "destroyed", &changes, &format!("{} is destroyed: nothing of it is left", args.name))
+    let progress = Progress::new();
+    let teardown = Teardown {
+        aws: &aws,
+        name: &args.name,
+        vpc: &vpc,
+        observed,
+        deadline: Instant::now() + args.timeout,
+        timeout: args.timeout,
+        progress: &progress,
+        changes: Vec::new(),
+        stuck: teardown::unsure(&glance),
+        left: glance.lines(),
+    };
+    let changes = teardown.run().await?;
+    let done = Done { outcome: "destroyed", changes: &changes, unread: &[] };
+    report(cli, args, done, &format!("{} is destroyed: nothing of it is left", args.name))
 }
 
-fn report(cli: &Cli, args: &Destroy, outcome: &str, changes: &[Change], text: &str) -> Result<(), Failure> {
-    output::result(cli.output, &json!({"outcome": outcome, "balancer": args.name, "changes": changes}), text)
+/// What was done.
+struct Done<'a> {
+    outcome: &'static str,
+    changes: &'a [Change],
+    unread: &'a [String],
+}
+
+fn report(cli: &Cli, args: &Destroy, done: Done<'_>, text: &str) -> Result<(), Failure> {
+    let Done { outcome, changes, unread } = done;
+    let mut document = json!({"outcome": outcome, "balancer": args.name, "changes": changes});
+    if outcome == "dry-run" {
+        document["unread"] = json!(unread);
+    }
+    output::result(cli.output, &document, text)
 }
 
 async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Failure> {
@@ -99,59 +125,96 @@ struct Teardown<'a> {
     name: &'a str,
     vpc: &'a str,
     observed: &'a Observed,
+    deadline: Instant,
     timeout: Duration,
+    progress: &'a Progress,
+    changes: Vec<Change>,
+    /// The kinds of which something is left, or may be.
+    stuck: BTreeSet<Kind>,
+    /// What that is, and why.
+    left: Vec<String>,
 }
 
 impl Teardown<'_> {
-    async fn run(&self, progress: &Progress) -> Result<Vec<Change>, Failure> {
-        let deadline = Instant::now() + self.timeout;
-        let mut changes = Vec::new();
-        let scaling = teardown::scaling(self.observed);
-        if let Some(removal) = &scaling {
-            // From now on it replaces nothing; it is gone when its instances are.
-            self.remove(removal, deadline, progress).await?;
+    /// Removes all that can be removed, and fails if that isn't all.
+    async fn run(mut self) -> Result<Vec<Change>, Failure> {
+        for kind in teardown::ORDER {
+            let removals = match kind {
+                Kind::Tables => self.routes().await,
+                _ => teardown::all(self.observed, self.vpc, &[]).into_iter().filter(|one| one.kind() == kind).collect(),
+            };
+            self.remove_all(kind, removals).await;
+            let grouped = kind == Kind::Nodes && self.observed.scaling.is_some();
+            if grouped && [Kind::Scaling, Kind::Nodes].iter().all(|kind| !self.stuck.contains(kind)) {
+                let outcome = self.ungrouped().await;
+                self.note(Kind::Scaling, outcome.map(|()| teardown::scaling(self.observed)));
+            }
         }
-        if let Some(removal) = teardown::instances(self.observed) {
-            self.remove(&removal, deadline, progress).await?;
-            self.ended(deadline, progress).await?;
-            progress.done(&removal.change().what);
-            changes.push(removal.change());
+        if !self.left.is_empty() {
+            let line = format!("{} isn't wholly removed; the same command again goes on:", self.name);
+            return Err(Failure::Unfinished([line].into_iter().chain(self.left).collect()));
         }
-        if let Some(removal) = scaling {
-            self.ungrouped(deadline, progress).await?;
-            // One that it was launching when it was told.
-            self.ended(deadline, progress).await?;
-            progress.done(&removal.change().what);
-            changes.push(removal.change());
+        self.progress.live(self.name, "looking whether anything is left");
+        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG, self.progress).await?;
+        Ok(self.changes)
+    }
+
+    /// Removes all of one kind, unless something that has to go first is there still, or may be.
+    async fn remove_all(&mut self, kind: Kind, removals: Vec<Removal>) {
+        if let Some(other) = teardown::in_the_way(kind, &self.stuck) {
+            if !removals.is_empty() {
+                self.stuck.insert(kind);
+            }
+            let stays = removals.iter().map(|removal| format!("didn't {}: {other} first", removal.change().what));
+            return self.left.extend(stays);
         }
-        let left = deadline.saturating_duration_since(Instant::now());
+        let outcomes = futures::future::join_all(removals.iter().map(|removal| self.remove(removal))).await;
+        for (removal, outcome) in removals.into_iter().zip(outcomes) {
+            let mut outcome = outcome.map_err(Failure::from);
+            if kind == Kind::Nodes && outcome.is_ok() && !self.stuck.contains(&kind) {
+                outcome = self.ended().await;
+            }
+            // A group is gone when its instances are.
+            self.note(kind, outcome.map(|()| Some(removal).filter(|_| kind != Kind::Scaling)));
+        }
+    }
+
+    /// Notes what was removed, or why it wasn't.
+    fn note(&mut self, kind: Kind, outcome: Result<Option<Removal>, Failure>) {
+        match outcome {
+            Ok(removed) => {
+                let change = removed.map(|removal| removal.change());
+                change.iter().for_each(|change| self.progress.done(&change.what));
+                self.changes.extend(change);
+            }
+            Err(failure) => {
+                self.stuck.insert(kind);
+                self.left.extend(failure.lines());
+            }
+        }
+    }
+
+    /// The routes to delete, once no node makes them any more.
+    async fn routes(&mut self) -> Vec<Removal> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
         let find = || route_tables::find(&self.aws.ec2, self.vpc);
-        let tables = unthrottled(left, |error| progress.throttled(error), find).await?;
-        let routes = teardown::routes(self.observed, &tables);
-        let removed = routes.iter().map(|removal| self.remove(removal, deadline, progress));
-        for outcome in futures::future::join_all(removed).await {
-            outcome?;
+        match unthrottled(left, |error| self.progress.throttled(error), find).await {
+            Ok(tables) => teardown::routes(self.observed, &tables),
+            Err(error) => {
+                self.stuck.insert(Kind::Tables);
+                self.left.push(Unread { kind: Kind::Tables, error }.to_string());
+                Vec::new()
+            }
         }
-        for removal in &routes {
-            progress.done(&removal.change().what);
-            changes.push(removal.change());
-        }
-        for removal in teardown::rest(self.observed, self.vpc) {
-            self.remove(&removal, deadline, progress).await?;
-            progress.done(&removal.change().what);
-            changes.push(removal.change());
-        }
-        progress.live(self.name, "looking whether anything is left");
-        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG, progress).await?;
-        Ok(changes)
     }
 
-    async fn remove(&self, removal: &Removal, deadline: Instant, progress: &Progress) -> Result<(), CallFailed> {
-        let patience = Patience { total: deadline.saturating_duration_since(Instant::now()), pause: LOOK };
-        unthrottled(patience.total, |error| progress.throttled(error), || self.call(removal, patience, progress)).await
+    async fn remove(&self, removal: &Removal) -> Result<(), CallFailed> {
+        let patience = Patience { total: self.deadline.saturating_duration_since(Instant::now()), pause: LOOK };
+        unthrottled(patience.total, |error| self.progress.throttled(error), || self.call(removal, patience)).await
     }
 
-    async fn call(&self, removal: &Removal, patience: Patience, progress: &Progress) -> Result<(), CallFailed> {
+    async fn call(&self, removal: &Removal, patience: Patience) -> Result<(), CallFailed> {
+        let progress = self.progress;
         let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         match removal {
             Removal::Scaling(name) => {
@@ -180,40 +243,40 @@ impl Teardown<'_> {
         }
     }
 
-    /// Until the group is gone: a namesake couldn't be made before, and its instances are gone then.
-    async fn ungrouped(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {
+    /// Until the group is gone: a namesake couldn't be made before; and until the instances are that it launched meanwhile.
+    async fn ungrouped(&self) -> Result<(), Failure> {
         let name = names::regional(self.name);
         while scaling_group::find(&self.aws.auto_scaling, &name).await?.is_some() {
-            if Instant::now() >= deadline {
+            if Instant::now() >= self.deadline {
                 return Err(Failure::Failed(anyhow!(
                     "Auto Scaling group {name} is still there after {} s; the same command again goes on",
                     self.timeout.as_secs()
                 )));
             }
-            progress.live(self.name, &format!("waiting for Auto Scaling group {name} to go"));
+            self.progress.live(self.name, &format!("waiting for Auto Scaling group {name} to go"));
             pause(LOOK).await;
         }
-        Ok(())
+        self.ended().await
     }
 
-    async fn ended(&self, deadline: Instant, progress: &Progress) -> Result<(), Failure> {
+    async fn ended(&self) -> Result<(), Failure> {
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
+            let left = self.deadline.saturating_duration_since(Instant::now());
             let find = || instances::find(&self.aws.ec2, self.name);
-            let nodes = unthrottled(left, |error| progress.throttled(error), find).await?;
+            let nodes = unthrottled(left, |error| self.progress.throttled(error), find).await?;
             let ending: Vec<&str> =
                 nodes.iter().filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
             if ending.is_empty() {
                 return Ok(());
             }
-            if Instant::now() >= deadline {
+            if Instant::now() >= self.deadline {
                 return Err(Failure::Failed(anyhow!(
                     "{} still run after {} s; the same command again goes on",
                     ending.join(", "),
                     self.timeout.as_secs()
                 )));
             }
-            progress.live(self.name, &format!("waiting for {} to end", ending.join(", ")));
+            self.progress.live(self.name, &format!("waiting for {} to end", ending.join(", ")));
             pause(LOOK).await;
         }
     }
@@ -223,7 +286,7 @@ fn waiting(progress: &Progress, error: &CallFailed) {
     progress.live(&error.object, "still in use, waiting");
 }
 
-/// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is.
+/// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is, or what can't be read.
 async fn prove(
     aws: &Aws,
     name: &str,
@@ -233,38 +296,57 @@ async fn prove(
 ) -> Result<(), Failure> {
     let deadline = Instant::now() + lag;
     loop {
-        let left = unthrottled(lag, |error| progress.throttled(error), || left(aws, name, was)).await?;
-        if left.is_empty() {
+        let Left { there, unread } = left(aws, name, was).await;
+        if there.is_empty() && unread.is_empty() {
             return Ok(());
         }
-        if Instant::now() >= deadline {
-            return Err(Failure::Failed(anyhow!(
-                "{name}: still there: {}; the same command again goes on",
-                left.join(", ")
-            )));
+        unread.iter().filter(|error| error.is_throttled()).for_each(|error| progress.throttled(error));
+        let denied = unread.iter().any(|error| matches!(error.reason, Reason::Denied(_)));
+        if Instant::now() >= deadline || (there.is_empty() && denied) {
+            let line = format!("{name}: something is left, or may be; the same command again goes on:");
+            let there = there.into_iter().map(|what| format!("still there: {what}"));
+            let unread = unread.iter().map(|error| format!("not checked: {error}"));
+            return Err(Failure::Unfinished([line].into_iter().chain(there).chain(unread).collect()));
         }
         pause(LOOK).await;
     }
 }
 
-async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Result<Vec<String>, CallFailed> {
+/// What there is still.
+#[derive(Default)]
+struct Left {
+    there: Vec<String>,
+    unread: Vec<CallFailed>,
+}
+
+async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Left {
     let tables = async {
         match was {
             Some((vpc, _)) => route_tables::find(&aws.ec2, vpc).await,
             None => Ok(Vec::<Table>::new()),
         }
     };
-    let (observed, others, tables) = futures::try_join!(observe(aws, name), leftovers::find(&aws.ec2, name), tables)?;
+    let (glance, others, tables) = futures::join!(glance(aws, name), leftovers::find(&aws.ec2, name), tables);
+    let mut unread: Vec<CallFailed> = glance.unread.into_iter().map(|unread| unread.error).collect();
+    let others = others.unwrap_or_else(|error| {
+        unread.push(error);
+        Vec::new()
+    });
+    let tables = tables.unwrap_or_else(|error| {
+        unread.push(error);
+        Vec::new()
+    });
+    let observed = glance.observed;
     let own = |part: &crate::observe::Part<'_>| part.tags.balancer() == Some(name) || part.vpc.is_none();
     let parts = observed.parts();
-    let mut left: Vec<String> = parts.iter().filter(|part| own(part)).map(|part| part.what.clone()).collect();
-    left.extend(observed.live().map(|node| format!("instance {}", node.id)));
-    left.extend(others);
+    let mut there: Vec<String> = parts.iter().filter(|part| own(part)).map(|part| part.what.clone()).collect();
+    there.extend(observed.live().map(|node| format!("instance {}", node.id)));
+    there.extend(others);
     if let Some((_, before)) = was {
         let vips = before.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
         let interfaces: BTreeSet<&str> = before.interfaces();
         let routes = left_behind(&tables, &vips, &interfaces).into_iter();
-        left.extend(routes.map(|(table, destination)| format!("route {destination} in {table}")));
+        there.extend(routes.map(|(table, destination)| format!("route {destination} in {table}")));
     }
-    Ok(left)
+    Left { there, unread }
 }

@@ -15,7 +15,7 @@ use crate::aws::{self, Aws};
 use crate::cli::{Cli, Handover};
 use crate::failure::{Failure, check_name, looking};
 use crate::handover::{self, Giver, Plan, Progress as Stage};
-use crate::observe::observe;
+use crate::observe::{Kind, glance};
 use crate::origin;
 use crate::output::{self, progress::Progress};
 use crate::resources::{instances, route_tables, tagging};
@@ -42,13 +42,26 @@ struct Task<'a> {
     config: NodeConfig,
 }
 
+/// How things are.
+struct Look {
+    is: Assessment,
+    /// The nodes that carry a request.
+    asked: Vec<String>,
+    /// Why the routes couldn't be read, if so.
+    unread: Option<CallFailed>,
+}
+
 /// Hands over.
 pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     check_name(&args.name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let observed = observe(&aws, &args.name).await.map_err(looking)?;
+    let glance = glance(&aws, &args.name).await;
+    let observed = &glance.observed;
     let vpc = observed.vpc().map(str::to_owned);
     let (Some(vpc), true) = (vpc, observed.live().next().is_some()) else {
+        if !glance.unread.is_empty() {
+            return Err(super::status::unknown(&aws, &args.name, glance.unread));
+        }
         return Err(Failure::bad_input(format!(
             "there is no balancer named {:?} with nodes in {}",
             args.name, aws.region
@@ -58,11 +71,19 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
         if let Some(unreadable) = observed.template.as_ref().and_then(origin::unreadable) {
             return Failure::bad_input(unreadable);
         }
+        if !glance.has_read(Kind::Template) {
+            return Failure::Unfinished(glance.lines());
+        }
         let missing = "has no launch template that says what its nodes should be: `launcher create` makes it again";
         Failure::bad_input(format!("{} {missing}", args.name))
     })?;
+    glance.lines().iter().for_each(|line| output::warn(line));
     let task = Task { aws: &aws, name: &args.name, vpc, config };
-    let (before, asked) = task.look().await.map_err(looking)?;
+    let Look { is: before, asked, unread } = task.look().await.map_err(looking)?;
+    let routed = unread.is_none();
+    if let Some(error) = unread {
+        output::warn(&format!("only the nodes' word will tell who serves: {error}"));
+    }
     let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
     handover::amiss(&before).for_each(|line| output::warn(line));
     if args.dry_run || plan.from.is_empty() {
@@ -82,7 +103,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let tagged: Vec<String> =
         asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
     tagging::set(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
-    let outcome = task.wait(&plan, began, args.timeout, &progress).await;
+    let outcome = task.wait(&plan, routed, began, args.timeout, &progress).await;
     progress.clear();
     let cleaned = tagging::remove(&aws.ec2, &tagged, TAG_DRAIN).await;
     let after = outcome?;
@@ -103,30 +124,41 @@ fn request(plan: &Plan) -> Request {
 }
 
 impl Task<'_> {
-    /// How things are, and which nodes carry a request.
-    async fn look(&self) -> Result<(Assessment, Vec<String>), CallFailed> {
-        let (nodes, tables) = futures::try_join!(
-            instances::find(&self.aws.ec2, self.name),
-            route_tables::find(&self.aws.ec2, &self.vpc)
-        )?;
+    async fn look(&self) -> Result<Look, CallFailed> {
+        let (nodes, tables) =
+            futures::join!(instances::find(&self.aws.ec2, self.name), route_tables::find(&self.aws.ec2, &self.vpc));
+        let nodes = match nodes {
+            Ok(nodes) => nodes,
+            // While a zone is disrupted, nodes of others can be read by their ids.
+            Err(error) => match instances::find_by_interfaces(&self.aws.ec2, self.name).await {
+                known if known.is_empty() => return Err(error),
+                known => known,
+            },
+        };
+        let (tables, unread) = tables.map_or_else(|error| (Vec::new(), Some(error)), |tables| (tables, None));
         let asked = nodes.iter().filter(|node| node.is_live() && node.tags.get(TAG_DRAIN).is_some());
         let asked = asked.map(|node| node.id.clone()).collect();
-        Ok((assess(&Expected::from(&self.config), &nodes, &tables), asked))
+        Ok(Look { is: assess(&Expected::from(&self.config), &nodes, &tables), asked, unread })
     }
 
     async fn wait(
         &self,
         plan: &Plan,
+        routed: bool,
         began: Instant,
         timeout: Duration,
         progress: &Progress,
     ) -> Result<Assessment, Failure> {
         loop {
-            let (now, _) = self.look().await?;
-            let left = match handover::progress(plan, &now, began.elapsed()) {
-                Stage::Done => return Ok(now),
-                Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
-                Stage::Under(left) => left,
+            let left = match self.look().await {
+                Ok(Look { unread: Some(error), .. }) if routed => vec![error.to_string()],
+                Ok(Look { is: now, .. }) => match handover::progress(plan, &now, began.elapsed()) {
+                    Stage::Done => return Ok(now),
+                    Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
+                    Stage::Under(left) => left,
+                },
+                // It may be over before the time is.
+                Err(error) => vec![error.to_string()],
             };
             if began.elapsed() >= timeout {
                 let name = self.name;

@@ -24,20 +24,26 @@ pub struct Listed {
 /// Prints the list.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
-    let balancers = find(&aws).await.map_err(looking)?;
+    let (balancers, unread) = find(&aws).await;
+    if let Some(error) = unread.into_iter().next() {
+        return Err(looking(error));
+    }
     let document = serde_json::json!({"region": aws.region, "balancers": balancers.iter().map(|(name, listed)| {
         serde_json::json!({"name": name, "vpc": listed.vpc, "nodes": listed.nodes})
     }).collect::<Vec<_>>()});
     output::result(cli.output, &document, &text(&aws.region, &balancers))
 }
 
-/// Every balancer of which anything but IAM's part is left, by name.
-pub async fn find(aws: &Aws) -> Result<BTreeMap<String, Listed>, CallFailed> {
-    let (groups, templates, nodes) = futures::try_join!(
+/// Every balancer of which anything but IAM's part is left, by name; and what couldn't be read.
+pub async fn find(aws: &Aws) -> (BTreeMap<String, Listed>, Vec<CallFailed>) {
+    let (groups, templates, nodes) = futures::join!(
         security_group::tagged(&aws.ec2, TAG_BALANCER),
         launch_template::tagged(&aws.ec2, TAG_BALANCER),
         instances::tagged(&aws.ec2, TAG_BALANCER),
-    )?;
+    );
+    let mut unread = Vec::new();
+    let (groups, templates) = (taken(groups, &mut unread), taken(templates, &mut unread));
+    let nodes = taken(nodes, &mut unread);
     let mut balancers: BTreeMap<String, Listed> = BTreeMap::new();
     for tags in groups.iter().map(|group| &group.tags).chain(templates.iter().map(|template| &template.1)) {
         if let Some(name) = tags.balancer() {
@@ -51,7 +57,14 @@ pub async fn find(aws: &Aws) -> Result<BTreeMap<String, Listed>, CallFailed> {
             listed.vpc.get_or_insert_with(|| node.vpc.clone());
         }
     }
-    Ok(balancers)
+    (balancers, unread)
+}
+
+fn taken<T: Default>(read: Result<T, CallFailed>, unread: &mut Vec<CallFailed>) -> T {
+    read.unwrap_or_else(|error| {
+        unread.push(error);
+        T::default()
+    })
 }
 
 fn text(region: &str, balancers: &BTreeMap<String, Listed>) -> String {

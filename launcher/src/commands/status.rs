@@ -1,16 +1,18 @@
 //! `status`: how balancers are, by what their nodes say and where the routes lead.
 
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 use serde_json::json;
 use templates::names::TAG_UPDATE;
 
-use crate::assess::{Assessment, Expected, assess};
-use crate::aws::error::CallFailed;
+use crate::assess::{Assessment, Expected, VipHealth, assess, unwell};
+use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::failure::{Failure, check_name, looking};
-use crate::observe::{Observed, observe};
+use crate::observe::{Glance, Kind, Unread, glance};
 use crate::origin;
 use crate::output::{self, Output, table::columns};
 use crate::resources::route_tables;
@@ -27,6 +29,8 @@ struct Shown {
     /// Who updates it at this moment.
     update: Option<String>,
     degraded: bool,
+    /// What couldn't be read, and why.
+    unread: Vec<String>,
     #[serde(flatten)]
     assessment: Assessment,
 }
@@ -35,36 +39,60 @@ struct Shown {
 pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     args.name.as_deref().map_or(Ok(()), check_name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let names = match &args.name {
-        Some(name) => vec![name.clone()],
-        None => list::find(&aws).await.map_err(looking)?.into_keys().collect(),
+    let (names, unread): (Vec<String>, Vec<CallFailed>) = match &args.name {
+        Some(name) => (vec![name.clone()], Vec::new()),
+        None => {
+            let (found, unread) = list::find(&aws).await;
+            (found.into_keys().collect(), unread)
+        }
     };
     let mut all = Vec::new();
     for name in &names {
-        let observed = observe(&aws, name).await.map_err(looking)?;
+        let mut glance = glance(&aws, name).await;
+        let observed = &glance.observed;
         let owned =
             observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
         if !owned {
-            return Err(Failure::bad_input(format!("there is no balancer named {name:?} in {}", aws.region)));
+            return Err(unknown(&aws, name, glance.unread));
         }
-        all.push(shown(&aws, name, &observed).await?);
+        all.push(shown(&aws, name, &mut glance).await);
     }
-    let degraded = all.iter().any(|one| one.degraded);
+    if let (Some(_), []) = (unread.first(), &all[..]) {
+        return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
+    }
+    unread.iter().for_each(|error| output::warn(&format!("there may be more balancers: {error}")));
+    let degraded = all.iter().any(|one| one.degraded) || !unread.is_empty();
+    let unread: Vec<String> = unread.iter().map(CallFailed::to_string).collect();
     match (cli.output, &args.name, &all[..]) {
         (Output::Json, Some(_), [one]) => output::result(cli.output, one, "")?,
-        (Output::Json, ..) => output::result(cli.output, &json!({"region": aws.region, "balancers": all}), "")?,
+        (Output::Json, ..) => {
+            output::result(cli.output, &json!({"region": aws.region, "balancers": all, "unread": unread}), "")?
+        }
         (Output::Text, _, []) => output::print(&format!("no balancers in {}", aws.region))?,
         (Output::Text, ..) => output::print(&all.iter().map(text).collect::<Vec<_>>().join("\n"))?,
     }
     if degraded { Err(Failure::Degraded) } else { Ok(()) }
 }
 
-async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, CallFailed> {
-    let vpc = observed.vpc().map(str::to_owned);
+/// Nothing of that name was seen: because there is nothing, or because it couldn't be read.
+pub fn unknown(aws: &Aws, name: &str, unread: Vec<Unread>) -> Failure {
+    if unread.is_empty() {
+        return Failure::bad_input(format!("there is no balancer named {name:?} in {}", aws.region));
+    }
+    if let Some(found) = unread.iter().position(|one| matches!(one.error.reason, Reason::NoCredentials(_))) {
+        return looking(unread.into_iter().nth(found).expect("it was found there").error);
+    }
+    let line = format!("nothing of a balancer named {name:?} can be read in {}", aws.region);
+    Failure::Unfinished([line].into_iter().chain(unread.iter().map(Unread::to_string)).collect())
+}
+
+async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
+    let vpc = glance.observed.vpc().map(str::to_owned);
     let tables = match &vpc {
-        Some(vpc) => route_tables::find(&aws.ec2, vpc).await?,
+        Some(vpc) => glance.take(Kind::Tables, route_tables::find(&aws.ec2, vpc).await),
         None => Vec::new(),
     };
+    let observed = &glance.observed;
     let config = observed.config();
     let expected = config.as_ref().map_or_else(
         || Expected {
@@ -78,19 +106,24 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
         Expected::from,
     );
     let mut assessment = assess(&expected, &observed.nodes, &tables);
-    let mut missing = absent(observed, vpc.as_deref());
+    let mut missing = absent(glance, vpc.as_deref());
     let template = observed.template.as_ref();
     missing
         .extend(template.and_then(|template| origin::unreadable(template).or_else(|| origin::by_somebody(template))));
-    missing.extend(config.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
-    missing.extend(config.as_ref().and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
+    let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
+    missing.extend(judged.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
+    missing.extend(judged.and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
+    if !glance.has_read(Kind::Nodes) {
+        // Those that couldn't be read may be there, and active.
+        assessment.problems = assessment.nodes.iter().filter_map(|node| unwell(&expected, node)).collect();
+    }
     if config.is_none() {
         // Without it nothing is known of what its nodes should be; what they say is shown, not judged.
         assessment.problems.clear();
     }
     missing.append(&mut assessment.problems);
     assessment.problems = missing;
-    Ok(Shown {
+    Shown {
         name: name.to_owned(),
         vpc,
         revision: observed.template.as_ref().map(|template| template.revision.clone()),
@@ -100,20 +133,22 @@ async fn shown(aws: &Aws, name: &str, observed: &Observed) -> Result<Shown, Call
             .as_ref()
             .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
             .map(|lease| lease.described()),
-        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty(),
+        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !glance.unread.is_empty(),
+        unread: glance.lines(),
         assessment,
-    })
+    }
 }
 
 /// The parts that a whole balancer has and this one hasn't.
-fn absent(observed: &Observed, vpc: Option<&str>) -> Vec<String> {
+fn absent(glance: &Glance, vpc: Option<&str>) -> Vec<String> {
+    let observed = &glance.observed;
     let parts = [
-        ("launch template", observed.template.is_some()),
-        ("security group", vpc.is_some_and(|vpc| observed.group(vpc).is_some())),
-        ("IAM role", observed.role.is_some()),
-        ("instance profile", observed.profile.is_some()),
+        (Kind::Template, observed.template.is_some()),
+        (Kind::Groups, vpc.is_some_and(|vpc| observed.group(vpc).is_some())),
+        (Kind::Role, observed.role.is_some()),
+        (Kind::Profile, observed.profile.is_some()),
     ];
-    let missing = parts.iter().filter(|(_, there)| !there);
+    let missing = parts.iter().filter(|(what, there)| !there && glance.has_read(*what));
     missing
         .map(|(what, _)| {
             format!("its {what} is missing: `launcher create` makes it again, `launcher destroy` removes the rest")
@@ -155,14 +190,23 @@ fn text(one: &Shown) -> String {
     if !one.assessment.virtual_ips.is_empty() {
         let mut rows = vec![["VIRTUAL IP", "ACTIVE", "ROUTES"].map(str::to_owned).to_vec()];
         rows.extend(one.assessment.virtual_ips.iter().map(|vip| {
-            let right = vip.routes.iter().filter(|route| route.ok).count();
             let active = if vip.active.is_empty() { "-".to_owned() } else { vip.active.join(" ") };
-            vec![vip.address.to_string(), active, format!("{right} of {}", vip.routes.len())]
+            vec![vip.address.to_string(), active, routes(vip)]
         }));
         text.push_str(&columns(&rows));
     }
-    for line in one.assessment.problems.iter().chain(&one.assessment.messages) {
+    for line in one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages) {
         text.push_str(&format!("  ! {line}\n"));
     }
     text
+}
+
+/// How many routes lead to the active node; where they lead if it isn't known which one that is.
+fn routes(vip: &VipHealth) -> String {
+    let right = vip.routes.iter().filter(|route| route.ok).count();
+    let targets: BTreeSet<&str> = vip.routes.iter().filter_map(|route| route.target.as_deref()).collect();
+    match vip.active.is_empty() && !targets.is_empty() {
+        true => format!("{} to {}", vip.routes.len(), targets.into_iter().collect::<Vec<_>>().join(", ")),
+        false => format!("{right} of {}", vip.routes.len()),
+    }
 }

@@ -60,7 +60,7 @@ pub fn failed(output: Output, failure: &Failure) {
     if output == Output::Json && !lines.is_empty() {
         let outcome = match failure {
             Failure::BadInput(_) => "refused",
-            Failure::Failed(_) | Failure::Degraded => "failed",
+            Failure::Failed(_) | Failure::Unfinished(_) | Failure::Degraded => "failed",
             Failure::Interrupted => "interrupted",
         };
         let document = json!({"outcome": outcome, "problems": lines});

@@ -1,5 +1,7 @@
 //! The nodes as EC2 sees them.
 
+use std::collections::BTreeMap;
+
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification};
 use jiff::Timestamp;
@@ -73,13 +75,34 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Node>, CallFailed> {
     filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await
 }
 
+/// The instances of a balancer as far as they can be read zone by zone, found by their network interfaces. For when
+/// [`find`] fails: with ids of one zone the call doesn't depend on another.
+pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Vec<Node> {
+    let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
+    let pages = ec2.describe_network_interfaces().filters(filter).into_paginator().items().send();
+    let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for interface in pages.collect::<Result<Vec<_>, _>>().await.unwrap_or_default() {
+        if let Some(id) = interface.attachment().and_then(|attachment| attachment.instance_id()) {
+            zones.entry(interface.availability_zone().unwrap_or_default().to_owned()).or_default().push(id.to_owned());
+        }
+    }
+    let of_zone = |ids: Vec<String>| ec2.describe_instances().set_instance_ids(Some(ids)).send();
+    let answers = futures::future::join_all(zones.into_values().map(of_zone)).await;
+    let reservations = answers.iter().flatten().flat_map(|answer| answer.reservations());
+    in_order(reservations.flat_map(|group| group.instances()).map(node).collect())
+}
+
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node>, CallFailed> {
     let pages = ec2.describe_instances().filters(filter).into_paginator().items().send();
     let reservations = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstances", object)?;
-    let mut nodes: Vec<Node> = reservations.iter().flat_map(|group| group.instances()).map(node).collect();
+    Ok(in_order(reservations.iter().flat_map(|group| group.instances()).map(node).collect()))
+}
+
+/// By slot, and with what they say of each other.
+fn in_order(mut nodes: Vec<Node>) -> Vec<Node> {
     nodes.sort_by(|a, b| (a.slot(), &a.id).cmp(&(b.slot(), &b.id)));
     reach::mark(&mut nodes, Timestamp::now());
-    Ok(nodes)
+    nodes
 }
 
 fn node(instance: &Instance) -> Node {

@@ -59,3 +59,33 @@ fn a_group_goes_first_whatever_it_is_doing() {
     observed.scaling = Some(crate::scaling::tests::group());
     assert_eq!(scaling(&observed), Some(Removal::Scaling("elbow-web".into())));
 }
+
+#[test]
+fn what_depends_on_something_that_stays_stays() {
+    let stays = |stuck: &[Kind]| {
+        let stuck = stuck.iter().copied().collect();
+        ORDER.into_iter().filter(|kind| in_the_way(*kind, &stuck).is_some()).collect::<Vec<_>>()
+    };
+    assert_eq!(stays(&[]), []);
+    assert_eq!(stays(&[Kind::Scaling]), [Kind::Nodes]);
+    let nodes = [Kind::Tables, Kind::Template, Kind::Profile, Kind::Role, Kind::Groups];
+    assert_eq!(stays(&[Kind::Nodes]), nodes, "they may run");
+    assert_eq!(stays(&[Kind::Tables]), [Kind::Template], "it says which virtual IPs there were");
+    assert_eq!(stays(&[Kind::Profile]), [Kind::Role]);
+}
+
+#[test]
+fn a_group_that_cannot_be_read_is_missed_only_if_there_may_be_one() {
+    let unread = |observed: Observed| {
+        let mut glance = Glance { observed, ..Glance::default() };
+        let reason = crate::aws::error::Reason::Denied(String::new());
+        let (action, object) = ("autoscaling:DescribeAutoScalingGroups", "elbow-web".to_owned());
+        glance.take::<()>(Kind::Scaling, Err(crate::aws::error::CallFailed { action, object, reason }));
+        unsure(&glance).contains(&Kind::Scaling)
+    };
+    assert!(!unread(whole()), "its template launches instances");
+    let mut grouped = whole();
+    grouped.nodes[0].tags = grouped.nodes[0].tags.clone().with("aws:autoscaling:groupName", "elbow-web");
+    assert!(unread(grouped));
+    assert!(unread(Observed { template: None, ..whole() }));
+}
