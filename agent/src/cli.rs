@@ -68,21 +68,26 @@ pub fn main() -> ExitCode {
         Command::Run => boot(run::run()),
         Command::Configure => boot(configure::command()),
         Command::Status { output } => exit(status::command(output == Output::Json)),
-        Command::Takeover { vips, timeout } => {
-            logs::init(Console::No);
-            exit(block_on(takeover::command(vips, timeout.duration())))
-        }
+        Command::Takeover { vips, timeout } => exit(logged(Console::No, takeover::command(vips, timeout.duration()))),
     }
 }
 
 /// Runs what a machine does when it boots: whoever watches its console is told why it failed.
 fn boot(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
-    logs::init(Console::Too);
-    let result = block_on(work);
-    if let Err(error) = &result {
-        tracing::error!("{error:#}");
-    }
-    ExitCode::from(u8::from(result.is_err()))
+    let work = async {
+        let result = work.await;
+        if let Err(error) = &result {
+            tracing::error!("{error:#}");
+        }
+        result
+    };
+    ExitCode::from(u8::from(logged(Console::Too, work).is_err()))
+}
+
+/// Runs `work`; all that it logged is written when this returns.
+fn logged(console: Console, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let _logs = logs::init(console)?;
+    block_on(work)
 }
 
 fn exit(result: anyhow::Result<()>) -> ExitCode {

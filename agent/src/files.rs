@@ -1,15 +1,17 @@
-//! Files are written beside, synced, renamed: whoever reads one sees the old or the new, never half of it, and whoever
-//! couldn't read the old one can't read the new.
+//! Files are written beside, synced, renamed: a reader sees the old or the new file, never half of one, and a reader that
+//! couldn't read the old file can't read the new one. Modes don't depend on the umask. Only `track_file`s are written by
+//! the runtime's own thread: they are in memory, and a failover waits for them.
 
-use std::fs::{self, OpenOptions, Permissions};
-use std::io::Write;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::fs::{self, DirBuilder, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// What a file is that wasn't there: anybody may read it.
+/// The mode of a new file: every user may read it.
 const NEW: u32 = 0o644;
+const NEW_FOLDER: u32 = 0o755;
 
 /// A file that is written but isn't in its place yet. Dropped before that, it is removed.
 #[derive(Debug)]
@@ -26,7 +28,7 @@ impl Draft {
         let mode = fs::metadata(path).map_or(NEW, |there| there.permissions().mode());
         let write = || {
             if let Some(folder) = path.parent() {
-                fs::create_dir_all(folder)?;
+                make_folder(folder)?;
             }
             let mut file =
                 OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&draft.beside)?;
@@ -56,15 +58,10 @@ impl Drop for Draft {
     }
 }
 
-/// Writes `text` to `path`, whole or not at all.
-pub fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    Draft::new(path, text)?.install()
-}
-
-/// The same for the running agent: a disk that is slow, or hangs, holds up who waits for this, and not what moves routes.
+/// Writes `text` to `path`, whole or not at all. A disk that hangs blocks this call, not the thread that moves routes.
 pub async fn write_aside(path: &Path, text: String) -> anyhow::Result<()> {
     let path = path.to_owned();
-    aside(move || write(&path, &text)).await
+    aside(move || Draft::new(&path, &text)?.install()).await
 }
 
 /// A draft, likewise.
@@ -73,8 +70,62 @@ pub async fn draft_aside(path: &Path, text: String) -> anyhow::Result<Draft> {
     aside(move || Draft::new(&path, &text)).await
 }
 
-async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
+/// Runs `work`, which may wait for a disk, on another thread than the runtime's.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     tokio::task::spawn_blocking(work).await.context("the agent ends")?
+}
+
+/// Makes a folder, and those above it.
+pub fn make_folder(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    DirBuilder::new().recursive(true).mode(NEW_FOLDER).create(path)?;
+    fs::set_permissions(path, Permissions::from_mode(NEW_FOLDER))
+}
+
+/// Writes `value` to a `track_file` of keepalived (keepalived.conf(5)).
+pub fn write_track(path: &Path, value: i16) -> anyhow::Result<()> {
+    let text = format!("{value}\n");
+    let write = || {
+        // Overwritten, then cut: a full file system refuses neither, and keepalived never reads an empty file.
+        let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(NEW).open(path)?;
+        file.set_permissions(Permissions::from_mode(NEW))?;
+        file.write_all(text.as_bytes())?;
+        file.set_len(text.len() as u64)
+    };
+    write().with_context(|| format!("writing {}", path.display()))
+}
+
+/// A `track_file` that holds what it was told last, as soon as it can be written.
+#[derive(Debug)]
+pub struct Track {
+    path: PathBuf,
+    written: Option<i16>,
+    failing: bool,
+}
+
+impl Track {
+    /// The file at `path`; what is in it is unknown.
+    pub fn at(path: &Path) -> Track {
+        Track { path: path.to_owned(), written: None, failing: false }
+    }
+
+    /// Writes `value` if the file doesn't hold it. The caller calls again, soon, also after a failure; whether it is written.
+    pub fn tell(&mut self, value: i16) -> bool {
+        if self.written == Some(value) {
+            return true;
+        }
+        let outcome = write_track(&self.path, value);
+        self.written = outcome.is_ok().then_some(value);
+        match outcome {
+            Err(error) if !self.failing => tracing::error!("keepalived isn't told, trying again: {error:#}"),
+            Ok(()) if self.failing => tracing::info!(file = %self.path.display(), "keepalived is told again"),
+            _ => {}
+        }
+        self.failing = self.written.is_none();
+        !self.failing
+    }
 }
 
 #[cfg(test)]
@@ -85,12 +136,13 @@ mod tests {
     fn a_draft_replaces_its_file_only_when_installed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("x.cfg");
-        write(&path, "old\n").unwrap();
+        let write = |text: &str| Draft::new(&path, text).unwrap().install().unwrap();
+        write("old\n");
         let draft = Draft::new(&path, "new\n").unwrap();
         assert_eq!(fs::read_to_string(draft.beside()).unwrap(), "new\n");
         drop(draft);
         assert_eq!(fs::read_to_string(&path).unwrap(), "old\n");
-        Draft::new(&path, "new\n").unwrap().install().unwrap();
+        write("new\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "new\n");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
@@ -100,12 +152,39 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("balancer.json");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        write(&path, "a setting").unwrap();
+        Draft::new(&path, "a setting").unwrap().install().unwrap();
         assert_eq!(mode(&path), 0o644);
         fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
         let draft = Draft::new(&path, "a secret").unwrap();
         assert_eq!(mode(draft.beside()), 0o600);
         draft.install().unwrap();
         assert_eq!(mode(&path), 0o600);
+    }
+
+    #[test]
+    fn modes_do_not_depend_on_the_umask() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        let (state, track) = (folder.path().join("elbow/state.json"), folder.path().join("elbow/api.track"));
+        let before = rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+        let written = Draft::new(&state, "{}").and_then(Draft::install).and_then(|()| write_track(&track, 1));
+        rustix::process::umask(before);
+        written.unwrap();
+        assert_eq!([mode(state.parent().unwrap()), mode(&state), mode(&track)], [0o755, 0o644, 0o644]);
+    }
+
+    #[test]
+    fn a_track_that_could_not_be_written_is_written_later() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        let mut track = Track::at(&run.join("haproxy.track"));
+        assert!(!track.tell(1));
+        fs::create_dir(&run).unwrap();
+        assert!(track.tell(1));
+        fs::write(run.join("haproxy.track"), "untouched\n").unwrap();
+        assert!(track.tell(1));
+        assert_eq!(fs::read_to_string(run.join("haproxy.track")).unwrap(), "untouched\n");
+        assert!(track.tell(-90) && track.tell(0));
+        assert_eq!(fs::read_to_string(run.join("haproxy.track")).unwrap(), "0\n");
     }
 }

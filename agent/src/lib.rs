@@ -22,6 +22,7 @@ pub mod members;
 pub mod metrics;
 pub mod notify;
 pub mod observe;
+pub mod panics;
 pub mod probe;
 pub mod process;
 pub mod report;

@@ -5,7 +5,9 @@ use std::fmt;
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use anyhow::Context;
 use rustix::fs::OFlags;
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::EnvFilter;
@@ -16,16 +18,28 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::SubscriberInitExt;
 
+use crate::panics;
+
+mod journal;
+
+pub use journal::Journal;
+
+/// How long an agent that ends waits for its last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(2);
+
 /// The target of events that go to the console although nothing is wrong.
 pub const CONSOLE: &str = "agent::console";
 
-/// Logs to standard error, of which `ELBOW_LOG` says how much (as in `ELBOW_LOG=agent=debug`), and to the console.
-pub fn init(console: Console) {
+/// Logs to standard error, of which `ELBOW_LOG` says how much (as in `ELBOW_LOG=agent=debug`), and to the console. No thread
+/// waits for either. The lines are out when what is returned is dropped.
+pub fn init(console: Console) -> anyhow::Result<Logs> {
+    let lines = Journal::start(std::io::stderr()).context("starting the log's thread")?;
+    let writer = lines.clone();
     let wanted = EnvFilter::try_from_env("ELBOW_LOG").unwrap_or_else(|_| EnvFilter::new("warn,agent=info"));
     let journal = tracing_subscriber::fmt::layer()
         .with_ansi(false)
         .with_target(false)
-        .with_writer(std::io::stderr)
+        .with_writer(move || writer.clone())
         .with_filter(wanted);
     let device = match console {
         Console::Too => open_console(),
@@ -42,6 +56,19 @@ pub fn init(console: Console) {
             }))
     });
     tracing_subscriber::registry().with(journal).with(console).init();
+    let last = lines.clone();
+    panics::end_the_process(move |limit| last.flush(limit));
+    Ok(Logs(lines))
+}
+
+/// The log of a process; dropped as the last thing that it does.
+#[derive(Debug)]
+pub struct Logs(Journal);
+
+impl Drop for Logs {
+    fn drop(&mut self) {
+        self.0.flush(LAST_LINES);
+    }
 }
 
 /// Whether the console hears of what matters.

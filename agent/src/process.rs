@@ -33,7 +33,8 @@ async fn output(program: &str, arguments: &[&str], input: &str) -> std::io::Resu
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
-    let mut child = command.spawn()?;
+    // The thread that starts a program waits until the kernel has read it: a disk that hangs must not hold up the runtime's.
+    let mut child = tokio::task::spawn_blocking(move || command.spawn()).await.map_err(std::io::Error::other)??;
     let stdin = child.stdin.take();
     let feeding = async move {
         if let Some(mut stdin) = stdin {

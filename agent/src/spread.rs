@@ -2,12 +2,13 @@
 //! keep them. So a node of a balancer that nobody serves yet leaves to the others what they prefer, by `spread.track`
 //! (FAULT), until they are up or have had their time.
 
+use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
 use templates::{Balancer, Role, Slot, paths};
 use tokio::time::Instant;
 
+use crate::files::{self, Track};
 use crate::health;
 use crate::ids::InstanceId;
 use crate::members::Member;
@@ -39,8 +40,7 @@ fn left(balancer: &Balancer, slot: Slot) -> impl Iterator<Item = (usize, Slot)> 
 
 /// Tells keepalived whether this node waits.
 pub fn tell_keepalived(waits: bool) -> anyhow::Result<()> {
-    std::fs::write(paths::SPREAD_TRACK, if waits { "1\n" } else { "0\n" })
-        .with_context(|| format!("writing {}", paths::SPREAD_TRACK))
+    files::write_track(Path::new(paths::SPREAD_TRACK), i16::from(waits))
 }
 
 /// Waits until those that prefer something are up, or for as long as they get; and then waits no more.
@@ -57,8 +57,9 @@ pub async fn wait(http: reqwest::Client, board: Board, balancer: Balancer) {
         tokio::time::sleep(EVERY).await;
     }
     tracing::info!(ms = began.elapsed().as_millis(), "no more is left to other nodes");
-    if let Err(error) = tell_keepalived(false) {
-        tracing::error!("keepalived cannot be told that this node is a candidate for every virtual IP: {error:#}");
+    let mut track = Track::at(Path::new(paths::SPREAD_TRACK));
+    while !track.tell(0) {
+        tokio::time::sleep(EVERY).await;
     }
 }
 

@@ -20,7 +20,8 @@ pub async fn write_down(board: Board) {
     let mut reader = board.subscribe();
     loop {
         let text = serde_json::to_string_pretty(&*reader.borrow_and_update()).map(|text| text + "\n");
-        if let Err(error) = text.map_err(Into::into).and_then(|text| files::write(&path(), &text)) {
+        let text = text.expect("a state has no key that JSON hasn't");
+        if let Err(error) = files::write_aside(&path(), text).await {
             tracing::warn!("agent status will be out of date: {error:#}");
         }
         if reader.changed().await.is_err() {

@@ -12,6 +12,8 @@ use crate::process;
 /// So often within its patience (`WatchdogSec=`) is systemd told that the agent moves. sd_watchdog_enabled(3) recommends
 /// twice; but a machine that stands still uses up what is left of the patience, and this leaves nine tenths of it.
 const SIGNS: u32 = 10;
+/// How long the agent waits for a systemd that doesn't read.
+const LIMIT: Duration = Duration::from_secs(1);
 
 /// Tells systemd `state`, such as `READY=1`. Outside of systemd nobody is told.
 pub fn notify(state: &str) {
@@ -50,7 +52,9 @@ fn signal(socket: &str, state: &str) -> std::io::Result<()> {
 }
 
 fn send(socket: &str, state: &str) -> std::io::Result<()> {
-    UnixDatagram::unbound()?.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_write_timeout(Some(LIMIT))?;
+    datagram.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
 }
 
 fn address(socket: &str) -> std::io::Result<SocketAddr> {

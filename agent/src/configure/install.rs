@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::files::{Draft, draft_aside};
+use crate::files::{Draft, aside, draft_aside};
 use crate::process;
 
 /// Whether the file's reader has to read it again.
@@ -20,12 +20,14 @@ pub(super) enum Installed {
 /// agrees; otherwise what was there stays. The file at `due` stands for as long as its reader hasn't read it: the caller
 /// removes it then, and a reload that failed, or that the agent didn't live to ask for, isn't forgotten.
 pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) -> anyhow::Result<Installed> {
-    if std::fs::read_to_string(path).is_ok_and(|present| present == text) {
+    let file = path.to_owned();
+    let present = aside(move || Ok(std::fs::read_to_string(file).ok())).await?;
+    if present.is_some_and(|present| present == text) {
         return Ok(if due.exists() { Installed::Changed } else { Installed::Unchanged });
     }
     let draft = checked(path, text, check).await?;
     std::fs::write(due, "").with_context(|| format!("writing {}", due.display()))?;
-    draft.install()?;
+    aside(|| draft.install()).await?;
     Ok(Installed::Changed)
 }
 

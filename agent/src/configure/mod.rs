@@ -17,6 +17,7 @@ use templates::balancer::{NodeConfig, Revision};
 use templates::{Balancer, paths};
 
 use crate::ec2::{self, Api};
+use crate::files;
 use crate::handover;
 use crate::haproxy::{self, Serves};
 use crate::health;
@@ -91,12 +92,12 @@ pub fn load() -> anyhow::Result<NodeConfig> {
 pub async fn configure() -> anyhow::Result<Node> {
     let NodeConfig { revision, balancer } = load()?;
     let http = http::client()?;
-    std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
+    files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
     let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
     if !keepalived_ran {
         // keepalived starts in FAULT, and leaves it when it is told that all is well.
         haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
-        std::fs::write(paths::API_TRACK, "0\n").with_context(|| format!("writing {}", paths::API_TRACK))?;
+        files::write_track(Path::new(paths::API_TRACK), 0)?;
     }
     handover::prepare()?;
     let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;

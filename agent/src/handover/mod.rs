@@ -214,7 +214,7 @@ impl Handover {
 
     /// Makes keepalived yield, and lets it take part again as soon as others are active for `given`, or nobody wants to be.
     async fn yield_until_taken(&mut self, given: &[usize]) -> anyhow::Result<Election> {
-        let yielding = Yielding::begin()?;
+        let yielding = Yielding::begin().await?;
         let since = Instant::now();
         let election = loop {
             let peers = self.board.read().peers;

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
 use templates::paths::{PREFERENCE_TRACK, YIELD_TRACK};
 
 use super::policy::{self, Prospect, Tenure};
+use crate::files::write_track as write;
 
 /// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);
@@ -36,16 +36,20 @@ pub(super) struct Yielding {
 }
 
 impl Yielding {
-    /// From now on.
-    pub(super) fn begin() -> anyhow::Result<Self> {
-        Yielding::at(YIELD_TRACK.into())
+    /// From now on. After a failed write keepalived takes part again before this returns.
+    pub(super) async fn begin() -> anyhow::Result<Self> {
+        Yielding::at(YIELD_TRACK.into()).await
     }
 
-    fn at(file: PathBuf) -> anyhow::Result<Self> {
-        // Held first: half a write is taken back, too.
+    async fn at(file: PathBuf) -> anyhow::Result<Self> {
         let yielding = Yielding { file };
-        write(&yielding.file, YIELDS)?;
-        Ok(yielding)
+        match write(&yielding.file, YIELDS) {
+            Ok(()) => Ok(yielding),
+            Err(error) => {
+                yielding.end().await;
+                Err(error)
+            }
+        }
     }
 
     /// keepalived takes part again, as soon as it can be told.
@@ -63,10 +67,6 @@ impl Drop for Yielding {
             tracing::error!("keepalived stays in FAULT: {error:#}");
         }
     }
-}
-
-fn write(file: &Path, value: i16) -> anyhow::Result<()> {
-    std::fs::write(file, format!("{value}\n")).with_context(|| format!("writing {}", file.display()))
 }
 
 /// What is added to this node's priority.
@@ -113,6 +113,7 @@ impl Preference {
         if inner.written == Some(value) {
             return Ok(());
         }
+        inner.written = None;
         write(&self.file, value)?;
         inner.written = Some(value);
         Ok(())
@@ -133,12 +134,12 @@ mod tests {
         let (run, file) = (folder.path().join("run"), folder.path().join("run/yield.track"));
         std::fs::create_dir(&run).unwrap();
         let read = || std::fs::read_to_string(&file).unwrap();
-        let yielding = Yielding::at(file.clone()).unwrap();
+        let yielding = Yielding::at(file.clone()).await.unwrap();
         assert_eq!(read(), "1\n");
         drop(yielding);
         assert_eq!(read(), "0\n");
 
-        let yielding = Yielding::at(file.clone()).unwrap();
+        let yielding = Yielding::at(file.clone()).await.unwrap();
         let away = folder.path().join("away");
         std::fs::rename(&run, &away).unwrap();
         let ends = tokio::spawn(yielding.end());

@@ -12,9 +12,9 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use anyhow::Context;
 use templates::paths::STATS_PORT;
 
+use crate::files;
 use crate::probe::{self, Page};
 
 pub use revision::revision;
@@ -40,11 +40,11 @@ pub fn check() -> io::Result<()> {
 
 /// Tells keepalived, through `file`, whether HAProxy serves: 0 is well, anything else makes FAULT.
 pub fn tell_keepalived(file: &Path, serves: Serves) -> anyhow::Result<()> {
-    let text = match serves {
-        Serves::Yes => "0\n",
-        Serves::No => "1\n",
-    };
-    std::fs::write(file, text).with_context(|| format!("writing {}", file.display()))
+    files::write_track(file, track(serves))
+}
+
+fn track(serves: Serves) -> i16 {
+    i16::from(serves == Serves::No)
 }
 
 /// Whether HAProxy serves.

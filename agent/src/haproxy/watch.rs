@@ -8,7 +8,8 @@ use tokio::time::MissedTickBehavior;
 
 use super::opinion::Opinion;
 use super::processes::Processes;
-use super::{Serves, UNIT, answers, tell_keepalived};
+use super::{Serves, UNIT, answers, track};
+use crate::files::Track;
 use crate::state::{Board, Topic};
 use crate::systemd;
 
@@ -19,14 +20,14 @@ const LOOK: Duration = Duration::from_secs(2);
 /// How often an HAProxy that is down is started: systemd's own restart comes first.
 const RESTART: Duration = Duration::from_secs(5);
 
-/// Watches HAProxy for ever, telling keepalived through `track` and everybody else through `board`.
-pub async fn watch(board: Board, track: &Path) {
+/// Watches HAProxy for ever, telling keepalived through `file` and everybody else through `board`.
+pub async fn watch(board: Board, file: &Path) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut opinion = Opinion::new(board.read().haproxy);
     let mut since = Instant::now();
     // What an agent before this one told keepalived may be wrong by now.
-    let mut told = false;
+    let mut told = Track::at(file);
     let mut processes = Processes::named("haproxy");
     let mut looked: Option<Instant> = None;
     loop {
@@ -40,13 +41,12 @@ pub async fn watch(board: Board, track: &Path) {
         }
         let asked = Instant::now();
         let answer = answers().await;
-        if opinion.hear(&answer, asked.elapsed()) {
+        let turned = opinion.hear(&answer, asked.elapsed());
+        told.tell(track(opinion.serves));
+        if turned {
             (since, looked) = (Instant::now(), None);
-            say(&board, track, opinion.serves, &answer);
-        } else if !told {
-            tell(track, opinion.serves);
+            say(&board, opinion.serves, &answer);
         }
-        told = true;
         if opinion.serves == Serves::No && since.elapsed() > RESTART {
             since = Instant::now();
             // Aside: systemd may take its time, and HAProxy may be back meanwhile.
@@ -59,14 +59,7 @@ pub async fn watch(board: Board, track: &Path) {
     }
 }
 
-fn tell(track: &Path, serves: Serves) {
-    if let Err(error) = tell_keepalived(track, serves) {
-        tracing::error!("keepalived cannot be told about HAProxy: {error:#}");
-    }
-}
-
-fn say(board: &Board, track: &Path, serves: Serves, answer: &io::Result<()>) {
-    tell(track, serves);
+fn say(board: &Board, serves: Serves, answer: &io::Result<()>) {
     let problem = answer.as_ref().err().map(|error| format!("HAProxy doesn't answer its health page: {error}"));
     match &problem {
         None => tracing::info!("HAProxy answers"),

@@ -53,7 +53,7 @@ pub struct Takeovers {
 }
 
 impl Takeovers {
-    /// For these virtual IPs: what hasn't happened yet is a zero, so that the first time is an increase.
+    /// For these virtual IPs.
     pub fn of(vips: &[Ipv4Addr]) -> Self {
         let durations = HistogramOpts::new(
             "takeover_duration_seconds",
@@ -74,14 +74,19 @@ impl Takeovers {
                 &["virtual_ip", "outcome"],
             ),
         };
-        for vip in vips.iter().map(Ipv4Addr::to_string) {
-            takeovers.begun.with_label_values(&[&vip]);
-            takeovers.incomplete.with_label_values(&[&vip]);
-            takeovers.durations.with_label_values(&[&vip]);
-            takeovers.changed.with_label_values(&[vip.as_str(), "reclaimed"]);
-            takeovers.changed.with_label_values(&[vip.as_str(), "yielded"]);
-        }
+        takeovers.expect(vips);
         takeovers
+    }
+
+    /// What hasn't happened yet to one of these virtual IPs is a zero, so that the first time is an increase.
+    pub fn expect(&self, vips: &[Ipv4Addr]) {
+        for vip in vips.iter().map(Ipv4Addr::to_string) {
+            self.begun.with_label_values(&[&vip]);
+            self.incomplete.with_label_values(&[&vip]);
+            self.durations.with_label_values(&[&vip]);
+            self.changed.with_label_values(&[vip.as_str(), "reclaimed"]);
+            self.changed.with_label_values(&[vip.as_str(), "yielded"]);
+        }
     }
 
     /// One has begun.

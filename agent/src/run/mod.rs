@@ -10,6 +10,7 @@ mod refresh;
 mod retries;
 mod silence;
 mod slots;
+mod tasks;
 mod upkeep;
 mod watched;
 
@@ -21,7 +22,6 @@ use anyhow::Context;
 use templates::{Balancer, paths};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
-use tokio::task::JoinSet;
 
 use crate::handover::{Ending, Handover, Wishes};
 use crate::imds::{self, Imds};
@@ -29,11 +29,12 @@ use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::update::Updater;
-use crate::{configure, handover, haproxy, health, http, report, second_chance, spread, status, systemd};
+use crate::{configure, files, handover, haproxy, health, http, report, second_chance, spread, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
 use slots::Slots;
+use tasks::Tasks;
 
 /// From one look that a peer caused to the next.
 const NEWS: Duration = Duration::from_secs(2);
@@ -66,7 +67,7 @@ pub async fn run() -> anyhow::Result<()> {
 }
 
 async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
-    std::fs::create_dir_all(paths::RUN).with_context(|| format!("making {}", paths::RUN))?;
+    files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
     // Before keepalived starts, so that none of its words is lost.
     let fifo = Fifo::open(Path::new(paths::FIFO))?;
     let node = configure::configure().await?;
@@ -92,50 +93,52 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     };
     let elections = Elections::new(&node, office);
 
-    // Each runs for ever; dropped with the set when the agent ends.
-    let mut tasks = JoinSet::new();
-    tasks.spawn(systemd::stay_alive());
+    let mut tasks = Tasks::default();
+    tasks.once(systemd::stay_alive());
     let api = node.api.clone();
-    tasks.spawn(async move { api.keep_warm().await });
-    tasks.spawn(preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
-    tasks.spawn(haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
+    tasks.forever("connections to the API", async move { api.keep_warm().await });
+    tasks.forever("reach of the API", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
+    tasks.forever("watch over HAProxy", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let beside = handover::page(board.clone(), preference.clone()).merge(watched.page);
-    tasks.spawn(health::serve(board.clone(), hints.bells.clone(), beside));
+    tasks.forever("health page", health::serve(board.clone(), hints.bells.clone(), beside));
     let (wishes, wished) = watch::channel(None);
-    tasks.spawn(handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
+    tasks.forever("wishes", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
     let balancer = watch::Sender::new(node.local.balancer.clone());
     let client = node.api.client.clone();
-    tasks.spawn(ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
+    tasks.forever("ending", ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
-    tasks.spawn(handover.run(stop));
+    tasks.once(handover.run(stop));
     let (says, claims) = watch::channel(health::Claims::default());
-    tasks.spawn(health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
-    tasks.spawn(news(hints.clone(), reloaded.clone()));
-    tasks.spawn(status::write_down(board.clone()));
+    tasks.forever("watch over peers", health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
+    tasks.forever("news", news(hints.clone(), reloaded.clone()));
+    tasks.forever("state file", status::write_down(board.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
-    tasks.spawn(async move { report::report(client, facts.instance, reporting, &facts.tags).await });
+    tasks.forever("tags", async move { report::report(client, facts.instance, reporting, &facts.tags).await });
     if node.source_dest_check {
         let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
-        tasks.spawn(async move { configure::switch_off(&client, &instance, &board).await });
+        tasks.once(async move { configure::switch_off(&client, &instance, &board).await });
     }
     if node.spreads {
-        tasks.spawn(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
+        tasks.once(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
     }
-    tasks.spawn(second_chance::keep(node.local.clone(), board.clone()));
+    tasks.once(second_chance::keep(node.local.clone(), board.clone()));
     let local = Arc::new(Mutex::new(node.local.clone()));
     let (known, place, told) = (members.subscribe(), local.clone(), board.clone());
-    tasks.spawn(Slots { members: known, claims, local: place, board: told }.follow());
+    tasks.forever("slots", Slots { members: known, claims, local: place, board: told }.follow());
     let changes = balancer.subscribe();
     let (observer, client) = (node.observer.clone(), node.api.client.clone());
     let (imds, asked) = (Imds::at(imds::ADDRESS, http), hints.clone());
     let look = Box::new(move || asked.look.notify_one());
-    tasks
-        .spawn(Updater { imds, client, board: board.clone(), observer, local: local.clone(), balancer, look }.follow());
-    tasks.spawn(upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
-    tasks.spawn(Refresher::new(&node, tables, members, hints).run());
-    elections.follow(fifo, node.keepalived_ran, changes).await
+    let updater = Updater { imds, client, board: board.clone(), observer, local: local.clone(), balancer, look };
+    tasks.forever("updates", updater.follow());
+    tasks.forever("upkeep", upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
+    tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
+    tokio::select! {
+        ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,
+        lost = tasks.lost() => Err(lost),
+    }
 }
 
 /// What this node does when its group ends it.

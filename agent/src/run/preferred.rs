@@ -5,22 +5,18 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::ec2::Api;
+use crate::files::Track;
 
 /// How often the way to the API is judged; the pool watches it all the time.
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Tells keepalived through `track`, for ever: 1 while the API is lost, else 0.
 pub(super) async fn follow_reach(api: Api, track: &Path) {
-    let mut told = None;
+    let (mut track, mut told) = (Track::at(track), None);
     loop {
         let lost = api.is_lost();
-        if told != Some(lost) {
-            match std::fs::write(track, if lost { "1\n" } else { "0\n" }) {
-                Ok(()) => say(lost, told),
-                Err(error) => {
-                    tracing::error!("keepalived cannot be told about the API: writing {}: {error}", track.display())
-                }
-            }
+        if track.tell(i16::from(lost)) && told != Some(lost) {
+            say(lost, told);
             told = Some(lost);
         }
         tokio::time::sleep(EVERY).await;

@@ -68,6 +68,14 @@ impl Witness {
         }
     }
 
+    /// An update made `vips` the balancer's; those that `left` their places, or the balancer, end their terms.
+    pub fn adopt(&self, vips: &[Ipv4Addr], left: &[Ipv4Addr]) {
+        self.0.takeovers.expect(vips);
+        self.terms().retain(|vip, _| !left.contains(vip));
+        self.0.roles.lock().unwrap_or_else(PoisonError::into_inner).retain(|vip, _| vips.contains(vip));
+        self.name_rivals(|rivals| left.iter().for_each(|vip| rivals.forget(*vip)));
+    }
+
     /// This was decided about the routes of `vip`, by an active node that stands at `me` and knows `members`.
     pub fn decided(&self, vip: Ipv4Addr, me: &InterfaceId, reading: &Reading, moves: &[Move], members: &[Member]) {
         let point = |one: &Move| if let Move::Point(table, _) = one { Some(table.clone()) } else { None };

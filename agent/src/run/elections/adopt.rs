@@ -29,12 +29,13 @@ impl Elections {
                 None => self.vips.push(vip),
             }
         }
+        let mut left = Vec::new();
         self.board.change(|state| {
-            let before = std::mem::take(&mut state.virtual_ips);
-            state.virtual_ips = adopted(&before, &balancer.virtual_ips);
-            let gone = before.iter().map(|vip| vip.address).filter(|vip| !balancer.virtual_ips.contains(vip));
-            gone.for_each(|vip| state.routes_problem(vip, None));
+            left = leavers(&state.virtual_ips, &balancer.virtual_ips);
+            state.virtual_ips = adopted(&state.virtual_ips, &balancer.virtual_ips);
+            left.iter().for_each(|vip| state.routes_problem(*vip, None));
         });
+        office.witness.adopt(&balancer.virtual_ips, &left);
         for place in moved.into_iter().filter(|place| *place < before && mastered.contains(place)) {
             self.follow_one(Event { vip: place, state: VrrpState::Master }, Standing::Resumed);
         }
@@ -52,11 +53,27 @@ fn adopted(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<VirtualIp> {
     addresses.iter().enumerate().map(one).collect()
 }
 
+/// The virtual IPs that leave their places: their terms end, and with them what was wrong with their routes.
+fn leavers(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    let places = before.iter().enumerate();
+    let left = places.filter(|(place, vip)| addresses.get(*place) != Some(&vip.address));
+    left.map(|(_, vip)| vip.address).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use templates::Role;
 
     use super::*;
+
+    #[test]
+    fn a_virtual_ip_in_another_place_leaves_its_own_like_one_that_is_gone() {
+        let vip = |last| Ipv4Addr::new(10, 255, 0, last);
+        let before = [1, 2, 3].map(|last| VirtualIp::unheard(vip(last)));
+        assert_eq!(leavers(&before, &[vip(1), vip(3), vip(2), vip(4)]), [vip(2), vip(3)]);
+        assert_eq!(leavers(&before, &[vip(1), vip(2)]), [vip(3)]);
+        assert!(leavers(&before, &[vip(1), vip(2), vip(3), vip(4)]).is_empty());
+    }
 
     #[test]
     fn a_virtual_ip_that_stays_in_its_place_keeps_all_that_is_known_of_it() {
