@@ -99,3 +99,38 @@ fn installing_from_the_repository_puts_in_what_is_missing() {
     let said = said.with("HAProxy version 2.6").with("Keepalived v2.2.7").with("ours").with("elbow: installed");
     assert!(!said.text.contains("try 1 of 10"), "{}", said.text);
 }
+
+/// SELinux's own programs, as far as the install step uses them: each says what it was asked for and ends with a status.
+fn with_selinux(mode: &str, setsebool: i32, semodule: i32) -> Machine {
+    let program = |name: &str, status: i32| format!("#!/bin/sh\necho {name} $*\nexit {status}\n");
+    machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)))
+        .with("/usr/sbin/getenforce", &format!("#!/bin/sh\necho {mode}\n"))
+        .with("/usr/sbin/setsebool", &program("setsebool", setsebool))
+        .with("/usr/sbin/semodule", &program("semodule", semodule))
+        .with("/usr/local/sbin/chcon", &program("chcon", 0))
+}
+
+const INSTALL_AND_LOOK: &str = "/etc/elbow/install.sh; echo code $?; systemctl is-enabled elbow-agent; :";
+
+#[test]
+fn an_image_on_which_selinux_enforces_is_told_what_haproxy_and_keepalived_may() {
+    let said = with_selinux("Enforcing", 0, 0).run(INSTALL_AND_LOOK).ok();
+    let said = said.with("setsebool -P haproxy_connect_any=1 keepalived_connect_any=1\n");
+    said.with("semodule -i ").with("chcon -t bin_t /opt/elbow/agent\n").with("code 0\nenabled");
+}
+
+#[test]
+fn an_image_whose_selinux_cannot_be_told_does_not_serve_and_the_console_says_so() {
+    for (setsebool, semodule, what) in [(1, 0, "haproxy_connect_any"), (0, 1, "keepalived_t permissive")] {
+        let said = with_selinux("Enforcing", setsebool, semodule).run(INSTALL_AND_LOOK).ok();
+        let said = said.with("code 1\ndisabled").with("console: elbow: SELinux enforces, and ");
+        said.with(what).without(&["the install step failed with status"]);
+    }
+}
+
+#[test]
+fn where_selinux_only_watches_nothing_is_changed() {
+    for mode in ["Permissive", "Disabled"] {
+        with_selinux(mode, 1, 1).run(INSTALL_AND_LOOK).ok().with("code 0").without(&["setsebool", "selinux"]);
+    }
+}

@@ -135,6 +135,50 @@ fn systemd_accepts_the_units() {
 }
 
 #[test]
+fn the_agents_unit_is_exposed_to_4_0_at_most() {
+    for machine in machines() {
+        let said = machine.run("systemd-analyze security --offline=true --threshold=40 elbow-agent.service");
+        let overall = said.text.lines().find(|line| line.contains("Overall exposure level")).unwrap_or_default();
+        assert!(said.code == Some(0) && overall.contains("elbow-agent.service"), "{overall}\n{}", said.text);
+    }
+}
+
+/// A log that has grown to `size` bytes, and 200 lines that HAProxy sends then.
+fn flooded(size: u64, before: &str) -> Said {
+    let [machine, _] = machines();
+    let run = format!(
+        "rm /usr/bin/systemctl; printf '#!/bin/sh\nkill -HUP $(cat /run/rsyslogd.pid)\n' >/usr/bin/systemctl; chmod 755 /usr/bin/systemctl
+        {before}
+        truncate --size {size} /var/log/haproxy.log; rsyslogd
+        until ss -lun | grep -q 127.0.0.1:514; do sleep 0.05; done
+        python3 -c 'if True:
+            import socket, time
+            s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+            for line in range(200):
+                s.sendto(b\"<150>haproxy[1]: %d \" % line + b\"x\" * 4000, (\"127.0.0.1\", 514))
+                time.sleep(0.002)'
+        kill $(cat /run/rsyslogd.pid); while [ -e /run/rsyslogd.pid ]; do sleep 0.05; done
+        stat --format '%n %s' /var/log/haproxy.log*"
+    );
+    machine.run(&run).ok()
+}
+
+#[test]
+fn a_log_that_is_too_large_is_rotated_at_once() {
+    let said = flooded(110_000_000, "");
+    let size = |name: &str| said.text.lines().find_map(|line| line.strip_prefix(name)?.parse::<u64>().ok());
+    assert!(size("/var/log/haproxy.log.1 ").is_some_and(|size| size >= 110_000_000), "{}", said.text);
+    assert!(size("/var/log/haproxy.log ").is_some_and(|size| (4000..1_000_000).contains(&size)), "{}", said.text);
+}
+
+#[test]
+fn a_log_that_cannot_be_rotated_stops_to_grow() {
+    let said = flooded(105_800_000, "rm /usr/sbin/logrotate; ln -s /bin/false /usr/sbin/logrotate");
+    let grown = said.text.lines().find_map(|line| line.strip_prefix("/var/log/haproxy.log ")?.parse::<u64>().ok());
+    assert!(grown.is_some_and(|size| (105_906_176..106_000_000).contains(&size)), "{}", said.text);
+}
+
+#[test]
 fn rsyslog_accepts_its_configuration() {
     let [machine, _] = machines();
     machine.run("rsyslogd -N1").ok().without(&["error", "could not"]);

@@ -10,7 +10,7 @@ use lab::by_hand;
 use lab::evidence::elections;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
-use templates::{Balancer, files};
+use templates::{Balancer, files, paths};
 
 use crate::load::Load;
 
@@ -18,6 +18,8 @@ const BOOT: Duration = Duration::from_secs(90);
 /// How long nodes that go wait for open connections.
 const DRAINED: Duration = Duration::from_secs(4);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
+/// A port that the kernel might give to a connection.
+const SECOND: u16 = 20_081;
 const GROUP: &str = "launch = \"auto-scaling\"\n";
 
 #[tokio::test]
@@ -41,8 +43,10 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), uploads: 1, idle: 1, downloads: 1 };
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
 
-    let second = "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
-    let changed = rig.balancer(|text| text + second)?;
+    let second = format!(
+        "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n{DRAIN}"
+    );
+    let changed = rig.balancer(|text| text + &second)?;
     let began = Instant::now();
     let document = update(rig, &changed)?;
     let took = began.elapsed();
@@ -50,7 +54,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     // Twice the bar: other work may share the machine.
     ensure!(took <= Duration::from_secs(20), "it took {took:?}");
     ensure!(rig.active()? == active && elected()? == masters, "the virtual IP has moved");
-    rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10:8081/"])?;
+    rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", &format!("http://10.255.0.10:{SECOND}/")])?;
     let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
     rig.figure("update under load: requests, failed, connections, lost", {
         format!("{}, {}, {}, {}", report.requests, report.failed.len(), report.connections, report.lost.len())
@@ -58,6 +62,32 @@ async fn under_load(rig: &Rig) -> Result<()> {
     ensure!(report.failed.is_empty() && report.lost.is_empty(), "failed {:?}, lost {:?}", report.failed, report.lost);
 
     ensure!(document["from"] != document["revision"], "{document}");
+    written_in_a_sandbox(rig)
+}
+
+/// The update wrote every file that depends on the balancer, and the agent that did so may write no other.
+fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
+    let written = format!(
+        "set -eux; grep reserved_ports.*{SECOND} {}; grep {SECOND} /proc/sys/net/ipv4/ip_local_reserved_ports
+        grep TimeoutStopSec=64s {}; grep :{SECOND} {}; grep {SECOND} {}; grep revision {}",
+        paths::SYSCTL,
+        paths::AGENT_UNIT,
+        paths::HAPROXY,
+        paths::BALANCER,
+        paths::KEEPALIVED
+    );
+    let tried = "pid=$(systemctl show --property MainPID --value elbow-agent)
+        grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' /proc/$pid/status; grep core /proc/$pid/limits
+        for file in /usr/x /etc/x /var/lib/x /opt/elbow/agent; do nsenter --target $pid --mount touch $file && echo wrote $file; done; :";
+    for node in rig.settled(2, BOOT)? {
+        rig.inside(&node.id, &["sh", "-c", &written])?;
+        let said = rig.inside(&node.id, &["sh", "-c", tried])?;
+        let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        for part in ["NoNewPrivs: 1", "Seccomp: 2", "CapBnd: 0000000000001002", "Max core file size 0 0"] {
+            ensure!(words.contains(part), "no {part:?} on {}: {words}", node.id);
+        }
+        ensure!(!words.contains("wrote"), "the agent of {} may write anywhere: {words}", node.id);
+    }
     Ok(())
 }
 
@@ -141,7 +171,7 @@ fn after_a_reboot_and_back(rig: &Rig) -> Result<()> {
     rig.settled(2, BOOT)?;
 
     ensure!(printed(&rig.launcher(["update", "--rollback", "web"])?)?.contains("is updated"), "rollback");
-    let refused = rig.lab(["client", "curl", "--silent", "--max-time", "2", "http://10.255.0.10:8081/"]);
+    let refused = rig.lab(["client", "curl", "--silent", "--max-time", "2", &format!("http://10.255.0.10:{SECOND}/")]);
     ensure!(refused.is_err(), "the listener that was taken back still answers");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10/"]).map(drop)
 }

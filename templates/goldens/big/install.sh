@@ -139,6 +139,22 @@ fetch_agent() {
     fetched=yes
 }
 
+# HAProxy connects to any port; keepalived runs the agent's checks and shares /run/elbow with it.
+allow_by_selinux() {
+    enforces=$(getenforce 2>/dev/null || cat /sys/fs/selinux/enforce 2>/dev/null || :)
+    case "$enforces" in
+        Enforcing | 1) ;;
+        *) return 0 ;;
+    esac
+    say "SELinux enforces: allowing HAProxy and keepalived what they need"
+    setsebool -P haproxy_connect_any=1 keepalived_connect_any=1 ||
+        fail "SELinux enforces, and setsebool can't set haproxy_connect_any and keepalived_connect_any: do so in the image, or make it permissive"
+    echo '(typepermissive keepalived_t)' >/etc/elbow/elbow_keepalived.cil
+    semodule -i /etc/elbow/elbow_keepalived.cil ||
+        fail "SELinux enforces, and semodule can't make keepalived_t permissive: do so in the image, or make it permissive"
+    chcon -t bin_t "$agent" || fail "SELinux enforces, and chcon can't label $agent as a program (bin_t)"
+}
+
 # HAProxy and keepalived are the agent's to start, in order and only when configured.
 release_services() {
     systemctl daemon-reload
@@ -166,6 +182,7 @@ install_packages
 /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf || say "not all of /etc/sysctl.d/90-elbow.conf could be set"
 release_services
 fetch_agent
+allow_by_selinux
 start_agent
 ended=yes
 say "installed; the agent takes it from here"
