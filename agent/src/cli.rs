@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anstream::eprintln;
 use anyhow::Context;
 use clap::{Parser, Subcommand, ValueEnum};
+use rustix::process::{Gid, Uid};
+use rustix::thread;
+use templates::files::SCRIPT_USER;
 use templates::text::Millis;
 
 use crate::logs::{self, Console};
@@ -61,15 +64,27 @@ enum Output {
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
         // keepalived starts these all the time: nothing is set up for them.
-        Command::Check { agent: None } => exit(haproxy::check().context("HAProxy doesn't answer its health page")),
-        Command::Check { agent: Some(address) } => {
-            exit(health::check(address).context("the agent doesn't answer its health page"))
+        Command::Check { agent } => {
+            drop_privileges();
+            exit(match agent {
+                None => haproxy::check().context("HAProxy doesn't answer its health page"),
+                Some(address) => health::check(address).context("the agent doesn't answer its health page"),
+            })
         }
         Command::Run => boot(run::run()),
         Command::Configure => boot(configure::command()),
         Command::Status { output } => exit(status::command(output == Output::Json)),
         Command::Takeover { vips, timeout } => exit(logged(Console::No, takeover::command(vips, timeout.duration()))),
     }
+}
+
+/// keepalived starts its scripts as root: for another user keepalived 2.2.7 kills its own configuration test. A user that
+/// isn't root has nothing to drop.
+fn drop_privileges() {
+    let (user, group) = (Uid::from_raw(SCRIPT_USER), Gid::from_raw(SCRIPT_USER));
+    let _ = thread::set_thread_groups(&[])
+        .and_then(|()| thread::set_thread_res_gid(group, group, group))
+        .and_then(|()| thread::set_thread_res_uid(user, user, user));
 }
 
 /// Runs what a machine does when it boots: whoever watches its console is told why it failed.

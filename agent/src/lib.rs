@@ -19,6 +19,7 @@ pub mod known;
 pub mod logs;
 pub mod loopback;
 pub mod members;
+pub mod metadata;
 pub mod metrics;
 pub mod notify;
 pub mod observe;

@@ -111,6 +111,8 @@ pub enum Topic {
     Tables,
     /// Peers can't ask how this node is.
     Health,
+    /// HAProxy's user can read the credentials of the node's role.
+    Metadata,
     /// Connections are lost when a virtual IP moves.
     SecondChance,
     /// A peer doesn't answer.

@@ -60,6 +60,9 @@ pub struct Balancer {
     /// How a running balancer is changed.
     #[serde(default, skip_serializing_if = "Updates::is_default")]
     pub updates: Updates,
+    /// What programs on the nodes may do.
+    #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
+    pub node: NodeSettings,
     /// What is balanced.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
@@ -201,6 +204,31 @@ impl Updates {
     fn is_default(&self) -> bool {
         *self == Updates::default()
     }
+}
+
+/// What programs on the nodes may do.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct NodeSettings {
+    /// Which users may read the instance's metadata, and with it the credentials of its role.
+    pub metadata: Metadata,
+}
+
+impl NodeSettings {
+    fn is_default(&self) -> bool {
+        *self == NodeSettings::default()
+    }
+}
+
+/// Which users on a node may read the instance's metadata.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Metadata {
+    /// All but those of HAProxy and of keepalived's scripts.
+    #[default]
+    Restricted,
+    /// root, and ec2-instance-connect where that user exists.
+    Root,
 }
 
 /// A port that is listened on, on every virtual IP, and where its connections go.

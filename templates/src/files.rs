@@ -4,6 +4,7 @@
 mod haproxy;
 mod keepalived;
 mod launch_template;
+mod metadata;
 mod policies;
 mod second_chance;
 mod static_files;
@@ -14,6 +15,7 @@ use askama::Template;
 pub use haproxy::haproxy_cfg;
 pub use keepalived::{KeepalivedNode, instance, keepalived_conf, token};
 pub use launch_template::launch_template;
+pub use metadata::{SCRIPT_USER, metadata_nft};
 pub use policies::{permission_policy, trust_policy};
 pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, second_chance_nft, tunnel, tunnel_name};
 pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};

@@ -17,6 +17,8 @@ pub const RSYSLOG: &str = "/etc/rsyslog.d/40-elbow.conf";
 pub const LOGROTATE: &str = "/etc/logrotate.d/haproxy";
 /// Kernel settings.
 pub const SYSCTL: &str = "/etc/sysctl.d/90-elbow.conf";
+/// Who may ask the instance metadata service: loaded before HAProxy starts.
+pub const METADATA: &str = "/etc/elbow/metadata.nft";
 /// The agent itself.
 pub const AGENT: &str = "/opt/elbow/agent";
 /// State that doesn't outlive a boot.

@@ -288,6 +288,15 @@ fn a_webhook_is_not_shown_by_debug() {
 }
 
 #[test]
+fn readers_of_metadata_that_cannot_be() {
+    let node = |text: &str, line: &str| refused("[agent]", &format!("[node]\n{text}\n[agent]"), line);
+    node("metadata = \"nobody\"", "line 7: node.metadata: \"nobody\": write restricted or root");
+    node("metadata = true", "line 7: node.metadata: true: write \"restricted\" or \"root\"");
+    node("metdata = \"root\"", "line 7: node.metdata: unknown key; did you mean metadata?");
+    refused("[agent]", "node = \"root\"\n[agent]", "line 6: node: \"root\": write [node], once, and below it metadata");
+}
+
+#[test]
 fn readers_of_metrics_that_cannot_be() {
     let clients = |list: &str, line: &str| {
         let line = format!("line 7: metrics.clients: {line}");

@@ -70,6 +70,7 @@ fn a_small_balancer_is_rendered_as_committed() {
     same("small", "keepalived.conf", &keepalived(&b, 0, &["10.0.2.10"]));
     same("small", "keepalived-alone.conf", &keepalived(&b, 0, &[]));
     same("small", "second-chance.nft", &second_chance(&b, Some("10.0.2.10"), 2));
+    same("small", "metadata.nft", &files::metadata_nft(&b, |_| false));
     same("small", "second-chance-alone.nft", &second_chance(&b, None, 1));
 }
 
@@ -77,6 +78,7 @@ fn a_small_balancer_is_rendered_as_committed() {
 fn a_big_balancer_is_rendered_as_committed() {
     let b = common("big", "cn-north-1");
     same("big", "keepalived.conf", &keepalived(&b, 3, &["10.0.5.10", "10.0.1.10", "10.0.3.10", "10.0.2.10"]));
+    same("big", "metadata.nft", &files::metadata_nft(&b, |_| true));
     same("big", "second-chance.nft", &second_chance(&b, Some("10.0.5.10"), 5));
 }
 
@@ -105,6 +107,7 @@ fn every_rendered_file_ends_in_one_newline() {
             files::rsyslog_conf(),
             files::logrotate_conf(),
             files::sysctl_conf(&b),
+            files::metadata_nft(&b, |_| true),
         ];
         for text in texts {
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");

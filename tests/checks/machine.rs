@@ -84,6 +84,7 @@ impl Machine {
             .with(paths::SYSCTL, &files::sysctl_conf(balancer))
             .with(paths::HAPROXY, &files::haproxy_cfg(balancer))
             .with(paths::KEEPALIVED, keepalived)
+            .with(paths::METADATA, &files::metadata_nft(balancer, |_| false))
             .with("/tmp/user-data.yaml", &files::user_data(balancer))
     }
 

@@ -104,6 +104,46 @@ fn nft_accepts_the_second_chance_and_takes_it_again() {
 }
 
 #[test]
+fn haproxys_and_the_scripts_users_cannot_ask_the_metadata_service_and_root_can() {
+    let [restricted, root_only] = machines();
+    // `listener` connects from HAProxy's port as the user, from a socket that root has opened.
+    let run = "ip address add 169.254.169.254/32 dev lo; ip -6 address add fd00:ec2::254/128 dev lo nodad
+        ip address add 169.254.169.123/32 dev lo
+        echo secret >/tmp/credentials; cd /tmp
+        for address in 169.254.169.254 fd00:ec2::254 169.254.169.123; do
+            python3 -m http.server --bind $address 80 >/dev/null 2>&1 &
+        done
+        for address in 169.254.169.254 [fd00:ec2::254] 169.254.169.123; do
+            until curl -s -o /dev/null http://$address/; do sleep 0.05; done
+        done
+        nft -f /etc/elbow/metadata.nft && nft -f /etc/elbow/metadata.nft
+        for user in root haproxy nobody daemon; do
+            for address in 169.254.169.254 [fd00:ec2::254] 169.254.169.123; do
+                said=$(setpriv --reuid $user --clear-groups curl -sS --max-time 2 http://$address/credentials 2>&1) || said=$?
+                echo $user $address $said
+            done
+        done
+        python3 -c 'if True:
+            import os, pwd, socket
+            s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind((\"\", 8404))
+            os.setuid(pwd.getpwnam(\"haproxy\").pw_uid)
+            print(\"listener\", s.connect_ex((\"169.254.169.254\", 80)), flush=True)'
+        nft list counters table inet elbow_metadata";
+    for (machine, daemon) in [(restricted, "secret"), (root_only, "7")] {
+        let said = machine.run(run).ok().with("listener 111\n");
+        for service in ["169.254.169.254", "[fd00:ec2::254]"] {
+            // curl's 7 is a refused connection, and comes at once; its 28 would be silence.
+            let of = |user: &str, answer: &str| said.text.contains(&format!("{user} {service} {answer}\n"));
+            assert!(of("root", "secret") && of("haproxy", "7") && of("nobody", "7"), "{}", said.text);
+            assert!(of("daemon", daemon), "{}", said.text);
+        }
+        let ntp = ["root", "haproxy", "nobody", "daemon"].map(|user| format!("{user} 169.254.169.123 secret\n"));
+        assert!(ntp.iter().all(|line| said.text.contains(line)), "{}", said.text);
+        assert!(said.text.contains(if daemon == "7" { "packets 7 " } else { "packets 5 " }), "{}", said.text);
+    }
+}
+
+#[test]
 fn cloud_init_accepts_the_user_data() {
     for machine in machines() {
         machine.run("cloud-init schema --config-file /tmp/user-data.yaml").ok().with("Valid cloud-config");

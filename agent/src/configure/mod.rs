@@ -27,7 +27,7 @@ use crate::members::{Member, Roster};
 use crate::observe::Observer;
 use crate::state::{Board, State, Topic, VirtualIp};
 use crate::tables::Table;
-use crate::{http, keepalived, loopback, report, slot, spread, systemd};
+use crate::{http, keepalived, loopback, metadata, report, slot, spread, systemd};
 
 pub use gather::unreadable;
 pub use services::{Failed, Local};
@@ -191,7 +191,11 @@ fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
 async fn serve(balancer: &Balancer) -> Vec<Failed> {
     let carried = loopback::carry(&balancer.virtual_ips).await;
     let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
-    carried.err().into_iter().chain(services::haproxy(balancer).await).collect()
+    // Before HAProxy runs, and not instead of it.
+    let guarded = metadata::guard(balancer).await.map_err(|error| anyhow::anyhow!(metadata::problem(&error)));
+    let guarded = guarded.map_err(|error| Failed { topic: Topic::Metadata, error });
+    let failed = carried.err().into_iter().chain(guarded.err());
+    failed.chain(services::haproxy(balancer).await).collect()
 }
 
 /// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.

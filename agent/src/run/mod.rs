@@ -29,7 +29,7 @@ use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::update::Updater;
-use crate::{configure, files, handover, haproxy, health, http, report, second_chance, spread, status, systemd};
+use crate::{configure, files, handover, haproxy, health, http, metadata, report, second_chance, spread, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
@@ -101,7 +101,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("watch over HAProxy", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let beside = handover::page(board.clone(), preference.clone()).merge(watched.page);
-    tasks.forever("health page", health::serve(board.clone(), hints.bells.clone(), beside));
+    let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
+    tasks.forever("health page", health::serve(board.clone(), hints.bells.clone(), beside, readers));
     let (wishes, wished) = watch::channel(None);
     tasks.forever("wishes", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
     let balancer = watch::Sender::new(node.local.balancer.clone());
@@ -124,6 +125,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         tasks.once(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
     }
     tasks.once(second_chance::keep(node.local.clone(), board.clone()));
+    tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));
     let local = Arc::new(Mutex::new(node.local.clone()));
     let (known, place, told) = (members.subscribe(), local.clone(), board.clone());
     tasks.forever("slots", Slots { members: known, claims, local: place, board: told }.follow());

@@ -48,6 +48,7 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
         ("haproxy.cfg", pairs(&files::haproxy_cfg)),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
+        ("who reads the nodes' metadata", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
         ("what the security group lets in", pairs(&group)),
         ("what the nodes' role may do", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
     ]

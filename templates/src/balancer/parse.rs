@@ -132,7 +132,9 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
 
 /// Whether it is about a value's kind (text, a list, a table) rather than about what is in it.
 fn is_of_another_kind(message: &str) -> bool {
-    message.starts_with("invalid type") || message.starts_with("data did not match any variant")
+    message.starts_with("invalid type")
+        || message.starts_with("wanted ")
+        || message.starts_with("data did not match any variant")
 }
 
 fn unknown_key(key: &str, known: &[&str]) -> String {

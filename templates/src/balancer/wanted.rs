@@ -21,6 +21,8 @@ pub fn of(key: &str) -> Option<&'static str> {
         "failover.preempt" | "updates.in_place" => "true or false",
         "metrics" => "[metrics], once, and below it clients",
         "updates" => "[updates], once, and below it in_place",
+        "node" => "[node], once, and below it metadata",
+        "node.metadata" => "\"restricted\" or \"root\"",
         "listener" => "[[listener]], with two brackets, and below it its keys",
         "listener.name" => "text in quotes, such as \"http\"",
         "listener.port" => "a number from 1 to 65535, without quotes",

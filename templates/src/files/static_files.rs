@@ -21,7 +21,9 @@ struct AgentUnit {
 
 #[derive(Template)]
 #[template(path = "haproxy-unit.conf", escape = "none")]
-struct HaproxyUnit;
+struct HaproxyUnit {
+    metadata: &'static str,
+}
 
 #[derive(Template)]
 #[template(path = "keepalived-unit.conf", escape = "none")]
@@ -62,7 +64,7 @@ fn memory_max(targets: usize) -> usize {
 
 /// What Elbow adds to the distribution's haproxy.service.
 pub fn haproxy_unit() -> String {
-    render(&HaproxyUnit)
+    render(&HaproxyUnit { metadata: paths::METADATA })
 }
 
 /// What Elbow adds to the distribution's keepalived.service.

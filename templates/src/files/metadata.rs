@@ -1,0 +1,57 @@
+//! The nftables rules that keep programs which talk to clients from the credentials of the node's role: those are one
+//! request to the instance metadata service away (EC2 User Guide, "Limit access to the instance metadata service").
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+
+use super::render;
+use crate::balancer::{Balancer, Metadata};
+use crate::paths;
+
+/// The user that keepalived's scripts become: nobody, everywhere. They ask for two pages of this machine, and need no more.
+pub const SCRIPT_USER: u32 = 65_534;
+/// The user that EC2 Instance Connect asks for SSH keys as, where its package is installed.
+const INSTANCE_CONNECT_USER: &str = "ec2-instance-connect";
+
+#[derive(Template)]
+#[template(path = "metadata.nft", escape = "none")]
+struct Rules {
+    listeners: String,
+    /// Whether `users` are the only ones that may ask, rather than the ones that may not.
+    only: bool,
+    users: String,
+}
+
+/// The rules, for `nft -f`: they replace what was there at once. nft refuses users that don't exist; `present` says
+/// whether one does.
+pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> String {
+    let listeners = balancer.listeners.iter().map(|listener| listener.port);
+    let listeners: BTreeSet<u16> = listeners.chain([paths::STATS_PORT]).collect();
+    let (only, users) = match balancer.node.metadata {
+        Metadata::Restricted => (false, format!("\"haproxy\", {SCRIPT_USER}")),
+        Metadata::Root if present(INSTANCE_CONNECT_USER) => (true, format!("\"root\", {INSTANCE_CONNECT_USER:?}")),
+        Metadata::Root => (true, "\"root\"".to_owned()),
+    };
+    render(&Rules { listeners: listeners.iter().map(u16::to_string).collect::<Vec<_>>().join(", "), only, users })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(metadata: Metadata, present: bool) -> String {
+        let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
+        balancer.node.metadata = metadata;
+        let text = metadata_nft(&balancer, |_| present);
+        text.lines().find(|line| line.contains("meta skuid")).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn only_users_that_exist_are_named() {
+        let end = "counter name refused reject with tcp reset";
+        assert_eq!(rule(Metadata::Restricted, false), format!("meta skuid {{ \"haproxy\", 65534 }} {end}"));
+        assert_eq!(rule(Metadata::Root, false), format!("meta skuid != {{ \"root\" }} {end}"));
+        assert_eq!(rule(Metadata::Root, true), format!("meta skuid != {{ \"root\", \"ec2-instance-connect\" }} {end}"));
+    }
+}
