@@ -34,7 +34,11 @@ async fn visit(http: &reqwest::Client, me: Ipv4Addr, peer: Ipv4Addr) {
 
 /// Whether the peer at `url` has taken notice of `me`, or isn't there to do so.
 async fn knows(http: &reqwest::Client, url: &str, me: Ipv4Addr) -> bool {
-    let Ok(answer) = http.get(url).timeout(ANSWER).send().await else { return true };
+    let answer = match http.get(url).timeout(ANSWER).send().await {
+        Ok(answer) => answer,
+        // A connection that ends without an answer made room for another visitor's: the peer is there.
+        Err(error) => return error.is_connect() || error.is_timeout(),
+    };
     answer.json::<Health>().await.map_or(true, |health| health.peers.contains(&me))
 }
 
@@ -50,7 +54,7 @@ mod tests {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
         let board = Board::new(state());
-        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default(), axum::Router::new()));
+        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default(), axum::Router::new(), vec![]));
         let http = crate::http::client().unwrap();
         assert!(knows(&http, &url, Ipv4Addr::new(10, 0, 2, 10)).await);
         assert!(!knows(&http, &url, Ipv4Addr::new(10, 0, 2, 77)).await);

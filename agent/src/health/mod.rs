@@ -2,9 +2,12 @@
 //! visitor that isn't known yet is a hint that a member has joined.
 
 mod ask;
+mod door;
 mod join;
+mod places;
 mod strangers;
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::{Arc, Mutex};
@@ -14,6 +17,7 @@ use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
 use templates::paths::HEALTH_PORT;
@@ -88,24 +92,24 @@ pub struct Bells {
     pub stepped_back: Arc<Notify>,
 }
 
-/// Serves the health page for ever, and beside it what others have for peers to ask.
-pub async fn serve(board: Board, bells: Bells, beside: Router) {
+/// Serves the health page for ever, and beside it what others have for peers and for `readers` of metrics to ask.
+pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4Net>) {
     let address = SocketAddr::from((board.read().address, HEALTH_PORT));
     let mut said = false;
     loop {
         let error = match TcpListener::bind(address).await {
             Ok(listener) => {
                 board.problem(Topic::Health, None);
-                serve_on(listener, board.clone(), bells.clone(), beside.clone()).await.err()
+                match serve_on(listener, board, bells, beside, readers).await {}
             }
-            Err(error) => Some(error),
+            Err(error) => error,
         };
-        let problem = error.map(|error| format!("cannot serve the health page on {address}: {error}"));
-        if let (Some(problem), false) = (&problem, said) {
+        let problem = format!("cannot serve the health page on {address}: {error}");
+        if !said {
             tracing::warn!("{problem}");
             said = true;
         }
-        board.problem(Topic::Health, problem);
+        board.problem(Topic::Health, Some(problem));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
@@ -126,14 +130,20 @@ pub fn check(address: Ipv4Addr) -> std::io::Result<()> {
     }
 }
 
-async fn serve_on(listener: TcpListener, board: Board, bells: Bells, beside: Router) -> std::io::Result<()> {
-    let desk = Arc::new(Desk { board, strangers: Mutex::default(), bells });
+async fn serve_on(
+    listener: TcpListener,
+    board: Board,
+    bells: Bells,
+    beside: Router,
+    readers: Vec<Ipv4Net>,
+) -> Infallible {
+    let desk = Arc::new(Desk { board: board.clone(), strangers: Mutex::default(), bells });
     let app = Router::new()
         .route("/health", get(health))
         .route("/stepped-back", post(stepped_back))
         .with_state(desk)
         .merge(beside);
-    axum::serve(listener, app.into_make_service_with_connect_info::<SocketAddr>()).await
+    door::serve(listener, app, board, readers).await
 }
 
 async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
@@ -167,7 +177,7 @@ mod tests {
     async fn start(board: Board, bells: Bells) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
-        tokio::spawn(serve_on(listener, board, bells, Router::new()));
+        tokio::spawn(serve_on(listener, board, bells, Router::new(), vec![]));
         url
     }
 

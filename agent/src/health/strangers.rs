@@ -1,5 +1,5 @@
 //! How often somebody unknown on the health page is worth a call to EC2: a joining node is, a scraper that the operator
-//! has let in is not, and nobody may spend the API's budget by asking often.
+//! has let in is not, and no visitor may spend the API's budget by asking often.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -7,28 +7,49 @@ use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(2);
 const MOST: Duration = Duration::from_secs(3600);
-/// More visitors than a balancer can have nodes: then it isn't members who ask.
+/// How long after its last visit.
+const FORGOTTEN: Duration = Duration::from_secs(3600);
+/// More visitors than a balancer can have nodes: beyond these it is a crowd.
 const REMEMBERED: usize = 64;
+/// From one look for visitors of a crowd to the next. A look reads all members, and a node that joins waits for longer.
+const CROWD: Duration = Duration::from_secs(5);
 
 /// Who has asked, and when looking them up next is worth it.
 #[derive(Debug, Default)]
-pub(super) struct Strangers(HashMap<Ipv4Addr, (Instant, Duration)>);
+pub(super) struct Strangers {
+    known: HashMap<Ipv4Addr, Visits>,
+    crowd: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Visits {
+    last: Instant,
+    next: Instant,
+    pause: Duration,
+}
 
 impl Strangers {
     /// Whether a visit is worth looking the visitor up; the pause after that doubles with each time.
     pub(super) fn worth_a_look(&mut self, visitor: Ipv4Addr, now: Instant) -> bool {
-        if self.0.len() >= REMEMBERED && !self.0.contains_key(&visitor) {
-            return false;
-        }
-        match self.0.get_mut(&visitor) {
-            None => {
-                self.0.insert(visitor, (now + FIRST, FIRST));
+        self.known.retain(|_, visits| now < visits.last + FORGOTTEN);
+        let room = self.known.len() < REMEMBERED;
+        match self.known.get_mut(&visitor) {
+            Some(visits) => {
+                visits.last = now;
+                if now < visits.next {
+                    return false;
+                }
+                visits.pause = (visits.pause * 2).min(MOST);
+                visits.next = now + visits.pause;
                 true
             }
-            Some((next, _)) if now < *next => false,
-            Some((next, pause)) => {
-                *pause = (*pause * 2).min(MOST);
-                *next = now + *pause;
+            None if room => {
+                self.known.insert(visitor, Visits { last: now, next: now + FIRST, pause: FIRST });
+                true
+            }
+            None if self.crowd.is_some_and(|last| now < last + CROWD) => false,
+            None => {
+                self.crowd = Some(now);
                 true
             }
         }
@@ -54,12 +75,33 @@ mod tests {
         let (mut strangers, start) = (Strangers::default(), Instant::now());
         let looks = (0..86_400).filter(|second| strangers.worth_a_look(VISITOR, start + Duration::from_secs(*second)));
         assert!(looks.count() < 40);
+        let quarters = (0..86_400).step_by(15).map(|second| start + Duration::from_secs(90_000 + second));
+        assert!(quarters.filter(|now| strangers.worth_a_look(VISITOR, *now)).count() < 40);
     }
 
     #[test]
     fn a_crowd_is_not_looked_up_one_by_one() {
         let (mut strangers, now) = (Strangers::default(), Instant::now());
         let looks = (0..=255).filter(|last| strangers.worth_a_look(Ipv4Addr::new(10, 0, 4, *last), now));
-        assert_eq!(looks.count(), REMEMBERED);
+        assert_eq!(looks.count(), REMEMBERED + 1);
+    }
+
+    #[test]
+    fn after_a_crowd_a_newcomer_is_looked_up_all_the_same() {
+        let (mut strangers, now) = (Strangers::default(), Instant::now());
+        let crowd = |strangers: &mut Strangers, now| {
+            (0..=255).filter(|last| strangers.worth_a_look(Ipv4Addr::new(10, 0, 4, *last), now)).count()
+        };
+        crowd(&mut strangers, now);
+        assert!(!strangers.worth_a_look(VISITOR, now + CROWD / 2));
+        assert!(strangers.worth_a_look(VISITOR, now + CROWD), "beside the crowd");
+        let (mut looks, hour) = (0, 3600);
+        for second in 1..=hour {
+            looks += crowd(&mut strangers, now + CROWD + Duration::from_secs(second));
+        }
+        assert!(looks < hour as usize / 5 + REMEMBERED * 12, "a crowd costs {looks} calls in an hour");
+        let later = now + CROWD + Duration::from_secs(hour) + FORGOTTEN;
+        assert!(strangers.worth_a_look(VISITOR, later));
+        assert_eq!(strangers.known.len(), 1, "the crowd is forgotten");
     }
 }
