@@ -29,7 +29,9 @@ use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::update::Updater;
-use crate::{configure, files, handover, haproxy, health, http, metadata, report, second_chance, spread, status, systemd};
+use crate::{
+    configure, files, handover, haproxy, health, http, metadata, report, second_chance, spread, status, systemd,
+};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
