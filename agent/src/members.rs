@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
 use serde::{Deserialize, Serialize};
+use templates::report::Unreachable;
 use templates::{Slot, names};
 
 use crate::ids::{InstanceId, InterfaceId};
@@ -35,9 +36,12 @@ pub struct Member {
     pub replaces: Option<InstanceId>,
     /// Its place in the RunInstances call that made it.
     pub launch_index: u32,
-    /// What it says of itself in its tags: what changes there is a sign of its life.
+    /// Its role and its sign of life, as its tags say: what changes there shows that it lives.
     #[serde(default)]
     pub says: String,
+    /// The members that it can't reach, as its tag says.
+    #[serde(default)]
+    pub unreachable: Vec<InstanceId>,
 }
 
 /// The members among `instances` (not yet off, with the balancer's tag and VPC: the call filters those): the
@@ -68,8 +72,19 @@ fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
         claim: slot(names::TAG_CLAIM),
         replaces: tag(instance.tags(), names::TAG_REPLACES).map(|id| InstanceId(id.to_owned())),
         launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
-        says: [names::TAG_ROLE, names::TAG_MESSAGE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
+        says: [names::TAG_ROLE, names::TAG_ALIVE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
+        unreachable: unreachable(tag(instance.tags(), names::TAG_UNREACHABLE)),
     })
+}
+
+fn unreachable(tag: Option<&str>) -> Vec<InstanceId> {
+    let Unreachable(peers) = tag.and_then(|value| value.parse().ok()).unwrap_or_default();
+    peers.into_keys().map(InstanceId).collect()
+}
+
+/// The members' instances, by address.
+pub fn instances(members: &[Member]) -> BTreeMap<Ipv4Addr, InstanceId> {
+    members.iter().map(|member| (member.address, member.instance.clone())).collect()
 }
 
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
@@ -155,6 +170,7 @@ pub(crate) mod tests {
             replaces: None,
             launch_index: 0,
             says: String::new(),
+            unreachable: vec![],
         }
     }
 
@@ -178,8 +194,10 @@ pub(crate) mod tests {
             .network_interfaces(interface("eni-9", "10.0.9.9", "sg-1", 1))
             .network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0))
             .tags(Tag::builder().key("elbow:claim").value("1").build())
+            .tags(Tag::builder().key("elbow:unreachable").value("i-c@2026-11-29T14:03:12Z").build())
             .build();
-        let expected = Member { claim: Some(Slot(1)), says: " ".into(), ..member("i-b", 2) };
+        let unreachable = vec!["i-c".into()];
+        let expected = Member { claim: Some(Slot(1)), says: " ".into(), unreachable, ..member("i-b", 2) };
         assert_eq!(members(&[found], &["sg-1".into()]), [expected]);
     }
 

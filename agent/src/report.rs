@@ -1,48 +1,85 @@
-//! What the node says about itself in its own tags: the launcher reads them there. A tag is written when it changes,
-//! and not otherwise; changes that come together are written together.
+//! What the node says about itself in its own tags: the launcher and the other nodes read them there. A tag is written
+//! when it changes, changes that come together are written together, and a tag that another writer changed is repaired.
+
+mod repair;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
-use templates::names::{TAG_CLAIM, TAG_MESSAGE, TAG_ROLE, TAG_RUNNING};
+use templates::Order;
+use templates::names::{
+    REPORTS, TAG_ALIVE, TAG_CLAIM, TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING,
+    TAG_UNREACHABLE,
+};
+use templates::report::{Moment, Refusal, Unreachable, fitted};
 
 use crate::backoff::Backoff;
 use crate::ec2::ApiError;
 use crate::ids::InstanceId;
+use crate::imds::Imds;
 use crate::state::{Board, State};
+use repair::Repair;
 
 /// An election changes several things within moments.
 const SETTLE: Duration = Duration::from_millis(200);
-/// EC2's limit for a tag's value, in characters (EC2 User Guide, "Tag restrictions").
-const LONGEST: usize = 255;
 
 type Tags = BTreeMap<&'static str, String>;
 
+/// What programs read in tags of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reports {
+    /// The peers that this node can't reach.
+    pub unreachable: Unreachable,
+    /// The sign of life, while a peer is silent.
+    pub alive: Option<Moment>,
+    /// The request to hand over that this node refused.
+    pub refused_handover: Option<Refusal<String>>,
+    /// The order that this node refused.
+    pub refused_revision: Option<Refusal<Order>>,
+}
+
+impl Reports {
+    /// What an agent that is started again goes on with: the reports in these tags, without the sign of life.
+    pub fn written(tags: &BTreeMap<String, String>) -> Reports {
+        let tag = |key: &str| tags.get(key).map(String::as_str);
+        Reports {
+            unreachable: tag(TAG_UNREACHABLE).and_then(|value| value.parse().ok()).unwrap_or_default(),
+            alive: None,
+            refused_handover: tag(TAG_REFUSED_HANDOVER).and_then(|value| value.parse().ok()),
+            refused_revision: tag(TAG_REFUSED_REVISION).and_then(|value| value.parse().ok()),
+        }
+    }
+}
+
 /// Keeps the tags of `instance` as the board is, for ever. `present` are the tags it has now.
-pub async fn report(client: Client, instance: InstanceId, board: Board, present: &BTreeMap<String, String>) {
-    let mut reported: Tags = [TAG_CLAIM, TAG_ROLE, TAG_RUNNING, TAG_MESSAGE]
-        .into_iter()
-        .filter_map(|key| Some((key, present.get(key)?.clone())))
-        .collect();
+pub async fn report(
+    client: Client,
+    instance: InstanceId,
+    imds: Imds,
+    board: Board,
+    present: &BTreeMap<String, String>,
+) {
+    let mut reported = ours(present);
     let mut reader = board.subscribe();
-    let mut backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+    let mut repair = Repair::new(imds);
+    let fresh = || Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+    let mut backoff = fresh();
     loop {
         tokio::time::sleep(SETTLE).await;
         let wanted = tags(&reader.borrow_and_update());
-        match write(&client, &instance, &difference(&reported, &wanted)).await {
-            Ok(()) => {
-                reported = wanted;
-                backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
-                if reader.changed().await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                tracing::warn!("cannot write this node's tags, trying again: {error}");
-                backoff.wait().await;
-            }
+        let difference = difference(&reported, &wanted);
+        if let Err(error) = write(&client, &instance, &difference).await {
+            tracing::warn!("cannot write this node's tags, trying again: {error}");
+            backoff.wait().await;
+            continue;
+        }
+        repair.wrote(difference.keys(), Instant::now());
+        (reported, backoff) = (wanted, fresh());
+        tokio::select! {
+            changed = reader.changed() => if changed.is_err() { return },
+            seen = repair.due(&reported) => reported = seen,
         }
     }
 }
@@ -52,23 +89,40 @@ pub async fn report_once(client: &Client, state: &State) -> Result<(), ApiError>
     write(client, &state.instance, &difference(&Tags::new(), &tags(state))).await
 }
 
+/// Those of `all` tags that an agent writes.
+fn ours(all: &BTreeMap<String, String>) -> Tags {
+    REPORTS.into_iter().filter_map(|key| Some((key, all.get(key)?.clone()))).collect()
+}
+
 /// The tags that say what `state` is.
 fn tags(state: &State) -> Tags {
-    let mut tags = Tags::from([
+    let Reports { unreachable, alive, refused_handover, refused_revision } = &state.reports;
+    let unreachable = Some(unreachable.to_string()).filter(|value| !value.is_empty());
+    let optional = [
+        (TAG_MESSAGE, state.message().map(|message| fitted(&message))),
+        (TAG_UNREACHABLE, unreachable),
+        (TAG_ALIVE, alive.as_ref().map(Moment::to_string)),
+        (TAG_REFUSED_HANDOVER, refused_handover.as_ref().map(Refusal::to_string)),
+        (TAG_REFUSED_REVISION, refused_revision.as_ref().map(Refusal::to_string)),
+    ];
+    let always = [
         (TAG_CLAIM, state.slot.to_string()),
         (TAG_ROLE, state.roles().to_string()),
         (TAG_RUNNING, state.revision.to_string()),
-    ]);
-    if let Some(message) = state.message() {
-        tags.insert(TAG_MESSAGE, message.chars().map(|c| if c.is_control() { ' ' } else { c }).take(LONGEST).collect());
-    }
-    tags
+    ];
+    always.into_iter().chain(optional.into_iter().filter_map(|(key, value)| Some((key, value?)))).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
 struct Difference {
     set: Vec<(&'static str, String)>,
     delete: Vec<&'static str>,
+}
+
+impl Difference {
+    fn keys(&self) -> impl Iterator<Item = &'static str> {
+        self.set.iter().map(|(key, _)| *key).chain(self.delete.iter().copied())
+    }
 }
 
 fn difference(reported: &Tags, wanted: &Tags) -> Difference {
@@ -115,6 +169,33 @@ mod tests {
         let message = &tags(&state)[TAG_MESSAGE];
         assert_eq!(message.chars().count(), 255);
         assert!(message.starts_with("line ä"));
+    }
+
+    #[test]
+    fn what_programs_read_has_tags_of_its_own_and_an_agent_that_is_started_again_goes_on_with_them() {
+        let moment: Moment = "2026-11-29T14:03:12Z".parse().unwrap();
+        let mut state = state();
+        state.reports = Reports {
+            unreachable: Unreachable([("i-b".to_owned(), moment)].into()),
+            alive: Some(moment),
+            refused_handover: Some(Refusal { of: "65a1-3f".to_owned(), why: "there is no other node".to_owned() }),
+            refused_revision: Some(Refusal { of: "3:0123456789ab".parse().unwrap(), why: "it is older".to_owned() }),
+        };
+        state.problems.insert(Topic::Haproxy, "down".into());
+        let written = tags(&state);
+        let told = [TAG_UNREACHABLE, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_MESSAGE];
+        assert_eq!(
+            told.map(|key| written[key].as_str()),
+            [
+                "i-b@2026-11-29T14:03:12Z",
+                "2026-11-29T14:03:12Z",
+                "65a1-3f there is no other node",
+                "3:0123456789ab it is older",
+                "down"
+            ]
+        );
+        let written = written.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        assert_eq!(Reports::written(&written), Reports { alive: None, ..state.reports });
     }
 
     #[test]

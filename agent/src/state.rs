@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use crate::haproxy::Serves;
 use crate::ids::{InstanceId, TableId};
+use crate::report::Reports;
 
 /// The agent's knowledge of itself, as `agent status --output json` and the health page show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +41,15 @@ pub struct State {
     /// The members that EC2 says are shutting down.
     #[serde(default)]
     pub ending: Vec<Ipv4Addr>,
+    /// The members' instances.
+    #[serde(default)]
+    pub instances: BTreeMap<Ipv4Addr, InstanceId>,
+    /// What it reports in tags of their own.
+    #[serde(skip)]
+    pub reports: Reports,
+    /// Whether it changes to another revision at this moment.
+    #[serde(default)]
+    pub change: Change,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
     /// Whether it is handing over at this moment: then keepalived's FAULT is meant.
@@ -74,6 +84,19 @@ pub struct VirtualIp {
     /// Whether a peer has said that it is active since keepalived last spoke.
     #[serde(default)]
     pub followed: bool,
+}
+
+/// How far a node is with a change to another revision. Of several nodes that are told at once one changes at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// It changes to nothing.
+    #[default]
+    None,
+    /// It asks its peers whether it is its turn.
+    Asks,
+    /// It changes.
+    Runs,
 }
 
 impl VirtualIp {
@@ -143,18 +166,13 @@ impl State {
         }
     }
 
-    /// What is wrong, in one line; nothing if nothing is. That a peer is silent comes first and is never left out: a
-    /// waiting peer takes the change of that line for a sign of life (`health::ask`).
+    /// What is wrong, in one line: the gravest problem; nothing if nothing is wrong.
     pub fn message(&self) -> Option<String> {
-        let others: Vec<&String> =
-            self.problems.iter().filter(|(topic, _)| **topic != Topic::Peers).map(|(_, text)| text).collect();
-        let rest = match others[..] {
-            [] => None,
-            [only] => Some(only.clone()),
-            [gravest, ..] => Some(format!("{gravest} (and {} more: agent status)", others.len() - 1)),
-        };
-        let parts: Vec<String> = self.problems.get(&Topic::Peers).cloned().into_iter().chain(rest).collect();
-        (!parts.is_empty()).then(|| parts.join("; "))
+        let gravest = self.problems.values().next()?;
+        Some(match self.problems.len() {
+            1 => gravest.clone(),
+            count => format!("{gravest} (and {} more: agent status)", count - 1),
+        })
     }
 }
 
@@ -224,6 +242,9 @@ pub(crate) mod tests {
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
             answering: vec![],
             ending: vec![],
+            instances: BTreeMap::from([(Ipv4Addr::new(10, 0, 2, 10), "i-b".into())]),
+            reports: Reports::default(),
+            change: Change::None,
             route_tables: vec!["rtb-1".into()],
             yielding: false,
             leaving: None,
@@ -269,13 +290,5 @@ pub(crate) mod tests {
         assert_eq!(board.read().problems[&Topic::Routes], "denied");
         board.routes_problem(one, None);
         assert_eq!(board.read().problems, BTreeMap::new());
-    }
-
-    #[test]
-    fn a_sign_of_life_is_never_hidden_by_something_graver() {
-        let board = Board::new(state());
-        board.problem(Topic::Routes, Some("denied".into()));
-        board.problem(Topic::Peers, Some("silent for 20 s".into()));
-        assert_eq!(board.read().message().unwrap(), "silent for 20 s; denied");
     }
 }

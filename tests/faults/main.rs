@@ -13,4 +13,5 @@ mod nodes;
 mod processes;
 mod stage;
 mod tables;
+mod tags;
 mod watch;

@@ -143,6 +143,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             replaces,
             launch_index: facts.launch_index,
             says: String::new(),
+            unreachable: vec![],
         }),
     }
     members

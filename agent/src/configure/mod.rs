@@ -23,9 +23,10 @@ use crate::haproxy::{self, Serves};
 use crate::health;
 use crate::imds::{self, Facts, Imds};
 use crate::logs::CONSOLE;
-use crate::members::{Member, Roster};
+use crate::members::{self, Member, Roster};
 use crate::observe::Observer;
-use crate::state::{Board, State, Topic, VirtualIp};
+use crate::report::Reports;
+use crate::state::{Board, Change, State, Topic, VirtualIp};
 use crate::tables::Table;
 use crate::{http, keepalived, loopback, metadata, report, slot, spread, systemd};
 
@@ -123,7 +124,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     tracing::info!(target: CONSOLE, %slot, peers = ?roster.peers(), "this node's place is decided");
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
-    let board = board(&local, &facts, revision, &roster, tables);
+    let board = board(&local, &facts, revision, &members, tables);
     let is_read = found.problems.iter().all(|(topic, _)| *topic != Topic::Tables);
     let spreads =
         !keepalived_ran && is_read && spread::is_due(&local.balancer, slot, tables, &members, &facts.instance);
@@ -156,7 +157,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     })
 }
 
-fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tables: &[Table]) -> Board {
+fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], tables: &[Table]) -> Board {
     let board = Board::new(State {
         balancer: local.balancer.name.clone(),
         instance: facts.instance.clone(),
@@ -166,9 +167,12 @@ fn board(local: &Local, facts: &Facts, revision: Revision, roster: &Roster, tabl
         revision,
         virtual_ips: first_roles(&local.balancer.virtual_ips),
         haproxy: Serves::No,
-        peers: roster.peers(),
+        peers: Roster::of(members, facts.address).peers(),
         answering: vec![],
         ending: vec![],
+        instances: members::instances(members),
+        reports: Reports::written(&facts.tags),
+        change: Change::None,
         route_tables: tables.iter().map(|table| table.id.clone()).collect(),
         yielding: false,
         leaving: None,

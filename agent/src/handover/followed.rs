@@ -1,11 +1,12 @@
-//! Which request was followed last: the tag that carries it may stay after a launcher that was killed, and an agent that
-//! is restarted, or a node that is rebooted, must not follow it again.
+//! Which request was followed last, and how many may follow: the tag that carries it may stay after a launcher that was
+//! killed, and an agent that is restarted, or a node that is rebooted, must not follow it again.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 
+use super::limit::Limit;
 use crate::files;
 
 /// It outlives a boot, as the tag does.
@@ -19,6 +20,8 @@ const LIMIT: Duration = Duration::from_secs(1);
 pub(super) struct Followed {
     path: PathBuf,
     last: Option<String>,
+    /// How many requests are followed from now on.
+    pub limit: Limit,
 }
 
 impl Followed {
@@ -28,8 +31,16 @@ impl Followed {
     }
 
     fn load_from(path: PathBuf) -> Self {
-        let last = std::fs::read_to_string(&path).ok().map(|text| text.trim().to_owned());
-        Followed { path, last }
+        let text = std::fs::read_to_string(&path).ok();
+        let mut lines = text.iter().flat_map(|text| text.lines()).map(str::trim);
+        let last = lines.next().map(str::to_owned);
+        let limit = lines.next().and_then(|line| line.parse().ok()).map(Limit).unwrap_or_default();
+        Followed { path, last, limit }
+    }
+
+    /// The last one.
+    pub(super) fn last(&self) -> Option<&str> {
+        self.last.as_deref()
     }
 
     /// Whether `asked` is news.
@@ -40,7 +51,8 @@ impl Followed {
     /// Notes it, before it is followed. Where the disk is full, or hangs, it is known until the agent ends.
     pub(super) async fn note(&mut self, asked: &str) {
         self.last = Some(asked.to_owned());
-        let written = tokio::time::timeout(LIMIT, files::write_aside(&self.path, format!("{asked}\n"))).await;
+        let text = format!("{asked}\n{}\n", self.limit.0);
+        let written = tokio::time::timeout(LIMIT, files::write_aside(&self.path, text)).await;
         if let Err(error) = written.context("the disk takes too long").flatten() {
             tracing::warn!("a restarted agent may follow the request {asked:?} again: {error:#}");
         }
@@ -57,9 +69,11 @@ mod tests {
         let path = folder.path().join("followed");
         let mut followed = Followed::load_from(path.clone());
         assert!(followed.is_new("1 to 2"));
+        followed.limit.take("2026-11-29T14:03:12Z".parse().unwrap()).unwrap();
         followed.note("1 to 2").await;
         assert!(!followed.is_new("1 to 2"));
         let restarted = Followed::load_from(path);
         assert!(!restarted.is_new("1 to 2") && restarted.is_new("2 to 2"));
+        assert_eq!(restarted.limit, followed.limit);
     }
 }

@@ -10,6 +10,7 @@ mod connections;
 mod drain;
 mod ending;
 mod followed;
+mod limit;
 mod notices;
 mod policy;
 mod stop;
@@ -26,6 +27,7 @@ use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use jiff::Timestamp;
 use templates::handover::{NotARequest, REFUSED, Request};
+use templates::report::{Moment, Refusal};
 use templates::{Balancer, Role};
 use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
@@ -82,18 +84,12 @@ impl Handover {
         preference: Arc<Preference>,
         wishes: watch::Receiver<Option<Wishes>>,
     ) -> Self {
-        Handover {
-            client,
-            http,
-            board,
-            preference,
-            wishes,
-            followed: Followed::load(),
-            balancer,
-            stopping: false,
-            refused: None,
-            stuck: None,
-        }
+        let followed = Followed::load();
+        // An agent that is started again still refuses what it refused, for as long as it is asked for.
+        let before = board.read().reports.refused_handover;
+        let refused = followed.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
+        let refused = refused.map(|(asked, refusal)| (asked.to_owned(), refusal.why));
+        Handover { client, http, board, preference, wishes, followed, balancer, stopping: false, refused, stuck: None }
     }
 
     /// Does what is asked of this node, for ever; ends a stop that was asked for by `stop`, and goes on.
@@ -139,12 +135,18 @@ impl Handover {
         self.say(&reasons);
     }
 
-    /// A request that is news; or what can't be understood, and why. From here on it counts as followed, whatever comes
-    /// of it.
+    /// A request that is news; or one that isn't followed, and why: it can't be understood, or too many came before it.
+    /// From here on it counts as followed, whatever comes of it.
     async fn request(&mut self, reasons: &Reasons) -> Result<Option<Request>, (String, String)> {
         let Some(asked) = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked)) else { return Ok(None) };
+        let request = asked.parse().map_err(|error: NotARequest| error.to_string());
+        let allowed = match &request {
+            Ok(_) if self.board.read().is_active() => self.followed.limit.take(Timestamp::now()),
+            _ => Ok(()),
+        };
         self.followed.note(asked).await;
-        asked.parse().map(Some).map_err(|error: NotARequest| (asked.clone(), error.to_string()))
+        let request = request.and_then(|request| allowed.map(|()| request).map_err(too_many));
+        request.map(Some).map_err(|why| (asked.clone(), why))
     }
 
     /// Asks whom it takes to decide, and does what is decided. An error says why this node keeps its virtual IPs.
@@ -249,6 +251,8 @@ impl Handover {
     /// Says on the board what is asked for and can't be done.
     fn say(&mut self, reasons: &Reasons) {
         self.refused = self.refused.take().filter(|(asked, _)| reasons.asked.as_ref() == Some(asked));
+        let refusal = self.refused.as_ref().map(|(asked, why)| Refusal { of: id(asked), why: why.clone() });
+        self.board.change(|state| state.reports.refused_handover = refusal);
         let refused = self.refused.as_ref().map(|(_, why)| format!("{REFUSED}{why}"));
         let notice = reasons.notice.as_ref().map(|notice| match &self.stuck {
             Some(why) => format!("{notice} is near and nobody can take over: {why}"),
@@ -263,6 +267,15 @@ impl Handover {
         }
         self.board.problem(Topic::Handover, problem);
     }
+}
+
+/// What a request is called by: its id, or the first word of what is no request.
+fn id(asked: &str) -> String {
+    asked.split_whitespace().next().unwrap_or("none").to_owned()
+}
+
+fn too_many(due: Timestamp) -> String {
+    format!("there were too many requests: the next is followed from {} on, and one a minute", Moment::of(due))
 }
 
 /// Whether for each of `given` a peer says of itself that `holds`.

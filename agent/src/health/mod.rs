@@ -5,6 +5,7 @@ mod ask;
 mod door;
 mod join;
 mod places;
+mod reach;
 mod strangers;
 
 use std::convert::Infallible;
@@ -28,7 +29,7 @@ use tokio::sync::Notify;
 use crate::haproxy::Serves;
 use crate::ids::InstanceId;
 use crate::probe::{self, Page};
-use crate::state::{Board, State, Topic};
+use crate::state::{Board, Change, State, Topic};
 pub use ask::{Claims, ask, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
@@ -55,6 +56,9 @@ pub struct Health {
     pub routed: Vec<bool>,
     /// The revision it runs.
     pub revision: Revision,
+    /// Whether it changes to another one.
+    #[serde(default)]
+    pub change: Change,
     /// Whether its HAProxy serves.
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
@@ -62,7 +66,7 @@ pub struct Health {
 }
 
 impl Health {
-    fn of(state: &State) -> Health {
+    pub(crate) fn of(state: &State) -> Health {
         Health {
             instance: state.instance.clone(),
             slot: state.slot,
@@ -71,6 +75,7 @@ impl Health {
             settled: state.virtual_ips.iter().map(|vip| vip.settled).collect(),
             routed: state.virtual_ips.iter().map(|vip| vip.routed).collect(),
             revision: state.revision.clone(),
+            change: state.change,
             haproxy: state.haproxy,
             peers: state.peers.clone(),
         }

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use reqwest::StatusCode;
 use tokio::sync::Mutex;
 
-pub use facts::{Facts, facts};
+pub use facts::{Facts, facts, tags};
 
 /// Where every EC2 instance finds it.
 pub const ADDRESS: &str = "http://169.254.169.254";

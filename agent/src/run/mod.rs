@@ -118,7 +118,9 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("state file", status::write_down(board.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
-    tasks.forever("tags", async move { report::report(client, facts.instance, reporting, &facts.tags).await });
+    let imds = Imds::at(imds::ADDRESS, http.clone());
+    let report = async move { report::report(client, facts.instance, imds, reporting, &facts.tags).await };
+    tasks.forever("tags", report);
     if node.source_dest_check {
         let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
         tasks.once(async move { configure::switch_off(&client, &instance, &board).await });
@@ -133,9 +135,10 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("slots", Slots { members: known, claims, local: place, board: told }.follow());
     let changes = balancer.subscribe();
     let (observer, client) = (node.observer.clone(), node.api.client.clone());
-    let (imds, asked) = (Imds::at(imds::ADDRESS, http), hints.clone());
+    let (imds, asked) = (Imds::at(imds::ADDRESS, http.clone()), hints.clone());
     let look = Box::new(move || asked.look.notify_one());
-    let updater = Updater { imds, client, board: board.clone(), observer, local: local.clone(), balancer, look };
+    let (told, place) = (board.clone(), local.clone());
+    let updater = Updater { imds, client, board: told, observer, local: place, balancer, look, http };
     tasks.forever("updates", updater.follow());
     tasks.forever("upkeep", upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());

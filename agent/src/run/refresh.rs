@@ -13,7 +13,7 @@ use crate::configure::{self, Node};
 use crate::ec2::{Api, ApiError, Kind};
 use crate::health::Bells;
 use crate::known::{self, Keeper, Known};
-use crate::members::{Member, Roster};
+use crate::members::{self, Member, Roster};
 use crate::observe::Observer;
 use crate::state::{Board, State, Topic};
 use crate::tables::Table;
@@ -198,7 +198,7 @@ impl Refresher {
         // An agent that is started again shouldn't forget a peer that one read missed, either.
         let members = self.roster.with_missed(members, &self.known.members);
         let ending = members.iter().filter(|member| member.ending).map(|member| member.address).collect();
-        self.board.change(|state| state.ending = ending);
+        self.board.change(|state| (state.ending, state.instances) = (ending, members::instances(&members)));
         if self.known.members != members {
             self.known.members = members.clone();
             self.remember();

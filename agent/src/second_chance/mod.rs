@@ -23,6 +23,7 @@ use crate::configure::Local;
 use crate::process;
 use crate::state::{Board, State, Topic};
 use pulse::Pulse;
+pub use pulse::{answers_in_tunnel, kernel_answers};
 use tunnels::Tunnels;
 
 /// From one question to the members to the next, and how long each may take to answer. Two that aren't answered make a

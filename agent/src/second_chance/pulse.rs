@@ -21,10 +21,7 @@ pub(super) struct Pulse(BTreeMap<Ipv4Addr, u8>);
 impl Pulse {
     /// Asks all peers once, and forgets who is none.
     pub(super) async fn ask(&mut self, peers: &[Ipv4Addr], patience: Duration) {
-        let ask = async |peer: &Ipv4Addr| {
-            let nobody = SocketAddrV4::new(tunnel_name(*peer), TUNNEL_PORT);
-            (*peer, answers(nobody, patience).await)
-        };
+        let ask = async |peer: &Ipv4Addr| (*peer, answers_in_tunnel(*peer, patience).await);
         let answered = futures::future::join_all(peers.iter().map(ask)).await;
         self.0.retain(|peer, _| peers.contains(peer));
         answered.into_iter().for_each(|(peer, answered)| self.note(peer, answered));
@@ -41,8 +38,14 @@ impl Pulse {
     }
 }
 
-async fn answers(nobody: SocketAddrV4, patience: Duration) -> bool {
-    match tokio::time::timeout(patience, TcpStream::connect(nobody)).await {
+/// Whether the kernel of `peer` answers inside the tunnel.
+pub async fn answers_in_tunnel(peer: Ipv4Addr, patience: Duration) -> bool {
+    kernel_answers(SocketAddrV4::new(tunnel_name(peer), TUNNEL_PORT), patience).await
+}
+
+/// Whether a kernel answers at `address`, where a program may listen or not.
+pub async fn kernel_answers(address: SocketAddrV4, patience: Duration) -> bool {
+    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
         Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
         Ok(Ok(_)) => true,
         Err(_) => false,
@@ -72,10 +75,10 @@ mod tests {
         let socket = tokio::net::TcpSocket::new_v4().unwrap();
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let std::net::SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("an IPv4 address") };
-        assert!(answers(address, patience).await);
+        assert!(kernel_answers(address, patience).await);
         // A kernel says nothing to who comes to a full queue (listen(2)).
         let _listener = socket.listen(0).unwrap();
         let _queued = TcpStream::connect(address).await.unwrap();
-        assert!(!answers(address, patience).await);
+        assert!(!kernel_answers(address, patience).await);
     }
 }

@@ -20,16 +20,27 @@ const LOOK: Duration = Duration::from_millis(30);
 /// The elections run in this process, and hear of it at once.
 const ADOPTION: Duration = Duration::from_secs(5);
 
-/// Changes to `config`, or leaves everything as it was.
-pub(super) async fn apply(updater: &Updater, config: NodeConfig) -> anyhow::Result<()> {
-    // Nobody else touches keepalived meanwhile.
-    let mut local = updater.local.lock().await;
-    let before = local.balancer.clone();
-    fits(&before, &config.balancer)?;
+/// Whether this node can change to `config`, by all that can be known without changing anything.
+pub(super) async fn check(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
+    let local = updater.local.lock().await.clone();
+    checked(updater, &local, config).await.map(drop)
+}
+
+async fn checked(updater: &Updater, local: &Local, config: &NodeConfig) -> anyhow::Result<Local> {
+    fits(&local.balancer, &config.balancer)?;
     let peers = updater.board.read().peers;
     let next = Local { balancer: config.balancer.clone(), ..local.clone() };
     services::check_haproxy(&next.balancer).await.map_err(short)?;
     next.check_keepalived(&peers).await.map_err(short)?;
+    Ok(next)
+}
+
+/// Changes to `config`, or leaves everything as it was.
+pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
+    // Nobody else touches keepalived meanwhile.
+    let mut local = updater.local.lock().await;
+    let before = local.balancer.clone();
+    let next = checked(updater, &local, config).await?;
 
     let changed = async {
         change(updater, &before, &next).await?;
@@ -44,7 +55,7 @@ pub(super) async fn apply(updater: &Updater, config: NodeConfig) -> anyhow::Resu
         return Err(error);
     }
     *local = next;
-    updater.board.change(|state| state.revision = config.revision);
+    updater.board.change(|state| state.revision = config.revision.clone());
     Ok(())
 }
 

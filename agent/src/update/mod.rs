@@ -6,23 +6,28 @@ mod apply;
 mod fetch;
 mod step;
 mod system;
+mod turn;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::Client;
+use templates::balancer::NodeConfig;
 use templates::names::TAG_REVISION;
+use templates::report::Refusal;
 use templates::{Balancer, Order};
 use tokio::sync::{Mutex, watch};
 
 use crate::backoff::Backoff;
 use crate::configure::Local;
+use crate::health;
 use crate::imds::Imds;
 use crate::logs::CONSOLE;
 use crate::observe::Observer;
-use crate::state::{Board, Topic};
+use crate::state::{Board, Change, Topic};
 use fetch::Fetched;
 use step::Step;
+use turn::Me;
 
 /// From one look at the tag to the next: IMDS is local and free, and throttles whoever hammers it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -31,6 +36,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const SPREADING: Duration = Duration::from_secs(30);
 /// So long it goes without saying.
 const USUAL: Duration = Duration::from_secs(4);
+/// From when a node shows that it asks for its turn to when it asks: longer than a peer's answer is under way.
+const SHOWN: Duration = Duration::from_millis(500);
 /// From one attempt to read a version to the next: it costs a call.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
@@ -50,6 +57,8 @@ pub struct Updater {
     pub balancer: watch::Sender<Balancer>,
     /// Has the route tables read at once.
     pub look: Box<dyn Fn() + Send + Sync>,
+    /// How peers are asked.
+    pub http: reqwest::Client,
 }
 
 /// An order that wasn't carried out, or not yet.
@@ -57,6 +66,8 @@ pub struct Updater {
 struct Tried {
     order: Order,
     since: Instant,
+    /// What it holds: read and checked, but not this node's turn yet.
+    config: Option<Box<NodeConfig>>,
     refused: bool,
     backoff: Backoff,
     again: Instant,
@@ -65,7 +76,7 @@ struct Tried {
 impl Tried {
     fn new(order: Order) -> Tried {
         let now = Instant::now();
-        Tried { order, since: now, refused: false, backoff: AGAIN, again: now }
+        Tried { order, since: now, config: None, refused: false, backoff: AGAIN, again: now }
     }
 
     /// It is tried again, but not at once.
@@ -80,6 +91,7 @@ impl Updater {
         let mut tried = None;
         loop {
             if !self.balancer.borrow().updates.in_place {
+                self.board.change(|state| state.reports.refused_revision = None);
                 return std::future::pending().await;
             }
             tokio::time::sleep(LOOK).await;
@@ -97,7 +109,7 @@ impl Updater {
             Step::Rest => {}
             Step::Well => {
                 *tried = None;
-                self.board.problem(Topic::Update, None);
+                self.well();
             }
             Step::Complain(problem) => self.say(problem),
             Step::Take(order) => {
@@ -114,28 +126,73 @@ impl Updater {
     }
 
     async fn take(&self, tried: &mut Tried) {
-        let order = &tried.order;
-        let name = self.balancer.borrow().name.clone();
-        let outcome = match fetch::fetch(&self.client, &name, order).await {
-            Fetched::Config(config) => apply::apply(self, *config).await.map_err(|error| format!("{error:#}")),
-            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => Err(why),
-            Fetched::Unreadable(why) => Err(why),
-            Fetched::Missing(_) if tried.since.elapsed() < USUAL => return tried.later(),
-            Fetched::Missing(why) | Fetched::NotNow(why) => {
-                self.say(format!("can't read revision {} yet: {why}", order.revision));
-                return tried.later();
-            }
-        };
-        match outcome {
-            Ok(()) => {
-                tracing::info!(target: CONSOLE, %order, "runs the revision that it was told");
-                self.board.problem(Topic::Update, None);
-            }
-            Err(why) => {
-                self.say(order.refusal(&why));
-                tried.refused = true;
+        if tried.config.is_none() {
+            match self.read(tried).await {
+                Ok(config) => tried.config = config,
+                Err(why) => return self.refuse(tried, why),
             }
         }
+        let Some(config) = &tried.config else { return };
+        if !self.is_next(tried).await {
+            return;
+        }
+        let outcome = apply::apply(self, config).await;
+        self.board.change(|state| state.change = Change::None);
+        match outcome {
+            Ok(()) => {
+                tracing::info!(target: CONSOLE, order = %tried.order, "runs the revision that it was told");
+                self.well();
+            }
+            Err(error) => self.refuse(tried, format!("{error:#}")),
+        }
+    }
+
+    /// Reads what was ordered, and checks it; nothing if that is to be tried again.
+    async fn read(&self, tried: &mut Tried) -> Result<Option<Box<NodeConfig>>, String> {
+        let order = &tried.order;
+        let name = self.balancer.borrow().name.clone();
+        match fetch::fetch(&self.client, &name, order).await {
+            Fetched::Config(config) => {
+                return apply::check(self, &config).await.map(|()| Some(config)).map_err(|error| format!("{error:#}"));
+            }
+            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => return Err(why),
+            Fetched::Unreadable(why) => return Err(why),
+            Fetched::Missing(_) if tried.since.elapsed() < USUAL => {}
+            Fetched::Missing(why) | Fetched::NotNow(why) => {
+                self.say(format!("can't read revision {} yet: {why}", order.revision));
+            }
+        }
+        tried.later();
+        Ok(None)
+    }
+
+    fn refuse(&self, tried: &mut Tried, why: String) {
+        self.say(tried.order.refusal(&why));
+        let refusal = Refusal { of: tried.order.clone(), why };
+        self.board.change(|state| state.reports.refused_revision = Some(refusal));
+        tried.refused = true;
+    }
+
+    /// Whether it is this node's turn, as the peers see it. If so they see that it changes.
+    async fn is_next(&self, tried: &Tried) -> bool {
+        let state = self.board.read();
+        if state.peers.is_empty() {
+            return true;
+        }
+        self.board.change(|state| state.change = Change::Asks);
+        tokio::time::sleep(SHOWN).await;
+        let answers = state.peers.iter().map(|peer| health::ask(&self.http, *peer));
+        let peers: Vec<_> = futures::future::join_all(answers).await.into_iter().flatten().collect();
+        let (active, waited) = (state.is_active(), tried.since.elapsed());
+        let me = Me { slot: state.slot, instance: state.instance, active, waited };
+        let mine = turn::is_mine(&me, &peers, &tried.order.revision);
+        self.board.change(|state| state.change = if mine { Change::Runs } else { Change::None });
+        mine
+    }
+
+    fn well(&self) {
+        self.board.change(|state| state.reports.refused_revision = None);
+        self.board.problem(Topic::Update, None);
     }
 
     fn say(&self, problem: String) {

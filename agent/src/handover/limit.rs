@@ -1,0 +1,70 @@
+//! How many requests to hand over a node follows: a burst of ten, then one a minute. Tags can be set by others than the
+//! launcher, and each handover costs every client a moment. Pure.
+
+use jiff::{SignedDuration, Timestamp};
+
+/// So many requests are followed without a pause.
+const BURST: i32 = 10;
+/// The time after which one more is followed.
+const EACH: SignedDuration = SignedDuration::from_mins(1);
+
+/// A token bucket, as the moment when it is full again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Limit(pub Timestamp);
+
+impl Limit {
+    /// Takes a token; an error says when there is one.
+    pub(super) fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
+        // A clock that was set back doesn't lock the bucket for longer than it takes to fill.
+        let full = self.0.clamp(now, now + EACH * BURST);
+        let due = full - EACH * (BURST - 1);
+        if due > now {
+            return Err(due);
+        }
+        self.0 = full + EACH;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(second: i64) -> Timestamp {
+        Timestamp::from_second(1_796_000_000 + second).unwrap()
+    }
+
+    /// How many requests are followed, of those at these seconds.
+    fn followed(limit: &mut Limit, seconds: impl Iterator<Item = i64>) -> usize {
+        seconds.filter(|second| limit.take(at(*second)).is_ok()).count()
+    }
+
+    #[test]
+    fn ten_requests_are_followed_at_once_and_then_one_a_minute() {
+        let mut limit = Limit::default();
+        assert_eq!(followed(&mut limit, 0..60), 10);
+        assert_eq!(followed(&mut limit, 60..660), 10);
+    }
+
+    #[test]
+    fn a_node_that_was_left_alone_follows_a_burst_again() {
+        let mut limit = Limit::default();
+        followed(&mut limit, 0..20);
+        assert_eq!(followed(&mut limit, 700..720), 10);
+    }
+
+    #[test]
+    fn a_refusal_says_when_the_next_request_is_followed() {
+        let mut limit = Limit::default();
+        followed(&mut limit, 0..10);
+        assert_eq!(limit.take(at(12)), Err(at(60)));
+        assert_eq!(limit.take(at(60)), Ok(()));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_locks_nothing_for_longer_than_the_bucket_takes_to_fill() {
+        let mut limit = Limit::default();
+        followed(&mut limit, (0..10).map(|_| 1_000_000));
+        assert_eq!(limit.take(at(0)), Err(at(60)));
+    }
+}

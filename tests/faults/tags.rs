@@ -1,0 +1,91 @@
+//! What nodes say in their tags when a peer is gone, and when another writer changes the tags.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, ensure};
+use lab::rig::{Rig, wait_for};
+
+use crate::stage::{BOOT, play};
+
+/// Within this an operator sees a failover as it is.
+const SEEN: Duration = Duration::from_secs(10);
+const SOON: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_dead_peer_is_reported_unreachable_until_it_answers_again_and_a_restarted_agent_is_not() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let rig = &stage.rig;
+        rig.lab(["kill", &active])?;
+        let lost = Instant::now();
+        wait_for("the survivor's report", SEEN, || {
+            let tags = tags(rig, &standby)?;
+            let unreachable = tags.get("elbow:unreachable").context("it reports nothing")?;
+            ensure!(unreachable.starts_with(&format!("{active}@")), "it reports {unreachable}");
+            ensure!(tags.contains_key("elbow:alive"), "it gives no sign of life");
+            Ok(())
+        })?;
+        rig.figure("power cut: to the survivor's report of an unreachable peer", format!("{:.1?}", lost.elapsed()))?;
+        let sign = tags(rig, &standby)?["elbow:alive"].clone();
+        wait_for("another sign of life", Duration::from_secs(25), || {
+            ensure!(tags(rig, &standby)?.get("elbow:alive").is_some_and(|now| *now > sign), "it is still {sign}");
+            Ok(())
+        })?;
+        rig.lab(["reboot", &active])?;
+        wait_for("the reports to be taken back", BOOT, || {
+            let tags = tags(rig, &standby)?;
+            ensure!(["elbow:unreachable", "elbow:alive"].iter().all(|key| !tags.contains_key(*key)), "{tags:?}");
+            Ok(())
+        })?;
+        stage.joined(&active)?;
+        let (_, standby) = stage.pair()?;
+        rig.inside(&standby, &["systemctl", "kill", "--signal=KILL", "elbow-agent"])?;
+        let since = Instant::now();
+        while since.elapsed() < SEEN {
+            for (id, tags) in all(rig)? {
+                ensure!(!tags.contains_key("elbow:unreachable"), "{id} takes a restarted agent for a dead node");
+            }
+            std::thread::sleep(Duration::from_millis(500));
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn report_tags_that_another_writer_changes_or_deletes_are_repaired() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let rig = &stage.rig;
+        let before = all(rig)?;
+        let forged = ["Key=elbow:role,Value=fault", "Key=elbow:unreachable,Value=i-0@2026-01-01T00:00:00Z"];
+        let set = ["ec2", "create-tags", "--resources", &active, "--tags"];
+        rig.aws(set.into_iter().chain(forged))?;
+        let lost = ["Key=elbow:claim", "Key=elbow:running", "Key=elbow:role"];
+        let delete = ["ec2", "delete-tags", "--resources", &standby, "--tags"];
+        rig.aws(delete.into_iter().chain(lost))?;
+        let since = Instant::now();
+        wait_for("the tags to be as they were", SOON, || {
+            let now = all(rig)?;
+            ensure!(now == before, "they are {now:?}, and were {before:?}");
+            Ok(())
+        })?;
+        rig.figure("report tags changed by another writer: to their repair", format!("{:.1?}", since.elapsed()))
+    })
+}
+
+fn tags(rig: &Rig, id: &str) -> Result<BTreeMap<String, String>> {
+    all(rig)?.remove(id).with_context(|| format!("{id} has no tags"))
+}
+
+/// The tags of the nodes of `web`.
+fn all(rig: &Rig) -> Result<BTreeMap<String, BTreeMap<String, String>>> {
+    let filter = "--filters=Name=tag:elbow:balancer,Values=web";
+    let said =
+        rig.aws(["ec2", "describe-instances", filter, "--query=Reservations[].Instances[].[InstanceId, Tags]"])?;
+    let nodes: Vec<(String, Vec<BTreeMap<String, String>>)> = serde_json::from_value(said)?;
+    let pairs = |tags: Vec<BTreeMap<String, String>>| {
+        tags.into_iter().filter_map(|mut tag| Some((tag.remove("Key")?, tag.remove("Value")?))).collect()
+    };
+    Ok(nodes.into_iter().map(|(id, tags)| (id, pairs(tags))).collect())
+}
