@@ -82,9 +82,10 @@ fn unreachable(tag: Option<&str>) -> Vec<InstanceId> {
     peers.into_keys().map(InstanceId).collect()
 }
 
-/// The members' instances, by address.
+/// The instances of the members that have taken a slot, by address. One that hasn't is still booting: its silence is no news.
 pub fn instances(members: &[Member]) -> BTreeMap<Ipv4Addr, InstanceId> {
-    members.iter().map(|member| (member.address, member.instance.clone())).collect()
+    let booted = members.iter().filter(|member| member.claim.is_some());
+    booted.map(|member| (member.address, member.instance.clone())).collect()
 }
 
 fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
@@ -210,6 +211,13 @@ pub(crate) mod tests {
             members(&[found.build()], &["sg-1".into()])[0].ending
         };
         assert_eq!([Pending, Running, Stopping, ShuttingDown].map(ending), [false, false, true, true]);
+    }
+
+    #[test]
+    fn a_member_that_has_no_slot_yet_is_not_missed() {
+        let booted = Member { claim: Some(Slot(0)), ..member("i-a", 1) };
+        let instances = instances(&[booted, member("i-b", 2)]);
+        assert_eq!(instances, BTreeMap::from([(Ipv4Addr::new(10, 0, 1, 1), "i-a".into())]));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub struct State {
     /// The members that EC2 says are shutting down.
     #[serde(default)]
     pub ending: Vec<Ipv4Addr>,
-    /// The members' instances.
+    /// The instances of the members that have taken a slot.
     #[serde(default)]
     pub instances: BTreeMap<Ipv4Addr, InstanceId>,
     /// What it reports in tags of their own.

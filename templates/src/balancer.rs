@@ -167,21 +167,33 @@ pub struct Failover {
     /// How long an agent that is stopped waits for open connections; none: [`DRAIN_TIMEOUT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Millis>,
+    /// How long a node of an Auto Scaling group is unreachable before the group is told to replace it; none:
+    /// [`REPLACE_AFTER`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub replace_after: Option<Millis>,
 }
 
 /// As long as HAProxy keeps an idle HTTP connection: what is left then is long-lived, and might be for hours.
 pub const DRAIN_TIMEOUT: Millis = Millis(60_000);
+
+/// Longer than a reboot takes on most machines.
+pub const REPLACE_AFTER: Millis = Millis(60_000);
 
 impl Failover {
     /// How long an agent that is stopped waits for open connections.
     pub fn drain_timeout(&self) -> Millis {
         self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)
     }
+
+    /// How long a node of an Auto Scaling group is unreachable before the group is told to replace it.
+    pub fn replace_after(&self) -> Millis {
+        self.replace_after.unwrap_or(REPLACE_AFTER)
+    }
 }
 
 impl Default for Failover {
     fn default() -> Self {
-        Failover { advertisement_interval: Millis(200), preempt: false, drain_timeout: None }
+        Failover { advertisement_interval: Millis(200), preempt: false, drain_timeout: None, replace_after: None }
     }
 }
 

@@ -241,9 +241,28 @@ fn a_wait_for_connections_that_nobody_waits_for() {
 }
 
 #[test]
+fn a_replacement_that_no_group_makes_or_that_comes_too_early() {
+    let of = |value: &str| format!("[failover]\nreplace_after = \"{value}\"\n[agent]");
+    let line = "line 7: failover.replace_after: only an Auto Scaling group replaces nodes: leave this out, or write launch = \
+                \"auto-scaling\"";
+    refused("[agent]", &of("60s"), line);
+    let group =
+        |value: &str| Balancer::parse(&format!("launch = \"auto-scaling\"\n{}", GOOD.replace("[agent]", &of(value))));
+    for value in ["19s", "61m"] {
+        let error = group(value).unwrap_err().to_string();
+        assert!(
+            error.contains("failover.replace_after: ") && error.ends_with("can't be one: write 20s to 60m"),
+            "{error}"
+        );
+    }
+    assert_eq!(group("20s").unwrap().failover.replace_after().to_string(), "20s");
+    assert_eq!(Balancer::parse(GOOD).unwrap().failover.replace_after().to_string(), "60s");
+}
+
+#[test]
 fn a_key_that_is_not_used_changes_no_revision() {
     let balancer = Balancer::parse(GOOD).unwrap();
-    assert!(!balancer.canonical().contains("drain_timeout"));
+    assert!(!balancer.canonical().contains("drain_timeout") && !balancer.canonical().contains("replace_after"));
     let used = GOOD.replace("[agent]", "[failover]\ndrain_timeout = \"60s\"\n[agent]");
     assert_ne!(Balancer::parse(&used).unwrap().revision(), balancer.revision());
 }

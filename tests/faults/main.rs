@@ -5,6 +5,7 @@
 mod api;
 mod clock;
 mod disk;
+mod groups;
 mod load;
 mod many_balancers;
 mod many_nodes;

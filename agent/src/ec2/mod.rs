@@ -60,7 +60,7 @@ impl Api {
         self.pool.prepare_for(calls);
     }
 
-    /// Auto Scaling's API, which is asked once in a node's life: no connection is kept for it.
+    /// Auto Scaling's API, which is asked when a node ends or is lost: no connection is kept for it.
     pub fn auto_scaling(&self) -> aws_sdk_autoscaling::Client {
         let config = aws_sdk_autoscaling::Config::builder()
             .behavior_version(BehaviorVersion::latest())

@@ -7,6 +7,7 @@ mod pace;
 mod preferred;
 mod progress;
 mod refresh;
+mod replace;
 mod retries;
 mod silence;
 mod slots;
@@ -35,6 +36,7 @@ use crate::{
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
+use replace::Replacing;
 use slots::Slots;
 use tasks::Tasks;
 
@@ -112,6 +114,15 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("ending", ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.once(handover.run(stop));
+    let replacing = Replacing {
+        api: node.api.clone(),
+        board: board.clone(),
+        balancer: balancer.subscribe(),
+        members: members.subscribe(),
+        tables: tables.subscribe(),
+        hints: hints.clone(),
+    };
+    tasks.forever("replacing", replacing.run());
     let (says, claims) = watch::channel(health::Claims::default());
     tasks.forever("watch over peers", health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
     tasks.forever("news", news(hints.clone(), reloaded.clone()));

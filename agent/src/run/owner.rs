@@ -237,7 +237,7 @@ impl Office {
 }
 
 /// The answer to a read that is asked for now; nothing if there was none in time.
-async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Latest<T>> {
+pub(super) async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Latest<T>> {
     let turn = latest.borrow_and_update().turn;
     hint();
     let read = tokio::time::timeout(READ, latest.wait_for(|latest| latest.turn > turn)).await.ok()?.ok()?;

@@ -8,7 +8,7 @@ pub(crate) mod words;
 
 use self::words::{has_prefix, repeated};
 use super::place::{Path, at};
-use super::{Balancer, Failover};
+use super::{Balancer, Failover, Launch};
 use crate::names;
 use crate::text::{Image, Millis};
 
@@ -43,6 +43,7 @@ pub fn first_problem(b: &Balancer) -> Option<Problem> {
         source(&b.agent.source),
         sha256(&b.agent.sha256),
         failover(&b.failover),
+        replace_after(b),
         observers::notify(b.notify.as_ref()),
         observers::metrics(b.metrics.as_ref()),
         listeners::all(b),
@@ -124,6 +125,20 @@ fn failover(failover: &Failover) -> Checked {
         )),
         _ => Ok(()),
     }
+}
+
+/// A peer that this node can't reach may be cut off and run: it reports so within ten seconds, and the API shows it some
+/// seconds later.
+fn replace_after(balancer: &Balancer) -> Checked {
+    let Some(time) = balancer.failover.replace_after else { return Ok(()) };
+    let message = if balancer.launch != Launch::AutoScaling {
+        "only an Auto Scaling group replaces nodes: leave this out, or write launch = \"auto-scaling\"".to_owned()
+    } else if !(20_000..=3_600_000).contains(&time.0) {
+        format!("{time} can't be one: write 20s to 60m")
+    } else {
+        return Ok(());
+    };
+    Err(Problem::new(at!["failover", "replace_after"], message))
 }
 
 /// A list, at `path`, without the same thing twice.

@@ -17,7 +17,7 @@ pub fn of(key: &str) -> Option<&'static str> {
         "agent.sha256" => "64 hex digits in quotes, as sha256sum prints",
         "failover" => "[failover], once, and below it its keys",
         "failover.advertisement_interval" => "a duration in quotes, such as \"200ms\"",
-        "failover.drain_timeout" => "a duration in quotes, such as \"60s\"",
+        "failover.drain_timeout" | "failover.replace_after" => "a duration in quotes, such as \"60s\"",
         "failover.preempt" | "updates.in_place" => "true or false",
         "metrics" => "[metrics], once, and below it clients",
         "updates" => "[updates], once, and below it in_place",

@@ -35,7 +35,7 @@ pub fn trust_policy() -> String {
 /// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
 /// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination
 /// check of this balancer's instances, and to report in their tags; in an Auto Scaling group also to complete its
-/// lifecycle hooks.
+/// lifecycle hooks and to report its nodes as unhealthy.
 pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     let tables = match &balancer.route_tables {
         RouteTables::All => vec!["*"],

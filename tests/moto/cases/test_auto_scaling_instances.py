@@ -48,8 +48,15 @@ def health_can_be_told(server: Any) -> Iterator[None]:
     assert s.scaling.describe_auto_scaling_instances(InstanceIds=[lost])["AutoScalingInstances"][0]["HealthStatus"] in (
         "HEALTHY",
     )
+    s.hook("TERMINATING")
     s.scaling.set_instance_health(**ill, ShouldRespectGracePeriod=False)
+    s.until(lambda: s.members("Terminating:Wait") == [lost])
+    with refused("ValidationError", says="terminating"):
+        s.scaling.set_instance_health(**ill, ShouldRespectGracePeriod=False)
+    s.complete(lost)
     s.settled(without=(lost,))
+    with refused("ValidationError", says="Healthy, Unhealthy"):
+        s.scaling.set_instance_health(InstanceId=s.members()[0], HealthStatus="Sick")
     with refused("ValidationError", says="No managed instance found for instance ID: i-0123456789abcdef0"):
         s.scaling.set_instance_health(InstanceId="i-0123456789abcdef0", HealthStatus="Unhealthy")
 

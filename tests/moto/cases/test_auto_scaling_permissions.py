@@ -48,6 +48,24 @@ def a_node_completes_the_hooks_of_its_own_group_only(server: Any) -> Iterator[No
             node.complete_lifecycle_action(**complete)
 
 
+def a_node_sets_the_health_of_its_own_groups_instances_only(server: Any) -> Iterator[None]:
+    """SetInstanceHealth: resource autoScalingGroup, that of the instance's group."""
+    s, other = Scaling(server), Scaling(server)
+    for scene in (s, other):
+        scene.make()
+    mine = f"arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/{s.name}"
+    node = _as_node(s, _allow("autoscaling:SetInstanceHealth", resource=mine))
+    yield
+    theirs, lost = other.settled()[0], s.settled()[0]
+    with refused("AccessDenied", 403, says=f"autoScalingGroupName/{other.name} because no identity-based policy"):
+        node.set_instance_health(InstanceId=theirs, HealthStatus="Unhealthy")
+    with refused("AccessDenied", 403, says="autoscaling:SetInstanceHealth"):
+        node.set_instance_health(InstanceId=s.run()[0]["InstanceId"], HealthStatus="Unhealthy")
+    node.set_instance_health(InstanceId=lost, HealthStatus="Unhealthy")
+    s.settled(without=(lost,))
+    assert theirs in other.members("InService")
+
+
 def groups_can_be_told_by_their_tags(server: Any) -> Iterator[None]:
     """Condition keys aws:ResourceTag and autoscaling:ResourceTag."""
     s, other = Scaling(server), Scaling(server)

@@ -43,12 +43,17 @@ def terminate_instance_in_auto_scaling_group(self: AutoScalingResponse) -> Actio
 
 
 def set_instance_health(self: AutoScalingResponse) -> ActionResult:
-    """The action; a new instance is left alone while its grace period lasts, unless the caller says otherwise."""
+    """The action; a new instance is left alone while its grace period lasts, unless the caller says otherwise.
+
+    User Guide, "Health checks": of an instance that is terminating already "you get an error" (its words aren't documented).
+    """
     given = only(self, {"InstanceId", "HealthStatus", "ShouldRespectGracePeriod"})
     group, member = store().managed(given.get("InstanceId"))
     health = given.get("HealthStatus")
     if health not in ("Healthy", "Unhealthy"):
         raise refused("Valid instance health states are: [Healthy, Unhealthy]")
+    if member.leaves:
+        raise refused(f"Instance {member.instance} is terminating: its health can't be set")
     grace = group.settings["HealthCheckGracePeriod"] if flag(given.get("ShouldRespectGracePeriod", True)) else 0
     if now() >= member.in_service + grace:
         member.health = health
