@@ -10,7 +10,8 @@ use jiff::Timestamp;
 use reach::Unreachable;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::report::Refusal;
 use templates::{Order, Role, Roles, Slot};
 
 use crate::resources::instances::Node;
@@ -87,6 +88,9 @@ pub struct NodeHealth {
     pub ordered: Option<String>,
     /// What it complains of.
     pub message: Option<String>,
+    /// The request to hand over that it refused.
+    #[serde(skip)]
+    pub refused: Option<Refusal<String>>,
     /// When it was launched.
     pub launched: Option<Timestamp>,
 }
@@ -192,6 +196,7 @@ pub fn health(node: &Node) -> NodeHealth {
         running: node.tags.get(TAG_RUNNING).map(str::to_owned),
         ordered: ordered(node),
         message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
+        refused: node.tags.get(TAG_REFUSED_HANDOVER).and_then(|tag| tag.parse().ok()),
         launched: node.launched,
     }
 }

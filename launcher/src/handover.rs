@@ -2,17 +2,11 @@
 //! goes in.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
 
 use serde::Serialize;
-use templates::handover::REFUSED;
 use templates::{Role, Slot};
 
 use crate::assess::{Assessment, NodeHealth, VipHealth};
-
-/// A node looks for requests every second, sees them in its metadata some seconds after they were made, and says in a tag
-/// what came of them.
-const HEARD: Duration = Duration::from_secs(20);
 
 /// Whom to ask to hand over, and what is to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,9 +28,6 @@ pub struct Giver {
     pub slot: Option<Slot>,
     /// What it is to give up.
     pub virtual_ips: Vec<Ipv4Addr>,
-    /// Why it says that it refused an earlier request.
-    #[serde(skip)]
-    pub refused: Option<String>,
 }
 
 impl Plan {
@@ -102,12 +93,7 @@ fn serves(is: &Assessment, node: &NodeHealth) -> bool {
 
 fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
     let given = is.virtual_ips.iter().filter(|vip| vip.active.contains(&node.instance));
-    Giver {
-        instance: node.instance.clone(),
-        slot: node.slot,
-        virtual_ips: given.map(|vip| vip.address).collect(),
-        refused: refusal(node).map(str::to_owned),
-    }
+    Giver { instance: node.instance.clone(), slot: node.slot, virtual_ips: given.map(|vip| vip.address).collect() }
 }
 
 /// Why none of `takers` can be handed over to, as far as can be seen from here: the active node asks them itself.
@@ -144,11 +130,6 @@ fn undecided(vip: &VipHealth) -> String {
     format!("{}: {} nodes say that they are active", vip.address, vip.active.len())
 }
 
-/// Why a node says that it doesn't hand over. Other things may be wrong with it as well, and stand before or behind.
-fn refusal(node: &NodeHealth) -> Option<&str> {
-    Some(node.message.as_deref()?.split_once(REFUSED)?.1)
-}
-
 /// How far a handover is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
@@ -160,14 +141,12 @@ pub enum Progress {
     Refused(String),
 }
 
-/// How far `plan` is, given how things are now, so long after the nodes were asked.
-pub fn progress(plan: &Plan, is: &Assessment, since: Duration) -> Progress {
+/// How far `plan` is, given how things are now, and that the nodes were asked by the request of this id.
+pub fn progress(plan: &Plan, id: &str, is: &Assessment) -> Progress {
     let refusal = plan.from.iter().find_map(|giver| {
         let node = is.nodes.iter().find(|node| node.instance == giver.instance)?;
-        let why = refusal(node)?;
-        // What it said of an earlier request stands until it has heard of this one.
-        let is_old = giver.refused.as_deref() == Some(why) && since < HEARD;
-        (!is_old).then(|| format!("{} keeps serving: {why}", node.called()))
+        let refusal = node.refused.as_ref().filter(|refusal| refusal.of == id)?;
+        Some(format!("{} keeps serving: {}", node.called(), refusal.why))
     });
     if let Some(refusal) = refusal {
         return Progress::Refused(refusal);

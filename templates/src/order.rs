@@ -40,18 +40,9 @@ impl FromStr for Order {
 }
 
 impl Order {
-    /// What a node's message says when it won't run this, whatever else it says.
+    /// A refusal for people, in a node's message. Programs read [`crate::report::Refusal`].
     pub fn refusal(&self, why: &str) -> String {
-        format!("{}{why}", self.refused())
-    }
-
-    /// Why the node with this message won't run this, if it won't.
-    pub fn refused_in<'a>(&self, message: &'a str) -> Option<&'a str> {
-        message.split_once(&self.refused()).map(|(_, why)| why)
-    }
-
-    fn refused(&self) -> String {
-        format!("refuses revision {} of version {}: ", self.revision, self.version)
+        format!("refuses revision {} of version {}: {why}", self.revision, self.version)
     }
 }
 
@@ -69,13 +60,5 @@ mod tests {
         {
             assert!(text.parse::<Order>().is_err(), "{text}");
         }
-    }
-
-    #[test]
-    fn a_refusal_is_found_again_among_other_complaints_and_only_by_its_own_order() {
-        let order: Order = "3:0123456789ab".parse().unwrap();
-        let message = format!("peer 10.0.2.4 is silent; {}", order.refusal("haproxy.cfg:12: no such thing"));
-        assert_eq!(order.refused_in(&message), Some("haproxy.cfg:12: no such thing"));
-        assert_eq!("4:0123456789ab".parse::<Order>().unwrap().refused_in(&message), None);
     }
 }

@@ -11,6 +11,7 @@ mod many_balancers;
 mod many_nodes;
 mod network;
 mod nodes;
+mod operator;
 mod processes;
 mod stage;
 mod tables;

@@ -12,6 +12,7 @@ mod node;
 mod origin;
 mod partial;
 mod reach;
+mod refusals;
 mod rig;
 mod rules;
 mod together;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use templates::names::{TAG_ALIVE, TAG_UNREACHABLE};
+use templates::names::{TAG_ALIVE, TAG_RUNNING, TAG_UNREACHABLE};
 use templates::report::{Moment, Unreachable as Report};
 
 use crate::resources::instances::Node;
@@ -47,12 +47,13 @@ impl Unreachable {
     }
 }
 
-/// Marks the nodes that can't be reached at `now`.
+/// Marks the nodes that can't be reached at `now`. A node that never reported may boot yet: of it that is said instead.
 pub fn mark(nodes: &mut [Node], now: Timestamp) {
     let running = nodes.iter().filter(|node| node.state == "running");
     let reporters: Vec<Reporter> = running.map(Reporter::of).collect();
     for node in nodes.iter_mut() {
-        node.unreachable = judged(&node.id, &reporters, now);
+        let judged = judged(&node.id, &reporters, now);
+        node.unreachable = judged.filter(|_| node.tags.get(TAG_RUNNING).is_some());
     }
 }
 
@@ -179,6 +180,13 @@ mod tests {
         assert_eq!(unreachable(nodes.clone(), 200), NONE);
         nodes[1].state = "running".to_owned();
         nodes[0].state = "stopping".to_owned();
+        assert_eq!(unreachable(nodes, 200), NONE);
+    }
+
+    #[test]
+    fn a_newcomer_that_has_not_reported_is_not_called_unreachable() {
+        let mut nodes = vec![says(0, &[], None), says(1, &[(0, 192)], Some(200))];
+        nodes[0].tags.0.remove(TAG_RUNNING);
         assert_eq!(unreachable(nodes, 200), NONE);
     }
 

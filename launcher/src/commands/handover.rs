@@ -51,6 +51,16 @@ struct Look {
     unread: Option<CallFailed>,
 }
 
+/// What was asked of the nodes.
+struct Asked<'a> {
+    plan: &'a Plan,
+    /// The request's.
+    id: &'a str,
+    /// Whether the routes could be read.
+    routed: bool,
+    began: Instant,
+}
+
 /// Hands over.
 pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     check_name(&args.name)?;
@@ -102,8 +112,10 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let givers: Vec<String> = plan.from.iter().map(|giver| giver.instance.clone()).collect();
     let tagged: Vec<String> =
         asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
-    tagging::set(&aws.ec2, &givers, TAG_DRAIN, &request(&plan).to_string()).await?;
-    let outcome = task.wait(&plan, routed, began, args.timeout, &progress).await;
+    let request = request(&plan);
+    tagging::set(&aws.ec2, &givers, TAG_DRAIN, &request.to_string()).await?;
+    let asked = Asked { plan: &plan, id: &request.id, routed, began };
+    let outcome = task.wait(&asked, args.timeout, &progress).await;
     progress.clear();
     let cleaned = tagging::remove(&aws.ec2, &tagged, TAG_DRAIN).await;
     let after = outcome?;
@@ -141,18 +153,12 @@ impl Task<'_> {
         Ok(Look { is: assess(&Expected::from(&self.config), &nodes, &tables), asked, unread })
     }
 
-    async fn wait(
-        &self,
-        plan: &Plan,
-        routed: bool,
-        began: Instant,
-        timeout: Duration,
-        progress: &Progress,
-    ) -> Result<Assessment, Failure> {
+    async fn wait(&self, asked: &Asked<'_>, timeout: Duration, progress: &Progress) -> Result<Assessment, Failure> {
+        let Asked { plan, id, routed, began } = *asked;
         loop {
             let left = match self.look().await {
                 Ok(Look { unread: Some(error), .. }) if routed => vec![error.to_string()],
-                Ok(Look { is: now, .. }) => match handover::progress(plan, &now, began.elapsed()) {
+                Ok(Look { is: now, .. }) => match handover::progress(plan, id, &now) {
                     Stage::Done => return Ok(now),
                     Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
                     Stage::Under(left) => left,

@@ -1,7 +1,7 @@
 //! Which handovers are begun, and when they are done.
 
 use templates::balancer::NodeConfig;
-use templates::names::{TAG_MESSAGE, TAG_ROLE};
+use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_ROLE};
 
 use super::*;
 use crate::assess::{Expected, assess};
@@ -9,6 +9,8 @@ use crate::desired::tests::web;
 use crate::observe::tests::{lost, node};
 use crate::resources::instances::Node;
 use crate::resources::route_tables::{Route, Table};
+
+const ID: &str = "65a1-3f";
 
 fn is(nodes: &[Node], target: &str) -> Assessment {
     let route = Route { destination: "10.255.0.10/32".into(), target: Some(target.into()), blackhole: false };
@@ -67,7 +69,7 @@ fn what_stands_against_it_is_said_and_nothing_is_asked() {
 
 #[test]
 fn it_is_done_when_the_other_is_active_and_has_the_routes() {
-    let under = |nodes: &[Node], target| match progress(&planned(None), &is(nodes, target), Duration::ZERO) {
+    let under = |nodes: &[Node], target| match progress(&planned(None), ID, &is(nodes, target)) {
         Progress::Under(left) => left.join("; "),
         other => format!("{other:?}"),
     };
@@ -83,23 +85,28 @@ fn it_is_done_when_the_other_is_active_and_has_the_routes() {
 fn a_route_that_was_wrong_before_is_not_waited_for() {
     let plan = plan(&is(&three(), "eni-9"), false, None).unwrap();
     let nodes = [says(0, "standby"), says(1, "active"), says(2, "standby")];
-    assert_eq!(progress(&plan, &is(&nodes, "eni-9"), Duration::ZERO), Progress::Done);
+    assert_eq!(progress(&plan, ID, &is(&nodes, "eni-9")), Progress::Done);
 }
 
 #[test]
 fn another_node_than_the_wanted_one_is_not_it() {
     let nodes = [says(0, "standby"), says(1, "active"), says(2, "standby")];
     let left = vec!["10.255.0.10: node 1 (i-1) is active instead".to_owned()];
-    assert_eq!(progress(&planned(Some(2)), &is(&nodes, "eni-1"), Duration::ZERO), Progress::Under(left));
-    assert_eq!(progress(&planned(Some(1)), &is(&nodes, "eni-1"), Duration::ZERO), Progress::Done);
+    assert_eq!(progress(&planned(Some(2)), ID, &is(&nodes, "eni-1")), Progress::Under(left));
+    assert_eq!(progress(&planned(Some(1)), ID, &is(&nodes, "eni-1")), Progress::Done);
 }
 
 #[test]
-fn a_refusal_is_told_in_the_nodes_words() {
-    let mut nodes = three();
-    nodes[0].tags = nodes[0].tags.clone().with(TAG_MESSAGE, "handover refused: 10.0.2.10 doesn't answer");
+fn a_refusal_of_this_request_is_told_in_the_nodes_words_whatever_else_is_wrong() {
+    let on = |refused: &str| {
+        let mut nodes = three();
+        nodes[0].tags =
+            nodes[0].tags.clone().with(TAG_REFUSED_HANDOVER, refused).with(TAG_MESSAGE, "routes are denied");
+        progress(&planned(None), ID, &is(&nodes, "eni-0"))
+    };
     let said = "node 0 (i-0) keeps serving: 10.0.2.10 doesn't answer".to_owned();
-    assert_eq!(progress(&planned(None), &is(&nodes, "eni-0"), Duration::ZERO), Progress::Refused(said));
+    assert_eq!(on("65a1-3f 10.0.2.10 doesn't answer"), Progress::Refused(said));
+    assert!(matches!(on("0000-00 10.0.2.10 doesn't answer"), Progress::Under(_)), "that was an earlier request");
 }
 
 #[test]
@@ -120,19 +127,6 @@ fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
     let expected =
         ["node 1 (i-1) is in fault: it can't serve", "node 3 is missing", "node 0 (i-0): kernel 5.10 is too old"];
     assert_eq!(said, expected);
-}
-
-#[test]
-fn an_earlier_refusal_counts_only_when_this_request_must_have_been_heard() {
-    let mut nodes = three();
-    let refuses = |node: &Node, why| node.tags.clone().with(TAG_MESSAGE, format!("handover refused: {why}"));
-    nodes[0].tags = refuses(&nodes[0], "no peer is well");
-    let plan = plan(&is(&nodes, "eni-0"), false, None).unwrap();
-    let at = |nodes: &[Node], since| progress(&plan, &is(nodes, "eni-0"), since);
-    assert!(matches!(at(&nodes, Duration::ZERO), Progress::Under(_)));
-    assert!(matches!(at(&nodes, HEARD), Progress::Refused(_)));
-    nodes[0].tags = refuses(&nodes[0], "10.0.2.10 doesn't answer");
-    assert!(matches!(at(&nodes, Duration::ZERO), Progress::Refused(_)));
 }
 
 #[test]

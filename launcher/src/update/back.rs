@@ -107,7 +107,7 @@ fn away<'a>(order: &Order, before: &Order, nodes: impl Iterator<Item = &'a Node>
 
 #[cfg(test)]
 mod tests {
-    use templates::names::{TAG_MESSAGE, TAG_RUNNING};
+    use templates::names::{TAG_REFUSED_REVISION, TAG_RUNNING};
 
     use super::*;
     use crate::observe::tests::node;
@@ -124,9 +124,9 @@ mod tests {
         assert_eq!(said(&node), [format!("node 1 (i-1, standby) runs revision {}", before.revision)]);
         set(&mut node, TAG_REVISION, &before.to_string());
         assert_eq!(said(&node), [] as [&str; 0]);
-        set(&mut node, TAG_MESSAGE, &order.refusal("haproxy.cfg:12: no"));
+        set(&mut node, TAG_REFUSED_REVISION, "2:fedcba987654 haproxy.cfg:12: no");
         assert!(said(&node)[0].ends_with("and hasn't heard"), "{:?}", said(&node));
-        set(&mut node, TAG_MESSAGE, "");
+        node.tags.0.remove(TAG_REFUSED_REVISION);
         set(&mut node, TAG_RUNNING, "fedcba987654");
         assert_eq!(said(&node), ["node 1 (i-1, standby) runs revision fedcba987654"]);
         node.state = "terminated".to_owned();

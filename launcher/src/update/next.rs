@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use templates::Order;
 use templates::balancer::Revision;
-use templates::names::{TAG_MESSAGE, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::names::{TAG_REFUSED_REVISION, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::report::Refusal;
 use templates::{Role, Roles};
 
 use super::against::Force;
@@ -57,7 +58,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     let refusal = live
         .iter()
         .filter(|node| is_told(node) && !stale.contains(&node.id))
-        .find_map(|node| Some(Next::Refused { node: node.id.clone(), why: refusal(order, node)?.to_owned() }));
+        .find_map(|node| Some(Next::Refused { node: node.id.clone(), why: refusal(order, node)? }));
     if let Some(refused) = refusal {
         return refused;
     }
@@ -120,8 +121,9 @@ fn told_otherwise(revision: &Revision, node: &Node) -> bool {
 }
 
 /// What the node says about why it won't run this, if it says so.
-pub fn refusal<'a>(order: &Order, node: &'a Node) -> Option<&'a str> {
-    order.refused_in(node.tags.get(TAG_MESSAGE)?)
+pub fn refusal(order: &Order, node: &Node) -> Option<String> {
+    let refusal: Refusal<Order> = node.tags.get(TAG_REFUSED_REVISION)?.parse().ok()?;
+    (refusal.of == *order).then_some(refusal.why)
 }
 
 /// The revision that the node says it runs.

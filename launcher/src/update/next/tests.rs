@@ -54,13 +54,12 @@ fn nodes_that_are_all_active_go_one_at_a_time() {
 #[test]
 fn a_refusal_ends_it_and_an_old_one_or_of_another_revision_does_not() {
     let mut nodes = nodes();
-    let said = order().refusal("haproxy.cfg:12: no");
-    tag(&mut nodes[1], TAG_MESSAGE, &said);
+    tag(&mut nodes[1], TAG_REFUSED_REVISION, "2:fedcba987654 haproxy.cfg:12: no");
     assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
     tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
     assert_eq!(on(&nodes), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
     assert_eq!(asked(&nodes, &[], &["i-1"], Force::No), Next::Wait(vec!["i-1".into()]));
-    tag(&mut nodes[1], TAG_MESSAGE, "refuses revision 000000000000 of version 1: no");
+    tag(&mut nodes[1], TAG_REFUSED_REVISION, "1:000000000000 no");
     assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
 }
 
