@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use templates::balancer::Launch;
 use templates::{Role, Roles, Slot, names};
 
-use crate::assess::{Assessment, Expected, NodeHealth, assess, health};
+use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
 use crate::aws::Aws;
 use crate::aws::retry::{pause, unthrottled};
 use crate::failure::Failure;
@@ -19,6 +19,8 @@ use crate::resources::{route_tables, scaling_group};
 const LOOK: Duration = Duration::from_millis(700);
 /// A launched instance may be missing from Describe answers for a while; one that has ended stays so.
 const SPREADING: Duration = Duration::from_secs(10);
+/// A node that restarts can be reached again within this.
+const RESTART: Duration = Duration::from_secs(60);
 /// How much of a silent node's console is shown.
 const CONSOLE_LINES: usize = 12;
 
@@ -45,7 +47,7 @@ pub async fn until_served(
         show(&assessment, expected, progress);
         match hopeless(expected, &nodes) {
             None => ended_since = None,
-            Some(reason) if ended_since.get_or_insert_with(Instant::now).elapsed() > SPREADING => {
+            Some((reason, patience)) if ended_since.get_or_insert_with(Instant::now).elapsed() > patience => {
                 progress.clear();
                 return Err(Failure::Failed(anyhow!("{balancer}: {reason}")));
             }
@@ -96,11 +98,20 @@ fn is_starting(node: &NodeHealth, roles: &Roles) -> bool {
     node.message.is_none() && roles.0.iter().all(|role| *role == Role::Fault)
 }
 
-/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why. A group replaces its own.
-fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<String> {
+/// Why waiting is in vain, once it has been so for a while: a node ended with nothing in its place, or can't be reached. A
+/// group replaces its own.
+fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<(String, Duration)> {
     if expected.launch == Launch::AutoScaling {
         return None;
     }
+    let waited = nodes.iter().map(health).filter(|node| node.slot.is_none_or(|slot| !expected.without.contains(&slot)));
+    let lost = waited.filter_map(|node| node.unreachable()).next();
+    let lost = lost.map(|lost| (format!("{lost}: {}", remedy(expected.launch)), RESTART));
+    ended(expected, nodes).map(|reason| (reason, SPREADING)).or(lost)
+}
+
+/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why.
+fn ended(expected: &Expected, nodes: &[Node]) -> Option<String> {
     (0..expected.nodes).map(|slot| Slot(slot as u8)).find_map(|slot| {
         let mut of_slot = nodes.iter().filter(|node| node.place() == Some(slot)).peekable();
         let ended = of_slot.peek().is_some() && of_slot.clone().all(|node| !node.is_live());
@@ -173,4 +184,26 @@ async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
 fn tail(text: &str) -> Vec<&str> {
     let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines[lines.len().saturating_sub(CONSOLE_LINES)..].to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::desired::tests::web;
+    use crate::observe::tests::{lost, node};
+
+    #[test]
+    fn an_ended_node_and_an_unreachable_one_are_not_waited_for_to_the_end() {
+        let expected = Expected::from(&templates::balancer::NodeConfig::of(&web()));
+        let hopeless = |nodes: &[Node]| hopeless(&expected, nodes);
+        let [first, second] = [node("i-0", 0, "running"), node("i-1", 1, "running")];
+        assert_eq!(hopeless(&[first.clone(), second.clone()]), None);
+        let (reason, patience) = hopeless(&[lost(first.clone(), "i-1"), second.clone()]).expect("it is lost");
+        assert!(reason.starts_with("node 0 (i-0) is unreachable since 14:03:12Z") && patience == RESTART, "{reason}");
+        let without = Expected { without: vec![Slot(0)], ..expected.clone() };
+        assert_eq!(super::hopeless(&without, &[lost(first, "i-1"), second.clone()]), None);
+        let gone = node("i-0", 0, "terminated");
+        let (reason, patience) = hopeless(&[gone, second]).expect("it has ended");
+        assert!(reason.starts_with("node 0 (i-0) has ended") && patience == SPREADING, "{reason}");
+    }
 }
