@@ -101,7 +101,7 @@ fn boot(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
 
 /// Runs `work`; all that it logged is written when this returns.
 fn logged(console: Console, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let _logs = logs::init(console)?;
+    let _logs = logs::init(console).inspect_err(|error| eprintln!("error: {error:#}"))?;
     block_on(work)
 }
 

@@ -8,6 +8,8 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use tokio::runtime::Handle;
+use tokio::sync::oneshot;
 
 /// The mode of a new file: every user may read it.
 const NEW: u32 = 0o644;
@@ -70,9 +72,27 @@ pub async fn draft_aside(path: &Path, text: String) -> anyhow::Result<Draft> {
     aside(move || Draft::new(&path, &text)).await
 }
 
-/// Runs `work`, which may wait for a disk, on another thread than the runtime's.
+/// Removes a draft, likewise.
+pub async fn discard_aside(draft: Draft) {
+    // What can't be removed is overwritten by the next draft.
+    let _ = aside(move || {
+        drop(draft);
+        Ok(())
+    })
+    .await;
+}
+
+/// Runs `work`, which may wait for a disk, on a thread of its own: neither the runtime's, nor one of its pool, which may be
+/// busy with names that a resolver doesn't answer.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
-    tokio::task::spawn_blocking(work).await.context("the agent ends")?
+    let (runtime, (done, outcome)) = (Handle::current(), oneshot::channel());
+    let work = move || {
+        let _context = runtime.enter();
+        // Where the caller has stopped to wait, the outcome is lost.
+        drop(done.send(work()));
+    };
+    std::thread::Builder::new().name("aside".to_owned()).spawn(work).context("starting a thread")?;
+    outcome.await.context("the thread ended without an answer")?
 }
 
 /// Makes a folder, and those above it.

@@ -7,6 +7,8 @@ use anyhow::{Context, bail};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
+use crate::files;
+
 /// systemd's own limit for a stop is 90 s; nothing the agent asks for should take half of that.
 const LIMIT: Duration = Duration::from_secs(40);
 
@@ -29,12 +31,12 @@ pub async fn feed(program: &str, arguments: &[&str], input: &str) -> anyhow::Res
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
 }
 
-async fn output(program: &str, arguments: &[&str], input: &str) -> std::io::Result<Output> {
+async fn output(program: &str, arguments: &[&str], input: &str) -> anyhow::Result<Output> {
     let mut command = Command::new(program);
     command.args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     command.stdin(if input.is_empty() { Stdio::null() } else { Stdio::piped() });
     // The thread that starts a program waits until the kernel has read it: a disk that hangs must not hold up the runtime's.
-    let mut child = tokio::task::spawn_blocking(move || command.spawn()).await.map_err(std::io::Error::other)??;
+    let mut child = files::aside(move || Ok(command.spawn()?)).await?;
     let stdin = child.stdin.take();
     let feeding = async move {
         if let Some(mut stdin) = stdin {
@@ -42,7 +44,7 @@ async fn output(program: &str, arguments: &[&str], input: &str) -> std::io::Resu
             let _ = stdin.write_all(input.as_bytes()).await;
         }
     };
-    tokio::join!(feeding, child.wait_with_output()).1
+    Ok(tokio::join!(feeding, child.wait_with_output()).1?)
 }
 
 /// The lines that say what is wrong, in one: HAProxy's alerts if there are any, else the last words.

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use anstream::print;
 use anyhow::Context;
@@ -11,6 +12,9 @@ use crate::files;
 use crate::haproxy::Serves;
 use crate::state::{Board, State};
 
+/// From a failed write to the next.
+const AGAIN: Duration = Duration::from_secs(1);
+
 fn path() -> std::path::PathBuf {
     Path::new(paths::RUN).join("state.json")
 }
@@ -18,13 +22,20 @@ fn path() -> std::path::PathBuf {
 /// Keeps the file as the board is, for ever.
 pub async fn write_down(board: Board) {
     let mut reader = board.subscribe();
+    let mut failing = false;
     loop {
         let text = serde_json::to_string_pretty(&*reader.borrow_and_update()).map(|text| text + "\n");
         let text = text.expect("a state has no key that JSON hasn't");
-        if let Err(error) = files::write_aside(&path(), text).await {
-            tracing::warn!("agent status will be out of date: {error:#}");
+        let written = files::write_aside(&path(), text).await;
+        if let (Err(error), false) = (&written, failing) {
+            tracing::warn!("agent status is out of date until its file can be written: {error:#}");
         }
-        if reader.changed().await.is_err() {
+        failing = written.is_err();
+        let ended = tokio::select! {
+            changed = reader.changed() => changed.is_err(),
+            () = tokio::time::sleep(AGAIN), if failing => false,
+        };
+        if ended {
             return;
         }
     }

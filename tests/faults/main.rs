@@ -14,6 +14,7 @@ mod nodes;
 mod operator;
 mod processes;
 mod stage;
+mod stalls;
 mod tables;
 mod tags;
 mod watch;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 
-use crate::files::{Draft, aside, draft_aside};
+use crate::files::{Draft, aside, discard_aside, draft_aside};
 use crate::process;
 
 /// Whether the file's reader has to read it again.
@@ -31,16 +31,27 @@ pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) 
     Ok(Installed::Changed)
 }
 
+/// Whether `check` agrees with `text` for the file at `path`; nothing is changed.
+pub(super) async fn try_out(path: &str, text: &str, check: &[&str]) -> anyhow::Result<()> {
+    discard_aside(checked(path, text, check).await?).await;
+    Ok(())
+}
+
 /// A draft of the file at `path` that `check` agrees with.
-pub(super) async fn checked(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Draft> {
+async fn checked(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Draft> {
     let draft = draft_aside(Path::new(path), text.to_owned()).await?;
     let beside = draft.beside().to_string_lossy().into_owned();
     let (program, arguments) = check.split_first().context("no program to check with")?;
     let outcome = process::run(program, &[arguments, &[beside.as_str()]].concat()).await;
     // What people know is the file's own name.
     let outcome = outcome.map_err(|error| anyhow::anyhow!(format!("{error:#}").replace(&beside, path)));
-    outcome.with_context(|| format!("{path} stays as it is, the new one isn't valid"))?;
-    Ok(draft)
+    match outcome.with_context(|| format!("{path} stays as it is, the new one isn't valid")) {
+        Ok(_) => Ok(draft),
+        Err(error) => {
+            discard_aside(draft).await;
+            Err(error)
+        }
+    }
 }
 
 #[cfg(test)]

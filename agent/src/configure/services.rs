@@ -9,7 +9,7 @@ use templates::files::{KeepalivedNode, haproxy_cfg, keepalived_conf};
 use templates::{Balancer, Slot, paths};
 use tokio::time::Instant;
 
-use super::install::{Installed, checked, install};
+use super::install::{Installed, install, try_out};
 use crate::state::Topic;
 use crate::{haproxy, keepalived, systemd};
 
@@ -59,7 +59,7 @@ impl Local {
 
     /// Whether keepalived would take this configuration; nothing is changed.
     pub async fn check_keepalived(&self, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
-        checked(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED).await.map(drop)
+        try_out(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED).await
     }
 
     fn conf(&self, peers: &[Ipv4Addr]) -> String {
@@ -75,7 +75,7 @@ impl Local {
 
 /// Whether HAProxy would take this balancer's configuration; nothing is changed.
 pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
-    checked(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await.map(drop)
+    try_out(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await
 }
 
 /// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at

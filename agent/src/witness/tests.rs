@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::decide::How;
 use crate::members::tests::member;
-use crate::metrics::Told;
+use crate::metrics::{Calls, Page, Readings, Sources, Told};
 use crate::notify::Sender;
 use crate::state::tests::state;
 
@@ -203,4 +203,23 @@ async fn a_route_that_is_left_to_a_peer_is_told_at_once_and_counts_as_wrong() {
     let told = scene.told().await;
     assert_eq!((told.len(), &told[0]["routes"]["outcome"]), (1, &Value::from("yielded")));
     assert_eq!(scene.witness.wrong()[&VIP], 1);
+}
+
+#[tokio::test]
+async fn an_update_counts_new_virtual_ips_from_zero_and_forgets_the_term_of_one_that_left() {
+    let (scene, new) = (Scene::new(), Ipv4Addr::new(10, 255, 0, 11));
+    scene.decided(Reading::Due, &[point("rtb-1")]);
+    scene.witness.adopt(&[new], &[VIP]);
+    assert!(scene.attempt().is_none() && scene.witness.wrong().is_empty());
+    let sources = Sources {
+        calls: Calls::default(),
+        takeovers: scene.witness.0.takeovers.clone(),
+        told: None,
+        readings: Box::new(Readings::default),
+    };
+    let page = Page::new("web", vec![], sources).unwrap().text(&scene.board.read()).unwrap();
+    for count in ["takeovers_total", "takeovers_incomplete_total", "takeover_duration_seconds_count"] {
+        let sample = format!("elbow_{count}{{balancer=\"web\",virtual_ip=\"{new}\"}} 0\n");
+        assert!(page.contains(&sample), "no {sample:?} in:\n{page}");
+    }
 }
