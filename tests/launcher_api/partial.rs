@@ -8,7 +8,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lab::api::{Call, Caller, Failing, Hooks, Passage};
 
-use crate::node;
 use crate::rig::{Rig, complaints, mutating, succeeded, text};
 use crate::update::{created, with_obedient_nodes};
 
