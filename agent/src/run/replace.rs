@@ -71,9 +71,7 @@ impl Replacing {
             }
             next = Instant::now() + AGAIN;
             seen.read = self.read(&state).await;
-            if let Verdict::Report(node) = policy::decide(&seen)
-                && seen.reported != Some(&node)
-            {
+            if let Verdict::Report(node) = policy::decide(&seen) {
                 reported = self.report(&node).await.then(|| (node, Instant::now()));
             }
         }

@@ -1,5 +1,6 @@
 //! Whether this node reports another one to the Auto Scaling group as unhealthy. Pure: all safeguards are here.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -41,31 +42,32 @@ pub(super) enum Verdict {
     Report(InstanceId),
 }
 
-/// What to do about the node that has been unreachable for the longest time.
+/// What to do: of the nodes that no other node reaches, the one that has been lost for the longest time is reported.
 pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
-    let longest = seen.unreachable.iter().max_by_key(|(_, time)| **time);
-    let Some((suspect, _)) = longest.filter(|(peer, time)| **time >= seen.replace_after && *peer != seen.me) else {
+    let lost = seen.unreachable.iter().filter(|(peer, time)| **time >= seen.replace_after && *peer != seen.me);
+    let mut suspects: Vec<(Reverse<&Duration>, &InstanceId)> = lost.map(|(peer, time)| (Reverse(time), peer)).collect();
+    suspects.sort();
+    if suspects.is_empty() {
         return Verdict::Rest;
-    };
+    }
     let Some(Read { members, routes }) = &seen.read else { return Verdict::Read };
     let Some(me) = members.iter().find(|member| member.instance == *seen.me) else { return Verdict::Rest };
     let is_owner = !routes.is_empty() && routes.iter().all(|(_, lead)| *lead == Lead::To(me.interface.clone()));
     // One that is replaced leaves before another is reported.
-    let is_replaced =
-        |member: &Member| member.ending || (Some(&member.instance) == seen.reported && member.instance != *suspect);
-    let others = || members.iter().filter(|member| member.instance != *seen.me);
-    if !is_owner || others().any(is_replaced) {
+    let is_replaced = |member: &Member| member.ending || Some(&member.instance) == seen.reported;
+    if !is_owner || members.iter().any(is_replaced) {
         return Verdict::Rest;
     }
-    let Some(member) = others().find(|member| member.instance == *suspect) else { return Verdict::Rest };
-    // A node that never had a slot is still booting. One that misses this node runs, cut off from it: its successor would be, too.
-    if member.claim.is_none() || misses(member, seen.me) {
-        return Verdict::Rest;
-    }
-    match others().filter(|member| member.instance != *suspect).all(|witness| agrees(seen, witness, suspect)) {
-        true => Verdict::Report(suspect.clone()),
-        false => Verdict::Rest,
-    }
+    let suspect = suspects.into_iter().map(|(_, peer)| peer).find(|peer| is_lost(seen, members, peer));
+    suspect.map_or(Verdict::Rest, |peer| Verdict::Report(peer.clone()))
+}
+
+/// Whether no node reaches the suspect. A node that never had a slot is still booting. One that misses this node runs, cut
+/// off from it, and so would its successor be.
+fn is_lost(seen: &Seen<'_>, members: &[Member], suspect: &InstanceId) -> bool {
+    let Some(member) = members.iter().find(|member| member.instance == *suspect) else { return false };
+    let mut witnesses = members.iter().filter(|one| one.instance != *suspect && one.instance != *seen.me);
+    member.claim.is_some() && !misses(member, seen.me) && witnesses.all(|witness| agrees(seen, witness, suspect))
 }
 
 /// Whether a third node can't reach the suspect, either. One that this node can't reach has a say if it shows that it runs.
