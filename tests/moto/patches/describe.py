@@ -8,6 +8,7 @@ from typing import Any
 
 from moto.core.responses import ActionResult
 from moto.ec2.responses._base_response import EC2BaseResponse
+from moto.ec2.responses.elastic_block_store import ElasticBlockStore
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.responses.launch_templates import LaunchTemplates
@@ -21,6 +22,7 @@ from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 from patches import errors, filters, launch_templates
 
 _PAGE = 1000
+_ALL = 1_000_000
 
 
 def install() -> None:
@@ -34,18 +36,41 @@ def install() -> None:
     TagResponse.describe_tags = describe_tags
     LaunchTemplates.describe_launch_templates = describe_launch_templates
     _security_groups()
+    _paged(SecurityGroups, "describe_security_groups", "SecurityGroups", {})
+    _paged(ElasticBlockStore, "describe_volumes", "Volumes", {"ids": "VolumeIds"})
+    _paged(InstanceResponse, "describe_instance_types", "InstanceTypes", {"ids": "InstanceTypes", "most": 100})
+    _paged(InstanceResponse, "describe_instance_type_offerings", "InstanceTypeOfferings", {})
+    versions = {"least": 1, "most": 200}
+    _paged(LaunchTemplates, "describe_launch_template_versions", "LaunchTemplateVersions", versions)
 
 
-def _page(self: EC2BaseResponse, things: list[Any], with_ids: bool = False) -> tuple[list[Any], str | None]:
-    """The page asked for; tokens are positions, as nothing here lives long enough for more."""
+def _paged(responses: type[EC2BaseResponse], name: str, key: str, rules: dict[str, Any]) -> None:
+    """Gives a call that answers all at once, or cuts the rest off, its pages."""
+    inner = getattr(responses, name)
+
+    def paged(self: EC2BaseResponse) -> ActionResult:
+        number = self._get_int_param
+        self._get_int_param = lambda name, *rest: _ALL if name == "MaxResults" else number(name, *rest)
+        result = inner(self).result
+        result[key], result["NextToken"] = _page(self, list(result[key]), **rules)
+        return ActionResult(result)
+
+    setattr(responses, name, paged)
+
+
+def _page(
+    self: EC2BaseResponse, things: list[Any], ids: str = "", least: int = 5, most: int = 1000
+) -> tuple[list[Any], str | None]:
+    """The page asked for, which can't be where `ids` are; tokens are positions, as nothing here lives long enough for
+    more."""
     limit = self._get_param("MaxResults")
-    if limit is not None and with_ids:
+    if limit is not None and ids and self._get_param(ids):
         raise errors.of(
             "InvalidParameterCombination", "The parameter MaxResults cannot be used with IDs in the same request"
         )
-    if limit is not None and not 5 <= int(limit) <= 1000:
+    if limit is not None and not least <= int(limit) <= most:
         raise errors.invalid_value(
-            f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a value between 5 and 1000."
+            f"Value ( {limit} ) for parameter maxResults is invalid. Expecting a value between {least} and {most}."
         )
     start = int(self._get_param("NextToken") or 0)
     end = start + int(limit or _PAGE)
@@ -77,7 +102,7 @@ def describe_instances(self: InstanceResponse) -> ActionResult:
     wanted = _found(self, "InstanceIds", known, "InvalidInstanceID.NotFound", "instance ID")
     chosen = {i.id for i in filters.select(filters.INSTANCES, wanted, self._filters_from_querystring())}
     seen = [_Seen(r, [i for i in r.instances if i.id in chosen]) for r in reservations]
-    page, token = _page(self, [r for r in seen if r.instances], bool(self._get_param("InstanceIds")))
+    page, token = _page(self, [r for r in seen if r.instances], "InstanceIds")
     return ActionResult({"Reservations": page, "NextToken": token})
 
 
@@ -88,7 +113,7 @@ def describe_instance_status(self: InstanceResponse) -> ActionResult:
     if not self._get_param("IncludeAllInstances"):
         wanted = [i for i in wanted if i.state == "running"]
     chosen = filters.select(filters.INSTANCES, wanted, self._filters_from_querystring())
-    page, token = _page(self, chosen, bool(self._get_param("InstanceIds")))
+    page, token = _page(self, chosen, "InstanceIds")
     return ActionResult({"InstanceStatuses": page, "NextToken": token})
 
 
@@ -96,7 +121,8 @@ def describe_route_tables(self: RouteTables) -> ActionResult:
     """DescribeRouteTables."""
     known = self.ec2_backend.route_tables
     wanted = _found(self, "RouteTableIds", known, "InvalidRouteTableID.NotFound", "routeTable ID")
-    page, token = _page(self, filters.select(filters.ROUTE_TABLES, wanted, self._filters_from_querystring()))
+    chosen = filters.select(filters.ROUTE_TABLES, wanted, self._filters_from_querystring())
+    page, token = _page(self, chosen, most=100)
     return ActionResult({"RouteTables": page, "NextToken": token})
 
 
@@ -104,7 +130,8 @@ def describe_network_interfaces(self: ElasticNetworkInterfaces) -> ActionResult:
     """DescribeNetworkInterfaces."""
     known = self.ec2_backend.enis
     wanted = _found(self, "NetworkInterfaceIds", known, "InvalidNetworkInterfaceID.NotFound", "networkInterface ID")
-    page, token = _page(self, filters.select(filters.INTERFACES, wanted, self._filters_from_querystring()))
+    chosen = filters.select(filters.INTERFACES, wanted, self._filters_from_querystring())
+    page, token = _page(self, chosen, "NetworkInterfaceIds")
     return ActionResult({"NetworkInterfaces": page, "NextToken": token})
 
 
@@ -152,7 +179,8 @@ def describe_launch_templates(self: LaunchTemplates) -> ActionResult:
         )
     ids = [*ids, *(backend.launch_template_name_to_ids[name] for name in names)]
     wanted = [known[i] for i in ids] if ids else list(known.values())
-    page, token = _page(self, filters.select(filters.LAUNCH_TEMPLATES, wanted, self._filters_from_querystring()))
+    chosen = filters.select(filters.LAUNCH_TEMPLATES, wanted, self._filters_from_querystring())
+    page, token = _page(self, chosen, least=1, most=200)
     described = [launch_templates.described(self, template) for template in page]
     return ActionResult({"LaunchTemplates": described, "NextToken": token})
 

@@ -1,0 +1,80 @@
+"""Describe calls in pages: MaxResults and NextToken, as the pages of the calls in the EC2 API reference say."""
+
+from collections.abc import Iterator
+from typing import Any
+
+from cases.scene import Scene, refused
+
+
+def _in_pages(call: Any, key: str, size: int, **arguments: Any) -> list[list[Any]]:
+    """All pages of a call."""
+    pages: list[list[Any]] = []
+    token: dict[str, str] = {}
+    while not pages or token:
+        answer = call(MaxResults=size, **arguments, **token)
+        pages.append(answer[key])
+        token = {"NextToken": answer["NextToken"]} if answer.get("NextToken") else {}
+    return pages
+
+
+def _here(s: Scene) -> list[dict[str, Any]]:
+    return [{"Name": "vpc-id", "Values": [s.vpc]}]
+
+
+def route_tables_come_in_pages(server: Any) -> Iterator[None]:
+    """DescribeRouteTables."""
+    s = Scene(server)
+    for _ in range(7):
+        s.ec2.create_route_table(VpcId=s.vpc)
+    yield
+    pages = _in_pages(s.ec2.describe_route_tables, "RouteTables", 5, Filters=_here(s))
+    # One is the VPC's main table, and one the scene's.
+    assert [len(page) for page in pages] == [5, 4]
+    assert len({table["RouteTableId"] for page in pages for table in page}) == 9
+
+
+def no_more_than_a_hundred_route_tables_come_at_once(server: Any) -> Iterator[None]:
+    """DescribeRouteTables, MaxResults: 5 to 100."""
+    s = Scene(server)
+    yield
+    for size in (4, 101):
+        with refused("InvalidParameterValue", says=str(size)):
+            s.ec2.describe_route_tables(MaxResults=size)
+
+
+def security_groups_come_in_pages(server: Any) -> Iterator[None]:
+    """DescribeSecurityGroups."""
+    s = Scene(server)
+    for number in range(6):
+        s.group(f"group-{number}")
+    yield
+    pages = _in_pages(s.ec2.describe_security_groups, "SecurityGroups", 5, Filters=_here(s))
+    # With the VPC's default group.
+    assert [len(page) for page in pages] == [5, 2]
+
+
+def versions_of_launch_templates_come_in_pages(server: Any) -> Iterator[None]:
+    """DescribeLaunchTemplateVersions."""
+    s = Scene(server)
+    data = {"ImageId": s.image}
+    s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=data)
+    for _ in range(2):
+        s.ec2.create_launch_template_version(LaunchTemplateName=s.name, LaunchTemplateData=data)
+    yield
+    call = s.ec2.describe_launch_template_versions
+    pages = _in_pages(call, "LaunchTemplateVersions", 2, LaunchTemplateName=s.name)
+    assert [len(page) for page in pages] == [2, 1]
+
+
+def what_is_named_has_no_pages(server: Any) -> Iterator[None]:
+    """DescribeNetworkInterfaces and DescribeVolumes, MaxResults: not with ids in the same request."""
+    s = Scene(server)
+    interface = s.interface(s.run()[0])
+    volume = s.ec2.create_volume(AvailabilityZone="eu-west-1a", Size=1)["VolumeId"]
+    yield
+    with refused("InvalidParameterCombination"):
+        s.ec2.describe_network_interfaces(NetworkInterfaceIds=[interface], MaxResults=5)
+    with refused("InvalidParameterCombination"):
+        s.ec2.describe_volumes(VolumeIds=[volume], MaxResults=5)
+    with refused("InvalidParameterCombination"):
+        s.ec2.describe_instances(InstanceIds=[s.run()[0]["InstanceId"]], MaxResults=5)
