@@ -9,7 +9,7 @@ use templates::names::{TAG_REPLACES, TAG_REVISION, TAG_SLOT};
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
-use crate::aws::retry::{Patience, unthrottled, until};
+use crate::aws::retry::{Patience, until};
 use crate::claims;
 use crate::desired::Desired;
 use crate::observe::Observed;
@@ -62,7 +62,7 @@ pub async fn apply(
     for stage in STAGES {
         let steps = actions.iter().filter(|action| action.stage() == stage).map(|action| async {
             let step = Step { aws, desired, known: &known, progress };
-            let made = unthrottled(SPREADING.total, |error| progress.throttled(error), || step.act(action)).await;
+            let made = step.act(action).await;
             if made.is_ok() {
                 progress.done(&action.change(desired).what);
             }

@@ -9,7 +9,7 @@ use templates::{Role, Roles, Slot, names};
 
 use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
 use crate::aws::Aws;
-use crate::aws::retry::{pause, unthrottled};
+use crate::aws::retry::pause;
 use crate::failure::Failure;
 use crate::output::progress::Progress;
 use crate::resources::instances::{self, Node};
@@ -36,10 +36,8 @@ pub async fn until_served(
     let deadline = Instant::now() + timeout;
     let mut ended_since = None;
     loop {
-        let look =
-            || async { futures::try_join!(instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc)) };
-        let left = deadline.saturating_duration_since(Instant::now());
-        let (nodes, tables) = unthrottled(left, |error| progress.throttled(error), look).await?;
+        let looks = (instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc));
+        let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
         let assessment = assess(expected, &nodes, &tables);
         if assessment.problems.is_empty() {
             return Ok(assessment);

@@ -67,18 +67,6 @@ impl CallFailed {
         self.is("InvalidPermission.Duplicate") || self.is("InvalidPermission.NotFound")
     }
 
-    /// Whether AWS did nothing, as more calls are made in this account than it takes: other people's, too.
-    pub fn is_throttled(&self) -> bool {
-        const CODES: [&str; 5] = [
-            "RequestLimitExceeded",
-            "Throttling",
-            "ThrottlingException",
-            "RequestThrottled",
-            "TooManyRequestsException",
-        ];
-        self.code().is_some_and(|code| CODES.contains(&code))
-    }
-
     /// Whether AWS doesn't know (or no longer, or not yet) what the call was about.
     pub fn is_absent(&self) -> bool {
         self.code().is_some_and(|code| {
@@ -209,12 +197,5 @@ mod tests {
             assert!(refused(code).is_absent(), "{code}");
         }
         assert!(!refused("DependencyViolation").is_absent());
-    }
-
-    #[test]
-    fn a_throttled_call_is_one_that_was_not_carried_out() {
-        assert!(refused("RequestLimitExceeded").is_throttled());
-        assert!(!refused("InsufficientInstanceCapacity").is_throttled());
-        assert!(!failed(Reason::Unanswered("reset".to_owned())).is_throttled());
     }
 }

@@ -9,6 +9,7 @@ pub(crate) mod mock;
 mod profile;
 mod reach;
 pub mod retry;
+mod throttled;
 
 use std::time::Duration;
 
@@ -28,6 +29,9 @@ use crate::failure::Failure;
 
 /// IMDS is one hop away or isn't there: a laptop without credentials must hear so at once.
 const IMDS: Duration = Duration::from_millis(800);
+
+/// Things in one answer of a Describe call: EC2 throttles unpaged calls sooner. No more are allowed for some kinds.
+pub const PAGE: i32 = 100;
 
 /// The clients of one account and Region.
 #[derive(Debug, Clone)]
@@ -71,8 +75,9 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
         .timeout_config(
             TimeoutConfig::builder()
                 .connect_timeout(Duration::from_secs(4))
-                .operation_attempt_timeout(Duration::from_secs(20))
-                .operation_timeout(Duration::from_secs(60))
+                .read_timeout(Duration::from_secs(20))
+                // Longer than a throttled call is repeated for.
+                .operation_timeout(Duration::from_secs(150))
                 .build(),
         )
         .region(region.clone())

@@ -19,6 +19,7 @@ use aws_smithy_types::config_bag::ConfigBag;
 use hyper_util::client::proxy::matcher::Matcher;
 use tokio::time::{Instant, timeout_at};
 
+use super::throttled::Throttled;
 use super::{error, http};
 
 /// So long nobody wonders yet.
@@ -31,7 +32,7 @@ pub(super) fn client(tls: &TlsContext, region: &str) -> SharedHttpClient {
     SharedHttpClient::new(Reach {
         proxied: http::proxied(tls),
         direct: http::direct(tls),
-        wait: Arc::new(Wait { region: region.to_owned(), state: Mutex::default() }),
+        wait: Arc::new(Wait { region: region.to_owned(), throttled: Throttled::default(), state: Mutex::default() }),
     })
 }
 
@@ -75,16 +76,18 @@ impl HttpConnector for Way {
         let proxy = self.proxies.intercept(&uri).filter(|_| !is_near(uri.host().unwrap_or_default()));
         let at = uri.authority().map(|host| host.as_str()).unwrap_or_default();
         let at = format!("{}://{at}", uri.scheme_str().unwrap_or_default());
-        let (answer, at) = match proxy.as_ref().and_then(|proxy| proxy.uri().authority()) {
+        let (way, at) = match proxy.as_ref().and_then(|proxy| proxy.uri().authority()) {
             // What it wants to be told by whoever comes by is a secret.
             Some(proxy) => {
                 let place = proxy.as_str().rsplit('@').next().unwrap_or_default();
-                (self.proxied.call(request), format!("{at} by the proxy {place}"))
+                (self.proxied.clone(), format!("{at} by the proxy {place}"))
             }
-            None => (self.direct.call(request), at),
+            None => (self.direct.clone(), at),
         };
         let wait = self.wait.clone();
-        HttpConnectorFuture::new(async move { wait.during(&at, answer).await })
+        HttpConnectorFuture::new(async move {
+            wait.throttled.outlast(request, |request| wait.during(&at, way.call(request))).await
+        })
     }
 }
 
@@ -102,6 +105,7 @@ fn is_near(host: &str) -> bool {
 #[derive(Debug)]
 struct Wait {
     region: String,
+    throttled: Throttled,
     state: Mutex<State>,
 }
 

@@ -37,18 +37,6 @@ where
     }
 }
 
-/// From a throttled call, which the SDK has tried several times by then, to the next one.
-const THROTTLED: Duration = Duration::from_secs(3);
-
-/// Calls until AWS doesn't throttle it any more, for up to `total`: it may be others who use up what the account has.
-pub async fn unthrottled<T, F, Fut>(total: Duration, waiting: impl Fn(&CallFailed), call: F) -> Result<T, CallFailed>
-where
-    F: FnMut() -> Fut,
-    Fut: Future<Output = Result<T, CallFailed>>,
-{
-    until(Patience { total, pause: THROTTLED }, CallFailed::is_throttled, waiting, call).await
-}
-
 /// Sleeps for half to one and a half times `about`, so that callers that started together don't stay together.
 pub async fn pause(about: Duration) {
     tokio::time::sleep(about.mul_f64(rand::random_range(0.5..1.5))).await;

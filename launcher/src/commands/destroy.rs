@@ -9,7 +9,7 @@ use serde_json::json;
 use templates::names;
 
 use crate::aws::error::{CallFailed, Reason};
-use crate::aws::retry::{Patience, pause, unthrottled, until};
+use crate::aws::retry::{Patience, pause, until};
 use crate::aws::{self, Aws};
 use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
@@ -41,7 +41,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         if !glance.unread.is_empty() {
             return Err(super::status::unknown(&aws, &args.name, glance.unread));
         }
-        prove(&aws, &args.name, None, LAG, &Progress::new()).await?;
+        prove(&aws, &args.name, None, LAG).await?;
         return report(
             cli,
             args,
@@ -155,7 +155,7 @@ impl Teardown<'_> {
             return Err(Failure::Unfinished([line].into_iter().chain(self.left).collect()));
         }
         self.progress.live(self.name, "looking whether anything is left");
-        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG, self.progress).await?;
+        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
         Ok(self.changes)
     }
 
@@ -196,9 +196,7 @@ impl Teardown<'_> {
 
     /// The routes to delete, once no node makes them any more.
     async fn routes(&mut self) -> Vec<Removal> {
-        let left = self.deadline.saturating_duration_since(Instant::now());
-        let find = || route_tables::find(&self.aws.ec2, self.vpc);
-        match unthrottled(left, |error| self.progress.throttled(error), find).await {
+        match route_tables::find(&self.aws.ec2, self.vpc).await {
             Ok(tables) => teardown::routes(self.observed, &tables),
             Err(error) => {
                 self.stuck.insert(Kind::Tables);
@@ -210,10 +208,6 @@ impl Teardown<'_> {
 
     async fn remove(&self, removal: &Removal) -> Result<(), CallFailed> {
         let patience = Patience { total: self.deadline.saturating_duration_since(Instant::now()), pause: LOOK };
-        unthrottled(patience.total, |error| self.progress.throttled(error), || self.call(removal, patience)).await
-    }
-
-    async fn call(&self, removal: &Removal, patience: Patience) -> Result<(), CallFailed> {
         let progress = self.progress;
         let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         match removal {
@@ -261,9 +255,7 @@ impl Teardown<'_> {
 
     async fn ended(&self) -> Result<(), Failure> {
         loop {
-            let left = self.deadline.saturating_duration_since(Instant::now());
-            let find = || instances::find(&self.aws.ec2, self.name);
-            let nodes = unthrottled(left, |error| self.progress.throttled(error), find).await?;
+            let nodes = instances::find(&self.aws.ec2, self.name).await?;
             let ending: Vec<&str> =
                 nodes.iter().filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
             if ending.is_empty() {
@@ -287,20 +279,13 @@ fn waiting(progress: &Progress, error: &CallFailed) {
 }
 
 /// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is, or what can't be read.
-async fn prove(
-    aws: &Aws,
-    name: &str,
-    was: Option<(&str, &Observed)>,
-    lag: Duration,
-    progress: &Progress,
-) -> Result<(), Failure> {
+async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<(), Failure> {
     let deadline = Instant::now() + lag;
     loop {
         let Left { there, unread } = left(aws, name, was).await;
         if there.is_empty() && unread.is_empty() {
             return Ok(());
         }
-        unread.iter().filter(|error| error.is_throttled()).for_each(|error| progress.throttled(error));
         let denied = unread.iter().any(|error| matches!(error.reason, Reason::Denied(_)));
         if Instant::now() >= deadline || (there.is_empty() && denied) {
             let line = format!("{name}: something is left, or may be; the same command again goes on:");

@@ -8,8 +8,6 @@ use std::time::Duration;
 use anstream::eprintln;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use crate::aws::error::CallFailed;
-
 /// The lines that are live, and how to show them.
 #[derive(Debug)]
 pub struct Progress {
@@ -56,11 +54,6 @@ impl Progress {
             None => eprintln!("  … {who}: {text}"),
         }
         live.insert(who.to_owned(), Line { text: text.to_owned(), bar });
-    }
-
-    /// A call waits for others' calls to become fewer.
-    pub fn throttled(&self, error: &CallFailed) {
-        self.live(&error.object, &format!("AWS throttles {}, trying again", error.action));
     }
 
     /// Takes the live lines away.

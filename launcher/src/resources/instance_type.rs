@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, InstanceTypeHypervisor, LocationType};
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
 /// An instance type as it is.
@@ -25,15 +26,16 @@ pub async fn find(ec2: &Client, name: &str) -> Result<Option<InstanceType>, Call
     let filter = Filter::builder().name("instance-type").values(name).build();
     let types = async {
         let call = ec2.describe_instance_types().filters(filter.clone());
-        call.send().await.named("ec2:DescribeInstanceTypes", name)
+        let pages = call.into_paginator().page_size(PAGE).items().send();
+        pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstanceTypes", name)
     };
     let offers = async {
         let call = ec2.describe_instance_type_offerings().location_type(LocationType::AvailabilityZone);
-        let pages = call.filters(filter.clone()).into_paginator().items().send();
+        let pages = call.filters(filter.clone()).into_paginator().page_size(PAGE).items().send();
         pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstanceTypeOfferings", name)
     };
     let (types, offers) = futures::try_join!(types, offers)?;
-    Ok(types.instance_types().first().map(|kind| InstanceType {
+    Ok(types.first().map(|kind| InstanceType {
         name: name.to_owned(),
         shows_tags: kind.hypervisor() == Some(&InstanceTypeHypervisor::Nitro) || kind.bare_metal() == Some(true),
         architectures: kind

@@ -9,6 +9,7 @@ use templates::Slot;
 use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
 
 use crate::assess::reach::{self, Unreachable};
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::resources::launch_template::LAUNCHED;
 use crate::tags::Tags;
@@ -79,7 +80,7 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Node>, CallFailed> {
 /// [`find`] fails: with ids of one zone the call doesn't depend on another.
 pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Vec<Node> {
     let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
-    let pages = ec2.describe_network_interfaces().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_network_interfaces().filters(filter).into_paginator().page_size(PAGE).items().send();
     let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for interface in pages.collect::<Result<Vec<_>, _>>().await.unwrap_or_default() {
         if let Some(id) = interface.attachment().and_then(|attachment| attachment.instance_id()) {
@@ -93,7 +94,7 @@ pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Vec<Node> {
 }
 
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node>, CallFailed> {
-    let pages = ec2.describe_instances().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_instances().filters(filter).into_paginator().page_size(PAGE).items().send();
     let reservations = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstances", object)?;
     Ok(in_order(reservations.iter().flat_map(|group| group.instances()).map(node).collect()))
 }

@@ -13,6 +13,7 @@ use aws_sdk_ec2::types::{
 use jiff::Timestamp;
 use templates::names::TAG_MADE;
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::resources::tagging;
 use crate::resources::template_extras::extras;
@@ -142,7 +143,7 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, Tags)>, Call
 }
 
 async fn describe(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<LaunchTemplate>, CallFailed> {
-    let pages = ec2.describe_launch_templates().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_launch_templates().filters(filter).into_paginator().page_size(PAGE).items().send();
     pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeLaunchTemplates", object)
 }
 
@@ -163,7 +164,7 @@ async fn by_default(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Te
 
 /// Every version of the template.
 pub async fn versions(ec2: &Client, id: &str) -> Result<Vec<Version>, CallFailed> {
-    let call = ec2.describe_launch_template_versions().launch_template_id(id).into_paginator().page_size(200);
+    let call = ec2.describe_launch_template_versions().launch_template_id(id).into_paginator().page_size(PAGE);
     let versions = call.items().send().collect::<Result<Vec<_>, _>>().await;
     Ok(versions.named("ec2:DescribeLaunchTemplateVersions", id)?.iter().map(read).collect())
 }

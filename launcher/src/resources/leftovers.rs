@@ -4,17 +4,19 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, VolumeState};
 use templates::names::TAG_BALANCER;
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
 /// Network interfaces and volumes that carry the balancer's tag, ids with their kind.
 pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<String>, CallFailed> {
     let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
     let interfaces = async {
-        let pages = ec2.describe_network_interfaces().filters(filter.clone()).into_paginator().items().send();
+        let pages =
+            ec2.describe_network_interfaces().filters(filter.clone()).into_paginator().page_size(PAGE).items().send();
         pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeNetworkInterfaces", balancer)
     };
     let volumes = async {
-        let pages = ec2.describe_volumes().filters(filter.clone()).into_paginator().items().send();
+        let pages = ec2.describe_volumes().filters(filter.clone()).into_paginator().page_size(PAGE).items().send();
         pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVolumes", balancer)
     };
     let (interfaces, volumes) = futures::try_join!(interfaces, volumes)?;

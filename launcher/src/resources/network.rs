@@ -4,6 +4,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, VpcCidrBlockStateCode};
 use ipnet::Ipv4Net;
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
 /// A VPC as it is.
@@ -34,8 +35,9 @@ pub struct Subnet {
 pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
     // By filter, not by id: what isn't there is then an empty answer instead of one of several errors.
     let filter = Filter::builder().name("vpc-id").values(id).build();
-    let output = ec2.describe_vpcs().filters(filter).send().await.named("ec2:DescribeVpcs", id)?;
-    Ok(output.vpcs().first().map(|vpc| {
+    let pages = ec2.describe_vpcs().filters(filter).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcs", id)?;
+    Ok(found.first().map(|vpc| {
         let live = vpc.cidr_block_association_set().iter().filter(|block| {
             let state = block.cidr_block_state().and_then(|state| state.state());
             state.is_none_or(|state| {
@@ -53,7 +55,7 @@ pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
 /// Those of these subnets that there are.
 pub async fn subnets(ec2: &Client, ids: &[String]) -> Result<Vec<Subnet>, CallFailed> {
     let filter = Filter::builder().name("subnet-id").set_values(Some(ids.to_vec())).build();
-    let pages = ec2.describe_subnets().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_subnets().filters(filter).into_paginator().page_size(PAGE).items().send();
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", ids.join(" "))?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let subnet = |subnet: &aws_sdk_ec2::types::Subnet| Subnet {

@@ -7,6 +7,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteState, RouteTable as Ec2Table};
 use templates::balancer::RouteTables;
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 use crate::tags::Tags;
 
@@ -80,7 +81,7 @@ pub fn left_behind(tables: &[Table], vips: &[Ipv4Addr], own: &BTreeSet<&str>) ->
 /// Every table of the VPC.
 pub async fn find(ec2: &Client, vpc: &str) -> Result<Vec<Table>, CallFailed> {
     let filter = Filter::builder().name("vpc-id").values(vpc).build();
-    let pages = ec2.describe_route_tables().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_route_tables().filters(filter).into_paginator().page_size(PAGE).items().send();
     let tables = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
     let mut tables: Vec<Table> = tables.iter().map(table).collect();
     tables.sort_by(|a, b| a.id.cmp(&b.id));

@@ -8,6 +8,7 @@ use aws_sdk_ec2::types::{
     Filter, IpPermission, IpRange, Ipv6Range, PrefixListId, ResourceType, SecurityGroup, UserIdGroupPair,
 };
 
+use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::tags::Tags;
 
@@ -81,7 +82,7 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Group>, CallFailed> {
 }
 
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Group>, CallFailed> {
-    let pages = ec2.describe_security_groups().filters(filter).into_paginator().items().send();
+    let pages = ec2.describe_security_groups().filters(filter).into_paginator().page_size(PAGE).items().send();
     let groups = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSecurityGroups", object)?;
     Ok(groups.iter().map(group).collect())
 }
