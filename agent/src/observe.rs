@@ -16,6 +16,9 @@ use crate::tables::{self, Table};
 /// The states of an instance that may still have connections (EC2 User Guide, "Instance state changes").
 const LIVE: [&str; 4] = ["pending", "running", "stopping", "shutting-down"];
 
+/// Things in one answer: EC2 throttles unpaged calls sooner. No more are allowed for route tables.
+const PAGE: i32 = 100;
+
 /// What is read about, and by whom.
 #[derive(Debug, Clone)]
 pub struct Observer {
@@ -65,6 +68,7 @@ impl Observer {
             .filters(filter("vpc-id", &[&self.vpc]))
             .filters(filter("instance-state-name", &LIVE))
             .into_paginator()
+            .page_size(PAGE)
             .send();
         let mut instances = Vec::new();
         while let Some(page) = pages.next().await {
@@ -78,8 +82,8 @@ impl Observer {
 
     /// The route tables that are to have the virtual IPs' routes.
     pub async fn tables(&self) -> Result<Vec<Table>, ApiError> {
-        let mut pages =
-            self.client.describe_route_tables().filters(filter("vpc-id", &[&self.vpc])).into_paginator().send();
+        let call = self.client.describe_route_tables().filters(filter("vpc-id", &[&self.vpc]));
+        let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| ApiError::of("DescribeRouteTables", &error))?;

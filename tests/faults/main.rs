@@ -13,6 +13,7 @@ mod network;
 mod nodes;
 mod operator;
 mod processes;
+mod slow_api;
 mod stage;
 mod stalls;
 mod tables;

@@ -10,7 +10,7 @@ use templates::names::{TAG_CLAIM, TAG_REPLACES, TAG_SLOT};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::ec2::ApiError;
+use crate::ec2::{ApiError, Kind};
 use crate::ids::{InstanceId, TableId};
 use crate::imds::Facts;
 use crate::known::{self, Known};
@@ -72,7 +72,7 @@ async fn members(
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
     let mut read = None;
     loop {
-        let trouble = match observer.members().await {
+        let trouble = match in_time(end, "DescribeInstances", observer.members()).await {
             Ok(members) if Roster::of(&members, me).complete(nodes) => return (Some(members), None),
             Ok(members) => {
                 let peers = Roster::of(&members, me).peers().len();
@@ -96,7 +96,7 @@ async fn members(
 async fn tables(observer: &Observer, end: Instant) -> Result<Vec<Table>, ApiError> {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
     loop {
-        let error = match observer.tables().await {
+        let error = match in_time(end, "DescribeRouteTables", observer.tables()).await {
             Ok(tables) => return Ok(tables),
             Err(error) => error,
         };
@@ -107,6 +107,16 @@ async fn tables(observer: &Observer, end: Instant) -> Result<Vec<Table>, ApiErro
         }
         tokio::time::sleep(pause).await;
     }
+}
+
+/// A read, or that it wasn't answered by the `end`: a node doesn't wait for a slow API, and is told later.
+async fn in_time<T>(
+    end: Instant,
+    action: &'static str,
+    read: impl Future<Output = Result<T, ApiError>>,
+) -> Result<T, ApiError> {
+    let late = || ApiError { action, kind: Kind::Unavailable, message: "no answer in time".to_owned() };
+    tokio::time::timeout_at(end, read).await.unwrap_or_else(|_| Err(late()))
 }
 
 /// What an unanswered question looks like on the board.

@@ -32,9 +32,8 @@ use crate::{http, keepalived, loopback, metadata, report, slot, spread, systemd}
 
 pub use gather::unreadable;
 pub use services::{Failed, Local};
-pub use source_dest::switch_off;
 
-/// How long the boot waits for the source/destination check to be off; then the running agent goes on trying.
+/// How long the boot waits for the source/destination check to be off; the attempt goes on after that.
 const SOURCE_DEST_LIMIT: Duration = Duration::from_secs(5);
 
 /// A configured node, and what it has learned on the way.
@@ -56,8 +55,6 @@ pub struct Node {
     pub roster: Roster,
     /// The route tables; unread ones are none.
     pub tables: Option<Vec<Table>>,
-    /// Whether the interface still drops what is for a virtual IP.
-    pub source_dest_check: bool,
     /// The peers that keepalived's configuration has; none if keepalived isn't up.
     pub applied: Option<Vec<Ipv4Addr>>,
     /// Whether keepalived ran before, and so has told its states to nobody.
@@ -134,12 +131,16 @@ pub async fn configure() -> anyhow::Result<Node> {
 
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
     let limit = if is_known { Duration::ZERO } else { SOURCE_DEST_LIMIT };
-    let switching = tokio::time::timeout(limit, async {
-        if checked {
-            switch_off(&api.client, &facts.instance, &board).await;
-        }
+    let switching = checked.then(|| {
+        let (client, instance, board) = (api.client.clone(), facts.instance.clone(), board.clone());
+        tokio::spawn(async move { source_dest::switch_off(&client, &instance, &board).await })
     });
-    let (switched, applied) = tokio::join!(switching, elect(&local, &board, &http, &roster));
+    let switched = async {
+        if let Some(switching) = switching {
+            let _ = tokio::time::timeout(limit, switching).await;
+        }
+    };
+    let ((), applied) = tokio::join!(switched, elect(&local, &board, &http, &roster));
     Ok(Node {
         facts,
         local,
@@ -149,7 +150,6 @@ pub async fn configure() -> anyhow::Result<Node> {
         members,
         roster,
         tables: found.tables,
-        source_dest_check: switched.is_err(),
         applied,
         keepalived_ran,
         spreads,

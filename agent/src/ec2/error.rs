@@ -17,7 +17,7 @@ pub struct ApiError {
 }
 
 /// What an error means for the caller.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// ReplaceRoute: the table has no such route.
     NoRoute,
@@ -80,9 +80,9 @@ pub(super) fn kind(code: &str, text: &str) -> Kind {
         | "OptInRequired"
         | "Blocked"
         | "SignatureDoesNotMatch" => Kind::Denied,
-        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InternalServerError" => {
-            Kind::Unavailable
-        }
+        "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InternalServerError"
+        // Two writers tag one resource at once.
+        | "ConcurrentTagAccess" => Kind::Unavailable,
         _ => Kind::Refused,
     }
 }

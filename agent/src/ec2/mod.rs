@@ -1,5 +1,5 @@
-//! The EC2 API as a failover wants it: short time limits, quick retries, credentials and the API's address always at
-//! hand. The SDK's own settings (1 s to the first retry, 3 s to connect, no limit on a call) are made for batch work.
+//! The EC2 API as a failover wants it: quick retries, time limits that follow the API's speed (`pool`), credentials and the
+//! API's address always at hand. The SDK's own settings (1 s to the first retry) are made for batch work.
 
 mod count;
 mod credentials;
@@ -28,8 +28,8 @@ use credentials::Kept;
 use names::Remembered;
 use pool::Pool;
 
-const ATTEMPT_LIMIT: Duration = Duration::from_secs(2);
-const CALL_LIMIT: Duration = Duration::from_secs(8);
+/// The limit of a call with its retries: longer than a handshake and a call that the pool gives up first.
+const CALL_LIMIT: Duration = Duration::from_secs(90);
 
 /// The API, and what keeps it at hand.
 #[derive(Debug, Clone)]
@@ -112,12 +112,12 @@ fn plain() -> SharedHttpClient {
 }
 
 fn limits() -> TimeoutConfig {
-    TimeoutConfig::builder().operation_attempt_timeout(ATTEMPT_LIMIT).operation_timeout(CALL_LIMIT).build()
+    TimeoutConfig::builder().operation_timeout(CALL_LIMIT).build()
 }
 
 fn retries() -> RetryConfig {
     RetryConfig::standard()
-        .with_max_attempts(4)
+        .with_max_attempts(3)
         .with_initial_backoff(Duration::from_millis(100))
         .with_max_backoff(Duration::from_secs(1))
 }

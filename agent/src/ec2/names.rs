@@ -4,10 +4,12 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::IpAddr;
+use std::net::{IpAddr, ToSocketAddrs};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
 
 /// How long an answer is used without asking again. AWS's API addresses stay valid well beyond their names' TTL.
 const FRESH: Duration = Duration::from_secs(120);
@@ -21,8 +23,12 @@ const LIMIT: Duration = Duration::from_millis(400);
 #[derive(Debug, Clone, Default)]
 pub(super) struct Remembered {
     known: Arc<Mutex<HashMap<String, Answer>>>,
+    asked: Arc<Mutex<HashMap<String, Lookup>>>,
     turn: Arc<AtomicUsize>,
 }
+
+/// What a resolver that is being asked says, once it does.
+type Lookup = watch::Receiver<Option<Result<Vec<IpAddr>, String>>>;
 
 #[derive(Debug, Clone)]
 struct Answer {
@@ -33,6 +39,10 @@ struct Answer {
 impl Remembered {
     fn known(&self) -> MutexGuard<'_, HashMap<String, Answer>> {
         self.known.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
+    }
+
+    fn asked(&self) -> MutexGuard<'_, HashMap<String, Lookup>> {
+        self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
     /// Asks for every known name ahead of time, for ever.
@@ -62,17 +72,36 @@ impl Remembered {
         Ok(from(addresses, self.turn.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Asks the resolver. Not waited for without a limit, but heard out: a slow one must not be asked in vain for ever.
+    /// Asks the resolver, or joins those who do. A slow one is heard out: what it says later is used the next time.
     async fn ask(&self, name: &str) -> io::Result<Vec<IpAddr>> {
-        let silence = |_| io::Error::other(format!("no answer from the resolver about {name}"));
-        let (names, asked) = (self.clone(), name.to_owned());
-        let lookup = tokio::spawn(async move {
-            let found = tokio::net::lookup_host((asked.as_str(), 0)).await?;
-            let addresses: Vec<IpAddr> = found.map(|socket| socket.ip()).collect();
-            names.known().insert(asked, Answer { at: Instant::now(), addresses: addresses.clone() });
-            Ok(addresses)
-        });
-        tokio::time::timeout(LIMIT, lookup).await.map_err(silence)?.map_err(io::Error::other)?
+        let mut lookup = self.lookup(name)?;
+        let said = tokio::time::timeout(LIMIT, lookup.wait_for(Option::is_some)).await;
+        match said.ok().and_then(Result::ok).and_then(|said| said.clone()) {
+            Some(said) => said.map_err(io::Error::other),
+            None => Err(io::Error::other(format!("no answer from the resolver about {name}"))),
+        }
+    }
+
+    /// A lookup of `name`: one at a time, in a thread of its own, as getaddrinfo(3) blocks for as long as a resolver is
+    /// silent, and the runtime's few threads for blocking work write files.
+    fn lookup(&self, name: &str) -> io::Result<Lookup> {
+        let mut asked = self.asked();
+        if let Some(lookup) = asked.get(name) {
+            return Ok(lookup.clone());
+        }
+        let (said, lookup) = watch::channel(None);
+        let (names, asking) = (self.clone(), name.to_owned());
+        std::thread::Builder::new().name("resolver".into()).spawn(move || {
+            let found = (asking.as_str(), 0).to_socket_addrs().map_err(|error| error.to_string());
+            let found = found.map(|sockets| sockets.map(|socket| socket.ip()).collect::<Vec<IpAddr>>());
+            if let Ok(addresses) = &found {
+                names.known().insert(asking.clone(), Answer { at: Instant::now(), addresses: addresses.clone() });
+            }
+            names.asked().remove(&asking);
+            said.send_replace(Some(found));
+        })?;
+        asked.insert(name.to_owned(), lookup.clone());
+        Ok(lookup)
     }
 }
 
@@ -122,6 +151,27 @@ mod tests {
         assert_eq!([first[0], second[0]], [addresses[0], addresses[1]]);
         assert_eq!(second.len(), 2);
         assert!(from(Vec::new(), 3).is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_resolver_that_is_silent_is_asked_once_and_heard_out() {
+        let names = Remembered::default();
+        let (said, lookup) = watch::channel(None);
+        names.asked().insert("slow.invalid".into(), lookup);
+        let asked = (0..20).map(|_| names.ask("slow.invalid"));
+        assert!(futures::future::join_all(asked).await.iter().all(Result::is_err));
+        let (answer, ()) = tokio::join!(names.ask("slow.invalid"), async {
+            said.send_replace(Some(Ok(vec![IpAddr::from([192, 0, 2, 7])])));
+        });
+        assert_eq!(answer.unwrap(), [IpAddr::from([192, 0, 2, 7])]);
+    }
+
+    #[tokio::test]
+    async fn a_lookup_that_ended_makes_way_for_the_next() {
+        let names = Remembered::default();
+        names.ask("localhost").await.unwrap();
+        assert!(names.asked().is_empty());
+        assert!(names.ask("no-such-name.invalid").await.is_err());
     }
 
     #[tokio::test]

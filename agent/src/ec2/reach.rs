@@ -10,17 +10,18 @@ const LOST_AFTER: Duration = Duration::from_secs(10);
 pub(super) struct Reach {
     /// Since when it hasn't been reached, with at least one attempt that failed.
     doubt: Option<Instant>,
+    reached: Option<Instant>,
 }
 
 impl Reach {
     /// A connection was opened, or a call answered, whatever the answer.
-    pub(super) fn reached(&mut self) {
-        self.doubt = None;
+    pub(super) fn reached(&mut self, now: Instant) {
+        (self.doubt, self.reached) = (None, Some(now));
     }
 
-    /// It could not be reached.
-    pub(super) fn failed(&mut self, now: Instant) {
-        self.doubt.get_or_insert(now);
+    /// It could not be reached by an attempt that began at `began`.
+    pub(super) fn failed(&mut self, began: Instant) {
+        self.doubt.get_or_insert(began.max(self.reached.unwrap_or(began)));
     }
 
     /// Whether the last attempt failed: then another is due.
@@ -47,7 +48,7 @@ mod tests {
         reach.failed(start + LOST_AFTER / 2);
         assert!(reach.is_doubtful() && !reach.is_lost(start + LOST_AFTER / 2));
         assert!(reach.is_lost(start + LOST_AFTER));
-        reach.reached();
+        reach.reached(start + LOST_AFTER);
         assert!(!reach.is_doubtful() && !reach.is_lost(start + LOST_AFTER));
     }
 
@@ -56,9 +57,18 @@ mod tests {
         let start = Instant::now();
         let mut reach = Reach::default();
         reach.failed(start);
-        reach.reached();
-        reach.failed(start + LOST_AFTER / 2);
+        reach.reached(start + LOST_AFTER / 2);
+        // Another one, that began before.
+        reach.failed(start);
         assert!(!reach.is_lost(start + LOST_AFTER));
         assert!(reach.is_lost(start + LOST_AFTER * 3 / 2));
+    }
+
+    #[test]
+    fn the_time_that_an_attempt_took_to_fail_counts() {
+        let start = Instant::now();
+        let mut reach = Reach::default();
+        reach.failed(start);
+        assert!(reach.is_lost(start + LOST_AFTER));
     }
 }

@@ -132,10 +132,6 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let imds = Imds::at(imds::ADDRESS, http.clone());
     let report = async move { report::report(client, facts.instance, imds, reporting, &facts.tags).await };
     tasks.forever("tags", report);
-    if node.source_dest_check {
-        let (client, instance, board) = (node.api.client.clone(), node.facts.instance.clone(), board.clone());
-        tasks.once(async move { configure::switch_off(&client, &instance, &board).await });
-    }
     if node.spreads {
         tasks.once(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
     }

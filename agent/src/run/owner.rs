@@ -23,8 +23,8 @@ use crate::{haproxy, health};
 /// How long a takeover that is slow goes on before the routes are looked at again, that one table keeps no other from
 /// care. One that waits for nothing but tables that were refused gives way to any newer look.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a read of the API may take before it counts as failed.
-const READ: Duration = Duration::from_secs(12);
+/// How long a read of the API may take before it counts as failed: at 8 s of latency, a handshake and a call take 24 s.
+const READ: Duration = Duration::from_secs(30);
 /// From one read of the signs of life to the next: longer than a sign takes to come, and than an answer of the API can be
 /// out of date.
 const SIGNS: Duration = Duration::from_secs(25);
@@ -134,11 +134,12 @@ impl Office {
         let stirred = Notify::new();
         let me = known.me.clone();
         let trouble = |route: &Route, error: &crate::ec2::ApiError| {
+            if let Some(left) = progress().failed(&route.table, error.kind, Instant::now()) {
+                tracing::warn!(%vip, table = %route.table, left, %error, "cannot move a route, trying again");
+            }
             let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
-            tracing::warn!("{problem}, trying again");
             self.board.routes_problem(vip, Some(problem));
             self.witness.trouble(vip, &route.table, error);
-            progress().failed(&route.table, error.kind);
             stirred.notify_one();
         };
         let done = |route: &Route, outcome| {

@@ -2,17 +2,21 @@
 //! Pure.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::ec2::Kind;
 use crate::ids::TableId;
 use crate::takeover::Outcome;
+
+/// A failure of one kind is said again after this long, however many tables have it.
+const SAY: Duration = Duration::from_secs(10);
 
 /// Routes that are being moved, by their tables.
 #[derive(Debug)]
 pub(super) struct Progress {
     /// What the last call for each failed with, if one did.
     left: BTreeMap<TableId, Option<Kind>>,
+    said: BTreeMap<Kind, Instant>,
     /// Those that lead here now, and since when.
     pub moved: Vec<(TableId, Instant)>,
 }
@@ -20,14 +24,19 @@ pub(super) struct Progress {
 impl Progress {
     /// None of them has been called for yet.
     pub(super) fn new<'a>(tables: impl Iterator<Item = &'a TableId>) -> Self {
-        Progress { left: tables.map(|table| (table.clone(), None)).collect(), moved: Vec::new() }
+        Progress { left: tables.map(|table| (table.clone(), None)).collect(), said: BTreeMap::new(), moved: Vec::new() }
     }
 
-    /// A call failed, and is made again.
-    pub(super) fn failed(&mut self, table: &TableId, kind: Kind) {
+    /// A call failed, and is made again. Returns how many tables are left if that is to be said.
+    pub(super) fn failed(&mut self, table: &TableId, kind: Kind, now: Instant) -> Option<usize> {
         if let Some(there) = self.left.get_mut(table) {
             *there = Some(kind);
         }
+        if self.said.get(&kind).is_some_and(|said| now.saturating_duration_since(*said) < SAY) {
+            return None;
+        }
+        self.said.insert(kind, now);
+        Some(self.left.len())
     }
 
     /// The attempt on one has ended.
@@ -52,19 +61,30 @@ mod tests {
     #[test]
     fn refused_tables_are_not_waited_for_and_slow_ones_are() {
         let tables: [TableId; 2] = ["rtb-1".into(), "rtb-2".into()];
-        let [denied, slow] = &tables;
+        let ([denied, slow], now) = (&tables, Instant::now());
         let mut progress = Progress::new(tables.iter());
         assert!(!progress.is_up_to_others());
-        progress.failed(denied, Kind::Denied);
+        progress.failed(denied, Kind::Denied, now);
         for kind in [Kind::Throttled, Kind::Unavailable] {
-            progress.failed(slow, kind);
+            progress.failed(slow, kind, now);
             assert!(!progress.is_up_to_others(), "{kind:?}");
         }
-        let now = Instant::now();
         progress.ended(slow, Outcome::Moved, now);
         assert!(progress.is_up_to_others());
         assert_eq!(progress.moved, [(slow.clone(), now)]);
-        progress.failed(denied, Kind::Throttled);
+        progress.failed(denied, Kind::Throttled, now);
         assert!(!progress.is_up_to_others(), "it may be granted now");
+    }
+    #[test]
+    fn many_tables_that_fail_again_and_again_are_one_line_in_a_while() {
+        let tables: Vec<TableId> = (0..200).map(|n| TableId(format!("rtb-{n}"))).collect();
+        let (mut progress, start) = (Progress::new(tables.iter()), Instant::now());
+        let mut lines = |kind, at: Duration| {
+            tables.iter().filter_map(|table| progress.failed(table, kind, start + at)).collect::<Vec<_>>()
+        };
+        assert_eq!(lines(Kind::Unavailable, Duration::ZERO), [200]);
+        assert!(lines(Kind::Unavailable, SAY / 2).is_empty());
+        assert_eq!(lines(Kind::Denied, SAY / 2), [200]);
+        assert_eq!(lines(Kind::Unavailable, SAY), [200]);
     }
 }

@@ -20,18 +20,17 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
-/// How long a TCP handshake may take, with whichever address answers first.
-const TCP_LIMIT: Duration = Duration::from_millis(800);
+/// The limit of a TCP handshake with the first address that answers. It is the network's round trip: kernels answer, also
+/// those of a slow API, and ask again after 1 s.
+const TCP_LIMIT: Duration = Duration::from_millis(1500);
 /// How long one address is waited for before the next is tried as well: one in a zone that is gone swallows all.
 const NEXT_ADDRESS: Duration = Duration::from_millis(80);
-/// How long a TLS handshake may take.
-const TLS_LIMIT: Duration = Duration::from_millis(1200);
 /// What was sent is acknowledged by the other side's kernel within a round trip, however slow its program: who leaves
 /// it unacknowledged for so long isn't there (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_MS: u32 = 300;
-/// After so long without a word the other side's kernel is asked whether it is there. Well below the 350 s after which
-/// NAT gateways and interface endpoints forget a connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// After this long in silence the other side's kernel is asked, so that no call waits for a peer that went after
+/// acknowledging it. Well below the 350 s after which NAT gateways and interface endpoints forget a connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
 /// Where a connection leads.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,16 +60,14 @@ pub(super) async fn open(
     tls: &TlsConnector,
     ended: Arc<Notify>,
 ) -> io::Result<Connection> {
-    let late = |what| move |_| io::Error::new(io::ErrorKind::TimedOut, format!("{what} takes too long"));
-    let connecting = tokio::time::timeout(TCP_LIMIT, first(addresses, target.port));
-    let stream = connecting.await.map_err(late("connecting"))??;
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting takes too long");
+    let stream = tokio::time::timeout(TCP_LIMIT, first(addresses, target.port)).await.map_err(late)??;
     prepare(&stream)?;
     if !target.tls {
         return speak(stream, ended).await;
     }
     let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
-    let greeting = tokio::time::timeout(TLS_LIMIT, tls.connect(name, stream));
-    speak(greeting.await.map_err(late("the TLS handshake"))??, ended).await
+    speak(tls.connect(name, stream).await?, ended).await
 }
 
 /// Asks the addresses one after another, without waiting for the ones before to give up.

@@ -4,6 +4,7 @@
 //! minutes without a request (undocumented; between 5 s and more than a minute were seen by users of its SDKs).
 
 mod connection;
+mod limits;
 mod refill;
 #[cfg(test)]
 mod tests;
@@ -20,16 +21,20 @@ use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_runtime_api::client::runtime_components::RuntimeComponents;
 use aws_smithy_types::body::SdkBody;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use hyper::body::Bytes;
 use hyper::header::{HOST, HeaderValue};
 use hyper::{Request, Response, Uri};
 use rustls::{ClientConfig, RootCertStore};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::error::Elapsed;
 use tokio_rustls::TlsConnector;
 
 use super::names::Remembered;
 use super::reach::Reach;
 use connection::{Connection, Target};
+use limits::Limits;
 use refill::Refill;
 
 /// More would help no takeover that is worth the memory: the rest is opened at once when it is needed.
@@ -54,6 +59,7 @@ struct Shared {
     returned: Notify,
     ended: Arc<Notify>,
     reach: Mutex<Reach>,
+    limits: Mutex<Limits>,
 }
 
 impl std::fmt::Debug for Shared {
@@ -78,6 +84,7 @@ impl Pool {
             returned: Notify::new(),
             ended: Arc::default(),
             reach: Mutex::default(),
+            limits: Mutex::default(),
         }))
     }
 
@@ -95,27 +102,40 @@ impl Pool {
 
     /// Keeps them ready, for ever.
     pub(super) async fn keep_ready(&self) {
-        let mut refill = Refill::new(Instant::now());
+        let (mut refill, mut openings) = (Refill::new(Instant::now()), FuturesUnordered::new());
         loop {
             self.tidy();
             let target = self.0.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let missing = self.0.wanted.load(Ordering::Relaxed).saturating_sub(self.idle().len());
-            // A doubt is settled by trying, also where enough connections seem to stand ready.
-            if let (Some(target), true) = (target, missing > 0 || self.reach().is_doubtful()) {
-                tokio::time::sleep(refill.pause(Instant::now())).await;
-                match self.open(&target).await {
+            let there = self.idle().len() + openings.len();
+            // A doubt is settled by trying, also where enough connections seem to stand ready: one at a time.
+            let due = match self.reach().is_doubtful() {
+                true => openings.is_empty(),
+                false => there < self.0.wanted.load(Ordering::Relaxed),
+            };
+            if let (Some(target), true) = (target, due) {
+                let pause = refill.pause(Instant::now());
+                openings.push(async move {
+                    tokio::time::sleep(pause).await;
+                    self.open(&target).await
+                });
+                continue;
+            }
+            tokio::select! {
+                Some(opened) = openings.next() => match opened {
                     Ok(connection) => {
                         refill.succeeded();
                         self.put_back(connection);
                     }
                     Err(error) => {
-                        tracing::debug!("cannot open a connection to {} ahead of time: {error}", target.host);
-                        refill.failed();
+                        tracing::debug!(%error, "cannot open a connection ahead of time");
+                        // Those that were opened at once fail as one.
+                        if openings.is_empty() {
+                            refill.failed();
+                        }
                     }
-                }
-                continue;
+                },
+                _ = tokio::time::timeout(TIDY, self.0.ended.notified()) => {}
             }
-            let _ = tokio::time::timeout(TIDY, self.0.ended.notified()).await;
         }
     }
 
@@ -126,6 +146,10 @@ impl Pool {
 
     fn reach(&self) -> MutexGuard<'_, Reach> {
         self.0.reach.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.0.limits.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn tidy(&self) {
@@ -145,16 +169,32 @@ impl Pool {
             let addresses = self.0.names.resolve(&target.host).await?;
             connection::open(target, addresses, &self.0.tls, self.0.ended.clone()).await
         };
-        let opened = opening.await;
-        match &opened {
-            Ok(_) => self.reach().reached(),
-            Err(_) => self.failed(),
+        let began = Instant::now();
+        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake takes too long"));
+        let opened = self.in_time(opening).await.unwrap_or_else(late);
+        if opened.is_err() {
+            self.failed(began);
         }
         opened
     }
 
-    fn failed(&self) {
-        self.reach().failed(Instant::now());
+    /// Waits for an answer for as long as the API is known to take.
+    async fn in_time<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, Elapsed> {
+        let (began, limit) = (Instant::now(), self.limits().answer());
+        let answer = tokio::time::timeout(limit, answer).await;
+        match &answer {
+            Ok(Ok(_)) => {
+                self.limits().answered(began.elapsed());
+                self.reach().reached(Instant::now());
+            }
+            Ok(Err(_)) => {}
+            Err(_) => self.limits().gave_up(limit),
+        }
+        answer
+    }
+
+    fn failed(&self, began: Instant) {
+        self.reach().failed(began);
         self.0.ended.notify_one();
     }
 
@@ -175,57 +215,71 @@ impl Pool {
         }
     }
 
-    /// A connection: one that is ready, or whichever comes first, a new one or one that another call is done with.
+    /// A connection: one that is ready, or the first to be there of a new one, one that another call is done with, and,
+    /// if the new one takes long, a spare one beside it.
     async fn connection(&self, target: &Target) -> io::Result<Connection> {
         if let Some(ready) = self.take() {
             return Ok(ready);
         }
-        let (opened, mut opening) = oneshot::channel();
-        let (pool, to) = (self.clone(), target.clone());
-        tokio::spawn(async move {
-            let outcome = pool.open(&to).await;
-            if let Err(Ok(nobodys)) = opened.send(outcome) {
-                pool.put_back(nobodys);
-            }
-        });
+        let mut openings = FuturesUnordered::from_iter([self.opening(target)]);
+        let mut spare = std::pin::pin!(tokio::time::sleep(self.limits().spare()));
         loop {
             tokio::select! {
-                outcome = &mut opening => return outcome.unwrap_or_else(|lost| Err(io::Error::other(lost))),
+                Some(opened) = openings.next() => return opened.unwrap_or_else(|lost| Err(io::Error::other(lost))),
                 () = self.0.returned.notified() => {
                     if let Some(ready) = self.take() {
                         return Ok(ready);
                     }
                 }
+                () = &mut spare, if !spare.is_elapsed() => openings.push(self.opening(target)),
             }
         }
     }
 
-    /// Asks over a ready connection if there is one. Should that turn out to be dead, it asks again over a new one: every
-    /// call of the agent may be made twice.
+    /// A connection that is being opened, and stands ready if nobody takes it.
+    fn opening(&self, target: &Target) -> oneshot::Receiver<io::Result<Connection>> {
+        let (opened, opening) = oneshot::channel();
+        let (pool, target) = (self.clone(), target.clone());
+        tokio::spawn(async move {
+            let outcome = pool.open(&target).await;
+            if let Err(Ok(unwanted)) = opened.send(outcome) {
+                pool.put_back(unwanted);
+            }
+        });
+        opening
+    }
+
+    /// Asks over a ready connection if there is one. If that turns out to be dead, it asks again over another: every call of
+    /// the agent may be made twice. While a connection lives, its call may succeed, and isn't repeated.
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let again = request.try_clone();
         let (target, request) = prepared(request)?;
         *self.0.target.lock().unwrap_or_else(PoisonError::into_inner) = Some(target.clone());
-        let mut connection = self.connection(&target).await.map_err(io_error)?;
+        let connection = self.connection(&target).await.map_err(io_error)?;
         let stale = connection.used || connection.opened.elapsed() > Duration::from_secs(1);
-        match (connection.ask(request).await, again) {
-            (Ok(answer), _) => {
-                self.reach().reached();
-                self.put_back(connection);
-                finished(answer)
-            }
-            (Err(error), Some(again)) if stale => {
-                self.failed();
-                tracing::debug!("a connection that stood ready was dead, asking over a new one: {error}");
+        match (self.answer(connection, request).await, again) {
+            (Err(error), Some(again)) if stale && error.is_io() => {
+                self.failed(Instant::now());
+                tracing::debug!(%error, "a connection that stood ready was dead, asking over another");
                 // The others are likely to be as dead, and finding out takes time.
                 self.idle().clear();
-                let mut fresh = self.open(&target).await.map_err(io_error)?;
-                let answer = fresh.ask(prepared(again)?.1).await.map_err(|error| ConnectorError::io(error.into()))?;
-                self.put_back(fresh);
-                finished(answer)
+                let another = self.connection(&target).await.map_err(io_error)?;
+                finished(self.answer(another, prepared(again)?.1).await?)
             }
-            (Err(error), _) => Err(ConnectorError::io(error.into())),
+            (answer, _) => finished(answer?),
         }
+    }
+
+    async fn answer(
+        &self,
+        mut connection: Connection,
+        request: Request<SdkBody>,
+    ) -> Result<Response<Bytes>, ConnectorError> {
+        let answer =
+            self.in_time(connection.ask(request)).await.map_err(|late| ConnectorError::timeout(late.into()))?;
+        let answer = answer.map_err(|error| ConnectorError::io(error.into()))?;
+        self.put_back(connection);
+        Ok(answer)
     }
 }
 

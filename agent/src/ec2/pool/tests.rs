@@ -164,3 +164,44 @@ async fn a_call_takes_a_connection_that_comes_free_before_a_new_one_is_there() {
     let (got, ()) = tokio::join!(waiting, freed);
     assert!(got.unwrap().used);
 }
+
+#[tokio::test]
+async fn a_spare_connection_is_opened_beside_a_slow_one_which_is_kept() {
+    let closed = Arc::new(AtomicU32::new(0));
+    let counted = closed.clone();
+    // Acknowledges a handshake, and never answers it.
+    let (url, connections) = server(move |_, mut stream| {
+        let closed = counted.clone();
+        async move {
+            while request_read(&mut stream).await {}
+            closed.fetch_add(1, Ordering::SeqCst);
+        }
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    let target = Target { tls: true, ..prepared(request(&url)).unwrap().0 };
+    let slow = async |time| {
+        assert!(tokio::time::timeout(time, pool.connection(&target)).await.is_err());
+        connections.swap(0, Ordering::SeqCst)
+    };
+    assert_eq!(slow(Duration::from_millis(1500)).await, 2);
+    pool.limits().answered(Duration::from_secs(2));
+    assert_eq!(slow(Duration::from_millis(1500)).await, 1, "the API is known to be slow");
+    assert_eq!(closed.load(Ordering::SeqCst), 0);
+    assert!(!pool.reach().is_doubtful());
+}
+
+#[tokio::test]
+async fn a_call_that_takes_long_is_not_repeated() {
+    let (url, connections) = server(|_, mut stream| async move {
+        while request_read(&mut stream).await {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            stream.write_all(ANSWER).await.unwrap();
+        }
+    })
+    .await;
+    let pool = Pool::new(Remembered::default());
+    assert_eq!([ask(&pool, &url).await.unwrap(), ask(&pool, &url).await.unwrap()], [200; 2]);
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
+    assert!(pool.limits().spare() >= Duration::from_secs(6), "{:?}", pool.limits());
+}
