@@ -24,7 +24,7 @@ const READS: [(&str, &str); 7] = [
 /// Runs `work` while this call is denied.
 fn denied<T>(rig: &Rig, (service, action): (&str, &str), work: impl FnOnce() -> T) -> T {
     let code = if service == "ec2" { "UnauthorizedOperation" } else { "AccessDenied" };
-    let failing = |left| Failing { action: action.to_owned(), code: code.to_owned(), left };
+    let failing = |left| Failing { action: action.to_owned(), code: code.to_owned(), left, zone: None };
     rig.api.proxy().set_failing(failing(1000));
     let done = work();
     rig.api.proxy().set_failing(failing(0));

@@ -60,7 +60,7 @@ fn throttling_is_waited_out() {
     let file = rig.web();
     for action in ["RunInstances", "TerminateInstances"] {
         let code = "RequestLimitExceeded".to_owned();
-        rig.api.proxy().set_failing(Failing { action: action.to_owned(), code, left: 8 });
+        rig.api.proxy().set_failing(Failing { action: action.to_owned(), code, left: 8, zone: None });
         drop(if action == "RunInstances" { rig.create(&file) } else { rig.destroy() });
         let throttled = rig.take_calls().into_iter().filter(|call| call.action == action && call.error.is_some());
         assert_eq!(throttled.count(), 8, "{action}");
@@ -73,7 +73,7 @@ fn a_denied_call_is_named_and_can_be_taken_up_again() {
     let rig = Rig::new();
     let file = rig.web();
     let (action, code) = ("RunInstances".to_owned(), "UnauthorizedOperation".to_owned());
-    rig.api.proxy().set_failing(Failing { action, code, left: 2 });
+    rig.api.proxy().set_failing(Failing { action, code, left: 2, zone: None });
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);

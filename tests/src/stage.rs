@@ -8,7 +8,14 @@ use anyhow::{Context, Result};
 use crate::rig::Rig;
 
 /// What can be set to go wrong with the API by `lab fail`.
-pub const CALLS: [&str; 5] = ["ReplaceRoute", "CreateRoute", "DescribeRouteTables", "DescribeInstances", "CreateTags"];
+pub const CALLS: [&str; 6] = [
+    "ReplaceRoute",
+    "CreateRoute",
+    "DescribeRouteTables",
+    "DescribeInstances",
+    "DescribeNetworkInterfaces",
+    "CreateTags",
+];
 
 type Place<S> = tokio::sync::Mutex<Option<S>>;
 

@@ -47,6 +47,25 @@ def routes_can_be_limited_to_a_vpc(server: Any) -> Iterator[None]:
         node.create_route(**{**to, "RouteTableId": other.table})
 
 
+def a_describe_call_is_allowed_on_everything_or_not_at_all(server: Any) -> Iterator[None]:
+    """DescribeInstances, DescribeNetworkInterfaces: no resource-level permissions."""
+    s = Scene(server)
+    group = s.group()
+    calls = ("ec2:DescribeInstances", "ec2:DescribeNetworkInterfaces")
+    instance, node = s.as_node(_allow(*calls), SecurityGroupIds=[group])
+    filters = [{"Name": "group-id", "Values": [group]}, {"Name": "vpc-id", "Values": [s.vpc]}]
+    found = node.describe_network_interfaces(Filters=filters)["NetworkInterfaces"]
+    assert [i["NetworkInterfaceId"] for i in found] == [s.interface(instance)]
+    assert [g["GroupName"] for g in found[0]["Groups"]] == ["members"]
+    narrow = [_allow(*calls, resource="arn:aws:ec2:*:*:*/*")]
+    document = json.dumps({"Version": "2012-10-17", "Statement": narrow})
+    s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=document)
+    yield
+    for call in (node.describe_instances, node.describe_network_interfaces):
+        with refused("UnauthorizedOperation", 403):
+            call()
+
+
 def _with_one_table_allowed(s: Scene) -> tuple[Any, dict[str, str], str]:
     """A node's client that may make routes in the scene's table, such a route, and a table that it may not touch."""
     second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]

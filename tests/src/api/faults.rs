@@ -28,6 +28,15 @@ pub struct Failing {
     pub code: String,
     /// How many more times.
     pub left: u32,
+    /// Only if the call names an instance of this zone, or none at all.
+    pub zone: Option<String>,
+}
+
+impl Failing {
+    /// Whether it befalls a call of `action` on instances in `zones`.
+    fn befalls(&self, action: &str, zones: &[String]) -> bool {
+        self.action == action && self.zone.as_ref().is_none_or(|zone| zones.is_empty() || zones.contains(zone))
+    }
 }
 
 /// The faults that are set, as `lab status` shows them.
@@ -88,9 +97,9 @@ impl Injector {
         }
     }
 
-    /// Whether a call that came now is refused, and how. Uses up what refuses or lets it through.
-    pub fn refuse(&mut self, service: &str, action: &str, now: Instant) -> Option<Refused> {
-        if let Some(failing) = self.faults.failing.iter_mut().find(|f| f.action == action) {
+    /// Whether a call that came now, on instances in `zones`, is refused, and how. Uses up what refuses or lets it through.
+    pub fn refuse(&mut self, service: &str, action: &str, zones: &[String], now: Instant) -> Option<Refused> {
+        if let Some(failing) = self.faults.failing.iter_mut().find(|f| f.befalls(action, zones)) {
             failing.left -= 1;
             let code = failing.code.clone();
             self.faults.failing.retain(|f| f.left > 0);
@@ -114,18 +123,31 @@ mod tests {
 
     fn codes(injector: &mut Injector, service: &str, action: &str, count: usize) -> Vec<Option<String>> {
         let now = Instant::now();
-        (0..count).map(|_| injector.refuse(service, action, now).map(|refused| refused.code)).collect()
+        (0..count).map(|_| injector.refuse(service, action, &[], now).map(|refused| refused.code)).collect()
     }
 
     #[test]
     fn a_failing_action_fails_as_often_as_told_and_no_other_does() {
         let mut injector = Injector::default();
-        let failing = Failing { action: "CreateRoute".into(), code: "InternalError".into(), left: 2 };
+        let failing = Failing { action: "CreateRoute".into(), code: "InternalError".into(), left: 2, zone: None };
         injector.set_failing(failing);
         assert_eq!(codes(&mut injector, "ec2", "ReplaceRoute", 1), [None]);
         let error = Some("InternalError".to_owned());
         assert_eq!(codes(&mut injector, "ec2", "CreateRoute", 3), [error.clone(), error, None]);
         assert_eq!(injector.faults.failing, []);
+    }
+
+    #[test]
+    fn while_a_zone_is_disrupted_only_calls_that_name_instances_of_other_zones_succeed() {
+        let mut injector = Injector::default();
+        let (action, code) = ("DescribeInstances".to_owned(), "InternalError".to_owned());
+        injector.set_failing(Failing { action, code, left: 9, zone: Some("eu-west-1a".into()) });
+        let mut fails = |zones: &[&str]| {
+            let zones: Vec<String> = zones.iter().map(|zone| zone.to_string()).collect();
+            injector.refuse("ec2", "DescribeInstances", &zones, Instant::now()).is_some()
+        };
+        assert!(fails(&[]) && fails(&["eu-west-1a"]) && fails(&["eu-west-1b", "eu-west-1a"]));
+        assert!(!fails(&["eu-west-1b"]));
     }
 
     #[test]
@@ -154,7 +176,12 @@ mod tests {
     fn a_count_of_zero_ends_a_failure() {
         let mut injector = Injector::default();
         for left in [5, 0] {
-            injector.set_failing(Failing { action: "CreateRoute".into(), code: "InternalError".into(), left });
+            injector.set_failing(Failing {
+                action: "CreateRoute".into(),
+                code: "InternalError".into(),
+                left,
+                zone: None,
+            });
         }
         assert_eq!(codes(&mut injector, "ec2", "CreateRoute", 1), [None]);
     }

@@ -178,7 +178,8 @@ impl Proxy {
             self.finish(&mut call, came);
             return Err(Lost);
         }
-        let refused = self.injector().refuse(&call.service, &call.action, Instant::now());
+        let zones = zones(&call, &self.shared.world.borrow());
+        let refused = self.injector().refuse(&call.service, &call.action, &zones, Instant::now());
         let answer = match refused {
             Some(refused) => {
                 let status = status_of(&call.service, &refused.code);
@@ -266,4 +267,11 @@ impl Proxy {
 /// Paths of moto's own controls, and of ours in it. AWS has no such things.
 fn is_control(path: &str) -> bool {
     matches!(path.split('/').nth(1), Some("moto-api" | "lab"))
+}
+
+/// The zones of the instances that a call names.
+fn zones(call: &Call, world: &World) -> Vec<String> {
+    let parameters = call.request.as_object().into_iter().flatten();
+    let named = parameters.filter(|(name, _)| name.starts_with("InstanceId")).filter_map(|(_, id)| id.as_str());
+    named.filter_map(|id| Some(world.instances.iter().find(|instance| instance.id == id)?.zone.clone())).collect()
 }

@@ -157,7 +157,7 @@ async fn a_throttled_call_never_reaches_moto() {
 #[tokio::test]
 async fn a_call_told_to_fail_fails_in_the_services_words() {
     let rig = Rig::new().await;
-    let failing = Failing { action: "ReplaceRoute".into(), code: "UnauthorizedOperation".into(), left: 1 };
+    let failing = Failing { action: "ReplaceRoute".into(), code: "UnauthorizedOperation".into(), left: 1, zone: None };
     rig.proxy.set_failing(failing);
     let mut client = rig.client().await;
     let answer = client.send(call("ReplaceRoute")).await.unwrap();

@@ -201,7 +201,9 @@ impl Lab {
             Order::Stale { ms } => self.set_stale(Duration::from_millis(ms)).await?,
             Order::HealthChecks { ms } => moto::set_health_checks(&self.moto, Duration::from_millis(ms)).await?,
             Order::Throttle { burst, refill } => self.throttle(burst, refill)?,
-            Order::Fail { action, code, count } => self.proxy.set_failing(Failing { action, code, left: count }),
+            Order::Fail { action, code, count, zone } => {
+                self.proxy.set_failing(Failing { action, code, left: count, zone })
+            }
             Order::Disk { id, kilobytes } => self.machines.disk(&self.who(&id)?, kilobytes).await?,
             Order::Imds { id, path, value } => self.imds.set(&self.who(&id)?, &path, value),
         }

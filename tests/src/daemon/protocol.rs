@@ -102,6 +102,10 @@ pub enum Order {
         code: String,
         /// How many; 0 ends it
         count: u32,
+        /// Only calls that name an instance of this zone, or none at all: as EC2 does while a zone is disrupted
+        #[arg(long)]
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
     },
     /// Stop all of an instance's processes for a while, as a live migration does
     Freeze {

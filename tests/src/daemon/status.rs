@@ -25,7 +25,10 @@ pub fn faults(api: &Faults, stale: Duration, partitions: Vec<String>) -> Vec<Str
     let hangs = api.hangs.then(|| "hang: the API doesn't answer for now".to_owned());
     let stale = (!stale.is_zero()).then(|| format!("stale: {} ms", stale.as_millis()));
     let throttle = api.throttle.map(|t| format!("throttle: burst {}, refill {} a second", t.burst, t.refill));
-    let failing = api.failing.iter().map(|f| format!("fail: the next {} of {} with {}", f.left, f.action, f.code));
+    let failing = api.failing.iter().map(|f| {
+        let zone = f.zone.as_ref().map_or(String::new(), |zone| format!(" as in a disruption of {zone}"));
+        format!("fail: the next {} of {} with {}{zone}", f.left, f.action, f.code)
+    });
     latency.into_iter().chain(hangs).chain(stale).chain(throttle).chain(failing).chain(partitions).collect()
 }
 
@@ -67,7 +70,8 @@ mod tests {
 
     #[test]
     fn every_fault_has_a_line() {
-        let failing = vec![Failing { action: "ReplaceRoute".into(), code: "InternalError".into(), left: 3 }];
+        let failing =
+            vec![Failing { action: "ReplaceRoute".into(), code: "InternalError".into(), left: 3, zone: None }];
         let api =
             Faults { latency_ms: 100, hangs: true, throttle: Some(Throttle { burst: 50.0, refill: 5.0 }), failing };
         let lines = faults(&api, Duration::from_millis(200), vec!["partition: i-1 | api".into()]);
