@@ -16,6 +16,7 @@ pub mod ids;
 pub mod imds;
 pub mod keepalived;
 pub mod known;
+pub mod lineage;
 pub mod logs;
 pub mod loopback;
 pub mod members;

@@ -3,12 +3,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use aws_sdk_ec2::types::{Instance, InstanceStateName, Tag};
+use aws_sdk_ec2::types::{Instance, InstanceStateName, NetworkInterface, Tag};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use templates::report::Unreachable;
+use templates::report::{Moment, Unreachable};
 use templates::{Slot, names};
 
+use crate::ec2::ApiError;
 use crate::ids::{InstanceId, InterfaceId};
+use crate::lineage::Lineage;
 
 /// Off soon, in EC2's words.
 const ENDING: [InstanceStateName; 2] = [InstanceStateName::ShuttingDown, InstanceStateName::Stopping];
@@ -22,6 +25,9 @@ pub struct Member {
     pub interface: InterfaceId,
     /// That interface's primary address.
     pub address: Ipv4Addr,
+    /// Its availability zone.
+    #[serde(default)]
+    pub zone: String,
     /// Whether EC2 says that it is shutting down: then its silence is no news.
     #[serde(default)]
     pub ending: bool,
@@ -36,43 +42,102 @@ pub struct Member {
     pub replaces: Option<InstanceId>,
     /// Its place in the RunInstances call that made it.
     pub launch_index: u32,
-    /// Its role and its sign of life, as its tags say: what changes there shows that it lives.
-    #[serde(default)]
-    pub says: String,
+    /// Its role and its sign of life, as its tags say: what changes there shows that it lives. Nothing if they weren't read.
+    #[serde(skip)]
+    pub says: Option<String>,
+    /// Its last sign of life in its tags, if it wrote one.
+    #[serde(skip)]
+    pub alive: Option<Timestamp>,
     /// The members that it can't reach, as its tag says.
     #[serde(default)]
     pub unreachable: Vec<InstanceId>,
 }
 
-/// The members among `instances` (not yet off, with the balancer's tag and VPC: the call filters those): the
-/// ones that carry one of this node's security groups, without which they couldn't reach each other.
-pub fn members(instances: &[Instance], groups: &[String]) -> Vec<Member> {
-    let mut members: Vec<Member> = instances.iter().filter_map(|instance| member(instance, groups)).collect();
+/// What a read of the members brought.
+#[derive(Debug, Clone)]
+pub struct Sighting {
+    /// Who was seen.
+    pub members: Vec<Member>,
+    /// Whether the API listed all of them, this node included: then who is missing isn't there, or the answer is old.
+    pub whole: bool,
+    /// Why the list couldn't be read as usual.
+    pub trouble: Option<ApiError>,
+}
+
+impl Sighting {
+    /// By a list of all, made for the node `me`. A list without that node is out of date or cut short.
+    pub fn listed(members: Vec<Member>, me: &InstanceId) -> Sighting {
+        let whole = members.iter().any(|member| member.instance == *me);
+        Sighting { members, whole, trouble: None }
+    }
+
+    /// Of some, by whatever way.
+    pub fn of(members: Vec<Member>) -> Sighting {
+        Sighting { members, whole: false, trouble: None }
+    }
+}
+
+/// The nodes of this balancer among `instances`.
+pub fn members(instances: &[Instance], lineage: &Lineage) -> Vec<Member> {
+    let mut members: Vec<Member> =
+        instances.iter().filter(|instance| lineage.has(instance)).filter_map(member).collect();
     members.sort_by(|a, b| a.instance.cmp(&b.instance));
     members
 }
 
-fn member(instance: &Instance, groups: &[String]) -> Option<Member> {
+/// The node whose primary interface this is, as it is `known`; what only its instance shows stays open.
+pub fn at(interface: &NetworkInterface, known: &[Member]) -> Option<Member> {
+    let attachment = interface.attachment().filter(|attachment| attachment.device_index() == Some(0))?;
+    let instance = InstanceId(attachment.instance_id()?.to_owned());
+    let before = known.iter().find(|member| member.instance == instance);
+    let member = before.cloned().unwrap_or_else(|| Member {
+        instance,
+        interface: InterfaceId(String::new()),
+        address: Ipv4Addr::UNSPECIFIED,
+        zone: String::new(),
+        ending: false,
+        source_dest_check: true,
+        ordered: None,
+        claim: None,
+        replaces: None,
+        launch_index: 0,
+        says: None,
+        alive: None,
+        unreachable: vec![],
+    });
+    Some(Member {
+        interface: InterfaceId(interface.network_interface_id()?.to_owned()),
+        address: interface.private_ip_address()?.parse().ok()?,
+        zone: interface.availability_zone().unwrap_or_default().to_owned(),
+        source_dest_check: interface.source_dest_check().unwrap_or(true),
+        says: None,
+        alive: None,
+        ..member
+    })
+}
+
+fn member(instance: &Instance) -> Option<Member> {
     let interfaces = instance.network_interfaces();
     let first = |i: &&aws_sdk_ec2::types::InstanceNetworkInterface| {
         i.attachment().and_then(|attachment| attachment.device_index()) == Some(0)
     };
     let interface = interfaces.iter().find(first).or(interfaces.first())?;
-    if !interface.groups().iter().any(|group| group.group_id().is_some_and(|id| groups.iter().any(|own| own == id))) {
-        return None;
-    }
     let slot = |key: &str| tag(instance.tags(), key).and_then(|value| value.parse().ok());
     Some(Member {
         instance: InstanceId(instance.instance_id()?.to_owned()),
         interface: InterfaceId(interface.network_interface_id()?.to_owned()),
         address: interface.private_ip_address()?.parse().ok()?,
+        zone: instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default().to_owned(),
         ending: instance.state().and_then(|state| state.name()).is_some_and(|state| ENDING.contains(state)),
         source_dest_check: interface.source_dest_check().unwrap_or(true),
         ordered: slot(names::TAG_SLOT),
         claim: slot(names::TAG_CLAIM),
         replaces: tag(instance.tags(), names::TAG_REPLACES).map(|id| InstanceId(id.to_owned())),
         launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
-        says: [names::TAG_ROLE, names::TAG_ALIVE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
+        says: Some(
+            [names::TAG_ROLE, names::TAG_ALIVE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
+        ),
+        alive: tag(instance.tags(), names::TAG_ALIVE).and_then(|at| Some(at.parse::<Moment>().ok()?.timestamp())),
         unreachable: unreachable(tag(instance.tags(), names::TAG_UNREACHABLE)),
     })
 }
@@ -97,8 +162,8 @@ fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
 const MISSES: u8 = 4;
 
 /// This node's peers, through reads that may be stale: a newcomer is believed at once, as talking to nobody is
-/// harmless; a member counts as gone only when [`MISSES`] reads in a row miss it, as forgetting a live one would make
-/// two nodes active.
+/// harmless; a member counts as gone only when [`MISSES`] whole reads in a row miss it, as forgetting a live one would
+/// make two nodes active.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
     peers: BTreeSet<Ipv4Addr>,
@@ -111,9 +176,15 @@ impl Roster {
         Roster { peers: addresses(members, me), missed: BTreeMap::new() }
     }
 
-    /// Takes in a new read; whether the peers changed.
-    pub fn update(&mut self, members: &[Member], me: Ipv4Addr) -> bool {
-        let seen = addresses(members, me);
+    /// Takes in a new read; whether the peers changed. One that isn't whole proves nobody's absence.
+    pub fn update(&mut self, sighting: &Sighting, me: Ipv4Addr) -> bool {
+        let seen = addresses(&sighting.members, me);
+        if !sighting.whole {
+            let before = self.peers.len();
+            self.missed.retain(|peer, _| !seen.contains(peer));
+            self.peers.extend(seen);
+            return self.peers.len() != before;
+        }
         let misses = |peer: &Ipv4Addr| self.missed.get(peer).copied().unwrap_or_default() + 1;
         let (gone, doubtful): (BTreeMap<_, _>, BTreeMap<_, _>) =
             self.peers.difference(&seen).map(|peer| (*peer, misses(peer))).partition(|(_, misses)| *misses >= MISSES);
@@ -126,9 +197,11 @@ impl Roster {
 
     /// The members by `read`, and the peers that it misses and that don't count as gone yet, as they were `before`.
     pub fn with_missed(&self, read: Vec<Member>, before: &[Member]) -> Vec<Member> {
-        let missed =
-            |member: &&Member| self.missed.contains_key(&member.address) && self.peers.contains(&member.address);
-        let missed: Vec<Member> = before.iter().filter(missed).cloned().collect();
+        let missed = |member: &&Member| {
+            self.peers.contains(&member.address) && read.iter().all(|seen| seen.address != member.address)
+        };
+        let missed: Vec<Member> =
+            before.iter().filter(missed).map(|member| Member { says: None, alive: None, ..member.clone() }).collect();
         [read, missed].concat()
     }
 
@@ -154,9 +227,12 @@ fn addresses(members: &[Member], me: Ipv4Addr) -> BTreeSet<Ipv4Addr> {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use aws_sdk_ec2::types::{GroupIdentifier, InstanceNetworkInterface, InstanceNetworkInterfaceAttachment};
+    use aws_sdk_ec2::types::{
+        InstanceNetworkInterface, InstanceNetworkInterfaceAttachment, NetworkInterfaceAttachment, Placement,
+    };
 
     use super::*;
+    use crate::lineage::tests::{group, lineage};
 
     /// A member at 10.0.1.`last` that neither claims nor was given a slot.
     pub(crate) fn member(id: &str, last: u8) -> Member {
@@ -164,42 +240,45 @@ pub(crate) mod tests {
             instance: id.into(),
             interface: InterfaceId(format!("eni-{last}")),
             address: Ipv4Addr::new(10, 0, 1, last),
+            zone: "eu-west-1a".into(),
             ending: false,
             source_dest_check: false,
             ordered: None,
             claim: None,
             replaces: None,
             launch_index: 0,
-            says: String::new(),
+            says: None,
+            alive: None,
             unreachable: vec![],
         }
     }
 
-    fn interface(id: &str, address: &str, group: &str, index: i32) -> InstanceNetworkInterface {
+    fn interface(id: &str, address: &str, index: i32) -> InstanceNetworkInterface {
         InstanceNetworkInterface::builder()
             .network_interface_id(id)
             .private_ip_address(address)
             .source_dest_check(false)
-            .groups(GroupIdentifier::builder().group_id(group).build())
             .attachment(InstanceNetworkInterfaceAttachment::builder().device_index(index).build())
             .build()
     }
 
     fn instance(id: &str) -> aws_sdk_ec2::types::builders::InstanceBuilder {
-        Instance::builder().instance_id(id).ami_launch_index(0)
+        let place = Placement::builder().availability_zone("eu-west-1a").build();
+        let node = Instance::builder().vpc_id("vpc-1").security_groups(group("sg-1", "elbow-web"));
+        node.instance_id(id).ami_launch_index(0).placement(place)
     }
 
     #[test]
     fn a_member_is_read_by_its_primary_interface() {
         let found = instance("i-b")
-            .network_interfaces(interface("eni-9", "10.0.9.9", "sg-1", 1))
-            .network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0))
+            .network_interfaces(interface("eni-9", "10.0.9.9", 1))
+            .network_interfaces(interface("eni-2", "10.0.1.2", 0))
             .tags(Tag::builder().key("elbow:claim").value("1").build())
             .tags(Tag::builder().key("elbow:unreachable").value("i-c@2026-11-29T14:03:12Z").build())
             .build();
         let unreachable = vec!["i-c".into()];
-        let expected = Member { claim: Some(Slot(1)), says: " ".into(), unreachable, ..member("i-b", 2) };
-        assert_eq!(members(&[found], &["sg-1".into()]), [expected]);
+        let expected = Member { claim: Some(Slot(1)), says: Some(" ".into()), unreachable, ..member("i-b", 2) };
+        assert_eq!(members(&[found], &lineage()), [expected]);
     }
 
     #[test]
@@ -207,8 +286,8 @@ pub(crate) mod tests {
         use InstanceStateName::{Pending, Running, ShuttingDown, Stopping};
         let ending = |state| {
             let state = aws_sdk_ec2::types::InstanceState::builder().name(state).build();
-            let found = instance("i-b").network_interfaces(interface("eni-2", "10.0.1.2", "sg-1", 0)).state(state);
-            members(&[found.build()], &["sg-1".into()])[0].ending
+            let found = instance("i-b").network_interfaces(interface("eni-2", "10.0.1.2", 0)).state(state);
+            members(&[found.build()], &lineage())[0].ending
         };
         assert_eq!([Pending, Running, Stopping, ShuttingDown].map(ending), [false, false, true, true]);
     }
@@ -221,23 +300,43 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_instance_with_the_tag_but_not_the_group_is_no_member() {
-        let stranger = instance("i-x").network_interfaces(interface("eni-3", "10.0.1.3", "sg-other", 0)).build();
-        assert!(members(&[stranger], &["sg-1".into()]).is_empty());
+    fn an_instance_without_an_interface_yet_and_one_of_another_lineage_are_no_members() {
+        let stranger = Instance::builder().instance_id("i-x").network_interfaces(interface("eni-3", "10.0.1.3", 0));
+        assert_eq!(members(&[instance("i-x").build(), stranger.build()], &lineage()), []);
     }
 
     #[test]
-    fn an_instance_without_an_interface_yet_is_no_member() {
-        assert!(members(&[instance("i-x").build()], &["sg-1".into()]).is_empty());
+    fn an_interface_shows_where_a_member_is_and_what_was_known_of_it_stays() {
+        let found = |index| {
+            let attachment = NetworkInterfaceAttachment::builder().instance_id("i-b").device_index(index).build();
+            let interface = NetworkInterface::builder().network_interface_id("eni-2").private_ip_address("10.0.1.2");
+            interface.availability_zone("eu-west-1a").source_dest_check(false).attachment(attachment).build()
+        };
+        let known = Member { claim: Some(Slot(1)), says: Some("active ".into()), ..member("i-b", 9) };
+        let expected = Member { claim: Some(Slot(1)), says: None, ..member("i-b", 2) };
+        assert_eq!(at(&found(0), &[known]), Some(expected));
+        assert_eq!(at(&found(0), &[]), Some(member("i-b", 2)));
+        assert_eq!(at(&found(1), &[]), None, "it is another interface of a node");
+    }
+
+    #[test]
+    fn a_list_without_the_node_that_asked_is_not_whole() {
+        assert!(Sighting::listed(vec![member("i-a", 1), member("i-b", 2)], &"i-a".into()).whole);
+        assert!(!Sighting::listed(vec![member("i-b", 2)], &"i-a".into()).whole);
+        assert!(!Sighting::listed(vec![], &"i-a".into()).whole);
     }
 
     const ME: Ipv4Addr = Ipv4Addr::new(10, 0, 1, 1);
+
+    fn whole(others: &[Member]) -> Sighting {
+        Sighting::listed([&[member("i-a", 1)], others].concat(), &"i-a".into())
+    }
 
     #[test]
     fn a_newcomer_is_a_peer_at_once() {
         let mut roster = Roster::of(&[member("i-a", 1)], ME);
         assert!(!roster.complete(2));
-        assert!(roster.update(&[member("i-a", 1), member("i-b", 2)], ME));
+        assert!(roster.update(&whole(&[member("i-b", 2)]), ME));
         assert_eq!(roster.peers(), [Ipv4Addr::new(10, 0, 1, 2)]);
         assert!(roster.complete(2));
     }
@@ -246,10 +345,10 @@ pub(crate) mod tests {
     fn a_peer_is_gone_when_several_reads_in_a_row_miss_it() {
         let mut roster = Roster::of(&[member("i-b", 2)], ME);
         for _ in 1..MISSES {
-            assert!(!roster.update(&[], ME));
+            assert!(!roster.update(&whole(&[]), ME));
             assert!(!roster.complete(2));
         }
-        assert!(roster.update(&[], ME));
+        assert!(roster.update(&whole(&[]), ME));
         assert!(roster.peers().is_empty());
     }
 
@@ -259,14 +358,27 @@ pub(crate) mod tests {
         let mut members = vec![me.clone(), peer.clone()];
         let mut roster = Roster::of(&members, ME);
         for _ in 1..MISSES {
-            roster.update(std::slice::from_ref(&me), ME);
+            roster.update(&whole(&[]), ME);
             members = roster.with_missed(vec![me.clone()], &members);
             assert_eq!(members, [me.clone(), peer.clone()]);
             assert!(roster.doubts());
         }
-        roster.update(std::slice::from_ref(&me), ME);
+        roster.update(&whole(&[]), ME);
         assert_eq!(roster.with_missed(vec![me.clone()], &members), [me]);
         assert!(!roster.doubts());
+    }
+
+    #[test]
+    fn reads_that_are_not_whole_add_peers_and_remove_none() {
+        let mut roster = Roster::of(&[member("i-b", 2)], ME);
+        for _ in 0..=MISSES {
+            assert!(!roster.update(&Sighting::listed(vec![], &"i-a".into()), ME));
+        }
+        assert!(!roster.doubts());
+        assert!(roster.update(&Sighting::of(vec![member("i-c", 3)]), ME));
+        let known = [Member { says: Some("active ".into()), ..member("i-b", 2) }, member("i-a", 1)];
+        let all = roster.with_missed(vec![member("i-c", 3)], &known);
+        assert_eq!(all, [member("i-c", 3), member("i-b", 2)], "what it says is unread");
     }
 
     #[test]
@@ -274,9 +386,9 @@ pub(crate) mod tests {
         let mut roster = Roster::of(&[member("i-b", 2)], ME);
         for _ in 0..3 {
             for _ in 1..MISSES {
-                assert!(!roster.update(&[], ME));
+                assert!(!roster.update(&whole(&[]), ME));
             }
-            assert!(!roster.update(&[member("i-b", 2)], ME));
+            assert!(!roster.update(&whole(&[member("i-b", 2)]), ME));
         }
         assert!(roster.complete(2));
     }

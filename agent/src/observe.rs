@@ -1,16 +1,20 @@
 //! The two reads of the API that the agent lives on: its balancer's members, and the VPC's route tables.
 
+mod otherwise;
+
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::Filter;
+use aws_sdk_ec2::types::{Filter, Instance};
 use templates::balancer::RouteTables;
 use templates::{Balancer, names};
 
 use crate::ec2::ApiError;
+use crate::ids::InstanceId;
 use crate::imds::Facts;
-use crate::members::{self, Member};
+use crate::lineage::Lineage;
+use crate::members::{self, Member, Sighting};
 use crate::tables::{self, Table};
 
 /// The states of an instance that may still have connections (EC2 User Guide, "Instance state changes").
@@ -19,13 +23,15 @@ const LIVE: [&str; 4] = ["pending", "running", "stopping", "shutting-down"];
 /// Things in one answer: EC2 throttles unpaged calls sooner. No more are allowed for route tables.
 const PAGE: i32 = 100;
 
+pub use otherwise::Identified;
+
 /// What is read about, and by whom.
 #[derive(Debug, Clone)]
 pub struct Observer {
     client: Client,
+    me: InstanceId,
     balancer: String,
-    vpc: String,
-    groups: Vec<String>,
+    lineage: Lineage,
     scope: Arc<RwLock<Scope>>,
 }
 
@@ -47,9 +53,9 @@ impl Observer {
     pub fn new(client: Client, balancer: &Balancer, facts: &Facts) -> Self {
         Observer {
             client,
+            me: facts.instance.clone(),
             balancer: balancer.name.clone(),
-            vpc: facts.vpc.clone(),
-            groups: facts.groups.clone(),
+            lineage: Lineage::of(balancer, facts),
             scope: Arc::new(RwLock::new(Scope::of(balancer))),
         }
     }
@@ -59,17 +65,27 @@ impl Observer {
         *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Scope::of(balancer);
     }
 
-    /// The members, this node included. One that shuts down still serves what it has, and counts until it is off.
-    pub async fn members(&self) -> Result<Vec<Member>, ApiError> {
-        let mut pages = self
-            .client
-            .describe_instances()
-            .filters(filter(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]))
-            .filters(filter("vpc-id", &[&self.vpc]))
-            .filters(filter("instance-state-name", &LIVE))
-            .into_paginator()
-            .page_size(PAGE)
-            .send();
+    /// The members, this node included, some of which are `known` from before. One that shuts down still serves what it
+    /// has, and counts until it is off.
+    pub async fn members(&self, known: &[Member]) -> Result<Sighting, ApiError> {
+        let groups: Vec<&str> = self.lineage.groups().iter().map(String::as_str).collect();
+        match self.instances("instance.group-id", &groups).await {
+            Ok(instances) => Ok(Sighting::listed(members::members(&instances, &self.lineage), &self.me)),
+            Err(trouble) => self.otherwise(known, trouble).await,
+        }
+    }
+
+    /// Instances that carry the balancer's tags, and are none of its nodes.
+    pub async fn impostors(&self) -> Result<Vec<InstanceId>, ApiError> {
+        let tagged = self.instances(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]).await?;
+        let strangers = tagged.iter().filter(|instance| !self.lineage.has(instance));
+        Ok(strangers.filter_map(|instance| instance.instance_id().map(InstanceId::from)).collect())
+    }
+
+    async fn instances(&self, name: &str, values: &[&str]) -> Result<Vec<Instance>, ApiError> {
+        let call = self.client.describe_instances().filters(filter("vpc-id", &[self.lineage.vpc()]));
+        let call = call.filters(filter("instance-state-name", &LIVE)).filters(filter(name, values));
+        let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut instances = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| ApiError::of("DescribeInstances", &error))?;
@@ -77,12 +93,12 @@ impl Observer {
                 instances.extend(reservation.instances.unwrap_or_default());
             }
         }
-        Ok(members::members(&instances, &self.groups))
+        Ok(instances)
     }
 
     /// The route tables that are to have the virtual IPs' routes.
     pub async fn tables(&self) -> Result<Vec<Table>, ApiError> {
-        let call = self.client.describe_route_tables().filters(filter("vpc-id", &[&self.vpc]));
+        let call = self.client.describe_route_tables().filters(filter("vpc-id", &[self.lineage.vpc()]));
         let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
@@ -97,3 +113,6 @@ impl Observer {
 fn filter(name: &str, values: &[&str]) -> Filter {
     Filter::builder().name(name).set_values(Some(values.iter().map(|value| value.to_string()).collect())).build()
 }
+
+#[cfg(test)]
+mod tests;

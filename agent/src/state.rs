@@ -1,9 +1,10 @@
 //! What the agent knows about itself, in one place: the board. Whoever learns something writes it there; the tags, the
 //! health page and `agent status` are read off it.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
@@ -63,9 +64,9 @@ pub struct State {
     /// What is wrong with each virtual IP's routes; together they are the problem about routes.
     #[serde(skip)]
     pub astray: BTreeMap<Ipv4Addr, String>,
-    /// Problems that are there only because the API wants fewer calls.
+    /// When members and route tables were read last.
     #[serde(skip)]
-    pub throttled: BTreeSet<Topic>,
+    pub read: BTreeMap<Topic, Instant>,
 }
 
 /// A virtual IP, and what this node is for it.
@@ -250,7 +251,7 @@ pub(crate) mod tests {
             leaving: None,
             problems: BTreeMap::new(),
             astray: BTreeMap::new(),
-            throttled: BTreeSet::new(),
+            read: BTreeMap::new(),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Which route tables get the virtual IPs' routes, and in which order they are moved.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types::{Route as AwsRoute, RouteState, RouteTable};
@@ -76,6 +76,25 @@ fn lead(route: &AwsRoute) -> Lead {
 pub fn leads(tables: &[Table], vip: Ipv4Addr) -> Vec<(TableId, Lead)> {
     let lead = |table: &Table| table.routes.get(&vip).cloned().unwrap_or(Lead::Nowhere);
     tables.iter().map(|table| (table.id.clone(), lead(table))).collect()
+}
+
+/// The interfaces that routes lead to, other than those that are `known`.
+pub fn unknown(tables: &[Table], known: impl Fn(&InterfaceId) -> bool) -> Vec<InterfaceId> {
+    let leads = tables.iter().flat_map(|table| table.routes.values());
+    let unknown = leads.filter_map(|lead| if let Lead::To(to) = lead { Some(to) } else { None });
+    let unknown: BTreeSet<&InterfaceId> = unknown.filter(|interface| !known(interface)).collect();
+    unknown.into_iter().cloned().collect()
+}
+
+/// Marks the routes that lead to `strangers`.
+pub fn mark(tables: &mut [Table], strangers: &BTreeSet<InterfaceId>) {
+    for lead in tables.iter_mut().flat_map(|table| table.routes.values_mut()) {
+        if let Lead::To(to) = lead
+            && strangers.contains(to)
+        {
+            *lead = Lead::Stranger(to.clone());
+        }
+    }
 }
 
 /// What to do in every table to get the route of `vip`, in order. A replacement is tried first even where the last read
@@ -155,5 +174,23 @@ mod tests {
         };
         assert_eq!(to(RouteState::Active), Lead::To("eni-1".into()));
         assert_eq!(to(RouteState::Blackhole), Lead::Blackhole);
+    }
+
+    #[test]
+    fn interfaces_that_nobody_knows_are_found_and_strangers_marked() {
+        let to = |interface: &str| Lead::To(interface.into());
+        let table = |id: &str, lead| Table { id: id.into(), serves: Serves::Rest, routes: [(VIP, lead)].into() };
+        let mut tables = [
+            table("rtb-1", to("eni-1")),
+            table("rtb-2", to("eni-9")),
+            table("rtb-3", to("eni-9")),
+            table("rtb-4", to("eni-8")),
+        ];
+        let unknown = unknown(&tables, |interface| *interface == "eni-1".into());
+        assert_eq!(unknown, ["eni-8".into(), "eni-9".into()]);
+        mark(&mut tables, &["eni-9".into()].into());
+        let leads: Vec<Lead> = leads(&tables, VIP).into_iter().map(|(_, lead)| lead).collect();
+        let stranger = || Lead::Stranger("eni-9".into());
+        assert_eq!(leads, [to("eni-1"), stranger(), stranger(), to("eni-8")]);
     }
 }

@@ -9,6 +9,7 @@ mod groups;
 mod load;
 mod many_balancers;
 mod many_nodes;
+mod membership;
 mod network;
 mod nodes;
 mod operator;

@@ -61,7 +61,7 @@ fn the_owner_dies_while_the_standby_restarts() -> Result<()> {
         })?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        watch.end("active node without power while its standby reboots")?.at_most(Duration::from_secs(120))
+        watch.end("active node without power while its standby reboots")?.at_most(Duration::from_secs(25))
     })
 }
 

@@ -15,7 +15,7 @@ use crate::ids::{InstanceId, TableId};
 use crate::imds::Facts;
 use crate::known::{self, Known};
 use crate::logs::CONSOLE;
-use crate::members::{Member, Roster};
+use crate::members::{Member, Roster, Sighting};
 use crate::observe::Observer;
 use crate::state::Topic;
 use crate::tables::{Serves, Table};
@@ -28,6 +28,8 @@ const LIMIT: Duration = Duration::from_secs(10);
 pub(super) struct Found {
     /// The members: read now, or known from before, or none.
     pub members: Vec<Member>,
+    /// Whether the list of members was ever read: now, or before.
+    pub listed: bool,
     /// The route tables: read now, or known from before, or none.
     pub tables: Option<Vec<Table>>,
     /// What the API refused, if it did.
@@ -37,29 +39,46 @@ pub(super) struct Found {
 /// Reads members and route tables at once.
 pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Facts) -> Found {
     let end = Instant::now() + LIMIT;
-    let ((members, unread), tables) =
-        tokio::join!(members(observer, balancer.subnets.len(), facts.address, end), tables(observer, end));
+    let before = Known::load(Path::new(known::PATH), &facts.instance);
+    let (members_before, tables_before) = before.map(|known| (known.members, known.tables)).unzip();
+    let known = members_before.unwrap_or_default();
+    let ((sighting, unread), tables) =
+        tokio::join!(members(observer, balancer.subnets.len(), facts.address, &known, end), tables(observer, end));
     let unread = unread.map(|error| (Topic::Members, unreadable(&error)));
     let (tables, no_tables) = match tables {
         Ok(tables) => (Some(tables), None),
         Err(error) => (None, Some((Topic::Tables, unreadable(&error)))),
     };
-    let before = Known::load(Path::new(known::PATH), &facts.instance);
-    if members.is_none() {
-        tracing::warn!("going on with {}", if before.is_some() { "the peers known before" } else { "no peers" });
+    if sighting.is_none() {
+        tracing::warn!("going on with {}", if known.is_empty() { "no peers" } else { "the peers known before" });
     }
-    let (members_before, tables_before) = before.map(|known| (known.members, known.tables)).unzip();
+    let whole = sighting.as_ref().is_some_and(|sighting| sighting.whole);
     Found {
-        members: members.or(members_before).unwrap_or_default(),
+        listed: whole || !known.is_empty(),
+        members: joined(sighting, known),
         tables: tables.or(tables_before).or_else(|| listed(&balancer.route_tables)),
         problems: unread.into_iter().chain(no_tables).collect(),
     }
 }
 
+/// Who was seen, and who was known before and needn't have been.
+fn joined(sighting: Option<Sighting>, known: Vec<Member>) -> Vec<Member> {
+    let Some(Sighting { mut members, whole, .. }) = sighting else { return known };
+    let unseen = known.into_iter().filter(|_| !whole);
+    let unseen: Vec<Member> = unseen.filter(|one| members.iter().all(|seen| seen.instance != one.instance)).collect();
+    members.extend(unseen);
+    members
+}
+
 /// What an earlier agent on this node knew, if it knew route tables.
 pub(super) fn known(facts: &Facts) -> Option<Found> {
     let Known { members, tables, .. } = Known::load(Path::new(known::PATH), &facts.instance)?;
-    (!tables.is_empty()).then(|| Found { members, tables: Some(tables), problems: Vec::new() })
+    (!tables.is_empty()).then(|| Found {
+        listed: !members.is_empty(),
+        members,
+        tables: Some(tables),
+        problems: Vec::new(),
+    })
 }
 
 /// The members as soon as all nodes are there, or as they are at the end of the time.
@@ -67,18 +86,22 @@ async fn members(
     observer: &Observer,
     nodes: usize,
     me: Ipv4Addr,
+    known: &[Member],
     end: Instant,
-) -> (Option<Vec<Member>>, Option<ApiError>) {
+) -> (Option<Sighting>, Option<ApiError>) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(2));
     let mut read = None;
     loop {
-        let trouble = match in_time(end, "DescribeInstances", observer.members()).await {
-            Ok(members) if Roster::of(&members, me).complete(nodes) => return (Some(members), None),
-            Ok(members) => {
-                let peers = Roster::of(&members, me).peers().len();
+        let trouble = match in_time(end, "DescribeInstances", observer.members(known)).await {
+            Ok(sighting) => {
+                let (roster, trouble) = (Roster::of(&sighting.members, me), sighting.trouble.clone());
+                let peers = roster.peers().len();
+                read = Some(sighting);
+                if roster.complete(nodes) {
+                    return (read, trouble);
+                }
                 tracing::info!(target: CONSOLE, "waiting for peers: {peers} of {} there", nodes - 1);
-                read = Some(members);
-                None
+                trouble
             }
             Err(error) => {
                 tracing::warn!("waiting to find the peers: {error}");
@@ -145,6 +168,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             instance: facts.instance.clone(),
             interface: facts.interface.clone(),
             address: facts.address,
+            zone: facts.zone.clone(),
             ending: false,
             // Nobody said that it is off.
             source_dest_check: true,
@@ -152,7 +176,8 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             claim: slot(TAG_CLAIM),
             replaces,
             launch_index: facts.launch_index,
-            says: String::new(),
+            says: None,
+            alive: None,
             unreachable: vec![],
         }),
     }
@@ -194,6 +219,15 @@ mod tests {
         let members = with_me(vec![member("i-a", 1)], &facts(&[("elbow:claim", "2")]));
         assert_eq!(members.len(), 1);
         assert_eq!(members[0].claim, Some(Slot(2)));
+    }
+
+    #[test]
+    fn who_was_known_stays_unless_a_whole_list_misses_it() {
+        let known = || vec![member("i-b", 2), member("i-c", 3)];
+        let seen = |whole| Some(Sighting { members: vec![member("i-c", 3)], whole, trouble: None });
+        assert_eq!(joined(None, known()), known());
+        assert_eq!(joined(seen(true), known()), [member("i-c", 3)]);
+        assert_eq!(joined(seen(false), known()), [member("i-c", 3), member("i-b", 2)]);
     }
 
     #[test]

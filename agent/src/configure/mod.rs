@@ -10,7 +10,7 @@ mod source_dest;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use templates::balancer::{NodeConfig, Revision};
@@ -51,6 +51,8 @@ pub struct Node {
     pub board: Board,
     /// The members, as far as they are known.
     pub members: Vec<Member>,
+    /// Whether the list of members was ever read.
+    pub listed: bool,
     /// The peers.
     pub roster: Roster,
     /// The route tables; unread ones are none.
@@ -115,6 +117,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     };
     let (found, served) = tokio::join!(gathering, serve(&balancer));
 
+    let listed = found.listed;
     let members = gather::with_me(found.members, &facts);
     let slot = slot::decide(&facts.instance, &members);
     let roster = Roster::of(&members, facts.address);
@@ -127,6 +130,12 @@ pub async fn configure() -> anyhow::Result<Node> {
         !keepalived_ran && is_read && spread::is_due(&local.balancer, slot, tables, &members, &facts.instance);
     spread::tell_keepalived(spreads)?;
     found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
+    if !is_known {
+        let answered = |topic: &Topic| !board.read().problems.contains_key(topic);
+        let read = [Topic::Members, Topic::Tables].into_iter().filter(answered).map(|topic| (topic, Instant::now()));
+        let read: Vec<_> = read.collect();
+        board.change(|state| state.read.extend(read));
+    }
     served.into_iter().for_each(|failed| failed.show(&board));
 
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
@@ -148,6 +157,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         observer,
         board,
         members,
+        listed,
         roster,
         tables: found.tables,
         applied,
@@ -178,7 +188,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], t
         leaving: None,
         problems: Default::default(),
         astray: Default::default(),
-        throttled: Default::default(),
+        read: Default::default(),
     });
     if facts.vpc != local.balancer.vpc {
         let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);

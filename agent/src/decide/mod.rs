@@ -13,6 +13,8 @@ pub use rule::{decide, owed, standing_after};
 pub const QUIET_READS: u8 = 2;
 /// Questions in a row that a peer must leave without an answer before it counts as silent.
 pub const QUESTIONS: u8 = 2;
+/// Short looks in a row during which nothing on any path may come from a peer before a node that boots takes it for dead.
+pub const DARK_LOOKS: u8 = 2;
 
 /// What this node is in the eyes of its keepalived, and how it came to be it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -46,8 +48,19 @@ pub struct Observation {
     pub owed: Vec<TableId>,
     /// Where the routes lead, as just read.
     pub reading: Reading,
+    /// Whether it knows who the members are.
+    pub membership: Membership,
     /// The live members other than itself.
     pub peers: Vec<Peer>,
+}
+
+/// Whether a node knows who the members are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Membership {
+    /// It has read the whole list, now or before a restart.
+    Listed,
+    /// It never has: an owner that it doesn't know may serve.
+    Unlisted,
 }
 
 /// Whether this node's HAProxy sees targets that are up.
@@ -78,8 +91,10 @@ pub enum Lead {
     Nowhere,
     /// To something that is no more, or no interface.
     Blackhole,
-    /// To an interface: this node's, a peer's or a stranger's.
+    /// To an interface: this node's, a peer's, or one that nobody has identified.
     To(InterfaceId),
+    /// To an interface that is known to be no node's.
+    Stranger(InterfaceId),
 }
 
 /// A live member, by what it was heard to say.
@@ -93,6 +108,9 @@ pub struct Peer {
     pub word: Word,
     /// For how many reads of the API in a row it has given no sign of life there; unread is none.
     pub quiet: u8,
+    /// For how many short looks in a row nothing has come from it: no advertisement, no answer of its agent or its kernel,
+    /// no recent sign of life in its tags.
+    pub dark: u8,
 }
 
 /// What a peer says of itself.

@@ -1,7 +1,10 @@
 //! The rule. It follows VRRP, and where VRRP can't be heard it follows evidence: what a peer says, that it moved a route,
 //! that it gives signs of life through the API.
 
-use super::{How, Lead, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets, Word};
+use super::{
+    DARK_LOOKS, How, Lead, Membership, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets,
+    Word,
+};
 use crate::ids::{InterfaceId, TableId};
 
 /// What to do about one virtual IP's routes.
@@ -55,6 +58,10 @@ fn blind(seen: &Observation) -> Vec<Move> {
     if seen.standing == Standing::Holding {
         return vec![Move::Rest];
     }
+    if seen.membership == Membership::Unlisted {
+        let fill = |table: &TableId| Move::Point(table.clone(), How::Fill);
+        return seen.tables.iter().map(fill).chain([Move::Wait]).collect();
+    }
     let questions = ask(seen.peers.iter());
     if !questions.is_empty() {
         return questions;
@@ -77,7 +84,11 @@ fn first(seen: &Observation, routes: &[(TableId, Lead)]) -> Vec<Move> {
     let astray = astray(seen, routes);
     let owners = || seen.peers.iter().filter(|peer| may_own(seen, peer));
     let Some(owner) = owners().next() else {
-        return or_rest(astray.iter().map(|(table, _)| take(table)).collect());
+        let mut moves: Vec<Move> = astray.iter().map(|(table, lead)| free(seen, table, lead)).collect();
+        if moves.iter().any(|one| matches!(one, Move::Yield(..))) {
+            moves.push(Move::Wait);
+        }
+        return or_rest(moves);
     };
     // One that said so, before one that didn't say anything.
     let owner = owners().find(|peer| !matches!(peer.word, Word::Silent(_))).unwrap_or(owner);
@@ -100,14 +111,26 @@ fn may_own(seen: &Observation, peer: &Peer) -> bool {
         Word::Owner => true,
         Word::Waiting => peer.priority > seen.priority,
         Word::Aside => false,
-        Word::Silent(_) => peer.quiet < QUIET_READS,
+        Word::Silent(_) => peer.quiet < QUIET_READS && peer.dark < DARK_LOOKS,
+    }
+}
+
+/// One route that no peer can claim. It may still lead to a node: to one that this node doesn't know. Two that don't know
+/// each other would take it in turns for ever.
+fn free(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
+    let known = |to: &InterfaceId| seen.peers.iter().any(|peer| peer.interface == *to);
+    match lead {
+        Lead::To(to) if !known(to) => Move::Yield(table.clone(), to.clone()),
+        Lead::Stranger(to) if seen.membership == Membership::Unlisted => Move::Yield(table.clone(), to.clone()),
+        Lead::Nowhere if seen.membership == Membership::Unlisted => Move::Point(table.clone(), How::Fill),
+        _ => take(table),
     }
 }
 
 /// One route that should lead to this node and doesn't.
 fn hold(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
     let Some(peer) = seen.peers.iter().find(|peer| leads_to(lead, &peer.interface)) else {
-        return take(table);
+        return free(seen, table, lead);
     };
     let above = seen.priority > peer.priority;
     let ours = match peer.word {
@@ -119,7 +142,8 @@ fn hold(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
         Word::Silent(_) if seen.standing == Standing::Holding && !seen.owed.contains(table) => {
             above && seen.targets == Targets::Up
         }
-        Word::Silent(_) => true,
+        Word::Silent(_) if seen.membership == Membership::Listed || seen.owed.contains(table) => true,
+        Word::Silent(_) => seen.standing == Standing::Resumed && peer.dark >= DARK_LOOKS,
     };
     if ours { take(table) } else { Move::Yield(table.clone(), peer.interface.clone()) }
 }

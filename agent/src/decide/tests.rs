@@ -14,7 +14,8 @@ fn seen(standing: Standing, lead: Lead, word: Word, quiet: u8) -> Observation {
         tables: vec!["rtb-1".into()],
         owed: vec![],
         reading: Reading::Routes(vec![("rtb-1".into(), lead)]),
-        peers: vec![Peer { interface: PEERS.into(), priority: 200, word, quiet }],
+        membership: Membership::Listed,
+        peers: vec![Peer { interface: PEERS.into(), priority: 200, word, quiet, dark: 0 }],
     }
 }
 
@@ -85,10 +86,51 @@ fn of_two_masters_without_a_route_the_higher_goes_ahead() {
 
 #[test]
 fn what_leads_to_nobody_is_reclaimed() {
-    for lead in [Lead::Nowhere, Lead::Blackhole, to("eni-stranger")] {
+    for lead in [Lead::Nowhere, Lead::Blackhole, Lead::Stranger("eni-9".into())] {
         assert_eq!(run(&seen(Standing::Holding, lead, Word::Owner, 0)), takes());
     }
     assert_eq!(run(&seen(Standing::Holding, to(OURS), Word::Owner, 0)), [Move::Rest]);
+}
+
+#[test]
+fn what_leads_to_an_interface_that_nobody_identified_is_left_alone() {
+    for standing in [Standing::Holding, Standing::Resumed, Standing::First] {
+        let moves = run(&Observation { peers: vec![], ..seen(standing, to("eni-9"), SILENT, 9) });
+        assert_eq!(moves[0], Move::Yield("rtb-1".into(), "eni-9".into()), "{standing:?}");
+    }
+}
+
+#[test]
+fn a_node_that_never_read_the_list_of_members_fills_what_is_empty_and_takes_nothing_that_serves() {
+    let unlisted =
+        |standing, lead, word| Observation { membership: Membership::Unlisted, ..seen(standing, lead, word, 0) };
+    let alone = |lead| Observation { peers: vec![], ..unlisted(Standing::First, lead, SILENT) };
+    assert_eq!(run(&alone(Lead::Nowhere)), [Move::Point("rtb-1".into(), How::Fill)]);
+    assert_eq!(run(&alone(Lead::Blackhole)), takes());
+    for lead in [to("eni-9"), Lead::Stranger("eni-9".into())] {
+        assert_eq!(run(&alone(lead)), [Move::Yield("rtb-1".into(), "eni-9".into()), Move::Wait]);
+    }
+    let blind = Observation { reading: Reading::Failed, ..alone(Lead::Nowhere) };
+    assert_eq!(run(&blind), [Move::Point("rtb-1".into(), How::Fill), Move::Wait]);
+    // It was found by the route that leads to it.
+    let mut owner = unlisted(Standing::First, to(PEERS), SILENT);
+    assert_eq!(run(&owner), [yields(), vec![Move::Wait]].concat());
+    owner.peers[0].dark = DARK_LOOKS;
+    assert_eq!(run(&owner), takes(), "it hangs");
+    assert_eq!(run(&Observation { standing: Standing::Resumed, ..owner.clone() }), takes());
+    assert_eq!(run(&Observation { standing: Standing::Holding, ..owner })[..1], yields());
+}
+
+#[test]
+fn a_booting_node_takes_over_at_once_from_a_peer_that_is_silent_on_every_path_and_an_owner_never_does() {
+    let dark = |standing, looks| {
+        let mut observation = seen(standing, to(PEERS), SILENT, 0);
+        observation.peers[0].dark = looks;
+        run(&observation)
+    };
+    assert_eq!(dark(Standing::First, DARK_LOOKS - 1)[..1], yields());
+    assert_eq!(dark(Standing::First, DARK_LOOKS), takes());
+    assert_eq!(dark(Standing::Holding, DARK_LOOKS)[..1], yields(), "it would be taken back, and so on for ever");
 }
 
 #[test]

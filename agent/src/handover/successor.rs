@@ -3,7 +3,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::extract::{ConnectInfo, State as Shared};
@@ -14,6 +14,7 @@ use templates::paths::HEALTH_PORT;
 
 use super::tracks::Preference;
 use crate::decide::Targets;
+use crate::ec2::Api;
 use crate::haproxy::{self, Serves};
 use crate::state::{Board, State, Topic};
 
@@ -23,12 +24,15 @@ const ANSWER: Duration = Duration::from_millis(1500);
 /// How long keepalived is given to take notice of a preference before the other node yields.
 const HEARD: Duration = Duration::from_millis(100);
 
+/// How long a node may take over by what it read, while the API can't be read.
+const KNOWN_FOR: Duration = Duration::from_secs(600);
+
 /// What stands against serving, of all that may be wrong: not that a third node is silent.
 const GRAVE: [Topic; 6] =
     [Topic::Configuration, Topic::Haproxy, Topic::Keepalived, Topic::SourceDestCheck, Topic::Members, Topic::Tables];
 
-/// Whether a node that is like this could take over.
-fn fit(state: &State, targets: Targets) -> Result<(), String> {
+/// Whether a node that is like this `now` could take over.
+fn fit(state: &State, targets: Targets, now: Instant) -> Result<(), String> {
     if let Some(why) = &state.leaving {
         return Err(format!("it is to go away itself: {why}"));
     }
@@ -38,8 +42,9 @@ fn fit(state: &State, targets: Targets) -> Result<(), String> {
     if state.haproxy != Serves::Yes || state.virtual_ips.iter().any(|vip| vip.role == Role::Fault) {
         return Err("it can't serve".to_owned());
     }
-    // Reads and writes have budgets of their own (EC2, "Request throttling"), and what it takes to move routes is known.
-    let known = |topic: &&Topic| state.throttled.contains(topic) && !state.route_tables.is_empty();
+    // Reads may be throttled or fail while writes don't, and what it takes to move routes is known.
+    let recent = |read: &Instant| now.saturating_duration_since(*read) < KNOWN_FOR;
+    let known = |topic: &&Topic| state.read.get(topic).is_some_and(recent) && !state.route_tables.is_empty();
     if let Some(problem) = GRAVE.iter().filter(|topic| !known(topic)).find_map(|topic| state.problems.get(topic)) {
         return Err(problem.clone());
     }
@@ -52,11 +57,12 @@ fn fit(state: &State, targets: Targets) -> Result<(), String> {
 struct Desk {
     board: Board,
     preference: Arc<Preference>,
+    api: Api,
 }
 
 /// The page on which peers ask.
-pub fn page(board: Board, preference: Arc<Preference>) -> Router {
-    Router::new().route(PATH, post(succeed)).with_state(Arc::new(Desk { board, preference }))
+pub fn page(board: Board, preference: Arc<Preference>, api: Api) -> Router {
+    Router::new().route(PATH, post(succeed)).with_state(Arc::new(Desk { board, preference, api }))
 }
 
 async fn succeed(
@@ -67,7 +73,10 @@ async fn succeed(
     if !matches!(visitor.ip(), IpAddr::V4(peer) if state.peers.contains(&peer)) {
         return Err((StatusCode::FORBIDDEN, "members only".to_owned()));
     }
-    fit(&state, haproxy::targets().await).map_err(|why| (StatusCode::CONFLICT, why))?;
+    if desk.api.is_lost() {
+        return Err((StatusCode::CONFLICT, "it can't reach the EC2 API".to_owned()));
+    }
+    fit(&state, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
     desk.preference.choose().map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
     tracing::info!(peer = %visitor.ip(), "a peer hands over to this node");
     tokio::time::sleep(HEARD).await;
@@ -92,7 +101,7 @@ mod tests {
 
     #[test]
     fn a_healthy_standby_can_take_over() {
-        assert_eq!(fit(&state(), Targets::Up), Ok(()));
+        assert_eq!(fit(&state(), Targets::Up, Instant::now()), Ok(()));
     }
 
     #[test]
@@ -100,7 +109,7 @@ mod tests {
         let against = |change: &dyn Fn(&mut State), targets| {
             let mut state = state();
             change(&mut state);
-            fit(&state, targets).unwrap_err()
+            fit(&state, targets, Instant::now()).unwrap_err()
         };
         assert_eq!(against(&|_| {}, Targets::Down), "it sees no target that is up");
         assert_eq!(against(&|s| s.haproxy = Serves::No, Targets::Up), "it can't serve");
@@ -112,21 +121,25 @@ mod tests {
     }
 
     #[test]
-    fn reads_that_are_throttled_are_no_reason_against_a_node_that_knows_the_tables() {
-        let mut state = state();
+    fn an_api_that_cannot_be_read_is_no_reason_against_a_node_that_read_it_less_than_ten_minutes_ago() {
+        let (mut state, read) = (state(), Instant::now());
         for topic in [Topic::Members, Topic::Tables] {
-            state.problems.insert(topic, "cannot read the API: throttled".into());
-            state.throttled.insert(topic);
+            state.problems.insert(topic, "cannot read the API: unavailable".into());
+            state.read.insert(topic, read);
         }
-        assert_eq!(fit(&state, Targets::Up), Ok(()));
+        let after = |state: &State, time| fit(state, Targets::Up, read + time);
+        assert_eq!(after(&state, KNOWN_FOR - Duration::from_secs(1)), Ok(()));
+        assert!(after(&state, KNOWN_FOR).is_err(), "much may have changed");
+        let never = State { read: Default::default(), ..state.clone() };
+        assert!(after(&never, Duration::ZERO).is_err());
         state.route_tables.clear();
-        assert!(fit(&state, Targets::Up).is_err(), "it wouldn't know which routes to move");
+        assert!(after(&state, Duration::ZERO).is_err(), "it wouldn't know which routes to move");
     }
 
     #[test]
     fn a_third_node_that_is_silent_is_no_reason_against() {
         let mut state = state();
         state.problems.insert(Topic::Peers, "10.0.3.10 hasn't answered for 20 s; this node is active".into());
-        assert_eq!(fit(&state, Targets::Up), Ok(()));
+        assert_eq!(fit(&state, Targets::Up, Instant::now()), Ok(()));
     }
 }

@@ -111,7 +111,7 @@ async fn round(http: &reqwest::Client, peer: Ipv4Addr, silent: bool) -> (Ipv4Add
 
 /// Whether a peer's kernel answers, on the network or in the tunnel: it refuses a connection where no program listens, and
 /// completes one to a program that hangs.
-async fn machine_answers(peer: Ipv4Addr) -> bool {
+pub async fn machine_answers(peer: Ipv4Addr) -> bool {
     let port = SocketAddrV4::new(peer, HEALTH_PORT);
     let (port, tunnel) =
         tokio::join!(second_chance::kernel_answers(port, ANSWER), second_chance::answers_in_tunnel(peer, ANSWER));

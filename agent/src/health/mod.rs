@@ -30,7 +30,7 @@ use crate::haproxy::Serves;
 use crate::ids::InstanceId;
 use crate::probe::{self, Page};
 use crate::state::{Board, Change, State, Topic};
-pub use ask::{Claims, ask, tell, watch, word};
+pub use ask::{Claims, ask, machine_answers, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
 

@@ -93,7 +93,7 @@ impl Found {
     /// The interface it led to, if that is no member's.
     pub fn stranger(&self) -> Option<&InterfaceId> {
         match &self.lead {
-            Lead::To(interface) if self.member.is_none() => Some(interface),
+            Lead::Stranger(interface) => Some(interface),
             _ => None,
         }
     }
@@ -193,7 +193,7 @@ impl Stray {
         let found = match &self.found.lead {
             Lead::Nowhere => "nothing",
             Lead::Blackhole => "blackhole",
-            Lead::To(interface) => &interface.0,
+            Lead::To(interface) | Lead::Stranger(interface) => &interface.0,
         };
         json!({"table": self.table, "found": found, "member": self.found.member})
     }
@@ -237,7 +237,7 @@ pub(super) mod tests {
                 strays: vec![
                     stray("rtb-1", Lead::Nowhere, None),
                     stray("rtb-2", Lead::Blackhole, None),
-                    stray("rtb-3", Lead::To("eni-9".into()), None),
+                    stray("rtb-3", Lead::Stranger("eni-9".into()), None),
                     stray("rtb-4", Lead::To("eni-2".into()), Some("i-b")),
                 ],
             },

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
-use crate::decide::{self, Lead, Move, Observation, Peer, QUIET_READS, Reading, Standing, Targets, Word};
+use super::dark::{Dark, Trace};
+use crate::decide::{
+    self, Lead, Membership, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets, Word,
+};
 use crate::ids::{InterfaceId, TableId};
 use crate::members::Member;
 
@@ -21,6 +24,10 @@ pub(super) struct Knowledge {
     pub seen: u64,
     /// When the signs of life were read last.
     pub signs_read: Option<Instant>,
+    /// The peers that left the last questions without an answer.
+    pub silent: BTreeSet<InterfaceId>,
+    /// What short looks found of them.
+    pub dark: Dark,
     words: BTreeMap<InterfaceId, Word>,
     quiet: BTreeMap<InterfaceId, u8>,
     said: BTreeMap<InterfaceId, String>,
@@ -40,6 +47,8 @@ impl Knowledge {
             reading: Reading::Due,
             seen: 0,
             signs_read: None,
+            silent: BTreeSet::new(),
+            dark: Dark::default(),
             words: BTreeMap::new(),
             quiet: BTreeMap::new(),
             said: BTreeMap::new(),
@@ -50,12 +59,19 @@ impl Knowledge {
     }
 
     /// What the decision is told.
-    pub(super) fn observation(&self, tables: Vec<TableId>, members: &[Member], others: u8) -> Observation {
+    pub(super) fn observation(
+        &self,
+        tables: Vec<TableId>,
+        members: &[Member],
+        membership: Membership,
+        others: u8,
+    ) -> Observation {
         let peer = |member: &Member| Peer {
             interface: member.interface.clone(),
             priority: member.claim.or(member.ordered).map_or(others, |slot| slot.priority(self.vip)),
             word: self.words.get(&member.interface).copied().unwrap_or(Word::Silent(0)),
             quiet: self.quiet.get(&member.interface).copied().unwrap_or_default(),
+            dark: self.dark.looks(&member.interface),
         };
         Observation {
             me: self.me.clone(),
@@ -65,6 +81,7 @@ impl Knowledge {
             tables,
             owed: self.owed.iter().cloned().collect(),
             reading: self.reading.clone(),
+            membership,
             peers: members.iter().filter(|member| member.interface != self.me).map(peer).collect(),
         }
     }
@@ -90,6 +107,7 @@ impl Knowledge {
                 && before.is_some_and(|before| before != *lead)
             {
                 self.quiet.remove(interface);
+                self.dark.note(interface, Trace::Alive, began);
             }
         }
         self.reading = Reading::Routes(routes);
@@ -114,6 +132,7 @@ impl Knowledge {
             (Some(said), _) => {
                 *word = said;
                 self.quiet.remove(peer);
+                self.dark.note(peer, Trace::Alive, Instant::now());
             }
             (None, Word::Silent(times)) => *word = Word::Silent(times.saturating_add(1)),
             (None, _) => {}
@@ -121,25 +140,32 @@ impl Knowledge {
     }
 
     /// What the API shows of the members' tags; nothing if it can't be read. A first read shows no change, and no
-    /// absence of one.
+    /// absence of one. A member that the read didn't show has been quiet for no read.
     pub(super) fn signs(&mut self, members: Option<&[Member]>) {
-        let Some(members) = members else {
-            self.quiet.clear();
-            self.said.clear();
-            return;
-        };
-        for member in members {
-            let quiet = self.quiet.entry(member.interface.clone()).or_default();
-            match self.said.insert(member.interface.clone(), member.says.clone()) {
-                Some(before) if before == member.says => *quiet = quiet.saturating_add(1).min(QUIET_READS),
-                _ => *quiet = 0,
-            }
+        let read = members.unwrap_or_default().iter();
+        let now: BTreeMap<InterfaceId, String> =
+            read.filter_map(|member| Some((member.interface.clone(), member.says.clone()?))).collect();
+        self.quiet.retain(|peer, _| now.contains_key(peer));
+        for (peer, says) in &now {
+            let quiet = self.quiet.entry(peer.clone()).or_default();
+            *quiet = if self.said.get(peer) == Some(says) { quiet.saturating_add(1).min(QUIET_READS) } else { 0 };
+        }
+        self.said = now;
+    }
+
+    /// A short look at `now` found this trace of a peer in the API, and that on all paths.
+    pub(super) fn glanced(&mut self, peer: &InterfaceId, shown: Trace, found: Trace, now: Instant) {
+        self.dark.note(peer, found, now);
+        if shown == Trace::Alive {
+            self.quiet.remove(peer);
         }
     }
 
     /// What was asked and read for one decision isn't good for the next.
     pub(super) fn forget(&mut self) {
         self.reading = Reading::Due;
+        let silent = |word: &Word| matches!(word, Word::Silent(times) if *times >= QUESTIONS);
+        self.silent = self.words.iter().filter(|(_, word)| silent(word)).map(|(peer, _)| peer.clone()).collect();
         self.words.clear();
     }
 }
@@ -156,11 +182,11 @@ mod tests {
     }
 
     fn says(text: &str) -> [Member; 1] {
-        [Member { says: text.into(), ..member("i-b", 2) }]
+        [Member { says: Some(text.into()), ..member("i-b", 2) }]
     }
 
     fn peer(knowledge: &Knowledge) -> Peer {
-        knowledge.observation(vec![], &says(""), 1).peers[0].clone()
+        knowledge.observation(vec![], &says(""), Membership::Listed, 1).peers[0].clone()
     }
 
     #[test]
@@ -186,6 +212,18 @@ mod tests {
     }
 
     #[test]
+    fn a_read_that_does_not_show_a_peer_starts_its_count_anew() {
+        let mut knowledge = knowledge();
+        (0..3).for_each(|_| {
+            knowledge.signs(Some(&says("active")));
+        });
+        knowledge.signs(Some(&[member("i-b", 2)]));
+        assert_eq!(peer(&knowledge).quiet, 0);
+        knowledge.signs(Some(&says("active")));
+        assert_eq!(peer(&knowledge).quiet, 0);
+    }
+
+    #[test]
     fn a_route_that_came_to_a_peer_and_an_answer_are_signs_of_life() {
         let quiet = |knowledge: &mut Knowledge| {
             (0..3).for_each(|_| {
@@ -197,19 +235,23 @@ mod tests {
         let theirs = || Some(vec![("rtb-1".into(), Lead::To("eni-2".into()))]);
         knowledge.look(theirs(), Instant::now());
         assert_eq!(peer(&knowledge).quiet, 2);
+        knowledge.dark.note(&"eni-2".into(), Trace::Nothing, Instant::now());
+        assert_eq!(peer(&knowledge).dark, 1);
         knowledge.pointed(&"rtb-1".into(), Instant::now());
         knowledge.look(theirs(), Instant::now());
-        assert_eq!(peer(&knowledge).quiet, 0);
+        assert_eq!((peer(&knowledge).quiet, peer(&knowledge).dark), (0, 0));
         quiet(&mut knowledge);
+        knowledge.dark.note(&"eni-2".into(), Trace::Nothing, Instant::now());
         knowledge.heard(&"eni-2".into(), Some(Word::Aside));
-        assert_eq!((peer(&knowledge).quiet, peer(&knowledge).word), (0, Word::Aside));
+        let peer = peer(&knowledge);
+        assert_eq!((peer.quiet, peer.dark, peer.word), (0, 0, Word::Aside));
     }
 
     #[test]
     fn what_an_election_gave_is_owed_until_the_route_has_led_here() {
         let moves = ["rtb-1", "rtb-2", "rtb-3"].map(|table| Move::Point(table.into(), decide::How::Replace));
         let mut knowledge = knowledge();
-        let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], 1).owed;
+        let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], Membership::Listed, 1).owed;
         knowledge.decided(&moves);
         assert_eq!(owed(&knowledge), [], "what it reclaims it has had");
         knowledge.standing = Standing::Elected;
@@ -243,5 +285,6 @@ mod tests {
         assert_eq!(peer(&knowledge).word, Word::Silent(2));
         knowledge.forget();
         assert_eq!(peer(&knowledge).word, Word::Silent(0));
+        assert_eq!(knowledge.silent, ["eni-2".into()].into());
     }
 }

@@ -1,6 +1,8 @@
 //! `agent run`: configure, then make the routes follow keepalived for as long as the node lives.
 
+mod dark;
 mod elections;
+mod impostors;
 mod knowledge;
 mod owner;
 mod pace;
@@ -80,8 +82,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let board = node.board.clone();
     let hints = Arc::new(Hints::default());
     let reloaded = Arc::new(Notify::new());
-    let tables = watch::Sender::new(Latest::before(node.tables.clone().unwrap_or_default()));
-    let members = watch::Sender::new(Latest::before(node.members.clone()));
+    let tables = watch::Sender::new(Latest::before(node.tables.clone().unwrap_or_default(), node.tables.is_some()));
+    let members = watch::Sender::new(Latest::before(node.members.clone(), node.listed));
     let http = http::client()?;
     let caller = Caller::new(node.api.client.clone());
     let watched = watched::start(&node, outbox, tables.subscribe())?;
@@ -104,7 +106,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("reach of the API", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
     tasks.forever("watch over HAProxy", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
-    let beside = handover::page(board.clone(), preference.clone()).merge(watched.page);
+    let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);
     let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
     tasks.forever("health page", health::serve(board.clone(), hints.bells.clone(), beside, readers));
     let (wishes, wished) = watch::channel(None);
@@ -127,6 +129,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("watch over peers", health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
     tasks.forever("news", news(hints.clone(), reloaded.clone()));
     tasks.forever("state file", status::write_down(board.clone()));
+    tasks.forever("impostors", impostors::name(node.observer.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
     let imds = Imds::at(imds::ADDRESS, http.clone());

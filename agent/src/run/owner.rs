@@ -5,12 +5,14 @@ use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 
+use super::dark::{self, Trace};
 use super::knowledge::Knowledge;
 use super::progress::Progress;
 use super::refresh::{Hints, Latest};
-use crate::decide::{self, How, Move, Reading, Standing};
+use crate::decide::{self, How, Membership, Move, Reading, Standing};
 use crate::ids::InterfaceId;
 use crate::logs::CONSOLE;
 use crate::members::Member;
@@ -67,11 +69,11 @@ impl Office {
     /// Finds out what the decision asks for, until it has decided.
     async fn think(&mut self, known: &mut Knowledge) -> Vec<Move> {
         loop {
-            let members = self.members.borrow().all.clone();
+            let (members, membership) = self.known_members();
             let tables = self.tables.borrow().all.iter().map(|table| table.id.clone()).collect();
             // Its slot may have changed.
             known.priority = self.board.read().slot.priority(known.vip);
-            let moves = decide::decide(&known.observation(tables, &members, known.priority));
+            let moves = decide::decide(&known.observation(tables, &members, membership, known.priority));
             if moves.contains(&Move::Look) {
                 known.targets = haproxy::targets().await;
                 let read = newer(&mut self.tables, || self.hints.look.notify_one()).await;
@@ -85,6 +87,11 @@ impl Office {
             }
             self.ask(known, &asked, &members).await;
         }
+    }
+
+    fn known_members(&self) -> (Vec<Member>, Membership) {
+        let latest = self.members.borrow();
+        (latest.all.clone(), if latest.listed { Membership::Listed } else { Membership::Unlisted })
     }
 
     async fn ask(&self, known: &mut Knowledge, asked: &[&InterfaceId], members: &[Member]) {
@@ -208,12 +215,12 @@ impl Office {
     async fn pause(&mut self, known: &mut Knowledge, pause: Pause, news: &mut watch::Receiver<u64>) {
         if pause == Pause::Signs {
             // Two reads closer together than that prove nothing, whatever else happens between them.
-            let due = known.signs_read.map_or(Instant::now(), |read| read + SIGNS);
+            let signs = known.signs_read.map_or(Instant::now(), |read| read + SIGNS);
+            let boots = matches!(known.standing, Standing::First | Standing::Resumed) && !known.silent.is_empty();
+            let due = if boots { signs.min(known.dark.due(Instant::now())) } else { signs };
             let early = tokio::time::timeout_at(due.into(), news.changed()).await;
             if early.is_err() {
-                let members = newer(&mut self.members, || self.hints.members.notify_one()).await;
-                known.signs(members.as_ref().map(|members| &members.all[..]));
-                known.signs_read = Some(Instant::now());
+                self.look_for_signs(known, signs).await;
             }
             return;
         }
@@ -228,6 +235,30 @@ impl Office {
             known.targets = haproxy::targets().await;
             known.seen = read.turn;
             self.look(known, Some(read).filter(|read| read.answered));
+        }
+    }
+
+    /// Looks for traces of the silent peers, on every path and in the API; from `signs` on also for what has changed in
+    /// the API since the last time.
+    async fn look_for_signs(&mut self, known: &mut Knowledge, signs: Instant) {
+        let read = newer(&mut self.members, || self.hints.members.notify_one()).await;
+        let read = read.as_ref().map(|read| &read.all[..]);
+        let known_now = self.members.borrow().all.clone();
+        let silent = known_now.iter().filter(|member| known.silent.contains(&member.interface));
+        let traces = silent.map(async |peer| {
+            let answers = health::machine_answers(peer.address).await;
+            let seen = read.and_then(|read| read.iter().find(|member| member.interface == peer.interface));
+            let shown = dark::trace(seen, Timestamp::now());
+            (&peer.interface, shown, if answers { Trace::Alive } else { shown })
+        });
+        let now = Instant::now();
+        for (peer, shown, found) in futures::future::join_all(traces).await {
+            known.glanced(peer, shown, found, now);
+        }
+        known.dark.looked(now);
+        if signs <= now {
+            known.signs(read);
+            known.signs_read = Some(now);
         }
     }
 

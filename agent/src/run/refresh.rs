@@ -10,13 +10,14 @@ use super::pace::{self, Read, Situation};
 use super::retries::Retries;
 use super::silence::Silence;
 use crate::configure::{self, Node};
-use crate::ec2::{Api, ApiError, Kind};
+use crate::ec2::{Api, ApiError};
 use crate::health::Bells;
+use crate::ids::InterfaceId;
 use crate::known::{self, Keeper, Known};
-use crate::members::{self, Member, Roster};
+use crate::members::{self, Member, Roster, Sighting};
 use crate::observe::Observer;
 use crate::state::{Board, State, Topic};
-use crate::tables::Table;
+use crate::tables::{self, Table};
 
 /// What makes a read worth it at once.
 #[derive(Debug, Default)]
@@ -44,12 +45,14 @@ pub(super) struct Latest<T> {
     pub answered: bool,
     /// When the last one began: it needn't show what was done since.
     pub began: Instant,
+    /// Whether all was ever known: by an answer, or from before a restart.
+    pub listed: bool,
 }
 
 impl<T> Latest<T> {
     /// What was known before the first read.
-    pub(super) fn before(all: Vec<T>) -> Self {
-        Latest { all, turn: 0, answered: false, began: Instant::now() }
+    pub(super) fn before(all: Vec<T>, listed: bool) -> Self {
+        Latest { all, turn: 0, answered: false, began: Instant::now(), listed }
     }
 
     /// Whether there was an answer since the `turn`th read.
@@ -73,11 +76,13 @@ pub(super) struct Refresher {
     api: Api,
     board: Board,
     me: Ipv4Addr,
+    interface: InterfaceId,
     nodes: usize,
     vips: usize,
     roster: Roster,
     known: Known,
     keeper: Keeper,
+    listed: bool,
     tables: watch::Sender<Latest<Table>>,
     heard: watch::Sender<Latest<Member>>,
     tables_read: bool,
@@ -101,6 +106,7 @@ impl Refresher {
             api: node.api.clone(),
             board: node.board.clone(),
             me: node.facts.address,
+            interface: node.facts.interface.clone(),
             nodes: node.local.balancer.subnets.len(),
             vips: node.local.balancer.virtual_ips.len(),
             roster: node.roster.clone(),
@@ -110,6 +116,7 @@ impl Refresher {
                 tables: node.tables.clone().unwrap_or_default(),
             },
             keeper: Keeper::new(known::PATH.into()),
+            listed: node.listed,
             tables,
             heard,
             tables_read: node.tables.is_some(),
@@ -167,16 +174,28 @@ impl Refresher {
         let began = Instant::now();
         match read {
             Read::Members => {
-                let members = self.observer.members().await;
-                self.note(read, &members);
-                let members = members.ok().map(|members| self.take_members(members));
-                self.heard.send_modify(|latest| latest.take(members, began));
+                let sighting = self.observer.members(&self.known.members).await;
+                self.note(read, sighting.as_ref().map_or_else(Some, |sighting| sighting.trouble.as_ref()));
+                let sighting = match sighting {
+                    Ok(sighting) => Some(self.with_found(sighting).await),
+                    Err(_) => None,
+                };
+                let whole = sighting.as_ref().is_some_and(|sighting| sighting.whole);
+                self.listed |= whole;
+                let members = sighting.map(|sighting| self.take_members(sighting));
+                self.heard.send_modify(|latest| {
+                    latest.take(members, began);
+                    latest.listed |= whole;
+                });
             }
             Read::Tables => {
                 let tables = self.observer.tables().await;
-                self.note(read, &tables);
-                tables.iter().for_each(|tables| self.take_tables(tables.clone()));
-                self.tables.send_modify(|latest| latest.take(tables.ok(), began));
+                self.note(read, tables.as_ref().err());
+                let tables = match tables {
+                    Ok(tables) => Some(self.take_tables(tables).await),
+                    Err(_) => None,
+                };
+                self.tables.send_modify(|latest| latest.take(tables, began));
             }
         }
     }
@@ -190,13 +209,13 @@ impl Refresher {
     }
 
     /// Takes in a read; those who belong to the balancer by this and the reads before.
-    fn take_members(&mut self, members: Vec<Member>) -> Vec<Member> {
-        if self.roster.update(&members, self.me) {
+    fn take_members(&mut self, sighting: Sighting) -> Vec<Member> {
+        if self.roster.update(&sighting, self.me) {
             tracing::info!(peers = ?self.roster.peers(), "peers have changed");
             self.board.change(|state| state.peers = self.roster.peers());
         }
         // An agent that is started again shouldn't forget a peer that one read missed, either.
-        let members = self.roster.with_missed(members, &self.known.members);
+        let members = self.roster.with_missed(sighting.members, &self.known.members);
         let ending = members.iter().filter(|member| member.ending).map(|member| member.address).collect();
         self.board.change(|state| (state.ending, state.instances) = (ending, members::instances(&members)));
         if self.known.members != members {
@@ -206,35 +225,72 @@ impl Refresher {
         members
     }
 
-    fn take_tables(&mut self, tables: Vec<Table>) {
+    async fn take_tables(&mut self, mut tables: Vec<Table>) -> Vec<Table> {
         self.tables_read = true;
+        self.identify(&mut tables).await;
         self.api.prepare_for(tables.len() * self.vips);
         self.board.change(|state| state.route_tables = tables.iter().map(|table| table.id.clone()).collect());
         if self.known.tables != tables {
-            self.known.tables = tables;
+            self.known.tables = tables.clone();
             self.remember();
+        }
+        tables
+    }
+
+    /// Adds the members that a list misses although their interfaces are there: somebody changed their security groups, or
+    /// the list is wrong. To forget one could make two nodes active that don't know each other.
+    async fn with_found(&self, mut sighting: Sighting) -> Sighting {
+        let seen = |one: &Member| sighting.members.iter().any(|other| other.instance == one.instance);
+        let missed = self.known.members.iter().filter(|one| one.address != self.me && !seen(one));
+        let missed: Vec<InterfaceId> = missed.map(|one| one.interface.clone()).collect();
+        if sighting.whole && !missed.is_empty() {
+            match self.observer.identify(&missed, &self.known.members).await {
+                Ok(identified) => sighting.members.extend(identified.ours),
+                Err(error) => {
+                    tracing::warn!(interfaces = ?missed, "cannot look for members that the list misses: {error}")
+                }
+            }
+        }
+        sighting
+    }
+
+    /// Finds out whose the interfaces are that routes lead to: a node that this one doesn't know becomes a member, all
+    /// others are marked as strangers. What the API doesn't say stays open, and the route is left alone.
+    async fn identify(&mut self, tables: &mut [Table]) {
+        let members = &self.known.members;
+        let known = |to: &InterfaceId| *to == self.interface || members.iter().any(|one| one.interface == *to);
+        let unknown = tables::unknown(tables, known);
+        if unknown.is_empty() {
+            return;
+        }
+        match self.observer.identify(&unknown, members).await {
+            Ok(identified) => {
+                tables::mark(tables, &identified.strangers);
+                if !identified.ours.is_empty() {
+                    let members = self.take_members(Sighting::of(identified.ours));
+                    self.heard.send_modify(|latest| latest.all = members);
+                }
+            }
+            Err(error) => tracing::warn!(interfaces = ?unknown, "cannot tell whose these interfaces are: {error}"),
         }
     }
 
-    fn note<T>(&mut self, read: Read, answer: &Result<T, ApiError>) {
-        self.retries.note(read, answer.is_ok(), Instant::now());
-        let problem = answer.as_ref().err().map(configure::unreadable);
-        if let Some(problem) = &problem {
-            tracing::warn!("{problem}");
+    /// A read was answered, or failed as `trouble` says.
+    fn note(&mut self, read: Read, trouble: Option<&ApiError>) {
+        self.retries.note(read, trouble.is_none(), Instant::now());
+        let problem = trouble.map(configure::unreadable);
+        match &problem {
+            Some(problem) => tracing::warn!("{problem}"),
+            None => self.board.change(|state| state.read.extend([(topic(read), Instant::now())])),
         }
-        let throttled = answer.as_ref().is_err_and(|error| error.kind == Kind::Throttled);
-        self.board.change(|state| {
-            if throttled {
-                state.throttled.insert(topic(read))
-            } else {
-                state.throttled.remove(&topic(read))
-            };
-        });
         self.board.problem(topic(read), problem);
     }
 
+    /// Not before the list of members was read: after a restart it counts as if it had been.
     fn remember(&self) {
-        self.keeper.keep(&self.known);
+        if self.listed {
+            self.keeper.keep(&self.known);
+        }
     }
 }
 

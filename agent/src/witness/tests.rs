@@ -184,7 +184,7 @@ async fn who_takes_the_routes_again_and_again_is_named_on_the_board_while_this_n
     let scene = Scene::new();
     for _ in 0..3 {
         as_of_long_ago(&scene, "rtb-1");
-        scene.decided(routes(&[("rtb-1", Lead::To("eni-stranger".into()))]), &[point("rtb-1")]);
+        scene.decided(routes(&[("rtb-1", Lead::Stranger("eni-stranger".into()))]), &[point("rtb-1")]);
     }
     let said = scene.board.read().problems.get(&Topic::Rivals).cloned().unwrap_or_default();
     assert!(said.contains("turned away 3 times") && said.contains("eni-stranger"), "{said}");

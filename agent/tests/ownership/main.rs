@@ -7,12 +7,12 @@ mod model;
 mod settle;
 mod world;
 
-use agent::decide::{self, How, Lead, Move, Observation, QUIET_READS, Reading, Standing};
+use agent::decide::{self, DARK_LOOKS, How, Lead, Membership, Move, Observation, QUIET_READS, Reading, Standing, Word};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use mind::Decide;
 use model::Ownership;
-use world::World;
+use world::{Kinds, World};
 
 /// Two nodes take a route from each other at most so often for one fault and its late echoes.
 const MOST_CHANGES: u8 = 12;
@@ -58,6 +58,27 @@ fn two_nodes_with_two_tables() {
     assert_eq!(check("two nodes, two tables", World::calm(2, 2, 2, 0), decide::decide, &[]), [""; 0]);
 }
 
+const MEMBERSHIP: Kinds = Kinds { membership: true, hangs: false };
+const HANGS: Kinds = Kinds { membership: false, hangs: true };
+
+#[test]
+fn two_nodes_that_read_no_members_or_not_all() {
+    let start = World::calm(2, 1, 2, 1).with(MEMBERSHIP);
+    assert_eq!(check("two nodes, members unread", start, decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn two_nodes_that_do_not_know_each_other() {
+    let start = World::newcomer(1, 1, 1).with(MEMBERSHIP);
+    assert_eq!(check("two nodes, unknown to each other", start, decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn two_nodes_of_which_one_hangs() {
+    let start = World::calm(2, 1, 2, 1).with(HANGS);
+    assert_eq!(check("two nodes, hanging", start, decide::decide, &[]), [""; 0]);
+}
+
 #[test]
 fn two_nodes_that_boot_together() {
     assert_eq!(check("two nodes, booting", World::new(2, 1, 2, 0), decide::decide, &[]), [""; 0]);
@@ -99,6 +120,40 @@ fn believing_one_stale_read(seen: &Observation) -> Vec<Move> {
     decide::decide(&seen)
 }
 
+/// The bug: an interface that nobody identified is taken for nobody's, by a node that never read who the members are, too.
+fn taking_what_is_unknown(seen: &Observation) -> Vec<Move> {
+    let mut seen = Observation { membership: Membership::Listed, ..seen.clone() };
+    let known: Vec<Lead> = seen.peers.iter().map(|peer| Lead::To(peer.interface.clone())).collect();
+    if let Reading::Routes(routes) = &mut seen.reading {
+        for (_, lead) in
+            routes.iter_mut().filter(|(_, lead)| *lead != Lead::To(seen.me.clone()) && !known.contains(lead))
+        {
+            if let Lead::To(to) = lead {
+                *lead = Lead::Stranger(to.clone());
+            }
+        }
+    }
+    decide::decide(&seen)
+}
+
+/// The bug: an owner, too, takes a silent peer for dead after short looks, or without.
+fn owners_that_take_silence_for_death(seen: &Observation) -> Vec<Move> {
+    let mut seen = seen.clone();
+    for peer in seen.peers.iter_mut().filter(|peer| matches!(peer.word, Word::Silent(_))) {
+        peer.quiet = QUIET_READS;
+    }
+    decide::decide(&seen)
+}
+
+/// The bug: one short look without a trace is as good as two.
+fn believing_one_short_look(seen: &Observation) -> Vec<Move> {
+    let mut seen = seen.clone();
+    for peer in seen.peers.iter_mut().filter(|peer| peer.dark > 0) {
+        peer.dark = DARK_LOOKS;
+    }
+    decide::decide(&seen)
+}
+
 const FIGHT: &str = "no schedule changes routes for ever";
 const ROBBERY: &str = "a boot takes nothing from a healthy owner";
 
@@ -117,5 +172,25 @@ fn always_reclaiming_is_found() {
 #[test]
 fn believing_one_stale_read_is_found() {
     let broken = check("bug: one stale read", World::calm(2, 1, 3, 1), believing_one_stale_read, &[ROBBERY]);
+    assert!(broken.contains(&ROBBERY), "{broken:?}");
+}
+
+#[test]
+fn a_route_war_between_nodes_that_do_not_know_each_other_is_found() {
+    let start = World::newcomer(1, 1, 0).with(MEMBERSHIP);
+    let broken = check("bug: taking what is unknown", start, taking_what_is_unknown, &[FIGHT, ROBBERY]);
+    assert!(broken.contains(&FIGHT) && broken.contains(&ROBBERY), "{broken:?}");
+}
+
+#[test]
+fn a_route_war_between_nodes_that_are_cut_off_is_found() {
+    let start = World::calm(2, 1, 2, 0);
+    let broken = check("bug: silence is death", start, owners_that_take_silence_for_death, &[FIGHT]);
+    assert!(broken.contains(&FIGHT), "{broken:?}");
+}
+
+#[test]
+fn believing_one_short_look_is_found() {
+    let broken = check("bug: one short look", World::calm(2, 1, 3, 1), believing_one_short_look, &[ROBBERY]);
     assert!(broken.contains(&ROBBERY), "{broken:?}");
 }

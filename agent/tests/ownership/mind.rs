@@ -1,6 +1,6 @@
 //! How the shipped decision is asked and obeyed: as the agent's own loop (`run/owner.rs`) does it.
 
-use agent::decide::{self, How, Lead, Move, Observation, Peer, Reading, Standing, Targets, Word};
+use agent::decide::{self, How, Lead, Membership, Move, Observation, Peer, Reading, Standing, Targets, Word};
 use agent::ids::{InterfaceId, TableId};
 
 use crate::world::{Node, Phase, Seen, Truth, World};
@@ -25,6 +25,7 @@ pub fn observation(world: &World, a: Node) -> Observation {
     let me = &world.machines[a];
     let lead = |truth: &Truth| match truth {
         Truth::Nowhere => Lead::Nowhere,
+        Truth::Stranger if me.identifies() => Lead::Stranger("stranger".into()),
         Truth::Stranger => Lead::To("stranger".into()),
         Truth::At(node) => Lead::To(interface(*node)),
     };
@@ -43,12 +44,14 @@ pub fn observation(world: &World, a: Node) -> Observation {
                 Reading::Routes(routes.iter().enumerate().map(|(n, truth)| (table(n), lead(truth))).collect())
             }
         },
-        peers: (world.nodes().filter(|b| *b != a))
+        membership: if me.listed { Membership::Listed } else { Membership::Unlisted },
+        peers: (world.nodes().filter(|b| *b != a && me.knows(*b)))
             .map(|b| Peer {
                 interface: interface(b),
                 priority: priority(b),
                 word: me.peers[b].word,
                 quiet: me.peers[b].quiet,
+                dark: me.peers[b].dark,
             })
             .collect(),
     }
@@ -120,15 +123,39 @@ pub fn settle_writes(world: &mut World, a: Node) {
 
 /// Reads whether peers give signs of life; `old` is an answer that doesn't show one yet.
 pub fn signs(world: &mut World, a: Node, old: bool) {
-    if !world.machines[a].api {
-        world.machines[a].peers.iter_mut().for_each(|peer| peer.quiet = 0);
-    } else {
-        for b in world.nodes().filter(|b| *b != a) {
-            let alive = world.machines[b].owns() && world.machines[b].api && !old;
-            let quiet = &mut world.machines[a].peers[b].quiet;
-            *quiet = if alive { 0 } else { (*quiet + 1).min(decide::QUIET_READS) };
-        }
+    world.list(a);
+    for b in world.nodes().filter(|b| *b != a) {
+        let shown = world.shows(a, b) && !old;
+        let alive = shown || !world.machines[a].reads_tags();
+        let peer = &mut world.machines[a].peers[b];
+        peer.quiet = if alive { 0 } else { (peer.quiet + 1).min(decide::QUIET_READS) };
+        peer.dark = if shown { 0 } else { peer.dark };
     }
+    looked(world, a, old);
+}
+
+/// Looks briefly for any trace of the peers. Where their tags can't be read, it takes a peer for dark that is silent for
+/// long.
+pub fn glance(world: &mut World, a: Node, old: bool) {
+    world.list(a);
+    for b in world.nodes().filter(|b| *b != a) {
+        let (reached, shown) = (world.reaches(a, b), world.shows(a, b) && !old);
+        let peer = &mut world.machines[a].peers[b];
+        peer.dark = if reached || shown { 0 } else { (peer.dark + 1).min(decide::DARK_LOOKS) };
+        peer.quiet = if shown { 0 } else { peer.quiet };
+    }
+    looked(world, a, old);
+}
+
+/// Whether a short look may show something new: the node boots, and a peer that it knows can't be reached.
+pub fn glances(world: &World, a: Node) -> bool {
+    let me = &world.machines[a];
+    let boots = matches!(me.standing, Standing::First | Standing::Resumed);
+    let new = |b: Node| if world.reaches(a, b) { me.peers[b].dark > 0 } else { me.peers[b].dark < decide::DARK_LOOKS };
+    boots && world.nodes().any(|b| b != a && me.knows(b) && new(b))
+}
+
+fn looked(world: &mut World, a: Node, old: bool) {
     world.machines[a].owned_before = [world.owned(a), world.machines[a].owned_before[0]];
     world.machines[a].misled_by_signs = old;
     world.machines[a].phase = Phase::Resting;

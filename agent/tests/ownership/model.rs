@@ -5,7 +5,7 @@ use stateright::{Model, Property};
 
 use crate::mind::{self, Decide, Need};
 use crate::settle;
-use crate::world::{Machine, Node, Phase, Seen, Truth, World};
+use crate::world::{List, Machine, Node, Phase, Seen, Truth, World};
 
 /// A world, the decision that its nodes follow, and how many changes of routes a fault may cause at most.
 pub struct Ownership {
@@ -32,6 +32,9 @@ pub enum Step {
     Ask(Node, Node, Answer),
     Act(Node),
     Signs(Node, Answer),
+    Glance(Node, Answer),
+    /// It reads the list of members.
+    List(Node),
     Wake(Node),
     Write(Node, usize, Answer),
     Abandon(Node, usize),
@@ -43,10 +46,16 @@ pub enum Step {
     RestartAgent(Node),
     /// A standby stands still for longer than a MASTER may be silent.
     Stall(Node),
+    /// A machine that was lost is replaced by one that nobody knows.
+    Replace(Node),
+    Hang(Node),
+    GoOn(Node),
     Cut(Node, Node),
     Heal,
     CutApi(Node),
     HealApi,
+    SpoilList(Node, List),
+    HealLists,
     Meddle(usize, Truth),
 }
 
@@ -106,9 +115,11 @@ impl Ownership {
                 steps.push(Step::Abandon(a, table));
             }
         }
-        if !me.up {
+        if !me.lives() {
             return;
         }
+        let news = me.list == List::Whole && world.nodes().any(|b| world.machines[b].up && !me.knows(b));
+        steps.extend((news || !me.listed && me.list != List::Fails).then_some(Step::List(a)));
         if world.must_step_down(a) {
             steps.push(Step::Retreat(a));
             // The agent doubts keepalived's word until it has lasted.
@@ -132,14 +143,16 @@ impl Ownership {
                 Need::Ask(peers) => {
                     for b in peers {
                         steps.push(Step::Ask(a, b, Answer::Good));
-                        steps.extend((bad && world.hears(a, b)).then_some(Step::Ask(a, b, Answer::Bad)));
+                        steps.extend((bad && world.answers(a, b)).then_some(Step::Ask(a, b, Answer::Bad)));
                     }
                 }
                 Need::Act(_) => steps.push(Step::Act(a)),
             },
             Phase::Waiting => {
-                steps.push(Step::Signs(a, Answer::Good));
-                steps.extend((bad && me.api && !me.misled_by_signs).then_some(Step::Signs(a, Answer::Bad)));
+                // Short looks come before the next read of the signs is due.
+                let look = if mind::glances(world, a) { Step::Glance } else { Step::Signs };
+                steps.push(look(a, Answer::Good));
+                steps.extend((bad && me.reads_tags() && !me.misled_by_signs).then_some(look(a, Answer::Bad)));
             }
             Phase::Resting => steps.push(Step::Wake(a)),
             Phase::Writing { .. } => {}
@@ -151,6 +164,7 @@ impl Ownership {
         if let Step::Look(_, Answer::Bad)
         | Step::Ask(_, _, Answer::Bad)
         | Step::Signs(_, Answer::Bad)
+        | Step::Glance(_, Answer::Bad)
         | Step::Write(_, _, Answer::Bad) = step
         {
             world.slips_left -= 1;
@@ -176,7 +190,7 @@ impl Ownership {
             }
             Step::Ask(a, b, answer) => {
                 let said = mind::word(world, b);
-                let answered = world.hears(a, b) && answer == Answer::Good;
+                let answered = world.answers(a, b) && answer == Answer::Good;
                 let heard = &mut world.machines[a].peers[b];
                 heard.word = match heard.word {
                     _ if answered => said,
@@ -184,7 +198,7 @@ impl Ownership {
                     word => word,
                 };
                 if answered {
-                    heard.quiet = 0;
+                    (heard.quiet, heard.dark) = (0, 0);
                 }
             }
             Step::Act(a) => {
@@ -193,6 +207,8 @@ impl Ownership {
                 }
             }
             Step::Signs(a, answer) => mind::signs(world, a, answer == Answer::Bad),
+            Step::Glance(a, answer) => mind::glance(world, a, answer == Answer::Bad),
+            Step::List(a) => world.list(a),
             Step::Wake(a) => world.machines[a].phase = Phase::Thinking,
             Step::Write(a, table, answer) => {
                 let Some(how) = world.machines[a].writes[table] else { return };
@@ -218,6 +234,8 @@ fn faults(world: &World, steps: &mut Vec<Step>) {
     let all: Vec<Node> = world.nodes().collect();
     steps.extend((world.cuts != 0).then_some(Step::Heal));
     steps.extend(all.iter().any(|a| !world.machines[*a].api).then_some(Step::HealApi));
+    steps.extend(all.iter().any(|a| world.machines[*a].list != List::Whole).then_some(Step::HealLists));
+    steps.extend(all.iter().filter(|a| world.machines[**a].hung).map(|a| Step::GoOn(*a)));
     steps.extend(all.iter().filter(|a| !world.machines[**a].up).map(|a| Step::Restart(*a)));
     if world.faults_left == 0 {
         return;
@@ -226,9 +244,17 @@ fn faults(world: &World, steps: &mut Vec<Step>) {
         let me = &world.machines[a];
         if !me.up {
             steps.push(Step::RestartDeaf(a));
+            steps.extend(world.kinds.membership.then_some(Step::Replace(a)));
             continue;
         }
         steps.push(Step::Crash(a));
+        if me.hung {
+            continue;
+        }
+        steps.extend(world.kinds.hangs.then_some(Step::Hang(a)));
+        if world.kinds.membership && me.list == List::Whole {
+            steps.extend([Step::SpoilList(a, List::Omits), Step::SpoilList(a, List::Fails)]);
+        }
         steps.extend(me.is_master().then_some(Step::RestartAgent(a)));
         steps.extend((!me.is_master() && world.hears_a_master(a)).then_some(Step::Stall(a)));
         steps.extend(me.api.then_some(Step::CutApi(a)));
@@ -245,15 +271,24 @@ fn break_or_mend(world: &mut World, step: Step) {
     match step {
         Step::Heal => world.cuts = 0,
         Step::HealApi => world.machines.iter_mut().for_each(|machine| machine.api = true),
+        Step::HealLists => world.machines.iter_mut().for_each(|machine| machine.list = List::Whole),
+        Step::GoOn(a) => world.machines[a].hung = false,
         Step::Restart(a) => restart(world, a),
         _ => world.fault(),
     }
     world.changes = 0;
-    if let Step::Crash(a) | Step::CutApi(a) | Step::RestartAgent(a) = step {
+    if let Step::Crash(a) | Step::Hang(a) | Step::CutApi(a) | Step::RestartAgent(a) = step {
         world.break_ownership(a);
     }
     match step {
-        Step::Crash(a) => world.machines[a].up = false,
+        Step::Crash(a) => (world.machines[a].up, world.machines[a].hung) = (false, false),
+        Step::Replace(a) => {
+            restart(world, a);
+            world.machines.iter_mut().for_each(|machine| machine.knows &= !(1 << a));
+            (world.machines[a].knows, world.machines[a].listed) = (1 << a, false);
+        }
+        Step::Hang(a) => world.machines[a].hung = true,
+        Step::SpoilList(a, list) => world.machines[a].list = list,
         Step::RestartDeaf(a) => {
             restart(world, a);
             world.elect(a);
@@ -273,7 +308,9 @@ fn break_or_mend(world: &mut World, step: Step) {
     }
 }
 
+/// A restarted node goes on with the members that it knew.
 fn restart(world: &mut World, a: Node) {
-    let api = world.machines[a].api;
-    world.machines[a] = Machine { api, ..Machine::booted(world.machines.len(), world.routes.len()) };
+    let Machine { api, list, listed, knows, .. } = world.machines[a];
+    let booted = Machine::booted(world.machines.len(), world.routes.len());
+    world.machines[a] = Machine { api, list, listed, knows, ..booted };
 }

@@ -2,7 +2,7 @@
 
 use crate::mind::{self, Need};
 use crate::model::{Answer, Ownership, Step};
-use crate::world::{Node, Phase, Truth, World};
+use crate::world::{List, Node, Phase, Truth, World};
 
 /// More rounds than it takes; who needs more never gets there.
 const ROUNDS: usize = 16;
@@ -11,7 +11,10 @@ const ROUNDS: usize = 16;
 pub fn healed(model: &Ownership, world: &World) -> bool {
     let mut world = world.clone();
     world.cuts = 0;
-    world.machines.iter_mut().for_each(|machine| machine.api = true);
+    world
+        .machines
+        .iter_mut()
+        .for_each(|machine| (machine.api, machine.hung, machine.list) = (true, false, List::Whole));
     let end = settle(model, world);
     let masters: Vec<Node> = end.nodes().filter(|a| end.machines[*a].is_master()).collect();
     match masters[..] {
@@ -21,11 +24,14 @@ pub fn healed(model: &Ownership, world: &World) -> bool {
     }
 }
 
-/// With the cuts as they are, every route ends at a node that lives, as long as a MASTER reaches the API.
+/// With the cuts as they are, every route ends at a node that lives, as long as a MASTER reaches the API, and those that do
+/// can read who the members are.
 pub fn as_it_is(model: &Ownership, world: &World) -> bool {
     let end = settle(model, world.clone());
-    let able = end.machines.iter().any(|machine| machine.is_master() && machine.api);
-    !able || end.routes.iter().all(|route| matches!(route, Truth::At(a) if end.machines[*a].up))
+    let mut masters =
+        end.machines.iter().filter(|machine| machine.is_master() && machine.lives() && machine.api).peekable();
+    let able = masters.peek().is_some() && masters.all(|machine| machine.reads_tags());
+    !able || end.routes.iter().all(|route| matches!(route, Truth::At(a) if end.machines[*a].lives()))
 }
 
 fn settle(model: &Ownership, mut world: World) -> World {
@@ -49,9 +55,10 @@ fn turn(model: &Ownership, world: &mut World, a: Node) {
             model.play(world, Step::Write(a, table, Answer::Good));
         }
     }
-    if !world.machines[a].up {
+    if !world.machines[a].lives() {
         return;
     }
+    model.play(world, Step::List(a));
     if world.must_step_down(a) {
         return model.play(world, Step::Retreat(a));
     }
@@ -75,6 +82,7 @@ fn turn(model: &Ownership, world: &mut World, a: Node) {
         }
     }
     if world.machines[a].phase == Phase::Waiting {
-        model.play(world, Step::Signs(a, Answer::Good));
+        let step = if mind::glances(world, a) { Step::Glance } else { Step::Signs };
+        model.play(world, step(a, Answer::Good));
     }
 }

@@ -41,12 +41,39 @@ pub enum Seen {
 pub struct Heard {
     pub word: agent::decide::Word,
     pub quiet: u8,
+    pub dark: u8,
+}
+
+/// How the API answers a node's reads of the members.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum List {
+    Whole,
+    /// The list shows that node alone; an interface's owner can be looked up.
+    Omits,
+    /// No read is answered, and no interface's owner is known.
+    Fails,
+}
+
+/// The faults that a schedule may have beside those of every schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Kinds {
+    /// Reads of the members that fail, or omit others; nodes that are replaced.
+    pub membership: bool,
+    /// Machines that hang, and go on.
+    pub hangs: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     pub up: bool,
+    /// Nothing on it moves; it may go on.
+    pub hung: bool,
     pub api: bool,
+    pub list: List,
+    /// Whether it has ever read the list.
+    pub listed: bool,
+    /// Bit by node: the members that it knows. It sends them advertisements, and can ask them.
+    pub knows: u8,
     pub heard_another: bool,
     pub standing: Standing,
     pub yielding: bool,
@@ -81,6 +108,7 @@ pub struct World {
     pub routes: Vec<Truth>,
     /// Where each led before it was last changed: what an answer out of date says.
     pub before: Vec<Truth>,
+    pub kinds: Kinds,
     pub faults_left: u8,
     pub slips_left: u8,
     /// Changes of routes since the last fault.
@@ -93,7 +121,11 @@ impl Machine {
     pub fn booted(nodes: usize, tables: usize) -> Machine {
         Machine {
             up: true,
+            hung: false,
             api: true,
+            list: List::Whole,
+            listed: true,
+            knows: (1 << nodes) - 1,
             heard_another: false,
             standing: Standing::Aside,
             yielding: false,
@@ -101,7 +133,7 @@ impl Machine {
             stalled: false,
             phase: Phase::Resting,
             seen: Seen::Due,
-            peers: vec![Heard { word: agent::decide::Word::Silent(0), quiet: 0 }; nodes],
+            peers: vec![Heard { word: agent::decide::Word::Silent(0), quiet: 0, dark: 0 }; nodes],
             known: None,
             owned: 0,
             owned_before: [u8::MAX; 2],
@@ -121,6 +153,25 @@ impl Machine {
         self.is_master() && matches!(self.standing, Standing::Holding | Standing::Elected)
     }
 
+    /// Up, and not hanging.
+    pub fn lives(&self) -> bool {
+        self.up && !self.hung
+    }
+
+    pub fn knows(&self, peer: Node) -> bool {
+        self.knows & 1 << peer != 0
+    }
+
+    /// Whether it can tell whose an interface is.
+    pub fn identifies(&self) -> bool {
+        self.api && self.list != List::Fails
+    }
+
+    /// Whether it can read what members say in their tags.
+    pub fn reads_tags(&self) -> bool {
+        self.api && self.list == List::Whole
+    }
+
     pub fn writing(&self) -> bool {
         self.writes.iter().any(Option::is_some)
     }
@@ -128,12 +179,16 @@ impl Machine {
     /// Node `me` looks at the routes.
     pub fn look(&mut self, me: Node, routes: Vec<Truth>) {
         for (table, truth) in routes.iter().enumerate() {
+            if let (true, Truth::At(owner)) = (self.identifies(), truth) {
+                self.knows |= 1 << owner;
+            }
             if *truth == Truth::At(me) {
                 self.owed &= !(1 << table);
             }
             let moved = self.known.as_ref().is_some_and(|known| known[table] != *truth);
             if let (true, Truth::At(peer)) = (moved, truth) {
                 self.peers[*peer].quiet = 0;
+                self.peers[*peer].dark = 0;
             }
         }
         self.known = Some(routes.clone());
@@ -160,7 +215,7 @@ impl Machine {
         self.known = None;
         self.owed = 0;
         self.owned_before = [u8::MAX; 2];
-        self.peers.iter_mut().for_each(|peer| peer.quiet = 0);
+        self.peers.iter_mut().for_each(|peer| (peer.quiet, peer.dark) = (0, 0));
         self.forget();
     }
 
@@ -187,22 +242,56 @@ impl World {
         World::of(vec![Machine::booted(nodes, tables); nodes], vec![Truth::Nowhere; tables], faults, slips)
     }
 
+    /// Node 0 is MASTER and has the routes; node 1 was just launched. No read of the members is answered, and neither knows
+    /// the other.
+    pub fn newcomer(tables: usize, faults: u8, slips: u8) -> World {
+        let mut world = World::calm(2, tables, faults, slips);
+        world.machines[0].knows = 1;
+        world.machines[1] = Machine { listed: false, knows: 2, ..Machine::booted(2, tables) };
+        world.machines.iter_mut().for_each(|machine| machine.list = List::Fails);
+        world
+    }
+
+    /// The same world with these faults, too.
+    pub fn with(self, kinds: Kinds) -> World {
+        World { kinds, ..self }
+    }
+
     fn of(machines: Vec<Machine>, routes: Vec<Truth>, faults_left: u8, slips_left: u8) -> World {
-        let before = routes.clone();
-        World { machines, cuts: 0, routes, before, faults_left, slips_left, changes: 0, robbed: false }
+        let (before, kinds) = (routes.clone(), Kinds { membership: false, hangs: false });
+        World { machines, cuts: 0, routes, before, kinds, faults_left, slips_left, changes: 0, robbed: false }
     }
 
     pub fn nodes(&self) -> std::ops::Range<Node> {
         0..self.machines.len()
     }
 
-    pub fn hears(&self, a: Node, b: Node) -> bool {
-        a != b && self.machines[a].up && self.machines[b].up && self.cuts & World::link(a, b) == 0
+    /// Whether packets pass between two nodes that live.
+    pub fn reaches(&self, a: Node, b: Node) -> bool {
+        a != b && self.machines[a].lives() && self.machines[b].lives() && self.cuts & World::link(a, b) == 0
     }
 
-    /// Whether `table` leads to a node other than `a` that is MASTER, serves, and reaches the API.
+    /// Whether `a` gets an answer from `b`.
+    pub fn answers(&self, a: Node, b: Node) -> bool {
+        self.reaches(a, b) && self.machines[a].knows(b)
+    }
+
+    /// Whether `a` hears the advertisements of `b`.
+    pub fn hears(&self, a: Node, b: Node) -> bool {
+        self.reaches(a, b) && self.machines[b].knows(a)
+    }
+
+    /// Whether `a` reads a sign of life of `b`: an owner gives one if a peer that it knows is silent.
+    pub fn shows(&self, a: Node, b: Node) -> bool {
+        let (reader, owner) = (&self.machines[a], &self.machines[b]);
+        reader.reads_tags() && owner.lives() && owner.owns() && owner.api && owner.knows(a)
+    }
+
+    /// Whether `table` leads to a node other than `a` that is MASTER, serves, and reaches the API, and `a` can find that
+    /// out: one way leads between them, or they know each other through the API.
     pub fn has_healthy_owner(&self, table: usize, a: Node) -> bool {
-        matches!(self.routes[table], Truth::At(b) if b != a && self.machines[b].owns() && self.machines[b].api)
+        let healthy = |b: Node| b != a && self.machines[b].lives() && self.machines[b].owns() && self.machines[b].api;
+        matches!(self.routes[table], Truth::At(b) if healthy(b) && (self.reaches(a, b) || self.shows(a, b)))
     }
 
     /// The tables, as bits, that have a healthy owner other than `a`.
@@ -227,6 +316,18 @@ impl World {
 
     pub fn hears_a_master(&self, a: Node) -> bool {
         self.nodes().any(|b| self.hears(a, b) && self.machines[b].is_master())
+    }
+
+    /// Node `a` reads the list: it shows every machine that EC2 calls running. One that it knows and the list omits it looks
+    /// up, and keeps.
+    pub fn list(&mut self, a: Node) {
+        let all = (1 << self.machines.len()) - 1;
+        let me = &mut self.machines[a];
+        match me.list {
+            List::Whole => (me.knows, me.listed) = (all, true),
+            List::Omits => me.listed = true,
+            List::Fails => {}
+        }
     }
 
     /// VRRP: the higher priority wins.
