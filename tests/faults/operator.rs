@@ -1,4 +1,4 @@
-//! What the operator sees and can do after a fault: nobody looks at clients here.
+//! What the operator sees and can do after a fault. No client is watched here.
 
 use std::process::Output;
 use std::time::{Duration, Instant};

@@ -69,7 +69,7 @@ fn an_update_goes_on_without_a_dead_node_which_takes_it_when_it_returns() {
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher(["update", file, "--without", "0"]));
         let revision = node::revision(&rig);
-        assert_eq!(rig.nodes()[0].tags["elbow:revision"], format!("2:{revision}"), "the dead node is told");
+        assert_eq!(rig.nodes()[0].tags["elbow:revision"], format!("2:{revision}"), "the dead node has the order");
         assert_ne!(rig.nodes()[0].tags["elbow:running"], revision, "and can't take it yet");
         let again = succeeded(rig.launcher(["update", file, "--without", "0"]));
         assert!(text(&again.stdout).contains("is updated"), "{}", text(&again.stdout));

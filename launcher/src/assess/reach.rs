@@ -12,8 +12,8 @@ use templates::report::{Moment, Unreachable as Report};
 
 use crate::resources::instances::Node;
 
-/// While a peer is silent, an agent rewrites its sign of life every 20 s: of two nodes that report each other, one whose
-/// sign is older than the other's by this has fallen silent itself.
+/// An active node rewrites its sign of life every 20 s while a peer is silent. Of two nodes that report each other, the one
+/// with a sign that is older than the other's by this has fallen silent itself.
 const OUTLIVED: Duration = Duration::from_secs(45);
 /// A sign of life that is older than this is the node's last one. It is compared with the launcher's own clock.
 const SILENT: Duration = Duration::from_secs(90);

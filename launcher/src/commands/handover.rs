@@ -92,7 +92,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let Look { is: before, asked, unread } = task.look().await.map_err(looking)?;
     let routed = unread.is_none();
     if let Some(error) = unread {
-        output::warn(&format!("only the nodes' word will tell who serves: {error}"));
+        output::warn(&format!("the routes aren't checked, only the nodes' roles: {error}"));
     }
     let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
     handover::amiss(&before).for_each(|line| output::warn(line));

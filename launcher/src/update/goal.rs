@@ -21,7 +21,7 @@ pub enum Image {
 pub struct Goal {
     /// The image.
     pub image: Image,
-    /// The slots whose nodes may be unreachable.
+    /// The slots of nodes that may be unreachable.
     pub without: Vec<Slot>,
 }
 
