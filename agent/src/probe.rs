@@ -5,6 +5,7 @@ use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 /// A page that is made on the spot and leaves no machine: what takes this long is stuck.
@@ -49,6 +50,13 @@ pub fn check(page: Page) -> io::Result<()> {
     let mut status = [0; STATUS];
     stream.read_exact(&mut status)?;
     judge(&status)
+}
+
+/// Whether a question couldn't be asked because this node has no descriptor, no memory or no port left for it (socket(2),
+/// connect(2)): that is evidence against nothing that was asked.
+pub fn unasked(error: &io::Error) -> bool {
+    const NOTHING_LEFT: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+    NOTHING_LEFT.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 fn judge(status: &[u8; STATUS]) -> io::Result<()> {

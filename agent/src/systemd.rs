@@ -27,12 +27,18 @@ pub fn notify(state: &str) {
 pub async fn stay_alive() {
     let patience = std::env::var("WATCHDOG_USEC").ok();
     let (Some(every), Ok(socket)) = (sign_every(patience.as_deref()), std::env::var("NOTIFY_SOCKET")) else { return };
+    // Opened once: an agent that runs out of descriptors moves all the same.
+    let opened = nonblocking().and_then(|datagram| Ok((datagram, address(&socket)?)));
+    let (datagram, systemd) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return tracing::error!(%error, "systemd can't be told that the agent moves"),
+    };
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // systemd that doesn't read is no reason to wait, and hears the next one.
-        if let Err(error) = signal(&socket, "WATCHDOG=1") {
+        if let Err(error) = datagram.send_to_addr(b"WATCHDOG=1", &systemd) {
             tracing::debug!(%error, "cannot tell systemd that the agent moves");
         }
     }
@@ -44,11 +50,11 @@ fn sign_every(patience: Option<&str>) -> Option<Duration> {
     (!patience.is_zero()).then(|| patience / SIGNS)
 }
 
-/// Sends `state` if that takes no waiting.
-fn signal(socket: &str, state: &str) -> std::io::Result<()> {
+/// A socket through which nothing is sent that takes waiting.
+fn nonblocking() -> std::io::Result<UnixDatagram> {
     let datagram = UnixDatagram::unbound()?;
     datagram.set_nonblocking(true)?;
-    datagram.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+    Ok(datagram)
 }
 
 fn send(socket: &str, state: &str) -> std::io::Result<()> {
@@ -128,7 +134,8 @@ mod tests {
     fn systemd_that_does_not_read_is_not_waited_for() {
         let name = format!("elbow-agent-deaf-{}", std::process::id());
         let _deaf = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let refused = (0..100_000).find_map(|_| signal(&format!("@{name}"), "WATCHDOG=1").err());
+        let (datagram, deaf) = (nonblocking().unwrap(), address(&format!("@{name}")).unwrap());
+        let refused = (0..100_000).find_map(|_| datagram.send_to_addr(b"WATCHDOG=1", &deaf).err());
         assert_eq!(refused.expect("its queue is full at some time").kind(), std::io::ErrorKind::WouldBlock);
     }
 

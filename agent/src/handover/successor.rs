@@ -16,6 +16,7 @@ use super::tracks::Preference;
 use crate::decide::Targets;
 use crate::ec2::Api;
 use crate::haproxy::{self, Serves};
+use crate::http;
 use crate::state::{Board, State, Topic};
 
 const PATH: &str = "/succeed";
@@ -85,11 +86,15 @@ async fn succeed(
 
 /// Asks `peer` to take over; why it doesn't.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Result<(), String> {
-    let answer = http.post(format!("http://{peer}:{HEALTH_PORT}{PATH}")).timeout(ANSWER).send().await;
+    let url = format!("http://{peer}:{HEALTH_PORT}{PATH}");
+    let answer = http::asked(|| http.post(&url).timeout(ANSWER)).await;
     let answer = answer.map_err(|_| format!("{peer} doesn't answer"))?;
     match answer.status() {
         StatusCode::NO_CONTENT => Ok(()),
-        StatusCode::CONFLICT => Err(format!("{peer}: {}", answer.text().await.unwrap_or_default())),
+        StatusCode::CONFLICT => {
+            let why = http::body(answer).await.unwrap_or_default();
+            Err(format!("{peer}: {}", http::shown(&String::from_utf8_lossy(&why))))
+        }
         status => Err(format!("{peer} answered {status}")),
     }
 }

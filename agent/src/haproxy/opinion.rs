@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Serves;
-use crate::probe::LIMIT;
+use crate::probe::{self, LIMIT};
 
 /// So many questions in a row without an answer, and it counts as hung.
 const SILENCES: u32 = 3;
@@ -26,8 +26,8 @@ impl Opinion {
 
     /// Takes in an answer that took so long; whether the opinion changed. A refused connection is certain: nobody
     /// listens. A time-out may be a hiccup, and a connection that breaks off a worker that a reload has relieved, so of
-    /// these it takes three in a row; so does a question that can't be asked. A question during which this node stood
-    /// still, as in a live migration, says nothing about HAProxy, which stood still too.
+    /// these it takes three in a row. A question that this node had no descriptor for says nothing about HAProxy, nor does
+    /// one during which this node stood still, as in a live migration: HAProxy stood still too.
     pub(super) fn hear(&mut self, answer: &io::Result<()>, took: Duration) -> bool {
         let serves = match answer {
             Ok(()) => {
@@ -38,7 +38,7 @@ impl Opinion {
                 self.silences = 0;
                 Serves::No
             }
-            Err(_) if took > LIMIT + STOOD_STILL => self.serves,
+            Err(error) if probe::unasked(error) || took > LIMIT + STOOD_STILL => self.serves,
             Err(_) => {
                 self.silences += 1;
                 if self.silences < SILENCES { self.serves } else { Serves::No }
@@ -92,11 +92,15 @@ mod tests {
     }
 
     #[test]
-    fn a_question_that_cannot_be_asked_counts_as_failed() {
+    fn a_node_without_a_descriptor_for_its_question_holds_nothing_against_haproxy() {
         let mut opinion = well();
-        let no_socket = || Err(io::Error::from_raw_os_error(24));
-        assert!(!opinion.hear(&no_socket(), Duration::ZERO) && !opinion.hear(&no_socket(), Duration::ZERO));
-        assert!(opinion.hear(&no_socket(), Duration::ZERO));
+        // EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL.
+        for code in [24, 23, 12, 105, 99] {
+            assert!((0..5).all(|_| !opinion.hear(&Err(io::Error::from_raw_os_error(code)), Duration::ZERO)), "{code}");
+        }
+        assert!(opinion.hear(&failed(io::ErrorKind::ConnectionRefused), Duration::ZERO), "this one was asked");
+        assert!(!opinion.hear(&Err(io::Error::from_raw_os_error(24)), Duration::ZERO), "nor does it clear HAProxy");
+        assert_eq!(opinion.serves, Serves::No);
     }
 
     #[test]

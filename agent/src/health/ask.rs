@@ -15,6 +15,7 @@ use tokio::time::MissedTickBehavior;
 use super::Health;
 use super::reach::{Heard, Silences};
 use crate::decide::Word;
+use crate::http;
 use crate::ids::InstanceId;
 use crate::second_chance;
 use crate::state::{Board, State, Topic, VirtualIp};
@@ -35,8 +36,9 @@ pub type Claims = BTreeMap<Ipv4Addr, (Slot, Roles)>;
 
 /// Asks `peer` how it is; nothing if it doesn't answer in time.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Option<Health> {
-    let answer = http.get(format!("http://{peer}:{HEALTH_PORT}/health")).timeout(ANSWER).send().await.ok()?;
-    answer.json().await.ok()
+    let url = format!("http://{peer}:{HEALTH_PORT}/health");
+    let answer = http::asked(|| http.get(&url).timeout(ANSWER)).await.ok()?;
+    serde_json::from_slice(&http::body(answer).await.ok()?).ok()
 }
 
 /// What a peer's answer says about the virtual IP at position `vip`.

@@ -60,6 +60,8 @@ pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, read
         let limit = if guest == Guest::Member { Duration::MAX } else { VISIT };
         let visit = tokio::time::timeout(limit, answer(stream, visitor, app.clone()));
         held.push((visitor.ip(), guest, connections.spawn(async move { drop(visit.await) })));
+        // A question that is there already is answered before the next visitor can take its place.
+        tokio::task::yield_now().await;
     }
 }
 
@@ -117,6 +119,28 @@ mod tests {
         assert_eq!(idle[0].read(&mut [0]).await.unwrap_or(0), 0);
         let newest = tokio::time::timeout(Duration::from_millis(50), idle[199].read(&mut [0])).await;
         assert!(newest.is_err(), "{newest:?}");
+    }
+
+    #[tokio::test]
+    async fn questions_in_a_crowd_that_came_before_them_and_after_are_answered() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut visitors = Vec::new();
+        for number in 0..100 {
+            let mut stream = TcpStream::connect(address).await.unwrap();
+            if number % 20 == 0 {
+                stream.write_all(b"GET /health HTTP/1.1\r\nConnection: close\r\n\r\n").await.unwrap();
+            }
+            visitors.push(stream);
+        }
+        // All of them wait to be accepted.
+        let app = Router::new().route("/health", get(async || "well"));
+        tokio::spawn(serve(listener, app, Board::new(state()), vec![]));
+        for mut stream in visitors.into_iter().step_by(20) {
+            let mut answer = String::new();
+            let _ = stream.read_to_string(&mut answer).await;
+            assert!(answer.ends_with("well"), "{answer:?}");
+        }
     }
 
     #[tokio::test]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use templates::paths::HEALTH_PORT;
 
 use super::Health;
+use crate::http;
 
 /// How long to wait for a peer that is up to take notice: a read of the API and a reload of its keepalived.
 const LIMIT: Duration = Duration::from_secs(8);
@@ -34,12 +35,13 @@ async fn visit(http: &reqwest::Client, me: Ipv4Addr, peer: Ipv4Addr) {
 
 /// Whether the peer at `url` has taken notice of `me`, or isn't there to do so.
 async fn knows(http: &reqwest::Client, url: &str, me: Ipv4Addr) -> bool {
-    let answer = match http.get(url).timeout(ANSWER).send().await {
+    let answer = match http::asked(|| http.get(url).timeout(ANSWER)).await {
         Ok(answer) => answer,
         // A connection that ends without an answer made room for another visitor's: the peer is there.
         Err(error) => return error.is_connect() || error.is_timeout(),
     };
-    answer.json::<Health>().await.map_or(true, |health| health.peers.contains(&me))
+    let body = http::body(answer).await.unwrap_or_default();
+    serde_json::from_slice::<Health>(&body).map_or(true, |health| health.peers.contains(&me))
 }
 
 #[cfg(test)]
@@ -55,12 +57,12 @@ mod tests {
         let url = format!("http://{}/health", listener.local_addr().unwrap());
         let board = Board::new(state());
         let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default(), axum::Router::new(), vec![]));
-        let http = crate::http::client().unwrap();
+        let http = http::client().unwrap();
         assert!(knows(&http, &url, Ipv4Addr::new(10, 0, 2, 10)).await);
         assert!(!knows(&http, &url, Ipv4Addr::new(10, 0, 2, 77)).await);
         server.abort();
         let _ = server.await;
         drop(http);
-        assert!(knows(&crate::http::client().unwrap(), &url, Ipv4Addr::new(10, 0, 2, 77)).await);
+        assert!(knows(&http::client().unwrap(), &url, Ipv4Addr::new(10, 0, 2, 77)).await);
     }
 }

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
 use templates::paths::HEALTH_PORT;
 use templates::{Roles, Slot};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::Notify;
 
 use crate::haproxy::Serves;
@@ -36,6 +36,9 @@ use strangers::Strangers;
 
 /// From keepalived's start to the page's: the rest of the agent's own start.
 const START: Duration = Duration::from_millis(800);
+
+/// Connections that may wait to be accepted.
+const CROWD: u32 = 2048;
 
 /// What a node tells its peers.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +105,7 @@ pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4
     let address = SocketAddr::from((board.read().address, HEALTH_PORT));
     let mut said = false;
     loop {
-        let error = match TcpListener::bind(address).await {
+        let error = match listen(address) {
             Ok(listener) => {
                 board.problem(Topic::Health, None);
                 match serve_on(listener, board, bells, beside, readers).await {}
@@ -117,6 +120,14 @@ pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4
         board.problem(Topic::Health, Some(problem));
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
+}
+
+/// With room for a crowd to wait in: a question behind it still gets its turn in time.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(CROWD)
 }
 
 /// Whether the agent at `address` answers, for keepalived's script. It does so from the one thread that also moves routes:

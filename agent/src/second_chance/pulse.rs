@@ -11,6 +11,8 @@ use templates::files::tunnel_name;
 use templates::paths::TUNNEL_PORT;
 use tokio::net::TcpStream;
 
+use crate::probe;
+
 /// So many questions in a row without an answer make a member dead; one answer makes it live.
 const SILENCES: u8 = 2;
 
@@ -27,9 +29,10 @@ impl Pulse {
         answered.into_iter().for_each(|(peer, answered)| self.note(peer, answered));
     }
 
-    /// Whether a packet that is passed to `peer` gets there.
-    pub(super) fn lives(&self, peer: Ipv4Addr) -> bool {
-        self.0.get(&peer).is_some_and(|silences| *silences < SILENCES)
+    /// Those of `peers` where a packet that is passed to them arrives.
+    pub(super) fn living(&self, peers: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+        let lives = |peer: &Ipv4Addr| self.0.get(peer).is_some_and(|silences| *silences < SILENCES);
+        peers.iter().copied().filter(lives).collect()
     }
 
     fn note(&mut self, peer: Ipv4Addr, answered: bool) {
@@ -43,12 +46,16 @@ pub async fn answers_in_tunnel(peer: Ipv4Addr, patience: Duration) -> bool {
     kernel_answers(SocketAddrV4::new(tunnel_name(peer), TUNNEL_PORT), patience).await
 }
 
-/// Whether a kernel answers at `address`, where a program may listen or not.
+/// Whether a kernel answers at `address`, where a program may listen or not. A question for which this node has no descriptor
+/// waits for one.
 pub async fn kernel_answers(address: SocketAddrV4, patience: Duration) -> bool {
-    match tokio::time::timeout(patience, TcpStream::connect(address)).await {
-        Ok(Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
-        Ok(Ok(_)) => true,
-        Err(_) => false,
+    loop {
+        match tokio::time::timeout(patience, TcpStream::connect(address)).await {
+            Ok(Err(error)) if probe::unasked(&error) => tokio::time::sleep(patience).await,
+            Ok(Err(error)) => return error.kind() == ErrorKind::ConnectionRefused,
+            Ok(Ok(_)) => return true,
+            Err(_) => return false,
+        }
     }
 }
 
@@ -63,7 +70,7 @@ mod tests {
         let mut pulse = Pulse::default();
         let mut lives = |answered| {
             pulse.note(PEER, answered);
-            pulse.lives(PEER)
+            !pulse.living(&[PEER]).is_empty()
         };
         let answers = [false, true, false, true, false, false, false, true];
         assert_eq!(answers.map(&mut lives), [false, true, true, true, true, false, false, true]);
