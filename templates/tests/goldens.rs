@@ -49,7 +49,8 @@ fn launch_template(balancer: &Balancer, region: &str) -> String {
 
 fn second_chance(balancer: &Balancer, next: Option<&str>, living: usize) -> String {
     let next = next.map(|next| next.parse().unwrap());
-    files::second_chance_nft(&SecondChance { vips: balancer.virtual_ips.clone(), mtu: 9001, next, living })
+    let (vips, address) = (balancer.virtual_ips.clone(), "10.0.1.10".parse().unwrap());
+    files::second_chance_nft(&SecondChance { vips, address, greeted: files::greeted(2 << 20), mtu: 9001, next, living })
 }
 
 fn common(case: &str, region: &str) -> Balancer {

@@ -93,7 +93,8 @@ fn a_node_without_a_peer_becomes_master_and_sends_no_multicast() {
 fn nft_accepts_the_second_chance_and_takes_it_again() {
     for (vips, next, living) in [(1, None, 1), (1, Some([10, 0, 2, 10]), 2), (3, Some([10, 0, 2, 10]), 5)] {
         let vips = (0..vips).map(|vip| [10, 255, 0, 10 + vip].into()).collect();
-        let node = files::SecondChance { vips, mtu: 9001, next: next.map(Into::into), living };
+        let (address, next) = ([10, 0, 1, 10].into(), next.map(Into::into));
+        let node = files::SecondChance { vips, address, greeted: 131_072, mtu: 9001, next, living };
         let path = "/tmp/second-chance.nft";
         let machine = Machine::node().with(path, &files::second_chance_nft(&node));
         // nft looks the tunnels up.

@@ -2,6 +2,7 @@
 //! happen; everything else is read off when the page is asked for.
 
 mod gauges;
+mod kernel;
 mod page;
 mod served;
 
@@ -11,6 +12,7 @@ use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge};
 
 pub use gauges::Readings;
+pub use kernel::Kernel;
 pub use page::{Page, Sources};
 pub use served::serve;
 

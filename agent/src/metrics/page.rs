@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use prometheus::{Opts, Registry, TextEncoder};
 
 use super::gauges::{Gauges, Readings};
-use super::{Calls, Takeovers, Told};
+use super::{Calls, Kernel, Takeovers, Told};
 use crate::state::State;
 
 /// What the page is made of, beside the node's state.
@@ -16,6 +16,8 @@ pub struct Sources {
     pub calls: Calls,
     /// Takeovers.
     pub takeovers: Takeovers,
+    /// What the kernel counts.
+    pub kernel: Kernel,
     /// Events for the webhook, if there is one.
     pub told: Option<Told>,
     /// What is asked for when the page is.
@@ -37,7 +39,8 @@ impl Page {
         let registry = Registry::new_custom(Some("elbow".to_owned()), Some(named))?;
         let gauges = Gauges::default();
         let told = sources.told.iter().flat_map(Told::collectors);
-        let counted = sources.calls.collectors().into_iter().chain(sources.takeovers.collectors()).chain(told);
+        let counted = sources.calls.collectors().into_iter().chain(sources.takeovers.collectors());
+        let counted = counted.chain(sources.kernel.collectors()).chain(told);
         for collector in counted.chain(gauges.collectors()) {
             registry.register(collector)?;
         }
@@ -77,6 +80,7 @@ pub(super) mod tests {
         let sources = Sources {
             calls: Calls::default(),
             takeovers: Takeovers::of(&[VIP]),
+            kernel: Kernel::default(),
             told: Some(Told::default()),
             readings: Box::new(|| Readings {
                 wrong: BTreeMap::from([(VIP, 1)]),

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::refresh::Latest;
 use crate::configure::Node;
-use crate::metrics::{self, Page, Readings, Sources, Takeovers, Told};
+use crate::metrics::{self, Kernel, Page, Readings, Sources, Takeovers, Told};
 use crate::notify::{self, Outbox, Sender};
 use crate::tables::Table;
 use crate::witness::Witness;
@@ -41,7 +41,9 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
             routes_read: *read.lock().unwrap_or_else(PoisonError::into_inner),
         }
     };
-    let sources = Sources { calls: node.api.calls.clone(), takeovers, told, readings: Box::new(readings) };
+    let kernel = Kernel::default();
+    tokio::spawn(kernel.clone().follow());
+    let sources = Sources { calls: node.api.calls.clone(), takeovers, kernel, told, readings: Box::new(readings) };
     let readers = balancer.metrics.clone().map_or_else(Vec::new, |Metrics { clients }| clients);
     Ok(Watched { witness, page: metrics::serve(node.board.clone(), Page::new(&balancer.name, readers, sources)?) })
 }

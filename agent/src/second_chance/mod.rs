@@ -24,6 +24,7 @@ use crate::process;
 use crate::state::{Board, State, Topic};
 use pulse::Pulse;
 pub use pulse::{answers_in_tunnel, kernel_answers};
+pub use support::handshakes;
 use tunnels::Tunnels;
 
 /// From one question to the members to the next, and how long each may take to answer. Two that aren't answered make a
@@ -32,6 +33,8 @@ const EVERY: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(100);
 /// The same when this node has just become active, for whatever reason: kernels answer, not programs.
 const URGENT: Duration = Duration::from_millis(40);
+/// How long rules that another program has flushed are missing.
+const AGAIN: Duration = Duration::from_secs(60);
 
 /// Keeps it going for ever, on the node that `local` describes.
 pub async fn keep(local: Local, board: Board) {
@@ -61,6 +64,16 @@ pub async fn keep(local: Local, board: Board) {
 async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Infallible> {
     support::check()?;
     let tunnels = Tunnels::on(&local.interface, local.address)?;
+    let greeted = handshakes();
+    let wanted = |state: &State, living: &[Ipv4Addr]| SecondChance {
+        // The board follows an update.
+        vips: state.virtual_ips.iter().map(|vip| vip.address).collect(),
+        address: local.address,
+        greeted,
+        mtu: tunnels.mtu(),
+        next: ring::next(local.address, living),
+        living: living.len() + 1,
+    };
     let mut news = board.subscribe();
     let mut known: Option<Vec<Ipv4Addr>> = None;
     let mut applied = None;
@@ -68,19 +81,24 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     loop {
         let state = news.borrow_and_update().clone();
         if known.as_ref() != Some(&state.peers) {
-            tunnels.lead_to(&state.peers).await?;
+            let missing = tunnels.missing().await?;
+            if !missing.is_empty() {
+                // A tunnel is a way past the security group: there is none before the rules that guard it.
+                give(&mut applied, wanted(&state, &[])).await?;
+            }
+            tunnels.lead_to(&state.peers, &missing).await?;
             known = Some(state.peers.clone());
             // Rules hold tunnels by number, and a tunnel that was made anew has another.
             applied = None;
         }
         pulse.ask(&state.peers, ANSWER).await;
-        give(&mut applied, wanted(local, &state, &pulse, tunnels.mtu())).await?;
+        give(&mut applied, wanted(&state, &pulse.living(&state.peers))).await?;
         board.problem(Topic::SecondChance, None);
         if promoted(&mut news, &state, EVERY).await {
             let peers = board.read().peers;
             pulse.ask(&peers, URGENT).await;
             pulse.ask(&peers, URGENT).await;
-            give(&mut applied, wanted(local, &state, &pulse, tunnels.mtu())).await?;
+            give(&mut applied, wanted(&state, &pulse.living(&state.peers))).await?;
         }
     }
 }
@@ -97,28 +115,26 @@ fn actives(state: &State) -> BTreeSet<Ipv4Addr> {
     active.map(|vip| vip.address).collect()
 }
 
-fn wanted(local: &Local, state: &State, pulse: &Pulse, mtu: u16) -> SecondChance {
-    let living: Vec<Ipv4Addr> = state.peers.iter().copied().filter(|peer| pulse.lives(*peer)).collect();
-    SecondChance {
-        // The board follows an update.
-        vips: state.virtual_ips.iter().map(|vip| vip.address).collect(),
-        mtu,
-        next: ring::next(local.address, &living),
-        living: living.len() + 1,
-    }
-}
-
-/// Gives the kernel the rules, if they aren't those it has.
-async fn give(applied: &mut Option<SecondChance>, wanted: SecondChance) -> anyhow::Result<()> {
-    if applied.as_ref() == Some(&wanted) {
+/// Gives the kernel the rules, if they aren't those it was given lately.
+async fn give(applied: &mut Option<(SecondChance, Instant)>, wanted: SecondChance) -> anyhow::Result<()> {
+    let began = Instant::now();
+    let same = applied.as_ref().filter(|(rules, _)| *rules == wanted);
+    if same.is_some_and(|(_, given)| *given + AGAIN > began) {
         return Ok(());
     }
-    let began = Instant::now();
+    let is_new = same.is_none();
     process::feed("nft", &["-f", "-"], &second_chance_nft(&wanted))
         .await
         .context("setting the second chance's rules")?;
-    let to = wanted.next.map_or("nobody".to_owned(), |next| next.to_string());
-    tracing::info!(living = wanted.living, ms = began.elapsed().as_millis(), "strange packets go to {to}");
-    *applied = Some(wanted);
+    if is_new {
+        let ms = began.elapsed().as_millis();
+        match wanted.next {
+            Some(next) => {
+                tracing::info!(living = wanted.living, ms, "forwarding packets of unknown connections to {next}")
+            }
+            None => tracing::info!(ms, "answering packets of unknown connections here: no other member lives"),
+        }
+    }
+    *applied = Some((wanted, began));
     Ok(())
 }

@@ -19,6 +19,18 @@ pub(super) fn check() -> anyhow::Result<()> {
     Ok(judge(release.trim())?)
 }
 
+/// How many handshakes this machine can remember.
+pub fn handshakes() -> u32 {
+    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    templates::files::greeted(total(&memory).unwrap_or_default())
+}
+
+/// All of a machine's memory, in kB (proc(5)).
+fn total(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+}
+
 /// A release that can't be read is left to be tried.
 fn judge(release: &str) -> Result<(), Unsupported> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
@@ -31,6 +43,12 @@ fn judge(release: &str) -> Result<(), Unsupported> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_memory_is_read_as_the_kernel_shows_it() {
+        assert_eq!(total("MemTotal:        1986044 kB\nMemFree:          123 kB\n"), Some(1_986_044));
+        assert_eq!(total(""), None);
+    }
 
     #[test]
     fn a_kernel_is_judged_by_its_number() {

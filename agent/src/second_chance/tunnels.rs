@@ -70,11 +70,15 @@ impl Tunnels {
         self.mtu
     }
 
-    /// Makes them lead to `peers`, and to nobody else.
-    pub(super) async fn lead_to(&self, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
+    /// What ip-link(8) has yet to be told.
+    pub(super) async fn missing(&self) -> anyhow::Result<String> {
         let links = process::run("ip", &["-json", "-details", "link", "show", "type", "vxlan"]).await?;
-        let links: Vec<Link> = list(&links).context("reading what ip says about VXLAN links")?;
-        process::feed("ip", &["-batch", "-"], &self.links(&links)).await.context("making tunnels between the nodes")?;
+        Ok(self.links(&list(&links).context("reading what ip says about VXLAN links")?))
+    }
+
+    /// Makes those that are missing, and has all of them lead to `peers`, and nowhere else.
+    pub(super) async fn lead_to(&self, peers: &[Ipv4Addr], missing: &str) -> anyhow::Result<()> {
+        process::feed("ip", &["-batch", "-"], missing).await.context("making tunnels between the nodes")?;
         for hop in 1..=HOPS {
             settle(&tunnel(hop))?;
         }

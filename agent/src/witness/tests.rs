@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::*;
 use crate::decide::How;
 use crate::members::tests::member;
-use crate::metrics::{Calls, Page, Readings, Sources, Told};
+use crate::metrics::{Calls, Kernel, Page, Readings, Sources, Told};
 use crate::notify::Sender;
 use crate::state::tests::state;
 
@@ -214,6 +214,7 @@ async fn an_update_counts_new_virtual_ips_from_zero_and_forgets_the_term_of_one_
     let sources = Sources {
         calls: Calls::default(),
         takeovers: scene.witness.0.takeovers.clone(),
+        kernel: Kernel::default(),
         told: None,
         readings: Box::new(Readings::default),
     };

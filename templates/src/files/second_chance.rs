@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 use askama::Template;
 
 use super::render;
+use crate::paths::TUNNEL_PORT;
 
 /// What VXLAN puts around a packet: an Ethernet, an IPv4, a UDP and its own header (RFC 7348 section 5).
 pub const AROUND: u16 = 50;
@@ -15,11 +16,26 @@ pub const NAMES: &str = "240.0.0.0/4";
 /// A packet passes at most that many tunnels: more than a balancer has nodes.
 pub const HOPS: usize = 6;
 
+/// How many packets a second of one client are passed on although no member knows their connections, and how many at once:
+/// what is known goes on unlimited, and what is over the limit is answered here at once, as it would be in the end.
+const RATE: u32 = 100;
+const BURST: u32 = 200;
+
+/// How many handshakes a node of that much memory remembers. An entry takes 125 bytes (measured on Linux 6.18), so all of them
+/// take less than a hundredth.
+pub fn greeted(memory_kb: u64) -> u32 {
+    (memory_kb / 16).clamp(65_536, 1_048_576) as u32
+}
+
 /// What the rules depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SecondChance {
     /// The virtual IPs.
     pub vips: Vec<Ipv4Addr>,
+    /// This node's own address.
+    pub address: Ipv4Addr,
+    /// How many handshakes are remembered, see [`greeted`].
+    pub greeted: u32,
     /// How long a packet on the interface can be, in bytes.
     pub mtu: u16,
     /// Who is asked next, if there is anybody.
@@ -32,7 +48,12 @@ pub struct SecondChance {
 #[template(path = "second-chance.nft", escape = "none")]
 struct Rules {
     vips: String,
+    greeted: u32,
     names: &'static str,
+    name: Ipv4Addr,
+    port: u16,
+    rate: u32,
+    burst: u32,
     hops: Vec<Hop>,
     next: Option<Ipv4Addr>,
     mss: u16,
@@ -66,7 +87,12 @@ pub fn second_chance_nft(node: &SecondChance) -> String {
     };
     render(&Rules {
         vips: node.vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", "),
+        greeted: node.greeted,
         names: NAMES,
+        name: tunnel_name(node.address),
+        port: TUNNEL_PORT,
+        rate: RATE,
+        burst: BURST,
         hops: (1..=HOPS).map(hop).collect(),
         next,
         mss: node.mtu.saturating_sub(AROUND + HEADERS),
@@ -85,15 +111,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_remembered_fits_the_memory() {
+        assert_eq!([512 << 10, 2 << 20, 4 << 20, 64 << 20].map(greeted), [65_536, 131_072, 262_144, 1_048_576]);
+    }
+
+    #[test]
     fn the_last_tunnel_of_the_ring_is_the_last_that_is_passed() {
         let next = Some(Ipv4Addr::new(10, 0, 2, 10));
         let rules = |living| {
-            let node = SecondChance { vips: vec![Ipv4Addr::new(10, 255, 0, 10)], mtu: 9001, next, living };
-            second_chance_nft(&node)
+            let vips = vec![Ipv4Addr::new(10, 255, 0, 10)];
+            let address = Ipv4Addr::new(10, 0, 1, 10);
+            second_chance_nft(&SecondChance { vips, address, greeted: 65_536, mtu: 9001, next, living })
         };
         assert!(rules(3).contains("iifname \"elbow2\" dup to 250.0.2.10 device \"elbow3\" drop"));
-        assert!(rules(3).contains("iifname \"elbow3\" goto unknown"));
-        assert!(rules(99).contains("iifname \"elbow6\" goto unknown"));
+        assert!(rules(3).contains("iifname \"elbow3\" goto back"));
+        assert!(rules(99).contains("iifname \"elbow6\" goto back"));
         assert!(rules(2).contains("maxseg size set 8911"));
     }
 }
