@@ -11,6 +11,7 @@ mod many_balancers;
 mod many_nodes;
 mod membership;
 mod network;
+mod node_network;
 mod nodes;
 mod operator;
 mod processes;

@@ -1,5 +1,6 @@
 //! The second chance: routes move, and the connections that were open go on; a node dies, and they are reset at once.
 
+mod guarded;
 mod ports;
 
 use std::collections::BTreeMap;
@@ -22,7 +23,10 @@ async fn a_pair_whose_routes_move_ten_times_loses_no_request_and_no_connection()
     let nodes = raise(&rig, 2)?;
     ports::few(&rig)?;
     ports::one_is_used_again(&Turner::of(&rig, &nodes)?, &nodes).await?;
+    guarded::ports_are_closed(&rig, &nodes)?;
     moves(&rig, &nodes, 10).await?;
+    guarded::strays_are_limited(&rig, &nodes).await?;
+    guarded::a_full_memory_costs_nothing(&rig, &nodes).await?;
     agents_die(&rig, &nodes).await?;
     the_tunnels_are_shut(&rig, &nodes).await?;
     rig.destroy("web").map(drop)
