@@ -220,7 +220,7 @@ async fn an_update_counts_new_virtual_ips_from_zero_and_forgets_the_term_of_one_
     };
     let page = Page::new("web", vec![], sources).unwrap().text(&scene.board.read()).unwrap();
     for count in ["takeovers_total", "takeovers_incomplete_total", "takeover_duration_seconds_count"] {
-        let sample = format!("elbow_{count}{{balancer=\"web\",virtual_ip=\"{new}\"}} 0\n");
+        let sample = format!("elbow_{count}{{virtual_ip=\"{new}\",balancer=\"web\"}} 0\n");
         assert!(page.contains(&sample), "no {sample:?} in:\n{page}");
     }
 }
