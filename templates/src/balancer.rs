@@ -1,6 +1,7 @@
 //! The Balancer: what an operator describes in `balancer.toml`, and what every node is given as `balancer.json`.
 
 pub(crate) mod check;
+pub mod discreet;
 mod hint;
 mod node_config;
 mod observers;

@@ -202,6 +202,10 @@ fn agents_that_cannot_be_fetched() {
     );
     source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// address");
     source("https:///agent", "line 7: agent.source: \"https:///agent\" names no host");
+    source(
+        "s3://b/agent?s3cret",
+        "line 7: agent.source: \"s3://b/agent?…\" can't be fetched yet: write an https:// or http:// address",
+    );
     let secret = "has a user or a password in it, which user-data, install.sh and dry runs show (it isn't shown here): \
                   leave them out";
     source("https://user:s3cret@host/agent", &format!("line 7: agent.source: {secret}"));
@@ -289,11 +293,56 @@ fn webhooks_that_cannot_be_and_no_line_shows_one() {
     refused("[agent]", "[notify]\n[agent]", "line 6: notify.webhook: is missing");
     let misspelt = "[notify]\nwebhok = \"https://h/s3cret\"\n[agent]";
     refused("[agent]", misspelt, "line 7: notify.webhok: unknown key; did you mean webhook?");
-    for bare in ["https://h/s3cret", "\"https://h/s3cret", "'https://h/s3cret\"", "\"https://h/s3cret\\q\""] {
-        let text = GOOD.replacen("[agent]", &format!("[notify]\nwebhook = {bare}\n[agent]"), 1);
-        let error = Balancer::parse(&text).unwrap_err().to_string();
-        assert!(!error.contains("cret") && !error.contains('\n') && error.starts_with("line 7: "), "{error}");
+}
+
+#[test]
+fn no_error_under_notify_repeats_what_stands_there() {
+    let secret = "https://hooks.example.com/T0/S3cret?token=S3cret";
+    let tables =
+        ["[notify]\n", "[ notify ]\n", "[\"notify\"]\n", "[[notify]]\n", "notify.", "notify = { ", "[notify.x]\n"];
+    let values = [
+        "webhook = SECRET",
+        "webhook = \"SECRET",
+        "webhook = 'SECRET\"",
+        "webhook = \"SECRET\\q\"",
+        "webhook = \"SECRET\" \"SECRET\"",
+        "webhook = \"SECRET\"\nwebhook = \"SECRET\"",
+        "webhook = \"SECRET\" }\n[notify]\nwebhook = \"SECRET\"",
+        "webhook = \"\"\"\nSECRET=\n[x]\nSECRET = 1\n",
+        "webhook = '''\nSECRET = x\n",
+        "webhook = { SECRET = 1 }",
+        "webhook = [\"SECRET\", \"SECRET\"]",
+        "webhook = [\n\"SECRET\",\nSECRET\n",
+        "webhook.\"SECRET\" = 1",
+        "\"SECRET\" = true",
+        "\"SECRET\" = \"SECRET\"\n\"SECRET\" = 1",
+        "SECRET = 1",
+        "SECRET",
+        "\"S3cret\" = 1",
+        "\"T0KEN-S3cret\" = \"a\"",
+        "webhok = \"SECRET\"",
+        "webhook = \"SECRET\" }",
+        "webhook = 1979-05-27T07:32:00Z # SECRET",
+        "webhook",
+        "webhook = \"SECRET\\u{0}\"",
+        "webhook = \"SECRET\u{7}\"",
+    ];
+    let mut tried = 0;
+    for (table, value) in tables.iter().flat_map(|table| values.map(|value| (table, value))) {
+        for at_end in [false, true] {
+            let more = format!("{table}{}\n", value.replace("SECRET", secret));
+            let text = match at_end {
+                true => format!("{GOOD}\n{more}"),
+                false => GOOD.replacen("[agent]", &format!("{more}[agent]"), 1),
+            };
+            let Err(error) = Balancer::parse(&text) else { continue };
+            tried += 1;
+            let error = format!("{error} {error:?}");
+            assert!(!error.contains("S3cret"), "{more}{error}");
+            assert!(!error.contains("hooks.example.com"), "{more}{error}");
+        }
     }
+    assert!(tried > 200, "{tried} of them are errors");
 }
 
 #[test]
@@ -324,7 +373,9 @@ fn readers_of_metrics_that_cannot_be() {
     clients("[]", "none are named: leave [metrics] out, and only the nodes read them");
     clients("[\"10.0.9.1/24\"]", "10.0.9.1/24 has host bits set: write 10.0.9.0/24");
     clients("[\"10.0.9.0/24\", \"10.0.9.0/24\"]", "10.0.9.0/24 is there twice");
-    clients("[\"0.0.0.0/0\"]", "0.0.0.0/0 is everybody: name who reads them");
+    for all in ["\"0.0.0.0/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"64.0.0.0/2\", \"128.0.0.0/1\", \"0.0.0.0/2\""] {
+        clients(&format!("[{all}]"), "0.0.0.0/0 is everybody: name who reads them");
+    }
     clients("[\"10.0.9.9\"]", "\"10.0.9.9\": not a CIDR, such as \"10.0.0.0/16\"");
     refused("[agent]", "[metrics]\n[agent]", "line 6: metrics.clients: is missing");
 }

@@ -53,6 +53,27 @@ fn an_agent_with_another_checksum_is_not_run_and_the_console_says_so() {
 }
 
 #[test]
+fn a_query_reaches_the_server_and_no_message() {
+    // Brackets would be a pattern to curl.
+    let source = "http://127.0.0.1:8000/agent[1-2]?signature=s3cret";
+    let machine = Machine::node().with_files_of(&balancer(source, &sha256("another")), "").serving("agent[1-2]", AGENT);
+    let said = machine.run("/etc/elbow/install.sh; echo code $?").ok().with("code 1");
+    let line = "wrong checksum: the agent from http://127.0.0.1:8000/agent[1-2] has SHA-256";
+    assert!(!said.with(line).text.replace("GET /agent", "").contains("s3cret"));
+}
+
+#[test]
+fn a_download_is_no_file_of_the_nodes_own_and_ends_at_its_limit() {
+    let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
+    let run = "sed -n '/^download()/,/^)/p' /etc/elbow/install.sh >/tmp/download; . /tmp/download; scratch=/tmp/got
+        for source in file:///etc/hostname ftp://127.0.0.1/agent; do download; echo code $?; done
+        truncate -s 268435457 /tmp/large; cd /tmp; python3 -m http.server 8001 2>/dev/null & sleep 1
+        source=http://127.0.0.1:8001/large; download; echo code $?; [ -s /tmp/got ] || echo nothing";
+    // curl(1): 1 is a protocol that isn't allowed, 63 a file that is too large.
+    machine.run(run).ok().with("code 1\ncode 1\n").with("code 63\nnothing");
+}
+
+#[test]
 fn installing_twice_changes_nothing_and_asks_for_nothing() {
     let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
     let list = "find /opt /etc /usr/sbin /usr/bin -newer /tmp/mark ! -type d -print";

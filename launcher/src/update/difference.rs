@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
+use templates::balancer::discreet;
 use templates::files::{self, KeepalivedNode};
 use templates::{Balancer, Slot};
 
@@ -60,7 +61,8 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
 fn machine(balancer: &Balancer) -> String {
     let Balancer { instance_type, image, agent, subnets, .. } = balancer;
     let nodes: String = subnets.iter().enumerate().map(|(slot, subnet)| format!("node {slot} in {subnet}\n")).collect();
-    format!("{instance_type}, image {image}\nagent {}, sha256 {}\n{nodes}", agent.source, agent.sha256)
+    let source = discreet::addresses(&agent.source);
+    format!("{instance_type}, image {image}\nagent {source}, sha256 {}\n{nodes}", agent.sha256)
 }
 
 /// Nothing if only the revision that every file names is another.

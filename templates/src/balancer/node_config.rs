@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, Revision};
+use super::{Balancer, Revision, discreet};
 
 /// The content of [`crate::paths::BALANCER`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,9 +17,9 @@ pub struct NodeConfig {
 /// Text that is no node's configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadNodeConfig {
-    /// Not the JSON of a [`NodeConfig`].
-    #[error("not a node's configuration")]
-    Json(#[from] serde_json::Error),
+    /// Not the JSON of a [`NodeConfig`]: what is wrong, without the values there.
+    #[error("not a node's configuration: {0}")]
+    Json(String),
     /// The revision is another content's.
     #[error("revision {said} is not its content's, which is {real}")]
     Revision {
@@ -41,7 +41,8 @@ impl NodeConfig {
     /// # Errors
     /// If it isn't that, or if the revision isn't the content's.
     pub fn parse(json: &str) -> Result<NodeConfig, BadNodeConfig> {
-        let config: NodeConfig = serde_json::from_str(json)?;
+        let config: NodeConfig = serde_json::from_str(json)
+            .map_err(|error| BadNodeConfig::Json(discreet::addresses(&discreet::unquoted(&error.to_string()))))?;
         let real = config.balancer.revision();
         if config.revision != real {
             return Err(BadNodeConfig::Revision { said: config.revision, real });
@@ -75,6 +76,21 @@ mod tests {
     fn a_configuration_changed_by_hand_is_refused() {
         let error = NodeConfig::parse(&config().to_json().replace("5432", "5433")).unwrap_err();
         assert!(matches!(error, BadNodeConfig::Revision { .. }), "{error}");
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_it_read() {
+        for (from, to) in [
+            ("\"notify\": {", "\"notify\": \"https://hooks.example.com/s3cret\", \"x\": {"),
+            ("\"source\": \"", "\"source\": 7, \"x\": \"https://user:s3cret@h/?s3cret"),
+        ] {
+            let json = config().to_json();
+            assert!(json.contains(from), "{json}");
+            let error = NodeConfig::parse(&json.replacen(from, to, 1)).unwrap_err();
+            let chain = std::iter::successors(Some(&error as &dyn std::error::Error), |error| error.source());
+            let said: String = chain.map(ToString::to_string).collect();
+            assert!(said.contains("invalid type") && !said.contains("s3cret"), "{said}");
+        }
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::fmt;
 
 use toml::de::DeTable;
 
-use super::place::{self, Path};
-use super::{Balancer, check, hint, wanted};
+use super::place::{self, Path, Step};
+use super::{Balancer, check, discreet, hint, wanted};
 
 /// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is there twice`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -46,7 +46,7 @@ impl Balancer {
             Some(problem) => Err(Invalid {
                 line: place::find(root, &problem.path).map(|byte| place::line(toml_text, byte)),
                 key: place::dotted(&problem.path),
-                message: problem.message,
+                message: discreet::addresses(&problem.message),
             }),
         }
     }
@@ -60,7 +60,11 @@ impl Balancer {
     pub fn check(&self) -> Result<(), Invalid> {
         match check::first_problem(self) {
             None => Ok(()),
-            Some(problem) => Err(Invalid { line: None, key: place::dotted(&problem.path), message: problem.message }),
+            Some(problem) => Err(Invalid {
+                line: None,
+                key: place::dotted(&problem.path),
+                message: discreet::addresses(&problem.message),
+            }),
         }
     }
 }
@@ -68,7 +72,11 @@ impl Balancer {
 /// Text that isn't TOML.
 fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
     let line = error.span().map(|span| place::line(text, span.start));
-    match error.span().and_then(|span| text.get(span)) {
+    let repeated = error.span().and_then(|span| text.get(span));
+    if line.is_some_and(|line| discreet::is_of_notify(text, line)) && !repeated.is_some_and(discreet::is_key) {
+        return Invalid { line, key: "notify".to_owned(), message: discreet::UNREADABLE.to_owned() };
+    }
+    match repeated {
         Some(key) if error.message() == "duplicate key" => {
             Invalid { line, key: key.to_owned(), message: "is there twice: leave one of them out".to_owned() }
         }
@@ -108,15 +116,17 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     }
     let key = place::dotted(&path);
     if message.starts_with("unknown field") {
+        // A webhook's address may stand where a key should.
+        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Step::Key(key) if !discreet::is_key(key)));
+        let key = match key.starts_with("notify") && !is_shown {
+            true => "notify".to_owned(),
+            false => Some(key).filter(|key| !key.contains("://")).unwrap_or_default(),
+        };
         return Invalid { line, key, message: unknown_key(quoted[0], &quoted[1..]) };
     }
     if key.starts_with("notify") {
         // The library repeats the value, and a webhook's address is a secret.
-        return Invalid {
-            line,
-            key,
-            message: "is not text: write [notify] and, below it, webhook = \"https://…\"".into(),
-        };
+        return Invalid { line, key, message: format!("is not text: {}", discreet::WANTED) };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
     let message = match wanted::of(&key).filter(|_| is_of_another_kind(&message)) {
@@ -125,9 +135,11 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     };
     let message = match value {
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
+        // Nothing says which key it is about.
+        None if key.is_empty() => discreet::unquoted(&message),
         _ => message,
     };
-    Invalid { line, key, message }
+    Invalid { line, key, message: discreet::addresses(&message) }
 }
 
 /// Whether it is about a value's kind (text, a list, a table) rather than about what is in it.

@@ -42,7 +42,8 @@ pub fn metrics(metrics: Option<&Metrics>) -> Checked {
         many if many.len() > MOST_READERS => {
             Err(Problem::new(at(), format!("{} are too many: {MOST_READERS} at most", many.len())))
         }
-        named if named.iter().any(|net| *net == Ipv4Net::default()) => {
+        // Two halves are the whole, too.
+        named if Ipv4Net::aggregate(&named.to_vec()).contains(&Ipv4Net::default()) => {
             Err(Problem::new(at(), "0.0.0.0/0 is everybody: name who reads them"))
         }
         named => network::nets(&at(), named),
