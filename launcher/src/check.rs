@@ -9,6 +9,7 @@ use templates::{Balancer, files, names};
 
 use crate::claims::{refusal, taken};
 use crate::discover::Surroundings;
+use crate::identity;
 use crate::observe::Observed;
 use crate::origin;
 use crate::resources::launch_template::Template;
@@ -37,6 +38,7 @@ pub fn surroundings(balancer: &Balancer, place: &Surroundings, observed: &Observ
     let mut problems = Vec::new();
     name(balancer, &place.region, &mut problems);
     problems.extend(foreign(&balancer.name, &balancer.vpc, observed));
+    problems.extend(observed.live_untagged().map(|node| identity::untagged(&balancer.name, node)));
     vpc(balancer, place, &mut problems);
     subnets(balancer, place, &mut problems);
     machines(balancer, place, &mut problems);

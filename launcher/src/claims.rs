@@ -78,6 +78,10 @@ pub async fn find(aws: &Aws, vpc: &str, balancer: &str, vips: &[Ipv4Addr]) -> Re
         let Some(other) = group.tags.balancer().filter(|other| *other != balancer && group.vpc == vpc) else {
             continue;
         };
+        // Tags alone make no group a balancer's; its name can't be tagged.
+        if group.name != names::regional(other) {
+            continue;
+        }
         let mut virtual_ips = claimed(&group.tags);
         // One without such tags was made by an Elbow that didn't write any, or has given way.
         if !virtual_ips.is_empty() && !virtual_ips.iter().any(|vip| vips.contains(vip)) {

@@ -15,6 +15,7 @@ pub mod desired;
 pub mod discover;
 pub mod failure;
 pub mod handover;
+pub mod identity;
 pub mod observe;
 pub mod origin;
 pub mod output;

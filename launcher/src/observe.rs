@@ -8,6 +8,7 @@ use templates::{files, names};
 
 use crate::aws::Aws;
 use crate::aws::error::{CallFailed, Reason};
+use crate::identity::Instances;
 use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instances::{self, Node};
 use crate::resources::launch_template::{self, Template};
@@ -29,8 +30,12 @@ pub struct Observed {
     pub template: Option<Template>,
     /// The Auto Scaling group.
     pub scaling: Option<ScalingGroup>,
-    /// Its instances, ended ones too.
+    /// Its nodes, ended ones too.
     pub nodes: Vec<Node>,
+    /// Its nodes that lost its tag.
+    pub untagged: Vec<Node>,
+    /// Instances that only look like its nodes, a line each.
+    pub asides: Vec<String>,
 }
 
 /// A kind of part that is looked for.
@@ -131,23 +136,23 @@ pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> 
 pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
     let name = names::regional(balancer);
     let global = names::global(&aws.region, balancer);
-    let (groups, role, profile, template, scaling, nodes) = futures::join!(
+    let (groups, role, profile, template, scaling, instances) = futures::join!(
         security_group::find(&aws.ec2, &name),
         role::find(&aws.iam, &global),
         instance_profile::find(&aws.iam, &global),
         launch_template::find(&aws.ec2, &name),
         scaling_group::find(&aws.auto_scaling, &name),
-        instances::find(&aws.ec2, balancer),
+        instances::look(&aws.ec2, balancer),
     );
     let mut glance = Glance::default();
-    let nodes = match nodes {
+    let Instances { nodes, untagged, asides } = match instances {
         // It fails as a whole while a zone is disrupted (EC2 API reference, DescribeInstances).
         Err(error) if !matches!(error.reason, Reason::Denied(_) | Reason::NoCredentials(_)) => {
             let known = instances::find_by_interfaces(&aws.ec2, balancer).await;
             glance.take::<()>(Kind::Nodes, Err(error));
             known
         }
-        nodes => glance.take(Kind::Nodes, nodes),
+        instances => glance.take(Kind::Nodes, instances),
     };
     glance.observed = Observed {
         groups: glance.take(Kind::Groups, groups),
@@ -156,6 +161,8 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         template: glance.take(Kind::Template, template),
         scaling: glance.take(Kind::Scaling, scaling),
         nodes,
+        untagged,
+        asides,
     };
     glance
 }
@@ -163,7 +170,7 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
 impl Observed {
     /// Whether there is nothing.
     pub fn is_nothing(&self) -> bool {
-        self.parts().is_empty() && self.live().next().is_none()
+        self.parts().is_empty() && self.live().chain(self.live_untagged()).next().is_none()
     }
 
     /// The group in this VPC.
@@ -176,9 +183,14 @@ impl Observed {
         self.nodes.iter().filter(|node| node.is_live())
     }
 
-    /// The interfaces of those instances.
+    /// The instances that haven't ended and lost the balancer's tag.
+    pub fn live_untagged(&self) -> impl Iterator<Item = &Node> {
+        self.untagged.iter().filter(|node| node.is_live())
+    }
+
+    /// The interfaces of those instances, and of the untagged ones.
     pub fn interfaces(&self) -> BTreeSet<&str> {
-        self.live().flat_map(|node| &node.interfaces).map(String::as_str).collect()
+        self.live().chain(self.live_untagged()).flat_map(|node| &node.interfaces).map(String::as_str).collect()
     }
 
     /// The configuration that nodes launched now would get.
@@ -190,7 +202,7 @@ impl Observed {
     pub fn vpc(&self) -> Option<&str> {
         let tagged =
             self.parts().into_iter().filter(|part| part.tags.balancer().is_some()).find_map(|part| part.tags.vpc());
-        tagged.or_else(|| self.live().map(|node| node.vpc.as_str()).next())
+        tagged.or_else(|| self.live().chain(self.live_untagged()).map(|node| node.vpc.as_str()).next())
     }
 
     /// Everything but the instances.
@@ -241,6 +253,9 @@ pub(crate) mod tests {
             subnet: desired.subnets.get(usize::from(slot)).cloned().unwrap_or_default(),
             address: Some(format!("10.0.{slot}.10")),
             interfaces: vec![format!("eni-{slot}")],
+            volumes: Vec::new(),
+            groups: Vec::new(),
+            profile: Some(desired.global_name.clone()),
             tags: desired
                 .tags
                 .with(TAG_SLOT, slot.to_string())
@@ -291,6 +306,8 @@ pub(crate) mod tests {
             }),
             scaling: None,
             nodes: vec![node("i-0", 0, "running"), node("i-1", 1, "running")],
+            untagged: Vec::new(),
+            asides: Vec::new(),
         }
     }
 

@@ -128,7 +128,7 @@ pub fn scaling(observed: &Observed) -> Option<Removal> {
 
 /// The instances to end.
 pub fn instances(observed: &Observed) -> Option<Removal> {
-    let ids: Vec<String> = observed.live().map(|node| node.id.clone()).collect();
+    let ids: Vec<String> = observed.live().chain(observed.live_untagged()).map(|node| node.id.clone()).collect();
     (!ids.is_empty()).then_some(Removal::Terminate(ids))
 }
 
@@ -136,7 +136,8 @@ pub fn instances(observed: &Observed) -> Option<Removal> {
 pub fn routes(observed: &Observed, tables: &[Table]) -> Vec<Removal> {
     let vips: Vec<Ipv4Addr> = observed.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
     // Interfaces of ended instances are gone, and their routes blackholes; but AWS may say so later than the other.
-    let own = observed.nodes.iter().flat_map(|node| &node.interfaces).map(String::as_str).collect();
+    let own =
+        observed.nodes.iter().chain(&observed.untagged).flat_map(|node| &node.interfaces).map(String::as_str).collect();
     let routes = left_behind(tables, &vips, &own).into_iter();
     routes.map(|(table, destination)| Removal::Route { table, destination }).collect()
 }

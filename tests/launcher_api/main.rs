@@ -15,6 +15,7 @@ mod reach;
 mod refusals;
 mod rig;
 mod rules;
+mod strangers;
 mod together;
 mod unfinished;
 mod unreachable;

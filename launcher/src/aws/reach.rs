@@ -5,7 +5,6 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use anstream::eprintln;
 use aws_smithy_http_client::tls::TlsContext;
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::connector_metadata::ConnectorMetadata;
@@ -21,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::throttled::Throttled;
 use super::{error, http};
+use crate::output;
 
 /// So long nobody wonders yet.
 const SILENCE: Duration = Duration::from_secs(3);
@@ -137,7 +137,7 @@ impl Wait {
         let mut state = self.state();
         if state.said.is_none_or(|said| said.elapsed() >= AGAIN) {
             state.said = Some(Instant::now());
-            eprintln!("  … waiting for AWS in {}, at {at}", self.region);
+            output::say(&format!("  … waiting for AWS in {}, at {at}", self.region));
         }
     }
 

@@ -47,6 +47,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let (place, mut observed) =
         futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
+    observed.asides.iter().for_each(|line| output::warn(line));
     let mut problems = problems(&balancer, &place, &observed);
     problems.extend(under_way(&balancer.name, &observed).filter(|_| !args.dry_run));
     if !problems.is_empty() {

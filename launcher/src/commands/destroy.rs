@@ -1,7 +1,7 @@
 //! `destroy`: removes a balancer, and proves that nothing of it is left.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal, Write};
+use std::io::{BufRead, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -32,6 +32,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let glance = glance(&aws, &args.name).await;
     let observed = &glance.observed;
+    observed.asides.iter().for_each(|line| output::warn(line));
     let vpc = observed.vpc().map(str::to_owned);
     let foreign = foreign(&args.name, vpc.as_deref().unwrap_or("…"), observed);
     if !foreign.is_empty() {
@@ -41,7 +42,8 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
         if !glance.unread.is_empty() {
             return Err(super::status::unknown(&aws, &args.name, glance.unread));
         }
-        prove(&aws, &args.name, None, LAG).await?;
+        let asides = prove(&aws, &args.name, None, LAG).await?;
+        asides.iter().for_each(|line| output::warn(line));
         return report(
             cli,
             args,
@@ -103,12 +105,8 @@ async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Fa
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
         return Err(Failure::bad_input(format!("destroying {} asks at a terminal; elsewhere say --yes", args.name)));
     }
-    let mut terminal = std::io::stderr();
-    for change in changes {
-        drop(writeln!(terminal, "  {}", change.what));
-    }
-    drop(write!(terminal, "Destroy {} in {vpc}? Type its name: ", args.name));
-    drop(terminal.flush());
+    changes.iter().for_each(|change| output::say(&format!("  {}", change.what)));
+    drop(output::ask(&format!("Destroy {} in {vpc}? Type its name: ", args.name)));
     // On a thread of its own, so that an interrupt is heard meanwhile.
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
@@ -155,7 +153,9 @@ impl Teardown<'_> {
             return Err(Failure::Unfinished([line].into_iter().chain(self.left).collect()));
         }
         self.progress.live(self.name, "looking whether anything is left");
-        prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
+        let asides = prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
+        self.progress.clear();
+        asides.iter().for_each(|line| output::warn(line));
         Ok(self.changes)
     }
 
@@ -255,9 +255,10 @@ impl Teardown<'_> {
 
     async fn ended(&self) -> Result<(), Failure> {
         loop {
-            let nodes = instances::find(&self.aws.ec2, self.name).await?;
+            let found = instances::look(&self.aws.ec2, self.name).await?;
+            let nodes = found.nodes.iter().chain(&found.untagged);
             let ending: Vec<&str> =
-                nodes.iter().filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
+                nodes.filter(|node| node.state != "terminated").map(|node| node.id.as_str()).collect();
             if ending.is_empty() {
                 return Ok(());
             }
@@ -278,13 +279,14 @@ fn waiting(progress: &Progress, error: &CallFailed) {
     progress.live(&error.object, "still in use, waiting");
 }
 
-/// Looks until nothing live, tagged or named after the balancer is there, and fails naming what is, or what can't be read.
-async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<(), Failure> {
+/// Looks until nothing of the balancer is there, and fails naming what is, or what can't be read. Answers what only carries
+/// its tag.
+async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<Vec<String>, Failure> {
     let deadline = Instant::now() + lag;
     loop {
-        let Left { there, unread } = left(aws, name, was).await;
+        let Left { there, unread, asides } = left(aws, name, was).await;
         if there.is_empty() && unread.is_empty() {
-            return Ok(());
+            return Ok(asides);
         }
         let denied = unread.iter().any(|error| matches!(error.reason, Reason::Denied(_)));
         if Instant::now() >= deadline || (there.is_empty() && denied) {
@@ -302,6 +304,8 @@ async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Durat
 struct Left {
     there: Vec<String>,
     unread: Vec<CallFailed>,
+    /// What only carries its tag.
+    asides: Vec<String>,
 }
 
 async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Left {
@@ -325,7 +329,10 @@ async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Left {
     let own = |part: &crate::observe::Part<'_>| part.tags.balancer() == Some(name) || part.vpc.is_none();
     let parts = observed.parts();
     let mut there: Vec<String> = parts.iter().filter(|part| own(part)).map(|part| part.what.clone()).collect();
-    there.extend(observed.live().map(|node| format!("instance {}", node.id)));
+    there.extend(observed.live().chain(observed.live_untagged()).map(|node| format!("instance {}", node.id)));
+    let nodes = was.iter().flat_map(|(_, before)| before.nodes.iter().chain(&before.untagged));
+    let of_nodes = nodes.flat_map(|node| node.interfaces.iter().chain(&node.volumes)).map(String::as_str).collect();
+    let (others, asides) = leftovers::sort_out(name, others, &of_nodes);
     there.extend(others);
     if let Some((_, before)) = was {
         let vips = before.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
@@ -333,5 +340,5 @@ async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Left {
         let routes = left_behind(&tables, &vips, &interfaces).into_iter();
         there.extend(routes.map(|(table, destination)| format!("route {destination} in {table}")));
     }
-    Left { there, unread }
+    Left { there, unread, asides }
 }

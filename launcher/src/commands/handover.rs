@@ -15,6 +15,7 @@ use crate::aws::{self, Aws};
 use crate::cli::{Cli, Handover};
 use crate::failure::{Failure, check_name, looking};
 use crate::handover::{self, Giver, Plan, Progress as Stage};
+use crate::identity;
 use crate::observe::{Kind, glance};
 use crate::origin;
 use crate::output::{self, progress::Progress};
@@ -67,6 +68,8 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let glance = glance(&aws, &args.name).await;
     let observed = &glance.observed;
+    observed.asides.iter().for_each(|line| output::warn(line));
+    observed.live_untagged().for_each(|node| output::warn(&identity::untagged(&args.name, node)));
     let vpc = observed.vpc().map(str::to_owned);
     let (Some(vpc), true) = (vpc, observed.live().next().is_some()) else {
         if !glance.unread.is_empty() {
@@ -142,7 +145,7 @@ impl Task<'_> {
         let nodes = match nodes {
             Ok(nodes) => nodes,
             // While a zone is disrupted, nodes of others can be read by their ids.
-            Err(error) => match instances::find_by_interfaces(&self.aws.ec2, self.name).await {
+            Err(error) => match instances::find_by_interfaces(&self.aws.ec2, self.name).await.nodes {
                 known if known.is_empty() => return Err(error),
                 known => known,
             },

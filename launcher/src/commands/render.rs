@@ -58,7 +58,7 @@ pub fn too_big(file: &Path, big: &files::TooBig) -> Failure {
 }
 
 fn text(text: String) -> Result<(), Failure> {
-    output::print(&text)
+    output::file(&text)
 }
 
 fn member(node: &NodeArgs) -> Result<std::net::Ipv4Addr, Failure> {

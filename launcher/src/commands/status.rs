@@ -12,9 +12,10 @@ use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::failure::{Failure, check_name, looking};
+use crate::identity;
 use crate::observe::{Glance, Kind, Unread, glance};
 use crate::origin;
-use crate::output::{self, Output, table::columns};
+use crate::output::{self, Output, clean, table::columns};
 use crate::resources::route_tables;
 use crate::scaling;
 use crate::update::lease::Lease;
@@ -28,6 +29,8 @@ struct Shown {
     image: Option<String>,
     /// Who updates it at this moment.
     update: Option<String>,
+    /// What only looks like a part of it, and is left alone.
+    notes: Vec<String>,
     degraded: bool,
     /// What couldn't be read, and why.
     unread: Vec<String>,
@@ -52,7 +55,9 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
         let observed = &glance.observed;
         let owned =
             observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
+        let owned = owned || observed.live_untagged().next().is_some();
         if !owned {
+            observed.asides.iter().for_each(|line| output::warn(line));
             return Err(unknown(&aws, name, glance.unread));
         }
         all.push(shown(&aws, name, &mut glance).await);
@@ -117,6 +122,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
         // Those that couldn't be read may be there, and active.
         assessment.problems = assessment.nodes.iter().filter_map(|node| unwell(&expected, node)).collect();
     }
+    missing.extend(observed.live_untagged().map(|node| identity::untagged(name, node)));
     if config.is_none() {
         // Without it nothing is known of what its nodes should be; what they say is shown, not judged.
         assessment.problems.clear();
@@ -133,6 +139,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
             .as_ref()
             .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
             .map(|lease| lease.described()),
+        notes: observed.asides.clone(),
         degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !glance.unread.is_empty(),
         unread: glance.lines(),
         assessment,
@@ -195,8 +202,11 @@ fn text(one: &Shown) -> String {
         }));
         text.push_str(&columns(&rows));
     }
+    for line in &one.notes {
+        text.push_str(&format!("  … {}\n", clean::line(line)));
+    }
     for line in one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages) {
-        text.push_str(&format!("  ! {line}\n"));
+        text.push_str(&format!("  ! {}\n", clean::line(line)));
     }
     text
 }

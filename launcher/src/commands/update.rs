@@ -46,6 +46,7 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
         return super::versions::show(cli, &name, &template, &versions, &observed);
     }
     let (known, _) = asked.know().await?;
+    known.observed.asides.iter().for_each(|line| output::warn(line));
     let mut problems = against(&known, asked.force());
     if !(args.take_over || args.dry_run) {
         let other = Lease::in_the_way(known.template.tags.get(TAG_UPDATE));
@@ -140,8 +141,7 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
         && std::io::stdout().is_terminal()
         && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     for file in &files {
-        let diff = if colour { coloured(&file.diff) } else { file.diff.clone() };
-        text.push_str(&format!("\n\n{}\n{}", file.file, diff.trim_end()));
+        text.push_str(&format!("\n\n{}\n{}", file.file, file.diff.trim_end()));
     }
     for note in known.notes() {
         text.push_str(&format!("\n{note}"));
@@ -151,7 +151,10 @@ fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
     if let Some(warning) = warning {
         document["warning"] = json!(warning);
     }
-    output::result(cli.output, &document, &text)
+    match colour {
+        true => output::print_painted(&text, coloured),
+        false => output::result(cli.output, &document, &text),
+    }
 }
 
 fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {

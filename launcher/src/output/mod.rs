@@ -1,5 +1,7 @@
-//! What commands say: results on standard output, as text or JSON; progress and errors on standard error.
+//! What commands say: results on standard output, as text or JSON; progress and errors on standard error. All of it goes
+//! through [`clean`].
 
+pub mod clean;
 pub mod progress;
 pub mod table;
 
@@ -26,12 +28,27 @@ pub enum Output {
 pub fn result(output: Output, document: &impl Serialize, text: &str) -> Result<(), Failure> {
     match output {
         Output::Text => print(text),
-        Output::Json => print(&serde_json::to_string_pretty(document).expect("results have only string keys")),
+        Output::Json => print_json(document),
     }
 }
 
-/// Writes a text to standard output, with one newline at its end.
+/// Writes a text for people to standard output, with one newline at its end.
 pub fn print(text: &str) -> Result<(), Failure> {
+    print_painted(text, str::to_owned)
+}
+
+/// The same in colours, which `paint` adds to what is clean already.
+pub fn print_painted(text: &str, paint: impl Fn(&str) -> String) -> Result<(), Failure> {
+    write(format!("{}\n", paint(&clean::lines(text)).trim_end_matches('\n')).as_bytes())
+}
+
+fn print_json(document: &impl Serialize) -> Result<(), Failure> {
+    let document = serde_json::to_string_pretty(document).expect("results have only string keys");
+    write(format!("{}\n", clean::json(&document)).as_bytes())
+}
+
+/// Writes a file that was made for a balancer, byte by byte, with one newline at its end.
+pub fn file(text: &str) -> Result<(), Failure> {
     write(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
 }
 
@@ -48,14 +65,26 @@ pub fn write(bytes: &[u8]) -> Result<(), Failure> {
 
 /// Says what doesn't stop a command, on standard error.
 pub fn warn(line: &str) {
-    eprintln!("launcher: warning: {line}");
+    say(&format!("launcher: warning: {line}"));
+}
+
+/// Writes a line to standard error.
+pub fn say(line: &str) {
+    eprintln!("{}", clean::line(line));
+}
+
+/// Asks for a line, at a terminal.
+pub fn ask(question: &str) -> std::io::Result<()> {
+    let mut terminal = std::io::stderr().lock();
+    write!(terminal, "{}", clean::line(question))?;
+    terminal.flush()
 }
 
 /// Says what went wrong: a line each on standard error, and a document for programs.
 pub fn failed(output: Output, failure: &Failure) {
     let lines = failure.lines();
     for line in &lines {
-        eprintln!("launcher: {line}");
+        say(&format!("launcher: {line}"));
     }
     if output == Output::Json && !lines.is_empty() {
         let outcome = match failure {
@@ -65,6 +94,6 @@ pub fn failed(output: Output, failure: &Failure) {
         };
         let document = json!({"outcome": outcome, "problems": lines});
         // What can't be written has been said on standard error already.
-        drop(print(&serde_json::to_string_pretty(&document).expect("it has only string keys")));
+        drop(print_json(&document));
     }
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-use anstream::eprintln;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+
+use super::clean;
 
 /// The lines that are live, and how to show them.
 #[derive(Debug)]
@@ -37,8 +38,8 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.bars {
             // A failure to draw is no reason to fail.
-            Some(bars) => drop(bars.println(line)),
-            None => eprintln!("{line}"),
+            Some(bars) => drop(bars.println(clean::line(line))),
+            None => super::say(line),
         }
     }
 
@@ -50,8 +51,8 @@ impl Progress {
         }
         let bar = live.remove(who).and_then(|line| line.bar).or_else(|| self.bars.as_ref().map(spinner));
         match &bar {
-            Some(bar) => bar.set_message(format!("{who}: {text}")),
-            None => eprintln!("  … {who}: {text}"),
+            Some(bar) => bar.set_message(clean::line(&format!("{who}: {text}"))),
+            None => super::say(&format!("  … {who}: {text}")),
         }
         live.insert(who.to_owned(), Line { text: text.to_owned(), bar });
     }

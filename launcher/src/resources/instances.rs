@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification};
 use jiff::Timestamp;
-use templates::Slot;
 use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
+use templates::{Slot, names};
 
 use crate::assess::reach::{self, Unreachable};
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
-use crate::resources::launch_template::LAUNCHED;
+use crate::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
+use crate::resources::launch_template::{self, LAUNCHED};
 use crate::tags::Tags;
 
 /// An instance as it is.
@@ -35,6 +36,12 @@ pub struct Node {
     pub address: Option<String>,
     /// `eni-…`, the first one first.
     pub interfaces: Vec<String>,
+    /// `vol-…`
+    pub volumes: Vec<String>,
+    /// Its interfaces' security groups, by name.
+    pub groups: Vec<String>,
+    /// Its instance profile's name.
+    pub profile: Option<String>,
     /// What the launcher said to it and it says of itself.
     pub tags: Tags,
     /// When it was last started.
@@ -65,10 +72,36 @@ impl Node {
     }
 }
 
-/// Every instance of a balancer, ended ones too, by slot.
+/// A balancer's nodes, ended ones too, by slot.
 pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<Node>, CallFailed> {
-    let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
-    filtered(ec2, filter, balancer).await
+    let found = filtered(ec2, by_tag(balancer), balancer).await?;
+    Ok(sorted(ec2, balancer, found).await?.nodes)
+}
+
+/// A balancer's nodes, those that lost its tag too, and what else has its tag or its security group.
+pub async fn look(ec2: &Client, balancer: &str) -> Result<Instances, CallFailed> {
+    let group = Filter::builder().name("instance.group-name").values(names::regional(balancer)).build();
+    let (tagged, grouped) =
+        futures::try_join!(filtered(ec2, by_tag(balancer), balancer), filtered(ec2, group, balancer))?;
+    sorted(ec2, balancer, tagged.into_iter().chain(grouped).collect()).await
+}
+
+fn by_tag(balancer: &str) -> Filter {
+    Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build()
+}
+
+/// The launch template's id is looked up only for an instance that nothing else tells from a stranger.
+async fn sorted(ec2: &Client, balancer: &str, found: Vec<Node>) -> Result<Instances, CallFailed> {
+    let region = ec2.config().region().map(|region| region.to_string()).unwrap_or_default();
+    let mut signs = Signs::of(&region, balancer);
+    let unsure = |node: &Node| {
+        matches!(signs.standing(balancer, node), Standing::Stranger | Standing::Guest)
+            && node.tags.get(TAG_TEMPLATE).is_some()
+    };
+    if found.iter().any(unsure) {
+        signs.template = launch_template::find(ec2, &names::regional(balancer)).await?.map(|template| template.id);
+    }
+    Ok(sort_out(balancer, &signs, found))
 }
 
 /// Every instance that has this tag, with whatever value.
@@ -78,9 +111,9 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Node>, CallFailed> {
 
 /// The instances of a balancer as far as they can be read zone by zone, found by their network interfaces. For when
 /// [`find`] fails: with ids of one zone the call doesn't depend on another.
-pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Vec<Node> {
-    let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
-    let pages = ec2.describe_network_interfaces().filters(filter).into_paginator().page_size(PAGE).items().send();
+pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Instances {
+    let pages =
+        ec2.describe_network_interfaces().filters(by_tag(balancer)).into_paginator().page_size(PAGE).items().send();
     let mut zones: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for interface in pages.collect::<Result<Vec<_>, _>>().await.unwrap_or_default() {
         if let Some(id) = interface.attachment().and_then(|attachment| attachment.instance_id()) {
@@ -90,7 +123,8 @@ pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Vec<Node> {
     let of_zone = |ids: Vec<String>| ec2.describe_instances().set_instance_ids(Some(ids)).send();
     let answers = futures::future::join_all(zones.into_values().map(of_zone)).await;
     let reservations = answers.iter().flatten().flat_map(|answer| answer.reservations());
-    in_order(reservations.flat_map(|group| group.instances()).map(node).collect())
+    let found = in_order(reservations.flat_map(|group| group.instances()).map(node).collect());
+    sorted(ec2, balancer, found).await.unwrap_or_default()
 }
 
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node>, CallFailed> {
@@ -110,6 +144,11 @@ fn node(instance: &Instance) -> Node {
     let state = instance.state().and_then(|state| state.name()).map(|name| name.as_str()).unwrap_or("pending");
     let zone = instance.placement().and_then(|placement| placement.availability_zone());
     let interfaces = instance.network_interfaces().iter();
+    let of_interfaces = instance.network_interfaces().iter().flat_map(|eni| eni.groups());
+    let groups = instance.security_groups().iter().chain(of_interfaces).filter_map(|group| group.group_name());
+    let volumes = instance.block_device_mappings().iter().filter_map(|device| device.ebs()?.volume_id());
+    // arn:aws:iam::123456789012:instance-profile/path/name
+    let profile = instance.iam_instance_profile().and_then(|profile| profile.arn()?.rsplit('/').next());
     Node {
         id: instance.instance_id().unwrap_or_default().to_owned(),
         state: state.to_owned(),
@@ -120,6 +159,9 @@ fn node(instance: &Instance) -> Node {
         subnet: instance.subnet_id().unwrap_or_default().to_owned(),
         address: instance.private_ip_address().map(str::to_owned),
         interfaces: interfaces.filter_map(|eni| eni.network_interface_id()).map(str::to_owned).collect(),
+        volumes: volumes.map(str::to_owned).collect(),
+        groups: groups.map(str::to_owned).collect(),
+        profile: profile.map(str::to_owned),
         tags: Tags::from(instance.tags()),
         launched: instance.launch_time().and_then(|time| Timestamp::from_second(time.secs()).ok()),
         unreachable: None,

@@ -135,11 +135,14 @@ pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFail
     }
 }
 
-/// Names and tags of every template that has this tag, with whatever value.
-pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, Tags)>, CallFailed> {
+/// Id, name and tags of every template that has this tag, with whatever value.
+pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, String, Tags)>, CallFailed> {
     let found = describe(ec2, Filter::builder().name("tag-key").values(key).build(), key).await?;
-    let name = |template: &LaunchTemplate| template.launch_template_name().unwrap_or_default().to_owned();
-    Ok(found.iter().map(|template| (name(template), Tags::from(template.tags()))).collect())
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    let template = |template: &LaunchTemplate| {
+        (text(template.launch_template_id()), text(template.launch_template_name()), Tags::from(template.tags()))
+    };
+    Ok(found.iter().map(template).collect())
 }
 
 async fn describe(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<LaunchTemplate>, CallFailed> {

@@ -132,13 +132,30 @@ def a_tag_on_what_isnt_there_is_refused(server: Any) -> Iterator[None]:
         s.ec2.create_tags(Resources=["i-0123456789abcdef0"], Tags=[{"Key": "a", "Value": "1"}])
 
 
-def tags_of_amazons_are_not_set(server: Any) -> Iterator[None]:
-    """ "Tag restrictions": keys that start with aws: are reserved."""
+def tags_of_amazons_are_neither_set_nor_taken_away(server: Any) -> Iterator[None]:
+    """ "Tag restrictions": keys that start with aws: are reserved; "Launch instances using a launch template": EC2 tags
+    what it launches from one; DeleteTags without tags spares them."""
     s = Scene(server)
+    template = s.ec2.create_launch_template(
+        LaunchTemplateName=s.name, LaunchTemplateData={"ImageId": s.image, "InstanceType": "t3.small"}
+    )["LaunchTemplate"]["LaunchTemplateId"]
+    launched = s.run(ImageId=None, InstanceType=None, LaunchTemplate={"LaunchTemplateId": template})[0]["InstanceId"]
     instance = s.run()[0]["InstanceId"]
+    own = {"aws:ec2launchtemplate:id": template, "aws:ec2launchtemplate:version": "1"}
     yield
+
+    def tags() -> dict[str, str]:
+        return {tag["Key"]: tag["Value"] for tag in s.instance(launched)["Tags"]}
+
+    assert tags() == own
+    for key in ("aws:mine", "aws:ec2launchtemplate:id", "AWS:ec2launchtemplate:id"):
+        with refused("InvalidParameterValue", says="aws:"):
+            s.ec2.create_tags(Resources=[instance], Tags=[{"Key": key, "Value": template}])
     with refused("InvalidParameterValue", says="aws:"):
-        s.ec2.create_tags(Resources=[instance], Tags=[{"Key": "aws:mine", "Value": "1"}])
+        s.ec2.delete_tags(Resources=[launched], Tags=[{"Key": "aws:ec2launchtemplate:id"}])
+    s.ec2.create_tags(Resources=[launched], Tags=[{"Key": "mine", "Value": "1"}])
+    s.ec2.delete_tags(Resources=[launched])
+    assert tags() == own
 
 
 def a_terminated_instance_is_still_seen_and_its_interface_is_gone(server: Any) -> Iterator[None]:

@@ -1,6 +1,7 @@
 """IAM's decisions, in pure form (patches/policy.py)."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -75,3 +76,31 @@ def test_a_deny_wins_over_an_allow_in_another_policy() -> None:
 def test_an_unknown_operator_is_not_taken_for_a_yes() -> None:
     with pytest.raises(NotImplementedError):
         _decide({"Condition": {"DateLessThan": {"k": "v"}}}, {"k": ["v"]})
+
+
+@pytest.mark.parametrize(
+    ("principal", "keys", "action", "tagged", "decision"),
+    [
+        ("user/dev", ["elbow:balancer"], "ec2:CreateTags", False, Decision.DENY),
+        ("role/dev", ["Name", "elbow:drain"], "ec2:CreateTags", True, Decision.DENY),
+        ("role/dev", ["elbow:revision"], "ec2:DeleteTags", True, Decision.DENY),
+        ("role/dev", ["Name", "elbows"], "ec2:CreateTags", True, Decision.ALLOW),
+        ("role/dev", None, "ec2:DeleteTags", True, Decision.DENY),
+        ("role/dev", None, "ec2:DeleteTags", False, Decision.ALLOW),
+        ("role/LAUNCHER", ["elbow:balancer"], "ec2:CreateTags", True, Decision.ALLOW),
+        ("role/elbow-eu-west-1-web", ["elbow:role"], "ec2:CreateTags", True, Decision.ALLOW),
+        ("user/elbow-eu-west-1-web", ["elbow:role"], "ec2:CreateTags", True, Decision.DENY),
+    ],
+)
+def test_the_policy_of_the_docs_reserves_elbows_tags(
+    principal: str, keys: list[str] | None, action: str, tagged: bool, decision: Decision
+) -> None:
+    docs = (Path(__file__).parents[3] / "docs/security.md").read_text()
+    reserve = docs.split("```json\n")[1].split("```")[0]
+    allow = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
+    context = {"aws:principalarn": [f"arn:aws:iam::123456789012:{principal}"]}
+    if keys is not None:
+        context["aws:tagkeys"] = keys
+    if tagged:
+        context["aws:resourcetag/elbow:balancer"] = ["web"]
+    assert decide([allow, reserve], action, TABLE, context) is decision

@@ -43,16 +43,22 @@ def _with_its_tags(inner: Any) -> Any:
 
 def check(tags: dict[str, str]) -> None:
     """Refuses keys and values that AWS doesn't take."""
+    check_reserved(tags)
     for key, value in tags.items():
+        if not 1 <= len(key) <= 127:
+            raise errors.invalid_value(f"Tag key exceeds the maximum length of 127 characters: '{key}'")
+        if len(value or "") > 256:
+            raise errors.invalid_value(f"Tag value exceeds the maximum length of 256 characters: '{value}'")
+
+
+def check_reserved(keys: Iterable[str]) -> None:
+    """Refuses keys that only AWS sets and takes away ("Tag restrictions")."""
+    for key in keys:
         if key.lower().startswith("aws:"):
             raise errors.invalid_value(
                 f"Value ( {key} ) for parameter key is invalid. "
                 "Tag keys starting with 'aws:' are reserved for internal use"
             )
-        if not 1 <= len(key) <= 127:
-            raise errors.invalid_value(f"Tag key exceeds the maximum length of 127 characters: '{key}'")
-        if len(value or "") > 256:
-            raise errors.invalid_value(f"Tag value exceeds the maximum length of 256 characters: '{value}'")
 
 
 def check_for_metadata(keys: Iterable[str]) -> None:
@@ -80,12 +86,16 @@ def create_tags(self: TagResponse) -> ActionResult:
 
 
 def delete_tags(self: TagResponse) -> ActionResult:
-    """Given without a value a tag goes whatever its value; given with an empty one, only if that is its value."""
+    """Given without a value a tag goes whatever its value; given with an empty one, only if that is its value. Without any
+    tags, all go but AWS's own."""
     resources = self._get_param("Resources", [])
     tags = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
+    check_reserved(tags)
     for resource in resources:
         _must_exist(self.ec2_backend, resource)
-    TagBackend.delete_tags(self.ec2_backend, resources, tags)
+        there = self.ec2_backend.tags.get(resource, {})
+        gone = tags or {key: None for key in there if not key.startswith("aws:")}
+        TagBackend.delete_tags(self.ec2_backend, [resource], gone)
     return EmptyResult()
 
 
