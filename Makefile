@@ -68,6 +68,8 @@ chaos: setup ## random faults for ten minutes, each outage printed; SEED=N repla
 lint: rust packages ## rustfmt, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
+	# --all-targets leaves out tests that `cargo test` doesn't run by itself.
+	cargo clippy $(CARGO_FLAGS) --test end_to_end --test faults --test launcher_api -- -D warnings
 	shellcheck -x $$(git ls-files '*.sh' .ci/run) templates/goldens/*/install.sh
 
 demo: setup ## the whole way, watched: create, serve, lose a node, destroy
