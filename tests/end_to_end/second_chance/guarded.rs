@@ -37,7 +37,7 @@ pub(super) fn ports_are_closed(rig: &Rig, nodes: &[String]) -> Result<()> {
     [from, to].iter().try_for_each(|node| rig.inside(node, &["nft", "delete", "table", "ip", "elbow"]).map(drop))?;
     let bare = open()?;
     rig.inside(from, &["sh", "-c", "ip rule delete lookup 99; ip route flush table 99"])?;
-    rig.inside(to, &["sh", "-c", "pkill -f 'http.server 2222'; systemctl restart elbow-agent"])?;
+    rig.inside(to, &["sh", "-c", "pkill -f '[h]ttp.server 2222'; systemctl restart elbow-agent"])?;
     rig.inside(from, &["systemctl", "restart", "elbow-agent"])?;
     ensure!(guarded == ["28\n", "28\n"], "through a tunnel, a port of a program and the agent's are open: {guarded:?}");
     ensure!(bare == ["0\n", "0\n"], "the test asks something else: {bare:?}");
