@@ -58,7 +58,9 @@ fn running_nodes_become_a_groups_and_their_own_again_and_are_updated_in_both() {
     let nodes = ids(&rig);
     with_obedient_nodes(&rig, || {
         let dry = text(&succeeded(rig.launcher(["update", grouped.to_str().unwrap(), "--dry-run"])).stdout);
-        for line in ["create Auto Scaling group elbow-web without nodes yet", "take i-", "+      \"Sid\": \"EndAfter"] {
+        for line in
+            ["create Auto Scaling group elbow-web without nodes yet", "take i-", "+      \"Sid\": \"EndAndReplaceNodes"]
+        {
             assert!(dry.contains(line), "it doesn't say {line:?}: {dry}");
         }
         rig.take_calls();
