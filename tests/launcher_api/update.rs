@@ -1,11 +1,15 @@
 //! `update` against the API alone: what it refuses, that it can be killed anywhere, and that it gets out of others' way.
 //! The nodes are played by a thread that does what their tags say.
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use lab::api::{Call, Hooks, Passage};
 use lab::world::{Instance, InstanceState};
 
 use crate::kill::{Killer, When, killed_after, killed_at};
@@ -53,8 +57,17 @@ fn elect(rig: &Rig, nodes: &[Instance]) {
     }
 }
 
-fn obey(rig: &Rig, node: &Instance) {
-    let told = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':')).map(|(_, revision)| revision);
+fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
+    let order = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':'));
+    let told = order.map(|(_, revision)| revision);
+    if let Some(version) = order.and_then(|(version, _)| version.parse().ok()) {
+        let newest = ran.entry(node.id.clone()).or_insert(version);
+        if version < *newest && default(rig) != version.to_string() {
+            // It goes down only to the default.
+            return;
+        }
+        *newest = version;
+    }
     let (running, role) = (node.tags.get("elbow:running"), node.tags.get("elbow:role"));
     // One that was launched boots what it was launched with.
     if let (Some(told), None, InstanceState::Running) = (told, running, node.state) {
@@ -270,4 +283,86 @@ fn described(rig: &Rig, field: &str) -> String {
     let query = format!("LaunchTemplates[0].{field}");
     let name = ["ec2", "describe-launch-templates", "--launch-template-names", "elbow-web"];
     rig.aws(&[&name[..], &["--query", &query, "--output", "text"]].concat())
+}
+
+/// A call's answers are lost for longer than a lease lasts.
+struct Hanging(AtomicUsize);
+
+impl Hooks for Hanging {
+    fn request<'a>(&'a self, call: &'a Call) -> BoxFuture<'a, Passage> {
+        let hangs = call.action == "CreateLaunchTemplateVersion"
+            && self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        async move {
+            if hangs {
+                tokio::time::sleep(Duration::from_secs(25)).await;
+                return Passage::Lost;
+            }
+            Passage::Open
+        }
+        .boxed()
+    }
+}
+
+#[test]
+fn a_call_that_hangs_longer_than_a_lease_lasts_does_not_let_it_lapse() {
+    // The client gives an attempt up after 20 s.
+    let rig = Rig::with(Arc::new(Hanging(AtomicUsize::new(2))));
+    created(&rig);
+    let file = changed(&rig);
+    let update = ["update", file.to_str().unwrap()];
+    with_obedient_nodes(&rig, || {
+        std::thread::scope(|scope| {
+            let first = scope.spawn(|| rig.launcher(update));
+            std::thread::sleep(Duration::from_secs(36));
+            let second = rig.launcher(update);
+            assert_eq!(second.status.code(), Some(2), "{}", text(&second.stderr));
+            assert!(text(&second.stderr).contains("an update of web is under way"), "{}", text(&second.stderr));
+            succeeded(first.join().unwrap());
+        });
+    });
+    assert_eq!(ports(&rig), [Some(8080)]);
+    assert!(!text(&rig.launcher(["status", "web"]).stdout).contains("under way"), "the lease was given back");
+}
+
+#[test]
+fn a_rollback_that_a_node_refuses_leaves_nodes_and_default_where_they_were() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    with_obedient_nodes(&rig, || succeeded(rig.launcher(["update", file.to_str().unwrap()])));
+    assert_eq!(default(&rig), "2");
+    let back = std::thread::scope(|scope| {
+        let updating = scope.spawn(|| rig.launcher(["update", "--rollback", "web"]));
+        while !updating.is_finished() {
+            for node in rig.nodes() {
+                let order = node.tags["elbow:revision"].parse::<templates::Order>().unwrap();
+                let keys = ["elbow:message", "elbow:refused-revision"];
+                match order.version {
+                    1 => {
+                        assert_eq!(default(&rig), "1", "a node goes down only to the default");
+                        let says = [order.refusal("no"), format!("{order} no")];
+                        let tags: Vec<_> = keys
+                            .iter()
+                            .zip(says)
+                            .map(|(key, value)| serde_json::json!({"Key": key, "Value": value}))
+                            .collect();
+                        let tags = serde_json::to_string(&tags).unwrap();
+                        rig.aws(&["ec2", "create-tags", "--resources", &node.id, "--tags", &tags]);
+                    }
+                    _ => {
+                        let keys = keys.map(|key| format!("Key={key}"));
+                        rig.aws(&["ec2", "delete-tags", "--resources", &node.id, "--tags", &keys[0], &keys[1]]);
+                    }
+                }
+            }
+        }
+        updating.join().unwrap()
+    });
+    let said = text(&back.stderr);
+    assert_eq!(back.status.code(), Some(1), "{said}");
+    assert!(said.contains("refuses revision") && said.contains("runs on as it was"), "{said}");
+    assert_eq!((default(&rig).as_str(), ports(&rig)), ("2", vec![Some(8080)]));
+    assert!(rig.nodes().iter().all(|node| node.tags["elbow:revision"].starts_with("2:")));
+    let versions = text(&succeeded(rig.launcher(["update", "--versions", "web"])).stdout);
+    assert!(versions.contains("--rollback goes to it"), "{versions}");
 }

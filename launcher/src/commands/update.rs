@@ -1,5 +1,6 @@
 //! `update`: a balancer that runs becomes what its file says, without a request lost.
 
+use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 
@@ -21,7 +22,7 @@ use crate::resources::launch_template::{self, Template, Version};
 use crate::update::against::{Force, against};
 use crate::update::difference::{Scene, coloured, difference};
 use crate::update::goal::{Goal, Image};
-use crate::update::hold::{Take, begin, end};
+use crate::update::hold::{Take, begin, beside, end};
 use crate::update::known::{Found, Known};
 use crate::update::lease::Lease;
 use crate::update::roll::Roll;
@@ -168,15 +169,16 @@ fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
 /// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
 async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
     let Asked { aws, args, name, .. } = *asked;
-    let mut lease = Lease::mine();
+    let lease = RefCell::new(Lease::mine());
     let take = if args.take_over { Take::Over } else { Take::Free };
     let progress = Progress::new();
-    let outcome = match begin(aws, name, template, &lease, take).await {
-        Ok(()) => roll(asked, &mut lease, &progress).await,
+    let mine = lease.borrow().clone();
+    let outcome = match begin(aws, name, template, &mine, take).await {
+        Ok(()) => beside(aws, template, &lease, roll(asked, &lease, &progress)).await,
         Err(failure) => Err(failure),
     };
     // Whatever came of it, this one isn't at work any more.
-    let ended = end(aws, template, &lease).await;
+    let ended = end(aws, template, &lease.into_inner()).await;
     let (known, changes) = outcome?;
     ended?;
     let Some(changes) = changes else { return unchanged(cli, &known) };
@@ -192,7 +194,7 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
 /// Answers what was done, if there was anything to do.
 async fn roll(
     asked: &Asked<'_>,
-    lease: &mut Lease,
+    lease: &RefCell<Lease>,
     progress: &Progress,
 ) -> Result<(Known, Option<Vec<Change>>), Failure> {
     let (known, note) = asked.know().await?;
@@ -214,8 +216,9 @@ async fn roll(
     let mut roll = Roll {
         aws: asked.aws,
         known: &known,
-        lease: lease.clone(),
+        lease,
         boots: known.baseline(),
+        proven: known.target() == Some(known.template.version),
         force: asked.force(),
         timeout: asked.args.timeout,
         progress,
@@ -223,6 +226,5 @@ async fn roll(
     };
     let outcome = roll.all().await;
     let changes = std::mem::take(&mut roll.changes);
-    *lease = roll.lease;
     outcome.map(|()| (known, Some(changes)))
 }

@@ -32,7 +32,7 @@ impl Roll<'_> {
     ) -> Result<Failure, Failure> {
         let name = &self.known.new.name;
         let refuses = format!("{who} refuses revision {}: {why}", order.revision);
-        if self.boots == *order {
+        if self.boots == *order && self.proven {
             // It is proven: what one that was born late makes of it is no reason to take it from all others.
             return Ok(Failure::Failed(anyhow!(
                 "{refuses}; nodes boot this revision and the others run it, so nothing is taken back: terminate that one, or \
@@ -40,7 +40,7 @@ impl Roll<'_> {
             )));
         }
         let away = self.take_back(order, told).await?;
-        let before = &self.boots.revision;
+        let before = &self.known.baseline().revision;
         Ok(Failure::Failed(match away.is_empty() {
             true => anyhow!("{refuses}; {name} runs on as it was, revision {before}"),
             false => anyhow!(
@@ -54,7 +54,9 @@ impl Roll<'_> {
 
     /// Tells them what they ran, and what is around them goes back when they have. Answers who hasn't, and how it stands.
     async fn take_back(&mut self, order: &Order, told: &BTreeSet<String>) -> Result<Vec<String>, Failure> {
-        let (ec2, before) = (&self.aws.ec2, self.boots.clone());
+        let (ec2, before) = (&self.aws.ec2, self.known.baseline());
+        // A rollback has moved it: nodes that boot meanwhile, and agents that go down, look at it.
+        self.make_default(&before).await?;
         let nodes = instances::find(ec2, &self.known.new.name).await?;
         // What the API shows may be older than what this command told.
         let was_told =
@@ -80,7 +82,6 @@ impl Roll<'_> {
             if Instant::now() >= deadline {
                 return Ok(away);
             }
-            self.renew().await?;
             pause(LOOK).await;
         }
     }

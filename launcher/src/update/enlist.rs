@@ -53,7 +53,6 @@ impl Roll<'_> {
                 )));
             }
             self.progress.live(&known.desired.name, &waiting);
-            self.renew().await?;
             pause(LOOK).await;
         }
     }

@@ -70,7 +70,6 @@ impl Roll<'_> {
                 self.progress.clear();
                 return Err(self.unfinished(&aim, &nodes, service).await);
             }
-            self.renew().await?;
             pause(LOOK).await;
         }
     }

@@ -1,10 +1,13 @@
 //! Taking the lease on an update, keeping it, and giving it back.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use jiff::Timestamp;
+use futures::channel::oneshot;
+use futures::future::{Either, select};
 use templates::names::TAG_UPDATE;
+use tokio::time::timeout;
 
 use super::lease::{Lease, SIGN, Standing};
 use super::roll::Roll;
@@ -18,6 +21,9 @@ use crate::resources::{launch_template, tagging};
 const SPREADING: Duration = Duration::from_secs(10);
 /// As long as two who saw nobody at the same moment may be apart; and from one look to the next.
 const LOOK: Duration = Duration::from_millis(300);
+/// How long each of a renewal's two calls may take, and when a renewal that failed is tried again.
+const TRY: Duration = Duration::from_secs(5);
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Whether to take the lease from somebody who has it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,32 +69,81 @@ pub async fn end(aws: &Aws, template: &str, lease: &Lease) -> Result<(), CallFai
     tagging::remove_one(&aws.ec2, template, TAG_UPDATE, &lease.to_string()).await
 }
 
-impl Roll<'_> {
-    /// Says now and then that this update lives.
-    pub(super) async fn renew(&mut self) -> Result<(), Failure> {
-        if Timestamp::now().duration_since(self.lease.seen) < SIGN { Ok(()) } else { self.hold().await }
-    }
-
-    /// Goes on only if this update still has the lease: before every change.
-    pub(super) async fn hold(&mut self) -> Result<(), Failure> {
-        let id = &self.known.template.id;
-        match held(self.aws, id, &self.lease).await? {
-            Standing::Mine => {}
-            Standing::Theirs(other) => {
-                return Err(Failure::Failed(anyhow!("the update was taken over {}", other.described())));
-            }
-            Standing::Unseen => {
-                return Err(Failure::Failed(anyhow!(
-                    "the update was taken over by somebody who is done, or its tag {TAG_UPDATE} was taken off {id}: \
-                     `launcher update` again goes on from what is there"
-                )));
-            }
-        }
-        if Timestamp::now().duration_since(self.lease.seen) >= SIGN {
-            let lease = self.lease.renewed();
-            tagging::set(&self.aws.ec2, std::slice::from_ref(id), TAG_UPDATE, &lease.to_string()).await?;
-            self.lease = lease;
+/// Does the work and renews the lease beside it, so that a call that takes long lets no lease lapse. A lease that is lost ends
+/// the work.
+pub async fn beside<T>(
+    aws: &Aws,
+    template: &str,
+    lease: &RefCell<Lease>,
+    work: impl Future<Output = Result<T, Failure>>,
+) -> Result<T, Failure> {
+    let (over, mut is_over) = oneshot::channel::<()>();
+    let renewing = async {
+        let mut pause = SIGN;
+        while timeout(pause, &mut is_over).await.is_err() {
+            pause = match renew(aws, template, lease).await {
+                Ok(true) => SIGN,
+                Ok(false) => AGAIN,
+                Err(lost) => return Err(lost),
+            };
         }
         Ok(())
+    };
+    match select(std::pin::pin!(work), std::pin::pin!(renewing)).await {
+        Either::Left((outcome, renewing)) => {
+            // A renewal under way is waited for: it would write the lease again that is given back.
+            drop(over);
+            renewing.await.ok();
+            outcome
+        }
+        Either::Right((lost, work)) => match lost {
+            Err(lost) => Err(lost),
+            Ok(()) => work.await,
+        },
+    }
+}
+
+/// Gives a sign of life. Answers whether it was written in time; an API that fails is the work's own business.
+async fn renew(aws: &Aws, template: &str, lease: &RefCell<Lease>) -> Result<bool, Failure> {
+    let mine = lease.borrow().clone();
+    match timeout(TRY, held(aws, template, &mine)).await {
+        Ok(Ok(standing)) => still_mine(template, standing)?,
+        Ok(Err(_)) | Err(_) => return Ok(false),
+    }
+    let renewed = mine.renewed();
+    let value = renewed.to_string();
+    let ids = [template.to_owned()];
+    // From here on the tag may have this value, whatever comes of the call.
+    *lease.borrow_mut() = renewed;
+    Ok(matches!(timeout(TRY, tagging::set(&aws.ec2, &ids, TAG_UPDATE, &value)).await, Ok(Ok(()))))
+}
+
+fn still_mine(template: &str, standing: Standing) -> Result<(), Failure> {
+    match standing {
+        Standing::Mine => Ok(()),
+        Standing::Theirs(other) => Err(Failure::Failed(anyhow!("the update was taken over {}", other.described()))),
+        Standing::Unseen => Err(Failure::Failed(anyhow!(
+            "the update was taken over by somebody who is done, or its tag {TAG_UPDATE} was taken off {template}: \
+             `launcher update` again goes on from what is there"
+        ))),
+    }
+}
+
+impl Roll<'_> {
+    /// Goes on only if this update still has the lease: before every change.
+    pub(super) async fn hold(&mut self) -> Result<(), Failure> {
+        let (id, lease) = (&self.known.template.id, self.lease.borrow().clone());
+        still_mine(id, held(self.aws, id, &lease).await?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::update::lease::DEAD;
+
+    #[test]
+    fn a_renewal_that_the_api_cuts_off_once_comes_before_the_lease_lapses() {
+        assert!(SIGN + 2 * TRY + AGAIN + 2 * TRY < DEAD);
     }
 }

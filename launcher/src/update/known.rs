@@ -146,7 +146,15 @@ impl Known {
         let holds = |version: &&Version| version.revision == self.desired.revision.0 && is_wanted(version);
         let same = self.versions.iter().filter(holds).map(|version| version.number);
         let default = same.clone().find(|number| *number == self.template.version);
-        self.goal.version().or(default).or_else(|| same.max())
+        // A node goes down only to the default. What isn't it must be as new as all that nodes were told.
+        let told = |node: &Node| node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.version);
+        let newest = self.observed.live().filter_map(told).chain([self.template.version]).max();
+        self.goal.version().or(default).or_else(|| same.filter(|number| Some(*number) >= newest).max())
+    }
+
+    /// Whether running nodes go back to a version from before the default.
+    pub fn goes_down(&self) -> bool {
+        self.target().is_some_and(|target| target < self.template.version) && !self.replaces()
     }
 
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
@@ -237,6 +245,10 @@ impl Known {
             let what = format!("add a version of revision {revision} to launch template {}{image}", self.template.name);
             changes.push(change("create-launch-template-version", what));
         }
+        let default = (target != Some(self.template.version))
+            .then(|| change("set-default", "make that version the one that nodes boot".to_owned()));
+        let (first, last) = if self.goes_down() { (default, None) } else { (None, default) };
+        changes.extend(first);
         let named = |action: &Action| action.change(&self.desired);
         let mut observed = self.observed.clone();
         if self.replaces() {
@@ -252,9 +264,7 @@ impl Known {
             let tell = |node: &Node| change("tell", format!("tell {} to run revision {revision}", called(node)));
             changes.extend(pending.into_iter().map(tell));
         }
-        if target != Some(self.template.version) {
-            changes.push(change("set-default", "make that version the one that nodes boot".to_owned()));
-        }
+        changes.extend(last);
         changes.extend(foreseen(step, &self.desired, &observed).0.iter().map(named));
         let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &wider.after(&self.observed));
         changes.extend(exact.calls().iter().map(|call| call.change(&self.desired)));

@@ -4,14 +4,15 @@
 use std::fmt;
 use std::os::unix::fs::MetadataExt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use sha2::{Digest, Sha256};
 
 /// From one sign of life to the next.
-pub const SIGN: SignedDuration = SignedDuration::from_secs(8);
+pub const SIGN: Duration = Duration::from_secs(6);
 /// Without a sign for as long, an update is dead. Operators' clocks may differ by a few seconds.
-const DEAD: SignedDuration = SignedDuration::from_secs(30);
+pub const DEAD: Duration = Duration::from_secs(30);
 
 /// Who updates a balancer, as the tag says it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -101,7 +102,7 @@ impl Lease {
         let near = self.mark.as_ref().is_some_and(|mark| Some(mark.place.as_str()) == here);
         let process = self.who.rsplit_once(':').and_then(|(_, process)| process.parse().ok()).filter(|_| near);
         let gone = process.is_some_and(|process| !runs(process));
-        !gone && now.duration_since(self.seen) < DEAD
+        !gone && now.duration_since(self.seen) < SignedDuration::from_secs(DEAD.as_secs() as i64)
     }
 
     /// Whose it is, if `read` is what the tag says.

@@ -1,6 +1,7 @@
 //! Carries an update out, in an order in which it can stop anywhere: what is allowed is widened, nodes are told one after
 //! another, the version becomes the default, what isn't needed any more goes. Run again, it goes on from what it finds.
 
+use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -35,10 +36,12 @@ pub struct Roll<'a> {
     pub aws: &'a Aws,
     /// What is to be, and what was there when it began.
     pub known: &'a Known,
-    /// This update's own.
-    pub lease: Lease,
+    /// This update's own; [`super::hold::beside`] renews it.
+    pub lease: &'a RefCell<Lease>,
     /// What nodes boot.
     pub boots: Order,
+    /// Whether every node has run what is to be.
+    pub proven: bool,
     /// Whether to go on where it isn't sure who is active.
     pub force: Force,
     /// How long nodes may take.
@@ -62,7 +65,12 @@ impl Roll<'_> {
         if known.replaces() {
             self.release().await?;
         }
+        if known.goes_down() {
+            // An agent goes down to a version only if it is the default, which no tag changes.
+            self.make_default(&order).await?;
+        }
         self.run(&order).await?;
+        self.proven = true;
         self.make_default(&order).await?;
         // One that was born in between has booted the version before.
         self.run(&order).await?;
@@ -113,7 +121,6 @@ impl Roll<'_> {
                     SPREADING.as_secs()
                 )));
             }
-            self.renew().await?;
             pause(LOOK).await;
         }
     }
@@ -185,7 +192,7 @@ impl Roll<'_> {
     }
 
     /// Makes the version the one that nodes boot, and remembers which was before.
-    async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
+    pub(super) async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
         let (known, ec2) = (self.known, &self.aws.ec2);
         if self.boots == *order {
             return Ok(());

@@ -54,7 +54,6 @@ impl Roll<'_> {
                 self.progress.clear();
                 return Err(self.timed_out(order, &nodes, unserved));
             }
-            self.renew().await?;
             pause(LOOK).await;
         }
     }
