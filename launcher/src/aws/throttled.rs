@@ -5,7 +5,6 @@
 use std::sync::Mutex;
 use std::time::Duration;
 
-use anstream::eprintln;
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
@@ -88,7 +87,7 @@ impl Throttled {
         let mut said = self.mentioned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if said.is_none_or(|said| said.elapsed() >= AGAIN) {
             *said = Some(Instant::now());
-            eprintln!("  … AWS puts {action} off ({code}), trying again");
+            crate::output::say(&format!("  … AWS puts {action} off ({code}), trying again"));
         }
     }
 }
