@@ -21,6 +21,7 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
+            let mut ran = HashMap::new();
             while !over.load(Ordering::Relaxed) {
                 let nodes = rig.nodes();
                 let is_dead = |node: &Instance| {
@@ -28,7 +29,7 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
                     reports.into_iter().any(|report| report.contains(&node.id))
                 };
                 for node in nodes.iter().filter(|node| !is_dead(node)) {
-                    obey(rig, node);
+                    obey(rig, node, &mut ran);
                 }
                 elect(rig, &nodes);
                 std::thread::sleep(Duration::from_millis(100));
