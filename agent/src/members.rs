@@ -176,7 +176,7 @@ impl Roster {
         Roster { peers: addresses(members, me), missed: BTreeMap::new() }
     }
 
-    /// Takes in a new read; whether the peers changed. One that isn't whole proves nobody's absence.
+    /// Takes in a new read and returns whether the peers changed. A read that isn't whole removes no peer.
     pub fn update(&mut self, sighting: &Sighting, me: Ipv4Addr) -> bool {
         let seen = addresses(&sighting.members, me);
         if !sighting.whole {

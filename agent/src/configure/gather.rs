@@ -132,7 +132,7 @@ async fn tables(observer: &Observer, end: Instant) -> Result<Vec<Table>, ApiErro
     }
 }
 
-/// A read, or that it wasn't answered by the `end`: a node doesn't wait for a slow API, and is told later.
+/// Gives up a read at `end`: the boot doesn't wait for a slow API, and the refresher reads again later.
 async fn in_time<T>(
     end: Instant,
     action: &'static str,

@@ -91,7 +91,7 @@ pub enum Lead {
     Nowhere,
     /// To something that is no more, or no interface.
     Blackhole,
-    /// To an interface: this node's, a peer's, or one that nobody has identified.
+    /// To an interface: this node's, a peer's, or one that this node couldn't identify.
     To(InterfaceId),
     /// To an interface that is known to be no node's.
     Stranger(InterfaceId),

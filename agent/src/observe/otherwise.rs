@@ -11,7 +11,7 @@ use crate::ec2::{ApiError, Kind};
 use crate::ids::{InstanceId, InterfaceId};
 use crate::members::{self, Member, Sighting};
 
-/// Whose the interfaces are that routes lead to.
+/// The owners of the interfaces that routes lead to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identified {
     /// Members.
@@ -44,7 +44,7 @@ impl Observer {
         Ok(Sighting { trouble: Some(trouble), ..sighting })
     }
 
-    /// Whose `interfaces` are, as far as the API says.
+    /// The owners of `interfaces`, as far as the API says.
     pub async fn identify(&self, interfaces: &[InterfaceId], known: &[Member]) -> Result<Identified, ApiError> {
         let ids: Vec<&str> = interfaces.iter().map(|interface| interface.0.as_str()).collect();
         let found = self.interfaces("network-interface-id", &ids).await?;

@@ -14,7 +14,7 @@ use crate::members::Member;
 const LOOK: Duration = Duration::from_secs(2);
 /// The same, while the API shows that each silent peer lives.
 const LATER: Duration = Duration::from_secs(10);
-/// A peer whose tags can't be read must be silent for so long.
+/// How long a peer must be silent if its tags can't be read.
 const HUNG: Duration = Duration::from_secs(15);
 /// A sign of life in a tag is rewritten every 20 s. The rest is for the write, an answer out of date and another clock.
 const FRESH: Duration = Duration::from_secs(30);

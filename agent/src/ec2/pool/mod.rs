@@ -236,7 +236,7 @@ impl Pool {
         }
     }
 
-    /// A connection that is being opened, and stands ready if nobody takes it.
+    /// A connection that is being opened; the pool keeps it if no call takes it.
     fn opening(&self, target: &Target) -> oneshot::Receiver<io::Result<Connection>> {
         let (opened, opening) = oneshot::channel();
         let (pool, target) = (self.clone(), target.clone());
