@@ -48,8 +48,8 @@ pub struct Member {
     /// Its last sign of life in its tags, if it wrote one.
     #[serde(skip)]
     pub alive: Option<Timestamp>,
-    /// The members that it can't reach, as its tag says.
-    #[serde(default)]
+    /// The members that it can't reach, as its tag says; none if the tag wasn't read.
+    #[serde(skip)]
     pub unreachable: Vec<InstanceId>,
 }
 
@@ -112,6 +112,7 @@ pub fn at(interface: &NetworkInterface, known: &[Member]) -> Option<Member> {
         source_dest_check: interface.source_dest_check().unwrap_or(true),
         says: None,
         alive: None,
+        unreachable: vec![],
         ..member
     })
 }
@@ -200,8 +201,8 @@ impl Roster {
         let missed = |member: &&Member| {
             self.peers.contains(&member.address) && read.iter().all(|seen| seen.address != member.address)
         };
-        let missed: Vec<Member> =
-            before.iter().filter(missed).map(|member| Member { says: None, alive: None, ..member.clone() }).collect();
+        let unread = |member: &Member| Member { says: None, alive: None, unreachable: vec![], ..member.clone() };
+        let missed: Vec<Member> = before.iter().filter(missed).map(unread).collect();
         [read, missed].concat()
     }
 
@@ -312,7 +313,13 @@ pub(crate) mod tests {
             let interface = NetworkInterface::builder().network_interface_id("eni-2").private_ip_address("10.0.1.2");
             interface.availability_zone("eu-west-1a").source_dest_check(false).attachment(attachment).build()
         };
-        let known = Member { claim: Some(Slot(1)), says: Some("active ".into()), ..member("i-b", 9) };
+        let known = Member {
+            claim: Some(Slot(1)),
+            says: Some("active ".into()),
+            alive: Some(Timestamp::UNIX_EPOCH),
+            unreachable: vec!["i-c".into()],
+            ..member("i-b", 9)
+        };
         let expected = Member { claim: Some(Slot(1)), says: None, ..member("i-b", 2) };
         assert_eq!(at(&found(0), &[known]), Some(expected));
         assert_eq!(at(&found(0), &[]), Some(member("i-b", 2)));
@@ -376,7 +383,8 @@ pub(crate) mod tests {
         }
         assert!(!roster.doubts());
         assert!(roster.update(&Sighting::of(vec![member("i-c", 3)]), ME));
-        let known = [Member { says: Some("active ".into()), ..member("i-b", 2) }, member("i-a", 1)];
+        let says = Member { says: Some("active ".into()), unreachable: vec!["i-a".into()], ..member("i-b", 2) };
+        let known = [says, member("i-a", 1)];
         let all = roster.with_missed(vec![member("i-c", 3)], &known);
         assert_eq!(all, [member("i-c", 3), member("i-b", 2)], "what it says is unread");
     }

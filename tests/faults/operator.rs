@@ -14,7 +14,7 @@ const TRUTH: Duration = Duration::from_secs(10);
 /// What is refused is refused this soon.
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// What an update adds.
-const SECOND: &str =
+pub const SECOND: &str =
     "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
 
 impl Stage {

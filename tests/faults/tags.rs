@@ -1,11 +1,13 @@
 //! What nodes say in their tags when a peer is gone, and when another writer changes the tags.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::rig::{Rig, wait_for};
+use lab::rig::{Rig, printed, wait_for};
 
+use crate::operator::SECOND;
 use crate::stage::{BOOT, play};
 
 /// Within this an operator sees a failover as it is.
@@ -71,6 +73,42 @@ fn report_tags_that_another_writer_changes_or_deletes_are_repaired() -> Result<(
             Ok(())
         })?;
         rig.figure("report tags changed by another writer: to their repair", format!("{:.1?}", since.elapsed()))
+    })
+}
+
+/// Who may set tags can't send a node back to a revision that was replaced; the operator can.
+#[test]
+fn an_order_to_an_older_version_than_the_default_is_refused_until_a_rollback_makes_it_the_default() -> Result<()> {
+    play(|stage| {
+        let (_, standby) = stage.pair()?;
+        let rig = &stage.rig;
+        let running = |id: &str| tags(rig, id)?.remove("elbow:running").context("it runs no revision");
+        let template = |query: &str| {
+            let query = format!("LaunchTemplates[0].{query}");
+            let name = "--launch-template-names=elbow-web";
+            rig.aws(["ec2", "describe-launch-templates", name, "--query", &query])
+        };
+        let (before, old) = (template("DefaultVersionNumber")?, running(&standby)?);
+        let update = |file: &Path| printed(&rig.launcher(["update".as_ref(), file.as_os_str()])?).map(drop);
+        update(&rig.balancer(|text| text + SECOND)?)?;
+        let new = running(&standby)?;
+        ensure!(template("DefaultVersionNumber")? != before && new != old, "the update changed nothing");
+        let order = format!("Key=elbow:revision,Value={before}:{old}");
+        rig.aws(["ec2", "create-tags", "--resources", &standby, "--tags", &order])?;
+        wait_for("the refusal", SOON, || {
+            let tags = tags(rig, &standby)?;
+            let refused = tags.get("elbow:refused-revision").context("it refuses nothing")?;
+            ensure!(refused.contains("is older than the default"), "it refuses {refused:?}");
+            Ok(())
+        })?;
+        ensure!(running(&standby)? == new, "it runs another revision");
+        let default = format!("--default-version={before}");
+        rig.aws(["ec2", "modify-launch-template", "--launch-template-name=elbow-web", &default])?;
+        wait_for("the node to take what is the default now", SOON, || {
+            ensure!(running(&standby)? == old, "it runs {new}");
+            Ok(())
+        })?;
+        update(&rig.balancer(|text| text)?)
     })
 }
 

@@ -73,6 +73,14 @@ struct Tried {
     again: Instant,
 }
 
+/// Why an order isn't carried out.
+enum Unfit {
+    /// The order names what this node can't run.
+    ForGood(String),
+    /// The launch template has no such version, or a newer default. This changes when the template does.
+    AsTheTemplateIs(String),
+}
+
 impl Tried {
     fn new(order: Order) -> Tried {
         let now = Instant::now();
@@ -129,7 +137,11 @@ impl Updater {
         if tried.config.is_none() {
             match self.read(tried).await {
                 Ok(config) => tried.config = config,
-                Err(why) => return self.refuse(tried, why),
+                Err(Unfit::ForGood(why)) => return self.refuse(tried, why),
+                Err(Unfit::AsTheTemplateIs(why)) => {
+                    tried.later();
+                    return self.report_refusal(&tried.order, why);
+                }
             }
         }
         let Some(config) = &tried.config else { return };
@@ -148,15 +160,16 @@ impl Updater {
     }
 
     /// Reads what was ordered, and checks it; nothing if that is to be tried again.
-    async fn read(&self, tried: &mut Tried) -> Result<Option<Box<NodeConfig>>, String> {
+    async fn read(&self, tried: &mut Tried) -> Result<Option<Box<NodeConfig>>, Unfit> {
         let order = &tried.order;
         let name = self.balancer.borrow().name.clone();
         match fetch::fetch(&self.client, &name, order).await {
             Fetched::Config(config) => {
-                return apply::check(self, &config).await.map(|()| Some(config)).map_err(|error| format!("{error:#}"));
+                let checked = apply::check(self, &config).await;
+                return checked.map(|()| Some(config)).map_err(|error| Unfit::ForGood(format!("{error:#}")));
             }
-            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => return Err(why),
-            Fetched::Unreadable(why) => return Err(why),
+            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => return Err(Unfit::AsTheTemplateIs(why)),
+            Fetched::Unreadable(why) => return Err(Unfit::ForGood(why)),
             Fetched::Missing(_) if tried.since.elapsed() < USUAL => {}
             Fetched::Missing(why) | Fetched::NotNow(why) => {
                 self.say(format!("can't read revision {} yet: {why}", order.revision));
@@ -167,10 +180,14 @@ impl Updater {
     }
 
     fn refuse(&self, tried: &mut Tried, why: String) {
-        self.say(tried.order.refusal(&why));
-        let refusal = Refusal { of: tried.order.clone(), why };
-        self.board.change(|state| state.reports.refused_revision = Some(refusal));
         tried.refused = true;
+        self.report_refusal(&tried.order, why);
+    }
+
+    fn report_refusal(&self, order: &Order, why: String) {
+        self.say(order.refusal(&why));
+        let refusal = Refusal { of: order.clone(), why };
+        self.board.change(|state| state.reports.refused_revision = Some(refusal));
     }
 
     /// Whether it is this node's turn, as the peers see it. If so they see that it changes.
