@@ -69,6 +69,26 @@ fn throttling_is_waited_out() {
 }
 
 #[test]
+fn an_update_waits_out_throttling_that_lasts_longer_than_the_sdk_tries() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    rig.take_calls();
+    let actions = ["CreateLaunchTemplateVersion", "AuthorizeSecurityGroupIngress", "ModifyLaunchTemplate"];
+    for action in actions {
+        let code = "RequestLimitExceeded".to_owned();
+        rig.api.proxy().set_failing(Failing { action: action.to_owned(), code, left: 8, zone: None });
+    }
+    with_obedient_nodes(&rig, || succeeded(rig.launcher(["update".as_ref(), file.as_os_str()])));
+    let calls = rig.take_calls();
+    for action in actions {
+        let throttled = calls.iter().filter(|call| call.action == action && call.error.is_some());
+        assert_eq!(throttled.count(), 8, "{action}");
+    }
+    assert_eq!(ports(&rig), [Some(8080)]);
+}
+
+#[test]
 fn a_denied_call_is_named_and_can_be_taken_up_again() {
     let rig = Rig::new();
     let file = rig.web();

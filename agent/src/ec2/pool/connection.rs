@@ -47,6 +47,8 @@ pub(super) struct Target {
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<SdkBody>,
+    /// Where it leads.
+    pub target: Target,
     /// When it was opened.
     pub opened: Instant,
     /// Whether it has answered before.
@@ -63,11 +65,13 @@ pub(super) async fn open(
     let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting takes too long");
     let stream = tokio::time::timeout(TCP_LIMIT, first(addresses, target.port)).await.map_err(late)??;
     prepare(&stream)?;
-    if !target.tls {
-        return speak(stream, ended).await;
-    }
-    let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
-    speak(tls.connect(name, stream).await?, ended).await
+    let sender = if target.tls {
+        let name = ServerName::try_from(target.host.clone()).map_err(io::Error::other)?;
+        speak(tls.connect(name, stream).await?, ended).await?
+    } else {
+        speak(stream, ended).await?
+    };
+    Ok(Connection { sender, target: target.clone(), opened: Instant::now(), used: false })
 }
 
 /// Asks the addresses one after another, without waiting for the ones before to give up.
@@ -97,7 +101,7 @@ fn prepare(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-async fn speak<I>(stream: I, ended: Arc<Notify>) -> io::Result<Connection>
+async fn speak<I>(stream: I, ended: Arc<Notify>) -> io::Result<SendRequest<SdkBody>>
 where
     I: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -108,7 +112,7 @@ where
         ended.notify_one();
     });
     sender.ready().await.map_err(io::Error::other)?;
-    Ok(Connection { sender, opened: Instant::now(), used: false })
+    Ok(sender)
 }
 
 impl Connection {

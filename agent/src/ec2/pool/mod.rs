@@ -198,14 +198,11 @@ impl Pool {
         self.0.ended.notify_one();
     }
 
-    fn take(&self) -> Option<Connection> {
+    /// A connection to the target that stands ready, if there is one. Those to another are closed.
+    fn take(&self, target: &Target) -> Option<Connection> {
         let mut idle = self.idle();
-        while let Some(connection) = idle.pop() {
-            if connection.is_open() {
-                return Some(connection);
-            }
-        }
-        None
+        idle.retain(|connection| connection.is_open() && connection.target == *target);
+        idle.pop()
     }
 
     fn put_back(&self, connection: Connection) {
@@ -218,7 +215,7 @@ impl Pool {
     /// A connection: one that is ready, or the first to be there of a new one, one that another call is done with, and,
     /// if the new one takes long, a spare one beside it.
     async fn connection(&self, target: &Target) -> io::Result<Connection> {
-        if let Some(ready) = self.take() {
+        if let Some(ready) = self.take(target) {
             return Ok(ready);
         }
         let mut openings = FuturesUnordered::from_iter([self.opening(target)]);
@@ -227,7 +224,7 @@ impl Pool {
             tokio::select! {
                 Some(opened) = openings.next() => return opened.unwrap_or_else(|lost| Err(io::Error::other(lost))),
                 () = self.0.returned.notified() => {
-                    if let Some(ready) = self.take() {
+                    if let Some(ready) = self.take(target) {
                         return Ok(ready);
                     }
                 }

@@ -3,7 +3,7 @@
 use std::sync::atomic::AtomicU32;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use super::*;
 
@@ -143,26 +143,41 @@ async fn a_new_connection_that_fails_is_an_error_at_once() {
 
 #[tokio::test]
 async fn a_call_takes_a_connection_that_comes_free_before_a_new_one_is_there() {
-    // Only the first connection is ever answered.
-    let (url, _) = server(|number, stream| async move {
-        match number {
-            0 => answers(number, stream).await,
-            _ => std::future::pending().await,
-        }
-    })
-    .await;
-    let pool = Pool::new(Remembered::default());
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = socket.local_addr().unwrap();
+    let listener = socket.listen(1).unwrap();
+    tokio::spawn(async move {
+        let (stream, _) = listener.accept().await.unwrap();
+        answers(0, stream).await;
+        drop(listener);
+    });
+    let (pool, url) = (Pool::new(Remembered::default()), format!("http://{address}/"));
     ask(&pool, &url).await.unwrap();
-    let held = pool.take().unwrap();
-    let target = pool.0.target.lock().unwrap().clone().unwrap();
-    let tls = Target { tls: true, host: "localhost".into(), ..target };
-    let waiting = pool.connection(&tls);
+    let target = prepared(request(&url)).unwrap().0;
+    let held = pool.take(&target).unwrap();
+    // The server accepts no other connection. Once its queue is full the kernel answers no SYN (listen(2)).
+    let mut queue = Vec::new();
+    while let Ok(queued) = tokio::time::timeout(Duration::from_millis(200), TcpStream::connect(address)).await {
+        queue.push(queued.unwrap());
+    }
+    let waiting = pool.connection(&target);
     let freed = async {
         tokio::time::sleep(Duration::from_millis(20)).await;
         pool.put_back(held);
     };
     let (got, ()) = tokio::join!(waiting, freed);
     assert!(got.unwrap().used);
+}
+
+#[tokio::test]
+async fn a_connection_to_another_host_is_not_taken() {
+    let ((first, _), (second, connections)) = (server(answers).await, server(answers).await);
+    let pool = Pool::new(Remembered::default());
+    for url in [&first, &second, &second] {
+        assert_eq!(ask(&pool, url).await.unwrap(), 200);
+    }
+    assert_eq!(connections.load(Ordering::SeqCst), 1);
 }
 
 #[tokio::test]
