@@ -9,6 +9,7 @@ authenticated).
     POST /lab/shutting-down {"ms": 200}                  how long instances shut down before they are terminated
     POST /lab/auto-scaling {"health_ms": 1000}           how often Auto Scaling looks at the health of instances
     POST /lab/auto-scaling {"skip_ms": 30000}            puts its clock forward
+    POST /lab/lifecycle-actions {"instance": "i-…"}      the hooks at which it waits, with the tokens of notifications
     POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
     POST /lab/systems {}                               instances have systems: one is stopped when /lab/stopped says so
     POST /lab/stopped {"instance": "i-…"}              its system has shut down
@@ -111,6 +112,13 @@ def _auto_scaling(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
+def _lifecycle_actions(request: dict[str, Any]) -> dict[str, Any]:
+    found = model.store().member(request["instance"])
+    if found is None:
+        raise LookupError(f"{request['instance']} is in no Auto Scaling group")
+    return {"actions": [{"hook": pause.hook, "token": pause.token} for pause in found[1].pauses]}
+
+
 def _console(request: dict[str, Any]) -> dict[str, Any]:
     console.write(request["instance"], request["text"])
     return {}
@@ -126,6 +134,7 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("POST", "systems"): _systems,
     ("POST", "stopped"): _stopped,
     ("POST", "auto-scaling"): _auto_scaling,
+    ("POST", "lifecycle-actions"): _lifecycle_actions,
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),

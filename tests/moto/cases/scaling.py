@@ -35,6 +35,53 @@ class Scaling(Scene):
         """The group."""
         self.scaling.create_auto_scaling_group(**self.asked(**more))
 
+    def pinned(self, version: str = "1") -> dict[str, str]:
+        """The launch template in a version."""
+        return {"LaunchTemplateId": self.template, "Version": version}
+
+    def next_version(self, **data: Any) -> None:
+        """Another version of the launch template: of another instance type, if nothing else is said."""
+        self.ec2.create_launch_template_version(
+            LaunchTemplateId=self.template, LaunchTemplateData={**self.data, "InstanceType": "t3.large", **data}
+        )
+
+    def refresh(self, version: str | None = "2", lowest: int = 100, highest: int = 200, **preferences: Any) -> str:
+        """Starts an instance refresh to a version, or to what the group has; launches first, unless told otherwise."""
+        bounds = {"MinHealthyPercentage": lowest, "MaxHealthyPercentage": highest}
+        desired = {"DesiredConfiguration": {"LaunchTemplate": self.pinned(version)}} if version else {}
+        return self.scaling.start_instance_refresh(
+            AutoScalingGroupName=self.name,
+            Preferences={name: value for name, value in {**bounds, **preferences}.items() if value is not None},
+            **desired,
+        )["InstanceRefreshId"]
+
+    def refreshed(self, status: str | None = None) -> dict[str, Any]:
+        """The newest refresh as described, once it has this status."""
+
+        def newest() -> dict[str, Any] | None:
+            found = self.scaling.describe_instance_refreshes(AutoScalingGroupName=self.name)["InstanceRefreshes"][0]
+            return found if status in (None, found["Status"]) else None
+
+        return self.until(newest)
+
+    def refresh_is_over(self) -> None:
+        """Cancels the refresh that is active, and waits for its end."""
+        self.scaling.cancel_instance_refresh(AutoScalingGroupName=self.name, WaitForTransitioningInstances=False)
+        self.refreshed("Cancelled")
+
+    def activities(self) -> list[dict[str, Any]]:
+        """The group's scaling activities, the newest first."""
+        return self.scaling.describe_scaling_activities(AutoScalingGroupName=self.name)["Activities"]
+
+    def versions(self) -> dict[str, str]:
+        """The launch template's version that each of the group's instances has."""
+        return {i["InstanceId"]: i["LaunchTemplate"]["Version"] for i in self.described()["Instances"]}
+
+    def in_service(self, version: str) -> list[str]:
+        """Ids of the instances of a version that are in service."""
+        versions = self.versions()
+        return [i for i in self.members("InService") if versions.get(i) == version]
+
     def profile_of_its_own(self) -> str:
         """An instance profile with a role of the same name, apart from the scene's."""
         name = f"{self.name}-own"
@@ -43,20 +90,20 @@ class Scaling(Scene):
         self.iam.add_role_to_instance_profile(InstanceProfileName=name, RoleName=name)
         return name
 
-    def hook(self, transition: str, **more: Any) -> None:
-        """A lifecycle hook named `it`."""
+    def hook(self, transition: str, name: str = "it", **more: Any) -> None:
+        """A lifecycle hook, named `it` if nothing else is said."""
         self.scaling.put_lifecycle_hook(
             AutoScalingGroupName=self.name,
-            LifecycleHookName="it",
+            LifecycleHookName=name,
             LifecycleTransition=f"autoscaling:EC2_INSTANCE_{transition}",
             **more,
         )
 
-    def complete(self, instance: str, result: str = "CONTINUE") -> None:
+    def complete(self, instance: str, result: str = "CONTINUE", name: str = "it") -> None:
         """Completes the action that an instance waits for at that hook."""
         self.scaling.complete_lifecycle_action(
             AutoScalingGroupName=self.name,
-            LifecycleHookName="it",
+            LifecycleHookName=name,
             InstanceId=instance,
             LifecycleActionResult=result,
         )
@@ -97,3 +144,11 @@ class Scaling(Scene):
     def zones(self) -> list[str]:
         """The zones of the group's instances, sorted."""
         return sorted(i["AvailabilityZone"] for i in self.described()["Instances"])
+
+
+def pinned(server: Any, **more: Any) -> Scaling:
+    """A group of two, pinned to version 1 of a launch template that has two."""
+    s = Scaling(server)
+    s.next_version()
+    s.make(LaunchTemplate=s.pinned(), **more)
+    return s

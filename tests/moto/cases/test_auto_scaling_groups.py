@@ -228,7 +228,7 @@ def what_the_lab_doesnt_know_it_refuses(server: Any) -> Iterator[None]:
     s = Scaling(server)
     s.make()
     yield
-    with refused("InvalidAction", says="StartInstanceRefresh"):
-        s.scaling.start_instance_refresh(AutoScalingGroupName=s.name)
+    with refused("InvalidAction", says="EnterStandby"):
+        s.scaling.enter_standby(AutoScalingGroupName=s.name, ShouldDecrementDesiredCapacity=True)
     with refused("InvalidParameterCombination", says="CapacityRebalance"):
         s.scaling.update_auto_scaling_group(AutoScalingGroupName=s.name, CapacityRebalance=True)

@@ -29,6 +29,112 @@ def an_instance_waits_before_it_is_in_service(server: Any) -> Iterator[None]:
         s.complete(waiting)
 
 
+def a_launch_goes_on_by_its_way_through_pending(server: Any) -> Iterator[None]:
+    """User Guide, "Amazon EC2 Auto Scaling instance lifecycle": Pending, Pending:Wait, Pending:Proceed, InService; IMDS
+    says InService from the first to the last ("the state that the instance is transitioning to")."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING")
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    states: list[str] = []
+
+    def look() -> bool:
+        for instance in s.described()["Instances"]:
+            assert s.target(instance["InstanceId"]) == "InService"
+            states.append(instance["LifecycleState"])
+        return states[-1:] == ["Pending:Wait"]
+
+    s.until(look)
+    assert set(states) <= {"Pending", "Pending:Wait"}
+    waiting = s.members()[0]
+    s.complete(waiting)
+    assert s.target(waiting) == "InService"
+    s.until(lambda: s.members("InService") == [waiting])
+
+
+def an_action_is_completed_by_its_token_too(server: Any) -> Iterator[None]:
+    """CompleteLifecycleAction, LifecycleActionToken: the one that notifications carry."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING", HeartbeatTimeout=60)
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    waiting = _with_one_waiting(s, "Pending:Wait")
+    (action,) = server.post("lifecycle-actions", {"instance": waiting})["actions"]
+    named = {"AutoScalingGroupName": s.name, "LifecycleHookName": action["hook"]}
+    for token in ("e85eb647-4fe0-4909-b341-a6c42d8aba1f", None):
+        by = {"LifecycleActionToken": token} if token else {}
+        with refused("ValidationError", says=token or "must be specified"):
+            s.scaling.complete_lifecycle_action(**named, **by, LifecycleActionResult="CONTINUE")
+    s.skip(50)
+    s.scaling.record_lifecycle_action_heartbeat(**named, LifecycleActionToken=action["token"])
+    s.skip(50)
+    assert s.members("Pending:Wait") == [waiting]
+    with refused("ValidationError", says="[CONTINUE, ABANDON]"):
+        s.scaling.complete_lifecycle_action(
+            **named, LifecycleActionToken=action["token"], LifecycleActionResult="PERHAPS"
+        )
+    s.scaling.complete_lifecycle_action(**named, LifecycleActionToken=action["token"], LifecycleActionResult="CONTINUE")
+    assert s.settled(1) == [waiting]
+
+
+def an_abandoned_launch_goes_through_the_other_hook(server: Any) -> Iterator[None]:
+    """User Guide, "Troubleshoot EC2 instance launch failures": its activity is Cancelled and says why. That it waits at
+    a hook for terminating instances isn't documented."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING", "hello")
+    s.hook("TERMINATING", "goodbye")
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    first = _with_one_waiting(s, "Pending:Wait")
+    (action,) = server.post("lifecycle-actions", {"instance": first})["actions"]
+    s.complete(first, "ABANDON", "hello")
+    assert s.members("Terminating:Wait") == [first]
+    assert s.target(first) == "Terminated"
+    says = (
+        "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token "
+        f"{action['token']} was abandoned: Lifecycle Action Completed with ABANDON Result"
+    )
+    launch = next(a for a in s.activities() if a["Description"].startswith(f"Launching a new EC2 instance: {first}"))
+    assert (launch["StatusCode"], launch["StatusMessage"]) == ("Cancelled", says)
+    assert launch["Description"] == f"Launching a new EC2 instance: {first}.  Status Reason: {says}"
+    with refused("ValidationError", says="No active Lifecycle Action found"):
+        s.complete(first, name="hello")
+    s.until(lambda: s.members("Pending:Wait"))
+    s.complete(first, name="goodbye")
+    s.until(lambda: first not in s.members())
+
+
+def a_launch_continues_by_default_if_its_hook_says_so(server: Any) -> Iterator[None]:
+    """PutLifecycleHook, DefaultResult CONTINUE: in service when the heartbeat's time is over."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING", HeartbeatTimeout=60, DefaultResult="CONTINUE")
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    waiting = _with_one_waiting(s, "Pending:Wait")
+    s.skip(59)
+    assert s.members("Pending:Wait") == [waiting]
+    s.skip(2)
+    assert s.settled(1) == [waiting]
+
+
+def one_that_waits_can_be_terminated(server: Any) -> Iterator[None]:
+    """TerminateInstanceInAutoScalingGroup of an instance in Pending:Wait: its launch action is over."""
+    s = Scaling(server)
+    s.make(MinSize=0)
+    s.hook("LAUNCHING")
+    yield
+    s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=1)
+    waiting = _with_one_waiting(s, "Pending:Wait")
+    s.scaling.terminate_instance_in_auto_scaling_group(InstanceId=waiting, ShouldDecrementDesiredCapacity=True)
+    with refused("ValidationError", says="No active Lifecycle Action found"):
+        s.complete(waiting)
+    s.until(lambda: not s.members())
+
+
 def an_abandoned_launch_is_terminated_and_replaced(server: Any) -> Iterator[None]:
     """User Guide, "Considerations for lifecycle hooks": ABANDON while launching."""
     s = Scaling(server)

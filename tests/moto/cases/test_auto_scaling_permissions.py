@@ -66,6 +66,79 @@ def a_node_sets_the_health_of_its_own_groups_instances_only(server: Any) -> Iter
     assert theirs in other.members("InService")
 
 
+def a_node_completes_the_launch_of_its_own_group_only(server: Any) -> Iterator[None]:
+    """CompleteLifecycleAction and RecordLifecycleActionHeartbeat: resource autoScalingGroup, also by its tags."""
+    s, other = Scaling(server), Scaling(server)
+    for scene in (s, other):
+        hook = {"LifecycleHookName": "it", "LifecycleTransition": "autoscaling:EC2_INSTANCE_LAUNCHING"}
+        tags = [{"Key": "elbow:balancer", "Value": scene.name}]
+        scene.make(Tags=tags, LifecycleHookSpecificationList=[hook])
+    actions = ("autoscaling:CompleteLifecycleAction", "autoscaling:RecordLifecycleActionHeartbeat")
+    node = _as_node(s, _allow(*actions, StringEquals={"autoscaling:ResourceTag/elbow:balancer": s.name}))
+    yield
+    for scene in (s, other):
+        waiting = scene.until(lambda scene=scene: scene.members("Pending:Wait"))[0]
+        named = {"AutoScalingGroupName": scene.name, "LifecycleHookName": "it", "InstanceId": waiting}
+        if scene is s:
+            node.record_lifecycle_action_heartbeat(**named)
+            node.complete_lifecycle_action(**named, LifecycleActionResult="CONTINUE")
+            s.until(lambda: s.members("InService"))
+            continue
+        with refused("AccessDenied", 403, says="autoscaling:CompleteLifecycleAction"):
+            node.complete_lifecycle_action(**named, LifecycleActionResult="CONTINUE")
+        with refused("AccessDenied", 403, says="autoscaling:RecordLifecycleActionHeartbeat"):
+            node.record_lifecycle_action_heartbeat(**named)
+
+
+def a_refresh_is_a_right_on_its_group(server: Any) -> Iterator[None]:
+    """StartInstanceRefresh, CancelInstanceRefresh, RollbackInstanceRefresh: resource autoScalingGroup;
+    DescribeInstanceRefreshes has none."""
+    s, other = Scaling(server), Scaling(server)
+    for scene in (s, other):
+        scene.next_version()
+        scene.make(LaunchTemplate=scene.pinned())
+    mine = f"arn:aws:autoscaling:*:*:autoScalingGroup:*:autoScalingGroupName/{s.name}"
+    verbs = ("Start", "Cancel", "Rollback")
+    own = _allow(*(f"autoscaling:{verb}InstanceRefresh" for verb in verbs), resource=mine)
+    node = _as_node(s, own, _allow("ec2:RunInstances", "ec2:CreateTags", "autoscaling:DescribeInstanceRefreshes"))
+    yield
+    s.settled()
+    to = {"DesiredConfiguration": {"LaunchTemplate": s.pinned("2")}}
+    node.start_instance_refresh(AutoScalingGroupName=s.name, **to)
+    node.rollback_instance_refresh(AutoScalingGroupName=s.name)
+    s.refreshed("RollbackSuccessful")
+    node.start_instance_refresh(AutoScalingGroupName=s.name, **to)
+    node.cancel_instance_refresh(AutoScalingGroupName=s.name)
+    assert node.describe_instance_refreshes(AutoScalingGroupName=s.name)["InstanceRefreshes"]
+    for verb in verbs:
+        with refused("AccessDenied", 403, says=f"autoscaling:{verb}InstanceRefresh"):
+            getattr(node, f"{verb.lower()}_instance_refresh")(AutoScalingGroupName=other.name)
+    only = _allow("autoscaling:DescribeInstanceRefreshes", resource=mine)
+    document = json.dumps({"Version": "2012-10-17", "Statement": [only]})
+    s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=document)
+    with refused("AccessDenied", 403, says="autoscaling:DescribeInstanceRefreshes because no"):
+        node.describe_instance_refreshes(AutoScalingGroupName=s.name)
+
+
+def who_names_a_template_for_a_refresh_may_launch_it(server: Any) -> Iterator[None]:
+    """User Guide, "Control Amazon EC2 launch template usage": a desired configuration updates the group, too."""
+    s = Scaling(server)
+    profile = s.profile_of_its_own()
+    s.next_version(IamInstanceProfile={"Name": profile})
+    s.make(LaunchTemplate=s.pinned())
+    allowed = _allow("autoscaling:*", "ec2:RunInstances", "ec2:CreateTags")
+    node = _as_node(s, allowed)
+    yield
+    s.settled()
+    to = {"AutoScalingGroupName": s.name, "DesiredConfiguration": {"LaunchTemplate": s.pinned("2")}}
+    with refused("AccessDenied", 403, says=f"You are not authorized to use launch template: {s.template}"):
+        node.start_instance_refresh(**to)
+    passing = _allow("iam:PassRole", resource=f"arn:aws:iam::*:role/{profile}")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [allowed, passing]})
+    s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=document)
+    node.start_instance_refresh(**to)
+
+
 def groups_can_be_told_by_their_tags(server: Any) -> Iterator[None]:
     """Condition keys aws:ResourceTag and autoscaling:ResourceTag."""
     s, other = Scaling(server), Scaling(server)

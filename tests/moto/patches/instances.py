@@ -26,7 +26,7 @@ from constants import ACCOUNT, PARTITION, REGION
 from patches import errors, tags
 
 USER_DATA_LIMIT = 16384
-_RESOLVE = "resolve:ssm:"
+RESOLVE = "resolve:ssm:"
 _OVERRIDABLE = (
     "ImageId",
     "InstanceType",
@@ -110,10 +110,10 @@ def _image(backend: Any, wanted: dict[str, Any]) -> Any:
     image_id = wanted.get("ImageId")
     if not image_id:
         raise errors.missing("ImageId")
-    if image_id.startswith(_RESOLVE):
-        parameter = ssm_backends[ACCOUNT][REGION].get_parameter(image_id.removeprefix(_RESOLVE))
+    if image_id.startswith(RESOLVE):
+        parameter = ssm_backends[ACCOUNT][REGION].get_parameter(image_id.removeprefix(RESOLVE))
         if parameter is None:
-            raise errors.invalid_value(f"The parameter {image_id.removeprefix(_RESOLVE)} does not exist.")
+            raise errors.invalid_value(f"The parameter {image_id.removeprefix(RESOLVE)} does not exist.")
         image_id = parameter.value
     return backend.describe_images(ami_ids=[image_id])[0]
 

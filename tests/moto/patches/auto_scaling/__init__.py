@@ -2,8 +2,9 @@
 pauses at no hook and replaces nothing by itself.
 
 `model.py` says what there is, `reconcile.py` what happens between calls, `lifecycle.py` an instance's way through a
-group, `spread.py` (pure) where instances go. The rest are the API's actions by what they are about. An action or
-parameter that isn't here is refused: the lab never pretends.
+group, `maintenance.py` and `refresh.py` how a group replaces its instances, `spread.py` (pure) where instances go. The
+rest are the API's actions by what they are about. An action or parameter that isn't here is refused: the lab never
+pretends.
 """
 
 import traceback
@@ -15,10 +16,10 @@ from moto.core.utils import camelcase_to_underscores, get_service_model
 from werkzeug.exceptions import HTTPException
 
 from patches import checks
-from patches.auto_scaling import describe, group_tags, groups, hooks, members, permissions
+from patches.auto_scaling import describe, group_tags, groups, hooks, members, permissions, refresh_actions
 from patches.auto_scaling.model import refused
 
-_AREAS = (groups, members, hooks, group_tags, describe)
+_AREAS = (groups, members, hooks, group_tags, describe, refresh_actions)
 
 
 def install() -> None:

@@ -15,7 +15,7 @@ from patches.auto_scaling import group_tags
 from patches.auto_scaling.model import Activity, Group, Member, refused, seen
 
 
-def _page(self: AutoScalingResponse, things: list[Any], most: int) -> tuple[list[Any], str | None]:
+def page(self: AutoScalingResponse, things: list[Any], most: int) -> tuple[list[Any], str | None]:
     """The page asked for; tokens are positions, as nothing here lives long enough for more."""
     limit = int(self._get_param("MaxRecords") or min(50, most))
     if not 1 <= limit <= most:
@@ -40,16 +40,16 @@ def describe_auto_scaling_groups(self: AutoScalingResponse) -> ActionResult:
     names, filters = self._get_param("AutoScalingGroupNames") or [], self._get_param("Filters") or []
     groups = [g for g in seen().groups.values() if not names or g.name in names]
     found = [g for g in groups if all(_passes(g, asked) for asked in filters)]
-    page, token = _page(self, found, 100)
-    return ActionResult({"AutoScalingGroups": [_group(g) for g in page], "NextToken": token})
+    shown, token = page(self, found, 100)
+    return ActionResult({"AutoScalingGroups": [_group(g) for g in shown], "NextToken": token})
 
 
 def describe_auto_scaling_instances(self: AutoScalingResponse) -> ActionResult:
     """The action."""
     ids = self._get_param("InstanceIds") or []
     members = [(g, m) for g in seen().groups.values() for m in g.members if not ids or m.instance in ids]
-    page, token = _page(self, members, 50)
-    described = [{**_member(m), "AutoScalingGroupName": g.name, "HealthStatus": m.health.upper()} for g, m in page]
+    shown, token = page(self, members, 50)
+    described = [{**_member(m), "AutoScalingGroupName": g.name, "HealthStatus": m.health.upper()} for g, m in shown]
     return ActionResult({"AutoScalingInstances": described, "NextToken": token})
 
 
@@ -61,8 +61,8 @@ def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
         raise refused(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
     wanted = [groups[name]] if name else list(groups.values())
     found = [a for group in wanted for a in group.activities if not ids or a.id in ids]
-    page, token = _page(self, found, 100)
-    return ActionResult({"Activities": [activity(a) for a in page], "NextToken": token})
+    shown, token = page(self, found, 100)
+    return ActionResult({"Activities": [activity(a) for a in shown], "NextToken": token})
 
 
 def activity(of: Activity) -> dict[str, Any]:

@@ -1,8 +1,9 @@
 """Groups: made, changed, deleted, as far as the lab's Auto Scaling knows how.
 
 Auto Scaling API reference, "CreateAutoScalingGroup", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup",
-"SetDesiredCapacity", "SuspendProcesses", "ResumeProcesses"; User Guide, "Service-linked roles for Amazon EC2 Auto
-Scaling" (made along with the first group). Every one answers before what it asks for is done.
+"SetDesiredCapacity", "SuspendProcesses", "ResumeProcesses", "InstanceMaintenancePolicy"; User Guide, "Service-linked
+roles for Amazon EC2 Auto Scaling" (made along with the first group), "How an instance refresh works in an Auto Scaling
+group", Update restriction. Every one answers before what it asks for is done.
 """
 
 from typing import Any
@@ -14,8 +15,9 @@ from moto.iam.models import iam_backends
 
 import instrument
 from constants import ACCOUNT, PARTITION
-from patches.auto_scaling import group_tags, hooks, launch
+from patches.auto_scaling import group_tags, hooks, launch, maintenance
 from patches.auto_scaling.model import Group, refused, store
+from patches.auto_scaling.parameters import flag, only, only_of
 from patches.auto_scaling.spread import POLICIES
 
 SERVICE = "autoscaling.amazonaws.com"
@@ -37,23 +39,18 @@ _SETTINGS: dict[str, Any] = {
     "HealthCheckGracePeriod": 0,
     "TerminationPolicies": ["Default"],
     "NewInstancesProtectedFromScaleIn": False,
+    "DefaultInstanceWarmup": None,
+    "InstanceMaintenancePolicy": None,
 }
+# Of a setting: none any more.
+_CLEAR = -1
+_REFRESHED = (
+    "An active instance refresh with a desired configuration exists. All configuration options derived from the "
+    "desired configuration are not available for update while the instance refresh is active."
+)
 _KNOWN = {"AutoScalingGroupName", "LaunchTemplate", "MinSize", "MaxSize", "DesiredCapacity", "VPCZoneIdentifier"}
 _KNOWN_TO_CREATE = {*_KNOWN, *_SETTINGS, "AvailabilityZones", "Tags", "LifecycleHookSpecificationList"}
 _KNOWN_TO_UPDATE = {*_KNOWN, *_SETTINGS, "AvailabilityZones"}
-
-
-def only(self: AutoScalingResponse, known: set[str]) -> dict[str, Any]:
-    """The call's parameters; refused if the lab would have to pretend that it heeds one."""
-    given = dict(self.params)
-    for name in given.keys() - known:
-        raise refused(f"The lab's Auto Scaling doesn't know the parameter {name}", "InvalidParameterCombination")
-    return given
-
-
-def flag(value: Any) -> bool:
-    """A boolean parameter, read or as it was sent."""
-    return value if isinstance(value, bool) else str(value).lower() == "true"
 
 
 def create_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
@@ -84,7 +81,7 @@ def create_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
         smallest=smallest,
         largest=largest,
         desired=int(given.get("DesiredCapacity", smallest)),
-        template=_template(given["LaunchTemplate"]),
+        template=named_template(given["LaunchTemplate"]),
         subnets=_subnets(given),
         settings={key: _setting(key, given.get(key, value)) for key, value in _SETTINGS.items()},
     )
@@ -109,7 +106,7 @@ def _make_role() -> None:
         iam_backends[ACCOUNT][PARTITION].create_service_linked_role(SERVICE, "Default Service-Linked Role", "")
 
 
-def _template(named: dict[str, str]) -> dict[str, str]:
+def named_template(named: dict[str, str]) -> dict[str, str]:
     """Checked, with id and name; the version as it was given, as it may mean another one later."""
     by = [named.get("LaunchTemplateId"), named.get("LaunchTemplateName")]
     if sum(1 for way in by if way) != 1:
@@ -148,7 +145,24 @@ def _setting(name: str, value: Any) -> Any:
             return int(value)
         case "NewInstancesProtectedFromScaleIn":
             return flag(value)
+        case "DefaultInstanceWarmup" if value is not None:
+            return None if int(value) == _CLEAR else int(value)
+        case "InstanceMaintenancePolicy" if value is not None:
+            return _policy(value)
     return value
+
+
+def _policy(given: dict[str, Any]) -> dict[str, int] | None:
+    """Both percentages, or -1 twice for no policy."""
+    names = (maintenance.LOWEST, maintenance.HIGHEST)
+    given = only_of(given, set(names))
+    if len(given) < len(names):
+        raise refused(f"InstanceMaintenancePolicy: both {' and '.join(names)} must be specified")
+    policy = {name: int(given[name]) for name in names}
+    if set(policy.values()) == {_CLEAR}:
+        return None
+    maintenance.check(*policy.values())
+    return policy
 
 
 def _check_sizes(group: Group) -> None:
@@ -174,7 +188,10 @@ def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
         after.subnets = _subnets(given)
     after.settings.update({key: _setting(key, given[key]) for key in _SETTINGS if key in given})
     if named := given.get("LaunchTemplate"):
-        after.template = _template(named)
+        refresh = group.refresh
+        if refresh is not None and refresh.desired:
+            raise refused(_REFRESHED)
+        after.template = named_template(named)
         launch.check(after)
     vars(group).update(vars(after))
     return EmptyResult()

@@ -14,9 +14,11 @@ from moto.core.responses import ActionResult, EmptyResult
 
 from patches.auto_scaling import lifecycle
 from patches.auto_scaling.model import LAUNCHING, TERMINATING, Group, Hook, Member, Pause, now, refused, seen, store
+from patches.auto_scaling.parameters import only
 
 _NAME = re.compile(r"[A-Za-z0-9\-_/]{1,255}")
 _RESULTS = ("CONTINUE", "ABANDON")
+_ACTION = {"AutoScalingGroupName", "LifecycleHookName", "LifecycleActionToken", "InstanceId"}
 _FIELDS = {"LifecycleHookName", "LifecycleTransition", "HeartbeatTimeout", "DefaultResult", "NotificationMetadata"}
 
 
@@ -107,6 +109,7 @@ def _waiting(self: AutoScalingResponse, group: Group, hook: str) -> tuple[Member
 
 def complete_lifecycle_action(self: AutoScalingResponse) -> ActionResult:
     """The action."""
+    only(self, {*_ACTION, "LifecycleActionResult"})
     group, hook = _hook(self)
     result = self._get_param("LifecycleActionResult")
     _check_result(result, "Lifecycle action result")
@@ -117,6 +120,7 @@ def complete_lifecycle_action(self: AutoScalingResponse) -> ActionResult:
 
 def record_lifecycle_action_heartbeat(self: AutoScalingResponse) -> ActionResult:
     """The action: the time-out begins anew, up to the longest that there is."""
+    only(self, _ACTION)
     group, hook = _hook(self)
     _, pause = _waiting(self, group, hook)
     pause.until = min(now() + pause.timeout, pause.at_most)

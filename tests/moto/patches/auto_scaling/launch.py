@@ -27,14 +27,28 @@ def places(group: Group) -> list[tuple[str, str]]:
     return [(subnet, backend.get_subnet(subnet).availability_zone) for subnet in group.subnets]
 
 
+def zones(group: Group) -> list[str]:
+    """The zones of the group's subnets."""
+    return [zone for _, zone in places(group)]
+
+
 def template(named: dict[str, str]) -> Any:
     """The version of a launch template that a group means, as of now."""
     return instances.template_of(instrument.ec2(), named).get_version(named.get("Version") or "$Default")
 
 
+def described(version: Any) -> dict[str, str]:
+    """A version of a launch template as members have it."""
+    return {
+        "LaunchTemplateId": version.template.id,
+        "LaunchTemplateName": version.template.name,
+        "Version": str(version.number),
+    }
+
+
 def request(group: Group, subnet: str) -> dict[str, Any]:
     """What RunInstances is asked for."""
-    version = template(group.template)
+    version = template(group.launches_from)
     asked: dict[str, Any] = {
         "LaunchTemplate": {"LaunchTemplateId": version.template.id, "Version": str(version.number)},
         "MinCount": 1,
@@ -74,7 +88,7 @@ def tag(instance: str, tags: dict[str, str]) -> None:
     TagBackend.create_tags(instrument.ec2(), [instance], tags)
 
 
-def launch_one(group: Group, cause: str) -> bool:
+def launch_one(group: Group, cause: str, spare: bool = False) -> bool:
     """Launches a member; answers whether it could be. After a failure the next attempt waits, longer each time."""
     activity = group.begin("Launching a new EC2 instance", cause)
     try:
@@ -92,12 +106,6 @@ def launch_one(group: Group, cause: str) -> bool:
     activity.description += f": {launched.id}"
     activity.progress = 30
     tag(launched.id, {GROUP_TAG: group.name})
-    version = template(group.template)
-    described = {
-        "LaunchTemplateId": version.template.id,
-        "LaunchTemplateName": version.template.name,
-        "Version": str(version.number),
-    }
     join(
         group,
         Member(
@@ -105,9 +113,10 @@ def launch_one(group: Group, cause: str) -> bool:
             kind=launched.instance_type,
             zone=launched.placement.zone,
             subnet=subnet,
-            template=described,
+            template=described(template(group.launches_from)),
             activity=activity,
             protected=group.settings["NewInstancesProtectedFromScaleIn"],
+            spare=spare,
         ),
     )
     return True

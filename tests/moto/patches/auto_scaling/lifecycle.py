@@ -2,7 +2,8 @@
 
 Auto Scaling User Guide, "Amazon EC2 Auto Scaling instance lifecycle", "How lifecycle hooks work", "Considerations and
 limitations for lifecycle hooks" (ABANDON while launching terminates and replaces; while terminating both results let
-it go, but ABANDON stops what other hooks remain), "Retrieve the target lifecycle state through instance metadata".
+it go, but ABANDON stops what other hooks remain), "Retrieve the target lifecycle state through instance metadata",
+"Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures" (the activity of an abandoned launch).
 """
 
 from typing import Any
@@ -15,6 +16,7 @@ from patches.auto_scaling.model import GROUP_TAG, LAUNCHING, TERMINATING, Activi
 _DETACHING = 0.5
 _GONE = ("shutting-down", "terminated")
 _ALIVE = ("pending", "running")
+_BY_CALL = "Lifecycle Action Completed with ABANDON Result"
 
 
 def instance_of(member: Member) -> Any:
@@ -28,12 +30,17 @@ def join(group: Group, member: Member) -> None:
     store().targets[member.instance] = "InService"
 
 
-def leave(group: Group, member: Member, cause: str) -> Activity:
-    """A member begins to go. One that is on its way already stays on it."""
+def leave(group: Group, member: Member, cause: str, says: str | None = None) -> Activity:
+    """A member begins to go. One that is on its way already stays on it; one that was being launched has an activity
+    that says why it isn't."""
     if member.state.startswith("Terminating"):
         return member.activity
     if member.state.startswith("Pending"):
         member.activity.finish("Cancelled")
+        if says:
+            member.activity.description += f".  Status Reason: {says}"
+            member.activity.says = says
+    member.pauses = []
     member.activity = group.begin(f"Terminating EC2 instance: {member.instance}", cause)
     member.state = "Terminating"
     store().targets[member.instance] = "Terminated"
@@ -103,11 +110,11 @@ def _pause(group: Group, member: Member, transition: str) -> None:
 def _wait(group: Group, member: Member) -> bool:
     due = [pause for pause in member.pauses if pause.until <= now()]
     for pause in due:
-        complete(group, member, pause, pause.default)
+        complete(group, member, pause, pause.default, "Heartbeat Timeout")
     return bool(due)
 
 
-def complete(group: Group, member: Member, pause: Pause, result: str) -> None:
+def complete(group: Group, member: Member, pause: Pause, result: str, how: str = _BY_CALL) -> None:
     """A lifecycle action came to this result."""
     if pause not in member.pauses:
         return
@@ -116,7 +123,12 @@ def complete(group: Group, member: Member, pause: Pause, result: str) -> None:
     if result == "ABANDON":
         member.pauses = []
         if launching:
-            leave(group, member, "an instance was taken out of service in response to a launch that was abandoned.")
+            says = (
+                "Instance failed to complete user's Lifecycle Action: Lifecycle Action with token "
+                f"{pause.token} was abandoned: {how}"
+            )
+            cause = "an instance was taken out of service in response to a launch that was abandoned."
+            leave(group, member, cause, says)
             return
     if not member.pauses:
         member.state = "Pending:Proceed" if launching else "Terminating:Proceed"

@@ -10,9 +10,9 @@ from moto.core.responses import ActionResult, EmptyResult
 
 import instrument
 from patches.auto_scaling import describe, launch
-from patches.auto_scaling.groups import flag, only
 from patches.auto_scaling.lifecycle import detach, join, leave
 from patches.auto_scaling.model import GROUP_TAG, Activity, Group, Member, now, refused, store
+from patches.auto_scaling.parameters import flag, only
 
 # AttachInstances: "You can specify up to 20 instances".
 _MOST = 20
@@ -45,7 +45,8 @@ def terminate_instance_in_auto_scaling_group(self: AutoScalingResponse) -> Actio
 def set_instance_health(self: AutoScalingResponse) -> ActionResult:
     """The action; a new instance is left alone while its grace period lasts, unless the caller says otherwise.
 
-    User Guide, "Health checks": of an instance that is terminating already "you get an error" (its words aren't documented).
+    User Guide, "Health checks": of an instance that is terminating already "you get an error" (its words aren't
+    documented).
     """
     given = only(self, {"InstanceId", "HealthStatus", "ShouldRespectGracePeriod"})
     group, member = store().managed(given.get("InstanceId"))

@@ -1,4 +1,4 @@
-"""What Auto Scaling knows: groups, their members, hooks and activities, and what time it is to it.
+"""What Auto Scaling knows: groups, their members, hooks, activities and instance refreshes, and what time it is to it.
 
 Plain values that name instances and templates by their ids, so that stale.py can copy them, and nothing of it hangs on
 EC2's own objects.
@@ -19,6 +19,8 @@ from constants import ACCOUNT, PARTITION, REGION
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 GROUP_TAG = "aws:autoscaling:groupName"
+# InstanceRefresh, Status: those of a refresh that isn't over.
+ACTIVE = ("Pending", "InProgress", "Cancelling", "RollbackInProgress")
 
 _skipped = 0.0
 
@@ -108,6 +110,8 @@ class Member:
     state: str = "Pending"
     health: str = "Healthy"
     protected: bool = False
+    # Launched beyond the desired capacity, so that another member can end: no part of the group's size until then.
+    spare: bool = False
     in_service: float = 0.0
     detached: float = 0.0
     launched: float = field(default_factory=now)
@@ -117,6 +121,51 @@ class Member:
     def leaves(self) -> bool:
         """Whether it no longer counts as capacity."""
         return self.state.startswith(("Terminating", "Detaching"))
+
+
+@dataclass
+class Rollback:
+    """What a refresh had done when it began to be rolled back, and why it was."""
+
+    why: str
+    updated: int
+    percentage: int
+    left: int
+    start: datetime = field(default_factory=stamp)
+
+
+@dataclass
+class Refresh:
+    """An instance refresh: the members that are to be replaced, and how far that is."""
+
+    group: str
+    # The launch template of its desired configuration, as it was named.
+    desired: dict[str, str] | None
+    preferences: dict[str, Any]
+    status: str = "Pending"
+    says: str | None = None
+    # Ids of the members that are to end, and of those that stay though they were there before.
+    outdated: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
+    # Ids of the members that came meanwhile, to tell which of them are lost.
+    fresh: set[str] = field(default_factory=set)
+    total: int = 0
+    updated: int = 0
+    best: int = 0
+    # Since when replacements fail; nothing while they don't.
+    trouble: float | None = None
+    asked: float = field(default_factory=now)
+    # Ids of members that a cancellation waits for.
+    awaited: set[str] = field(default_factory=set)
+    rollback: Rollback | None = None
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def percentage(self) -> int:
+        """PercentageComplete."""
+        return 100 * self.updated // self.total if self.total else 100
 
 
 @dataclass
@@ -135,6 +184,7 @@ class Group:
     members: list[Member] = field(default_factory=list)
     suspended: set[str] = field(default_factory=set)
     activities: list[Activity] = field(default_factory=list)
+    refreshes: list[Refresh] = field(default_factory=list)
     deleting: bool = False
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     created: datetime = field(default_factory=stamp)
@@ -150,6 +200,24 @@ class Group:
     def capacity(self) -> list[Member]:
         """The members that count."""
         return [member for member in self.members if not member.leaves]
+
+    @property
+    def size(self) -> int:
+        """What is compared to the desired capacity."""
+        return sum(1 for member in self.capacity if not member.spare)
+
+    @property
+    def refresh(self) -> Refresh | None:
+        """The instance refresh that isn't over: one at most."""
+        return next((refresh for refresh in self.refreshes if refresh.status in ACTIVE), None)
+
+    @property
+    def launches_from(self) -> dict[str, str]:
+        """User Guide, "How an instance refresh works", Desired configuration: while a refresh is in progress, new
+        instances have it, whatever they are launched for."""
+        refresh = self.refresh
+        in_progress = refresh is not None and refresh.status == "InProgress"
+        return refresh.desired if in_progress and refresh.desired else self.template
 
     def launched_tags(self) -> dict[str, str]:
         """The tags that go to instances."""
@@ -172,11 +240,16 @@ class Store:
 
     def group(self, name: str | None) -> Group:
         """The group of this name, which must be there and stay."""
+        group = self.described(name)
+        if group.deleting:
+            raise refused("The AutoScaling group may not be modified while it is pending delete")
+        return group
+
+    def described(self, name: str | None) -> Group:
+        """The group of this name, which may be about to go."""
         group = self.groups.get(name or "")
         if group is None:
             raise refused(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
-        if group.deleting:
-            raise refused("The AutoScaling group may not be modified while it is pending delete")
         return group
 
     def member(self, instance: str) -> tuple[Group, Member] | None:

@@ -39,8 +39,16 @@ def of(call: Any) -> Iterator[Check]:
     if name == "CreateAutoScalingGroup" and not groups.has_role():
         role = f"arn:{PARTITION}:iam::{ACCOUNT}:role/aws-service-role/{groups.SERVICE}/{groups.ROLE}"
         yield Check("iam:CreateServiceLinkedRole", role, {"iam:awsservicename": [groups.SERVICE]})
-    if name in ("CreateAutoScalingGroup", "UpdateAutoScalingGroup") and (named := call._get_param("LaunchTemplate")):
+    if named := _named_template(call, name):
         yield from _launching(call, named)
+
+
+def _named_template(call: Any, name: str) -> dict[str, str] | None:
+    """The launch template that a call names for the group. The guide has it of creating and updating a group; a desired
+    configuration updates it, too."""
+    if name == "StartInstanceRefresh":
+        return (call._get_param("DesiredConfiguration") or {}).get("LaunchTemplate")
+    return call._get_param("LaunchTemplate") if name in ("CreateAutoScalingGroup", "UpdateAutoScalingGroup") else None
 
 
 def _groups(call: Any, name: str) -> list[str | Group]:

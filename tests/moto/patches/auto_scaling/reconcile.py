@@ -1,9 +1,11 @@
 """Auto Scaling's own doing: it looks after its groups between calls, by the lab's clock.
 
 Auto Scaling User Guide, "Health checks for instances in an Auto Scaling group" (an instance that isn't running is
-unhealthy, also within the grace period), "Instance maintenance policies" (without one, a failed health check is
-"terminate and launch": both at once), "Suspend and resume Amazon EC2 Auto Scaling processes", "Example: Distribute
-instances across Availability Zones" (rebalancing launches before it terminates, and may exceed the maximum by one).
+unhealthy, also within the grace period), "Instance maintenance policy for Auto Scaling group" (without a policy, a
+failed health check is "terminate and launch": both at once; with one, so is the loss of an instance that doesn't run
+any more, and others are replaced within the policy's bounds), "Suspend and resume Amazon EC2 Auto Scaling processes",
+"Example: Distribute instances across Availability Zones" (rebalancing launches before it terminates, and may exceed the
+maximum by one).
 
 On AWS an unhealthy instance is noticed within a minute or two, and a launch begins some seconds after it is wanted.
 Here health is looked at every second (`POST /lab/auto-scaling {"health_ms": …}`), and everything else whenever
@@ -11,7 +13,7 @@ somebody looks.
 """
 
 import instrument
-from patches.auto_scaling import launch, spread
+from patches.auto_scaling import launch, maintenance, refresh, spread
 from patches.auto_scaling.lifecycle import advance, instance_of, leave
 from patches.auto_scaling.model import Group, Member, now, store
 
@@ -20,6 +22,7 @@ _BY_EC2 = (
     "stopped."
 )
 _BY_USER = "an instance was taken out of service in response to a user health-check."
+_FOR_UNHEALTHY = "an instance was launched in response to an unhealthy instance needing to be replaced."
 _ALIVE = ("pending", "running")
 
 _every = 1.0
@@ -50,6 +53,8 @@ def _look_after(group: Group) -> bool:
         return changed
     changed |= _check_health(group)
     changed |= _replace_unhealthy(group)
+    changed |= refresh.turn(group)
+    changed |= _release_spares(group)
     return changed | _adjust(group) | _rebalance(group)
 
 
@@ -81,15 +86,32 @@ def _is_alive(member: Member) -> bool:
 def _replace_unhealthy(group: Group) -> bool:
     if "ReplaceUnhealthy" in group.suspended or "Terminate" in group.suspended:
         return False
-    ill = [m for m in group.members if m.state == "InService" and m.health == "Unhealthy"]
-    for member in ill:
+    policy = group.settings["InstanceMaintenancePolicy"]
+    ill = _unhealthy(group)
+    at_once = [m for m in ill if not (policy and _is_alive(m))]
+    for member in at_once:
         leave(group, member, _BY_USER if _is_alive(member) else _BY_EC2)
-    return bool(ill)
+    if not policy:
+        return bool(at_once)
+    within = [m for m in ill if not m.leaves]
+    bounds = maintenance.Bounds.of(group.desired, policy[maintenance.LOWEST], policy[maintenance.HIGHEST])
+    warmup = group.settings["DefaultInstanceWarmup"] or 0
+    return maintenance.replace_members(group, within, bounds, warmup, (_BY_USER, _FOR_UNHEALTHY)) or bool(at_once)
+
+
+def _unhealthy(group: Group) -> list[Member]:
+    return [m for m in group.members if m.state == "InService" and m.health == "Unhealthy"]
+
+
+def _release_spares(group: Group) -> bool:
+    within = _unhealthy(group) if group.settings["InstanceMaintenancePolicy"] else []
+    needed = refresh.needed_spares(group) + sum(1 for m in within if not m.spare)
+    return maintenance.release_spares(group, needed)
 
 
 def _adjust(group: Group) -> bool:
     """Brings the number of members to the desired one."""
-    have = len(group.capacity)
+    have = group.size
     if have < group.desired and "Launch" not in group.suspended and now() >= group.launch_after:
         cause = (
             "an instance was started in response to a difference between desired and actual capacity, "
@@ -108,8 +130,8 @@ def _adjust(group: Group) -> bool:
 def _shrink(group: Group, have: int) -> bool:
     if _is_rebalancing(group):
         return False
-    zones = [zone for _, zone in launch.places(group)]
-    surplus = spread.first_to_go([launch.one(m) for m in group.capacity], group.settings["TerminationPolicies"], zones)
+    ones = [launch.one(m) for m in group.capacity if not m.spare]
+    surplus = spread.first_to_go(ones, group.settings["TerminationPolicies"], launch.zones(group))
     if surplus is None:
         return False
     cause = (
@@ -128,9 +150,11 @@ def _rebalance(group: Group) -> bool:
     members = group.capacity
     if "AZRebalance" in group.suspended or "Launch" in group.suspended or len(members) != group.desired:
         return False
+    # Not documented: a refresh evens out by what it launches, and two movers would undo each other's work.
+    if group.refresh is not None:
+        return False
     if any(m.state != "InService" for m in members) or now() < group.launch_after:
         return False
-    zones = [zone for _, zone in launch.places(group)]
-    if not spread.out_of_balance([launch.one(m) for m in members], zones):
+    if not spread.out_of_balance([launch.one(m) for m in members], launch.zones(group)):
         return False
     return launch.launch_one(group, f"an instance was launched {launch.REBALANCING}")
