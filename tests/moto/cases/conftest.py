@@ -45,7 +45,7 @@ class Server:
             return json.load(answer)
 
     def without_groups(self) -> None:
-        """Deletes all Auto Scaling groups: what a case leaves would go on beside the next ones, by a clock that they put
+        """Deletes all Auto Scaling groups: what a case leaves would go on beside the next ones, which put its clock
         forward."""
         scaling = self.client("autoscaling")
         groups = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]

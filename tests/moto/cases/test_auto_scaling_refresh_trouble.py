@@ -65,6 +65,28 @@ def a_slow_hook_is_not_a_failure(server: Any) -> Iterator[None]:
     s.refreshed("Successful")
 
 
+def the_hour_begins_anew_with_each_instance_that_is_updated(server: Any) -> Iterator[None]:
+    """The hour is one without progress; that it begins anew isn't documented."""
+    s = pinned(server)
+    yield
+    s.settled()
+    s.hook("LAUNCHING", HeartbeatTimeout=7200)
+    s.refresh(highest=100)
+    first = s.until(lambda: s.members("Pending:Wait"))[0]
+    s.complete(first, "ABANDON")
+    second = s.until(lambda: [i for i in s.members("Pending:Wait") if i != first])[0]
+    s.complete(second)
+    third = s.until(lambda: s.members("Pending:Wait") if second in s.members("InService") else None)[0]
+    s.skip(3601)
+    for _ in range(5):
+        assert s.refreshed()["Status"] == "InProgress"
+    s.complete(third, "ABANDON")
+    s.until(lambda: [i for i in s.members("Pending:Wait") if i != third])
+    s.skip(3601)
+    s.refreshed("Failed")
+    assert second in s.settled()
+
+
 def it_ends_after_14_days(server: Any) -> Iterator[None]:
     """ "How an instance refresh works", Total duration."""
     s = pinned(server)

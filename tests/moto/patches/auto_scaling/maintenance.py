@@ -9,7 +9,7 @@ replacement is launched at the same time; where the bounds leave no room, the re
 A replacement that is launched first is a `spare`: it isn't part of the group's size until a member ends in its favour.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from patches.auto_scaling import launch, spread
@@ -97,14 +97,12 @@ def _in_order(group: Group, going: list[Member], warmup: int) -> Iterator[Member
             yield left.pop(first.instance)
 
 
-def _hand_over(group: Group, ended: Member, going: Iterable[Member]) -> None:
+def _hand_over(group: Group, ended: Member, going: list[Member]) -> None:
     """The place of a member that ends is a spare's, if there is one; else the group launches a replacement."""
-    if ended.spare:
-        return
-    staying = {member.instance for member in going}
-    spares = [m for m in group.capacity if m.spare and m.instance not in staying]
-    for spare in sorted(spares, key=lambda m: m.state != "InService")[:1]:
-        spare.spare = False
+    named = {member.instance for member in going}
+    spares = [m for m in group.capacity if m.spare and m.instance not in named]
+    if spares and not ended.spare:
+        min(spares, key=lambda m: m.state != "InService").spare = False
 
 
 def _launch(group: Group, going: list[Member], bounds: Bounds, cause: str) -> bool:
@@ -122,9 +120,9 @@ def _launch(group: Group, going: list[Member], bounds: Bounds, cause: str) -> bo
 
 
 def release_spares(group: Group, needed: int) -> bool:
-    """A spare that no member needs any more is part of the group's size; one that isn't in service and isn't missing
-    there either is terminated. Not documented."""
-    spares = [m for m in group.capacity if m.spare][needed:]
+    """A spare that no member needs any more is part of the group's size; one that isn't in service, and isn't missing
+    there, is terminated. Not documented."""
+    spares = sorted((m for m in group.capacity if m.spare), key=lambda m: m.state == "InService")[needed:]
     for spare in spares:
         if spare.state == "InService" or group.size < group.desired:
             spare.spare = False

@@ -192,7 +192,6 @@ def roll_back(group: Group, refresh: Refresh, why: str) -> None:
         _begin(group, refresh)
     fresh = {m.instance for m in _fresh(group, refresh)}
     refresh.rollback = Rollback(why, refresh.updated, refresh.percentage, refresh.total - refresh.updated)
-    refresh.kept |= refresh.outdated
     refresh.outdated, refresh.fresh = fresh, set()
     refresh.status, refresh.trouble = "RollbackInProgress", None
     refresh.updated = min(len(fresh), refresh.updated)
