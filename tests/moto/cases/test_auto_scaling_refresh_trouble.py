@@ -174,8 +174,9 @@ def a_template_may_be_updated_if_the_refresh_names_none(server: Any) -> Iterator
 
 
 def a_group_that_shrinks_meanwhile_has_its_new_size(server: Any) -> Iterator[None]:
-    """ "Scale your Auto Scaling group": sizes change in parallel; the bounds follow the desired capacity."""
-    s = pinned(server, MinSize=1)
+    """ "Scale your Auto Scaling group": sizes change in parallel; the bounds follow the desired capacity. What the
+    refresh launched isn't the surplus, though it is the newest."""
+    s = pinned(server, MinSize=1, TerminationPolicies=["NewestInstance"])
     yield
     s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=2)
     s.settled()

@@ -78,7 +78,7 @@ def _end(group: Group, going: list[Member], bounds: Bounds, warmup: int, cause: 
         at_least_one = bounds.highest is None and all_ready and not ended
         if ready - counts >= bounds.lowest or at_least_one or (member.spare and not counts):
             leave(group, member, cause)
-            _hand_over(group, member, going)
+            _hand_over(group, going)
             ready -= counts
             ended = True
     return ended
@@ -97,11 +97,11 @@ def _in_order(group: Group, going: list[Member], warmup: int) -> Iterator[Member
             yield left.pop(first.instance)
 
 
-def _hand_over(group: Group, ended: Member, going: list[Member]) -> None:
-    """The place of a member that ends is a spare's, if there is one; else the group launches a replacement."""
+def _hand_over(group: Group, going: list[Member]) -> None:
+    """A spare takes the place of a member that ends, if the group misses one now; without a spare it launches one."""
     named = {member.instance for member in going}
     spares = [m for m in group.capacity if m.spare and m.instance not in named]
-    if spares and not ended.spare:
+    if spares and group.size < group.desired:
         min(spares, key=lambda m: m.state != "InService").spare = False
 
 
