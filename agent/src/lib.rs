@@ -1,5 +1,5 @@
 //! The agent: it configures a node at boot, keeps HAProxy and keepalived going, and makes the route tables follow
-//! keepalived's elections. What is decided is decided in pure functions (`decide`, `slot`, `members`, `tables`,
+//! keepalived's elections. What is decided is decided in pure functions (`decide`, `members`, `tables`,
 //! `takeover::step`, `run::pace`); the rest carries it out.
 
 pub mod backoff;
@@ -30,7 +30,6 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod second_chance;
-pub mod slot;
 pub mod spread;
 pub mod state;
 pub mod status;

@@ -6,8 +6,8 @@ use std::net::Ipv4Addr;
 use aws_sdk_ec2::types::{Instance, InstanceStateName, NetworkInterface, Tag};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use templates::names;
 use templates::report::{Moment, Unreachable};
-use templates::{Slot, names};
 
 use crate::ec2::ApiError;
 use crate::ids::{InstanceId, InterfaceId};
@@ -28,20 +28,16 @@ pub struct Member {
     /// Its availability zone.
     #[serde(default)]
     pub zone: String,
+    /// Its subnet, of which the place in the balancer's list is its slot.
+    #[serde(default)]
+    pub subnet: String,
     /// Whether EC2 says that it is shutting down: then its silence is no news.
     #[serde(default)]
     pub ending: bool,
     /// Whether its packets are still checked for being its own: then it can't serve a virtual IP.
     pub source_dest_check: bool,
-    /// The slot the launcher launched it for.
-    pub ordered: Option<Slot>,
-    /// The slot it says it has.
-    pub claim: Option<Slot>,
-    /// The instance in whose place it was launched.
-    #[serde(default)]
-    pub replaces: Option<InstanceId>,
-    /// Its place in the RunInstances call that made it.
-    pub launch_index: u32,
+    /// Whether its agent has ever reported in its tags. One that hasn't is still booting: its silence is no news.
+    pub reported: bool,
     /// Its role and its sign of life, as its tags say: what changes there shows that it lives. Nothing if they weren't read.
     #[serde(skip)]
     pub says: Option<String>,
@@ -95,12 +91,10 @@ pub fn at(interface: &NetworkInterface, known: &[Member]) -> Option<Member> {
         interface: InterfaceId(String::new()),
         address: Ipv4Addr::UNSPECIFIED,
         zone: String::new(),
+        subnet: String::new(),
         ending: false,
         source_dest_check: true,
-        ordered: None,
-        claim: None,
-        replaces: None,
-        launch_index: 0,
+        reported: false,
         says: None,
         alive: None,
         unreachable: vec![],
@@ -109,6 +103,7 @@ pub fn at(interface: &NetworkInterface, known: &[Member]) -> Option<Member> {
         interface: InterfaceId(interface.network_interface_id()?.to_owned()),
         address: interface.private_ip_address()?.parse().ok()?,
         zone: interface.availability_zone().unwrap_or_default().to_owned(),
+        subnet: interface.subnet_id().unwrap_or_default().to_owned(),
         source_dest_check: interface.source_dest_check().unwrap_or(true),
         says: None,
         alive: None,
@@ -123,18 +118,15 @@ fn member(instance: &Instance) -> Option<Member> {
         i.attachment().and_then(|attachment| attachment.device_index()) == Some(0)
     };
     let interface = interfaces.iter().find(first).or(interfaces.first())?;
-    let slot = |key: &str| tag(instance.tags(), key).and_then(|value| value.parse().ok());
     Some(Member {
         instance: InstanceId(instance.instance_id()?.to_owned()),
         interface: InterfaceId(interface.network_interface_id()?.to_owned()),
         address: interface.private_ip_address()?.parse().ok()?,
         zone: instance.placement().and_then(|placement| placement.availability_zone()).unwrap_or_default().to_owned(),
+        subnet: instance.subnet_id().unwrap_or_default().to_owned(),
         ending: instance.state().and_then(|state| state.name()).is_some_and(|state| ENDING.contains(state)),
         source_dest_check: interface.source_dest_check().unwrap_or(true),
-        ordered: slot(names::TAG_SLOT),
-        claim: slot(names::TAG_CLAIM),
-        replaces: tag(instance.tags(), names::TAG_REPLACES).map(|id| InstanceId(id.to_owned())),
-        launch_index: instance.ami_launch_index().and_then(|index| index.try_into().ok()).unwrap_or_default(),
+        reported: [names::TAG_ROLE, names::TAG_RUNNING].iter().any(|key| tag(instance.tags(), key).is_some()),
         says: Some(
             [names::TAG_ROLE, names::TAG_ALIVE].map(|key| tag(instance.tags(), key).unwrap_or_default()).join(" "),
         ),
@@ -148,9 +140,9 @@ fn unreachable(tag: Option<&str>) -> Vec<InstanceId> {
     peers.into_keys().map(InstanceId).collect()
 }
 
-/// The instances of the members that have taken a slot, by address. One that hasn't is still booting: its silence is no news.
+/// The instances of the members that have reported, by address.
 pub fn instances(members: &[Member]) -> BTreeMap<Ipv4Addr, InstanceId> {
-    let booted = members.iter().filter(|member| member.claim.is_some());
+    let booted = members.iter().filter(|member| member.reported);
     booted.map(|member| (member.address, member.instance.clone())).collect()
 }
 
@@ -235,19 +227,17 @@ pub(crate) mod tests {
     use super::*;
     use crate::lineage::tests::{group, lineage};
 
-    /// A member at 10.0.1.`last` that neither claims nor was given a slot.
+    /// A member at 10.0.1.`last` that hasn't reported yet.
     pub(crate) fn member(id: &str, last: u8) -> Member {
         Member {
             instance: id.into(),
             interface: InterfaceId(format!("eni-{last}")),
             address: Ipv4Addr::new(10, 0, 1, last),
             zone: "eu-west-1a".into(),
+            subnet: "subnet-a".into(),
             ending: false,
             source_dest_check: false,
-            ordered: None,
-            claim: None,
-            replaces: None,
-            launch_index: 0,
+            reported: false,
             says: None,
             alive: None,
             unreachable: vec![],
@@ -266,7 +256,7 @@ pub(crate) mod tests {
     fn instance(id: &str) -> aws_sdk_ec2::types::builders::InstanceBuilder {
         let place = Placement::builder().availability_zone("eu-west-1a").build();
         let node = Instance::builder().vpc_id("vpc-1").security_groups(group("sg-1", "elbow-web"));
-        node.instance_id(id).ami_launch_index(0).placement(place)
+        node.instance_id(id).subnet_id("subnet-a").placement(place)
     }
 
     #[test]
@@ -274,11 +264,11 @@ pub(crate) mod tests {
         let found = instance("i-b")
             .network_interfaces(interface("eni-9", "10.0.9.9", 1))
             .network_interfaces(interface("eni-2", "10.0.1.2", 0))
-            .tags(Tag::builder().key("elbow:claim").value("1").build())
+            .tags(Tag::builder().key("elbow:role").value("standby").build())
             .tags(Tag::builder().key("elbow:unreachable").value("i-c@2026-11-29T14:03:12Z").build())
             .build();
         let unreachable = vec!["i-c".into()];
-        let expected = Member { claim: Some(Slot(1)), says: Some(" ".into()), unreachable, ..member("i-b", 2) };
+        let expected = Member { reported: true, says: Some("standby ".into()), unreachable, ..member("i-b", 2) };
         assert_eq!(members(&[found], &lineage()), [expected]);
     }
 
@@ -294,8 +284,8 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_member_that_has_no_slot_yet_is_not_missed() {
-        let booted = Member { claim: Some(Slot(0)), ..member("i-a", 1) };
+    fn a_member_that_has_not_reported_yet_is_not_missed() {
+        let booted = Member { reported: true, ..member("i-a", 1) };
         let instances = instances(&[booted, member("i-b", 2)]);
         assert_eq!(instances, BTreeMap::from([(Ipv4Addr::new(10, 0, 1, 1), "i-a".into())]));
     }
@@ -311,16 +301,17 @@ pub(crate) mod tests {
         let found = |index| {
             let attachment = NetworkInterfaceAttachment::builder().instance_id("i-b").device_index(index).build();
             let interface = NetworkInterface::builder().network_interface_id("eni-2").private_ip_address("10.0.1.2");
-            interface.availability_zone("eu-west-1a").source_dest_check(false).attachment(attachment).build()
+            let interface = interface.availability_zone("eu-west-1a").subnet_id("subnet-a");
+            interface.source_dest_check(false).attachment(attachment).build()
         };
         let known = Member {
-            claim: Some(Slot(1)),
+            reported: true,
             says: Some("active ".into()),
             alive: Some(Timestamp::UNIX_EPOCH),
             unreachable: vec!["i-c".into()],
             ..member("i-b", 9)
         };
-        let expected = Member { claim: Some(Slot(1)), says: None, ..member("i-b", 2) };
+        let expected = Member { reported: true, ..member("i-b", 2) };
         assert_eq!(at(&found(0), &[known]), Some(expected));
         assert_eq!(at(&found(0), &[]), Some(member("i-b", 2)));
         assert_eq!(at(&found(1), &[]), None, "it is another interface of a node");
@@ -361,7 +352,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_peer_that_a_read_misses_belongs_to_the_balancer_as_it_was_until_it_counts_as_gone() {
-        let (me, peer) = (member("i-a", 1), Member { claim: Some(Slot(1)), ..member("i-b", 2) });
+        let (me, peer) = (member("i-a", 1), Member { reported: true, ..member("i-b", 2) });
         let mut members = vec![me.clone(), peer.clone()];
         let mut roster = Roster::of(&members, ME);
         for _ in 1..MISSES {

@@ -10,8 +10,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
 use templates::Order;
 use templates::names::{
-    REPORTS, TAG_ALIVE, TAG_CLAIM, TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING,
-    TAG_UNREACHABLE,
+    REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING, TAG_UNREACHABLE,
 };
 use templates::report::{Moment, Refusal, Unreachable, fitted};
 
@@ -105,11 +104,7 @@ fn tags(state: &State) -> Tags {
         (TAG_REFUSED_HANDOVER, refused_handover.as_ref().map(Refusal::to_string)),
         (TAG_REFUSED_REVISION, refused_revision.as_ref().map(Refusal::to_string)),
     ];
-    let always = [
-        (TAG_CLAIM, state.slot.to_string()),
-        (TAG_ROLE, state.roles().to_string()),
-        (TAG_RUNNING, state.revision.to_string()),
-    ];
+    let always = [(TAG_ROLE, state.roles().to_string()), (TAG_RUNNING, state.revision.to_string())];
     always.into_iter().chain(optional.into_iter().filter_map(|(key, value)| Some((key, value?)))).collect()
 }
 
@@ -156,9 +151,8 @@ mod tests {
     use crate::state::tests::state;
 
     #[test]
-    fn a_healthy_node_says_slot_role_and_revision() {
-        let expected =
-            Tags::from([(TAG_CLAIM, "1".into()), (TAG_ROLE, "standby".into()), (TAG_RUNNING, "0123456789ab".into())]);
+    fn a_healthy_node_says_its_role_and_revision() {
+        let expected = Tags::from([(TAG_ROLE, "standby".into()), (TAG_RUNNING, "0123456789ab".into())]);
         assert_eq!(tags(&state()), expected);
     }
 
@@ -200,8 +194,9 @@ mod tests {
 
     #[test]
     fn only_what_changed_is_written_and_a_solved_problem_is_taken_back() {
-        let troubled = Tags::from([(TAG_ROLE, "fault".into()), (TAG_CLAIM, "1".into()), (TAG_MESSAGE, "down".into())]);
-        let well = Tags::from([(TAG_ROLE, "standby".into()), (TAG_CLAIM, "1".into())]);
+        let troubled =
+            Tags::from([(TAG_ROLE, "fault".into()), (TAG_RUNNING, "1".into()), (TAG_MESSAGE, "down".into())]);
+        let well = Tags::from([(TAG_ROLE, "standby".into()), (TAG_RUNNING, "1".into())]);
         let expected = Difference { set: vec![(TAG_ROLE, "standby".into())], delete: vec![TAG_MESSAGE] };
         assert_eq!(difference(&troubled, &well), expected);
         assert_eq!(difference(&well, &well), Difference { set: vec![], delete: vec![] });

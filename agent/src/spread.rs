@@ -21,12 +21,12 @@ const LIMIT: Duration = Duration::from_secs(20);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Whether the node `me` in `slot` is to wait: no virtual IP has a route anywhere, and there are members that may be those
-/// which prefer one. One whose slot nobody knows yet may be any.
+/// which prefer one.
 pub fn is_due(balancer: &Balancer, slot: Slot, tables: &[Table], members: &[Member], me: &InstanceId) -> bool {
     let nobody_serves = !tables.is_empty() && tables.iter().all(|table| table.routes.is_empty());
     let comes = |slot: Slot| {
-        let others = members.iter().filter(|member| member.instance != *me);
-        others.map(|other| other.ordered.or(other.claim)).any(|known| known.is_none_or(|known| known == slot))
+        let mut others = members.iter().filter(|member| member.instance != *me);
+        others.any(|other| Slot::of(&other.subnet, &balancer.subnets) == slot)
     };
     nobody_serves && left(balancer, slot).any(|(_, preferred)| comes(preferred))
 }
@@ -91,25 +91,25 @@ mod tests {
         Table { id: TableId("rtb-1".into()), serves: Serves::Rest, routes }
     }
 
-    fn due(vips: usize, slot: u8, tables: &[Table], other: Option<u8>) -> bool {
-        let members = [member("i-0", 1), Member { ordered: other.map(Slot), ..member("i-1", 2) }];
-        is_due(&balancer(vips), Slot(slot), tables, &members, &members[0].instance)
+    fn due(vips: usize, slot: u8, tables: &[Table], other: usize) -> bool {
+        let balancer = balancer(vips);
+        let members = [member("i-0", 1), Member { subnet: balancer.subnets[other].clone(), ..member("i-1", 2) }];
+        is_due(&balancer, Slot(slot), tables, &members, &members[0].instance)
     }
 
     #[test]
     fn a_node_of_a_new_balancer_leaves_to_the_others_what_they_prefer() {
         let new = [table(&[])];
-        assert!(due(2, 0, &new, Some(1)) && due(2, 1, &new, Some(0)));
-        assert!(due(2, 1, &new, None), "a node without a slot may be the one");
+        assert!(due(2, 0, &new, 1) && due(2, 1, &new, 0));
     }
 
     #[test]
     fn nothing_is_left_where_that_would_keep_clients_waiting() {
         let vip = Ipv4Addr::new(10, 255, 0, 11);
-        assert!(!due(2, 0, &[table(&[]), table(&[vip])], Some(1)), "it was served before");
-        assert!(!due(2, 0, &[], Some(1)), "the tables couldn't be read");
-        assert!(!due(1, 1, &[table(&[])], Some(0)), "there is nothing to spread");
-        assert!(!due(2, 1, &[table(&[])], Some(1)), "who would take it isn't there");
+        assert!(!due(2, 0, &[table(&[]), table(&[vip])], 1), "it was served before");
+        assert!(!due(2, 0, &[], 1), "the tables couldn't be read");
+        assert!(!due(1, 1, &[table(&[])], 0), "there is nothing to spread");
+        assert!(!due(2, 1, &[table(&[])], 1), "who would take it isn't there");
     }
 
     #[test]

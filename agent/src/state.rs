@@ -26,7 +26,7 @@ pub struct State {
     pub address: Ipv4Addr,
     /// Its availability zone.
     pub zone: String,
-    /// The slot it has taken.
+    /// Its slot.
     pub slot: Slot,
     /// The revision of the configuration it runs.
     pub revision: Revision,
@@ -42,7 +42,7 @@ pub struct State {
     /// The members that EC2 says are shutting down.
     #[serde(default)]
     pub ending: Vec<Ipv4Addr>,
-    /// The instances of the members that have taken a slot.
+    /// The instances of the members that have reported.
     #[serde(default)]
     pub instances: BTreeMap<Ipv4Addr, InstanceId>,
     /// What it reports in tags of their own.

@@ -4,8 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
-use templates::Slot;
-use templates::names::{TAG_REPLACES, TAG_REVISION, TAG_SLOT};
+use templates::names::TAG_REVISION;
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
@@ -162,21 +161,13 @@ impl Step<'_> {
             Action::SuspendRebalance => {
                 scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
             }
-            Action::TakeIn(ids) => {
-                // A group's nodes find slots by themselves.
-                tagging::remove(ec2, ids, TAG_SLOT).await?;
-                scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other)
-            }
+            Action::TakeIn(ids) => scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other),
             Action::AllowNone => scaling_members::allow_none(auto_scaling, name).await.map(|()| Made::Other),
             Action::TakeOut(ids) => scaling_members::detach(auto_scaling, name, ids).await.map(|()| Made::Other),
             Action::Forget(id) => scaling_members::forget(auto_scaling, name, id).await.map(|()| Made::Other),
             Action::DeleteScaling => scaling_members::delete_empty(auto_scaling, name).await.map(|()| Made::Other),
-            Action::Number { id, slot } => {
-                let tags = numbered(name, *slot);
-                let ids = std::slice::from_ref(id);
-                for (key, value) in &tags {
-                    tagging::set(ec2, ids, key, value).await?;
-                }
+            Action::Name { id, slot } => {
+                tagging::set(ec2, std::slice::from_ref(id), "Name", &format!("{name}-{slot}")).await?;
                 Ok(Made::Other)
             }
             Action::Launch(place) => {
@@ -229,10 +220,9 @@ pub struct Launching<'a> {
 impl Launching<'_> {
     /// Launches the node of a place. Answers the instance.
     pub async fn node(&self, place: &Place) -> Result<String, CallFailed> {
-        let numbered = numbered(&self.desired.name, place.slot);
+        let name = format!("{}-{}", self.desired.name, place.slot);
         let order = place.order.as_ref().map(|order| (TAG_REVISION, order.to_string()));
-        let replaces = place.replaces.as_ref().map(|id| (TAG_REPLACES, id.clone()));
-        let more = numbered.into_iter().chain(order).chain(replaces);
+        let more = [("Name", name)].into_iter().chain(order);
         let tags = more.fold(self.desired.tags.clone(), |tags, (key, value)| tags.with(key, value));
         let mut ended = place.ended;
         loop {
@@ -250,11 +240,6 @@ impl Launching<'_> {
             }
         }
     }
-}
-
-/// The tags of a slot's node that aren't every node's. The slot is last: who has it has the name, too.
-fn numbered(name: &str, slot: Slot) -> [(&'static str, String); 2] {
-    [("Name", format!("{name}-{slot}")), (TAG_SLOT, slot.to_string())]
 }
 
 fn is_spreading(error: &CallFailed) -> bool {
@@ -276,6 +261,8 @@ fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
 
 #[cfg(test)]
 mod tests {
+    use templates::Slot;
+
     use super::*;
     use crate::aws::mock::{ec2, ec2_error};
 

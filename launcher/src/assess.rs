@@ -16,34 +16,42 @@ use templates::{Order, Role, Roles, Slot};
 
 use crate::resources::instances::Node;
 use crate::resources::route_tables::{Table, eligible};
+use crate::which::Which;
 
 /// What a balancer should be like.
 #[derive(Debug, Clone)]
 pub struct Expected {
     /// What its nodes should run.
     pub revision: Revision,
-    /// How many nodes it should have.
-    pub nodes: usize,
+    /// The subnets, by slot, that should have a node each.
+    pub subnets: Vec<String>,
     /// Who launches them.
     pub launch: Launch,
     /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
     /// Where their routes should be.
     pub route_tables: RouteTables,
-    /// The slots that may have no node, or one that can't be reached.
-    pub without: Vec<Slot>,
+    /// The nodes that may be missing, or out of reach.
+    pub without: Vec<Which>,
 }
 
 impl From<&NodeConfig> for Expected {
     fn from(config: &NodeConfig) -> Expected {
         Expected {
             revision: config.revision.clone(),
-            nodes: config.balancer.subnets.len(),
+            subnets: config.balancer.subnets.clone(),
             launch: config.balancer.launch,
             virtual_ips: config.balancer.virtual_ips.clone(),
             route_tables: config.balancer.route_tables.clone(),
             without: Vec::new(),
         }
+    }
+}
+
+impl Expected {
+    /// Whether the operator goes on without this node.
+    pub fn leaves_out(&self, node: &NodeHealth) -> bool {
+        self.without.iter().any(|which| which.is(node.named, &node.instance))
     }
 }
 
@@ -63,11 +71,14 @@ pub struct Assessment {
 /// How a node is, by what it says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeHealth {
-    /// Its slot, if anybody said.
+    /// Its slot, if its subnet is one of the balancer's.
     pub slot: Option<Slot>,
-    /// The slot that it is for.
+    /// The slot that names this node.
     #[serde(skip)]
-    pub place: Option<Slot>,
+    pub named: Option<Slot>,
+    /// Its subnet.
+    #[serde(skip)]
+    pub subnet: String,
     /// Its id.
     pub instance: String,
     /// Its availability zone.
@@ -126,8 +137,9 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let mut problems = Vec::new();
     problems.extend(match expected.launch {
         Launch::Instances => by_slot(expected, &nodes),
-        Launch::AutoScaling => by_number(expected, &nodes),
+        Launch::AutoScaling => by_number(expected, &nodes).into_iter().collect(),
     });
+    problems.extend(nodes.iter().filter_map(unlisted));
     problems.extend(nodes.iter().filter_map(|node| unwell(expected, node)));
     let vips = expected.virtual_ips.iter().enumerate();
     let virtual_ips: Vec<VipHealth> = vips.map(|(vip, address)| served(vip, *address, &nodes, &tables)).collect();
@@ -137,33 +149,38 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
 }
 
-/// The launcher launches a node for each slot.
+/// The launcher launches a node in each subnet.
 fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
-    let slots = (0..expected.nodes).map(|slot| Slot(slot as u8)).filter(|slot| !expected.without.contains(slot));
+    let slots = (0..expected.subnets.len()).map(|slot| Slot(slot as u8));
     slots
-        .filter_map(|slot| match nodes.iter().filter(|node| node.slot == Some(slot)).count() {
-            0 => Some(match nodes.iter().find(|node| node.place == Some(slot)) {
-                Some(elsewhere) => format!("{} isn't in slot {slot} yet", elsewhere.called()),
-                None => format!("node {slot} is missing"),
-            }),
-            1 => None,
-            many => Some(format!("slot {slot} has {many} nodes")),
+        .filter_map(|slot| {
+            let there = nodes.iter().filter(|node| node.slot == Some(slot)).map(|node| node.instance.as_str());
+            match &there.collect::<Vec<_>>()[..] {
+                [] if expected.without.contains(&Which::Slot(slot)) => None,
+                [] => Some(format!("node {slot} is missing")),
+                [_] => None,
+                many => Some(format!("slot {slot} has {} nodes: {}", many.len(), many.join(", "))),
+            }
         })
         .collect()
 }
 
-/// A group launches nodes, which find slots by themselves: a newcomer that came while the one that it replaces was still
-/// there has a higher one than there are nodes, until it hears that the other has gone.
-fn by_number(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
-    let mut slots: Vec<Slot> = nodes.iter().filter_map(|node| node.slot).collect();
-    slots.sort_unstable();
-    let twice = slots.windows(2).filter(|pair| pair[0] == pair[1]);
-    let twice = twice.map(|pair| format!("slot {} has more than one node", pair[0]));
-    let (there, wanted) = (nodes.len(), expected.nodes);
+/// A group launches so many nodes, in subnets that it chooses.
+fn by_number(expected: &Expected, nodes: &[NodeHealth]) -> Option<String> {
+    let (there, wanted) = (nodes.len(), expected.subnets.len());
     let least = wanted.saturating_sub(expected.without.len());
-    let number = !(least..=wanted).contains(&there);
-    let number = number.then(|| format!("there are {there} nodes instead of {wanted}"));
-    number.into_iter().chain(twice).collect()
+    (!(least..=wanted).contains(&there)).then(|| format!("there are {there} nodes instead of {wanted}"))
+}
+
+/// A node in a subnet that isn't the balancer's: no virtual IP prefers it.
+fn unlisted(node: &NodeHealth) -> Option<String> {
+    let NodeHealth { instance, slot, subnet, .. } = node;
+    (slot.is_none() && !subnet.is_empty()).then(|| {
+        format!(
+            "{instance} is in {subnet}, which isn't one of the balancer's subnets: terminate it, or add the subnet to the \
+             file and run `launcher update`"
+        )
+    })
 }
 
 impl NodeHealth {
@@ -171,7 +188,7 @@ impl NodeHealth {
     pub fn called(&self) -> String {
         match self.slot {
             Some(slot) => format!("node {slot} ({})", self.instance),
-            None => format!("node without a slot ({})", self.instance),
+            None => format!("node {}", self.instance),
         }
     }
 
@@ -184,8 +201,9 @@ impl NodeHealth {
 /// What a node says of itself.
 pub fn health(node: &Node) -> NodeHealth {
     NodeHealth {
-        slot: node.slot(),
-        place: node.place(),
+        slot: node.slot,
+        named: node.named,
+        subnet: node.subnet.clone(),
         instance: node.id.clone(),
         zone: node.zone.clone(),
         address: node.address.clone(),
@@ -216,8 +234,7 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         return Some(format!("{called} has not reported yet"));
     };
     if let Some(unreachable) = node.unreachable() {
-        let left_out = node.slot.is_some_and(|slot| expected.without.contains(&slot));
-        return (!left_out).then(|| format!("{unreachable}: {}", remedy(expected.launch)));
+        return (!expected.leaves_out(node)).then(|| format!("{unreachable}: {}", remedy(expected.launch)));
     }
     if let Some(ordered) = &node.ordered
         && ordered.parse().map(|order: Order| order.revision).as_ref() != Ok(&expected.revision)

@@ -10,6 +10,7 @@ use templates::{Slot, names};
 
 use crate::aws::Account;
 use crate::output::Output;
+use crate::which::Which;
 
 /// Elbow: a self-run stand-in for an AWS load balancer.
 ///
@@ -118,8 +119,8 @@ pub struct Update {
     #[arg(long)]
     pub force: bool,
     /// Go on without this node, which can't be reached; it takes the revision when it returns. May be given more than once
-    #[arg(long, value_name = "SLOT", conflicts_with = "versions")]
-    pub without: Vec<Slot>,
+    #[arg(long, value_name = "SLOT|INSTANCE", conflicts_with = "versions")]
+    pub without: Vec<Which>,
     /// Go on although another update says that it is under way
     #[arg(long)]
     pub take_over: bool,
@@ -143,8 +144,8 @@ pub struct Handover {
     /// The balancer
     pub name: String,
     /// The node that is to serve; default: another than now
-    #[arg(long, value_name = "SLOT")]
-    pub to: Option<Slot>,
+    #[arg(long, value_name = "SLOT|INSTANCE")]
+    pub to: Option<Which>,
     /// Show what would be asked of whom, and ask nothing
     #[arg(long)]
     pub dry_run: bool,

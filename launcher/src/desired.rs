@@ -27,7 +27,7 @@ pub struct Desired {
     pub vpc: String,
     /// What its nodes run.
     pub revision: Revision,
-    /// Of security group and launch template; its slot is added for an instance.
+    /// Of security group and launch template; the slot is added for an instance.
     pub name: String,
     /// Of role, role policy and instance profile.
     pub global_name: String,

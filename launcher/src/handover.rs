@@ -7,16 +7,26 @@ use serde::Serialize;
 use templates::{Role, Slot};
 
 use crate::assess::{Assessment, NodeHealth, VipHealth};
+use crate::which::Which;
 
 /// Whom to ask to hand over, and what is to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The instances to ask, with their slots.
     pub from: Vec<Giver>,
-    /// Who is to be active; any other than now, if none.
-    pub to: Option<Slot>,
+    /// The node that is to be active; any other than now, if none.
+    pub to: Option<Taker>,
     /// Routes that are wrong beforehand, by virtual IP and table: it isn't known that anybody can move them.
     pub astray: Vec<(Ipv4Addr, String)>,
+}
+
+/// The node that is to be active.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Taker {
+    /// Its instance.
+    pub instance: String,
+    /// For people.
+    pub called: String,
 }
 
 /// A node that is to give virtual IPs up.
@@ -38,7 +48,7 @@ impl Plan {
             let vips: Vec<String> = giver.virtual_ips.iter().map(ToString::to_string).collect();
             format!("{slot} ({}) hands over {}", giver.instance, vips.join(", "))
         });
-        let to = self.to.map_or_else(String::new, |slot| format!(" to node {slot}"));
+        let to = self.to.as_ref().map_or_else(String::new, |taker| format!(" to {}", taker.called));
         format!("{}{to}", from.collect::<Vec<_>>().join("; "))
     }
 }
@@ -46,10 +56,10 @@ impl Plan {
 /// What to do so that `to`, or any other node than now, is active; what stands against just that, a line each. What else is
 /// amiss with the balancer is no reason to refuse: it may be why somebody wants another node to serve. An empty plan is one
 /// that is done.
-pub fn plan(is: &Assessment, preempt: bool, to: Option<Slot>) -> Result<Plan, Vec<String>> {
+pub fn plan(is: &Assessment, preempt: bool, to: Option<&Which>) -> Result<Plan, Vec<String>> {
     let first = is.virtual_ips.iter().find_map(|vip| vip.active.first());
     let takes = |node: &&NodeHealth| match to {
-        Some(slot) => node.slot == Some(slot),
+        Some(which) => which.is(node.named, &node.instance),
         None => Some(&node.instance) != first,
     };
     let (takers, givers): (Vec<&NodeHealth>, Vec<&NodeHealth>) = is.nodes.iter().partition(takes);
@@ -74,6 +84,8 @@ pub fn plan(is: &Assessment, preempt: bool, to: Option<Slot>) -> Result<Plan, Ve
         return Err(against);
     }
     let from = givers.into_iter().map(|node| giver(is, node)).filter(|giver| !giver.virtual_ips.is_empty());
+    let to = takers.first().filter(|_| to.is_some());
+    let to = to.map(|node| Taker { instance: node.instance.clone(), called: node.called() });
     Ok(Plan { from: from.collect(), to, astray: is.virtual_ips.iter().flat_map(astray).collect() })
 }
 
@@ -97,11 +109,15 @@ fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
 }
 
 /// Why none of `takers` can be handed over to, as far as can be seen from here: the active node asks them itself.
-fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<Slot>) -> Vec<String> {
+fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<&Which>) -> Vec<String> {
     match (takers, to) {
-        ([], Some(slot)) => vec![format!("there is no live node {slot}: `launcher status` shows which there are")],
+        ([], Some(Which::Slot(slot))) => {
+            vec![format!("there is no live node {slot}: `launcher status` shows which there are")]
+        }
+        ([], Some(Which::Instance(id))) => {
+            vec![format!("{id} is no live node: `launcher status` shows which there are")]
+        }
         ([], None) => vec!["there is no other node to hand over to".to_owned()],
-        ([_, _, ..], Some(slot)) => vec![format!("slot {slot} has {} nodes", takers.len())],
         _ => {
             let mut reasons: Vec<String> = takers.iter().filter_map(|node| cannot_serve(node)).collect();
             if reasons.len() < takers.len() {
@@ -168,7 +184,7 @@ fn still(plan: &Plan, giver: &Giver, vip: &VipHealth, is: &Assessment) -> Option
     if *active == giver.instance {
         return Some(format!("{address}: {} is still active", node.called()));
     }
-    if plan.to.is_some() && node.slot != plan.to {
+    if plan.to.as_ref().is_some_and(|taker| taker.instance != node.instance) {
         return Some(format!("{address}: {} is active instead", node.called()));
     }
     let left = astray(vip).filter(|route| !plan.astray.contains(route)).count();

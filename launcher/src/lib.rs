@@ -26,6 +26,7 @@ pub mod tags;
 pub mod teardown;
 pub mod update;
 pub mod wait;
+pub mod which;
 
 use std::process::ExitCode;
 

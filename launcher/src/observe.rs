@@ -154,7 +154,7 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         }
         instances => glance.take(Kind::Nodes, instances),
     };
-    glance.observed = Observed {
+    let mut observed = Observed {
         groups: glance.take(Kind::Groups, groups),
         role: glance.take(Kind::Role, role),
         profile: glance.take(Kind::Profile, profile),
@@ -164,10 +164,19 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         untagged,
         asides,
     };
+    if let Some(config) = observed.config() {
+        observed.number(&config.balancer.subnets);
+    }
+    glance.observed = observed;
     glance
 }
 
 impl Observed {
+    /// Gives the nodes their slots, by these subnets.
+    pub fn number(&mut self, subnets: &[String]) {
+        [&mut self.nodes, &mut self.untagged].into_iter().for_each(|nodes| instances::number(nodes, subnets));
+    }
+
     /// Whether there is nothing.
     pub fn is_nothing(&self) -> bool {
         self.parts().is_empty() && self.live().chain(self.live_untagged()).next().is_none()
@@ -235,7 +244,8 @@ impl Observed {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use templates::names::{TAG_ROLE, TAG_RUNNING, TAG_SLOT};
+    use templates::Slot;
+    use templates::names::{TAG_ROLE, TAG_RUNNING};
 
     use super::*;
     use crate::assess::reach::Unreachable;
@@ -251,6 +261,9 @@ pub(crate) mod tests {
             vpc: desired.vpc.clone(),
             zone: "eu-west-1a".to_owned(),
             subnet: desired.subnets.get(usize::from(slot)).cloned().unwrap_or_default(),
+            launch_index: 0,
+            slot: Some(Slot(slot)),
+            named: Some(Slot(slot)),
             address: Some(format!("10.0.{slot}.10")),
             interfaces: vec![format!("eni-{slot}")],
             volumes: Vec::new(),
@@ -258,7 +271,6 @@ pub(crate) mod tests {
             profile: Some(desired.global_name.clone()),
             tags: desired
                 .tags
-                .with(TAG_SLOT, slot.to_string())
                 .with(TAG_RUNNING, desired.revision.0.clone())
                 .with(TAG_ROLE, if slot == 0 { "active" } else { "standby" }),
             launched: None,

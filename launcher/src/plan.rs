@@ -9,6 +9,7 @@ use templates::{Order, Slot};
 use crate::claims::claimed;
 use crate::desired::Desired;
 use crate::observe::Observed;
+use crate::resources::instances::Node;
 use crate::resources::launch_template::Contents;
 use crate::resources::scaling_group::REBALANCE;
 use crate::resources::security_group::Rule;
@@ -65,8 +66,8 @@ pub enum Action {
     Forget(String),
     /// Delete the group, which has no nodes.
     DeleteScaling,
-    /// Give a node that a group launched the slot and the name that the launcher would have given it.
-    Number {
+    /// Give a node that a group launched the name that the launcher would have given it.
+    Name {
         /// The instance.
         id: String,
         /// Its slot.
@@ -90,14 +91,14 @@ pub enum Filling {
     TakenIn,
 }
 
-/// Where a node goes, and which of the slot's nodes it is.
+/// Where a node goes, and which launch it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The slot.
     pub slot: Slot,
     /// Its subnet.
     pub subnet: String,
-    /// How many instances of that slot have ended: the same launch twice is one, the next one is another.
+    /// How many instances of the balancer have ended: the same launch twice is one, the next one is another.
     pub ended: usize,
     /// What it is to run, where that isn't what nodes boot by default.
     pub order: Option<Order>,
@@ -140,7 +141,7 @@ impl Action {
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling(_) => Stage::Launch,
             Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
             Action::TakeIn(_) | Action::AllowNone | Action::TakeOut(_) | Action::Forget(_) => Stage::Settle,
-            Action::DeleteScaling | Action::Number { .. } => Stage::Settle,
+            Action::DeleteScaling | Action::Name { .. } => Stage::Settle,
         }
     }
 
@@ -195,7 +196,7 @@ impl Action {
             Action::DeleteScaling => {
                 ("delete-auto-scaling-group", format!("delete Auto Scaling group {name}, which has no nodes"))
             }
-            Action::Number { id, slot } => ("set-slot", format!("make {id} node {slot}")),
+            Action::Name { id, slot } => ("set-name", format!("name {id} {name}-{slot}")),
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
@@ -304,25 +305,21 @@ fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
-/// What brings the launcher's nodes back. A slot's own subnet is where its node goes, unless another slot's is there:
-/// where a group launched the nodes, slots and subnets may be paired otherwise.
+/// What brings the launcher's nodes back: each subnet gets one.
 pub fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
-    let mut actions = Vec::new();
-    let mut free: Vec<&str> = desired.subnets.iter().map(String::as_str).collect();
-    free.retain(|subnet| !observed.live().any(|node| node.subnet == *subnet));
-    for (slot, subnet) in desired.slots() {
-        let of_slot = || observed.nodes.iter().filter(|node| node.place() == Some(slot));
-        let mut live = of_slot().filter(|node| node.is_live()).peekable();
-        if live.peek().is_none() {
-            let ended = of_slot().count();
-            let there = free.iter().position(|one| *one == subnet).or((!free.is_empty()).then_some(0));
-            let subnet = there.map_or(subnet, |at| free.remove(at)).to_owned();
-            actions.push(Action::Launch(Place { slot, subnet, ended, order: None, replaces: None }));
-        } else if live.clone().all(|node| node.state == "stopped") {
-            actions.extend(live.next().map(|node| Action::Start { id: node.id.clone(), slot }));
+    // AWS forgets in which subnet an instance was that has ended.
+    let ended = observed.nodes.iter().filter(|node| !node.is_live()).count();
+    let action = |(slot, subnet): (Slot, &str)| {
+        let live: Vec<&Node> = observed.live().filter(|node| node.subnet == subnet).collect();
+        match live.first() {
+            None => Some(Action::Launch(Place { slot, subnet: subnet.to_owned(), ended, order: None, replaces: None })),
+            Some(node) if live.iter().all(|node| node.state == "stopped") => {
+                Some(Action::Start { id: node.id.clone(), slot })
+            }
+            Some(_) => None,
         }
-    }
-    actions
+    };
+    desired.slots().filter_map(action).collect()
 }
 
 #[cfg(test)]

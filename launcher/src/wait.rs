@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use jiff::Timestamp;
 use templates::balancer::Launch;
-use templates::{Role, Roles, Slot, names};
+use templates::{Role, Roles, names};
 
 use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
 use crate::aws::Aws;
@@ -36,7 +36,7 @@ pub async fn until_served(
     let deadline = Instant::now() + timeout;
     let mut ended_since = None;
     loop {
-        let looks = (instances::find(&aws.ec2, balancer), route_tables::find(&aws.ec2, vpc));
+        let looks = (instances::find(&aws.ec2, balancer, &expected.subnets), route_tables::find(&aws.ec2, vpc));
         let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
         let assessment = assess(expected, &nodes, &tables);
         if assessment.problems.is_empty() {
@@ -64,7 +64,7 @@ pub async fn until_served(
 
 fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
     for node in &assessment.nodes {
-        let who = node.slot.map_or_else(|| node.instance.clone(), |slot| format!("node {slot}"));
+        let who = node.named.map_or_else(|| node.instance.clone(), |slot| format!("node {slot}"));
         progress.live(&who, &format!("{} in {}: {}", node.instance, node.zone, phase(node, expected)));
     }
     for vip in &assessment.virtual_ips {
@@ -102,21 +102,23 @@ fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<(String, Duration)> {
     if expected.launch == Launch::AutoScaling {
         return None;
     }
-    let waited = nodes.iter().map(health).filter(|node| node.slot.is_none_or(|slot| !expected.without.contains(&slot)));
+    let live = nodes.iter().filter(|node| node.is_live()).map(health);
+    let waited = live.filter(|node| !expected.leaves_out(node));
     let lost = waited.filter_map(|node| node.unreachable()).next();
     let lost = lost.map(|lost| (format!("{lost}: {}", remedy(expected.launch)), RESTART));
     ended(expected, nodes).map(|reason| (reason, SPREADING)).or(lost)
 }
 
-/// A slot whose node ended while it was awaited, with nothing in its place: AWS said why.
+/// A node ended while it was awaited, with nothing in its place: AWS said why. AWS forgets in which subnet it was.
 fn ended(expected: &Expected, nodes: &[Node]) -> Option<String> {
-    (0..expected.nodes).map(|slot| Slot(slot as u8)).find_map(|slot| {
-        let mut of_slot = nodes.iter().filter(|node| node.place() == Some(slot)).peekable();
-        let ended = of_slot.peek().is_some() && of_slot.clone().all(|node| !node.is_live());
-        let last = of_slot.max_by_key(|node| node.launched).filter(|_| ended)?;
-        let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");
-        Some(format!("node {slot} ({}) has ended: {reason}; the same command again launches another", last.id))
-    })
+    let lives = |subnet: &String| nodes.iter().any(|node| node.is_live() && node.subnet == *subnet);
+    let missing = expected.subnets.iter().find(|subnet| !lives(subnet))?;
+    let last = nodes.iter().filter(|node| !node.is_live()).max_by_key(|node| node.launched)?;
+    let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");
+    Some(format!(
+        "no node is in {missing}, and {} has ended: {reason}; the same command again launches another",
+        last.id
+    ))
 }
 
 async fn timed_out(
@@ -186,9 +188,12 @@ fn tail(text: &str) -> Vec<&str> {
 
 #[cfg(test)]
 mod tests {
+    use templates::Slot;
+
     use super::*;
     use crate::desired::tests::web;
     use crate::observe::tests::{lost, node};
+    use crate::which::Which;
 
     #[test]
     fn an_ended_node_and_an_unreachable_one_are_not_waited_for_to_the_end() {
@@ -198,10 +203,13 @@ mod tests {
         assert_eq!(hopeless(&[first.clone(), second.clone()]), None);
         let (reason, patience) = hopeless(&[lost(first.clone(), "i-1"), second.clone()]).expect("it is lost");
         assert!(reason.starts_with("node 0 (i-0) is unreachable since 14:03:12Z") && patience == RESTART, "{reason}");
-        let without = Expected { without: vec![Slot(0)], ..expected.clone() };
+        let without = Expected { without: vec![Which::Slot(Slot(0))], ..expected.clone() };
         assert_eq!(super::hopeless(&without, &[lost(first, "i-1"), second.clone()]), None);
-        let gone = node("i-0", 0, "terminated");
+        let gone = Node { subnet: String::new(), ..node("i-0", 0, "terminated") };
         let (reason, patience) = hopeless(&[gone, second]).expect("it has ended");
-        assert!(reason.starts_with("node 0 (i-0) has ended") && patience == SPREADING, "{reason}");
+        assert!(
+            reason.starts_with("no node is in subnet-0aaa, and i-0 has ended") && patience == SPREADING,
+            "{reason}"
+        );
     }
 }

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::balancer::Millis;
-use crate::node::Slot;
 
 /// How a node's message begins that can't do what `elbow:drain` asks for.
 pub const REFUSED: &str = "handover refused: ";
@@ -30,25 +29,25 @@ pub const ABOVE: i16 = 50;
 /// couldn't serve when it is the last.
 pub const LEAVING: i16 = -90;
 
-/// A request to hand over, as the value of the tag `elbow:drain`: `65a1-3f` or `65a1-3f to 2`. An agent follows a value
-/// once, so each request has an id of its own.
+/// A request to hand over, as the value of the tag `elbow:drain`: `65a1-3f` or `65a1-3f to i-0abc`. An agent follows a
+/// value once, so each request has an id of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
     /// Unlike every other request's; without spaces.
     pub id: String,
-    /// Who is to be active; any node that can, if none.
-    pub to: Option<Slot>,
+    /// The instance that is to be active; any node that can, if none.
+    pub to: Option<String>,
 }
 
 /// A tag's value that is no request.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no request to hand over: an id, or an id, \"to\" and a slot")]
+#[error("{0:?} is no request to hand over: an id, or an id, \"to\" and an instance")]
 pub struct NotARequest(String);
 
 impl fmt::Display for Request {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.to {
-            Some(slot) => write!(f, "{} to {slot}", self.id),
+        match &self.to {
+            Some(instance) => write!(f, "{} to {instance}", self.id),
             None => f.write_str(&self.id),
         }
     }
@@ -60,7 +59,7 @@ impl FromStr for Request {
         let words: Vec<&str> = text.split_whitespace().collect();
         let to = match words[..] {
             [_] => None,
-            [_, "to", slot] => Some(slot.parse().map_err(|_| NotARequest(text.to_owned()))?),
+            [_, "to", instance] if instance.starts_with("i-") => Some(instance.to_owned()),
             _ => return Err(NotARequest(text.to_owned())),
         };
         Ok(Request { id: words[0].to_owned(), to })
@@ -70,14 +69,15 @@ impl FromStr for Request {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::node::Slot;
 
     #[test]
     fn a_request_reads_back_as_written() {
-        for to in [None, Some(Slot(2))] {
+        for to in [None, Some("i-0abc".to_owned())] {
             let request = Request { id: "65a1-3f".to_owned(), to };
             assert_eq!(request.to_string().parse::<Request>().unwrap(), request);
         }
-        for text in ["", "a b", "a to", "a to x", "a to 1 2"] {
+        for text in ["", "a b", "a to", "a to x", "a to i-1 i-2"] {
             assert!(text.parse::<Request>().is_err(), "{text:?}");
         }
     }

@@ -8,14 +8,11 @@
 //! | `elbow:balancer` | launcher | every resource | `web` | the balancer that the resource belongs to |
 //! | `elbow:vpc` | launcher | every resource | `vpc-0abc` | that balancer's VPC |
 //! | `elbow:virtual-ip:<address>` | launcher | security group | empty | this balancer has the virtual IP |
-//! | `elbow:slot` | launcher | instance | [`crate::Slot`]: `1` | the slot that the instance was launched for |
-//! | `elbow:replaces` | launcher | instance | `i-0abc` | the instance that this one replaces; it has the same slot |
 //! | `elbow:revision` | launcher | instance | [`crate::Order`]: `3:0123456789ab` | the revision that the node should run, and the version that holds it |
-//! | `elbow:drain` | launcher | instance | [`crate::handover::Request`]: `65a1-3f to 2` | a request to hand over |
+//! | `elbow:drain` | launcher | instance | [`crate::handover::Request`]: `65a1-3f to i-0abc` | a request to hand over |
 //! | `elbow:update` | launcher | launch template | the launcher's own | the update that runs, and its last sign of life |
 //! | `elbow:previous` | launcher | launch template | [`crate::Order`]s | the default versions before this one, for `--rollback` |
 //! | `elbow:made` | launcher | launch template | the launcher's own | the versions that the launcher made the default |
-//! | `elbow:claim` | agent | its instance | [`crate::Slot`]: `1` | the slot that the node took |
 //! | `elbow:role` | agent | its instance | [`crate::Roles`]: `active standby` | the node's role for each virtual IP |
 //! | `elbow:running` | agent | its instance | `0123456789ab` | the revision that the node runs |
 //! | `elbow:message` | agent | its instance | one line | what is wrong; absent if nothing is |
@@ -32,10 +29,6 @@ pub const TAG_BALANCER: &str = "elbow:balancer";
 pub const TAG_VPC: &str = "elbow:vpc";
 /// The prefix of the tag that claims a virtual IP: the address follows.
 pub const TAG_VIRTUAL_IP: &str = "elbow:virtual-ip:";
-/// The slot that the instance was launched for.
-pub const TAG_SLOT: &str = "elbow:slot";
-/// The instance that this one replaces: it has the same slot.
-pub const TAG_REPLACES: &str = "elbow:replaces";
 /// What the node should run, if that isn't what it booted with.
 pub const TAG_REVISION: &str = "elbow:revision";
 /// A request to hand over.
@@ -47,8 +40,6 @@ pub const TAG_PREVIOUS: &str = "elbow:previous";
 /// The versions that the launcher made the default.
 pub const TAG_MADE: &str = "elbow:made";
 
-/// The slot that the node took.
-pub const TAG_CLAIM: &str = "elbow:claim";
 /// The node's role for each virtual IP.
 pub const TAG_ROLE: &str = "elbow:role";
 /// The revision that the node runs.
@@ -65,16 +56,8 @@ pub const TAG_REFUSED_HANDOVER: &str = "elbow:refused-handover";
 pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
 
 /// The tags that an agent writes on its own instance, and the only ones that its role allows.
-pub const REPORTS: [&str; 8] = [
-    TAG_CLAIM,
-    TAG_ROLE,
-    TAG_RUNNING,
-    TAG_MESSAGE,
-    TAG_UNREACHABLE,
-    TAG_ALIVE,
-    TAG_REFUSED_HANDOVER,
-    TAG_REFUSED_REVISION,
-];
+pub const REPORTS: [&str; 7] =
+    [TAG_ROLE, TAG_RUNNING, TAG_MESSAGE, TAG_UNREACHABLE, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION];
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
 /// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand

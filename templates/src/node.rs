@@ -11,11 +11,20 @@ use serde::{Deserialize, Serialize};
 pub struct Slot(pub u8);
 
 impl Slot {
+    /// The slot of a node in a subnet that its balancer doesn't list: behind all others for every virtual IP.
+    pub const UNLISTED: Slot = Slot(16);
+
+    /// The slot of a node in `subnet`: the subnet's place in the balancer's `subnets`.
+    pub fn of(subnet: &str, subnets: &[String]) -> Slot {
+        let place = subnets.iter().position(|listed| listed == subnet);
+        place.map_or(Slot::UNLISTED, |place| Slot(place as u8))
+    }
+
     /// VRRP priority (1-254) for the virtual IP at position `vip` of the balancer's list. It doesn't depend on how many
-    /// nodes there are, so that a node that comes or goes changes nobody else's; each VIP prefers another slot, so
-    /// that two VIPs on two nodes are active-active.
+    /// subnets there are; each virtual IP prefers another slot, so that two of them on two nodes are active-active.
+    /// Nodes of one subnet have the same priority: VRRP breaks the tie by address.
     pub fn priority(self, vip: usize) -> u8 {
-        let distance = (i32::from(self.0) - vip as i32).rem_euclid(16);
+        let distance = if self < Slot::UNLISTED { (i32::from(self.0) - vip as i32).rem_euclid(16) } else { 16 };
         (200 - 3 * distance) as u8
     }
 
@@ -123,6 +132,16 @@ mod tests {
             seen.sort_unstable();
             seen.dedup();
             assert_eq!(seen.len(), 16);
+        }
+    }
+
+    #[test]
+    fn a_node_in_a_subnet_that_is_not_listed_comes_last_for_every_virtual_ip() {
+        let subnets = ["subnet-a".to_owned(), "subnet-b".to_owned()];
+        assert_eq!(["subnet-a", "subnet-b"].map(|subnet| Slot::of(subnet, &subnets)), [Slot(0), Slot(1)]);
+        assert_eq!(Slot::of("subnet-c", &subnets), Slot::UNLISTED);
+        for vip in 0..16 {
+            assert!((0..16).all(|slot| Slot(slot).priority(vip) > Slot::UNLISTED.priority(vip)));
         }
     }
 

@@ -1,11 +1,12 @@
 //! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over. Its
 //! nodes can become the launcher's and a group's again while clients use them.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
-use lab::evidence::elections;
+use lab::evidence::{elections, text};
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
@@ -27,6 +28,7 @@ async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_e
     ensure!(nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
 
     lost(&rig).await?;
+    in_one_zone(&rig, &file)?;
     converted(&rig).await?;
     // The nodes that the group took in are its own.
     ended_by_the_group(&rig).await?;
@@ -40,7 +42,7 @@ async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_e
 }
 
 /// The active node hands over while it runs, says that it may be ended when its last connection is, and is replaced. The one
-/// that comes for it meanwhile is one too many; and takes the slot that is free when it isn't.
+/// that comes for it meanwhile is in its subnet, and has its slot.
 async fn ended_by_the_group(rig: &Rig) -> Result<()> {
     let leaving = rig.active()?;
     let prober = begin(rig).await?;
@@ -50,7 +52,7 @@ async fn ended_by_the_group(rig: &Rig) -> Result<()> {
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
     rig.aws(end.into_iter().chain(["--instance-id", &leaving]))?;
     wait_for("another node, beside the two", BOOT, || {
-        ensure!(slots(rig)? == ["0", "1", "2"], "their slots are {:?}", slots(rig)?);
+        ensure!(slots(rig)?.len() == 3, "their slots are {:?}", slots(rig)?);
         Ok(())
     })?;
     let report = tokio::task::spawn_blocking(|| open.finish()).await??;
@@ -102,6 +104,45 @@ async fn lost(rig: &Rig) -> Result<()> {
     ensure!(outage <= Duration::from_millis(1500), "clients weren't served for {outage:?}");
     ensure!(owner != newcomer, "the virtual IP went to the newcomer {newcomer}");
     Ok(())
+}
+
+/// The group puts both nodes into one subnet: they have one slot, hand over to each other, and one takes over from the other.
+fn in_one_zone(rig: &Rig, file: &Path) -> Result<()> {
+    let group = "--auto-scaling-group-name=elbow-web";
+    let active = rig.active()?;
+    let query = "Reservations[0].Instances[0].SubnetId";
+    let subnet = text(&rig.aws(["ec2", "describe-instances", "--instance-ids", &active, "--query", query])?)?;
+    rig.aws(["autoscaling", "update-auto-scaling-group", group, "--vpc-zone-identifier", &subnet])?;
+    let other = |than: &str| {
+        wait_for("two nodes in one zone", BOOT, || {
+            let nodes = rig.settled(2, BOOT)?;
+            ensure!(nodes[0].zone == nodes[1].zone && nodes[0].slot == nodes[1].slot, "they are {nodes:?}");
+            nodes.into_iter().find(|node| node.id != than).map(|node| node.id).context("there are two")
+        })
+    };
+    let standby = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("there are two")?;
+    rig.aws(["ec2", "terminate-instances", "--instance-ids", &standby.id])?;
+    let second = other(&active)?;
+    ensure!(rig.active()? == active, "the virtual IP went to the newcomer");
+    printed(&rig.launcher(["handover", "web", "--to", &second])?)?;
+    ensure!(rig.active()? == second, "{second} isn't active");
+    rig.aws(["ec2", "terminate-instances", "--instance-ids", &second])?;
+    other(&active)?;
+    ensure!(rig.active()? == active, "the one that was left isn't active");
+    let said = rig.launcher(["status", "web"])?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure!(said.contains("all nodes are in") && !said.contains("slot"), "status says {said}");
+
+    // Put right, the group fills the other zone when one of the two is ended.
+    rig.create(file)?;
+    let standby = other(&active)?;
+    let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
+    rig.aws(end.into_iter().chain(["--instance-id", &standby]))?;
+    wait_for("a node in each zone", BOOT, || {
+        let nodes = rig.settled(2, BOOT)?;
+        ensure!(nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
+        printed(&rig.launcher(["status", "web"])?).map(drop)
+    })
 }
 
 /// To instances of the launcher and back, under load: the same nodes serve, in the same roles.

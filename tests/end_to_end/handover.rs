@@ -62,6 +62,8 @@ async fn refusals(rig: &Rig) -> Result<()> {
     refused(&["web", "--to", "7"], 2, "there is no live node 7")?;
     let unchanged = printed(&rig.launcher(["handover", "web", "--to", &slot(rig, &active)?])?)?;
     ensure!(unchanged.contains("is active already"), "it said {unchanged:?}");
+    refused(&["web", "--to", "i-7"], 2, "i-7 is no live node")?;
+    refused(&["web", "--to", "first"], 2, "name a node by its slot (0 is the first) or by its instance")?;
     let dry = printed(&rig.launcher(["handover", "web", "--dry-run"])?)?;
     ensure!(dry.contains("hands over 10.255.0.10") && drains(rig)?.is_empty(), "it said {dry:?}");
 

@@ -1,38 +1,79 @@
 //! Nodes that come, stay alone or are bare: by hand, without a peer, from an image with nothing in it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-
-use lab::rig::{Rig, printed};
+use lab::daemon::protocol::InstanceStatus;
+use lab::evidence::text;
+use lab::rig::{Rig, printed, wait_for};
+use serde_json::Value;
 
 const BOOT: Duration = Duration::from_secs(90);
 
+/// Two nodes of one RunInstances call join node 0 in its subnet, a third one comes into a subnet that isn't the balancer's.
+/// Then the launcher's own nodes go, and the two of one subnet serve.
 #[tokio::test]
-async fn a_node_started_by_hand_joins() -> Result<()> {
+async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     let rig = Rig::up()?;
     let file = rig.balancer(|text| text)?;
     rig.create(&file)?;
     let rendered = printed(&rig.launcher(["render".as_ref(), "user-data".as_ref(), file.as_os_str()])?)?;
     let user_data = rig.file("user-data", &rendered)?;
-
-    let first = rig.settled(2, BOOT)?.remove(0);
+    let like = rig.status()?.instances.into_iter().find(|node| node.slot.as_deref() == Some("0")).context("node 0")?;
     let query = "Reservations[0].Instances[0].{image:ImageId,subnet:SubnetId,group:SecurityGroups[0].GroupId,type:InstanceType}";
-    let like = rig.aws(["ec2", "describe-instances", "--instance-ids", &first.id, "--query", query])?;
+    let like = rig.aws(["ec2", "describe-instances", "--instance-ids", &like.id, "--query", query])?;
+    let subnet = text(&like["subnet"])?;
+    let clients = ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=clients", "--query"];
+    let clients = text(&rig.aws(clients.into_iter().chain(["Subnets[0].SubnetId"]))?)?;
+    let by_hand = |subnet: &str, count: &str| run_instances(&rig, &like, &user_data, subnet, count);
+    let ours = [by_hand(&subnet, "2")?, by_hand(&clients, "1")?].concat();
+
+    wait_for("five nodes to report", BOOT, || {
+        let nodes = rig.status()?.instances;
+        ensure!(nodes.len() == 5 && nodes.iter().all(|node| node.role.is_some()), "there are {nodes:?}");
+        let mut slots: Vec<_> = nodes.iter().filter_map(|node| node.slot.as_deref()).collect();
+        slots.sort_unstable();
+        ensure!(slots == ["0", "0", "0", "1", "16"], "they have slots {slots:?}");
+        knows_its_peers(&rig, &nodes)
+    })?;
+    let said = rig.launcher(["status", "web"])?;
+    let said = String::from_utf8_lossy(&said.stdout).into_owned();
+    ensure!(said.contains("slot 0 has 3 nodes: ") && said.contains(&format!("{} is in {clients}", ours[2])), "{said}");
+
+    printed(&rig.launcher(["handover", "web", "--to", &ours[0]])?)?;
+    ensure!(rig.active()? == ours[0], "{} is active", rig.active()?);
+    let others = rig.status()?.instances.into_iter().map(|node| node.id).filter(|id| !ours[..2].contains(id));
+    let others: Vec<String> = others.collect();
+    rig.aws(["ec2", "terminate-instances", "--instance-ids"].into_iter().chain(others.iter().map(String::as_str)))?;
+    rig.lab(["kill", &ours[0]])?;
+    wait_for("the other of the two to serve", BOOT, || {
+        ensure!(rig.active()? == ours[1], "{} is active", rig.active()?);
+        Ok(())
+    })?;
+    let prober = rig.prober(50)?;
+    prober.answered(20, BOOT).await.context("from a node that is left alone in the subnet")?;
+    rig.destroy("web").map(drop)
+}
+
+/// What `aws ec2 run-instances --count` launches.
+fn run_instances(rig: &Rig, like: &Value, user_data: &Path, subnet: &str, count: &str) -> Result<Vec<String>> {
     let of = |key: &str| like[key].as_str().unwrap_or_default().to_owned();
     let tags = format!(
         "ResourceType=instance,Tags=[{{Key=elbow:balancer,Value=web}},{{Key=elbow:vpc,Value={}}}]",
         rig.status()?.vpc
     );
-    rig.aws([
+    let launched = rig.aws([
         "ec2",
         "run-instances",
+        "--count",
+        count,
         "--image-id",
         &of("image"),
         "--instance-type",
         &of("type"),
         "--subnet-id",
-        &of("subnet"),
+        subnet,
         "--security-group-ids",
         &of("group"),
         "--iam-instance-profile",
@@ -43,23 +84,20 @@ async fn a_node_started_by_hand_joins() -> Result<()> {
         &tags,
         "--user-data",
         &format!("file://{}", user_data.display()),
+        "--query",
+        "Instances[].InstanceId",
     ])?;
+    launched.as_array().context("a list of instances")?.iter().map(text).collect()
+}
 
-    let nodes = rig.settled(3, BOOT)?;
-    let mut slots: Vec<_> = nodes.iter().filter_map(|node| node.slot.clone()).collect();
-    slots.sort_unstable();
-    ensure!(slots == ["0", "1", "2"], "the nodes claim slots {slots:?}");
-    for node in &nodes {
-        let peers = nodes.iter().filter(|peer| peer.id != node.id).filter_map(|peer| peer.address);
-        for peer in peers {
-            lab::rig::wait_for("every node to know its peers", Duration::from_secs(60), || {
-                let written = rig.inside(&node.id, &["cat", "/etc/keepalived/keepalived.conf"])?;
-                ensure!(written.contains(&peer.to_string()), "{} doesn't know its peer {peer}", node.id);
-                Ok(())
-            })?;
+fn knows_its_peers(rig: &Rig, nodes: &[InstanceStatus]) -> Result<()> {
+    for node in nodes {
+        let written = rig.inside(&node.id, &["cat", "/etc/keepalived/keepalived.conf"])?;
+        for peer in nodes.iter().filter_map(|peer| peer.address) {
+            ensure!(written.contains(&peer.to_string()), "{} doesn't know {peer}", node.id);
         }
     }
-    rig.destroy("web").map(drop)
+    Ok(())
 }
 
 #[tokio::test]

@@ -63,7 +63,7 @@ fn report_tags_that_another_writer_changes_or_deletes_are_repaired() -> Result<(
         let forged = ["Key=elbow:role,Value=fault", "Key=elbow:unreachable,Value=i-0@2026-01-01T00:00:00Z"];
         let set = ["ec2", "create-tags", "--resources", &active, "--tags"];
         rig.aws(set.into_iter().chain(forged))?;
-        let lost = ["Key=elbow:claim", "Key=elbow:running", "Key=elbow:role"];
+        let lost = ["Key=elbow:running", "Key=elbow:role"];
         let delete = ["ec2", "delete-tags", "--resources", &standby, "--tags"];
         rig.aws(delete.into_iter().chain(lost))?;
         let since = Instant::now();

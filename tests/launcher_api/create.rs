@@ -40,7 +40,6 @@ fn what_is_made_is_whole_tagged_and_locked_down() {
     let subnets: Vec<_> = nodes.iter().map(|node| node.subnet.clone().unwrap()).collect();
     assert_eq!(subnets, [seed.subnets["private-a"].clone(), seed.subnets["private-b"].clone()]);
     for (slot, node) in nodes.iter().enumerate() {
-        assert_eq!(node.tags["elbow:slot"], slot.to_string());
         assert_eq!(node.tags["elbow:vpc"], seed.vpc);
         assert_eq!(node.tags["Name"], format!("elbow-web-{slot}"));
         assert_eq!((node.tokens.as_deref(), node.hop_limit, node.metadata_tags), (Some("required"), Some(1), true));

@@ -47,7 +47,7 @@ fn come_up(rig: &Rig, node: &Instance) {
     let told =
         node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':')).map(|(_, revision)| revision.to_owned());
     let revision = told.unwrap_or_else(|| node::revision(rig));
-    let active = node.tags["elbow:slot"] == "0";
+    let active = node.subnet.as_ref() == Some(&rig.api.seed().subnets["private-a"]);
     if active {
         node::take_over(rig, node);
     }

@@ -10,8 +10,7 @@ use crate::rig::Rig;
 
 /// Says that the node runs this revision in this role, as its agent would.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
-    let slot = node.tags.get("elbow:slot").or_else(|| node.tags.get("elbow:claim")).expect("it has a slot");
-    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role), ("elbow:claim", slot)]);
+    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role)]);
 }
 
 /// Writes tags of the node's own, as its agent would.

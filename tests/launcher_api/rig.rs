@@ -107,7 +107,8 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
     pub fn nodes(&self) -> Vec<Instance> {
         let mut nodes: Vec<Instance> = self.world().instances.into_iter().filter(is_live).collect();
         nodes.retain(|node| node.tags.get("elbow:balancer").is_some_and(|name| name == "web"));
-        nodes.sort_by_key(|node| node.tags.get("elbow:slot").cloned());
+        let first = &self.api.seed().subnets["private-a"];
+        nodes.sort_by_key(|node| node.subnet.as_ref() != Some(first));
         nodes
     }
 

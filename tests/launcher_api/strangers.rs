@@ -5,13 +5,12 @@ use lab::world::InstanceState;
 use crate::node;
 use crate::rig::{Rig, mutating, refused, succeeded, text};
 
-/// Somebody's own instance, with all the tags of node 0.
+/// Somebody's own instance, in node 0's subnet and with all of its tags.
 fn stranger(rig: &Rig) -> String {
     let seed = rig.api.seed();
     let tags = format!(
         "[{{\"ResourceType\": \"instance\", \"Tags\": [{{\"Key\": \"elbow:balancer\", \"Value\": \"web\"}}, \
-         {{\"Key\": \"elbow:vpc\", \"Value\": \"{}\"}}, {{\"Key\": \"elbow:slot\", \"Value\": \"0\"}}, \
-         {{\"Key\": \"elbow:role\", \"Value\": \"active\"}}]}}]",
+         {{\"Key\": \"elbow:vpc\", \"Value\": \"{}\"}}, {{\"Key\": \"elbow:role\", \"Value\": \"active\"}}]}}]",
         seed.vpc
     );
     let machine = ["--image-id", &seed.images["main"], "--instance-type", "t3.small"];
@@ -44,7 +43,7 @@ fn an_instance_that_only_carries_the_tags_is_named_and_left_alone_by_every_comma
     refused(&rig, &["status", "web"], &["there is no balancer named", &left_alone(&stranger)]);
     let absent = rig.destroy();
     assert!(text(&absent.stdout).contains("no balancer named web"), "{}", text(&absent.stdout));
-    // It has slot 0, and both nodes are launched.
+    // It is in node 0's subnet, and both nodes are launched.
     let made = rig.create(&file);
     assert!(text(&made.stderr).contains(&left_alone(&stranger)), "{}", text(&made.stderr));
     assert_eq!(rig.nodes().len(), 3);
@@ -103,7 +102,7 @@ fn a_node_that_lost_its_tag_is_named_and_goes_with_the_others() {
     let status = rig.launcher(["status", "web"]);
     assert_eq!(status.status.code(), Some(3));
     assert!(text(&status.stdout).contains(&lacks), "{}", text(&status.stdout));
-    // Another in its place would have its slot, too.
+    // Another in its place would be in its subnet, too.
     let file_name = file.to_str().expect("it is UTF-8");
     refused(&rig, &["create", file_name], &[&lacks, "set the tag, or terminate the instance"]);
     refused(&rig, &["update", file_name], &[&lacks]);

@@ -50,7 +50,7 @@ fn elect(rig: &Rig, nodes: &[Instance]) {
     let Some(asked) = was.tags.get("elbow:drain") else { return };
     let serves = |node: &&Instance| node.state == InstanceState::Running && node.tags.contains_key("elbow:running");
     let others = nodes.iter().filter(|node| node.id != was.id).filter(serves);
-    let wanted = |node: &&Instance| asked.ends_with(&format!("to {}", node.tags["elbow:claim"]));
+    let wanted = |node: &&Instance| asked.ends_with(&format!("to {}", node.id));
     if let Some(next) = others.into_iter().find(wanted) {
         node::report(rig, was, &was.tags["elbow:running"], "standby");
         node::succeed(rig, next);

@@ -330,7 +330,7 @@ mod tests {
            "tags":{},"metadata_tags":false,"hop_limit":1,"tokens":"required","launched":"2026-01-02T03:04:05Z","reservation":"r-0"},
           {"id":"i-1","state":"running","launch_index":0,"type":"t3.small","image":"ami-1","subnet":"subnet-a","vpc":"vpc-1",
            "zone":"eu-west-1a","address":"10.0.1.10","interface":"eni-1","mac":"02:00:00:00:00:01","role":"elbow-eu-west-1-web",
-           "profile_arn":"arn:aws:iam::123456789012:instance-profile/p","user_data":"aGk=","tags":{"elbow:slot":"0"},
+           "profile_arn":"arn:aws:iam::123456789012:instance-profile/p","user_data":"aGk=","tags":{"elbow:vpc":"0"},
            "metadata_tags":true,"hop_limit":1,"tokens":"required","launched":"2026-01-02T03:04:05Z","reservation":"r-1"}]}"#;
 
     #[test]

@@ -6,12 +6,11 @@ use std::path::Path;
 use std::time::Duration;
 
 use templates::balancer::{Balancer, RouteTables};
-use templates::names::{TAG_CLAIM, TAG_REPLACES, TAG_SLOT};
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
 use crate::ec2::{ApiError, Kind};
-use crate::ids::{InstanceId, TableId};
+use crate::ids::TableId;
 use crate::imds::Facts;
 use crate::known::{self, Known};
 use crate::logs::CONSOLE;
@@ -156,42 +155,31 @@ fn listed(wanted: &RouteTables) -> Option<Vec<Table>> {
 
 /// `members` with this node in it as IMDS tells it: the API's view of a node that just started may be old.
 pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
-    let slot = |key: &str| facts.tags.get(key).and_then(|value| value.parse().ok());
-    let replaces = facts.tags.get(TAG_REPLACES).map(|id| InstanceId(id.clone()));
-    match members.iter_mut().find(|member| member.instance == facts.instance) {
-        Some(me) => {
-            me.ordered = slot(TAG_SLOT).or(me.ordered);
-            me.claim = slot(TAG_CLAIM).or(me.claim);
-            me.replaces = replaces.or(me.replaces.take());
-        }
-        None => members.push(Member {
+    if members.iter().all(|member| member.instance != facts.instance) {
+        members.push(Member {
             instance: facts.instance.clone(),
             interface: facts.interface.clone(),
             address: facts.address,
             zone: facts.zone.clone(),
+            subnet: facts.subnet.clone(),
             ending: false,
-            // Nobody said that it is off.
+            // Until an answer of the API says that it is off.
             source_dest_check: true,
-            ordered: slot(TAG_SLOT),
-            claim: slot(TAG_CLAIM),
-            replaces,
-            launch_index: facts.launch_index,
+            reported: false,
             says: None,
             alive: None,
             unreachable: vec![],
-        }),
+        });
     }
     members
 }
 
 #[cfg(test)]
 mod tests {
-    use templates::Slot;
-
     use super::*;
     use crate::members::tests::member;
 
-    fn facts(tags: &[(&str, &str)]) -> Facts {
+    fn facts() -> Facts {
         Facts {
             instance: "i-a".into(),
             interface: "eni-1".into(),
@@ -199,26 +187,20 @@ mod tests {
             address: Ipv4Addr::new(10, 0, 1, 1),
             groups: vec!["sg-1".into()],
             vpc: "vpc-1".into(),
+            subnet: "subnet-a".into(),
             zone: "eu-west-1a".into(),
             region: "eu-west-1".into(),
-            launch_index: 0,
-            tags: tags.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect(),
+            tags: Default::default(),
         }
     }
 
     #[test]
     fn a_node_that_the_api_does_not_know_yet_knows_itself() {
-        let members = with_me(vec![member("i-b", 2)], &facts(&[("elbow:slot", "1")]));
+        let members = with_me(vec![member("i-b", 2)], &facts());
         let me = members.iter().find(|member| member.instance == "i-a".into()).unwrap();
-        assert_eq!(me.ordered, Some(Slot(1)));
+        assert_eq!(me.subnet, "subnet-a");
         assert!(me.source_dest_check);
-    }
-
-    #[test]
-    fn imds_is_believed_about_this_nodes_own_tags() {
-        let members = with_me(vec![member("i-a", 1)], &facts(&[("elbow:claim", "2")]));
-        assert_eq!(members.len(), 1);
-        assert_eq!(members[0].claim, Some(Slot(2)));
+        assert_eq!(with_me(members.clone(), &facts()), members, "it is there once");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! From a booted machine to a node that serves: who am I, which slot, who are my peers; then the interface, `lo`,
+//! From a booted machine to a node that serves: which instance is this, which slot, which peers; then the interface, `lo`,
 //! HAProxy, and only when that answers, keepalived. Nothing here waits for the API without a limit: a node without a
 //! peer serves alone rather than not at all.
 
@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use templates::balancer::{NodeConfig, Revision};
-use templates::{Balancer, paths};
+use templates::{Balancer, Slot, paths};
 
 use crate::ec2::{self, Api};
 use crate::files;
@@ -28,7 +28,7 @@ use crate::observe::Observer;
 use crate::report::Reports;
 use crate::state::{Board, Change, State, Topic, VirtualIp};
 use crate::tables::Table;
-use crate::{http, keepalived, loopback, metadata, report, slot, spread, systemd};
+use crate::{http, keepalived, loopback, metadata, report, spread, systemd};
 
 pub use gather::unreadable;
 pub use services::{Failed, Local};
@@ -119,9 +119,9 @@ pub async fn configure() -> anyhow::Result<Node> {
 
     let listed = found.listed;
     let members = gather::with_me(found.members, &facts);
-    let slot = slot::decide(&facts.instance, &members);
+    let slot = Slot::of(&facts.subnet, &balancer.subnets);
     let roster = Roster::of(&members, facts.address);
-    tracing::info!(target: CONSOLE, %slot, peers = ?roster.peers(), "this node's place is decided");
+    tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's place");
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);

@@ -179,9 +179,9 @@ impl Handover {
         let vip = state.virtual_ips.iter().position(|vip| vip.role == Role::Active).unwrap_or_default();
         let ask = async |address: &Ipv4Addr| {
             let answer = health::ask(&self.http, *address).await.map(|health| Answer {
-                slot: health.slot,
                 priority: health.slot.priority(vip),
                 well: health.haproxy == Serves::Yes && !health.roles.0.contains(&Role::Fault),
+                instance: health.instance,
             });
             Peer { address: *address, answer }
         };

@@ -3,9 +3,9 @@
 use std::net::Ipv4Addr;
 use std::time::Duration;
 
-use templates::Slot;
 use templates::handover::{ABOVE, LEAVING, Request};
 
+use crate::ids::InstanceId;
 use crate::state::State;
 
 /// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
@@ -39,10 +39,10 @@ pub struct Peer {
 }
 
 /// What a peer said.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Its slot.
-    pub slot: Slot,
+    /// Its instance.
+    pub instance: InstanceId,
     /// Its priority for what is handed over.
     pub priority: u8,
     /// Whether it serves, and keepalived agrees.
@@ -77,13 +77,13 @@ pub fn decide(seen: &Observation) -> Move {
         return Move::Refuse("preempt = true would bring the virtual IPs back at once".to_owned());
     }
     let Some(peers) = &seen.peers else { return Move::Ask };
-    let to = seen.request.as_ref().filter(|_| !seen.stopping).and_then(|request| request.to);
-    let wanted = |peer: &&Peer| to.is_none() || peer.answer.is_some_and(|answer| Some(answer.slot) == to);
-    let mut able: Vec<(u8, Ipv4Addr)> = peers
-        .iter()
-        .filter(wanted)
-        .filter_map(|peer| peer.answer.filter(|answer| answer.well).map(|answer| (answer.priority, peer.address)))
-        .collect();
+    let to = seen.request.as_ref().filter(|_| !seen.stopping).and_then(|request| request.to.as_deref());
+    let wanted = |answer: &&Answer| to.is_none_or(|to| answer.instance.0 == to);
+    let able = peers.iter().filter_map(|peer| {
+        let answer = peer.answer.as_ref().filter(|answer| answer.well).filter(wanted)?;
+        Some((answer.priority, peer.address))
+    });
+    let mut able: Vec<(u8, Ipv4Addr)> = able.collect();
     able.sort_unstable_by(|a, b| b.cmp(a));
     if able.is_empty() {
         Move::Refuse(nobody(peers, to))
@@ -92,18 +92,17 @@ pub fn decide(seen: &Observation) -> Move {
     }
 }
 
-fn nobody(peers: &[Peer], to: Option<Slot>) -> String {
-    let says = |peer: &Peer| match peer.answer {
-        None => format!("{} doesn't answer", peer.address),
-        Some(answer) => format!("node {} ({}) can't serve", answer.slot, peer.address),
-    };
-    let unwell: Vec<String> =
-        peers.iter().filter(|peer| peer.answer.is_none_or(|answer| !answer.well)).map(says).collect();
+fn nobody(peers: &[Peer], to: Option<&str>) -> String {
+    let unwell = peers.iter().filter_map(|peer| match &peer.answer {
+        None => Some(format!("{} doesn't answer", peer.address)),
+        Some(answer) => (!answer.well).then(|| format!("{} ({}) can't serve", answer.instance, peer.address)),
+    });
+    let unwell: Vec<String> = unwell.collect();
     match (to, &unwell[..]) {
         (None, []) => "there is no other node".to_owned(),
         (None, unwell) => unwell.join(", "),
-        (Some(slot), []) => format!("no node with slot {slot} answers"),
-        (Some(slot), unwell) => format!("no node with slot {slot} that could serve answers: {}", unwell.join(", ")),
+        (Some(to), []) => format!("{to} doesn't answer"),
+        (Some(to), unwell) => format!("no answer says that {to} can serve: {}", unwell.join(", ")),
     }
 }
 
@@ -172,7 +171,7 @@ pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
 
 #[cfg(test)]
 mod tests {
-    use templates::Role;
+    use templates::{Role, Slot};
 
     use super::*;
     use crate::state::VirtualIp;
@@ -182,11 +181,12 @@ mod tests {
     const C: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 10);
 
     fn peer(address: Ipv4Addr, slot: u8, well: bool) -> Peer {
-        Peer { address, answer: Some(Answer { slot: Slot(slot), priority: Slot(slot).priority(0), well }) }
+        let instance = InstanceId(format!("i-{slot}"));
+        Peer { address, answer: Some(Answer { instance, priority: Slot(slot).priority(0), well }) }
     }
 
-    fn request(to: Option<u8>) -> Option<Request> {
-        Some(Request { id: "1".to_owned(), to: to.map(Slot) })
+    fn request(to: Option<&str>) -> Option<Request> {
+        Some(Request { id: "1".to_owned(), to: to.map(str::to_owned) })
     }
 
     fn active() -> Observation {
@@ -222,12 +222,16 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_slot_is_the_only_one() {
-        let to = |slot, seen| decide(&Observation { request: request(Some(slot)), ..seen });
-        assert_eq!(to(2, active()), Move::HandOver(vec![C]));
-        assert_eq!(to(7, active()), Move::Refuse("no node with slot 7 answers".to_owned()));
+    fn a_chosen_instance_is_the_only_one() {
+        let to = |instance, seen| decide(&Observation { request: request(Some(instance)), ..seen });
+        assert_eq!(to("i-2", active()), Move::HandOver(vec![C]));
+        assert_eq!(to("i-7", active()), Move::Refuse("i-7 doesn't answer".to_owned()));
         let stopping = Observation { stopping: true, ..active() };
-        assert_eq!(to(2, stopping), Move::HandOver(vec![B, C]), "a stop doesn't wait for the one that was wished for");
+        assert_eq!(
+            to("i-2", stopping),
+            Move::HandOver(vec![B, C]),
+            "a stop doesn't wait for the one that was wished for"
+        );
     }
 
     #[test]
@@ -239,10 +243,7 @@ mod tests {
             };
         assert_eq!(refused(vec![]), "there is no other node");
         let silent = Peer { address: B, answer: None };
-        assert_eq!(
-            refused(vec![silent, peer(C, 2, false)]),
-            "10.0.2.10 doesn't answer, node 2 (10.0.3.10) can't serve"
-        );
+        assert_eq!(refused(vec![silent, peer(C, 2, false)]), "10.0.2.10 doesn't answer, i-2 (10.0.3.10) can't serve");
     }
 
     #[test]

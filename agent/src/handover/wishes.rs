@@ -98,7 +98,7 @@ mod tests {
     #[tokio::test]
     async fn what_imds_shows_is_wished_and_silence_changes_nothing() {
         let server = Server::start(&[
-            ("meta-data/tags/instance/elbow:drain", "1-a to 1"),
+            ("meta-data/tags/instance/elbow:drain", "1-a to i-0abc"),
             ("meta-data/autoscaling/target-lifecycle-state", "Terminated"),
             ("meta-data/events/maintenance/scheduled", "[]"),
         ])
@@ -107,7 +107,7 @@ mod tests {
         let mut seen = Wishes::default();
         ask_tag(&imds, &mut seen).await;
         ask_notices(&imds, &mut seen).await;
-        assert_eq!(seen.asked.as_deref(), Some("1-a to 1"));
+        assert_eq!(seen.asked.as_deref(), Some("1-a to i-0abc"));
         assert_eq!(
             seen.notices().map(|notice| notice.what.as_str()).collect::<Vec<_>>(),
             ["Auto Scaling (Terminated)"]

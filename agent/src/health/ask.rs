@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use templates::paths::HEALTH_PORT;
 use templates::report::{Moment, Unreachable};
-use templates::{Role, Roles, Slot};
-use tokio::sync::{Notify, watch};
+use templates::{Role, Roles};
+use tokio::sync::Notify;
 use tokio::time::MissedTickBehavior;
 
 use super::Health;
@@ -30,9 +30,6 @@ const SIGN: Duration = Duration::from_secs(20);
 const QUIET: Duration = Duration::from_secs(4);
 /// How long before people are told.
 const TELL: Duration = Duration::from_secs(20);
-
-/// The slots that peers have, and their roles, as they say.
-pub type Claims = BTreeMap<Ipv4Addr, (Slot, Roles)>;
 
 /// Asks `peer` how it is; nothing if it doesn't answer in time.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Option<Health> {
@@ -62,8 +59,7 @@ pub async fn tell(http: &reqwest::Client, peers: &[Ipv4Addr]) {
 }
 
 /// Asks all peers again and again; `changed` is woken when one begins or ceases to answer, or answers something else.
-/// `claims` are told the slots.
-pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>, claims: watch::Sender<Claims>) {
+pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut before = BTreeMap::new();
@@ -77,9 +73,6 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>, cl
             .into_iter()
             .map(|(peer, answer, machine)| ((peer, answer), (peer, machine)))
             .unzip();
-        let says = answers.iter().filter_map(|(peer, health)| Some((*peer, health.as_ref()?)));
-        let says: Claims = says.map(|(peer, health)| (peer, (health.slot, health.roles.clone()))).collect();
-        claims.send_replace(says);
         let answers: BTreeMap<Ipv4Addr, _> = answers
             .into_iter()
             .map(|(peer, health)| (peer, health.map(|health| (health.roles, health.settled))))

@@ -30,7 +30,7 @@ use crate::haproxy::Serves;
 use crate::ids::InstanceId;
 use crate::probe::{self, Page};
 use crate::state::{Board, Change, State, Topic};
-pub use ask::{Claims, ask, machine_answers, tell, watch, word};
+pub use ask::{ask, machine_answers, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
 
@@ -45,10 +45,8 @@ const CROWD: u32 = 2048;
 pub struct Health {
     /// Who it is.
     pub instance: InstanceId,
-    /// The slot it has taken.
+    /// Its slot.
     pub slot: Slot,
-    /// The same, under the name of the tag that says so.
-    pub claim: Slot,
     /// Its role for each virtual IP.
     pub roles: Roles,
     /// For each virtual IP, whether an active node is past its first look at who has the routes.
@@ -73,7 +71,6 @@ impl Health {
         Health {
             instance: state.instance.clone(),
             slot: state.slot,
-            claim: state.slot,
             roles: state.roles(),
             settled: state.virtual_ips.iter().map(|vip| vip.settled).collect(),
             routed: state.virtual_ips.iter().map(|vip| vip.routed).collect(),

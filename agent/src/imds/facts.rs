@@ -23,12 +23,12 @@ pub struct Facts {
     pub groups: Vec<String>,
     /// The VPC it is in.
     pub vpc: String,
+    /// The subnet in it.
+    pub subnet: String,
     /// Its availability zone.
     pub zone: String,
     /// Its Region.
     pub region: String,
-    /// Its place in the RunInstances call that made it.
-    pub launch_index: u32,
     /// Its tags; empty where the launch template doesn't let IMDS show them.
     pub tags: BTreeMap<String, String>,
 }
@@ -46,16 +46,15 @@ pub async fn facts(imds: &Imds) -> Result<Facts, ImdsError> {
     let document = "dynamic/instance-identity/document";
     let identity: Identity = parsed(document, serde_json::from_str(&imds.need(document).await?))?;
     let address = "meta-data/local-ipv4";
-    let index = "meta-data/ami-launch-index";
     Ok(Facts {
         instance: InstanceId(imds.need("meta-data/instance-id").await?),
         interface: InterfaceId(imds.need(&interface("interface-id")).await?),
         address: parsed(address, imds.need(address).await?.trim().parse())?,
         groups: lines(&imds.need(&interface("security-group-ids")).await?),
         vpc: imds.need(&interface("vpc-id")).await?,
+        subnet: imds.need(&interface("subnet-id")).await?,
         zone: imds.need("meta-data/placement/availability-zone").await?,
         region: identity.region,
-        launch_index: parsed(index, imds.need(index).await?.trim().parse())?,
         tags: tags(imds).await?,
         mac,
     })
@@ -97,13 +96,17 @@ mod tests {
             ("meta-data/mac", "0A:1b:2c:3d:4e:5f"),
             ("meta-data/instance-id", "i-0a1b"),
             ("meta-data/local-ipv4", "10.0.1.10"),
-            ("meta-data/ami-launch-index", "1"),
             ("meta-data/placement/availability-zone", "eu-west-1a"),
             ("dynamic/instance-identity/document", r#"{"region": "eu-west-1", "accountId": "123456789012"}"#),
         ]
         .map(|(path, value)| (path.to_owned(), value.to_owned()))
         .to_vec();
-        for (what, value) in [("interface-id", "eni-1"), ("security-group-ids", "sg-1\nsg-2"), ("vpc-id", "vpc-1")] {
+        for (what, value) in [
+            ("interface-id", "eni-1"),
+            ("security-group-ids", "sg-1\nsg-2"),
+            ("vpc-id", "vpc-1"),
+            ("subnet-id", "subnet-1"),
+        ] {
             values.push((format!("{INTERFACE}/{what}"), value.to_owned()));
         }
         values.extend(extra.iter().map(|(path, value)| (path.to_string(), value.to_string())));
@@ -118,8 +121,8 @@ mod tests {
     #[tokio::test]
     async fn facts_are_read_from_imds() {
         let tags = [
-            ("meta-data/tags/instance", "elbow:slot\nName"),
-            ("meta-data/tags/instance/elbow:slot", "1"),
+            ("meta-data/tags/instance", "elbow:vpc\nName"),
+            ("meta-data/tags/instance/elbow:vpc", "1"),
             ("meta-data/tags/instance/Name", "elbow-web"),
         ];
         let server = serve(&values(&tags)).await;
@@ -130,8 +133,8 @@ mod tests {
         assert_eq!(facts.address, Ipv4Addr::new(10, 0, 1, 10));
         assert_eq!(facts.groups, ["sg-1", "sg-2"]);
         assert_eq!(facts.region, "eu-west-1");
-        assert_eq!(facts.launch_index, 1);
-        assert_eq!(facts.tags["elbow:slot"], "1");
+        assert_eq!(facts.subnet, "subnet-1");
+        assert_eq!(facts.tags["elbow:vpc"], "1");
         assert_eq!(facts.tags["Name"], "elbow-web");
     }
 

@@ -34,9 +34,9 @@ fn observer(rules: &[&Rule]) -> Observer {
         address: Ipv4Addr::new(10, 0, 1, 1),
         groups: vec!["sg-1".into()],
         vpc: "vpc-1".into(),
+        subnet: "subnet-a".into(),
         zone: "eu-west-1a".into(),
         region: "eu-west-1".into(),
-        launch_index: 0,
         tags: BTreeMap::new(),
     };
     Observer::new(Client::from_conf(config.build()), &balancer, &facts)

@@ -103,12 +103,12 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use templates::names::{TAG_CLAIM, TAG_MESSAGE, TAG_ROLE};
+    use templates::names::{TAG_MESSAGE, TAG_ROLE, TAG_RUNNING};
 
     use super::*;
 
     fn reported() -> Tags {
-        Tags::from([(TAG_CLAIM, "1".into()), (TAG_ROLE, "active".into())])
+        Tags::from([(TAG_RUNNING, "1".into()), (TAG_ROLE, "active".into())])
     }
 
     /// How many of these looks, in steps of [`LOOK`], make a repair due.
@@ -133,7 +133,7 @@ mod tests {
     fn a_tag_that_was_just_written_may_be_shown_as_it_was() {
         let (mut watch, now) = (Watch::default(), Instant::now());
         watch.wrote.insert(TAG_ROLE, now);
-        let stale = Tags::from([(TAG_CLAIM, "1".into()), (TAG_ROLE, "standby".into())]);
+        let stale = Tags::from([(TAG_RUNNING, "1".into()), (TAG_ROLE, "standby".into())]);
         let spreading = (SPREADING.as_secs() / LOOK.as_secs()) as u32;
         assert_eq!(repairs(&mut watch, &stale, now, spreading + 1), 0);
         assert_eq!(repairs(&mut watch, &stale, now + SPREADING + LOOK, 1), 1, "it spreads for too long");
@@ -144,14 +144,14 @@ mod tests {
         let (mut watch, now) = (Watch::default(), Instant::now());
         let forged = [(TAG_MESSAGE, "all is well".to_owned())].into_iter().chain(reported()).collect::<Tags>();
         assert_eq!(repairs(&mut watch, &forged, now, 2), 1);
-        let forged = Tags::from([(TAG_CLAIM, "7".into()), (TAG_ROLE, "active".into())]);
+        let forged = Tags::from([(TAG_RUNNING, "7".into()), (TAG_ROLE, "active".into())]);
         assert_eq!(repairs(&mut watch, &forged, now + LOOK * 2, 2), 1);
     }
 
     #[test]
     fn a_value_that_is_still_changing_is_not_repaired_yet() {
         let (mut watch, now) = (Watch::default(), Instant::now());
-        let seen = |value: &str| Tags::from([(TAG_CLAIM, value.to_owned()), (TAG_ROLE, "active".into())]);
+        let seen = |value: &str| Tags::from([(TAG_RUNNING, value.to_owned()), (TAG_ROLE, "active".into())]);
         assert_eq!(watch.look(&reported(), &seen("2"), now), None);
         assert_eq!(watch.look(&reported(), &seen("3"), now + LOOK), None);
     }
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn a_writer_that_does_not_stop_costs_one_call_a_minute_and_repairs_that_change_nothing_less_and_less() {
         let (mut watch, mut now, mut calls) = (Watch::default(), Instant::now(), 0);
-        let wrong = Tags::from([(TAG_CLAIM, "1".into()), (TAG_ROLE, "standby".into())]);
+        let wrong = Tags::from([(TAG_RUNNING, "1".into()), (TAG_ROLE, "standby".into())]);
         for _ in 0..60 {
             calls += repairs(&mut watch, &wrong, now, 5);
             watch.look(&reported(), &reported(), now + LOOK * 5);

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
+use templates::Slot;
+
 use super::dark::{Dark, Trace};
 use crate::decide::{
     self, Lead, Membership, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets, Word,
@@ -64,11 +66,11 @@ impl Knowledge {
         tables: Vec<TableId>,
         members: &[Member],
         membership: Membership,
-        others: u8,
+        subnets: &[String],
     ) -> Observation {
         let peer = |member: &Member| Peer {
             interface: member.interface.clone(),
-            priority: member.claim.or(member.ordered).map_or(others, |slot| slot.priority(self.vip)),
+            priority: Slot::of(&member.subnet, subnets).priority(self.vip),
             word: self.words.get(&member.interface).copied().unwrap_or(Word::Silent(0)),
             quiet: self.quiet.get(&member.interface).copied().unwrap_or_default(),
             dark: self.dark.looks(&member.interface),
@@ -186,7 +188,7 @@ mod tests {
     }
 
     fn peer(knowledge: &Knowledge) -> Peer {
-        knowledge.observation(vec![], &says(""), Membership::Listed, 1).peers[0].clone()
+        knowledge.observation(vec![], &says(""), Membership::Listed, &[]).peers[0].clone()
     }
 
     #[test]
@@ -251,7 +253,7 @@ mod tests {
     fn what_an_election_gave_is_owed_until_the_route_has_led_here() {
         let moves = ["rtb-1", "rtb-2", "rtb-3"].map(|table| Move::Point(table.into(), decide::How::Replace));
         let mut knowledge = knowledge();
-        let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], Membership::Listed, 1).owed;
+        let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], Membership::Listed, &[]).owed;
         knowledge.decided(&moves);
         assert_eq!(owed(&knowledge), [], "what it reclaims it has had");
         knowledge.standing = Standing::Elected;

@@ -12,7 +12,6 @@ mod refresh;
 mod replace;
 mod retries;
 mod silence;
-mod slots;
 mod tasks;
 mod upkeep;
 mod watched;
@@ -39,7 +38,6 @@ use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
 use replace::Replacing;
-use slots::Slots;
 use tasks::Tasks;
 
 /// From one look that a peer caused to the next.
@@ -95,6 +93,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         members: members.subscribe(),
         hints: hints.clone(),
         witness: watched.witness.clone(),
+        subnets: node.local.balancer.subnets.clone().into(),
         vip,
     };
     let elections = Elections::new(&node, office);
@@ -125,8 +124,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         hints: hints.clone(),
     };
     tasks.forever("replacing", replacing.run());
-    let (says, claims) = watch::channel(health::Claims::default());
-    tasks.forever("watch over peers", health::watch(http.clone(), board.clone(), hints.peers.clone(), says));
+    tasks.forever("watch over peers", health::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.forever("news", news(hints.clone(), reloaded.clone()));
     tasks.forever("state file", status::write_down(board.clone()));
     tasks.forever("impostors", impostors::name(node.observer.clone()));
@@ -141,8 +139,6 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.once(second_chance::keep(node.local.clone(), board.clone()));
     tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));
     let local = Arc::new(Mutex::new(node.local.clone()));
-    let (known, place, told) = (members.subscribe(), local.clone(), board.clone());
-    tasks.forever("slots", Slots { members: known, claims, local: place, board: told }.follow());
     let changes = balancer.subscribe();
     let (observer, client) = (node.observer.clone(), node.api.client.clone());
     let (imds, asked) = (Imds::at(imds::ADDRESS, http.clone()), hints.clone());

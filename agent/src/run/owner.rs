@@ -43,6 +43,8 @@ pub(super) struct Office {
     pub members: watch::Receiver<Latest<Member>>,
     pub hints: Arc<Hints>,
     pub witness: Witness,
+    /// The balancer's subnets, by slot: they stay the same while the node runs.
+    pub subnets: Arc<[String]>,
     pub vip: Ipv4Addr,
 }
 
@@ -71,9 +73,7 @@ impl Office {
         loop {
             let (members, membership) = self.known_members();
             let tables = self.tables.borrow().all.iter().map(|table| table.id.clone()).collect();
-            // Its slot may have changed.
-            known.priority = self.board.read().slot.priority(known.vip);
-            let moves = decide::decide(&known.observation(tables, &members, membership, known.priority));
+            let moves = decide::decide(&known.observation(tables, &members, membership, &self.subnets));
             if moves.contains(&Move::Look) {
                 known.targets = haproxy::targets().await;
                 let read = newer(&mut self.tables, || self.hints.look.notify_one()).await;

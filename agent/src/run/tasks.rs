@@ -57,8 +57,8 @@ mod tests {
         let mut tasks = Tasks::default();
         tasks.forever("waits", std::future::pending());
         tasks.once(async {});
-        tasks.forever("slots", async { tokio::task::yield_now().await });
-        assert_eq!(tasks.lost().await.to_string(), "the task \"slots\" ended: the agent starts again");
+        tasks.forever("refresher", async { tokio::task::yield_now().await });
+        assert_eq!(tasks.lost().await.to_string(), "the task \"refresher\" ended: the agent starts again");
     }
 
     #[tokio::test]

@@ -80,7 +80,7 @@ mod tests {
         assert!(mine(&me(0, false, 0), &[peer(1, Change::Asks, "old")]));
         assert!(!mine(&me(1, false, 0), &[peer(0, Change::Asks, "old")]));
         let twin = Health { instance: "i-0".into(), ..peer(1, Change::Asks, "old") };
-        assert!(!mine(&me(1, false, 0), &[twin]), "two nodes may have one slot for a moment");
+        assert!(!mine(&me(1, false, 0), &[twin]), "two nodes may have one slot");
     }
 
     #[test]

@@ -89,6 +89,19 @@ fn three_nodes_in_operation() {
     assert_eq!(check("three nodes, one table", World::calm(3, 1, 2, 1), decide::decide, &[]), [""; 0]);
 }
 
+/// Nodes of one subnet have one priority; VRRP goes by their addresses.
+fn of_one_subnet(seen: &Observation) -> Vec<Move> {
+    let mut seen = seen.clone();
+    seen.peers.iter_mut().for_each(|peer| peer.priority = seen.priority);
+    decide::decide(&seen)
+}
+
+#[test]
+fn two_nodes_of_one_subnet() {
+    assert_eq!(check("two nodes, one priority", World::calm(2, 1, 2, 1), of_one_subnet, &[]), [""; 0]);
+    assert_eq!(check("two nodes, one priority, booting", World::new(2, 1, 2, 0), of_one_subnet, &[]), [""; 0]);
+}
+
 /// The bug: what should be left to a peer is taken.
 fn without_yielding(seen: &Observation) -> Vec<Move> {
     let take = |one| match one {

@@ -1,7 +1,6 @@
 //! When a balancer serves as it should, and what is said when it doesn't.
 
 use templates::balancer::NodeConfig;
-use templates::names::TAG_CLAIM;
 
 use super::*;
 use crate::desired::tests::web;
@@ -64,9 +63,20 @@ fn a_node_must_be_there_run_and_report_the_right_revision() {
     let fault = with(|nodes| drop(nodes[1].tags.0.insert(TAG_ROLE.into(), "fault".into())));
     assert_eq!(fault, ["node 1 (i-1) is in fault: it can't serve"]);
     let twice = with(|nodes| nodes.push(node("i-2", 1, "running")));
-    assert_eq!(twice, ["slot 1 has 2 nodes"]);
-    let elsewhere = with(|nodes| drop(nodes[1].tags.0.insert(TAG_CLAIM.to_owned(), "2".to_owned())));
-    assert_eq!(elsewhere, ["node 2 (i-1) isn't in slot 1 yet"], "where it runs counts, and not what it was told");
+    assert_eq!(twice, ["slot 1 has 2 nodes: i-1, i-2"]);
+}
+
+#[test]
+fn a_node_in_a_subnet_that_is_not_the_balancers_is_named_with_its_subnet() {
+    for launch in [Launch::Instances, Launch::AutoScaling] {
+        let mut nodes = pair();
+        nodes.push(Node { slot: None, named: None, subnet: "subnet-0ccc".into(), ..node("i-2", 2, "running") });
+        nodes[2].tags.0.insert(TAG_ROLE.into(), "standby".into());
+        let is = assess(&Expected { launch, ..expected() }, &nodes, &[table("rtb-1", "eni-0")]);
+        let said = "i-2 is in subnet-0ccc, which isn't one of the balancer's subnets: terminate it, or add the subnet to the \
+                    file and run `launcher update`";
+        assert_eq!(is.problems.last().unwrap(), said, "{launch:?}");
+    }
 }
 
 #[test]
@@ -108,18 +118,16 @@ fn what_a_node_complains_of_is_told_but_is_no_reason_to_wait() {
 }
 
 #[test]
-fn nodes_of_a_group_count_by_number_and_may_have_any_slot() {
+fn nodes_of_a_group_count_by_number_and_may_be_in_one_subnet() {
     let assess = |slots: &[u8]| {
-        let nodes: Vec<Node> = slots.iter().map(|slot| node(&format!("i-{slot}"), *slot, "running")).collect();
+        let mut nodes: Vec<Node> = slots.iter().map(|slot| node(&format!("i-{slot}"), *slot, "running")).collect();
+        nodes[1..].iter_mut().for_each(|node| node.tags = node.tags.clone().with(TAG_ROLE, "standby"));
         assess(&Expected { launch: Launch::AutoScaling, ..expected() }, &nodes, &[]).problems
     };
-    assert_eq!(assess(&[0, 2]), [] as [&str; 0]);
+    assert_eq!(assess(&[0, 1]), [] as [&str; 0]);
+    assert_eq!(assess(&[0, 0]), [] as [&str; 0]);
     assert_eq!(assess(&[0]), ["there are 1 nodes instead of 2"]);
     assert_eq!(assess(&[0, 1, 2]), ["there are 3 nodes instead of 2"]);
-    assert_eq!(
-        assess(&[0, 0]),
-        ["slot 0 has more than one node", "virtual IP 10.255.0.10: i-0 and i-0 are active at once"]
-    );
 }
 
 fn says(slot: u8, role: &str) -> Node {
@@ -177,7 +185,7 @@ fn an_owner_whose_agent_is_silent_serves_on_while_no_other_is_active() {
 
 #[test]
 fn of_three_nodes_two_that_reach_each_other_outrank_the_third() {
-    let expected = Expected { nodes: 3, ..expected() };
+    let expected = Expected { subnets: ["a", "b", "c"].map(str::to_owned).into(), ..expected() };
     let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby"), says(2, "active")];
     let is = assess(&expected, &nodes, &[table("rtb-1", "eni-2")]);
     assert_eq!(is.virtual_ips[0].active, ["i-2"]);
@@ -187,7 +195,7 @@ fn of_three_nodes_two_that_reach_each_other_outrank_the_third() {
 #[test]
 fn a_node_that_the_operator_goes_on_without_is_no_reason_to_wait() {
     let without = |nodes: &[Node]| {
-        let expected = Expected { without: vec![Slot(0)], ..expected() };
+        let expected = Expected { without: vec![Which::Slot(Slot(0))], ..expected() };
         assess(&expected, nodes, &[table("rtb-1", "eni-1")]).problems
     };
     assert_eq!(without(&[lost(says(0, "active"), "i-1"), says(1, "active")]), [] as [&str; 0]);

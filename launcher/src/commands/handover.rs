@@ -97,12 +97,13 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     if let Some(error) = unread {
         output::warn(&format!("the routes aren't checked, only the nodes' roles: {error}"));
     }
-    let plan = handover::plan(&before, task.config.balancer.failover.preempt, args.to).map_err(Failure::BadInput)?;
+    let plan =
+        handover::plan(&before, task.config.balancer.failover.preempt, args.to.as_ref()).map_err(Failure::BadInput)?;
     handover::amiss(&before).for_each(|line| output::warn(line));
     if args.dry_run || plan.from.is_empty() {
-        let (outcome, text) = match plan.to {
-            Some(slot) if plan.from.is_empty() => {
-                ("unchanged", format!("{}: node {slot} is active already", args.name))
+        let (outcome, text) = match &plan.to {
+            Some(taker) if plan.from.is_empty() => {
+                ("unchanged", format!("{}: {} is active already", args.name, taker.called))
             }
             _ => ("dry-run", format!("{}: handover would\n  {}", args.name, plan.change())),
         };
@@ -135,20 +136,25 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
 
 /// A request like no other.
 fn request(plan: &Plan) -> Request {
-    Request { id: format!("{:016x}", rand::random::<u64>()), to: plan.to }
+    Request { id: format!("{:016x}", rand::random::<u64>()), to: plan.to.as_ref().map(|taker| taker.instance.clone()) }
 }
 
 impl Task<'_> {
     async fn look(&self) -> Result<Look, CallFailed> {
+        let (ec2, subnets) = (&self.aws.ec2, &self.config.balancer.subnets);
         let (nodes, tables) =
-            futures::join!(instances::find(&self.aws.ec2, self.name), route_tables::find(&self.aws.ec2, &self.vpc));
+            futures::join!(instances::find(ec2, self.name, subnets), route_tables::find(ec2, &self.vpc));
         let nodes = match nodes {
             Ok(nodes) => nodes,
             // While a zone is disrupted, nodes of others can be read by their ids.
-            Err(error) => match instances::find_by_interfaces(&self.aws.ec2, self.name).await.nodes {
-                known if known.is_empty() => return Err(error),
-                known => known,
-            },
+            Err(error) => {
+                let mut known = instances::find_by_interfaces(ec2, self.name).await.nodes;
+                if known.is_empty() {
+                    return Err(error);
+                }
+                instances::number(&mut known, subnets);
+                known
+            }
         };
         let (tables, unread) = tables.map_or_else(|error| (Vec::new(), Some(error)), |tables| (tables, None));
         let asked = nodes.iter().filter(|node| node.is_live() && node.tags.get(TAG_DRAIN).is_some());

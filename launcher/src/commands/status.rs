@@ -102,7 +102,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let expected = config.as_ref().map_or_else(
         || Expected {
             revision: templates::balancer::Revision(String::new()),
-            nodes: 0,
+            subnets: Vec::new(),
             launch: templates::balancer::Launch::default(),
             virtual_ips: Vec::new(),
             route_tables: templates::balancer::RouteTables::All,

@@ -16,7 +16,7 @@ fn is(nodes: &[Node], target: &str) -> Assessment {
     let route = Route { destination: "10.255.0.10/32".into(), target: Some(target.into()), blackhole: false };
     let table = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![route] };
     let mut expected = Expected::from(&NodeConfig::of(&web()));
-    expected.nodes = nodes.len();
+    expected.subnets = nodes.iter().map(|node| node.subnet.clone()).collect();
     assess(&expected, nodes, &[table])
 }
 
@@ -30,8 +30,12 @@ fn three() -> Vec<Node> {
     vec![says(0, "active"), says(1, "standby"), says(2, "standby")]
 }
 
+fn slot(to: Option<u8>) -> Option<Which> {
+    to.map(|slot| Which::Slot(Slot(slot)))
+}
+
 fn planned(to: Option<u8>) -> Plan {
-    plan(&is(&three(), "eni-0"), false, to.map(Slot)).expect("all is well")
+    plan(&is(&three(), "eni-0"), false, slot(to).as_ref()).expect("all is well")
 }
 
 #[test]
@@ -39,7 +43,17 @@ fn the_active_node_is_asked() {
     let plan = planned(None);
     assert_eq!(plan.from[0].instance, "i-0");
     assert_eq!(plan.change(), "node 0 (i-0) hands over 10.255.0.10");
-    assert_eq!(planned(Some(2)).change(), "node 0 (i-0) hands over 10.255.0.10 to node 2");
+    assert_eq!(planned(Some(2)).change(), "node 0 (i-0) hands over 10.255.0.10 to node 2 (i-2)");
+}
+
+#[test]
+fn of_several_nodes_in_one_subnet_the_slot_names_the_first_and_the_instance_any() {
+    let mut nodes = vec![says(0, "active"), says(1, "standby"), says(1, "standby")];
+    nodes[2] = Node { id: "i-2".into(), named: None, ..nodes[2].clone() };
+    let to = |which: Which| plan(&is(&nodes, "eni-0"), false, Some(&which)).unwrap().to.unwrap();
+    assert_eq!(to(Which::Slot(Slot(1))).instance, "i-1");
+    let second = Taker { instance: "i-2".into(), called: "node 1 (i-2)".into() };
+    assert_eq!(to(Which::Instance("i-2".into())), second);
 }
 
 #[test]
@@ -50,7 +64,7 @@ fn a_node_that_is_active_already_is_asked_for_nothing() {
 #[test]
 fn what_stands_against_it_is_said_and_nothing_is_asked() {
     let refused =
-        |nodes: &[Node], preempt, to: Option<u8>| plan(&is(nodes, "eni-0"), preempt, to.map(Slot)).unwrap_err();
+        |nodes: &[Node], preempt, to: Option<u8>| plan(&is(nodes, "eni-0"), preempt, slot(to).as_ref()).unwrap_err();
     let gone = "there is no live node 7: `launcher status` shows which there are";
     assert_eq!(refused(&three(), false, Some(7)), [gone]);
     assert_eq!(refused(&three()[..1], false, None), ["there is no other node to hand over to"]);
@@ -58,8 +72,8 @@ fn what_stands_against_it_is_said_and_nothing_is_asked() {
     assert_eq!(refused(&faulty, false, None), ["node 1 (i-1) is in fault: it can't serve"]);
     let missing = "node 1 (i-1) has not reported yet";
     assert_eq!(refused(&[says(0, "active"), says(1, "none yet")], false, Some(1)), [missing]);
-    let twice = [says(0, "active"), says(1, "standby"), says(1, "standby")];
-    assert_eq!(refused(&twice, false, Some(1)), ["slot 1 has 2 nodes"]);
+    let unknown = plan(&is(&three(), "eni-0"), false, Some(&Which::Instance("i-9".into()))).unwrap_err();
+    assert_eq!(unknown, ["i-9 is no live node: `launcher status` shows which there are"]);
     let nobody = "no node says that it is active: there is nothing to hand over";
     assert_eq!(refused(&three()[1..], false, None), [nobody]);
     let both = [says(0, "active"), says(1, "active"), says(2, "standby")];
@@ -121,8 +135,8 @@ fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
     let mut is = is(&nodes, "eni-0");
     is.problems.push("node 3 is missing".to_owned());
     assert_eq!(plan(&is, false, None).unwrap().from[0].instance, "i-0");
-    assert_eq!(plan(&is, false, Some(Slot(2))).unwrap().from[0].instance, "i-0");
-    assert_eq!(plan(&is, false, Some(Slot(1))).unwrap_err(), ["node 1 (i-1) is in fault: it can't serve"]);
+    assert_eq!(plan(&is, false, slot(Some(2)).as_ref()).unwrap().from[0].instance, "i-0");
+    assert_eq!(plan(&is, false, slot(Some(1)).as_ref()).unwrap_err(), ["node 1 (i-1) is in fault: it can't serve"]);
     let said: Vec<&str> = amiss(&is).map(String::as_str).collect();
     let expected =
         ["node 1 (i-1) is in fault: it can't serve", "node 3 is missing", "node 0 (i-0): kernel 5.10 is too old"];
@@ -133,7 +147,7 @@ fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
 fn a_dead_node_is_neither_asked_nor_given_anything_and_is_named() {
     let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1)";
     let nodes = [lost(says(0, "active"), "i-1"), says(1, "active"), says(2, "standby")];
-    let on = |nodes: &[Node], to: Option<u8>| plan(&is(nodes, "eni-1"), false, to.map(Slot));
+    let on = |nodes: &[Node], to: Option<u8>| plan(&is(nodes, "eni-1"), false, slot(to).as_ref());
     assert_eq!(on(&nodes, Some(0)).unwrap_err(), [dead, "node 1 (i-1) is active already"]);
     assert_eq!(on(&nodes, None).unwrap().change(), "node 1 (i-1) hands over 10.255.0.10");
     assert_eq!(on(&nodes, Some(1)).unwrap().from, [], "the survivor is active already");

@@ -103,12 +103,11 @@ fn a_stopped_node_is_started() {
 }
 
 #[test]
-fn a_node_that_took_a_slot_by_itself_fills_it() {
+fn a_second_node_in_one_subnet_does_not_stand_in_for_another_subnets() {
     let mut observed = whole();
-    let tags = &mut observed.nodes[0].tags.0;
-    let slot = tags.remove(templates::names::TAG_SLOT).unwrap();
-    tags.insert(templates::names::TAG_CLAIM.to_owned(), slot);
-    assert_eq!(plan(&desired(), &observed), []);
+    observed.nodes[1].subnet = observed.nodes[0].subnet.clone();
+    let [Action::Launch(place)] = &plan(&desired(), &observed)[..] else { panic!("one is launched") };
+    assert_eq!((place.slot, place.subnet.as_str()), (Slot(1), "subnet-0bbb"));
 }
 
 #[test]

@@ -1,11 +1,11 @@
 //! The nodes as EC2 sees them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, Instance, LaunchTemplateSpecification};
 use jiff::Timestamp;
-use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
+use templates::names::TAG_BALANCER;
 use templates::{Slot, names};
 
 use crate::assess::reach::{self, Unreachable};
@@ -30,8 +30,14 @@ pub struct Node {
     pub vpc: String,
     /// Where in it.
     pub zone: String,
-    /// Where in that.
+    /// Where in that; empty once it has ended.
     pub subnet: String,
+    /// Its number in the RunInstances call that launched it.
+    pub launch_index: i32,
+    /// Its slot, the place of its subnet in the balancer's list; none if the list or the subnet isn't known, see [`number`].
+    pub slot: Option<Slot>,
+    /// The slot that names this node; none if another node of the subnet comes first.
+    pub named: Option<Slot>,
     /// Its own address.
     pub address: Option<String>,
     /// `eni-…`, the first one first.
@@ -60,22 +66,27 @@ impl Node {
     pub fn group(&self) -> Option<&str> {
         self.tags.get("aws:autoscaling:groupName")
     }
-
-    /// The slot that it says it has; before it has said anything, the one that it was launched for.
-    pub fn slot(&self) -> Option<Slot> {
-        self.tags.get(TAG_CLAIM).or_else(|| self.tags.get(TAG_SLOT))?.parse().ok()
-    }
-
-    /// The slot that it was launched for or told to take, wherever it is yet; where nobody said, the one that it has.
-    pub fn place(&self) -> Option<Slot> {
-        self.tags.get(TAG_SLOT).or_else(|| self.tags.get(TAG_CLAIM))?.parse().ok()
-    }
 }
 
-/// A balancer's nodes, ended ones too, by slot.
-pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<Node>, CallFailed> {
+/// A balancer's nodes in these subnets, ended ones too, by slot.
+pub async fn find(ec2: &Client, balancer: &str, subnets: &[String]) -> Result<Vec<Node>, CallFailed> {
     let found = filtered(ec2, by_tag(balancer), balancer).await?;
-    Ok(sorted(ec2, balancer, found).await?.nodes)
+    let mut nodes = sorted(ec2, balancer, found).await?.nodes;
+    number(&mut nodes, subnets);
+    Ok(nodes)
+}
+
+/// Gives the nodes their slots, by the subnets that their balancer lists, and sorts them. Of several live nodes in one
+/// subnet the slot names the first by launch index, then by instance.
+pub fn number(nodes: &mut [Node], subnets: &[String]) {
+    for node in nodes.iter_mut() {
+        node.slot = Some(Slot::of(&node.subnet, subnets)).filter(|slot| *slot != Slot::UNLISTED);
+    }
+    nodes.sort_by(|a, b| (a.slot, a.launch_index, &a.id).cmp(&(b.slot, b.launch_index, &b.id)));
+    let mut taken = BTreeSet::new();
+    for node in nodes {
+        node.named = node.slot.filter(|slot| node.is_live() && taken.insert(*slot));
+    }
 }
 
 /// A balancer's nodes, those that lost its tag too, and what else has its tag or its security group.
@@ -123,19 +134,19 @@ pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Instances {
     let of_zone = |ids: Vec<String>| ec2.describe_instances().set_instance_ids(Some(ids)).send();
     let answers = futures::future::join_all(zones.into_values().map(of_zone)).await;
     let reservations = answers.iter().flatten().flat_map(|answer| answer.reservations());
-    let found = in_order(reservations.flat_map(|group| group.instances()).map(node).collect());
+    let found = marked(reservations.flat_map(|group| group.instances()).map(node).collect());
     sorted(ec2, balancer, found).await.unwrap_or_default()
 }
 
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node>, CallFailed> {
     let pages = ec2.describe_instances().filters(filter).into_paginator().page_size(PAGE).items().send();
     let reservations = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeInstances", object)?;
-    Ok(in_order(reservations.iter().flat_map(|group| group.instances()).map(node).collect()))
+    Ok(marked(reservations.iter().flat_map(|group| group.instances()).map(node).collect()))
 }
 
-/// By slot, and with what they say of each other.
-fn in_order(mut nodes: Vec<Node>) -> Vec<Node> {
-    nodes.sort_by(|a, b| (a.slot(), &a.id).cmp(&(b.slot(), &b.id)));
+/// With what they say of each other.
+fn marked(mut nodes: Vec<Node>) -> Vec<Node> {
+    nodes.sort_by(|a, b| a.id.cmp(&b.id));
     reach::mark(&mut nodes, Timestamp::now());
     nodes
 }
@@ -157,6 +168,9 @@ fn node(instance: &Instance) -> Node {
         vpc: instance.vpc_id().unwrap_or_default().to_owned(),
         zone: zone.unwrap_or_default().to_owned(),
         subnet: instance.subnet_id().unwrap_or_default().to_owned(),
+        launch_index: instance.ami_launch_index().unwrap_or_default(),
+        slot: None,
+        named: None,
         address: instance.private_ip_address().map(str::to_owned),
         interfaces: interfaces.filter_map(|eni| eni.network_interface_id()).map(str::to_owned).collect(),
         volumes: volumes.map(str::to_owned).collect(),
@@ -227,4 +241,39 @@ pub async fn console(ec2: &Client, id: &str) -> Result<String, CallFailed> {
         ec2.get_console_output().instance_id(id).latest(true).send().await.named("ec2:GetConsoleOutput", id)?;
     let bytes = base64::engine::general_purpose::STANDARD.decode(output.output().unwrap_or_default().trim());
     Ok(String::from_utf8_lossy(&bytes.unwrap_or_default()).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_a_subnets_place_and_names_the_first_of_several_nodes_by_launch_index_and_instance() {
+        let node = |id: &str, subnet: &str, launch_index: i32, state: &str| Node {
+            id: id.into(),
+            subnet: subnet.into(),
+            launch_index,
+            state: state.into(),
+            ..Node::default()
+        };
+        let mut nodes = [
+            node("i-d", "subnet-c", 0, "running"),
+            node("i-a", "subnet-b", 1, "running"),
+            node("i-c", "subnet-b", 0, "running"),
+            node("i-b", "subnet-b", 0, "terminated"),
+            node("i-e", "subnet-a", 0, "running"),
+            node("i-0", "", 0, "terminated"),
+        ];
+        number(&mut nodes, &["subnet-a".into(), "subnet-b".into()]);
+        let found = nodes.map(|node| (node.id, node.slot.map(|slot| slot.0), node.named.map(|slot| slot.0)));
+        let expected = [
+            ("i-0", None, None),
+            ("i-d", None, None),
+            ("i-e", Some(0), Some(0)),
+            ("i-b", Some(1), None),
+            ("i-c", Some(1), Some(1)),
+            ("i-a", Some(1), None),
+        ];
+        assert_eq!(found, expected.map(|(id, slot, named)| (id.to_owned(), slot, named)));
+    }
 }

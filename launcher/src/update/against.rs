@@ -16,6 +16,7 @@ use crate::origin;
 use crate::resources::instances::Node;
 use crate::resources::launch_template::Template;
 use crate::scaling::{Wanted, hung_onto};
+use crate::which::Which;
 
 /// Whether to go on where a person should look first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,14 +48,17 @@ pub fn against(known: &Known, force: Force) -> Vec<String> {
 /// The nodes that can't be reached, unless the operator goes on without them.
 fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> {
     let running: Vec<&Node> = observed.live().filter(|node| node.state == "running").collect();
-    let named = running.iter().filter(|node| node.slot().is_some_and(|slot| goal.without.contains(&slot)));
-    let reached = named.filter(|node| node.unreachable.is_none());
+    let reached = running.iter().filter(|node| goal.names(node) && node.unreachable.is_none());
     let mut problems: Vec<String> =
         reached.map(|node| format!("{} can be reached: --without is for a node that can't", called(node))).collect();
     let unconfirmed = running.iter().filter(|node| !goal.leaves_out(node)).filter_map(|node| {
         let (node, unreachable) = (health(node), node.unreachable.as_ref()?);
-        let without = node.slot.map(|slot| format!("go on without it by --without {slot}, or ")).unwrap_or_default();
-        Some(format!("{} is {unreachable}: {without}{}", node.called(), remedy(new.launch)))
+        let which = node.named.map_or(node.instance.clone(), |slot| slot.to_string());
+        Some(format!(
+            "{} is {unreachable}: go on without it by --without {which}, or {}",
+            node.called(),
+            remedy(new.launch)
+        ))
     });
     problems.extend(unconfirmed);
     if !running.is_empty() && running.iter().all(|node| goal.leaves_out(node)) {
@@ -131,9 +135,9 @@ fn missing(old: &Balancer, new: &Balancer, goal: &Goal, observed: &Observed) -> 
             || format!("{running} of {nodes} nodes run, {}, or go on with --force", unfilled(nodes, observed));
         return (running < nodes).then(problem).into_iter().collect();
     }
-    let slots = old.subnets.len().min(new.subnets.len());
-    let missing = empty(new, observed).into_iter().filter(|slot| usize::from(slot.0) < slots);
-    let missing = missing.filter(|slot| !goal.without.contains(slot));
+    let missing =
+        empty(new, observed).into_iter().filter(|slot| old.subnets.contains(&new.subnets[usize::from(slot.0)]));
+    let missing = missing.filter(|slot| !goal.without.contains(&Which::Slot(*slot)));
     missing
         .map(|slot| {
             format!("node {slot} doesn't run: `launcher create` with the file that it has now, or go on with --force")
@@ -159,7 +163,7 @@ fn unfilled(nodes: usize, observed: &Observed) -> String {
 /// Slots without a node that runs.
 pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
     let running = observed.live().filter(|node| node.state == "running");
-    let running: BTreeSet<_> = running.filter_map(|node| node.place()).collect();
+    let running: BTreeSet<_> = running.filter_map(|node| node.slot).collect();
     let slots = (0..balancer.subnets.len()).map(|slot| Slot(slot as u8));
     slots.filter(|slot| !running.contains(slot)).collect()
 }
@@ -205,7 +209,8 @@ mod tests {
         let mut observed = whole();
         observed.nodes[0] = lost(observed.nodes[0].clone(), "i-1");
         let said = |observed: &Observed, without: &[u8]| {
-            let goal = Goal { without: without.iter().map(|slot| Slot(*slot)).collect(), ..Goal::default() };
+            let goal =
+                Goal { without: without.iter().map(|slot| Which::Slot(Slot(*slot))).collect(), ..Goal::default() };
             unreachable(&web(), &goal, observed)
         };
         let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): go on without it by --without 0, or reboot \

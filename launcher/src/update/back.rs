@@ -57,7 +57,7 @@ impl Roll<'_> {
         let (ec2, before) = (&self.aws.ec2, self.known.baseline());
         // A rollback has moved it: nodes that boot meanwhile, and agents that go down, look at it.
         self.make_default(&before).await?;
-        let nodes = instances::find(ec2, &self.known.new.name).await?;
+        let nodes = instances::find(ec2, &self.known.new.name, &self.known.new.subnets).await?;
         // What the API shows may be older than what this command told.
         let was_told =
             |node: &&Node| told.contains(&node.id) || node.tags.get(TAG_REVISION) == Some(&order.to_string());
@@ -71,7 +71,7 @@ impl Roll<'_> {
         }
         let deadline = Instant::now() + BACK;
         loop {
-            let nodes = instances::find(ec2, &self.known.new.name).await?;
+            let nodes = instances::find(ec2, &self.known.new.name, &self.known.new.subnets).await?;
             let waited = |node: &&Node| ids.contains(&node.id) && !self.known.goal.leaves_out(node);
             let away = away(order, &before, nodes.iter().filter(waited));
             if away.is_empty() {

@@ -6,7 +6,6 @@
 use std::collections::BTreeSet;
 
 use templates::Slot;
-use templates::names::TAG_SLOT;
 
 use crate::desired::Desired;
 use crate::observe::Observed;
@@ -14,7 +13,6 @@ use crate::plan::{Action, Filling, Place, nodes};
 use crate::resources::instances::Node;
 use crate::resources::scaling_group::{Member, REBALANCE, ScalingGroup};
 use crate::scaling::Wanted;
-use crate::tags::Tags;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,8 +45,8 @@ pub fn release(desired: &Desired, observed: &Observed) -> Step {
     match &observed.scaling {
         Some(group) if group.deleting => Step::Wait("waiting for it to be deleted".to_owned()),
         Some(group) => out_of(group, &observed.nodes),
-        None => match unnumbered(desired, &observed.nodes) {
-            Some((id, slot)) => Step::Do(Action::Number { id, slot }),
+        None => match unnamed(desired, &observed.nodes) {
+            Some((id, slot)) => Step::Do(Action::Name { id, slot }),
             None => Step::Done,
         },
     }
@@ -99,15 +97,10 @@ fn missing(desired: &Desired, observed: &Observed) -> Step {
     launch.map_or(Step::Done, Step::Do)
 }
 
-/// Nodes of a group have no number, or another name: one of those, and the number to give it, which is the slot that it has, if that is one of the balancer's and free.
-fn unnumbered(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
-    let live = nodes.iter().filter(|node| node.is_live());
-    let is_numbered = |node: &&Node| node.tags.get(TAG_SLOT).is_some() && node.tags.get("Name") != Some(&desired.name);
-    let (numbered, without): (Vec<&Node>, Vec<&Node>) = live.partition(is_numbered);
-    let taken: BTreeSet<Slot> = numbered.iter().filter_map(|node| node.place()).collect();
-    let free = |slot: &Slot| usize::from(slot.0) < desired.subnets.len() && !taken.contains(slot);
-    let has = without.iter().find_map(|node| Some((node.id.clone(), node.slot().filter(&free)?)));
-    has.or_else(|| Some((without.first()?.id.clone(), desired.slots().map(|(slot, _)| slot).find(free)?)))
+/// A node that has its group's name, and its slot.
+fn unnamed(desired: &Desired, nodes: &[Node]) -> Option<(String, Slot)> {
+    let mut grouped = nodes.iter().filter(|node| node.is_live() && node.tags.get("Name") == Some(&desired.name));
+    grouped.find_map(|node| Some((node.id.clone(), node.slot?)))
 }
 
 /// Everything that is next to get to `aim`, one after another, and what is there then, as far as it can be foreseen.
@@ -137,9 +130,6 @@ fn foresee(desired: &Desired, observed: &mut Observed, action: &Action) {
         (Action::TakeIn(ids), Some(group), _) => {
             group.settings.sizes[1] += ids.len() as i32;
             group.members.extend(ids.iter().map(|id| Member { id: id.clone(), state: "InService".to_owned() }));
-            for node in observed.nodes.iter_mut().filter(|node| ids.contains(&node.id)) {
-                node.tags.0.remove(TAG_SLOT);
-            }
         }
         (Action::AllowNone, Some(group), _) => group.settings.sizes[0] = 0,
         (Action::TakeOut(ids), Some(group), _) => {
@@ -148,16 +138,16 @@ fn foresee(desired: &Desired, observed: &mut Observed, action: &Action) {
         }
         (Action::Forget(id), Some(group), _) => group.members.retain(|member| member.id != *id),
         (Action::DeleteScaling, there, _) => *there = None,
-        (Action::Number { id, slot }, ..) => {
-            let mut node = observed.nodes.iter_mut().find(|node| node.id == *id);
-            let tags = [("Name", format!("{}-{slot}", desired.name)), (TAG_SLOT, slot.to_string())];
-            node.iter_mut()
-                .for_each(|node| node.tags.0.extend(tags.clone().map(|(key, value)| (key.to_owned(), value))));
+        (Action::Name { id, slot }, ..) => {
+            for node in observed.nodes.iter_mut().filter(|node| node.id == *id) {
+                node.tags.0.insert("Name".to_owned(), format!("{}-{slot}", desired.name));
+            }
         }
         (Action::Launch(Place { slot, subnet, .. }), ..) => observed.nodes.push(Node {
             state: "pending".to_owned(),
             subnet: subnet.clone(),
-            tags: Tags::from_iter([(TAG_SLOT, slot.to_string())]),
+            slot: Some(*slot),
+            named: Some(*slot),
             ..Node::default()
         }),
         _ => {}

@@ -44,7 +44,7 @@ impl Roll<'_> {
         loop {
             let ec2 = &self.aws.ec2;
             let (nodes, tables) =
-                futures::try_join!(instances::find(ec2, &new.name), route_tables::find(ec2, &new.vpc))?;
+                futures::try_join!(instances::find(ec2, &new.name, &new.subnets), route_tables::find(ec2, &new.vpc))?;
             lost(&launched, &nodes)?;
             let served = assess(&self.expected(), &nodes, &tables).virtual_ips;
             let served = served.iter().all(|vip| vip.active.len() == 1 && vip.routes.iter().all(|route| route.ok));
@@ -80,7 +80,7 @@ impl Roll<'_> {
         let both = old.virtual_ips.iter().zip(&new.virtual_ips).take_while(|(old, new)| old == new);
         Expected {
             revision: self.known.desired.revision.clone(),
-            nodes: new.subnets.len(),
+            subnets: new.subnets.clone(),
             launch: new.launch,
             virtual_ips: both.map(|(vip, _)| *vip).collect(),
             route_tables: common(&old.route_tables, &new.route_tables),
@@ -95,11 +95,10 @@ impl Roll<'_> {
         match step {
             Step::Done | Step::Wait => Ok(None),
             Step::Launch(slot) => {
-                let of_slot = nodes.iter().filter(|node| node.place() == Some(*slot));
-                let (live, ended): (Vec<&Node>, Vec<&Node>) = of_slot.partition(|node| node.is_live());
-                let replaces = live.first().map(|node| node.id.clone());
+                let replaces = nodes.iter().find(|node| node.named == Some(*slot)).map(|node| node.id.clone());
+                let ended = nodes.iter().filter(|node| !node.is_live()).count();
                 let subnet = known.new.subnets[usize::from(slot.0)].clone();
-                let place = Place { slot: *slot, subnet, ended: ended.len(), order: Some(order.clone()), replaces };
+                let place = Place { slot: *slot, subnet, ended, order: Some(order.clone()), replaces };
                 let launching = Launching {
                     aws: self.aws,
                     desired: &known.desired,
@@ -112,7 +111,7 @@ impl Roll<'_> {
                 Ok(Some(id))
             }
             Step::HandOver(id, to) => {
-                let request = Request { id: format!("{:016x}", rand::random::<u64>()), to: *to };
+                let request = Request { id: format!("{:016x}", rand::random::<u64>()), to: to.clone() };
                 tagging::set(ec2, std::slice::from_ref(id), TAG_DRAIN, &request.to_string()).await?;
                 self.done("hand-over", format!("ask {} to hand over", who(id)));
                 Ok(None)
@@ -132,7 +131,7 @@ impl Roll<'_> {
 
     fn watch(&self, aim: &Aim, nodes: &[Node]) {
         for node in nodes.iter().filter(|node| node.is_live()) {
-            let slot = node.slot().map_or_else(String::new, |slot| format!("node {slot}, "));
+            let slot = node.slot.map_or_else(String::new, |slot| format!("node {slot}, "));
             let stands = match is_new(aim, node) {
                 true => stands(&aim.order, node),
                 false => format!("is {}, to be replaced", node.state),

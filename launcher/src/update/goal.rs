@@ -1,8 +1,7 @@
 //! What an update is to reach beside what its file says: a version that is there, or the newest image. Pure.
 
-use templates::Slot;
-
 use crate::resources::instances::Node;
+use crate::which::Which;
 
 /// Which image nodes are to be launched from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -21,8 +20,8 @@ pub enum Image {
 pub struct Goal {
     /// The image.
     pub image: Image,
-    /// The slots of nodes that may be unreachable.
-    pub without: Vec<Slot>,
+    /// The nodes that may be unreachable.
+    pub without: Vec<Which>,
 }
 
 impl Goal {
@@ -33,6 +32,11 @@ impl Goal {
 
     /// Whether the update goes on without this node.
     pub fn leaves_out(&self, node: &Node) -> bool {
-        node.unreachable.is_some() && node.slot().is_some_and(|slot| self.without.contains(&slot))
+        node.unreachable.is_some() && self.names(node)
+    }
+
+    /// Whether the operator named this node as one to go on without.
+    pub fn names(&self, node: &Node) -> bool {
+        self.without.iter().any(|which| which.is(node.named, &node.id))
     }
 }

@@ -65,7 +65,8 @@ pub struct Known {
 impl Known {
     /// Puts it together; what stands against `new` at its place, a line each.
     pub fn of(new: Balancer, goal: Goal, found: Found, region: &str) -> Result<Known, Vec<String>> {
-        let Found { template, versions, observed, place } = found;
+        let Found { template, versions, mut observed, place } = found;
+        observed.number(&new.subnets);
         let mut problems = check::surroundings(&new, &place, &observed);
         problems.extend(origin::unreadable(&template));
         let user_data = files::user_data_gzip(&new).map_err(|big| vec![big.to_string()])?;

@@ -87,7 +87,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
         return Next::Tell(standbys);
     }
     // Active ones one at a time, those with least to lose first. Who is active isn't sure where a person says to go on.
-    let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot())));
+    let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot)));
     Next::Tell(ids(first.into_iter()))
 }
 

@@ -3,7 +3,7 @@
 //! another: the active nodes' last. An active one hands over to a new one before it is stopped; stopping it has its agent
 //! wait for open connections. Where no node ever came up there is nothing to keep: all of them go at once.
 
-use templates::names::{TAG_CLAIM, TAG_REVISION, TAG_ROLE, TAG_RUNNING, TAG_SLOT};
+use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 use templates::{Balancer, Order, Role, Roles, Slot};
 
 use super::goal::Goal;
@@ -23,8 +23,8 @@ pub enum Step {
     Wait,
     /// Launch the slot's new node.
     Launch(Slot),
-    /// Ask this one, which is active, to hand over to the node that has this slot.
-    HandOver(String, Option<Slot>),
+    /// Ask the first, which is active, to hand over to the second.
+    HandOver(String, Option<String>),
     /// Shut this one down.
     Stop(String),
     /// End this one, which is shut down, or never came up.
@@ -104,13 +104,13 @@ pub fn never_served(aim: &Aim, nodes: &[Node], tables: &[Table]) -> bool {
 
 /// Whether the node ever said anything of itself.
 pub fn has_reported(node: &Node) -> bool {
-    [TAG_CLAIM, TAG_ROLE, TAG_RUNNING].into_iter().any(|key| node.tags.get(key).is_some())
+    [TAG_ROLE, TAG_RUNNING].into_iter().any(|key| node.tags.get(key).is_some())
 }
 
-/// The slot in which the new node for the same place runs, as it says.
-fn successor(node: &Node, new: &[&Node]) -> Option<Slot> {
-    let next = new.iter().find(|next| next.place() == node.place()).or(new.first())?;
-    next.tags.get(TAG_CLAIM)?.parse().ok()
+/// The new node in the same subnet; any, if there is none.
+fn successor(node: &Node, new: &[&Node]) -> Option<String> {
+    let next = new.iter().find(|next| next.slot == node.slot).or(new.first())?;
+    Some(next.id.clone())
 }
 
 enum Work<'a> {
@@ -121,14 +121,14 @@ enum Work<'a> {
 }
 
 fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
-    let has_new = |slot: Slot| new.iter().any(|node| node.place() == Some(slot));
+    let has_new = |slot: Slot| new.iter().any(|node| node.slot == Some(slot));
     // What was begun is brought to its end first.
-    let replaced = old.iter().find(|node| node.place().is_some_and(|slot| slot.0 < slots && has_new(slot)));
+    let replaced = old.iter().find(|node| node.slot.is_some_and(|slot| slot.0 < slots && has_new(slot)));
     if let Some(node) = replaced {
         return Some(Work::Clear(node));
     }
     let actives =
-        |slot: Slot| old.iter().filter(|node| node.place() == Some(slot)).map(|node| active(node)).sum::<usize>();
+        |slot: Slot| old.iter().filter(|node| node.slot == Some(slot)).map(|node| active(node)).sum::<usize>();
     let empty = (0..slots).map(Slot).filter(|slot| !has_new(*slot));
     if let Some(slot) = empty.min_by_key(|slot| (actives(*slot), std::cmp::Reverse(*slot))) {
         return Some(Work::Fill(slot));
@@ -179,9 +179,10 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
             }
             Step::Launch(slot) => {
                 changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
-                let tags = Tags::from_iter([(TAG_SLOT, slot.to_string()), (TAG_REVISION, aim.order.to_string())]);
+                let tags = Tags::from_iter([(TAG_REVISION, aim.order.to_string())]);
                 let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
-                nodes.push(Node { id, state: "running".to_owned(), image, tags, ..Node::default() });
+                let (state, slot) = ("running".to_owned(), Some(slot));
+                nodes.push(Node { id, state, image, tags, slot, named: slot, ..Node::default() });
             }
             Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {
@@ -219,6 +220,7 @@ pub fn stays(now: &Balancer, new: &Balancer) -> bool {
 mod tests {
     use super::*;
     use crate::observe::tests::{lost, node};
+    use crate::which::Which;
 
     fn order() -> Order {
         "2:fedcba987654".parse().unwrap()
@@ -276,8 +278,7 @@ mod tests {
         nodes[1].state = "shutting-down".into();
         assert_eq!(on(&nodes), Step::Launch(Slot(0)));
         nodes.push(new("i-3", 0, "standby"));
-        nodes[3].tags.0.insert(TAG_CLAIM.to_owned(), "3".to_owned());
-        assert_eq!(on(&nodes), Step::HandOver("i-0".into(), Some(Slot(3))));
+        assert_eq!(on(&nodes), Step::HandOver("i-0".into(), Some("i-3".into())));
         let preempted = Aim { asks: false, ..aim(2) };
         assert_eq!(step(&preempted, &nodes, Service::Whole), Step::Stop("i-0".into()), "it would take them back");
         nodes[0].tags.0.insert(TAG_ROLE.to_owned(), "standby".to_owned());
@@ -295,7 +296,7 @@ mod tests {
         assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its word that it is active is an old one");
         nodes.push(lost(new("i-2", 0, "standby"), "i-1"));
         assert_eq!(on(&nodes), Step::Wait);
-        let without = Aim { goal: Goal { without: vec![Slot(0)], ..Goal::default() }, ..aim(2) };
+        let without = Aim { goal: Goal { without: vec![Which::Instance("i-2".into())], ..Goal::default() }, ..aim(2) };
         assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
         nodes[2].unreachable = None;
         assert_eq!(on(&nodes), Step::End("i-0".into()), "it neither hands over nor shuts down");

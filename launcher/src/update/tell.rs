@@ -27,7 +27,7 @@ impl Roll<'_> {
         let (mut told, mut stale) = (BTreeSet::new(), BTreeSet::new());
         let mut last_told = Instant::now();
         loop {
-            let nodes = instances::find(&self.aws.ec2, &self.known.new.name).await?;
+            let nodes = instances::find(&self.aws.ec2, &self.known.new.name, &self.known.new.subnets).await?;
             if last_told.elapsed() > STALE {
                 stale.clear();
             }
@@ -69,7 +69,7 @@ impl Roll<'_> {
 
     fn show(&self, order: &Order, nodes: &[Node]) {
         for node in nodes.iter().filter(|node| node.is_live()) {
-            let who = node.slot().map_or_else(|| node.id.clone(), |slot| format!("node {slot}"));
+            let who = node.named.map_or_else(|| node.id.clone(), |slot| format!("node {slot}"));
             self.progress.live(&who, &stands(order, node));
         }
     }
@@ -95,7 +95,7 @@ pub fn called(node: &Node) -> String {
         // Nothing is known of it.
         false => None,
     };
-    match (node.slot(), role) {
+    match (node.slot, role) {
         (Some(slot), Some(role)) => format!("node {slot} ({}, {role})", node.id),
         (Some(slot), None) => format!("node {slot} ({})", node.id),
         (None, Some(role)) => format!("{} ({role})", node.id),

@@ -223,7 +223,11 @@ impl Fault {
                 (String::new(), Box::new(restore))
             }
             Forged => {
-                let forged = ["Key=elbow:role,Value=active", "Key=elbow:claim,Value=7", "Key=elbow:running,Value=x"];
+                let forged = [
+                    "Key=elbow:role,Value=active",
+                    "Key=elbow:unreachable,Value=i-0@2026-01-01T00:00:00Z",
+                    "Key=elbow:running,Value=x",
+                ];
                 scene.tags("create-tags", &scene.nodes()?, &forged)?;
                 (String::new(), nothing())
             }

@@ -211,7 +211,7 @@ pub struct InstanceStatus {
     pub id: String,
     /// Its balancer, from its tags.
     pub balancer: Option<String>,
-    /// The slot it has claimed, or was launched for.
+    /// Its slot, by its subnet.
     pub slot: Option<String>,
     /// Its availability zone.
     pub zone: String,

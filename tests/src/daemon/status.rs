@@ -12,7 +12,7 @@ use crate::world::{Instance, RouteState, RouteTable, World};
 /// Puts it together. `describe` says how an instance is in the lab.
 pub fn of(world: &World, vpc: &str, describe: impl Fn(&str) -> &'static str, faults: Vec<String>) -> Status {
     let live = world.instances.iter().filter(|i| !i.state.is_ending());
-    let mut instances: Vec<InstanceStatus> = live.map(|i| instance(i, describe(&i.id))).collect();
+    let mut instances: Vec<InstanceStatus> = live.map(|i| instance(world, i, describe(&i.id))).collect();
     instances.sort_by_key(|i| (i.balancer.clone(), i.slot.clone(), i.id.clone()));
     let tables = world.route_tables.iter().filter(|table| table.vpc == vpc);
     let routes = tables.flat_map(|table| routes(world, table)).collect();
@@ -32,14 +32,14 @@ pub fn faults(api: &Faults, stale: Duration, partitions: Vec<String>) -> Vec<Str
     latency.into_iter().chain(hangs).chain(stale).chain(throttle).chain(failing).chain(partitions).collect()
 }
 
-fn instance(instance: &Instance, lab: &str) -> InstanceStatus {
+fn instance(world: &World, instance: &Instance, lab: &str) -> InstanceStatus {
     let tag = |key: &str| instance.tags.get(key).cloned();
     // As the API writes states: `shutting-down`.
     let api = serde_json::to_value(instance.state).ok().and_then(|state| state.as_str().map(str::to_owned));
     InstanceStatus {
         id: instance.id.clone(),
         balancer: tag(TAG_BALANCER),
-        slot: who::slot(instance),
+        slot: who::slot(world, instance),
         zone: instance.zone.clone(),
         address: instance.address,
         api: api.unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! Whom people mean: an instance by id, or by what it is for its balancer's virtual IP.
 
 use anyhow::{Result, bail};
-use templates::names::{TAG_BALANCER, TAG_CLAIM, TAG_SLOT};
+use templates::names::TAG_BALANCER;
+use templates::{Slot, files};
 
 use crate::world::{Instance, RouteState, World};
 
@@ -24,7 +25,7 @@ pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(
             let name = balancer(world, name)?;
             let active = active(world, vpc, name).map(|i| i.id.as_str());
             let others = nodes(world, name).filter(|i| Some(i.id.as_str()) != active && has_power(&i.id));
-            let Some(found) = others.min_by_key(|i| (i.state, slot(i), i.id.clone())) else {
+            let Some(found) = others.min_by_key(|i| (i.state, slot(world, i), i.id.clone())) else {
                 bail!("no standby node: {name} has no other instance with power");
             };
             Ok(found)
@@ -36,9 +37,11 @@ pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(
     }
 }
 
-/// The slot that a node claims, or was launched for.
-pub fn slot(instance: &Instance) -> Option<String> {
-    instance.tags.get(TAG_CLAIM).or_else(|| instance.tags.get(TAG_SLOT)).cloned()
+/// A node's slot: its subnet's place in the description that its balancer's nodes boot with.
+pub fn slot(world: &World, instance: &Instance) -> Option<String> {
+    let mut described = nodes(world, instance.tags.get(TAG_BALANCER)?);
+    let config = described.find_map(|node| files::read_back(node.user_data.as_deref()?).ok())?;
+    Some(Slot::of(instance.subnet.as_deref()?, &config.balancer.subnets).to_string())
 }
 
 /// The balancer of that name, or the only one there is.
@@ -71,15 +74,20 @@ fn active<'a>(world: &'a World, vpc: &str, name: &str) -> Option<&'a Instance> {
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD;
     use serde_json::json;
+    use templates::Balancer;
 
     use super::*;
 
     fn world() -> World {
-        let instance = |id: &str, state: &str, balancer: &str, slot: &str, interface: &str| {
-            json!({"id": id, "state": state, "type": "t3.small", "image": "ami-1", "subnet": "s", "vpc": "vpc-1",
+        let described = include_str!("../../../templates/goldens/small/balancer.toml");
+        let described = files::user_data_gzip(&Balancer::parse(described).unwrap()).unwrap();
+        let instance = |id: &str, state: &str, balancer: &str, subnet: &str, interface: &str| {
+            json!({"id": id, "state": state, "type": "t3.small", "image": "ami-1", "subnet": subnet, "vpc": "vpc-1",
                 "address": "10.0.1.4", "interface": interface, "mac": null, "role": null, "profile_arn": null,
-                "user_data": null, "tags": {"elbow:balancer": balancer, "elbow:slot": slot},
+                "user_data": STANDARD.encode(&described), "tags": {"elbow:balancer": balancer},
                 "launched": "2026-01-02T03:04:05Z", "reservation": "r-1"})
         };
         let route = |to: &str, interface: &str| json!({"destination": to, "interface": interface, "gateway": null, "state": "active"});
@@ -87,9 +95,11 @@ mod tests {
             "route_tables": [{"id": "rtb-1", "vpc": "vpc-1", "main": true, "routes": [
                 route("10.255.0.10/32", "eni-2"), route("10.255.0.11/32", "eni-5")]}],
             "instances": [
-                instance("i-1", "terminated", "web", "0", "eni-1"), instance("i-2", "running", "web", "1", "eni-2"),
-                instance("i-3", "running", "web", "2", "eni-3"), instance("i-4", "running", "web", "0", "eni-4"),
-                instance("i-5", "running", "db", "0", "eni-5")],
+                instance("i-1", "terminated", "web", "subnet-0a", "eni-1"),
+                instance("i-2", "running", "web", "subnet-0b", "eni-2"),
+                instance("i-3", "running", "web", "subnet-0b", "eni-3"),
+                instance("i-4", "running", "web", "subnet-0a", "eni-4"),
+                instance("i-5", "running", "db", "subnet-0a", "eni-5")],
         }))
         .unwrap()
     }
@@ -106,6 +116,13 @@ mod tests {
         assert_eq!(found("active:web", ""), "i-2");
         assert_eq!(found("active:db", ""), "i-5");
         assert_eq!(found("active:web", "i-2"), "i-2");
+    }
+
+    #[test]
+    fn a_slot_is_the_place_of_a_nodes_subnet() {
+        let world = world();
+        let slots: Vec<_> = world.instances.iter().map(|instance| slot(&world, instance)).collect();
+        assert_eq!(slots[1..], ["1", "1", "0", "0"].map(|slot| Some(slot.to_owned())));
     }
 
     #[test]

@@ -67,7 +67,7 @@ mod tests {
         assert_eq!(read("/latest/meta-data/instance-id"), place("meta-data/instance-id"));
         assert_eq!(read("/2021-03-23/meta-data/"), place("meta-data/"));
         assert_eq!(read("/latest"), place(""));
-        assert_eq!(read("/latest/meta-data/tags/instance/elbow%3Aslot"), place("meta-data/tags/instance/elbow:slot"));
+        assert_eq!(read("/latest/meta-data/tags/instance/elbow%3Avpc"), place("meta-data/tags/instance/elbow:vpc"));
         assert_eq!(read("/latest/api/token"), Asked::Token);
         assert_eq!(read("/"), Asked::Versions);
         assert_eq!(read("/2099-01-01/meta-data/"), Asked::Nothing);

@@ -165,7 +165,7 @@ pub(crate) mod testing {
             "instances":[{"id":"i-1","state":"running","launch_index":0,"type":"t3.small","image":"ami-1","subnet":"subnet-a",
               "vpc":"vpc-1","zone":"eu-west-1a","address":"127.0.0.5","interface":"eni-1","mac":"02:00:00:00:00:01",
               "role":"elbow-web","profile_arn":"arn:aws:iam::123456789012:instance-profile/elbow-web",
-              "user_data":"I2Nsb3VkLWNvbmZpZwo=","tags":{"elbow:balancer":"web","elbow:slot":"0"},"metadata_tags":true,
+              "user_data":"I2Nsb3VkLWNvbmZpZwo=","tags":{"elbow:balancer":"web","elbow:vpc":"0"},"metadata_tags":true,
               "launched":"2026-01-02T03:04:05.678+00:00","reservation":"r-1"}]}"##;
         serde_json::from_str(world).unwrap()
     }

@@ -135,7 +135,7 @@ async fn a_changed_tag_shows_at_once() {
     changed.instances[0].tags.insert("elbow:drain".into(), "yes".into());
     rig.world.send(Arc::new(changed)).unwrap();
     assert_eq!(instance.text("/latest/meta-data/tags/instance/elbow:drain").await, "yes");
-    assert_eq!(instance.text("/latest/meta-data/tags/instance").await, "elbow:balancer\nelbow:drain\nelbow:slot");
+    assert_eq!(instance.text("/latest/meta-data/tags/instance").await, "elbow:balancer\nelbow:drain\nelbow:vpc");
 }
 
 #[tokio::test]

@@ -255,7 +255,7 @@ mod tests {
         assert_eq!(text(&tree, "meta-data/placement"), "availability-zone\navailability-zone-id\nregion");
         assert_eq!(text(&tree, "meta-data/placement"), text(&tree, "meta-data/placement/"));
         assert_eq!(text(&tree, "meta-data/iam/security-credentials/"), "elbow-web");
-        assert_eq!(text(&tree, "meta-data/tags/instance/"), "elbow:balancer\nelbow:slot");
+        assert_eq!(text(&tree, "meta-data/tags/instance/"), "elbow:balancer\nelbow:vpc");
         let names = text(&tree, "meta-data/");
         assert!(names.contains("\ninstance-id\n") && names.contains("\nnetwork/\n"), "{names}");
         for path in ["meta-data/instance-id/", "meta-data/public-keys/", "meta-data/spot/instance-action", "meta"] {
@@ -278,7 +278,7 @@ mod tests {
         let instance = &mut world.instances[0];
         (instance.metadata_tags, instance.role, instance.user_data) = (false, None, None);
         let tree = Tree::of(&world, &world.instances[0]);
-        for path in ["meta-data/tags/", "meta-data/tags/instance/elbow:slot", "meta-data/iam/", "user-data"] {
+        for path in ["meta-data/tags/", "meta-data/tags/instance/elbow:vpc", "meta-data/iam/", "user-data"] {
             assert_eq!(tree.find(path), Found::Nothing, "{path}");
         }
         assert!(!text(&tree, "meta-data/").contains("tags"));

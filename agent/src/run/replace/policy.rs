@@ -62,12 +62,12 @@ pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
     suspect.map_or(Verdict::Rest, |peer| Verdict::Report(peer.clone()))
 }
 
-/// Whether no node reaches the suspect. A node that never had a slot is still booting. One that misses this node runs, cut
+/// Whether no node reaches the suspect. A node that never reported is still booting. One that misses this node runs, cut
 /// off from it, and so would its successor be.
 fn is_lost(seen: &Seen<'_>, members: &[Member], suspect: &InstanceId) -> bool {
     let Some(member) = members.iter().find(|member| member.instance == *suspect) else { return false };
     let mut witnesses = members.iter().filter(|one| one.instance != *suspect && one.instance != *seen.me);
-    member.claim.is_some() && !misses(member, seen.me) && witnesses.all(|witness| agrees(seen, witness, suspect))
+    member.reported && !misses(member, seen.me) && witnesses.all(|witness| agrees(seen, witness, suspect))
 }
 
 /// Whether a third node can't reach the suspect, either. One that this node can't reach has a say if it shows that it runs.
@@ -81,8 +81,6 @@ fn misses(member: &Member, peer: &InstanceId) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use templates::Slot;
-
     use super::*;
     use crate::members::tests::member;
 
@@ -94,7 +92,7 @@ mod tests {
 
     fn serving(instance: &str, last: u8, unreachable: &[&str]) -> Member {
         let unreachable = unreachable.iter().map(|peer| id(peer)).collect();
-        Member { claim: Some(Slot(last)), unreachable, ..member(instance, last) }
+        Member { reported: true, unreachable, ..member(instance, last) }
     }
 
     /// What `i-a` does, which reaches none of `unreachable` for a minute, when the API shows these members and it has the routes.
@@ -202,7 +200,7 @@ mod tests {
             decided(&["i-b"], members)
         };
         assert_eq!(change(|member| member.ending = true), Verdict::Rest);
-        assert_eq!(change(|member| member.claim = None), Verdict::Rest);
+        assert_eq!(change(|member| member.reported = false), Verdict::Rest);
         assert_eq!(decided(&["i-b"], pair()[..1].to_vec()), Verdict::Rest);
     }
 }

@@ -1,7 +1,5 @@
 //! There and back, from whatever was reached: no group launches or ends a node on the way.
 
-use templates::names::TAG_CLAIM;
-
 use super::*;
 use crate::desired::tests::{auto_scaling, desired, desired_of};
 use crate::observe::tests::{node, whole};
@@ -11,19 +9,10 @@ fn grouped() -> Desired {
     desired_of(&auto_scaling())
 }
 
-/// The example in a group that launched its nodes, which found slots by themselves.
-fn in_a_group(slots: [u8; 2]) -> Observed {
-    let nodes = ["i-0", "i-1"].into_iter().zip(slots).enumerate().map(|(place, (id, slot))| {
-        let mut node = node(id, place as u8, "running");
-        node.tags.0.remove(TAG_SLOT);
-        node.tags.0.insert(TAG_CLAIM.to_owned(), slot.to_string());
-        node
-    });
-    let mut nodes: Vec<Node> = nodes.collect();
-    // One was the launcher's before: its number stayed, its name didn't.
-    if slots[1] == 1 {
-        nodes[1].tags = nodes[1].tags.clone().with(TAG_SLOT, "1").with("Name", "elbow-web");
-    }
+/// The example in a group that launched its nodes.
+fn in_a_group() -> Observed {
+    let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running")];
+    nodes.iter_mut().for_each(|node| node.tags = node.tags.clone().with("Name", "elbow-web"));
     let mut group = group();
     group.members = ["i-0", "i-1"].map(|id| Member { id: id.to_owned(), state: "InService".to_owned() }).to_vec();
     Observed { scaling: Some(group), nodes, ..whole() }
@@ -57,17 +46,17 @@ fn running_nodes_are_taken_in_before_the_group_may_launch() {
 }
 
 #[test]
-fn a_group_lets_all_go_before_it_is_deleted_and_the_nodes_get_their_slots() {
-    let (actions, _) = foreseen(step, &desired(), &in_a_group([0, 1]));
+fn a_group_lets_all_go_before_it_is_deleted_and_the_nodes_get_names() {
+    let (actions, _) = foreseen(step, &desired(), &in_a_group());
     let freed = Action::TakeOut(vec!["i-0".into(), "i-1".into()]);
-    let numbers = [("i-0", 0), ("i-1", 1)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) });
+    let numbers = [("i-0", 0), ("i-1", 1)].map(|(id, slot)| Action::Name { id: id.into(), slot: Slot(slot) });
     assert_eq!(actions[..3], [Action::AllowNone, freed, Action::DeleteScaling]);
     assert_eq!(actions[3..], numbers);
 }
 
 #[test]
 fn wherever_it_is_stopped_it_goes_on_or_back_and_no_group_launches_or_ends_a_node() {
-    for (there, back, from) in [(grouped(), desired(), whole()), (desired(), grouped(), in_a_group([1, 0]))] {
+    for (there, back, from) in [(grouped(), desired(), whole()), (desired(), grouped(), in_a_group())] {
         for stopped in way(&there, from) {
             for target in [&there, &back] {
                 let way = way(target, stopped.clone());
@@ -88,35 +77,14 @@ fn wherever_it_is_stopped_it_goes_on_or_back_and_no_group_launches_or_ends_a_nod
 
 #[test]
 fn a_groups_nodes_are_let_go_to_be_replaced_and_none_is_launched_for_it() {
-    let mut observed = in_a_group([0, 1]);
+    let mut observed = in_a_group();
     observed.scaling.as_mut().unwrap().members.pop();
     observed.scaling.as_mut().unwrap().settings.sizes[1] = 1;
     observed.nodes.pop();
     let (actions, alone) = foreseen(release, &grouped(), &observed);
-    let number = Action::Number { id: "i-0".into(), slot: Slot(0) };
+    let number = Action::Name { id: "i-0".into(), slot: Slot(0) };
     assert_eq!(actions, [Action::AllowNone, Action::TakeOut(vec!["i-0".into()]), Action::DeleteScaling, number]);
     assert_eq!(kinds(&foreseen(step, &grouped(), &alone).0)[0], "create-auto-scaling-group", "and taken in again");
-}
-
-#[test]
-fn a_gap_that_a_replaced_node_left_is_closed() {
-    let observed = in_a_group([2, 1]);
-    let numbers =
-        foreseen(step, &desired(), &observed).0.into_iter().filter(|action| matches!(action, Action::Number { .. }));
-    let numbers: Vec<Action> = numbers.collect();
-    assert_eq!(numbers, [("i-1", 1), ("i-0", 0)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) }));
-}
-
-#[test]
-fn a_group_numbers_nobody_and_who_leaves_it_gets_the_number_of_the_slot_it_runs_in() {
-    let (_, taken) = foreseen(step, &grouped(), &whole());
-    assert!(taken.nodes.iter().all(|node| node.tags.get(TAG_SLOT).is_none()), "{:?}", taken.nodes);
-    let mut observed = in_a_group([1, 0]);
-    // Somebody's number, which its node doesn't go by.
-    observed.nodes[0].tags.0.insert(TAG_SLOT.to_owned(), "0".to_owned());
-    observed.nodes[0].tags.0.insert("Name".to_owned(), desired().name);
-    let numbers = foreseen(release, &desired(), &observed).0.split_off(3);
-    assert_eq!(numbers, [("i-0", 1), ("i-1", 0)].map(|(id, slot)| Action::Number { id: id.into(), slot: Slot(slot) }));
 }
 
 #[test]
@@ -124,7 +92,7 @@ fn a_missing_node_is_the_groups_to_launch_or_the_launchers_where_nobody_is() {
     let mut observed = whole();
     observed.nodes.remove(1);
     assert_eq!(kinds(&foreseen(step, &grouped(), &observed).0).last(), Some(&"set-auto-scaling-group"));
-    let mut observed = in_a_group([1, 0]);
+    let mut observed = in_a_group();
     observed.scaling.as_mut().unwrap().members.remove(1);
     observed.scaling.as_mut().unwrap().settings.sizes[1] = 1;
     observed.nodes.remove(1);
@@ -132,7 +100,7 @@ fn a_missing_node_is_the_groups_to_launch_or_the_launchers_where_nobody_is() {
     assert_eq!(
         last,
         Action::Launch(Place {
-            slot: Slot(0),
+            slot: Slot(1),
             subnet: desired().subnets[1].clone(),
             ended: 0,
             order: None,
@@ -148,7 +116,7 @@ fn what_comes_or_goes_is_waited_for() {
     observed.scaling.as_mut().unwrap().settings.sizes = [0, 0, 2];
     observed.nodes[1].state = "pending".into();
     assert_eq!(step(&grouped(), &observed), Step::Wait("waiting for i-1, which is pending, to run".into()));
-    let mut observed = in_a_group([0, 1]);
+    let mut observed = in_a_group();
     let group = observed.scaling.as_mut().unwrap();
     group.settings.sizes[0] = 0;
     group.members[0].state = "Terminating:Wait".into();
@@ -165,7 +133,7 @@ fn what_comes_or_goes_is_waited_for() {
 
 #[test]
 fn a_node_beside_a_full_group_stays_there() {
-    let mut observed = in_a_group([0, 1]);
+    let mut observed = in_a_group();
     observed.nodes.push(node("i-2", 2, "running"));
     assert_eq!(step(&grouped(), &observed), Step::Done);
 }
