@@ -30,7 +30,6 @@ pub mod process;
 pub mod report;
 pub mod run;
 pub mod second_chance;
-pub mod spread;
 pub mod state;
 pub mod status;
 pub mod systemd;

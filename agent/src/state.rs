@@ -53,9 +53,6 @@ pub struct State {
     pub change: Change,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
-    /// Whether it is handing over at this moment: then keepalived's FAULT is meant.
-    #[serde(default)]
-    pub yielding: bool,
     /// Why it is to go away, if it is.
     #[serde(default)]
     pub leaving: Option<String>,
@@ -85,6 +82,12 @@ pub struct VirtualIp {
     /// Whether a peer has said that it is active since keepalived last spoke.
     #[serde(default)]
     pub followed: bool,
+    /// Whether this node is handing it over at this moment: then keepalived's FAULT is meant.
+    #[serde(default)]
+    pub yielding: bool,
+    /// Since when this node serves it, if it is the first that ever did: no table had a route to it.
+    #[serde(skip)]
+    pub first_served: Option<Instant>,
 }
 
 /// How far a node is with a change to another revision. Of several nodes that are told at once one changes at a time.
@@ -103,7 +106,15 @@ pub enum Change {
 impl VirtualIp {
     /// One of which keepalived has said nothing yet.
     pub fn unheard(address: Ipv4Addr) -> VirtualIp {
-        VirtualIp { address, role: Role::Fault, settled: false, routed: false, followed: false }
+        VirtualIp {
+            address,
+            role: Role::Fault,
+            settled: false,
+            routed: false,
+            followed: false,
+            yielding: false,
+            first_served: None,
+        }
     }
 }
 
@@ -232,13 +243,7 @@ pub(crate) mod tests {
             zone: "eu-west-1a".into(),
             slot: Slot(1),
             revision: Revision("0123456789ab".into()),
-            virtual_ips: vec![VirtualIp {
-                address: Ipv4Addr::new(10, 255, 0, 10),
-                role: Role::Standby,
-                settled: false,
-                routed: false,
-                followed: false,
-            }],
+            virtual_ips: vec![VirtualIp { role: Role::Standby, ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 10)) }],
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
             answering: vec![],
@@ -247,7 +252,6 @@ pub(crate) mod tests {
             reports: Reports::default(),
             change: Change::None,
             route_tables: vec!["rtb-1".into()],
-            yielding: false,
             leaving: None,
             problems: BTreeMap::new(),
             astray: BTreeMap::new(),

@@ -1,5 +1,7 @@
 //! Where things are on a node.
 
+use std::net::Ipv4Addr;
+
 /// The validated balancer and its revision, written by cloud-init from the user-data.
 pub const BALANCER: &str = "/etc/elbow/balancer.json";
 /// The node's install step, run once by cloud-init.
@@ -29,16 +31,20 @@ pub const FIFO: &str = "/run/elbow/keepalived.fifo";
 pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
 /// keepalived's `track_file`: 1 while this node can't reach the EC2 API, 0 otherwise.
 pub const API_TRACK: &str = "/run/elbow/api.track";
-/// keepalived's `track_file`: 1 for the moment in which this node hands over, 0 otherwise.
-pub const YIELD_TRACK: &str = "/run/elbow/yield.track";
-/// keepalived's `track_file`: 1 while this node leaves a new balancer's virtual IPs to those that prefer them.
-pub const SPREAD_TRACK: &str = "/run/elbow/spread.track";
-/// keepalived's `track_file`: what is added to this node's priority, see [`crate::handover`].
-pub const PREFERENCE_TRACK: &str = "/run/elbow/preference.track";
 /// HAProxy's configuration.
 pub const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
 /// keepalived's configuration.
 pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
+
+/// In [`RUN`], keepalived's `track_file` for a virtual IP: 1 for the moment in which this node hands it over, 0 otherwise.
+pub fn yield_track(vip: Ipv4Addr) -> String {
+    format!("{vip}.yield")
+}
+
+/// In [`RUN`], keepalived's `track_file` for a virtual IP: what is added to this node's priority, see [`crate::handover`].
+pub fn preference_track(vip: Ipv4Addr) -> String {
+    format!("{vip}.preference")
+}
 
 /// The agent's health and role, on the ENI's own address, for members of the balancer.
 pub const HEALTH_PORT: u16 = 9110;

@@ -1,9 +1,10 @@
 //! Nodes that come, stay alone or are bare: by hand, without a peer, from an image with nothing in it.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use lab::daemon::protocol::InstanceStatus;
 use lab::evidence::text;
 use lab::rig::{Rig, printed, wait_for};
@@ -12,11 +13,11 @@ use serde_json::Value;
 const BOOT: Duration = Duration::from_secs(90);
 
 /// Two nodes of one RunInstances call join node 0 in its subnet, a third one comes into a subnet that isn't the balancer's.
-/// Then the launcher's own nodes go, and the two of one subnet serve.
+/// Then the launcher's own nodes go, and the two of one subnet serve both virtual IPs.
 #[tokio::test]
 async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     let rig = Rig::up()?;
-    let file = rig.balancer(|text| text)?;
+    let file = rig.balancer(|text| text.replace("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.11\"]"))?;
     rig.create(&file)?;
     let rendered = printed(&rig.launcher(["render".as_ref(), "user-data".as_ref(), file.as_os_str()])?)?;
     let user_data = rig.file("user-data", &rendered)?;
@@ -42,16 +43,16 @@ async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     ensure!(said.contains("slot 0 has 3 nodes: ") && said.contains(&format!("{} is in {clients}", ours[2])), "{said}");
 
     printed(&rig.launcher(["handover", "web", "--to", &ours[0]])?)?;
-    ensure!(rig.active()? == ours[0], "{} is active", rig.active()?);
+    ensure!(owners(&rig)? == [ours[0].clone(), ours[0].clone()], "{:?} are active", owners(&rig)?);
     let others = rig.status()?.instances.into_iter().map(|node| node.id).filter(|id| !ours[..2].contains(id));
     let others: Vec<String> = others.collect();
     rig.aws(["ec2", "terminate-instances", "--instance-ids"].into_iter().chain(others.iter().map(String::as_str)))?;
     rig.lab(["kill", &ours[0]])?;
-    wait_for("the other of the two to serve", BOOT, || {
-        ensure!(rig.active()? == ours[1], "{} is active", rig.active()?);
+    wait_for("the other of the two to serve both", BOOT, || {
+        ensure!(owners(&rig)? == [ours[1].clone(), ours[1].clone()], "{:?} are active", owners(&rig)?);
         Ok(())
     })?;
-    let prober = rig.prober(50)?;
+    let prober = rig.prober_of("10.255.0.11:80", 50)?;
     prober.answered(20, BOOT).await.context("from a node that is left alone in the subnet")?;
     rig.destroy("web").map(drop)
 }
@@ -98,6 +99,20 @@ fn knows_its_peers(rig: &Rig, nodes: &[InstanceStatus]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The instances that all routes of the first and of the second virtual IP lead to.
+fn owners(rig: &Rig) -> Result<[String; 2]> {
+    let routes = rig.status()?.routes;
+    let owner = |vip: &str| {
+        let to: BTreeSet<_> =
+            routes.iter().filter(|route| route.destination == vip).map(|route| route.instance.clone()).collect();
+        let [Some(owner)] = &to.into_iter().collect::<Vec<_>>()[..] else {
+            bail!("the routes of {vip} don't all lead to one instance: {routes:?}");
+        };
+        Ok(owner.clone())
+    };
+    Ok([owner("10.255.0.10/32")?, owner("10.255.0.11/32")?])
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! Two virtual IPs on two nodes: each is active on one of them. Who lost its own gets it back only if the operator says so,
-//! and then nobody notices.
+//! Two virtual IPs on two nodes: each is active on one of them. A node that lost its own gets it back only if the operator
+//! says so, and then no client notices.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +43,8 @@ async fn two_virtual_ips_are_active_active_and_go_home_only_if_asked_to() -> Res
     rig.destroy("web").map(drop)
 }
 
-/// Creates it; the node that prefers the first virtual IP boots seconds later than the one that prefers the second, and gets
-/// it all the same. Both nodes.
+/// Creates it; the node that is preferred for the first virtual IP boots seconds later than the other one, which serves both
+/// until then and hands the first over. Both nodes.
 fn created_with_a_late_node(rig: &Rig) -> Result<[String; 2]> {
     let file = file(rig, "")?;
     printed(&rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?)?;
@@ -53,7 +53,7 @@ fn created_with_a_late_node(rig: &Rig) -> Result<[String; 2]> {
     let [first, second] = &nodes[..] else { anyhow::bail!("{nodes:?} are not two") };
     wait_for("the first node to be on", BOOT, || rig.lab(["freeze", &first.id, &LATE.as_millis().to_string()]))?;
     rig.create(&file)?;
-    ensure!(owners(rig)? == [first.id.clone(), second.id.clone()], "of {nodes:?}, {:?} are active", owners(rig)?);
+    settled(rig, [&first.id, &second.id])?;
     Ok([first.id.clone(), second.id.clone()])
 }
 

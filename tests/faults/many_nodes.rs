@@ -26,7 +26,10 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     rig.create(&three)?;
     rig.figure("five nodes, three virtual IPs: create", format!("{:.1?}", began.elapsed()))?;
     let nodes = nodes(&rig)?;
-    ensure!(owners(&rig)? == nodes[..3], "the virtual IPs are at {:?}, the slots at {nodes:?}", owners(&rig)?);
+    wait_for("each virtual IP to be at the node that is preferred for it", BOOT, || {
+        ensure!(owners(&rig)? == nodes[..3], "the virtual IPs are at {:?}, the slots at {nodes:?}", owners(&rig)?);
+        Ok(())
+    })?;
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();

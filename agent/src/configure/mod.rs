@@ -28,7 +28,7 @@ use crate::observe::Observer;
 use crate::report::Reports;
 use crate::state::{Board, Change, State, Topic, VirtualIp};
 use crate::tables::Table;
-use crate::{http, keepalived, loopback, metadata, report, spread, systemd};
+use crate::{http, keepalived, loopback, metadata, report, systemd};
 
 pub use gather::unreadable;
 pub use services::{Failed, Local};
@@ -61,8 +61,6 @@ pub struct Node {
     pub applied: Option<Vec<Ipv4Addr>>,
     /// Whether keepalived ran before, and so has told its states to nobody.
     pub keepalived_ran: bool,
-    /// Whether it leaves virtual IPs to other nodes until they are up.
-    pub spreads: bool,
     /// Whether members and route tables are what an earlier agent knew, and are to be read.
     pub outdated: bool,
 }
@@ -70,8 +68,6 @@ pub struct Node {
 /// `agent configure`.
 pub async fn command() -> anyhow::Result<()> {
     let node = configure().await?;
-    // There is nobody to wait.
-    spread::tell_keepalived(false)?;
     let state = node.board.read();
     if let Err(error) = report::report_once(&node.api.client, &state).await {
         tracing::warn!("cannot write this node's tags: {error}");
@@ -99,7 +95,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
         files::write_track(Path::new(paths::API_TRACK), 0)?;
     }
-    handover::prepare()?;
+    handover::prepare(&balancer.virtual_ips)?;
     let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
     tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
         "configuring a node of {}", balancer.name);
@@ -125,10 +121,6 @@ pub async fn configure() -> anyhow::Result<Node> {
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);
-    let is_read = found.problems.iter().all(|(topic, _)| *topic != Topic::Tables);
-    let spreads =
-        !keepalived_ran && is_read && spread::is_due(&local.balancer, slot, tables, &members, &facts.instance);
-    spread::tell_keepalived(spreads)?;
     found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
     if !is_known {
         let answered = |topic: &Topic| !board.read().problems.contains_key(topic);
@@ -162,7 +154,6 @@ pub async fn configure() -> anyhow::Result<Node> {
         tables: found.tables,
         applied,
         keepalived_ran,
-        spreads,
         outdated: is_known,
     })
 }
@@ -184,7 +175,6 @@ fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], t
         reports: Reports::written(&facts.tags),
         change: Change::None,
         route_tables: tables.iter().map(|table| table.id.clone()).collect(),
-        yielding: false,
         leaving: None,
         problems: Default::default(),
         astray: Default::default(),

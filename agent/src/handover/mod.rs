@@ -1,10 +1,11 @@
 //! Handover: a node gives its virtual IPs up on purpose, and goes on serving what it has. It happens on a request in the
-//! tag `elbow:drain`, on a notice of AWS's (`notices`), and when the agent is stopped (`stop`).
+//! tag `elbow:drain`, on a notice of AWS's (`notices`), when the agent is stopped (`stop`), and, with one virtual IP of a new
+//! balancer, when the node that is preferred for it comes up.
 //!
 //! A peer that could serve is asked to succeed (`successor`), and stands above all others from then on. Then keepalived
 //! is made to yield (`tracks`): FAULT, for as long as it takes until the peer says that it is active, some milliseconds.
-//! The routes move as in any takeover; this node carries the virtual IPs and runs HAProxy all the while. Who is to go away
-//! stays the last choice, by priority: better than nobody. `policy` is pure, and says when, to whom, and when not.
+//! The routes move as in any takeover; this node carries the virtual IPs and runs HAProxy all the while. A node that is to
+//! go away stays the last choice, by priority: better than none. `policy` is pure, and says when, to whom, and when not.
 
 mod connections;
 mod drain;
@@ -133,6 +134,29 @@ impl Handover {
             self.stuck = outcome.err();
         }
         self.say(&reasons);
+        if reasons.notice.is_none() {
+            self.place().await;
+        }
+    }
+
+    /// Spreads a new balancer's virtual IPs: hands each that is another node's by preference over to that node.
+    async fn place(&mut self) {
+        let (preempt, nodes) = {
+            let balancer = self.balancer.borrow();
+            (balancer.failover.preempt, balancer.subnets.len())
+        };
+        let state = self.board.read();
+        // With `preempt` keepalived does it.
+        let misplaced = if preempt { Vec::new() } else { policy::misplaced(&state, nodes, Instant::now()) };
+        for (vip, preferred) in misplaced {
+            let to = policy::at_home(preferred, &self.peers(vip).await);
+            let why = format!("{} is new, and slot {preferred} is preferred for it", state.virtual_ips[vip].address);
+            if !to.is_empty()
+                && let Err(why) = self.hand_over(&to, vec![vip], &why).await
+            {
+                tracing::debug!("a new virtual IP stays for now: {why}");
+            }
+        }
     }
 
     /// A request that is news; or one that isn't followed, and why: it can't be understood, or too many came before it.
@@ -167,18 +191,25 @@ impl Handover {
         loop {
             match policy::decide(&seen) {
                 Move::Rest | Move::Done => return Ok(()),
-                Move::Ask => seen.peers = Some(self.peers().await),
+                Move::Ask => {
+                    let first = active(&self.board.read()).first().copied().unwrap_or_default();
+                    seen.peers = Some(self.peers(first).await);
+                }
                 Move::Refuse(why) => return Err(why),
-                Move::HandOver(to) => return self.hand_over(&to, &why).await,
+                Move::HandOver(to) => {
+                    let given = active(&self.board.read());
+                    return self.hand_over(&to, given, &why).await;
+                }
             }
         }
     }
 
-    async fn peers(&self) -> Vec<Peer> {
+    /// The peers as they answer now, with their priorities for the virtual IP at position `vip`.
+    async fn peers(&self, vip: usize) -> Vec<Peer> {
         let state = self.board.read();
-        let vip = state.virtual_ips.iter().position(|vip| vip.role == Role::Active).unwrap_or_default();
         let ask = async |address: &Ipv4Addr| {
             let answer = health::ask(&self.http, *address).await.map(|health| Answer {
+                slot: health.slot,
                 priority: health.slot.priority(vip),
                 well: health.haproxy == Serves::Yes && !health.roles.0.contains(&Role::Fault),
                 instance: health.instance,
@@ -188,12 +219,14 @@ impl Handover {
         futures::future::join_all(state.peers.iter().map(ask)).await
     }
 
-    /// Hands over to the first of `to` that agrees.
-    async fn hand_over(&mut self, to: &[Ipv4Addr], why: &str) -> Result<(), String> {
+    /// Hands the virtual IPs at the positions `given` over to the first of `to` that agrees.
+    async fn hand_over(&mut self, to: &[Ipv4Addr], given: Vec<usize>, why: &str) -> Result<(), String> {
+        let known = self.board.read().virtual_ips;
+        let vips: Vec<Ipv4Addr> = given.iter().filter_map(|vip| Some(known.get(*vip)?.address)).collect();
         let mut refusals = Vec::new();
         let mut successor = None;
         for peer in to {
-            match successor::ask(&self.http, *peer).await {
+            match successor::ask(&self.http, *peer, &vips).await {
                 Ok(()) => {
                     successor = Some(*peer);
                     break;
@@ -202,11 +235,10 @@ impl Handover {
             }
         }
         let successor = successor.ok_or_else(|| refusals.join("; "))?;
-        let given = active(&self.board.read());
-        tracing::info!(target: CONSOLE, %successor, "hands over: {why}");
-        self.board.change(|state| state.yielding = true);
-        let election = self.yield_until_taken(&given).await;
-        self.board.change(|state| state.yielding = false);
+        tracing::info!(target: CONSOLE, %successor, ?vips, "hands over: {why}");
+        self.yields(&vips, true);
+        let election = self.yield_until_taken(&given, &vips).await;
+        self.yields(&vips, false);
         match election {
             Ok(Election::Won) => Ok(()),
             Ok(_) => Err("no other node was elected: this one goes on".to_owned()),
@@ -214,9 +246,19 @@ impl Handover {
         }
     }
 
-    /// Makes keepalived yield, and lets it take part again as soon as others are active for `given`, or nobody wants to be.
-    async fn yield_until_taken(&mut self, given: &[usize]) -> anyhow::Result<Election> {
-        let yielding = Yielding::begin().await?;
+    /// Notes on the board whether these virtual IPs are handed over at this moment. A new one that was isn't so again.
+    fn yields(&self, vips: &[Ipv4Addr], yielding: bool) {
+        self.board.change(|state| {
+            for vip in state.virtual_ips.iter_mut().filter(|vip| vips.contains(&vip.address)) {
+                (vip.yielding, vip.first_served) = (yielding, None);
+            }
+        });
+    }
+
+    /// Makes keepalived yield `vips`, and lets it take part again as soon as others are active for them (at the positions
+    /// `given`), or no node wants to be.
+    async fn yield_until_taken(&mut self, given: &[usize], vips: &[Ipv4Addr]) -> anyhow::Result<Election> {
+        let yielding = Yielding::begin(vips).await?;
         let since = Instant::now();
         let election = loop {
             let peers = self.board.read().peers;
@@ -242,8 +284,9 @@ impl Handover {
     fn prefer(&self) {
         let state = self.board.read();
         let prospect = if state.leaving.is_some() { Prospect::Leaves } else { Prospect::Stays };
-        let tenure = Tenure::of(&state, self.balancer.borrow().failover.preempt);
-        if let Err(error) = self.preference.keep(tenure, prospect) {
+        let preempt = self.balancer.borrow().failover.preempt;
+        let tenures = state.virtual_ips.iter().map(|vip| (vip.address, Tenure::of(vip, preempt)));
+        if let Err(error) = self.preference.keep(tenures, prospect) {
             tracing::error!("keepalived cannot be told this node's preference: {error:#}");
         }
     }

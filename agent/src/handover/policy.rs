@@ -1,16 +1,21 @@
 //! When a node gives up its virtual IPs on purpose, and to whom. Pure: the whole policy of a handover is here.
 
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use templates::handover::{ABOVE, LEAVING, Request};
+use templates::{Role, Slot};
 
 use crate::ids::InstanceId;
-use crate::state::State;
+use crate::state::{State, VirtualIp};
 
 /// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
 /// interval; then it is BACKUP again, and if nobody took over it takes back what it never ceased to serve.
 const ELECTION: Duration = Duration::from_secs(3);
+
+/// How long after a virtual IP was served first the node that is preferred for it still gets it: as long as `create` waits
+/// for its nodes.
+const PLACEMENT: Duration = Duration::from_secs(600);
 
 /// What this node knows when it is to decide.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Peer {
 pub struct Answer {
     /// Its instance.
     pub instance: InstanceId,
+    /// Its slot.
+    pub slot: Slot,
     /// Its priority for what is handed over.
     pub priority: u8,
     /// Whether it serves, and keepalived agrees.
@@ -135,27 +142,47 @@ pub enum Prospect {
     Leaves,
 }
 
-/// What a node is for the virtual IPs, as far as its preference goes.
+/// What a node is for a virtual IP, as far as its preference goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tenure {
-    /// Active for none.
+    /// Not active.
     Standby,
-    /// Active for some.
+    /// Active.
     Active,
-    /// Active, with all routes leading here, and not to be given up to whoever comes along.
+    /// Active, with all routes leading here, and not to be given up to a node that comes along.
     Settled,
 }
 
 impl Tenure {
-    /// With `preempt` a virtual IP is given up to whoever is preferred for it. What is added counts for all virtual IPs: a
-    /// node that has only some of them would draw the others to itself.
-    pub fn of(state: &State, preempt: bool) -> Tenure {
-        match (state.is_active(), state.virtual_ips.iter().all(|vip| vip.routed)) {
-            (true, true) if !preempt => Tenure::Settled,
-            (true, _) => Tenure::Active,
-            (false, _) => Tenure::Standby,
+    /// With `preempt` a virtual IP is given up to the node that is preferred for it.
+    pub fn of(vip: &VirtualIp, preempt: bool) -> Tenure {
+        match (vip.role, vip.routed) {
+            (Role::Active, true) if !preempt => Tenure::Settled,
+            (Role::Active, _) => Tenure::Active,
+            _ => Tenure::Standby,
         }
     }
+}
+
+/// The virtual IPs of a new balancer, by number, that this node is to hand over to the slot that is preferred for them: it
+/// was the first to serve them, and not long ago. That comes to pass once in the life of a virtual IP, as from then on there
+/// are routes to it. So nodes never hand it to each other in turns, and what an operator asked for isn't undone.
+pub fn misplaced(state: &State, nodes: usize, now: Instant) -> Vec<(usize, Slot)> {
+    let is_new = |vip: &VirtualIp| {
+        vip.first_served.is_some_and(|since| now.saturating_duration_since(since) < PLACEMENT)
+            && vip.role == Role::Active
+            && vip.routed
+    };
+    // A single one stays at the node that is up first.
+    let several = state.virtual_ips.len() > 1;
+    let new = state.virtual_ips.iter().enumerate().filter(|(_, vip)| several && is_new(vip));
+    new.map(|(vip, _)| (vip, Slot::preferred(vip, nodes))).filter(|(_, preferred)| *preferred != state.slot).collect()
+}
+
+/// The peers in the preferred slot that are well.
+pub fn at_home(preferred: Slot, peers: &[Peer]) -> Vec<Ipv4Addr> {
+    let is_home = |answer: &Answer| answer.well && answer.slot == preferred;
+    peers.iter().filter(|peer| peer.answer.as_ref().is_some_and(is_home)).map(|peer| peer.address).collect()
 }
 
 /// What is added to this node's priority. One that is settled stands above the others, so that a standby which has only
@@ -171,10 +198,7 @@ pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
 
 #[cfg(test)]
 mod tests {
-    use templates::{Role, Slot};
-
     use super::*;
-    use crate::state::VirtualIp;
     use crate::state::tests::state;
 
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
@@ -182,7 +206,7 @@ mod tests {
 
     fn peer(address: Ipv4Addr, slot: u8, well: bool) -> Peer {
         let instance = InstanceId(format!("i-{slot}"));
-        Peer { address, answer: Some(Answer { instance, priority: Slot(slot).priority(0), well }) }
+        Peer { address, answer: Some(Answer { instance, slot: Slot(slot), priority: Slot(slot).priority(0), well }) }
     }
 
     fn request(to: Option<&str>) -> Option<Request> {
@@ -281,17 +305,34 @@ mod tests {
         assert_eq!(preference(false, Tenure::Active, Prospect::Stays), 0);
     }
 
+    fn served(role: Role, routed: bool) -> VirtualIp {
+        VirtualIp { role, routed, ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 10)) }
+    }
+
     #[test]
-    fn a_node_is_settled_with_all_virtual_ips_and_without_preempt() {
-        let vip = |routed| VirtualIp {
-            role: if routed { Role::Active } else { Role::Standby },
-            routed,
-            ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 10))
+    fn a_node_is_settled_where_all_routes_lead_to_it_and_without_preempt() {
+        assert_eq!(Tenure::of(&served(Role::Active, true), false), Tenure::Settled);
+        assert_eq!(Tenure::of(&served(Role::Active, true), true), Tenure::Active);
+        assert_eq!(Tenure::of(&served(Role::Active, false), false), Tenure::Active);
+        assert_eq!(Tenure::of(&served(Role::Standby, false), false), Tenure::Standby);
+    }
+
+    #[test]
+    fn virtual_ips_of_a_new_balancer_go_home_once_and_soon() {
+        let now = Instant::now();
+        let new = || VirtualIp { first_served: Some(now), ..served(Role::Active, true) };
+        let misplaced = |vips: Vec<VirtualIp>, after| {
+            misplaced(&State { slot: Slot(0), virtual_ips: vips, ..state() }, 2, now + after)
         };
-        let with = |vips: &[bool]| State { virtual_ips: vips.iter().copied().map(vip).collect(), ..state() };
-        assert_eq!(Tenure::of(&with(&[true, true]), false), Tenure::Settled);
-        assert_eq!(Tenure::of(&with(&[true, true]), true), Tenure::Active);
-        assert_eq!(Tenure::of(&with(&[true, false]), false), Tenure::Active);
-        assert_eq!(Tenure::of(&with(&[false, false]), false), Tenure::Standby);
+        let soon = Duration::ZERO;
+        assert_eq!(misplaced(vec![new(), new(), new()], soon), [(1, Slot(1))], "the others are at home");
+        assert_eq!(misplaced(vec![new(), new()], PLACEMENT), [], "it has stayed for long");
+        let unrouted = VirtualIp { routed: false, ..new() };
+        assert_eq!(misplaced(vec![new(), unrouted], soon), [], "its routes aren't made yet");
+        assert_eq!(misplaced(vec![new(), served(Role::Active, true)], soon), [], "another served it before");
+        let alone = State { slot: Slot(1), virtual_ips: vec![new()], ..state() };
+        assert_eq!(super::misplaced(&alone, 2, now), [], "there is nothing to spread");
+        assert_eq!(at_home(Slot(1), &[peer(C, 2, true), peer(B, 1, true)]), [B]);
+        assert_eq!(at_home(Slot(1), &[peer(B, 1, false), Peer { address: C, answer: None }]), [] as [Ipv4Addr; 0]);
     }
 }

@@ -5,10 +5,10 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::Router;
 use axum::extract::{ConnectInfo, State as Shared};
 use axum::http::StatusCode;
 use axum::routing::post;
+use axum::{Json, Router};
 use templates::Role;
 use templates::paths::HEALTH_PORT;
 
@@ -32,12 +32,15 @@ const KNOWN_FOR: Duration = Duration::from_secs(600);
 const GRAVE: [Topic; 6] =
     [Topic::Configuration, Topic::Haproxy, Topic::Keepalived, Topic::SourceDestCheck, Topic::Members, Topic::Tables];
 
-/// Whether a node that is like this `now` could take over.
-fn fit(state: &State, targets: Targets, now: Instant) -> Result<(), String> {
+/// Whether a node that is like this `now` could take over `vips`.
+fn fit(state: &State, vips: &[Ipv4Addr], targets: Targets, now: Instant) -> Result<(), String> {
     if let Some(why) = &state.leaving {
         return Err(format!("it is to go away itself: {why}"));
     }
-    if state.yielding {
+    if let Some(vip) = vips.iter().find(|vip| state.virtual_ips.iter().all(|known| known.address != **vip)) {
+        return Err(format!("it doesn't have {vip}"));
+    }
+    if state.virtual_ips.iter().any(|vip| vip.yielding && vips.contains(&vip.address)) {
         return Err("it is handing over itself".to_owned());
     }
     if state.haproxy != Serves::Yes || state.virtual_ips.iter().any(|vip| vip.role == Role::Fault) {
@@ -69,6 +72,7 @@ pub fn page(board: Board, preference: Arc<Preference>, api: Api) -> Router {
 async fn succeed(
     Shared(desk): Shared<Arc<Desk>>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+    Json(vips): Json<Vec<Ipv4Addr>>,
 ) -> Result<StatusCode, (StatusCode, String)> {
     let state = desk.board.read();
     if !matches!(visitor.ip(), IpAddr::V4(peer) if state.peers.contains(&peer)) {
@@ -77,17 +81,17 @@ async fn succeed(
     if desk.api.is_lost() {
         return Err((StatusCode::CONFLICT, "it can't reach the EC2 API".to_owned()));
     }
-    fit(&state, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
-    desk.preference.choose().map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
-    tracing::info!(peer = %visitor.ip(), "a peer hands over to this node");
+    fit(&state, &vips, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
+    desk.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
+    tracing::info!(peer = %visitor.ip(), ?vips, "a peer hands over to this node");
     tokio::time::sleep(HEARD).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks `peer` to take over; why it doesn't.
-pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Result<(), String> {
+/// Asks `peer` to take over `vips`; why it doesn't.
+pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr, vips: &[Ipv4Addr]) -> Result<(), String> {
     let url = format!("http://{peer}:{HEALTH_PORT}{PATH}");
-    let answer = http::asked(|| http.post(&url).timeout(ANSWER)).await;
+    let answer = http::asked(|| http.post(&url).json(vips).timeout(ANSWER)).await;
     let answer = answer.map_err(|_| format!("{peer} doesn't answer"))?;
     match answer.status() {
         StatusCode::NO_CONTENT => Ok(()),
@@ -104,6 +108,12 @@ mod tests {
     use super::*;
     use crate::state::tests::state;
 
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
+
+    fn fit(state: &State, targets: Targets, now: Instant) -> Result<(), String> {
+        super::fit(state, &[VIP], targets, now)
+    }
+
     #[test]
     fn a_healthy_standby_can_take_over() {
         assert_eq!(fit(&state(), Targets::Up, Instant::now()), Ok(()));
@@ -119,6 +129,10 @@ mod tests {
         assert_eq!(against(&|_| {}, Targets::Down), "it sees no target that is up");
         assert_eq!(against(&|s| s.haproxy = Serves::No, Targets::Up), "it can't serve");
         assert_eq!(against(&|s| s.virtual_ips[0].role = Role::Fault, Targets::Up), "it can't serve");
+        let yields = |s: &mut State| s.virtual_ips[0].yielding = true;
+        assert_eq!(against(&yields, Targets::Up), "it is handing over itself");
+        let none = |s: &mut State| s.virtual_ips.clear();
+        assert_eq!(against(&none, Targets::Up), "it doesn't have 10.255.0.10");
         let leaving = |s: &mut State| s.leaving = Some("scheduled reboot".into());
         assert_eq!(against(&leaving, Targets::Up), "it is to go away itself: scheduled reboot");
         let denied = |s: &mut State| drop(s.problems.insert(Topic::Tables, "cannot read the API: denied".into()));

@@ -1,14 +1,16 @@
-//! The two `track_file`s by which a handover speaks to keepalived (keepalived.conf(5)): one that makes this node yield,
-//! one that is added to its priority. keepalived hears of a change by inotify, within milliseconds.
+//! The two `track_file`s of each virtual IP by which a handover speaks to keepalived (keepalived.conf(5)): one that makes
+//! this node yield it, one that is added to its priority. keepalived hears of a change by inotify, within milliseconds.
 
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use templates::paths::{PREFERENCE_TRACK, YIELD_TRACK};
+use templates::paths::{self, preference_track, yield_track};
 
 use super::policy::{self, Prospect, Tenure};
-use crate::files::write_track as write;
+use crate::files::write_track;
 
 /// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);
@@ -16,34 +18,39 @@ const CHOSEN: Duration = Duration::from_secs(10);
 /// From one attempt to end a yield to the next.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// Before keepalived reads them: nothing that an earlier agent was in the middle of holds any more, but for a node that
-/// leaves, which goes on leaving until it is known to stay.
-pub fn prepare() -> anyhow::Result<()> {
-    write(Path::new(YIELD_TRACK), NOT)?;
-    let left = std::fs::read_to_string(PREFERENCE_TRACK).ok().and_then(|text| text.trim().parse().ok());
-    write(Path::new(PREFERENCE_TRACK), left.filter(|value| *value < 0).unwrap_or(0))
-}
-
-/// In `yield.track`: keepalived takes part, or doesn't.
+/// In a file that makes keepalived yield: it takes part, or doesn't.
 const NOT: i16 = 0;
 const YIELDS: i16 = 1;
 
-/// keepalived gives up every virtual IP, for as long as this is held: an agent that ends meanwhile mustn't leave it in
+/// Before keepalived reads the files of `vips`: nothing that an earlier agent was in the middle of holds any more, but for
+/// a node that leaves, which goes on leaving until it is known to stay.
+pub fn prepare(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
+    vips.iter().try_for_each(|vip| prepare_in(Path::new(paths::RUN), *vip))
+}
+
+fn prepare_in(folder: &Path, vip: Ipv4Addr) -> anyhow::Result<()> {
+    write_track(&folder.join(yield_track(vip)), NOT)?;
+    let preference = folder.join(preference_track(vip));
+    let left = std::fs::read_to_string(&preference).ok().and_then(|text| text.trim().parse().ok());
+    write_track(&preference, left.filter(|value| *value < 0).unwrap_or(0))
+}
+
+/// keepalived gives up some virtual IPs, for as long as this is held: an agent that ends meanwhile mustn't leave it in
 /// FAULT.
 #[derive(Debug)]
 pub(super) struct Yielding {
-    file: PathBuf,
+    files: Vec<PathBuf>,
 }
 
 impl Yielding {
     /// From now on. After a failed write keepalived takes part again before this returns.
-    pub(super) async fn begin() -> anyhow::Result<Self> {
-        Yielding::at(YIELD_TRACK.into()).await
+    pub(super) async fn begin(vips: &[Ipv4Addr]) -> anyhow::Result<Self> {
+        Yielding::at(vips.iter().map(|vip| Path::new(paths::RUN).join(yield_track(*vip))).collect()).await
     }
 
-    async fn at(file: PathBuf) -> anyhow::Result<Self> {
-        let yielding = Yielding { file };
-        match write(&yielding.file, YIELDS) {
+    async fn at(files: Vec<PathBuf>) -> anyhow::Result<Self> {
+        let yielding = Yielding { files };
+        match yielding.write(YIELDS) {
             Ok(()) => Ok(yielding),
             Err(error) => {
                 yielding.end().await;
@@ -54,73 +61,88 @@ impl Yielding {
 
     /// keepalived takes part again, as soon as it can be told.
     pub(super) async fn end(self) {
-        while let Err(error) = write(&self.file, NOT) {
+        while let Err(error) = self.write(NOT) {
             tracing::error!("keepalived stays in FAULT until it can be told to take part again: {error:#}");
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    /// Writes every file, whatever becomes of one of them.
+    fn write(&self, value: i16) -> anyhow::Result<()> {
+        self.files.iter().map(|file| write_track(file, value)).fold(Ok(()), Result::and)
     }
 }
 
 impl Drop for Yielding {
     fn drop(&mut self) {
-        if let Err(error) = write(&self.file, NOT) {
+        if let Err(error) = self.write(NOT) {
             tracing::error!("keepalived stays in FAULT: {error:#}");
         }
     }
 }
 
-/// What is added to this node's priority.
+/// What is added to this node's priority for each virtual IP.
 #[derive(Debug)]
 pub struct Preference {
-    file: PathBuf,
-    inner: Mutex<Inner>,
+    folder: PathBuf,
+    vips: Mutex<BTreeMap<Ipv4Addr, Added>>,
 }
 
-#[derive(Debug)]
-struct Inner {
+#[derive(Debug, Default)]
+struct Added {
     chosen: Option<Instant>,
     written: Option<i16>,
 }
 
 impl Default for Preference {
     fn default() -> Self {
-        Preference::at(PREFERENCE_TRACK.into())
+        Preference::at(paths::RUN.into())
     }
 }
 
 impl Preference {
-    fn at(file: PathBuf) -> Self {
-        Preference { file, inner: Mutex::new(Inner { chosen: None, written: None }) }
+    fn at(folder: PathBuf) -> Self {
+        Preference { folder, vips: Mutex::default() }
     }
 
-    /// This node is to be elected next.
-    pub fn choose(&self) -> anyhow::Result<()> {
-        let mut inner = self.lock();
-        inner.chosen = Some(Instant::now());
-        self.put(&mut inner, policy::preference(true, Tenure::Standby, Prospect::Stays))
+    /// This node is to be elected next for `vips`.
+    pub fn choose(&self, vips: &[Ipv4Addr]) -> anyhow::Result<()> {
+        let mut known = self.vips.lock().unwrap_or_else(PoisonError::into_inner);
+        vips.iter().try_for_each(|vip| {
+            let added = known.entry(*vip).or_default();
+            added.chosen = Some(Instant::now());
+            self.put(*vip, added, policy::preference(true, Tenure::Standby, Prospect::Stays))
+        })
     }
 
-    /// Writes what holds now, if it isn't written.
-    pub fn keep(&self, tenure: Tenure, prospect: Prospect) -> anyhow::Result<()> {
-        let mut inner = self.lock();
-        // Once elected it is chosen no more.
-        inner.chosen = inner.chosen.filter(|since| tenure == Tenure::Standby && since.elapsed() < CHOSEN);
-        let value = policy::preference(inner.chosen.is_some(), tenure, prospect);
-        self.put(&mut inner, value)
+    /// Writes what holds now for these virtual IPs, where it isn't written. What was known of others is forgotten.
+    pub fn keep(
+        &self,
+        tenures: impl IntoIterator<Item = (Ipv4Addr, Tenure)>,
+        prospect: Prospect,
+    ) -> anyhow::Result<()> {
+        let mut known = self.vips.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut before = std::mem::take(&mut *known);
+        let mut outcome = Ok(());
+        for (vip, tenure) in tenures {
+            let mut added = before.remove(&vip).unwrap_or_default();
+            // Once elected it is chosen no more.
+            added.chosen = added.chosen.filter(|since| tenure == Tenure::Standby && since.elapsed() < CHOSEN);
+            let value = policy::preference(added.chosen.is_some(), tenure, prospect);
+            outcome = outcome.and(self.put(vip, &mut added, value));
+            known.insert(vip, added);
+        }
+        outcome
     }
 
-    fn put(&self, inner: &mut Inner, value: i16) -> anyhow::Result<()> {
-        if inner.written == Some(value) {
+    fn put(&self, vip: Ipv4Addr, added: &mut Added, value: i16) -> anyhow::Result<()> {
+        if added.written == Some(value) {
             return Ok(());
         }
-        inner.written = None;
-        write(&self.file, value)?;
-        inner.written = Some(value);
+        added.written = None;
+        write_track(&self.folder.join(preference_track(vip)), value)?;
+        added.written = Some(value);
         Ok(())
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -128,18 +150,22 @@ impl Preference {
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn a_yield_ends_with_the_agent_and_when_the_file_can_be_written_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let (run, file) = (folder.path().join("run"), folder.path().join("run/yield.track"));
-        std::fs::create_dir(&run).unwrap();
-        let read = || std::fs::read_to_string(&file).unwrap();
-        let yielding = Yielding::at(file.clone()).await.unwrap();
-        assert_eq!(read(), "1\n");
-        drop(yielding);
-        assert_eq!(read(), "0\n");
+    const ONE: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
+    const OTHER: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 11);
 
-        let yielding = Yielding::at(file.clone()).await.unwrap();
+    #[tokio::test]
+    async fn a_yield_ends_with_the_agent_and_when_the_files_can_be_written_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = folder.path().join("run");
+        std::fs::create_dir(&run).unwrap();
+        let files = [ONE, OTHER].map(|vip| run.join(yield_track(vip)));
+        let read = || files.clone().map(|file| std::fs::read_to_string(file).unwrap());
+        let yielding = Yielding::at(files.to_vec()).await.unwrap();
+        assert_eq!(read(), ["1\n", "1\n"]);
+        drop(yielding);
+        assert_eq!(read(), ["0\n", "0\n"]);
+
+        let yielding = Yielding::at(files.to_vec()).await.unwrap();
         let away = folder.path().join("away");
         std::fs::rename(&run, &away).unwrap();
         let ends = tokio::spawn(yielding.end());
@@ -147,22 +173,39 @@ mod tests {
         assert!(!ends.is_finished());
         std::fs::rename(&away, &run).unwrap();
         tokio::time::timeout(Duration::from_secs(10), ends).await.expect("it ends").unwrap();
-        assert_eq!(read(), "0\n");
+        assert_eq!(read(), ["0\n", "0\n"]);
     }
 
     #[test]
-    fn a_chosen_node_stands_above_until_it_is_elected() {
+    fn a_chosen_node_stands_above_until_it_is_elected_and_for_that_virtual_ip_alone() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("preference.track");
-        let preference = Preference::at(file.clone());
-        let read = || std::fs::read_to_string(&file).unwrap();
-        preference.choose().unwrap();
-        assert_eq!(read(), "50\n");
-        preference.keep(Tenure::Standby, Prospect::Leaves).unwrap();
-        assert_eq!(read(), "50\n");
-        preference.keep(Tenure::Active, Prospect::Stays).unwrap();
-        assert_eq!(read(), "0\n");
-        preference.keep(Tenure::Standby, Prospect::Leaves).unwrap();
-        assert_eq!(read(), "-90\n");
+        let preference = Preference::at(folder.path().into());
+        let read = |vip| std::fs::read_to_string(folder.path().join(preference_track(vip))).unwrap();
+        let keep = |tenure, prospect| preference.keep([(ONE, tenure), (OTHER, Tenure::Standby)], prospect).unwrap();
+        keep(Tenure::Standby, Prospect::Stays);
+        preference.choose(&[ONE]).unwrap();
+        assert_eq!([read(ONE), read(OTHER)], ["50\n", "0\n"]);
+        keep(Tenure::Standby, Prospect::Leaves);
+        assert_eq!([read(ONE), read(OTHER)], ["50\n", "-90\n"]);
+        keep(Tenure::Active, Prospect::Stays);
+        assert_eq!([read(ONE), read(OTHER)], ["0\n", "0\n"]);
+        keep(Tenure::Standby, Prospect::Leaves);
+        assert_eq!(read(ONE), "-90\n");
+    }
+
+    #[test]
+    fn a_virtual_ip_that_comes_back_begins_with_what_its_files_say_then() {
+        let folder = tempfile::tempdir().unwrap();
+        let preference = Preference::at(folder.path().into());
+        let read = |vip| std::fs::read_to_string(folder.path().join(preference_track(vip))).unwrap();
+        preference.keep([(ONE, Tenure::Settled), (OTHER, Tenure::Settled)], Prospect::Stays).unwrap();
+        preference.keep([(ONE, Tenure::Settled)], Prospect::Stays).unwrap();
+        prepare_in(folder.path(), OTHER).unwrap();
+        assert_eq!([read(ONE), read(OTHER)], ["50\n", "0\n"]);
+        preference.keep([(ONE, Tenure::Settled), (OTHER, Tenure::Settled)], Prospect::Stays).unwrap();
+        assert_eq!(read(OTHER), "50\n");
+        preference.keep([(OTHER, Tenure::Standby)], Prospect::Leaves).unwrap();
+        prepare_in(folder.path(), OTHER).unwrap();
+        assert_eq!(read(OTHER), "-90\n", "it goes on leaving");
     }
 }

@@ -98,7 +98,7 @@ impl Elections {
         let mut board = self.board.subscribe();
         loop {
             let now = self.board.read();
-            let news = |state: &State| state.yielding != now.yielding || followed(state) != followed(&now);
+            let news = |state: &State| turns(state) != turns(&now);
             // What is seen holds the board until it is dropped.
             let turned = async { board.wait_for(news).await.map(drop) };
             let proven = (0..self.vips.len()).filter_map(|vip| self.proven(vip)).min();
@@ -123,7 +123,7 @@ impl Elections {
         self.board.change(|state| {
             for (vip, known) in state.virtual_ips.iter_mut().zip(&self.vips) {
                 if known.state == Some(VrrpState::Fault) {
-                    vip.role = role(VrrpState::Fault, state.yielding);
+                    vip.role = role(VrrpState::Fault, vip.yielding);
                 }
             }
         });
@@ -223,12 +223,12 @@ impl Elections {
         vip.heard_another |= ended.is_some() && event.state == VrrpState::Backup;
         let unproven = event.state == VrrpState::Backup && !vip.heard_another;
         self.board.change(|state| {
+            let vip = &mut state.virtual_ips[event.vip];
             if !unproven {
-                state.virtual_ips[event.vip].role = role(event.state, state.yielding);
+                vip.role = role(event.state, vip.yielding);
             }
-            state.virtual_ips[event.vip].settled &= master;
-            state.virtual_ips[event.vip].routed = false;
-            state.virtual_ips[event.vip].followed = false;
+            vip.settled &= master;
+            (vip.routed, vip.followed, vip.first_served) = (false, false, None);
         });
         self.tell(event.vip);
         if ended.is_some() {
@@ -244,9 +244,9 @@ impl Elections {
     }
 }
 
-/// For which virtual IPs another is known to be active.
-fn followed(state: &State) -> Vec<bool> {
-    state.virtual_ips.iter().map(|vip| vip.followed).collect()
+/// For each virtual IP, whether another node is known to be active, and whether this node hands it over.
+fn turns(state: &State) -> Vec<(bool, bool)> {
+    state.virtual_ips.iter().map(|vip| (vip.followed, vip.yielding)).collect()
 }
 
 async fn until(when: Option<Instant>) {
@@ -256,7 +256,7 @@ async fn until(when: Option<Instant>) {
     }
 }
 
-/// What keepalived's word means while this node is, or isn't, handing over.
+/// What keepalived's word means while this node hands the virtual IP over, or doesn't.
 fn role(state: VrrpState, yielding: bool) -> Role {
     match state {
         VrrpState::Fault if yielding => Role::Standby,

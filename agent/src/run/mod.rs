@@ -31,9 +31,7 @@ use crate::keepalived::Fifo;
 use crate::notify::Outbox;
 use crate::takeover::Caller;
 use crate::update::Updater;
-use crate::{
-    configure, files, handover, haproxy, health, http, metadata, report, second_chance, spread, status, systemd,
-};
+use crate::{configure, files, handover, haproxy, health, http, metadata, report, second_chance, status, systemd};
 use elections::Elections;
 use owner::Office;
 use refresh::{Hints, Latest, Refresher};
@@ -133,9 +131,6 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let imds = Imds::at(imds::ADDRESS, http.clone());
     let report = async move { report::report(client, facts.instance, imds, reporting, &facts.tags).await };
     tasks.forever("tags", report);
-    if node.spreads {
-        tasks.once(spread::wait(http.clone(), board.clone(), node.local.balancer.clone()));
-    }
     tasks.once(second_chance::keep(node.local.clone(), board.clone()));
     tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));
     let local = Arc::new(Mutex::new(node.local.clone()));

@@ -12,7 +12,7 @@ use super::dark::{self, Trace};
 use super::knowledge::Knowledge;
 use super::progress::Progress;
 use super::refresh::{Hints, Latest};
-use crate::decide::{self, How, Membership, Move, Reading, Standing};
+use crate::decide::{self, How, Lead, Membership, Move, Reading, Standing};
 use crate::ids::InterfaceId;
 use crate::logs::CONSOLE;
 use crate::members::Member;
@@ -110,6 +110,11 @@ impl Office {
     async fn act(&mut self, known: &mut Knowledge, moves: &[Move], news: &watch::Receiver<u64>) -> Pause {
         let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
         let left: Vec<String> = moves.iter().filter_map(left_to).collect();
+        if known.standing == Standing::First && !routes.is_empty() && leads_nowhere(&known.reading) {
+            self.board.change(|state| {
+                state.virtual_ips[known.vip].first_served.get_or_insert_with(Instant::now);
+            });
+        }
         self.witness.decided(self.vip, &known.me, &known.reading, moves, &self.members.borrow().all);
         known.decided(moves);
         if known.standing == Standing::Elected {
@@ -274,6 +279,11 @@ pub(super) async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hin
     hint();
     let read = tokio::time::timeout(READ, latest.wait_for(|latest| latest.turn > turn)).await.ok()?.ok()?;
     read.answered.then(|| read.clone())
+}
+
+/// Whether no table has a route to the virtual IP.
+fn leads_nowhere(reading: &Reading) -> bool {
+    matches!(reading, Reading::Routes(routes) if routes.iter().all(|(_, lead)| *lead == Lead::Nowhere))
 }
 
 fn asks(one: &Move) -> Option<&InterfaceId> {

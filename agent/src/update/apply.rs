@@ -10,9 +10,9 @@ use templates::balancer::NodeConfig;
 
 use super::{Updater, system};
 use crate::configure::{Local, services};
-use crate::haproxy;
 use crate::state::{State, VirtualIp};
 use crate::{files, loopback};
+use crate::{handover, haproxy};
 
 /// How long a reloaded HAProxy may take to answer with its new configuration.
 const RELOAD: Duration = Duration::from_secs(20);
@@ -90,6 +90,8 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let mut board = updater.board.subscribe();
     let adopting = tokio::time::timeout(ADOPTION, board.wait_for(adopted)).await;
     drop(adopting.context("the elections didn't take the virtual IPs")?);
+    let added: Vec<_> = after.virtual_ips.iter().filter(|vip| !before.virtual_ips.contains(vip)).copied().collect();
+    handover::prepare(&added)?;
     let peers = updater.board.read().peers;
     next.keepalived(&peers).await.map_err(|failed| failed.error)?;
     loopback::carry(&after.virtual_ips).await

@@ -47,9 +47,6 @@ struct Keepalived<'a> {
     fifo: &'static str,
     haproxy_track: &'static str,
     api_track: &'static str,
-    yield_track: &'static str,
-    preference_track: &'static str,
-    spread_track: &'static str,
 }
 
 struct Vip {
@@ -58,8 +55,8 @@ struct Vip {
     router: usize,
     priority: u8,
     token: Ipv4Addr,
-    /// Whether it is another slot's to take when the balancer is new.
-    left: bool,
+    yield_track: String,
+    preference_track: String,
 }
 
 /// `keepalived.conf`, for keepalived 2.2 and later.
@@ -70,7 +67,8 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         router: vip + 1,
         priority: node.slot.priority(vip),
         token: token(vip),
-        left: node.balancer.virtual_ips.len() > 1 && node.slot != Slot::preferred(vip, node.balancer.subnets.len()),
+        yield_track: format!("{}/{}", paths::RUN, paths::yield_track(address)),
+        preference_track: format!("{}/{}", paths::RUN, paths::preference_track(address)),
     });
     render(&Keepalived {
         node,
@@ -84,9 +82,6 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
         fifo: paths::FIFO,
         haproxy_track: paths::HAPROXY_TRACK,
         api_track: paths::API_TRACK,
-        yield_track: paths::YIELD_TRACK,
-        preference_track: paths::PREFERENCE_TRACK,
-        spread_track: paths::SPREAD_TRACK,
     })
 }
 
