@@ -50,11 +50,9 @@ impl NodeConfig {
         Ok(config)
     }
 
-    /// JSON that people can read, ending in a newline.
+    /// JSON in one line, ending in a newline.
     pub fn to_json(&self) -> String {
-        let mut json = serde_json::to_string_pretty(self).expect("a Balancer has only string keys");
-        json.push('\n');
-        json
+        serde_json::to_string(self).expect("a Balancer has only string keys") + "\n"
     }
 }
 

@@ -17,6 +17,8 @@ pub const USER_DATA_LIMIT: usize = 16 * 1024;
 
 /// Before the version of the Elbow that made it.
 const MAKER: &str = "# Made by Elbow ";
+/// Ends the line before the node's configuration, which is one line of JSON: found by this comment, not by YAML's indentation.
+const MARK: &str = " # elbow:node-config";
 
 /// User-data that EC2 would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +36,7 @@ pub enum Unreadable {
     /// Not base64 of gzip of text.
     #[error("the user-data isn't what Elbow writes: base64 of gzip of cloud-config")]
     Packing,
-    /// Cloud-config without the file.
+    /// Cloud-config without the file, or without the mark before it.
     #[error("the user-data has no {}", paths::BALANCER)]
     Absent,
     /// The file isn't valid.
@@ -56,6 +58,7 @@ struct UserData<'a> {
 struct File {
     path: &'static str,
     mode: &'static str,
+    mark: &'static str,
     content: String,
 }
 
@@ -68,7 +71,7 @@ struct Install<'a> {
 
 /// The user-data of a balancer's nodes, as plain `#cloud-config`.
 pub fn user_data(balancer: &Balancer) -> String {
-    let file = |path, content| File { path, mode: "0644", content };
+    let file = |path, content| File { path, mode: "0644", mark: "", content };
     render(&UserData {
         balancer,
         revision: balancer.revision(),
@@ -76,8 +79,8 @@ pub fn user_data(balancer: &Balancer) -> String {
         version: env!("CARGO_PKG_VERSION"),
         files: vec![
             // A webhook's address in it is nobody else's on the node.
-            File { path: paths::BALANCER, mode: "0600", content: NodeConfig::of(balancer).to_json() },
-            File { path: paths::INSTALL, mode: "0755", content: install_script(balancer) },
+            File { mode: "0600", mark: MARK, ..file(paths::BALANCER, NodeConfig::of(balancer).to_json()) },
+            File { mode: "0755", ..file(paths::INSTALL, install_script(balancer)) },
             file(paths::AGENT_UNIT, agent_unit(balancer)),
             file(paths::HAPROXY_UNIT, haproxy_unit()),
             file(paths::KEEPALIVED_UNIT, keepalived_unit()),
@@ -104,13 +107,8 @@ pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
 /// If there is none in it, or one that isn't valid.
 pub fn read_back(user_data: &str) -> Result<NodeConfig, Unreadable> {
     let text = unpacked(user_data)?;
-    let mut lines = text.lines().skip_while(|line| line.trim() != format!("- path: {}", paths::BALANCER));
-    lines.by_ref().find(|line| line.trim_start().starts_with("content: |")).ok_or(Unreadable::Absent)?;
-    let mut lines = lines.peekable();
-    let indent = |line: &str| line.len() - line.trim_start().len();
-    let depth = indent(lines.peek().ok_or(Unreadable::Absent)?);
-    let block: Vec<&str> = lines.take_while(|line| line.is_empty() || indent(line) >= depth).collect();
-    Ok(NodeConfig::parse(&block.join("\n"))?)
+    let config = text.lines().skip_while(|line| !line.ends_with(MARK)).nth(1).ok_or(Unreadable::Absent)?;
+    Ok(NodeConfig::parse(config)?)
 }
 
 /// The version of the Elbow that made it, as it says; those before 0.1.0's end didn't.
