@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
+use templates::Order;
 use templates::names::TAG_REVISION;
 
 use crate::aws::Aws;
@@ -139,15 +140,17 @@ impl Step<'_> {
             Action::AddRole => instance_profile::add_role(iam, global_name, global_name).await.map(|()| Made::Other),
             Action::CreateTemplate => {
                 let contents = desired.contents(group, None);
-                let made = launch_template::create(ec2, name, &desired.revision.0, &contents, tags).await?;
+                let made = launch_template::create(ec2, name, &desired.revision, &contents, tags).await?;
                 Ok(Made::Template(made.0, made.1))
             }
-            Action::AddVersion { image, made } => {
-                let (id, _) = known.template.clone().unwrap_or_default();
-                let contents = desired.contents(group, Some(image));
-                let version = launch_template::add_version(ec2, &id, &desired.revision.0, &contents).await?;
-                launch_template::set_default(ec2, &id, version, made.clone()).await?;
-                Ok(Made::Template(id, version))
+            Action::AddVersion(template) => {
+                let contents = desired.contents(group, Some(&template.contents.image));
+                let (id, revision) = (&template.id, &desired.revision);
+                let version = launch_template::add_version(ec2, id, &revision.0, &contents).await?;
+                let to = Order { version, revision: revision.clone() };
+                let defaults = template.defaults().moved(&template.order(), &to);
+                launch_template::set_default(ec2, id, &defaults).await?;
+                Ok(Made::Template(id.clone(), version))
             }
             Action::CreateScaling(filling) => self.create_scaling(*filling).await.map(|()| Made::Other),
             Action::SetScaling(_) => {

@@ -280,12 +280,12 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     })
 }
 
-/// What nodes boot and this Elbow didn't make: `create` doesn't put another version in its place.
+/// What nodes boot and this Elbow didn't make: `create` doesn't replace it.
 fn other_origin(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let ours = |template: &&Template| template.tags.balancer() == Some(&balancer.name);
     let Some(template) = observed.template.as_ref().filter(ours) else { return Vec::new() };
     let problems = origin::unreadable(template).or_else(|| origin::by_a_newer_one(template));
-    problems.or_else(|| origin::by_somebody(template)).into_iter().collect()
+    problems.or_else(|| origin::by_hand(template)).into_iter().collect()
 }
 
 fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {
@@ -296,4 +296,4 @@ fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

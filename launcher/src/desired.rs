@@ -98,7 +98,6 @@ impl Desired {
             user_data: self.user_data.clone(),
             metadata: METADATA,
             launched: LAUNCHED.map(|kind| (kind.as_str().to_owned(), self.tags.clone())).into(),
-            more: Vec::new(),
         }
     }
 }

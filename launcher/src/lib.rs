@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     let outcome = runtime.block_on(async {
         tokio::select! {
             outcome = commands::run(&cli) => outcome,
-            () = interrupted() => Err(Failure::Interrupted),
+            () = stopped(&cli) => Err(Failure::Interrupted),
         }
     });
     // A prompt that nobody answers any more isn't waited for.
@@ -57,6 +57,22 @@ pub fn main() -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => finish(&cli, failure),
+    }
+}
+
+/// An update ends itself at the first signal, as it gives its lease back. The second ends any command.
+async fn stopped(cli: &cli::Cli) {
+    interrupted().await;
+    if matches!(cli.command, cli::Command::Update(_)) {
+        interrupted().await;
+    }
+}
+
+/// Does the work until an operator stops it.
+pub async fn until_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    tokio::select! {
+        outcome = work => outcome,
+        () = interrupted() => Err(Failure::Interrupted),
     }
 }
 

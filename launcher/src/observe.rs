@@ -245,7 +245,7 @@ impl Observed {
 #[cfg(test)]
 pub(crate) mod tests {
     use templates::Slot;
-    use templates::names::{TAG_ROLE, TAG_RUNNING};
+    use templates::names::{TAG_DEFAULT, TAG_ROLE, TAG_RUNNING};
 
     use super::*;
     use crate::assess::reach::Unreachable;
@@ -311,7 +311,7 @@ pub(crate) mod tests {
             template: Some(Template {
                 id: "lt-1".to_owned(),
                 name: desired.name.clone(),
-                tags: desired.tags.clone(),
+                tags: desired.tags.clone().with(TAG_DEFAULT, format!("1:{}", desired.revision)),
                 version: 1,
                 revision: desired.revision.0.clone(),
                 contents: desired.contents("sg-1", None),

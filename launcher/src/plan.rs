@@ -10,11 +10,10 @@ use crate::claims::claimed;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::resources::instances::Node;
-use crate::resources::launch_template::Contents;
+use crate::resources::launch_template::Template;
 use crate::resources::scaling_group::REBALANCE;
 use crate::resources::security_group::Rule;
 use crate::scaling::Wanted;
-use crate::update::made::Made;
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,13 +38,8 @@ pub enum Action {
     AddRole,
     /// Make the launch template.
     CreateTemplate,
-    /// Add a version to it that holds what it should; the image stays.
-    AddVersion {
-        /// The image that was pinned.
-        image: String,
-        /// The versions that Elbow made the default.
-        made: Made,
-    },
+    /// Add a version to this one that holds what it should; the image stays.
+    AddVersion(Box<Template>),
     /// Launch a node.
     Launch(Place),
     /// Make the Auto Scaling group.
@@ -137,7 +131,7 @@ impl Action {
             Action::Allow(_) => Stage::Admit,
             Action::CreateRole => Stage::Make,
             Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
-            Action::AddRole | Action::CreateTemplate | Action::AddVersion { .. } => Stage::Join,
+            Action::AddRole | Action::CreateTemplate | Action::AddVersion(_) => Stage::Join,
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling(_) => Stage::Launch,
             Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
             Action::TakeIn(_) | Action::AllowNone | Action::TakeOut(_) | Action::Forget(_) => Stage::Settle,
@@ -165,7 +159,7 @@ impl Action {
             Action::CreateTemplate => {
                 ("create-launch-template", format!("create launch template {name}, revision {}", desired.revision))
             }
-            Action::AddVersion { .. } => {
+            Action::AddVersion(_) => {
                 ("create-launch-template-version", format!("correct launch template {name} by a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
@@ -273,12 +267,10 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
         actions.push(Action::CreateTemplate);
         return;
     };
-    let there: &Contents = &template.contents;
-    let wanted = observed.group(&desired.vpc).map(|group| desired.contents(&group.id, Some(&there.image)));
-    let is_elbows = template.made().is_some_and(|made| made.has(template.version));
-    let there_is = if is_elbows { there.as_asked() } else { there.clone() };
-    if wanted != Some(there_is) {
-        actions.push(Action::AddVersion { image: there.image.clone(), made: template.made().unwrap_or_default() });
+    let image = &template.contents.image;
+    let wanted = observed.group(&desired.vpc).map(|group| desired.contents(&group.id, Some(image)));
+    if wanted.as_ref() != Some(&template.contents) {
+        actions.push(Action::AddVersion(Box::new(template.clone())));
     }
 }
 

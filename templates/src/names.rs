@@ -11,8 +11,7 @@
 //! | `elbow:revision` | launcher | instance | [`crate::Order`]: `3:0123456789ab` | the revision that the node should run, and the version that holds it |
 //! | `elbow:drain` | launcher | instance | [`crate::handover::Request`]: `65a1-3f to i-0abc` | a request to hand over |
 //! | `elbow:update` | launcher | launch template | the launcher's own | the update that runs, and its last sign of life |
-//! | `elbow:previous` | launcher | launch template | [`crate::Order`]s | the default versions before this one, for `--rollback` |
-//! | `elbow:made` | launcher | launch template | the launcher's own | the versions that the launcher made the default |
+//! | `elbow:default` | launcher | launch template | [`crate::Order`]s | the versions that the launcher made the default, the newest first |
 //! | `elbow:role` | agent | its instance | [`crate::Roles`]: `active standby` | the node's role for each virtual IP |
 //! | `elbow:running` | agent | its instance | `0123456789ab` | the revision that the node runs |
 //! | `elbow:message` | agent | its instance | one line | what is wrong; absent if nothing is |
@@ -35,10 +34,8 @@ pub const TAG_REVISION: &str = "elbow:revision";
 pub const TAG_DRAIN: &str = "elbow:drain";
 /// The update that runs.
 pub const TAG_UPDATE: &str = "elbow:update";
-/// The default versions before this one.
-pub const TAG_PREVIOUS: &str = "elbow:previous";
 /// The versions that the launcher made the default.
-pub const TAG_MADE: &str = "elbow:made";
+pub const TAG_DEFAULT: &str = "elbow:default";
 
 /// The node's role for each virtual IP.
 pub const TAG_ROLE: &str = "elbow:role";

@@ -11,8 +11,9 @@ use crate::update::with_obedient_nodes;
 
 const LAUNCHING_OR_ENDING: [&str; 3] = ["RunInstances", "TerminateInstances", "TerminateInstanceInAutoScalingGroup"];
 
+/// Takes over from an update that was killed, if there is one.
 fn update(rig: &Rig, file: &Path) -> String {
-    let output = succeeded(rig.launcher(["update".as_ref(), file.as_os_str()]));
+    let output = succeeded(rig.launcher(["update".as_ref(), file.as_os_str(), "--take-over".as_ref()]));
     text(&output.stdout) + &text(&output.stderr)
 }
 
@@ -120,7 +121,7 @@ fn a_conversion_killed_at_the_group_is_finished_by_running_it_again_or_taken_bac
         }
         let there = ["update", files[1].to_str().unwrap()];
         assert!(killed_at(&rig, &killer, "AttachInstances", When::After, &there));
-        succeeded(rig.launcher(["update", "--rollback", "web"]));
+        succeeded(rig.launcher(["update", "--rollback", "web", "--take-over"]));
         on_their_own(&rig, &nodes);
     });
 }
@@ -208,9 +209,13 @@ fn what_somebody_did_by_hand_is_shown_before_anything_changes() {
         // Its template, changed by hand, is no other than that of instances.
         let data = "{\"InstanceType\": \"t3.large\"}";
         let name = ["--launch-template-name", "elbow-web"];
-        let version = ["--source-version", "3", "--version-description", "mine", "--launch-template-data", data];
+        let version = ["--source-version", "3", "--launch-template-data", data];
         rig.aws(&[&["ec2", "create-launch-template-version"][..], &name, &version].concat());
         rig.aws(&[&["ec2", "modify-launch-template"][..], &name, &["--default-version", "4"]].concat());
-        refused(&rig, &there, &["described as \"mine\"", "other InstanceType", "--force"]);
+        refused(
+            &rig,
+            &there,
+            &["version 4 of launch template elbow-web", "by hand", "+InstanceType: t3.large", "--force"],
+        );
     });
 }

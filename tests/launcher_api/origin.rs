@@ -1,6 +1,8 @@
-//! What nodes boot and this Elbow didn't make: shown, and not overwritten; and a newer image behind the same name.
+//! What nodes boot and this Elbow didn't make the default: refused, and its difference shown; and a newer image behind the
+//! same name.
 
 use std::io::{Read, Write};
+use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -10,6 +12,7 @@ use flate2::write::GzEncoder;
 use lab::by_hand;
 use serde_json::{Value, json};
 
+use crate::kill::{Killer, When, killed_at};
 use crate::rig::{Rig, refused, succeeded, text};
 use crate::update::{changed, created, default, ports, with_obedient_nodes};
 
@@ -53,62 +56,66 @@ fn user_data(rig: &Rig, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn a_launch_template_that_somebody_changed_is_shown_and_left_alone_without_force() {
+fn a_default_that_was_set_by_hand_is_refused_with_what_differs_and_replaced_with_force() {
     let rig = Rig::new();
     let [first, file] = files(&rig);
     let (was, revision) = boots(&rig);
-    let plain = rig.api.seed().images["plain"].clone();
-    let disk = json!([{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 50, "Encrypted": true}}]);
-    let audited = user_data(&rig, "runcmd:\n", "packages: [auditd]\nruncmd:\n");
-    let metadata = json!({"HttpTokens": "optional", "InstanceMetadataTags": "enabled"});
+    let (image, plain) = (was["ImageId"].as_str().expect("an image"), rig.api.seed().images["plain"].clone());
     let cases = [
-        (
-            json!({"ImageId": plain}),
-            &*revision,
-            format!("ImageId ({plain} instead of {})", was["ImageId"].as_str().unwrap()),
-        ),
-        (
-            json!({"KeyName": "ops", "BlockDeviceMappings": disk, "Monitoring": {"Enabled": true}, "EbsOptimized": true}),
-            &*revision,
-            "EbsOptimized, BlockDeviceMappings, KeyName, Monitoring".to_owned(),
-        ),
-        (json!({"UserData": audited}), &*revision, "has other UserData than version 1".to_owned()),
-        (json!({"MetadataOptions": metadata}), "mine", "described as \"mine\"".to_owned()),
+        (json!({"ImageId": plain}), vec![format!("-ImageId: {image}"), format!("+ImageId: {plain}")]),
+        (json!({"KeyName": "ops"}), vec!["no difference in what Elbow reads".to_owned()]),
     ];
-    for (data, described, said) in &cases {
-        made_by_hand(&rig, data, described);
-        let hand = ["was changed by hand", said, "--force"];
+    for (version, (data, differs)) in (2..).zip(&cases) {
+        made_by_hand(&rig, data, &revision);
+        let own =
+            format!("version {version} of launch template elbow-web, which nodes boot, was made the default by hand");
+        let mut parts = vec![&*own, "Elbow's default is version 1", "--force"];
+        parts.extend(differs.iter().map(String::as_str));
         // With the file that it has, too: it isn't so that nothing changes.
-        for file in [&file, &first] {
-            refused(&rig, &["update", file], &hand);
-            refused(&rig, &["update", file, "--dry-run"], &hand);
+        let commands = [
+            &["update", &file][..],
+            &["update", &first, "--dry-run"],
+            &["update", "--rollback", "web"],
+            &["create", &first],
+        ];
+        for command in commands {
+            refused(&rig, command, &parts);
         }
-        refused(&rig, &["create", &first], &["isn't one that Elbow made", "launcher update"]);
         let status = rig.launcher(["status", "web"]);
         assert_eq!(status.status.code(), Some(3), "{data}");
-        assert!(text(&status.stdout).contains("isn't one that Elbow made"), "{}", text(&status.stdout));
+        assert!(text(&status.stdout).contains(&own), "{}", text(&status.stdout));
     }
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher(["update", &first, "--force"]));
-        assert_eq!(default(&rig), "6", "version 1 is lower than what nodes run: its content is a new one");
+        assert_eq!((default(&rig).as_str(), &boots(&rig).0), ("4", &was), "its own content, in a new version");
         made_by_hand(&rig, &cases[0].0, &revision);
         succeeded(rig.launcher(["update", &file, "--force"]));
+        assert_eq!(boots(&rig).0["ImageId"], was["ImageId"], "an image that was set by hand isn't pinned");
+        made_by_hand(&rig, &cases[0].0, &revision);
+        succeeded(rig.launcher(["update", "--rollback", "web", "--force"]));
+        assert_eq!(default(&rig), "6", "back to Elbow's");
+        succeeded(rig.launcher(["update", &file]));
     });
     assert_eq!(ports(&rig), [Some(8080)]);
-    assert_eq!(boots(&rig).0["ImageId"], was["ImageId"], "somebody's image is no pinned one");
 }
 
 #[test]
-fn a_copy_of_what_elbow_made_is_nobodys_change_and_a_version_of_its_own_is_its_own_again() {
-    let rig = Rig::new();
-    let first = created(&rig);
-    let (_, revision) = boots(&rig);
-    made_by_hand(&rig, &json!({"InstanceType": "t3.small"}), &revision);
-    assert!(text(&succeeded(rig.launcher(["update".as_ref(), first.as_os_str()])).stdout).contains("nothing changes"));
-    with_obedient_nodes(&rig, || succeeded(rig.launcher(["update".as_ref(), changed(&rig).as_os_str()])));
-    set_default(&rig, "1");
-    let dry = succeeded(rig.launcher(["update".as_ref(), changed(&rig).as_os_str(), "--dry-run".as_ref()]));
-    assert!(text(&dry.stdout).contains("make that version the one that nodes boot"), "{}", text(&dry.stdout));
+fn an_update_that_was_killed_before_the_default_moved_locks_nobody_out() {
+    let killer = Arc::new(Killer::default());
+    let rig = Rig::with(killer.clone());
+    let [first, file] = files(&rig);
+    with_obedient_nodes(&rig, || {
+        assert!(killed_at(&rig, &killer, "ModifyLaunchTemplate", When::Before, &["update", &file]));
+        assert_eq!(default(&rig), "1");
+        let status = rig.launcher(["status", "web"]);
+        assert!(!text(&status.stdout).contains("by hand"), "{}", text(&status.stdout));
+        succeeded(rig.launcher(["update", &first, "--take-over"]));
+        succeeded(rig.launcher(["create", &first]));
+        succeeded(rig.launcher(["update", &file]));
+        assert!(killed_at(&rig, &killer, "ModifyLaunchTemplate", When::Before, &["update", "--rollback", "web"]));
+        succeeded(rig.launcher(["update", "--rollback", "web", "--take-over"]));
+    });
+    assert_eq!((default(&rig).as_str(), ports(&rig)), ("1", vec![Some(80)]));
 }
 
 #[test]
@@ -120,7 +127,8 @@ fn what_a_newer_elbow_made_is_not_taken_back_by_an_older_one() {
     let newer = user_data(&rig, &mark(env!("CARGO_PKG_VERSION")), &mark("99.1.0"));
     let made = made_by_hand(&rig, &json!({"UserData": newer}), &revision);
     let template = crate::update::template(&rig);
-    rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &format!("Key=elbow:made,Value=1-{made}")]);
+    let tag = format!("Key=elbow:default,Value={made}:{revision}");
+    rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &tag]);
     let parts = ["it was made by Elbow 99.1.0", "use Elbow 99.1.0"];
     for command in [&["update", &file][..], &["update", &first], &["create", &first, "--dry-run"]] {
         refused(&rig, command, &parts);

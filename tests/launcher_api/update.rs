@@ -112,14 +112,24 @@ fn an_update_that_is_done_changes_nothing_and_goes_back_and_forth() {
         assert!(dry.contains("-    bind *:80\n+    bind *:8080\n"), "{dry}");
         assert!(dry.contains("-tcp 80 from") && !dry.contains('\x1b'), "{dry}");
         assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
-        update(&[file]);
+        let actions = |arguments: &[&str]| -> Vec<String> {
+            let said = text(&update(&[arguments, &["--output", "json"]].concat()).stdout);
+            let document: serde_json::Value = serde_json::from_str(&said).expect("JSON");
+            let changes = document["changes"].as_array().expect("changes").iter();
+            changes.map(|change| change["action"].as_str().expect("an action").to_owned()).collect()
+        };
+        let planned = actions(&[file, "--dry-run"]);
+        assert_eq!(actions(&[file]), planned, "what is planned is what is done");
+        assert_eq!(planned, ["allow", "create-launch-template-version", "tell", "tell", "set-default", "revoke"]);
         assert_eq!(ports(&rig), [Some(8080)]);
         let said: Vec<_> = rig.nodes().iter().map(|node| node.tags["elbow:revision"].clone()).collect();
         assert_eq!(said, [format!("2:{}", node::revision(&rig)), format!("2:{}", node::revision(&rig))]);
         rig.take_calls();
         assert!(text(&update(&[file]).stdout).contains("nothing changes"));
         assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
-        update(&["--rollback", "web"]);
+        let planned = actions(&["--rollback", "web", "--dry-run"]);
+        assert_eq!(actions(&["--rollback", "web"]), planned);
+        assert_eq!(planned, ["allow", "set-default", "tell", "tell", "revoke"]);
         assert_eq!(ports(&rig), [Some(80)]);
         update(&["--rollback", "web"]);
         assert_eq!(ports(&rig), [Some(8080)]);
@@ -138,7 +148,8 @@ fn update_killed_after_any_change_is_finished_by_running_it_again() {
     with_obedient_nodes(&rig, || {
         let mut runs = 0;
         for (file, port) in files.iter().cycle() {
-            let (arguments, change) = (["update", file.to_str().unwrap()], runs / 2 + 1);
+            // A killed update's lease lasts on.
+            let (arguments, change) = (["update", file.to_str().unwrap(), "--take-over"], runs / 2 + 1);
             if !killed_after(&rig, &killer, change, &arguments) {
                 break;
             }
@@ -170,7 +181,7 @@ fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by
             let before: Vec<String> = rig.nodes().into_iter().map(|node| node.id).collect();
             assert!(killed_at(&rig, &killer, action, When::After, &update), "it never came to {action}");
             rig.take_calls();
-            succeeded(rig.launcher(update));
+            succeeded(rig.launcher([&update[..], &["--take-over"]].concat()));
             let launched = mutating(&rig.take_calls()).iter().filter(|action| **action == "RunInstances").count();
             assert_eq!(launched, 1, "killed after {action}: the other node alone is launched");
             let nodes = rig.nodes();
@@ -223,7 +234,7 @@ fn what_cannot_be_updated_is_refused_before_anything_changes() {
     let listener = |number: usize| {
         format!("\n[[listener]]\nname = \"l{number}\"\nport = {}\ntargets = [{}]\n", 9000 + number, big.join(","))
     };
-    let big = rig.file("big.toml", &(rig.example() + &(0..4).map(listener).collect::<String>()));
+    let big = rig.file("big.toml", &(rig.example() + &(0..6).map(listener).collect::<String>()));
     refused(&rig, &["update", big.to_str().unwrap()], &["EC2 takes 16384"]);
     rig.aws(&["ec2", "terminate-instances", "--instance-ids", &rig.nodes()[1].id]);
     refused(&rig, &update, &["node 1 doesn't run", "launcher create"]);
@@ -237,15 +248,15 @@ fn another_update_is_waited_for_or_taken_over() {
     let now = jiff::Timestamp::now();
     // Far enough ahead that no slow machine makes it look dead.
     let seen = now + Duration::from_secs(3600);
-    let tag = format!("Key=elbow:update,Value=alice@elsewhere:7 {now:.0} {seen:.0}");
+    let tag = format!("Key=elbow:update,Value=alice@elsewhere 4e5f6a7b {now:.0} {seen:.0}");
     rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &tag]);
     let arguments = ["update", file.to_str().unwrap()];
-    refused(&rig, &arguments, &["an update of web is under way, by alice@elsewhere:7 since", "--take-over"]);
-    assert!(text(&rig.launcher(["status", "web"]).stdout).contains("alice@elsewhere:7"));
+    refused(&rig, &arguments, &["an update of web is under way, by alice@elsewhere since", "--take-over"]);
+    assert!(text(&rig.launcher(["status", "web"]).stdout).contains("alice@elsewhere"));
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher([arguments[0], arguments[1], "--take-over"]));
         let dead = format!(
-            "Key=elbow:update,Value=alice@elsewhere:7 {:.0} {:.0}",
+            "Key=elbow:update,Value=alice@elsewhere 4e5f6a7b {:.0} {:.0}",
             now - Duration::from_secs(900),
             now - Duration::from_secs(600)
         );
@@ -366,11 +377,12 @@ fn a_rollback_that_a_node_refuses_leaves_nodes_and_default_where_they_were() {
         updating.join().unwrap()
     });
     let calls = rig.take_calls();
-    let first = |action, value: &str| {
-        let is_it = |call: &Call| call.action == action && mentions(call, value);
+    let first = |action, key: &str, value: &str| {
+        let is_it = |call: &Call| call.action == action && mentions(call, key) && mentions(call, value);
         calls.iter().position(is_it).unwrap_or_else(|| panic!("no {action} with {value}: {calls:?}"))
     };
-    assert!(first("ModifyLaunchTemplate", "1") < first("CreateTags", "1:"), "a node goes down only to the default");
+    let (default_moves, tells) = (first("ModifyLaunchTemplate", "1", "1"), first("CreateTags", "elbow:revision", "1:"));
+    assert!(default_moves < tells, "a node goes down only to the default");
     let said = text(&back.stderr);
     assert_eq!(back.status.code(), Some(1), "{said}");
     assert!(said.contains("refuses revision") && said.contains("runs on as it was"), "{said}");

@@ -6,7 +6,7 @@ use lab::api::{Failing, Throttle};
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Rig, succeeded, text};
-use crate::update::{changed, created, ports, with_obedient_nodes};
+use crate::update::{changed, created, default, ports, with_obedient_nodes};
 
 #[test]
 fn answers_that_lag_behind_make_nothing_twice() {
@@ -113,4 +113,17 @@ fn an_interrupt_stops_it_with_a_word_on_how_to_go_on() {
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("the same command again"), "{}", text(&output.stderr));
+}
+
+#[test]
+fn an_update_that_is_interrupted_gives_its_lease_back() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    let child = rig.command(["update".as_ref(), file.as_os_str()]).spawn().unwrap();
+    crate::create::until("the standby is told", || rig.nodes()[1].tags.contains_key("elbow:revision"));
+    kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
+    assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
+    with_obedient_nodes(&rig, || succeeded(rig.launcher(["update".as_ref(), file.as_os_str()])));
+    assert_eq!(default(&rig), "2");
 }

@@ -13,7 +13,7 @@ use crate::tags::Tags;
 
 const ACCOUNT: &str = "123456789012";
 
-fn place() -> Surroundings {
+pub(crate) fn place() -> Surroundings {
     let subnet = |id: &str, zone: &str| Subnet {
         id: id.into(),
         vpc: "vpc-0a1b2c3d".into(),

@@ -10,15 +10,19 @@ use templates::{Balancer, files};
 
 use crate::apply::{Outcome, apply};
 use crate::assess::{Assessment, Expected};
+use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
 use crate::check::problems;
 use crate::cli::{Cli, Create};
+use crate::commands::by_hand;
 use crate::desired::{Desired, many};
 use crate::discover::{Surroundings, discover};
 use crate::failure::{Failure, looking, read_balancer};
 use crate::observe::{Observed, observe};
 use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
+use crate::resources::launch_template::Template;
+use crate::update::hold::blocking;
 use crate::update::lease::Lease;
 use crate::wait::until_served;
 
@@ -49,11 +53,18 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
     observed.asides.iter().for_each(|line| output::warn(line));
     let mut problems = problems(&balancer, &place, &observed);
-    problems.extend(under_way(&balancer.name, &observed).filter(|_| !args.dry_run));
-    if !problems.is_empty() {
-        return Err(Failure::BadInput(problems));
+    if !args.dry_run {
+        problems.extend(under_way(&aws, &balancer.name, &observed).await?);
     }
     let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
+    if !problems.is_empty() {
+        if let Some(template) =
+            observed.template.as_ref().filter(|template| template.tags.balancer() == Some(&balancer.name))
+        {
+            by_hand::show(&aws, template, &cidrs).await?;
+        }
+        return Err(Failure::BadInput(problems));
+    }
     let desired =
         Desired::of(&balancer, &aws.region, &cidrs, place.image_id.as_deref().unwrap_or_default(), &user_data);
     let actions = plan(&desired, &observed);
@@ -76,9 +87,10 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
 }
 
 /// An update that would have what it widens shut under it.
-fn under_way(name: &str, observed: &Observed) -> Option<String> {
-    let other = Lease::in_the_way(observed.template.as_ref()?.tags.get(TAG_UPDATE))?;
-    Some(other.refusal(name))
+async fn under_way(aws: &Aws, name: &str, observed: &Observed) -> Result<Option<String>, CallFailed> {
+    let tagged = |template: &&Template| Lease::in_the_way(template.tags.get(TAG_UPDATE)).is_some();
+    let Some(template) = observed.template.as_ref().filter(tagged) else { return Ok(None) };
+    Ok(blocking(aws, &template.id).await?.map(|other| other.refusal(name)))
 }
 
 fn image(observed: &Observed, place: &Surroundings) -> String {
@@ -114,7 +126,7 @@ async fn converge(
         if !foreign.is_empty() {
             return Err(Failure::Failed(anyhow::anyhow!(foreign.join("; "))));
         }
-        if let Some(refusal) = under_way(&desired.balancer, observed) {
+        if let Some(refusal) = under_way(aws, &desired.balancer, observed).await? {
             return Err(Failure::Failed(anyhow::anyhow!(refusal)));
         }
         actions = plan(desired, observed);

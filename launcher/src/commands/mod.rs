@@ -1,5 +1,6 @@
 //! The commands, a file each.
 
+mod by_hand;
 mod create;
 mod destroy;
 mod handover;

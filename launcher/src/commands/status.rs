@@ -113,8 +113,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(glance, vpc.as_deref());
     let template = observed.template.as_ref();
-    missing
-        .extend(template.and_then(|template| origin::unreadable(template).or_else(|| origin::by_somebody(template))));
+    missing.extend(template.and_then(|template| origin::unreadable(template).or_else(|| origin::by_hand(template))));
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
     missing.extend(judged.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
     missing.extend(judged.and_then(|config| scaling::in_one_zone(&config.balancer, observed)));

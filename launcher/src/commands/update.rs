@@ -6,30 +6,43 @@ use std::net::Ipv4Addr;
 
 use serde_json::json;
 use templates::balancer::NodeConfig;
-use templates::names::TAG_UPDATE;
 use templates::{Balancer, files};
 
 use crate::assess::Expected;
 use crate::aws::{self, Aws};
 use crate::check;
 use crate::cli::{Cli, Update};
+use crate::commands::by_hand;
 use crate::discover::discover;
 use crate::failure::{Failure, check_name, looking, read_balancer};
 use crate::observe::{Observed, observe};
 use crate::output::{self, Output, progress::Progress};
 use crate::plan::Change;
 use crate::resources::launch_template::{self, Template, Version};
-use crate::update::against::{Force, against};
+use crate::until_interrupted;
+use crate::update::against::against;
 use crate::update::difference::{Scene, coloured, difference};
-use crate::update::goal::{Goal, Image};
-use crate::update::hold::{Take, begin, beside, end};
+use crate::update::goal::{Force, Goal, Image};
+use crate::update::hold::{Take, begin, beside, blocking, end};
 use crate::update::known::{Found, Known};
 use crate::update::lease::Lease;
 use crate::update::roll::Roll;
+use crate::update::steps::{Step, steps};
 use crate::wait::until_served;
+
+/// A plan that was carried out is followed by an empty one, unless the world changed meanwhile.
+const ROUNDS: usize = 20;
 
 /// Updates the balancer.
 pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
+    match until_interrupted(prepare(cli, args)).await? {
+        Some((asked, template)) => carry_out(cli, &asked, &template).await,
+        None => Ok(()),
+    }
+}
+
+/// Reads and checks all of it. Answers what was asked for and the launch template's id, if there is something to change.
+async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, String)>, Failure> {
     let (new, name) = match (&args.file, &args.rollback, &args.versions) {
         (Some(file), None, None) => {
             let balancer = read_balancer(file)?;
@@ -40,38 +53,52 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
         _ => return Err(Failure::bad_input("name a file, or --rollback NAME, or --versions NAME")),
     };
     check_name(&name)?;
-    let aws = aws::connect(&cli.account()).await?;
-    let asked = Asked { aws: &aws, args, name: &name, new: new.as_ref() };
+    let asked = Asked { aws: aws::connect(&cli.account()).await?, args, name, new };
     if args.versions.is_some() {
         let Looked { template, versions, observed } = asked.look().await?;
-        return super::versions::show(cli, &name, &template, &versions, &observed);
+        return super::versions::show(cli, &asked.name, &template, &versions, &observed).map(|()| None);
     }
-    let (known, _) = asked.know().await?;
+    let looked = asked.look().await?;
+    let known = asked.known(asked.aim(&looked)?, looked).await?;
     known.observed.asides.iter().for_each(|line| output::warn(line));
-    let mut problems = against(&known, asked.force());
-    if !(args.take_over || args.dry_run) {
-        let other = Lease::in_the_way(known.template.tags.get(TAG_UPDATE));
-        problems.extend(other.map(|other| other.refusal(&name)));
-    }
+    let problems = against(&known);
     if !problems.is_empty() {
+        if !args.force {
+            by_hand::show(&asked.aws, &known.template, &known.cidrs).await?;
+        }
         return Err(Failure::BadInput(problems));
     }
+    let steps = steps(&known);
     if args.dry_run {
-        return dry_run(cli, &known);
+        return dry_run(cli, &known, &steps).map(|()| None);
     }
-    if known.is_done() {
-        return unchanged(cli, &known);
+    if steps.is_empty() {
+        return unchanged(cli, &known).map(|()| None);
     }
-    carry_out(cli, &asked, &known.template.id).await
+    if !args.take_over
+        && let Some(other) = blocking(&asked.aws, &known.template.id).await?
+    {
+        return Err(Failure::bad_input(other.refusal(&asked.name)));
+    }
+    Ok(Some((asked, known.template.id)))
 }
 
 /// What was asked for, of whom.
 struct Asked<'a> {
-    aws: &'a Aws,
+    aws: Aws,
     args: &'a Update,
-    name: &'a str,
+    name: String,
     /// What the file says, if one was named.
-    new: Option<&'a Balancer>,
+    new: Option<Balancer>,
+}
+
+/// What is to be.
+#[derive(Clone)]
+struct Aim {
+    new: Balancer,
+    image: Image,
+    /// What has to be said about it.
+    note: Option<String>,
 }
 
 /// What there is.
@@ -83,14 +110,15 @@ struct Looked {
 
 impl Asked<'_> {
     async fn look(&self) -> Result<Looked, Failure> {
-        let Asked { aws, args, name, new } = *self;
+        let Asked { aws, args, name, new } = self;
         let observed = observe(aws, name).await.map_err(looking)?;
         let Some(template) = observed.template.clone() else {
             let hint = args.file.as_ref().map(|file| format!(": `launcher create {}` makes it", file.display()));
             let line = format!("there is no balancer named {name:?} in {}{}", aws.region, hint.unwrap_or_default());
             return Err(Failure::bad_input(line));
         };
-        let vpc = new.map(|new| new.vpc.clone()).or(template.tags.vpc().map(str::to_owned)).unwrap_or_default();
+        let vpc =
+            new.as_ref().map(|new| new.vpc.clone()).or(template.tags.vpc().map(str::to_owned)).unwrap_or_default();
         let foreign = check::foreign(name, &vpc, &observed);
         if !foreign.is_empty() {
             return Err(Failure::BadInput(foreign));
@@ -99,30 +127,29 @@ impl Asked<'_> {
         Ok(Looked { template, versions, observed })
     }
 
-    /// The whole picture, and what has to be said about it.
-    async fn know(&self) -> Result<(Known, Option<String>), Failure> {
-        let Looked { template, versions, observed } = self.look().await?;
-        let (new, image, note) = match self.new {
-            Some(new) if self.args.new_image => (new.clone(), Image::Newest, None),
-            Some(new) => (new.clone(), Image::Pinned, None),
-            None => {
-                let back = super::versions::previous(self.name, &template, &versions, &observed)?;
-                (back.balancer, Image::Of(back.version), back.note)
-            }
+    /// What is to be.
+    fn aim(&self, looked: &Looked) -> Result<Aim, Failure> {
+        let Some(new) = &self.new else {
+            let Looked { template, versions, observed } = looked;
+            let back = super::versions::previous(&self.name, template, versions, observed)?;
+            return Ok(Aim { new: back.balancer, image: Image::Of(back.version), note: back.note });
         };
-        let place = discover(self.aws, &new).await.map_err(looking)?;
-        let found = Found { template, versions, observed, place };
-        let goal = Goal { image, without: self.args.without.clone() };
-        Ok((Known::of(new, goal, found, &self.aws.region).map_err(Failure::BadInput)?, note))
+        let image = if self.args.new_image { Image::Newest } else { Image::Pinned };
+        Ok(Aim { new: new.clone(), image, note: None })
     }
 
-    fn force(&self) -> Force {
-        if self.args.force { Force::Yes } else { Force::No }
+    async fn known(&self, aim: Aim, looked: Looked) -> Result<Known, Failure> {
+        let Looked { template, versions, observed } = looked;
+        let place = discover(&self.aws, &aim.new).await.map_err(looking)?;
+        let found = Found { template, versions, observed, place };
+        let force = if self.args.force { Force::Yes } else { Force::No };
+        let goal = Goal { image: aim.image, without: self.args.without.clone(), force };
+        Known::of(aim.new, goal, found, &self.aws.region).map_err(Failure::BadInput)
     }
 }
 
-fn dry_run(cli: &Cli, known: &Known) -> Result<(), Failure> {
-    let changes = known.planned();
+fn dry_run(cli: &Cli, known: &Known, steps: &[Step]) -> Result<(), Failure> {
+    let changes: Vec<Change> = steps.iter().flat_map(|step| step.changes(known)).collect();
     let members: Vec<Ipv4Addr> = known.observed.live().filter_map(|node| node.address.as_ref()?.parse().ok()).collect();
     let scene = Scene { region: &known.region, cidrs: &known.cidrs, members: &members };
     let files = difference(&known.old, &known.new, &scene);
@@ -168,22 +195,26 @@ fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
 
 /// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
 async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
-    let Asked { aws, args, name, .. } = *asked;
+    let Asked { aws, args, name, .. } = asked;
     let lease = RefCell::new(Lease::mine());
     let take = if args.take_over { Take::Over } else { Take::Free };
     let progress = Progress::new();
     let mine = lease.borrow().clone();
-    let outcome = match begin(aws, name, template, &mine, take).await {
-        Ok(()) => beside(aws, template, &lease, roll(asked, &lease, &progress)).await,
-        Err(failure) => Err(failure),
+    let work = async {
+        begin(aws, name, template, &mine, take).await?;
+        beside(aws, template, &lease, roll(asked, &lease, &progress)).await
     };
+    let outcome = until_interrupted(work).await;
     // Whatever came of it, this one isn't at work any more.
     let ended = end(aws, template, &lease.into_inner()).await;
     let (known, changes) = outcome?;
     ended?;
-    let Some(changes) = changes else { return unchanged(cli, &known) };
+    if changes.is_empty() {
+        return unchanged(cli, &known);
+    }
     let expected = Expected { without: args.without.clone(), ..Expected::from(&NodeConfig::of(&known.new)) };
-    let status = until_served(aws, &known.new.name, &known.new.vpc, &expected, args.timeout, &progress).await?;
+    let served = until_served(aws, &known.new.name, &known.new.vpc, &expected, args.timeout, &progress);
+    let status = until_interrupted(served).await?;
     progress.clear();
     let mut document = known.document("updated", &changes);
     document["status"] = json!(status);
@@ -191,21 +222,49 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
     output::result(cli.output, &document, &text)
 }
 
-/// Answers what was done, if there was anything to do.
-async fn roll(
-    asked: &Asked<'_>,
-    lease: &RefCell<Lease>,
-    progress: &Progress,
-) -> Result<(Known, Option<Vec<Change>>), Failure> {
-    let (known, note) = asked.know().await?;
-    let problems = against(&known, asked.force());
+/// Plans and carries out until nothing is left to do: once, unless something changes meanwhile. Answers what was known at
+/// first, and what was done.
+async fn roll(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) -> Result<(Known, Vec<Change>), Failure> {
+    let looked = asked.look().await?;
+    let aim = asked.aim(&looked)?;
+    let first = asked.known(aim.clone(), looked).await?;
+    let problems = against(&first);
     if !problems.is_empty() {
         return Err(Failure::BadInput(problems));
     }
-    if known.is_done() {
-        return Ok((known, None));
+    let (mut changes, mut later) = (Vec::new(), None);
+    for round in 0.. {
+        let known = later.as_ref().unwrap_or(&first);
+        let steps = steps(known);
+        if steps.is_empty() {
+            break;
+        }
+        match round {
+            0 => announce(&first, &aim, progress),
+            ROUNDS => return Err(Failure::Failed(endless(known, &steps))),
+            _ => {}
+        }
+        let mut roll = Roll {
+            aws: &asked.aws,
+            known,
+            lease,
+            order: known.order(),
+            boots: known.baseline(),
+            defaults: known.template.defaults(),
+            proven: known.target() == Some(known.template.version),
+            timeout: asked.args.timeout,
+            progress,
+            changes: Vec::new(),
+        };
+        roll.all(&steps).await?;
+        changes.append(&mut roll.changes);
+        later = Some(asked.known(aim.clone(), asked.look().await?).await?);
     }
-    note.iter().for_each(|note| progress.say(note));
+    Ok((first, changes))
+}
+
+fn announce(known: &Known, aim: &Aim, progress: &Progress) {
+    aim.note.iter().for_each(|note| progress.say(note));
     known.warning().iter().for_each(|warning| progress.say(&format!("warning: {warning}")));
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
@@ -213,18 +272,13 @@ async fn roll(
         let how = if known.never_served() { "at once" } else { "one at a time, the active ones last" };
         progress.say(&format!("nodes are replaced {how}, because of {}", known.because().join(", ")));
     }
-    let mut roll = Roll {
-        aws: asked.aws,
-        known: &known,
-        lease,
-        boots: known.baseline(),
-        proven: known.target() == Some(known.template.version),
-        force: asked.force(),
-        timeout: asked.args.timeout,
-        progress,
-        changes: Vec::new(),
-    };
-    let outcome = roll.all().await;
-    let changes = std::mem::take(&mut roll.changes);
-    outcome.map(|()| (known, Some(changes)))
+}
+
+fn endless(known: &Known, steps: &[Step]) -> anyhow::Error {
+    let left: Vec<String> = steps.iter().flat_map(|step| step.changes(known)).map(|change| change.what).collect();
+    anyhow::anyhow!(
+        "{}: changes keep being undone; is another tool changing the balancer? Still to do: {}",
+        known.new.name,
+        left.join(", ")
+    )
 }

@@ -3,7 +3,7 @@
 
 use serde_json::json;
 use templates::balancer::Revision;
-use templates::names::{TAG_PREVIOUS, TAG_REVISION};
+use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, files};
 
 use crate::cli::Cli;
@@ -13,7 +13,6 @@ use crate::output::{self, table::columns};
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::update::next::{follows, running};
-use crate::update::previous::Previous;
 
 /// Where `--rollback` goes.
 #[derive(Debug, Clone)]
@@ -51,11 +50,14 @@ pub fn previous(name: &str, template: &Template, versions: &[Version], observed:
 }
 
 fn before(template: &Template) -> Option<Order> {
-    Previous::read(template.tags.get(TAG_PREVIOUS)?).before(template.version).cloned()
+    template.defaults().before(template.version).cloned()
 }
 
-/// Whether a node has left the default, or was told to. One that boots hasn't said what it runs.
+/// Whether a node has left Elbow's default, or was told to. One that boots hasn't said what it runs.
 fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -> bool {
+    if template.defaults().overruled(template.version).is_some() {
+        return false;
+    }
     // One that was launched for a version that isn't the default yet may differ in its image alone.
     let told = |node: &Node| node.tags.get(TAG_REVISION).and_then(|tag| tag.parse::<Order>().ok());
     let ahead = |node: &Node| told(node).is_some_and(|order| order.version > template.version);

@@ -74,7 +74,7 @@ fn a_template_that_names_another_group_gets_a_version_with_the_same_image() {
     let contents = &mut observed.template.as_mut().unwrap().contents;
     contents.groups = vec!["sg-gone".into()];
     contents.image = "ami-0123".into();
-    assert_eq!(plan(&desired(), &observed), [Action::AddVersion { image: "ami-0123".into(), made: Made::default() }]);
+    assert_eq!(plan(&desired(), &observed), [Action::AddVersion(Box::new(observed.template.clone().unwrap()))]);
 }
 
 #[test]

@@ -11,14 +11,15 @@ use aws_sdk_ec2::types::{
 };
 
 use jiff::Timestamp;
-use templates::names::TAG_MADE;
+use templates::Order;
+use templates::balancer::Revision;
+use templates::names::TAG_DEFAULT;
 
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::resources::tagging;
-use crate::resources::template_extras::extras;
 use crate::tags::Tags;
-use crate::update::made::Made;
+use crate::update::defaults::Defaults;
 
 /// The kinds of things that come to be with an instance and carry its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
@@ -70,44 +71,17 @@ pub struct Contents {
     pub metadata: Metadata,
     /// The tags of what is launched, by its kind.
     pub launched: BTreeMap<String, Tags>,
-    /// Fields that no version of Elbow's has.
-    pub more: Vec<&'static str>,
-}
-
-impl Contents {
-    /// Without what was never asked for: of what Elbow made, AWS says that of itself.
-    pub fn as_asked(&self) -> Contents {
-        Contents { more: Vec::new(), ..self.clone() }
-    }
-
-    /// In what it differs from `before`, in EC2's words.
-    pub fn differences(&self, before: &Contents) -> Vec<String> {
-        let value = |field: &str, now: &str, then: &str| {
-            (now != then).then(|| format!("{field} ({} instead of {then})", if now.is_empty() { "none" } else { now }))
-        };
-        let field = |field: &str, differs: bool| differs.then(|| field.to_owned());
-        let mut more: Vec<&str> = self.more.iter().filter(|field| !before.more.contains(field)).copied().collect();
-        more.extend(before.more.iter().filter(|field| !self.more.contains(field)));
-        [
-            value("ImageId", &self.image, &before.image),
-            value("InstanceType", &self.instance_type, &before.instance_type),
-            field("SecurityGroupIds", self.groups != before.groups),
-            field("IamInstanceProfile", self.profile != before.profile),
-            field("MetadataOptions", self.metadata != before.metadata),
-            field("TagSpecifications", self.launched != before.launched),
-            field("UserData", self.user_data != before.user_data),
-        ]
-        .into_iter()
-        .flatten()
-        .chain(more.into_iter().map(str::to_owned))
-        .collect()
-    }
 }
 
 impl Template {
-    /// The versions that Elbow made the default, if it noted them.
-    pub fn made(&self) -> Option<Made> {
-        self.tags.get(TAG_MADE).map(Made::read)
+    /// The versions that Elbow made the default.
+    pub fn defaults(&self) -> Defaults {
+        self.tags.get(TAG_DEFAULT).map(Defaults::read).unwrap_or_default()
+    }
+
+    /// The default version, as its description says.
+    pub fn order(&self) -> Order {
+        Order { version: self.version, revision: Revision(self.revision.clone()) }
     }
 }
 
@@ -188,10 +162,11 @@ pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
     Ok(output.launch_templates().first().map(|template| Tags::from(template.tags())).unwrap_or_default())
 }
 
-/// Makes a version the one that nodes boot, and notes first that it was Elbow who did: as one of `made`.
-pub async fn set_default(ec2: &Client, id: &str, version: i64, made: Made) -> Result<(), CallFailed> {
-    tagging::set(ec2, &[id.to_owned()], TAG_MADE, &made.and(version).to_string()).await?;
-    let call = ec2.modify_launch_template().launch_template_id(id).default_version(version.to_string());
+/// Makes the newest of `defaults` the version that nodes boot. Notes them first: see [`Defaults`].
+pub async fn set_default(ec2: &Client, id: &str, defaults: &Defaults) -> Result<(), CallFailed> {
+    tagging::set(ec2, &[id.to_owned()], TAG_DEFAULT, &defaults.to_string()).await?;
+    let version = defaults.newest().map(|order| order.version.to_string());
+    let call = ec2.modify_launch_template().launch_template_id(id).set_default_version(version);
     call.send().await.named("ec2:ModifyLaunchTemplate", id).map(drop)
 }
 
@@ -227,7 +202,6 @@ fn contents(data: &ResponseLaunchTemplateData) -> Contents {
                 (kind, Tags::from(one.tags()))
             })
             .collect(),
-        more: extras(data),
     }
 }
 
@@ -263,18 +237,18 @@ fn request(contents: &Contents) -> RequestLaunchTemplateData {
 pub async fn create(
     ec2: &Client,
     name: &str,
-    revision: &str,
+    revision: &Revision,
     contents: &Contents,
     tags: &Tags,
 ) -> Result<(String, i64), CallFailed> {
+    let defaults = Defaults::first(Order { version: 1, revision: revision.clone() });
+    let tags = tags.clone().with(TAG_DEFAULT, defaults.to_string());
     let made = ec2
         .create_launch_template()
         .launch_template_name(name)
-        .version_description(revision)
+        .version_description(&revision.0)
         .launch_template_data(request(contents))
-        .tag_specifications(
-            tags.clone().with(TAG_MADE, Made::default().and(1).to_string()).specification(ResourceType::LaunchTemplate),
-        )
+        .tag_specifications(tags.specification(ResourceType::LaunchTemplate))
         .send()
         .await
         .named("ec2:CreateLaunchTemplate", name)?;

@@ -13,4 +13,3 @@ pub mod scaling_group;
 pub mod scaling_members;
 pub mod security_group;
 pub mod tagging;
-pub mod template_extras;

@@ -6,7 +6,7 @@ use templates::balancer::Launch;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, Slot};
 
-use super::goal::Goal;
+use super::goal::{Force, Goal};
 use super::known::Known;
 use super::tell::called;
 use crate::assess::{health, remedy};
@@ -18,21 +18,12 @@ use crate::resources::launch_template::Template;
 use crate::scaling::{Wanted, hung_onto};
 use crate::which::Which;
 
-/// Whether to go on where a person should look first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Force {
-    /// Go on.
-    Yes,
-    /// Say what is to be looked at.
-    No,
-}
-
 /// Everything that stands against it.
-pub fn against(known: &Known, force: Force) -> Vec<String> {
+pub fn against(known: &Known) -> Vec<String> {
     let mut problems = unfit(&known.new, &known.desired, &known.observed);
-    if force == Force::No {
+    if known.goal.force == Force::No {
         problems.extend(origin::by_a_newer_one(&known.template));
-        problems.extend(known.by_hand());
+        problems.extend(origin::by_hand(&known.template));
         problems.extend(bent(&known.new, &known.observed));
         problems.extend(hung(known));
         if known.tells() && !known.never_served() {

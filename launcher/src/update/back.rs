@@ -76,7 +76,7 @@ impl Roll<'_> {
             let away = away(order, &before, nodes.iter().filter(waited));
             if away.is_empty() {
                 // What is around the nodes is what they need, again.
-                self.settle(&self.known.old).await?;
+                self.restore().await?;
                 return Ok(away);
             }
             if Instant::now() >= deadline {

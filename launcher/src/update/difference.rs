@@ -2,14 +2,16 @@
 
 use std::net::Ipv4Addr;
 
+use ipnet::Ipv4Net;
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 use similar::{ChangeTag, TextDiff};
 use templates::balancer::discreet;
 use templates::files::{self, KeepalivedNode};
 use templates::{Balancer, Slot};
 
 use crate::desired::rules;
-use ipnet::Ipv4Net;
+use crate::resources::launch_template::Contents;
 
 /// Lines around a change that are shown with it.
 const CONTEXT: usize = 2;
@@ -58,6 +60,27 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
     .collect()
 }
 
+/// What differs between two versions of a launch template, in what Elbow reads of them.
+pub fn between_versions(old: &Contents, new: &Contents, scene: &Scene<'_>) -> Vec<FileChange> {
+    let template = unified(&fields(old), &fields(new)).map(|diff| FileChange { file: "the launch template", diff });
+    let balancer = |contents: &Contents| files::read_back(&contents.user_data).ok().map(|config| config.balancer);
+    let both = balancer(old).zip(balancer(new));
+    template.into_iter().chain(both.iter().flat_map(|(old, new)| difference(old, new, scene))).collect()
+}
+
+/// A version's fields in EC2's words. User-data may hold a webhook's secret address.
+fn fields(contents: &Contents) -> String {
+    let Contents { image, instance_type, groups, profile, user_data, metadata, launched } = contents;
+    let tags: String =
+        launched.iter().map(|(kind, tags)| format!("TagSpecifications {kind}: {:?}\n", tags.0)).collect();
+    format!(
+        "ImageId: {image}\nInstanceType: {instance_type}\nSecurityGroupIds: {}\nIamInstanceProfile: {profile}\n\
+         MetadataOptions: {metadata:?}\n{tags}UserData: SHA-256 {}\n",
+        groups.join(" "),
+        hex::encode(Sha256::digest(user_data))
+    )
+}
+
 fn machine(balancer: &Balancer) -> String {
     let Balancer { instance_type, image, agent, subnets, .. } = balancer;
     let nodes: String = subnets.iter().enumerate().map(|(slot, subnet)| format!("node {slot} in {subnet}\n")).collect();
@@ -89,7 +112,7 @@ pub fn coloured(diff: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::web;
+    use crate::desired::tests::{desired_of, web};
 
     fn between(change: impl Fn(&mut Balancer)) -> Vec<FileChange> {
         let mut new = web();
@@ -118,6 +141,23 @@ mod tests {
     #[test]
     fn the_same_balancer_makes_no_difference() {
         assert_eq!(between(|_| ()), []);
+    }
+
+    #[test]
+    fn versions_differ_by_their_fields_and_by_the_files_that_they_hold() {
+        let old = desired_of(&web()).contents("sg-1", None);
+        let scene = Scene { region: "eu-west-1", cidrs: &[], members: &[] };
+        let said = |new: &Contents| -> Vec<FileChange> { between_versions(&old, new, &scene) };
+        assert_eq!(said(&old), []);
+        let image = Contents { image: "ami-other".to_owned(), ..old.clone() };
+        assert!(said(&image)[0].diff.contains("-ImageId: ami-0a1b2c3d\n+ImageId: ami-other\n"), "{:?}", said(&image));
+        let mut new = web();
+        new.listeners[0].port = 8080;
+        let files: Vec<&str> =
+            said(&desired_of(&new).contents("sg-1", None)).iter().map(|change| change.file).collect();
+        assert_eq!(files, ["the launch template", "haproxy.cfg"]);
+        let foreign = Contents { user_data: "bm90IGd6aXA=".to_owned(), ..old.clone() };
+        assert_eq!(said(&foreign).len(), 1);
     }
 
     #[test]

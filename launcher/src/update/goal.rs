@@ -1,4 +1,5 @@
-//! What an update is to reach beside what its file says: a version that is there, or the newest image. Pure.
+//! What an operator asks of an update beside its file: a version that is there, the newest image, to go on without a node or
+//! in spite of a doubt. Pure.
 
 use crate::resources::instances::Node;
 use crate::which::Which;
@@ -22,6 +23,18 @@ pub struct Goal {
     pub image: Image,
     /// The nodes that may be unreachable.
     pub without: Vec<Which>,
+    /// Whether to go on where a person should look first.
+    pub force: Force,
+}
+
+/// Whether to go on where a person should look first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Force {
+    /// Go on.
+    Yes,
+    /// Say what is to be looked at.
+    #[default]
+    No,
 }
 
 impl Goal {

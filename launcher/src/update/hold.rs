@@ -19,6 +19,8 @@ use crate::resources::{launch_template, tagging};
 
 /// How long what this update wrote may be missing where it is read.
 const SPREADING: Duration = Duration::from_secs(10);
+/// How long a lease that was given back may still be read.
+const VANISHING: Duration = Duration::from_secs(3);
 /// As long as two who saw nobody at the same moment may be apart; and from one look to the next.
 const LOOK: Duration = Duration::from_millis(300);
 /// How long each of a renewal's two calls may take, and when a renewal that failed is tried again.
@@ -36,8 +38,9 @@ pub enum Take {
 
 /// Takes the lease: who wrote last has it, and both see who that was.
 pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease, take: Take) -> Result<(), Failure> {
-    let tags = launch_template::tags(&aws.ec2, template).await?;
-    if let Some(other) = Lease::in_the_way(tags.get(TAG_UPDATE)).filter(|_| take == Take::Free) {
+    if take == Take::Free
+        && let Some(other) = blocking(aws, template).await?
+    {
         return Err(Failure::bad_input(other.refusal(balancer)));
     }
     tagging::set(&aws.ec2, &[template.to_owned()], TAG_UPDATE, &lease.to_string()).await?;
@@ -49,6 +52,19 @@ pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease, tak
             "{template} doesn't show the tag {TAG_UPDATE} that was written {} s ago: try again",
             SPREADING.as_secs()
         ))),
+    }
+}
+
+/// The live lease of another update, if there is one. A lease that was given back may still be read for a moment.
+pub async fn blocking(aws: &Aws, template: &str) -> Result<Option<Lease>, CallFailed> {
+    let deadline = Instant::now() + VANISHING;
+    loop {
+        let tags = launch_template::tags(&aws.ec2, template).await?;
+        let lease = Lease::in_the_way(tags.get(TAG_UPDATE));
+        if lease.is_none() || Instant::now() >= deadline {
+            return Ok(lease);
+        }
+        pause(LOOK).await;
     }
 }
 

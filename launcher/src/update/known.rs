@@ -1,29 +1,25 @@
-//! An update's whole picture: what is to be and all that is known of what is. Pure: it says what would change, and whether
-//! anything would.
+//! An update's context: what is to be, and all that is known of what is. Pure: [`super::steps`] plans by it.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::json;
-use templates::balancer::Launch;
 use templates::names::TAG_REVISION;
 use templates::text::Image as Reference;
 use templates::{Balancer, Order, files};
 
-use super::against::empty;
-use super::convert::{Step, foreseen, release, step};
 use super::goal::{Goal, Image};
-use super::next::{active, follows, running};
-use super::replace::{self, Service, never_served, replaced, stays};
-use super::settings::Settings;
+use super::next::{follows, running};
+use super::replace::{self, never_served, stays};
+use super::settings::{self, Setting};
 use super::tell::called;
 use crate::check;
 use crate::desired::{Desired, many};
 use crate::discover::Surroundings;
 use crate::observe::Observed;
-use crate::origin::{self, Own};
-use crate::plan::{Action, Change};
+use crate::origin;
+use crate::plan::Change;
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
@@ -81,19 +77,6 @@ impl Known {
         Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, goal })
     }
 
-    /// What somebody changed by hand in what nodes boot.
-    pub fn by_hand(&self) -> Option<String> {
-        let group = self.observed.group(&self.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
-        let (image, user_data) = (&self.template.contents.image, files::user_data_gzip(&self.old).unwrap_or_default());
-        let image = match &self.old.image {
-            Reference::Id(id) => id,
-            Reference::Parameter(_) => image,
-        };
-        let own = Desired::of(&self.old, &self.region, &self.cidrs, image, &user_data).contents(&group, None);
-        let last = last_made(&self.template, &self.versions);
-        origin::by_hand(&self.template, last, &Own { balancer: &self.old, contents: own })
-    }
-
     /// What is no reason to do anything, and should be known.
     pub fn notes(&self) -> Vec<String> {
         let (pinned, today) = (&self.desired.image, self.place.image_id.as_ref());
@@ -135,22 +118,23 @@ impl Known {
         Order { version: self.template.version, revision: self.old.revision() }
     }
 
-    /// The version that holds what is to be run, if one does.
+    /// The version that holds what is to be run, if one does. A default that was set by hand may hold what Elbow doesn't
+    /// read, and is none.
     pub fn target(&self) -> Option<i64> {
         let group = self.observed.group(&self.new.vpc)?;
         let wanted = self.desired.contents(&group.id, None);
-        let made = self.template.made().unwrap_or_default();
-        let is_wanted = |version: &Version| match made.has(version.number) {
-            true => version.contents.as_asked() == wanted,
-            false => version.contents == wanted,
+        let default = self.template.version;
+        let by_hand =
+            |version: &Version| version.number == default && self.template.defaults().overruled(default).is_some();
+        let holds = |version: &&Version| {
+            version.revision == self.desired.revision.0 && version.contents == wanted && !by_hand(version)
         };
-        let holds = |version: &&Version| version.revision == self.desired.revision.0 && is_wanted(version);
         let same = self.versions.iter().filter(holds).map(|version| version.number);
-        let default = same.clone().find(|number| *number == self.template.version);
+        let boots = same.clone().find(|number| *number == default);
         // A node goes down only to the default. What isn't it must be as new as all that nodes were told.
         let told = |node: &Node| node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.version);
-        let newest = self.observed.live().filter_map(told).chain([self.template.version]).max();
-        self.goal.version().or(default).or_else(|| same.filter(|number| Some(*number) >= newest).max())
+        let newest = self.observed.live().filter_map(told).chain([default]).max();
+        self.goal.version().or(boots).or_else(|| same.filter(|number| Some(*number) >= newest).max())
     }
 
     /// Whether running nodes go back to a version from before the default.
@@ -160,23 +144,15 @@ impl Known {
 
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
     /// IPs that went, and in route tables that aren't listed any more.
-    pub fn stale_routes(&self, tables: &[route_tables::Table]) -> Vec<(String, String)> {
+    pub fn stale_routes(&self) -> Vec<(String, String)> {
         let earlier = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
         let earlier: Vec<Balancer> = earlier.map(|config| config.balancer).chain([self.old.clone()]).collect();
-        stale(&earlier, &self.new, tables, &self.observed.interfaces())
+        stale(&earlier, &self.new, &self.place.tables, &self.observed.interfaces())
     }
 
-    /// Whether there is nothing to do.
-    pub fn is_done(&self) -> bool {
-        let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &self.observed);
-        let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
-        !self.tells()
-            && !self.is_outdated()
-            && (self.new.launch == Launch::AutoScaling || empty(&self.new, &self.observed).is_empty())
-            && step(&self.desired, &self.observed) == Step::Done
-            && exact == Settings::default()
-            && wider == Settings::default()
-            && self.stale_routes(&self.place.tables).is_empty()
+    /// What is around the nodes is widened by these before any node changes.
+    pub fn wider(&self) -> Vec<Setting> {
+        settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed)
     }
 
     /// Whether nodes are replaced: because a running one can't change to it, or because other subnets have them.
@@ -230,60 +206,15 @@ impl Known {
             || self.observed.live().any(|node| !follows(&self.desired.revision, node))
     }
 
-    /// What would be done, in order.
-    pub fn planned(&self) -> Vec<Change> {
-        if self.is_done() {
-            return Vec::new();
-        }
-        let target = self.target();
-        let revision = &self.desired.revision;
-        let change = |action, what| Change { action, what };
-        let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
-        let mut changes: Vec<Change> = wider.calls().iter().map(|call| call.change(&self.desired)).collect();
-        if target.is_none() {
-            let (now, then) = (&self.desired.image, &self.template.contents.image);
-            let image = if now == then { String::new() } else { format!(", image {now} instead of {then}") };
-            let what = format!("add a version of revision {revision} to launch template {}{image}", self.template.name);
-            changes.push(change("create-launch-template-version", what));
-        }
-        let default = (target != Some(self.template.version))
-            .then(|| change("set-default", "make that version the one that nodes boot".to_owned()));
-        let (first, last) = if self.goes_down() { (default, None) } else { (None, default) };
-        changes.extend(first);
-        let named = |action: &Action| action.change(&self.desired);
-        let mut observed = self.observed.clone();
-        if self.replaces() {
-            let (released, alone) = foreseen(release, &self.desired, &self.observed);
-            changes.extend(released.iter().map(named));
-            let service = if self.never_served() { Service::Never } else { Service::Whole };
-            let (replacing, nodes) = replaced(&self.aim(), &self.new.subnets, &alone.nodes, service);
-            changes.extend(replacing);
-            observed = Observed { nodes, ..alone };
-        } else {
-            let mut pending: Vec<&Node> = self.observed.live().filter(|node| !follows(revision, node)).collect();
-            pending.sort_by_key(|node| active(node));
-            let tell = |node: &Node| change("tell", format!("tell {} to run revision {revision}", called(node)));
-            changes.extend(pending.into_iter().map(tell));
-        }
-        changes.extend(last);
-        changes.extend(foreseen(step, &self.desired, &observed).0.iter().map(named));
-        let exact = Settings::exact(&self.new, &self.region, &self.cidrs, &wider.after(&self.observed));
-        changes.extend(exact.calls().iter().map(|call| call.change(&self.desired)));
-        for (table, destination) in self.stale_routes(&self.place.tables) {
-            changes.push(change("delete-route", format!("delete route {destination} in {table}")));
-        }
-        changes
-    }
-
     /// What has to be said before the first change.
     pub fn warning(&self) -> Option<String> {
-        let wider = Settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed);
-        let there = wider.after(&self.observed).group(&self.new.vpc).map_or(0, |group| group.rules.len());
-        many(there).filter(|_| !wider.allow.is_empty())
+        let wider = self.wider();
+        let there = settings::after(&wider, &self.observed).group(&self.new.vpc).map_or(0, |group| group.rules.len());
+        many(there).filter(|_| wider.iter().any(|setting| matches!(setting, Setting::Allow(_))))
     }
 
     /// What nodes are to be told, as far as it is known: a version that isn't there yet has no number.
-    fn order(&self) -> Order {
+    pub fn order(&self) -> Order {
         Order { version: self.target().unwrap_or_default(), revision: self.desired.revision.clone() }
     }
 
@@ -314,11 +245,11 @@ fn pinned(goal: &Goal, new: &Balancer, template: &Template, versions: &[Version]
     (goal.image == Image::Pinned && named.as_ref() == Some(&new.image)).then(|| last.image.clone())
 }
 
-/// The newest version that Elbow made the default, where nodes boot somebody else's.
+/// The version that Elbow made the default, where nodes boot another.
 fn last_made<'a>(template: &Template, versions: &'a [Version]) -> Option<&'a Version> {
-    let made = template.made().filter(|made| !made.has(template.version))?;
-    let newest = made.newest(versions.iter().map(|version| version.number))?;
-    versions.iter().find(|version| version.number == newest)
+    let defaults = template.defaults();
+    let own = defaults.overruled(template.version)?;
+    versions.iter().find(|version| version.number == own.version)
 }
 
 /// The routes that balancers as in `earlier` had and `new` hasn't, where they lead to its `own` interfaces or to nothing. In

@@ -1,6 +1,6 @@
 //! Changing a balancer that runs. [`against`] says what stands against it, [`next`] decides who is told what, [`replace`]
-//! which node is replaced, [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`made`]
-//! and [`crate::origin`] tell what somebody made by hand. [`lease`] keeps two operators from doing it at once. [`roll`] carries it out, with [`tell`] where nodes change as they run and
+//! which node is replaced, [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`defaults`]
+//! lists the versions that Elbow made the default. [`lease`] keeps two operators from doing it at once. [`roll`] carries it out, with [`tell`] where nodes change as they run and
 //! [`exchange`] where they can't; [`enlist`] has an Auto Scaling group take them in or let them go, as [`convert`] decides.
 //! What nodes may do is widened first and narrowed last, standbys go before active nodes, and what a node refuses goes no
 //! further.
@@ -8,6 +8,7 @@
 pub mod against;
 pub mod back;
 pub mod convert;
+pub mod defaults;
 pub mod difference;
 pub mod enlist;
 pub mod exchange;
@@ -15,10 +16,9 @@ pub mod goal;
 pub mod hold;
 pub mod known;
 pub mod lease;
-pub mod made;
 pub mod next;
-pub mod previous;
 pub mod replace;
 pub mod roll;
 pub mod settings;
+pub mod steps;
 pub mod tell;

@@ -8,8 +8,7 @@ use templates::names::{TAG_REFUSED_REVISION, TAG_REVISION, TAG_ROLE, TAG_RUNNING
 use templates::report::Refusal;
 use templates::{Role, Roles};
 
-use super::against::Force;
-use super::goal::Goal;
+use super::goal::{Force, Goal};
 use crate::resources::instances::Node;
 
 /// What to do next.
@@ -36,10 +35,8 @@ pub enum Next {
 pub struct Asking<'a> {
     /// What they should run.
     pub order: &'a Order,
-    /// Which of them may be unreachable.
+    /// Which of them may be unreachable, and whether to go on where it isn't sure who is active.
     pub goal: &'a Goal,
-    /// Whether to go on where it isn't sure who is active.
-    pub force: Force,
     /// The nodes that this very command told: the API may not show it yet.
     pub told: &'a BTreeSet<String>,
     /// The nodes that may show what they said before they were told.
@@ -49,12 +46,10 @@ pub struct Asking<'a> {
 /// What to do next to have `nodes` run the order. Nodes that are stopped or left out are told last and not waited for: they
 /// take the order when they start or return.
 pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
-    let Asking { order, goal, force, told, stale } = *asking;
-    let (live, away): (Vec<&Node>, Vec<&Node>) = nodes
-        .iter()
-        .filter(|node| node.is_live())
-        .partition(|node| matches!(node.state.as_str(), "pending" | "running") && !goal.leaves_out(node));
-    let is_told = |node: &Node| told.contains(&node.id) || node.tags.get(TAG_REVISION) == Some(&order.to_string());
+    let Asking { order, goal, told, stale } = *asking;
+    let (live, away): (Vec<&Node>, Vec<&Node>) =
+        nodes.iter().filter(|node| node.is_live()).partition(|node| !is_away(goal, node));
+    let is_told = |node: &Node| told.contains(&node.id) || is_told(order, node);
     let refusal = live
         .iter()
         .filter(|node| is_told(node) && !stale.contains(&node.id))
@@ -79,16 +74,26 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     if pending.iter().any(|node| waits(&node)) {
         return Next::Wait(ids(pending.iter().filter(waits)));
     }
-    if let Some(why) = unserved(&live).filter(|_| force == Force::No) {
+    if let Some(why) = unserved(&live).filter(|_| goal.force == Force::No) {
         return Next::Unserved(why);
     }
     let standbys = ids(pending.iter().filter(|node| active(node) == 0));
-    if !standbys.is_empty() && force == Force::No {
+    if !standbys.is_empty() && goal.force == Force::No {
         return Next::Tell(standbys);
     }
     // Active ones one at a time, those with least to lose first. Who is active isn't sure where a person says to go on.
     let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot)));
     Next::Tell(ids(first.into_iter()))
+}
+
+/// Whether the node is stopped or left out: told last, and not waited for.
+pub fn is_away(goal: &Goal, node: &Node) -> bool {
+    !matches!(node.state.as_str(), "pending" | "running") || goal.leaves_out(node)
+}
+
+/// Whether the node's tag orders just this.
+pub fn is_told(order: &Order, node: &Node) -> bool {
+    node.tags.get(TAG_REVISION) == Some(&order.to_string())
 }
 
 fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {

@@ -181,8 +181,9 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
                 changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
                 let tags = Tags::from_iter([(TAG_REVISION, aim.order.to_string())]);
                 let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
+                let subnet = subnets[usize::from(slot.0)].clone();
                 let (state, slot) = ("running".to_owned(), Some(slot));
-                nodes.push(Node { id, state, image, tags, slot, named: slot, ..Node::default() });
+                nodes.push(Node { id, state, image, subnet, tags, slot, named: slot, ..Node::default() });
             }
             Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {

@@ -1,25 +1,22 @@
-//! Carries an update out, in an order in which it can stop anywhere: what is allowed is widened, nodes are told one after
-//! another, the version becomes the default, what isn't needed any more goes. Run again, it goes on from what it finds.
+//! Carries an update's [`steps`](super::steps) out, one after another.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
-use templates::names::TAG_PREVIOUS;
 use templates::{Balancer, Order};
 
-use super::against::Force;
+use super::defaults::Defaults;
 use super::known::Known;
 use super::lease::Lease;
-use super::made::Made;
-use super::previous::Previous;
-use super::settings::{Setting, Settings};
+use super::settings::{self, Setting};
+use super::steps::Step;
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::claims;
 use crate::failure::Failure;
-use crate::observe::{Observed, observe};
+use crate::observe::observe;
 use crate::output::progress::Progress;
 use crate::plan::Change;
 use crate::resources::launch_template::{Contents, Template};
@@ -38,12 +35,14 @@ pub struct Roll<'a> {
     pub known: &'a Known,
     /// This update's own; [`super::hold::beside`] renews it.
     pub lease: &'a RefCell<Lease>,
+    /// What nodes are to run. A version that is to be added has no number yet.
+    pub order: Order,
     /// What nodes boot.
     pub boots: Order,
+    /// The versions that Elbow made the default.
+    pub defaults: Defaults,
     /// Whether every node has run what is to be.
     pub proven: bool,
-    /// Whether to go on where it isn't sure who is active.
-    pub force: Force,
     /// How long nodes may take.
     pub timeout: Duration,
     /// For who watches.
@@ -53,55 +52,54 @@ pub struct Roll<'a> {
 }
 
 impl Roll<'_> {
-    /// All of it, in order.
-    pub async fn all(&mut self) -> Result<(), Failure> {
-        let known = self.known;
-        self.widen().await?;
-        let version = match known.target() {
-            Some(version) => version,
-            None => self.add_version().await?,
-        };
-        let order = Order { version, revision: known.desired.revision.clone() };
-        if known.replaces() {
-            self.release().await?;
+    /// Carries the steps out. Where AWS says that something is another than was seen, the rest is for the next plan.
+    pub async fn all(&mut self, steps: &[Step]) -> Result<(), Failure> {
+        for step in steps {
+            match self.carry_out(step).await {
+                Err(failure) if is_outdated(&failure) => {
+                    pause(LOOK).await;
+                    return Ok(());
+                }
+                outcome => outcome?,
+            }
         }
-        if known.goes_down() {
-            // An agent goes down to a version only if it is the default, which no tag changes.
-            self.make_default(&order).await?;
-        }
-        self.run(&order).await?;
-        self.proven = true;
-        self.make_default(&order).await?;
-        // One that was born in between has booted the version before.
-        self.run(&order).await?;
-        self.enlist().await?;
-        self.settle(&known.new).await?;
-        let tables = route_tables::find(&self.aws.ec2, &known.new.vpc).await?;
-        self.drop_routes(&known.stale_routes(&tables)).await
+        Ok(())
     }
 
-    /// Has every node run `order`.
-    async fn run(&mut self, order: &Order) -> Result<(), Failure> {
-        if self.known.replaces() {
-            self.exchange(order).await?;
+    async fn carry_out(&mut self, step: &Step) -> Result<(), Failure> {
+        match step {
+            Step::Set(setting) => {
+                self.set(setting).await?;
+                if matches!(setting, Setting::Claim(_)) { self.contend().await } else { Ok(()) }
+            }
+            Step::AddVersion => self.add_version().await,
+            Step::Release(_) => self.release().await,
+            Step::Replace(_) => self.exchange(&self.order.clone()).await,
+            Step::Tell(_) => self.nodes(&self.order.clone()).await,
+            Step::SetDefault => self.make_default(&self.order.clone()).await,
+            Step::Enlist(_) => self.enlist().await,
+            Step::DeleteRoute { table, destination } => {
+                self.hold().await?;
+                route_tables::delete_route(&self.aws.ec2, table, destination).await?;
+                self.done("delete-route", format!("delete route {destination} in {table}"));
+                Ok(())
+            }
         }
-        self.nodes(order).await
     }
 
-    async fn add_version(&mut self) -> Result<i64, Failure> {
+    async fn add_version(&mut self) -> Result<(), Failure> {
         let known = self.known;
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
         let contents = known.desired.contents(&group, None);
-        let (id, revision) = (&known.template.id, &known.desired.revision);
+        let (Template { id, name, .. }, revision) = (&known.template, &known.desired.revision);
         self.hold().await?;
-        let version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents).await?;
-        let name = &known.template.name;
+        self.order.version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents).await?;
+        let version = self.order.version;
         self.done(
             "create-launch-template-version",
             format!("add version {version} of revision {revision} to launch template {name}"),
         );
-        self.readable(version, &contents).await?;
-        Ok(version)
+        self.readable(version, &contents).await
     }
 
     /// Waits until the API shows the version: a node that reads it too early would find nothing.
@@ -110,8 +108,7 @@ impl Roll<'_> {
         let deadline = Instant::now() + SPREADING;
         loop {
             let version = launch_template::version(&self.aws.ec2, id, number).await?;
-            // What else an answer names, AWS says of itself.
-            if version.is_some_and(|version| version.contents.as_asked() == *contents) {
+            if version.is_some_and(|version| version.contents == *contents) {
                 return Ok(());
             }
             if Instant::now() >= deadline {
@@ -125,98 +122,71 @@ impl Roll<'_> {
         }
     }
 
-    /// Widens what is allowed: before any node changes.
-    async fn widen(&mut self) -> Result<(), Failure> {
+    async fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
         let known = self.known;
-        self.set(|observed| Settings::wider(&known.old, &known.new, &known.region, &known.cidrs, observed)).await?;
-        match self.changes.iter().any(|change| change.action == "claim") {
-            true => self.contend().await,
-            false => Ok(()),
+        let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone());
+        let group = group.ok_or_else(|| anyhow!("{} has no security group any more", known.new.name))?;
+        self.hold().await?;
+        let Aws { auto_scaling, ec2, iam, .. } = self.aws;
+        match setting {
+            Setting::Claim(vips) => {
+                for vip in vips {
+                    tagging::set(ec2, std::slice::from_ref(&group), &claims::tag(*vip), "").await?;
+                }
+            }
+            Setting::Disclaim(vips) => claims::give_way(self.aws, &group, vips).await?,
+            Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
+            Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
+            Setting::Policy(policy) => role::set_policy(iam, &known.desired.global_name, policy).await?,
+            Setting::Hook(hook) => scaling_group::set_hook(auto_scaling, &known.desired.name, hook).await?,
         }
+        let change = setting.change(&known.desired);
+        self.done(change.action, change.what);
+        Ok(())
     }
 
     /// Gives way if somebody else has claimed the same virtual IPs at the same moment.
     async fn contend(&mut self) -> Result<(), Failure> {
-        let known = self.known;
-        let Balancer { name, vpc, virtual_ips, route_tables, .. } = &known.new;
+        let Balancer { name, vpc, virtual_ips, route_tables, .. } = &self.known.new;
         let others = claims::find(self.aws, vpc, name, virtual_ips).await?;
         let Some((vip, other)) = claims::taken(virtual_ips, route_tables, &others).first().copied() else {
             return Ok(());
         };
-        self.settle(&known.old).await?;
+        self.restore().await?;
         let whose = claims::refusal(vip, other);
         Err(Failure::Failed(anyhow!("{whose}; it was claimed at the same time, and {name} runs on as it was")))
     }
 
-    /// Has what is around the nodes be just what `only` needs: after every node has changed.
-    pub(super) async fn settle(&mut self, only: &Balancer) -> Result<(), Failure> {
-        let known = self.known;
-        self.set(|observed| Settings::exact(only, &known.region, &known.cidrs, observed)).await
-    }
-
-    /// Makes what is there so. Where AWS says that it is another than was seen, it is looked at again.
-    async fn set(&mut self, wanted: impl Fn(&Observed) -> Settings) -> Result<(), Failure> {
+    /// Has what is around the nodes be just what the old revision needs, again.
+    pub(super) async fn restore(&mut self) -> Result<(), Failure> {
+        let Known { old, region, cidrs, .. } = self.known;
         let deadline = Instant::now() + SPREADING;
         loop {
-            let observed = observe(self.aws, &self.known.new.name).await?;
-            match self.make(&wanted(&observed), &observed).await {
+            let observed = observe(self.aws, &old.name).await?;
+            let mut outcome = Ok(());
+            for setting in settings::exact(old, region, cidrs, &observed) {
+                outcome = self.set(&setting).await;
+                if outcome.is_err() {
+                    break;
+                }
+            }
+            match outcome {
                 Err(failure) if is_outdated(&failure) && Instant::now() < deadline => pause(LOOK).await,
                 outcome => return outcome,
             }
         }
     }
 
-    async fn make(&mut self, settings: &Settings, observed: &Observed) -> Result<(), Failure> {
-        let Known { new, desired, .. } = self.known;
-        let group = observed.group(&new.vpc).map(|group| group.id.clone());
-        let group = group.ok_or_else(|| anyhow!("{} has no security group any more", new.name))?;
-        for setting in settings.calls() {
-            self.hold().await?;
-            let Aws { auto_scaling, ec2, iam, .. } = self.aws;
-            match setting {
-                Setting::Claim(vips) => {
-                    for vip in vips {
-                        tagging::set(ec2, std::slice::from_ref(&group), &claims::tag(*vip), "").await?;
-                    }
-                }
-                Setting::Disclaim(vips) => claims::give_way(self.aws, &group, vips).await?,
-                Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
-                Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
-                Setting::Policy(policy) => role::set_policy(iam, &desired.global_name, policy).await?,
-                Setting::Hook(hook) => scaling_group::set_hook(auto_scaling, &desired.name, hook).await?,
-            }
-            let change = setting.change(desired);
-            self.done(change.action, change.what);
-        }
-        Ok(())
-    }
-
     /// Makes the version the one that nodes boot, and remembers which was before.
     pub(super) async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
-        let (known, ec2) = (self.known, &self.aws.ec2);
         if self.boots == *order {
             return Ok(());
         }
         self.hold().await?;
-        let id = &known.template.id;
-        let before = known.template.tags.get(TAG_PREVIOUS).map(Previous::read).unwrap_or_default();
-        let before = before.and_now(self.boots.clone()).to_string();
-        tagging::set(ec2, std::slice::from_ref(id), TAG_PREVIOUS, &before).await?;
-        // What nodes boot so far was found to be Elbow's, where nothing was noted yet.
-        let made = known.template.made().unwrap_or_else(|| Made::default().and(self.boots.version));
-        launch_template::set_default(ec2, id, order.version, made).await?;
+        self.defaults = self.defaults.moved(&self.boots, order);
+        launch_template::set_default(&self.aws.ec2, &self.known.template.id, &self.defaults).await?;
         self.boots = order.clone();
         self.done("set-default", format!("make version {} the one that nodes boot", order.version));
-        Ok(())
-    }
-
-    /// Deletes the routes of virtual IPs that were removed, where they lead to the balancer's own nodes or to nothing.
-    async fn drop_routes(&mut self, stale: &[(String, String)]) -> Result<(), Failure> {
-        for (table, destination) in stale {
-            self.hold().await?;
-            route_tables::delete_route(&self.aws.ec2, table, destination).await?;
-            self.done("delete-route", format!("delete route {destination} in {table}"));
-        }
         Ok(())
     }
 

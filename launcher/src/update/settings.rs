@@ -17,106 +17,79 @@ use crate::resources::scaling_group::Hook;
 use crate::resources::security_group::Rule;
 use crate::scaling::Wanted;
 
-/// What is to change, and how.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Settings {
+/// One call, and what it sets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Setting {
     /// Claim these virtual IPs.
-    pub claim: Vec<Ipv4Addr>,
+    Claim(Vec<Ipv4Addr>),
     /// Claim these no more.
-    pub disclaim: Vec<Ipv4Addr>,
+    Disclaim(Vec<Ipv4Addr>),
     /// Let these in.
-    pub allow: BTreeSet<Rule>,
+    Allow(BTreeSet<Rule>),
     /// Let these in no more.
-    pub revoke: BTreeSet<Rule>,
+    Revoke(BTreeSet<Rule>),
     /// Give the role this policy (JSON).
-    pub policy: Option<String>,
+    Policy(String),
     /// Give the Auto Scaling group this lifecycle hook.
-    pub hook: Option<Hook>,
+    Hook(Hook),
 }
 
-impl Settings {
-    /// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
-    pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
-        let present = present(observed, &new.vpc);
-        let route_tables = union(&old.route_tables, &new.route_tables);
-        let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
-        // Whoever is in a group on the way may tell it that it may go on.
-        let launch = if old.launch == Launch::AutoScaling { old.launch } else { new.launch };
-        let both = Balancer { route_tables, updates, launch, ..new.clone() };
-        Settings {
-            claim: without(&new.virtual_ips, &claims(observed, &new.vpc)),
-            disclaim: Vec::new(),
-            allow: rules(new, cidrs).difference(&present).cloned().collect(),
-            revoke: BTreeSet::new(),
-            policy: other_policy(files::permission_policy(&both, region), observed),
-            hook: None,
-        }
-    }
-
-    /// What makes it just what `only` needs.
-    pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Settings {
-        let claims = claims(observed, &only.vpc);
-        Settings {
-            claim: without(&only.virtual_ips, &claims),
-            disclaim: without(&claims, &only.virtual_ips),
-            allow: rules(only, cidrs).difference(&present(observed, &only.vpc)).cloned().collect(),
-            revoke: present(observed, &only.vpc).difference(&rules(only, cidrs)).cloned().collect(),
-            policy: other_policy(files::permission_policy(only, region), observed),
-            hook: other_hook(only, observed),
-        }
-    }
+/// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
+pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
+    let route_tables = union(&old.route_tables, &new.route_tables);
+    let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
+    // A node that is in a group on the way may tell it to go on.
+    let launch = if old.launch == Launch::AutoScaling { old.launch } else { new.launch };
+    let both = Balancer { route_tables, updates, launch, ..new.clone() };
+    let claim = Setting::Claim(without(&new.virtual_ips, &claims(observed, &new.vpc)));
+    let allow = Setting::Allow(rules(new, cidrs).difference(&present(observed, &new.vpc)).cloned().collect());
+    let policy = other_policy(files::permission_policy(&both, region), observed);
+    [claim, allow].into_iter().chain(policy).filter(Setting::does_something).collect()
 }
 
-/// A call, and what it sets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Setting<'a> {
-    /// Claim these virtual IPs.
-    Claim(&'a [Ipv4Addr]),
-    /// Claim these no more.
-    Disclaim(&'a [Ipv4Addr]),
-    /// Let these in.
-    Allow(&'a BTreeSet<Rule>),
-    /// Let these in no more.
-    Revoke(&'a BTreeSet<Rule>),
-    /// Give the role this policy (JSON).
-    Policy(&'a str),
-    /// Give the Auto Scaling group this lifecycle hook.
-    Hook(&'a Hook),
+/// What makes it just what `only` needs.
+pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
+    let (claims, present, rules) = (claims(observed, &only.vpc), present(observed, &only.vpc), rules(only, cidrs));
+    let around = [
+        Setting::Claim(without(&only.virtual_ips, &claims)),
+        Setting::Disclaim(without(&claims, &only.virtual_ips)),
+        Setting::Allow(rules.difference(&present).cloned().collect()),
+        Setting::Revoke(present.difference(&rules).cloned().collect()),
+    ];
+    let policy = other_policy(files::permission_policy(only, region), observed);
+    let all = around.into_iter().chain(policy).chain(other_hook(only, observed));
+    all.filter(Setting::does_something).collect()
 }
 
-impl Settings {
-    /// The calls that it takes, in order.
-    pub fn calls(&self) -> Vec<Setting<'_>> {
-        let Settings { claim, disclaim, allow, revoke, policy, hook } = self;
-        let claim = Some(Setting::Claim(claim)).filter(|_| !claim.is_empty());
-        let disclaim = Some(Setting::Disclaim(disclaim)).filter(|_| !disclaim.is_empty());
-        let allow = Some(Setting::Allow(allow)).filter(|_| !allow.is_empty());
-        let revoke = Some(Setting::Revoke(revoke)).filter(|_| !revoke.is_empty());
-        let policy = policy.as_deref().map(Setting::Policy);
-        let hook = hook.as_ref().map(Setting::Hook);
-        [claim, disclaim, allow, revoke, policy, hook].into_iter().flatten().collect()
-    }
-
-    /// What there is when they are made.
-    pub fn after(&self, observed: &Observed) -> Observed {
-        let mut observed = observed.clone();
+/// What there is when these are made.
+pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
+    let mut observed = observed.clone();
+    for setting in settings {
         for group in &mut observed.groups {
-            group.tags.0.retain(|key, _| !self.disclaim.iter().any(|vip| *key == tag(*vip)));
-            group.tags.0.extend(self.claim.iter().map(|vip| (tag(*vip), String::new())));
-            group.rules.extend(self.allow.iter().cloned());
-            group.rules.retain(|rule| !self.revoke.contains(rule));
+            match setting {
+                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
+                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
+                Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
+                Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
+                Setting::Policy(_) | Setting::Hook(_) => {}
+            }
         }
-        if let (Some(role), Some(policy)) = (&mut observed.role, &self.policy) {
+        if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
             role.policy = serde_json::from_str(policy).ok();
         }
-        if let (Some(group), Some(hook)) = (&mut observed.scaling, &self.hook) {
-            group.hook = Some(hook.clone());
-        }
-        observed
     }
+    observed
 }
 
-impl Setting<'_> {
+impl Setting {
+    fn does_something(&self) -> bool {
+        match self {
+            Setting::Claim(vips) | Setting::Disclaim(vips) => !vips.is_empty(),
+            Setting::Allow(rules) | Setting::Revoke(rules) => !rules.is_empty(),
+            Setting::Policy(_) | Setting::Hook(_) => true,
+        }
+    }
+
     /// What it does, for people and for `--output json`.
     pub fn change(&self, desired: &Desired) -> Change {
         let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
@@ -152,16 +125,16 @@ fn addresses(vips: &[Ipv4Addr]) -> String {
     vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn other_policy(wanted: String, observed: &Observed) -> Option<String> {
+fn other_policy(wanted: String, observed: &Observed) -> Option<Setting> {
     let present = observed.role.as_ref().and_then(|role| role.policy.as_ref());
     let same = serde_json::from_str::<Value>(&wanted).is_ok_and(|wanted| present == Some(&wanted));
-    (!same).then_some(wanted)
+    (!same).then_some(Setting::Policy(wanted))
 }
 
 /// As long as `drain_timeout` takes; a group that isn't there is no update's business.
-fn other_hook(balancer: &Balancer, observed: &Observed) -> Option<Hook> {
+fn other_hook(balancer: &Balancer, observed: &Observed) -> Option<Setting> {
     let present = observed.scaling.as_ref()?.hook.as_ref();
-    Wanted::of(balancer).map(|wanted| wanted.hook).filter(|wanted| present != Some(wanted))
+    Wanted::of(balancer).map(|wanted| wanted.hook).filter(|wanted| present != Some(wanted)).map(Setting::Hook)
 }
 
 fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
@@ -187,75 +160,90 @@ pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::{auto_scaling, web};
+    use crate::desired::tests::{auto_scaling, desired, web};
     use crate::observe::tests::whole;
+
+    const REGION: &str = "eu-west-1";
 
     fn cidrs() -> Vec<Ipv4Net> {
         vec!["10.0.0.0/16".parse().unwrap()]
     }
 
-    fn said(rules: &BTreeSet<Rule>) -> Vec<String> {
-        rules.iter().map(Rule::to_string).collect()
+    fn from_to(old: &Balancer, new: &Balancer) -> Vec<Setting> {
+        wider(old, new, REGION, &cidrs(), &whole())
+    }
+
+    fn only(balancer: &Balancer, observed: &Observed) -> Vec<Setting> {
+        exact(balancer, REGION, &cidrs(), observed)
+    }
+
+    fn said(settings: &[Setting]) -> Vec<String> {
+        settings.iter().map(|setting| setting.change(&desired()).what).collect()
+    }
+
+    fn policy(settings: &[Setting]) -> &str {
+        let policy = settings.iter().find_map(|setting| match setting {
+            Setting::Policy(policy) => Some(policy.as_str()),
+            _ => None,
+        });
+        policy.expect("a policy")
     }
 
     #[test]
     fn a_listener_that_moves_is_let_in_first_and_its_old_port_shut_last() {
         let mut new = web();
         new.listeners[0].port = 8080;
-        let wider = Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole());
-        assert_eq!(said(&wider.allow), ["tcp 8080 from 10.0.0.0/16"]);
-        assert_eq!((wider.revoke.len(), wider.policy), (0, None));
-        let mut observed = whole();
-        observed.groups[0].rules.extend(wider.allow);
-        let narrower = Settings::exact(&new, "eu-west-1", &cidrs(), &observed);
-        assert_eq!(said(&narrower.revoke), ["tcp 80 from 10.0.0.0/16"]);
-        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &observed).revoke.len(), 1, "back again");
+        let wider = from_to(&web(), &new);
+        assert_eq!(said(&wider), ["let in: tcp 8080 from 10.0.0.0/16"]);
+        let between = after(&wider, &whole());
+        assert_eq!(said(&only(&new, &between)), ["let in no more: tcp 80 from 10.0.0.0/16"]);
+        assert_eq!(said(&only(&web(), &between)), ["let in no more: tcp 8080 from 10.0.0.0/16"], "back again");
     }
 
     #[test]
     fn a_virtual_ip_is_claimed_before_any_node_has_it_and_given_up_when_none_has() {
         let new = Balancer { virtual_ips: vec![[10, 255, 0, 11].into()], ..web() };
-        let wider = Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole());
-        assert_eq!((&wider.claim, wider.disclaim.len()), (&new.virtual_ips, 0));
-        let between = wider.after(&whole());
-        let exact = Settings::exact(&new, "eu-west-1", &cidrs(), &between);
-        assert_eq!((exact.claim.len(), &exact.disclaim), (0, &web().virtual_ips));
-        assert_eq!(Settings::exact(&new, "eu-west-1", &cidrs(), &exact.after(&between)), Settings::default());
+        let wider = from_to(&web(), &new);
+        assert_eq!(said(&wider), ["claim 10.255.0.11"]);
+        let between = after(&wider, &whole());
+        let exact = only(&new, &between);
+        assert_eq!(said(&exact), ["claim 10.255.0.10 no more"]);
+        assert_eq!(only(&new, &after(&exact, &between)), []);
     }
 
     #[test]
     fn the_policy_allows_the_tables_of_both_while_both_are_in_use() {
-        let only = |ids: &[&str]| RouteTables::Only(ids.iter().map(|id| id.to_string()).collect());
-        assert_eq!(union(&only(&["rtb-1", "rtb-2"]), &only(&["rtb-2", "rtb-3"])), only(&["rtb-2", "rtb-3", "rtb-1"]));
-        assert_eq!(union(&RouteTables::All, &only(&["rtb-1"])), RouteTables::All);
-        assert_eq!(common(&only(&["rtb-1", "rtb-2"]), &only(&["rtb-2", "rtb-3"])), only(&["rtb-2"]));
-        assert_eq!(common(&RouteTables::All, &only(&["rtb-1"])), only(&["rtb-1"]));
-        let new = Balancer { route_tables: only(&["rtb-1"]), ..web() };
-        assert_eq!(Settings::wider(&web(), &new, "eu-west-1", &cidrs(), &whole()).policy, None);
-        let policy = Settings::exact(&new, "eu-west-1", &cidrs(), &whole()).policy.unwrap();
-        assert!(policy.contains("route-table/rtb-1\""));
+        let tables = |ids: &[&str]| RouteTables::Only(ids.iter().map(|id| id.to_string()).collect());
+        assert_eq!(
+            union(&tables(&["rtb-1", "rtb-2"]), &tables(&["rtb-2", "rtb-3"])),
+            tables(&["rtb-2", "rtb-3", "rtb-1"])
+        );
+        assert_eq!(union(&RouteTables::All, &tables(&["rtb-1"])), RouteTables::All);
+        assert_eq!(common(&tables(&["rtb-1", "rtb-2"]), &tables(&["rtb-2", "rtb-3"])), tables(&["rtb-2"]));
+        assert_eq!(common(&RouteTables::All, &tables(&["rtb-1"])), tables(&["rtb-1"]));
+        let new = Balancer { route_tables: tables(&["rtb-1"]), ..web() };
+        assert_eq!(from_to(&web(), &new), []);
+        assert!(policy(&only(&new, &whole())).contains("route-table/rtb-1\""));
     }
 
     #[test]
     fn nodes_may_read_versions_until_they_run_the_one_that_says_that_they_do_not() {
         let forbids = Balancer { updates: Updates { in_place: false }, ..web() };
-        assert_eq!(Settings::wider(&web(), &forbids, "eu-west-1", &cidrs(), &whole()).policy, None);
-        let last = Settings::exact(&forbids, "eu-west-1", &cidrs(), &whole());
-        let policy = last.policy.clone().expect("the permission goes");
-        assert!(!policy.contains("DescribeLaunchTemplateVersions"), "{policy}");
+        assert_eq!(from_to(&web(), &forbids), []);
+        let last = only(&forbids, &whole());
+        assert!(!policy(&last).contains("DescribeLaunchTemplateVersions"), "{last:?}");
         // The other way it comes first, for the nodes that are launched.
-        let wider = Settings::wider(&forbids, &web(), "eu-west-1", &cidrs(), &last.after(&whole()));
-        assert!(wider.policy.expect("the permission comes").contains("DescribeLaunchTemplateVersions"));
+        let back = wider(&forbids, &web(), REGION, &cidrs(), &after(&last, &whole()));
+        assert!(policy(&back).contains("DescribeLaunchTemplateVersions"));
     }
 
     #[test]
     fn the_last_step_lets_in_again_what_somebody_shut_meanwhile() {
         let mut observed = whole();
         let shut = observed.groups[0].rules.pop_first().expect("it lets something in");
-        let exact = Settings::exact(&web(), "eu-west-1", &cidrs(), &observed);
-        assert_eq!(exact.allow, BTreeSet::from([shut]));
-        assert_eq!(exact.calls().len(), 1);
-        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &exact.after(&observed)), Settings::default());
+        let exact = only(&web(), &observed);
+        assert_eq!(exact, [Setting::Allow(BTreeSet::from([shut]))]);
+        assert_eq!(only(&web(), &after(&exact, &observed)), []);
     }
 
     #[test]
@@ -263,15 +251,21 @@ mod tests {
         let mut observed = whole();
         observed.scaling = Some(crate::scaling::tests::group());
         let mut new = auto_scaling();
-        let hook = |new: &Balancer| Settings::exact(new, "eu-west-1", &cidrs(), &observed).hook;
+        let hook = |new: &Balancer| {
+            let settings = only(new, &observed);
+            settings.iter().find_map(|setting| match setting {
+                Setting::Hook(hook) => Some(hook.timeout),
+                _ => None,
+            })
+        };
         assert_eq!(hook(&new), None);
         new.failover.drain_timeout = Some("90s".parse().unwrap());
-        assert_eq!(hook(&new).map(|hook| hook.timeout), Some(150));
+        assert_eq!(hook(&new), Some(150));
     }
 
     #[test]
     fn nothing_changes_around_what_is_as_it_should_be() {
-        assert_eq!(Settings::wider(&web(), &web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
-        assert_eq!(Settings::exact(&web(), "eu-west-1", &cidrs(), &whole()), Settings::default());
+        assert_eq!(from_to(&web(), &web()), []);
+        assert_eq!(only(&web(), &whole()), []);
     }
 }

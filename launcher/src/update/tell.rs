@@ -32,8 +32,8 @@ impl Roll<'_> {
                 stale.clear();
             }
             let mut unserved = None;
-            let (goal, force) = (&self.known.goal, self.force);
-            match next(&Asking { order, goal, force, told: &told, stale: &stale }, &nodes) {
+            let goal = &self.known.goal;
+            match next(&Asking { order, goal, told: &told, stale: &stale }, &nodes) {
                 Next::Done => return Ok(()),
                 Next::Wait(_) => {}
                 Next::Unserved(why) => unserved = Some(why),

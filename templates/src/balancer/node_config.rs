@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn an_error_does_not_repeat_what_it_read() {
         for (from, to) in [
-            ("\"notify\": {", "\"notify\": \"https://hooks.example.com/s3cret\", \"x\": {"),
-            ("\"source\": \"", "\"source\": 7, \"x\": \"https://user:s3cret@h/?s3cret"),
+            ("\"notify\":{", "\"notify\":\"https://hooks.example.com/s3cret\",\"x\":{"),
+            ("\"source\":\"", "\"source\":7,\"x\":\"https://user:s3cret@h/?s3cret"),
         ] {
             let json = config().to_json();
             assert!(json.contains(from), "{json}");

@@ -23,7 +23,7 @@ fn on(nodes: &[Node]) -> Next {
 
 fn asked(nodes: &[Node], told: &[&str], stale: &[&str], force: Force) -> Next {
     let [told, stale] = [told, stale].map(|ids| ids.iter().map(|id| (*id).to_owned()).collect());
-    next(&Asking { order: &order(), goal: &Goal::default(), force, told: &told, stale: &stale }, nodes)
+    next(&Asking { order: &order(), goal: &Goal { force, ..Goal::default() }, told: &told, stale: &stale }, nodes)
 }
 
 #[test]
@@ -135,9 +135,7 @@ fn nobody_is_told_while_it_is_not_sure_who_is_active_and_with_force_one_at_a_tim
 fn a_dead_node_that_is_left_out_is_told_last_and_its_old_word_does_not_count() {
     let goal = Goal { without: vec![crate::which::Which::Slot(Slot(0))], ..Goal::default() };
     let (told, stale) = (BTreeSet::new(), BTreeSet::new());
-    let on = |nodes: &[Node]| {
-        next(&Asking { order: &order(), goal: &goal, force: Force::No, told: &told, stale: &stale }, nodes)
-    };
+    let on = |nodes: &[Node]| next(&Asking { order: &order(), goal: &goal, told: &told, stale: &stale }, nodes);
     // The dead node's tag still says that it is active.
     let mut nodes = vec![lost(node("i-0", 0, "running"), "i-1"), node("i-1", 1, "running"), node("i-2", 2, "running")];
     tag(&mut nodes[1], TAG_ROLE, "active");

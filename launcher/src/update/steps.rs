@@ -1,0 +1,130 @@
+//! An update's plan: every step from what was found to what is to be. `--dry-run` prints this list, and [`super::roll`]
+//! carries it out. Pure. What nodes may do is widened first and narrowed last, and the version that nodes boot moves when
+//! every node runs it: so an update can stop anywhere, and the plan of the next one is the rest.
+
+use std::collections::BTreeSet;
+
+use super::convert::{self, foreseen, release};
+use super::known::Known;
+use super::next::{Asking, Next, active, follows, is_away, is_told, next, running};
+use super::replace::{Service, replaced};
+use super::settings::{self, Setting};
+use super::tell::called;
+use crate::plan::{Action, Change};
+use crate::resources::instances::Node;
+
+/// A step of an update.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Change what is around the nodes.
+    Set(Setting),
+    /// Add a version to the launch template that holds what is to be run.
+    AddVersion,
+    /// Have the Auto Scaling group let its nodes go.
+    Release(Vec<Action>),
+    /// Replace nodes, one slot after another.
+    Replace(Vec<Change>),
+    /// Have every node run the version in place; these are to be told.
+    Tell(Vec<String>),
+    /// Make the version the one that nodes boot.
+    SetDefault,
+    /// Have nodes come to be as the balancer says: in the Auto Scaling group, or launched.
+    Enlist(Vec<Action>),
+    /// Delete a route that nothing needs any more.
+    DeleteRoute {
+        /// `rtb-…`
+        table: String,
+        /// `10.255.0.10/32`
+        destination: String,
+    },
+}
+
+/// Everything that is left to do, in order.
+pub fn steps(known: &Known) -> Vec<Step> {
+    let wider = known.wider();
+    let mut steps: Vec<Step> = wider.iter().cloned().map(Step::Set).collect();
+    steps.extend(known.target().is_none().then_some(Step::AddVersion));
+    let moves = || (known.target() != Some(known.template.version)).then_some(Step::SetDefault);
+    let mut there = known.observed.clone();
+    let exchanged = exchanged(known);
+    if let Some((released, changes, nodes)) = exchanged {
+        steps.extend((!released.is_empty()).then_some(Step::Release(released)));
+        steps.push(Step::Replace(changes));
+        steps.extend(moves());
+        there = nodes;
+    } else if known.goes_down() {
+        // An agent goes down to a version only if it is the default, which no tag changes.
+        steps.extend(moves());
+        steps.extend(tell(known));
+    } else {
+        steps.extend(tell(known));
+        steps.extend(moves());
+    }
+    if convert::step(&known.desired, &there) != convert::Step::Done {
+        steps.push(Step::Enlist(foreseen(convert::step, &known.desired, &there).0));
+    }
+    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &settings::after(&wider, &known.observed));
+    steps.extend(exact.into_iter().map(Step::Set));
+    let stale = known.stale_routes().into_iter();
+    steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
+    steps
+}
+
+impl Step {
+    /// What it does, for people and for `--output json`.
+    pub fn changes(&self, known: &Known) -> Vec<Change> {
+        let (desired, template) = (&known.desired, &known.template);
+        let one = |action, what| vec![Change { action, what }];
+        match self {
+            Step::Set(setting) => vec![setting.change(desired)],
+            Step::AddVersion => {
+                let (now, then, revision) = (&desired.image, &template.contents.image, &desired.revision);
+                let image = if now == then { String::new() } else { format!(", image {now} instead of {then}") };
+                let what = format!("add a version of revision {revision} to launch template {}{image}", template.name);
+                one("create-launch-template-version", what)
+            }
+            Step::Release(actions) | Step::Enlist(actions) => {
+                actions.iter().map(|action| action.change(desired)).collect()
+            }
+            Step::Replace(changes) => changes.clone(),
+            Step::Tell(nodes) => nodes
+                .iter()
+                .map(|node| Change {
+                    action: "tell",
+                    what: format!("tell {node} to run revision {}", desired.revision),
+                })
+                .collect(),
+            Step::SetDefault => one("set-default", "make that version the one that nodes boot".to_owned()),
+            Step::DeleteRoute { table, destination } => {
+                one("delete-route", format!("delete route {destination} in {table}"))
+            }
+        }
+    }
+}
+
+/// What lets nodes go and what replaces them, if any is to be replaced; and what is there then.
+fn exchanged(known: &Known) -> Option<(Vec<Action>, Vec<Change>, crate::observe::Observed)> {
+    if !known.replaces() {
+        return None;
+    }
+    let service = if known.never_served() { Service::Never } else { Service::Whole };
+    let (released, alone) = foreseen(release, &known.desired, &known.observed);
+    let (changes, nodes) = replaced(&known.aim(), &known.new.subnets, &alone.nodes, service);
+    (!changes.is_empty()).then_some((released, changes, crate::observe::Observed { nodes, ..alone }))
+}
+
+/// Tells nodes, or waits for those that were told: standbys first, those that are stopped or left out last.
+fn tell(known: &Known) -> Option<Step> {
+    let (order, nobody) = (known.order(), BTreeSet::new());
+    let asking = Asking { order: &order, goal: &known.goal, told: &nobody, stale: &nobody };
+    if next(&asking, &known.observed.nodes) == Next::Done {
+        return None;
+    }
+    let is_untold = |node: &&Node| running(node).is_some() && !follows(&order.revision, node) && !is_told(&order, node);
+    let mut untold: Vec<&Node> = known.observed.live().filter(is_untold).collect();
+    untold.sort_by_key(|node| (is_away(&known.goal, node), active(node)));
+    Some(Step::Tell(untold.into_iter().map(called).collect()))
+}
+
+#[cfg(test)]
+mod tests;
