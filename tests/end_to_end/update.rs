@@ -271,6 +271,23 @@ async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
     ensure!(rig.active()? == active, "the virtual IP has moved");
     let outage = lab::prober::longest_outage(&prober.finish()?).context("answers")?;
     ensure!(outage.length() < Duration::from_secs(1), "nobody was served for {:?}", outage.length());
+    an_old_refusal_counts_no_more(rig, &standby, &changed)
+}
+
+/// The node refuses the order that stands in its tag. When the cause is gone, an update orders the same again.
+fn an_old_refusal_counts_no_more(rig: &Rig, standby: &str, changed: &Path) -> Result<()> {
+    let query = "--query=LaunchTemplates[0].LatestVersionNumber";
+    let version = rig.aws(["ec2", "describe-launch-templates", "--launch-template-names=elbow-web", query])?;
+    let order = format!("{version}:{}", Balancer::parse(&std::fs::read_to_string(changed)?)?.revision());
+    rig.aws(["ec2", "create-tags", "--resources", standby, "--tags", &format!("Key=elbow:revision,Value={order}")])?;
+    wait_for("the refusal in `launcher status`", Duration::from_secs(10), || {
+        let said = String::from_utf8_lossy(&rig.launcher(["status", "web"])?.stdout).into_owned();
+        ensure!(said.contains("/etc/haproxy/haproxy.cfg:"), "{said}");
+        Ok(())
+    })?;
+    rig.inside(standby, &["sed", "-i", "s/^gone:/haproxy:/", "/etc/passwd"])?;
+    let document = update(rig, changed)?;
+    ensure!(!document.to_string().contains("create-launch-template-version"), "it is another order: {document}");
     Ok(())
 }
 

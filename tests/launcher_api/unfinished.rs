@@ -88,8 +88,19 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
     let order = told(&nodes[1]).expect("it was told").to_owned();
     let (version, revision) = order.split_once(':').expect("an order");
     node::report(&rig, &nodes[1], &before, "standby");
-    tag(&rig, &nodes[1].id, "elbow:refused-revision", &format!("{order} no"));
-    failed(&update(&rig, &file, &[]), 1, "so nothing is taken back");
+    // It refuses when it is told, and forgets that when the order goes.
+    let refuses = std::thread::scope(|scope| {
+        let updating = scope.spawn(|| update(&rig, &file, &[]));
+        while !updating.is_finished() {
+            let late = &rig.nodes()[1];
+            match told(late) {
+                Some(order) => tag(&rig, &late.id, "elbow:refused-revision", &format!("{order} no")),
+                None => node::untag(&rig, late, &["elbow:refused-revision"]),
+            }
+        }
+        updating.join().expect("it ends")
+    });
+    failed(&refuses, 1, "so nothing is taken back");
     assert_eq!(rig.nodes().iter().map(told).collect::<Vec<_>>(), [Some(order.as_str()); 2]);
     assert_eq!(default(&rig), version);
 

@@ -59,6 +59,12 @@ fn elect(rig: &Rig, nodes: &[Instance]) {
 }
 
 fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
+    match (node.tags.get("elbow:revision"), node.tags.get("elbow:refused-revision")) {
+        // What it refused it doesn't try again before the order changes.
+        (Some(order), Some(refused)) if refused.starts_with(order.as_str()) => return,
+        (_, Some(_)) => return node::untag(rig, node, &["elbow:refused-revision"]),
+        _ => {}
+    }
     let order = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':'));
     let told = order.map(|(_, revision)| revision);
     if let Some(version) = order.and_then(|(version, _)| version.parse().ok()) {
@@ -226,15 +232,16 @@ fn what_cannot_be_updated_is_refused_before_anything_changes() {
     );
     let none = with(("[\"10.255.0.10\"]", "[]"));
     refused(&rig, &["update", none.to_str().unwrap()], &["line 4: virtual_ips: at least one is needed"]);
-    let big: Vec<String> = (0..999u32)
-        .map(|n| {
-            format!("\"10.{}.{}.{}:{}\"", n * 7919 % 251, n * 104_729 % 253, n * 7 % 241, 1024 + n * 6151 % 60_000)
-        })
-        .collect();
-    let listener = |number: usize| {
-        format!("\n[[listener]]\nname = \"l{number}\"\nport = {}\ntargets = [{}]\n", 9000 + number, big.join(","))
+    // Targets that gzip can't fold much.
+    let target = |n: u32| {
+        format!("\"10.{}.{}.{}:{}\"", n * 7919 % 251, n * 104_729 % 253, n * 7 % 241, 1024 + n * 6151 % 60_000)
     };
-    let big = rig.file("big.toml", &(rig.example() + &(0..6).map(listener).collect::<String>()));
+    let listener = |number: u32| {
+        let targets: Vec<String> = (number * 999..number * 999 + 999).map(target).collect();
+        let (port, targets) = (9000 + number, targets.join(","));
+        format!("\n[[listener]]\nname = \"l{number}\"\nport = {port}\ntargets = [{targets}]\n")
+    };
+    let big = rig.file("big.toml", &(rig.example() + &(0..4).map(listener).collect::<String>()));
     refused(&rig, &["update", big.to_str().unwrap()], &["EC2 takes 16384"]);
     rig.aws(&["ec2", "terminate-instances", "--instance-ids", &rig.nodes()[1].id]);
     refused(&rig, &update, &["node 1 doesn't run", "launcher create"]);
@@ -264,6 +271,29 @@ fn another_update_is_waited_for_or_taken_over() {
         succeeded(rig.launcher(["update", "--rollback", "web"]));
     });
     assert_eq!(ports(&rig), [Some(80)]);
+}
+
+/// A forged tag ordered the version before it was there, or an update was killed before it could take the order back.
+#[test]
+fn a_refusal_from_before_the_order_does_not_stop_an_update() {
+    let rig = Rig::new();
+    created(&rig);
+    let file = changed(&rig);
+    let update = ["update", file.to_str().unwrap()];
+    let dry = text(&succeeded(rig.launcher([&update[..], &["--dry-run", "--output", "json"]].concat())).stdout);
+    let dry: serde_json::Value = serde_json::from_str(&dry).expect("JSON");
+    let order = format!("2:{}", dry["revision"].as_str().expect("a revision"));
+    let standby = &rig.nodes()[1].id;
+    let tags = [format!("Key=elbow:revision,Value={order}"), format!("Key=elbow:refused-revision,Value={order} no")];
+    rig.aws(&["ec2", "create-tags", "--resources", standby, "--tags", &tags[0], &tags[1]]);
+    rig.take_calls();
+    with_obedient_nodes(&rig, || succeeded(rig.launcher(update)));
+    let calls = rig.take_calls();
+    let withdrawn = calls.iter().position(|call| call.action == "DeleteTags" && mentions(call, "elbow:revision"));
+    let told = calls.iter().position(|call| call.action == "CreateTags" && mentions(call, &order));
+    assert!(withdrawn.is_some() && withdrawn < told, "withdrawn {withdrawn:?}, told {told:?}");
+    assert_eq!((default(&rig).as_str(), ports(&rig)), ("2", vec![Some(8080)]));
+    assert!(rig.nodes().iter().all(|node| node.tags["elbow:revision"] == order));
 }
 
 #[test]
@@ -355,22 +385,11 @@ fn a_rollback_that_a_node_refuses_leaves_nodes_and_default_where_they_were() {
         while !updating.is_finished() {
             for node in rig.nodes() {
                 let order = node.tags["elbow:revision"].parse::<templates::Order>().unwrap();
-                let keys = ["elbow:message", "elbow:refused-revision"];
+                let refused = node.tags.contains_key("elbow:refused-revision");
                 match order.version {
-                    1 => {
-                        let says = [order.refusal("no"), format!("{order} no")];
-                        let tags: Vec<_> = keys
-                            .iter()
-                            .zip(says)
-                            .map(|(key, value)| serde_json::json!({"Key": key, "Value": value}))
-                            .collect();
-                        let tags = serde_json::to_string(&tags).unwrap();
-                        rig.aws(&["ec2", "create-tags", "--resources", &node.id, "--tags", &tags]);
-                    }
-                    _ => {
-                        let keys = keys.map(|key| format!("Key={key}"));
-                        rig.aws(&["ec2", "delete-tags", "--resources", &node.id, "--tags", &keys[0], &keys[1]]);
-                    }
+                    1 if !refused => node::tag(&rig, &node, &[("elbow:refused-revision", &format!("{order} no"))]),
+                    2 if refused => node::untag(&rig, &node, &["elbow:refused-revision"]),
+                    _ => {}
                 }
             }
         }

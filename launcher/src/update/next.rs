@@ -18,6 +18,8 @@ pub enum Next {
     Done,
     /// Tell these.
     Tell(Vec<String>),
+    /// Take the order from these: they refused it before this command gave it, and forget that when it goes.
+    Withdraw(Vec<String>),
     /// These have been told, or can't be yet.
     Wait(Vec<String>),
     /// For this: a virtual IP has no active node, or more than one.
@@ -39,7 +41,7 @@ pub struct Asking<'a> {
     pub goal: &'a Goal,
     /// The nodes that this very command told: the API may not show it yet.
     pub told: &'a BTreeSet<String>,
-    /// The nodes that may show what they said before they were told.
+    /// Of these, the nodes that may still show a refusal from before.
     pub stale: &'a BTreeSet<String>,
 }
 
@@ -50,24 +52,31 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     let (live, away): (Vec<&Node>, Vec<&Node>) =
         nodes.iter().filter(|node| node.is_live()).partition(|node| !is_away(goal, node));
     let is_told = |node: &Node| told.contains(&node.id) || is_told(order, node);
-    let refusal = live
+    // A refusal counts if it came after this command's order.
+    let refused = live
         .iter()
-        .filter(|node| is_told(node) && !stale.contains(&node.id))
+        .filter(|node| told.contains(&node.id) && !stale.contains(&node.id))
         .find_map(|node| Some(Next::Refused { node: node.id.clone(), why: refusal(order, node)? }));
-    if let Some(refused) = refusal {
+    if let Some(refused) = refused {
         return refused;
     }
     // Those that run it and were told something else have that withdrawn: it changes nothing on them.
     let strayed = |node: &&&Node| !is_told(node) && told_otherwise(&order.revision, node);
-    let withdrawn = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
-    if !withdrawn.is_empty() {
-        return Next::Tell(withdrawn);
+    let strayed = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
+    if !strayed.is_empty() {
+        return Next::Tell(strayed);
     }
     let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
         // A node that returns runs what it ran before, and takes what it was told last.
         let others = ids(away.iter().filter(|node| !is_told(node) && !follows(&order.revision, node)));
         return if others.is_empty() { Next::Done } else { Next::Tell(others) };
+    }
+    let refused_before = |node: &&&Node| !told.contains(&node.id) && refusal(order, node).is_some();
+    if pending.iter().any(|node| refused_before(&node)) {
+        let ordered = ids(pending.iter().filter(refused_before).filter(|node| node.tags.get(TAG_REVISION).is_some()));
+        let forget = ids(pending.iter().filter(refused_before));
+        return if ordered.is_empty() { Next::Wait(forget) } else { Next::Withdraw(ordered) };
     }
     // One that starts now boots the default, and says so soon.
     let waits = |node: &&&Node| is_told(node) || node.state != "running" || running(node).is_none();

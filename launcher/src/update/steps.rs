@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::convert::{self, foreseen, release};
 use super::known::Known;
-use super::next::{Asking, Next, active, follows, is_away, is_told, next, running};
+use super::next::{Asking, Next, active, follows, is_away, is_told, next, refusal, running};
 use super::replace::{Service, replaced};
 use super::settings::{self, Setting};
 use super::tell::called;
@@ -120,7 +120,8 @@ fn tell(known: &Known) -> Option<Step> {
     if next(&asking, &known.observed.nodes) == Next::Done {
         return None;
     }
-    let is_untold = |node: &&Node| running(node).is_some() && !follows(&order.revision, node) && !is_told(&order, node);
+    let is_told = |node: &Node| is_told(&order, node) && refusal(&order, node).is_none();
+    let is_untold = |node: &&Node| running(node).is_some() && !follows(&order.revision, node) && !is_told(node);
     let mut untold: Vec<&Node> = known.observed.live().filter(is_untold).collect();
     untold.sort_by_key(|node| (is_away(&known.goal, node), active(node)));
     Some(Step::Tell(untold.into_iter().map(called).collect()))

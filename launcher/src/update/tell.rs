@@ -1,6 +1,6 @@
 //! Tells running nodes what to run, one after another, and waits for their answers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -17,32 +17,33 @@ use crate::resources::tagging;
 
 /// From one look at the nodes' tags to the next.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long what a node said before it was told may still be read.
+/// How long a refusal that a node has taken back may still be read.
 const STALE: Duration = Duration::from_secs(4);
 
 impl Roll<'_> {
     /// Has every node run `order`, or none.
     pub(super) async fn nodes(&mut self, order: &Order) -> Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
-        let (mut told, mut stale) = (BTreeSet::new(), BTreeSet::new());
-        let mut last_told = Instant::now();
+        let (mut told, mut refused) = (BTreeSet::new(), BTreeMap::new());
         loop {
             let nodes = instances::find(&self.aws.ec2, &self.known.new.name, &self.known.new.subnets).await?;
-            if last_told.elapsed() > STALE {
-                stale.clear();
-            }
-            let mut unserved = None;
+            let before = nodes.iter().filter(|node| refusal(order, node).is_some() && !told.contains(&node.id));
+            refused.extend(before.map(|node| (node.id.clone(), Instant::now())));
+            refused.retain(|_, seen| seen.elapsed() < STALE);
+            let (mut unserved, stale) = (None, refused.keys().cloned().collect());
             let goal = &self.known.goal;
             match next(&Asking { order, goal, told: &told, stale: &stale }, &nodes) {
                 Next::Done => return Ok(()),
                 Next::Wait(_) => {}
                 Next::Unserved(why) => unserved = Some(why),
+                Next::Withdraw(ids) => {
+                    self.hold().await?;
+                    tagging::remove(&self.aws.ec2, &ids, TAG_REVISION).await?;
+                }
                 Next::Tell(ids) => {
                     self.tell(order, &ids, &nodes).await?;
-                    last_told = Instant::now();
-                    stale
-                        .extend(nodes.iter().filter(|node| refusal(order, node).is_some()).map(|node| node.id.clone()));
                     told.extend(ids);
+                    continue;
                 }
                 Next::Refused { node, why } => {
                     let who = nodes.iter().find(|one| one.id == node).map_or(node, called);

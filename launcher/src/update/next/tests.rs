@@ -52,15 +52,29 @@ fn nodes_that_are_all_active_go_one_at_a_time() {
 }
 
 #[test]
-fn a_refusal_ends_it_and_an_old_one_or_of_another_revision_does_not() {
+fn a_refusal_that_came_after_the_order_ends_it_and_one_of_another_revision_does_not() {
     let mut nodes = nodes();
-    tag(&mut nodes[1], TAG_REFUSED_REVISION, "2:fedcba987654 haproxy.cfg:12: no");
-    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
     tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
-    assert_eq!(on(&nodes), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
-    assert_eq!(asked(&nodes, &[], &["i-1"], Force::No), Next::Wait(vec!["i-1".into()]));
+    tag(&mut nodes[1], TAG_REFUSED_REVISION, "2:fedcba987654 haproxy.cfg:12: no");
+    let on = |nodes: &[Node], stale: &[&str]| asked(nodes, &["i-1", "i-2"], stale, Force::No);
+    assert_eq!(on(&nodes, &[]), Next::Refused { node: "i-1".into(), why: "haproxy.cfg:12: no".into() });
+    let waits = Next::Wait(vec!["i-1".into(), "i-2".into()]);
+    assert_eq!(on(&nodes, &["i-1"]), waits, "the API may show what was before the order");
     tag(&mut nodes[1], TAG_REFUSED_REVISION, "1:000000000000 no");
-    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]));
+    assert_eq!(on(&nodes, &[]), waits);
+}
+
+#[test]
+fn a_node_that_refused_before_it_was_told_loses_that_order_and_is_told_when_it_has_forgotten() {
+    let mut nodes = nodes();
+    // An order that somebody forged, or one from a command that was killed.
+    tag(&mut nodes[1], TAG_REVISION, "2:fedcba987654");
+    tag(&mut nodes[1], TAG_REFUSED_REVISION, "2:fedcba987654 it is older than the default");
+    assert_eq!(on(&nodes), Next::Withdraw(vec!["i-1".into()]));
+    nodes[1].tags.0.remove(TAG_REVISION);
+    assert_eq!(on(&nodes), Next::Wait(vec!["i-1".into()]), "it hasn't heard yet");
+    nodes[1].tags.0.remove(TAG_REFUSED_REVISION);
+    assert_eq!(on(&nodes), Next::Tell(vec!["i-1".into(), "i-2".into()]));
 }
 
 #[test]
