@@ -15,17 +15,17 @@ use crate::cli::{Cli, Update};
 use crate::commands::by_hand;
 use crate::discover::discover;
 use crate::failure::{Failure, check_name, looking, read_balancer};
-use crate::observe::{Observed, observe};
+use crate::observe::observe;
 use crate::output::{self, Output, progress::Progress};
 use crate::plan::Change;
-use crate::resources::launch_template::{self, Template, Version};
+use crate::resources::launch_template;
 use crate::until_interrupted;
 use crate::update::against::against;
 use crate::update::difference::{Scene, coloured, difference};
-use crate::update::goal::{Force, Goal, Image};
-use crate::update::hold::{Take, begin, beside, blocking, end};
-use crate::update::known::{Found, Known};
+use crate::update::hold::{begin, beside, end, free};
+use crate::update::known::{Found, Image, Intent, Known};
 use crate::update::lease::Lease;
+use crate::update::next::{Force, Goal};
 use crate::update::roll::Roll;
 use crate::update::steps::{Step, steps};
 use crate::wait::until_served;
@@ -35,52 +35,37 @@ const ROUNDS: usize = 20;
 
 /// Updates the balancer.
 pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
-    match until_interrupted(prepare(cli, args)).await? {
-        Some((asked, template)) => carry_out(cli, &asked, &template).await,
-        None => Ok(()),
-    }
-}
-
-/// Reads and checks all of it. Answers what was asked for and the launch template's id, if there is something to change.
-async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, String)>, Failure> {
-    let (new, name) = match (&args.file, &args.rollback, &args.versions) {
-        (Some(file), None, None) => {
-            let balancer = read_balancer(file)?;
-            files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(file, &big))?;
-            (Some(balancer.clone()), balancer.name)
-        }
-        (None, Some(name), None) | (None, None, Some(name)) => (None, name.clone()),
-        _ => return Err(Failure::bad_input("name a file, or --rollback NAME, or --versions NAME")),
-    };
-    check_name(&name)?;
-    let asked = Asked { aws: aws::connect(&cli.account()).await?, args, name, new };
-    if args.versions.is_some() {
-        let Looked { template, versions, observed } = asked.look().await?;
-        return super::versions::show(cli, &asked.name, &template, &versions, &observed).map(|()| None);
-    }
-    let looked = asked.look().await?;
-    let known = asked.known(asked.aim(&looked)?, looked).await?;
-    known.observed.asides.iter().for_each(|line| output::warn(line));
-    let problems = against(&known);
-    if !problems.is_empty() {
-        if !args.force {
-            by_hand::show(&asked.aws, &known.template, &known.cidrs).await?;
-        }
-        return Err(Failure::BadInput(problems));
-    }
+    let Some((asked, known)) = until_interrupted(prepare(cli, args)).await? else { return Ok(()) };
     let steps = steps(&known);
     if args.dry_run {
-        return dry_run(cli, &known, &steps).map(|()| None);
+        return dry_run(cli, &known, &steps);
     }
     if steps.is_empty() {
-        return unchanged(cli, &known).map(|()| None);
+        return unchanged(cli, &known);
     }
-    if !args.take_over
-        && let Some(other) = blocking(&asked.aws, &known.template.id).await?
-    {
-        return Err(Failure::bad_input(other.refusal(&asked.name)));
+    carry_out(cli, &asked, &known.template.id).await
+}
+
+/// What was asked for, and all that is known of it. Nothing, if versions were to be shown.
+async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, Known)>, Failure> {
+    let new = args.file.as_ref().map(|file| {
+        let balancer = read_balancer(file)?;
+        files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(file, &big))?;
+        Ok::<_, Failure>(balancer)
+    });
+    let new = new.transpose()?;
+    let named = args.rollback.as_ref().or(args.versions.as_ref()).cloned();
+    let name = new.as_ref().map(|new| new.name.clone()).or(named).unwrap_or_default();
+    check_name(&name)?;
+    let asked = Asked { aws: aws::connect(&cli.account()).await?, args, name, new };
+    let found = asked.look().await?;
+    if args.versions.is_some() {
+        return super::versions::show(cli, &asked.name, &found).map(|()| None);
     }
-    Ok(Some((asked, known.template.id)))
+    let known = asked.known(&asked.intent(&found)?, found).await?;
+    known.observed.asides.iter().for_each(|line| output::warn(line));
+    asked.check(&known).await?;
+    Ok(Some((asked, known)))
 }
 
 /// What was asked for, of whom.
@@ -92,24 +77,8 @@ struct Asked<'a> {
     new: Option<Balancer>,
 }
 
-/// What is to be.
-#[derive(Clone)]
-struct Aim {
-    new: Balancer,
-    image: Image,
-    /// What has to be said about it.
-    note: Option<String>,
-}
-
-/// What there is.
-struct Looked {
-    template: Template,
-    versions: Vec<Version>,
-    observed: Observed,
-}
-
 impl Asked<'_> {
-    async fn look(&self) -> Result<Looked, Failure> {
+    async fn look(&self) -> Result<Found, Failure> {
         let Asked { aws, args, name, new } = self;
         let observed = observe(aws, name).await.map_err(looking)?;
         let Some(template) = observed.template.clone() else {
@@ -124,27 +93,33 @@ impl Asked<'_> {
             return Err(Failure::BadInput(foreign));
         }
         let versions = launch_template::versions(&aws.ec2, &template.id).await?;
-        Ok(Looked { template, versions, observed })
+        Ok(Found { template, versions, observed })
     }
 
-    /// What is to be.
-    fn aim(&self, looked: &Looked) -> Result<Aim, Failure> {
-        let Some(new) = &self.new else {
-            let Looked { template, versions, observed } = looked;
-            let back = super::versions::previous(&self.name, template, versions, observed)?;
-            return Ok(Aim { new: back.balancer, image: Image::Of(back.version), note: back.note });
-        };
+    /// What is to be: as the file says, or as it was before.
+    fn intent(&self, found: &Found) -> Result<Intent, Failure> {
+        let Some(new) = self.new.clone() else { return super::versions::previous(&self.name, found) };
         let image = if self.args.new_image { Image::Newest } else { Image::Pinned };
-        Ok(Aim { new: new.clone(), image, note: None })
+        Ok(Intent { new, image, note: None })
     }
 
-    async fn known(&self, aim: Aim, looked: Looked) -> Result<Known, Failure> {
-        let Looked { template, versions, observed } = looked;
-        let place = discover(&self.aws, &aim.new).await.map_err(looking)?;
-        let found = Found { template, versions, observed, place };
+    async fn known(&self, intent: &Intent, found: Found) -> Result<Known, Failure> {
+        let place = discover(&self.aws, &intent.new).await.map_err(looking)?;
         let force = if self.args.force { Force::Yes } else { Force::No };
-        let goal = Goal { image: aim.image, without: self.args.without.clone(), force };
-        Known::of(aim.new, goal, found, &self.aws.region).map_err(Failure::BadInput)
+        let goal = Goal { without: self.args.without.clone(), force };
+        Known::of(intent, goal, found, place).map_err(Failure::BadInput)
+    }
+
+    /// Refuses it if something stands against it.
+    async fn check(&self, known: &Known) -> Result<(), Failure> {
+        let problems = against(known);
+        if problems.is_empty() {
+            return Ok(());
+        }
+        if !self.args.force {
+            by_hand::show(&self.aws, &known.template, &known.cidrs).await?;
+        }
+        Err(Failure::BadInput(problems))
     }
 }
 
@@ -196,12 +171,14 @@ fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
 /// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
 async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
     let Asked { aws, args, name, .. } = asked;
+    if !args.take_over {
+        until_interrupted(free(aws, name, template)).await?;
+    }
     let lease = RefCell::new(Lease::mine());
-    let take = if args.take_over { Take::Over } else { Take::Free };
     let progress = Progress::new();
     let mine = lease.borrow().clone();
     let work = async {
-        begin(aws, name, template, &mine, take).await?;
+        begin(aws, name, template, &mine).await?;
         beside(aws, template, &lease, roll(asked, &lease, &progress)).await
     };
     let outcome = until_interrupted(work).await;
@@ -225,13 +202,10 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
 /// Plans and carries out until nothing is left to do: once, unless something changes meanwhile. Answers what was known at
 /// first, and what was done.
 async fn roll(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) -> Result<(Known, Vec<Change>), Failure> {
-    let looked = asked.look().await?;
-    let aim = asked.aim(&looked)?;
-    let first = asked.known(aim.clone(), looked).await?;
-    let problems = against(&first);
-    if !problems.is_empty() {
-        return Err(Failure::BadInput(problems));
-    }
+    let found = asked.look().await?;
+    let intent = asked.intent(&found)?;
+    let first = asked.known(&intent, found).await?;
+    asked.check(&first).await?;
     let (mut changes, mut later) = (Vec::new(), None);
     for round in 0.. {
         let known = later.as_ref().unwrap_or(&first);
@@ -240,7 +214,7 @@ async fn roll(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) ->
             break;
         }
         match round {
-            0 => announce(&first, &aim, progress),
+            0 => announce(&first, &intent, progress),
             ROUNDS => return Err(Failure::Failed(endless(known, &steps))),
             _ => {}
         }
@@ -258,13 +232,13 @@ async fn roll(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) ->
         };
         roll.all(&steps).await?;
         changes.append(&mut roll.changes);
-        later = Some(asked.known(aim.clone(), asked.look().await?).await?);
+        later = Some(asked.known(&intent, asked.look().await?).await?);
     }
     Ok((first, changes))
 }
 
-fn announce(known: &Known, aim: &Aim, progress: &Progress) {
-    aim.note.iter().for_each(|note| progress.say(note));
+fn announce(known: &Known, intent: &Intent, progress: &Progress) {
+    intent.note.iter().for_each(|note| progress.say(note));
     known.warning().iter().for_each(|warning| progress.say(&format!("warning: {warning}")));
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));

@@ -4,7 +4,7 @@
 use serde_json::json;
 use templates::balancer::Revision;
 use templates::names::TAG_REVISION;
-use templates::{Balancer, Order, files};
+use templates::{Order, files};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
@@ -12,28 +12,21 @@ use crate::observe::Observed;
 use crate::output::{self, table::columns};
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
+use crate::update::known::{Found, Image, Intent};
 use crate::update::next::{follows, running};
 
-/// Where `--rollback` goes.
-#[derive(Debug, Clone)]
-pub struct Back {
-    /// What the balancer is to be again.
-    pub balancer: Balancer,
-    /// The version that holds it.
-    pub version: i64,
-    /// What has to be said about it.
-    pub note: Option<String>,
-}
-
-/// The version that was the default before; the default itself while some node runs another or was told to.
-pub fn previous(name: &str, template: &Template, versions: &[Version], observed: &Observed) -> Result<Back, Failure> {
+/// Where `--rollback` goes: to the version that was the default before; to the default itself while some node runs another
+/// or was told to.
+pub fn previous(name: &str, found: &Found) -> Result<Intent, Failure> {
+    let Found { template, versions, observed } = found;
+    let to = |version, new, note| Intent { new, image: Image::Of(version), note };
     let default = files::read_back(&template.contents.user_data).ok();
     if let Some(default) = default.filter(|default| is_unfinished(&default.revision, template, observed)) {
         let note = format!(
             "not all nodes run version {}, which they boot: an update wasn't finished, and going back ends there",
             template.version
         );
-        return Ok(Back { balancer: default.balancer, version: template.version, note: Some(note) });
+        return Ok(to(template.version, default.balancer, Some(note)));
     }
     let Some(order) = before(template) else {
         return Err(Failure::bad_input(format!("{name} has no version to go back to: it was never updated")));
@@ -41,7 +34,7 @@ pub fn previous(name: &str, template: &Template, versions: &[Version], observed:
     let version = versions.iter().find(|version| version.number == order.version);
     let config = version.and_then(|version| files::read_back(&version.contents.user_data).ok());
     match config.filter(|config| config.revision == order.revision) {
-        Some(config) => Ok(Back { balancer: config.balancer, version: order.version, note: None }),
+        Some(config) => Ok(to(order.version, config.balancer, None)),
         None => Err(Failure::bad_input(format!(
             "{name} can't go back: version {} of launch template {} isn't there, or doesn't hold revision {}",
             order.version, template.name, order.revision
@@ -66,13 +59,8 @@ fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -
 }
 
 /// Prints the versions, the newest first.
-pub fn show(
-    cli: &Cli,
-    name: &str,
-    template: &Template,
-    versions: &[Version],
-    observed: &Observed,
-) -> Result<(), Failure> {
+pub fn show(cli: &Cli, name: &str, found: &Found) -> Result<(), Failure> {
+    let Found { template, versions, observed } = found;
     let unfinished = is_unfinished(&Revision(template.revision.clone()), template, observed);
     let previous = if unfinished { Some(template.version) } else { before(template).map(|order| order.version) };
     let nodes = |version: &Version| -> Vec<String> {

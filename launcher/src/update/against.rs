@@ -6,8 +6,8 @@ use templates::balancer::Launch;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, Slot};
 
-use super::goal::{Force, Goal};
 use super::known::Known;
+use super::next::{Force, Goal};
 use super::tell::called;
 use crate::assess::{health, remedy};
 use crate::desired::Desired;

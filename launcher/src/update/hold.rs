@@ -27,22 +27,16 @@ const LOOK: Duration = Duration::from_millis(300);
 const TRY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Whether to take the lease from somebody who has it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Take {
-    /// Only if nobody has it.
-    Free,
-    /// In any case.
-    Over,
+/// Refuses to change a balancer that another update is changing.
+pub async fn free(aws: &Aws, balancer: &str, template: &str) -> Result<(), Failure> {
+    match blocking(aws, template).await? {
+        Some(other) => Err(Failure::bad_input(other.refusal(balancer))),
+        None => Ok(()),
+    }
 }
 
-/// Takes the lease: who wrote last has it, and both see who that was.
-pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease, take: Take) -> Result<(), Failure> {
-    if take == Take::Free
-        && let Some(other) = blocking(aws, template).await?
-    {
-        return Err(Failure::bad_input(other.refusal(balancer)));
-    }
+/// Takes the lease, from another update as well. Of two that take it at the same moment, both see which wrote last.
+pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease) -> Result<(), Failure> {
     tagging::set(&aws.ec2, &[template.to_owned()], TAG_UPDATE, &lease.to_string()).await?;
     pause(LOOK).await;
     match held(aws, template, lease).await? {

@@ -9,8 +9,7 @@ use templates::names::TAG_REVISION;
 use templates::text::Image as Reference;
 use templates::{Balancer, Order, files};
 
-use super::goal::{Goal, Image};
-use super::next::{follows, running};
+use super::next::{Goal, follows, running};
 use super::replace::{self, never_served, stays};
 use super::settings::{self, Setting};
 use super::tell::called;
@@ -24,16 +23,36 @@ use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
 
-/// What was looked up.
+/// What is to be.
+#[derive(Debug, Clone)]
+pub struct Intent {
+    /// The balancer as its file describes it, or as an earlier version holds it.
+    pub new: Balancer,
+    /// Which image nodes are launched from.
+    pub image: Image,
+    /// What has to be said about it.
+    pub note: Option<String>,
+}
+
+/// Which image nodes are launched from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Image {
+    /// The one that was found when the balancer's image was named.
+    Pinned,
+    /// What the name stands for now: nodes of another are replaced.
+    Newest,
+    /// That of this version, which is to be run: nodes of another are replaced.
+    Of(i64),
+}
+
+/// What there is of the balancer.
 pub struct Found {
-    /// The balancer's launch template, by its default version.
+    /// Its launch template, by its default version.
     pub template: Template,
-    /// All of its versions.
+    /// All of the template's versions.
     pub versions: Vec<Version>,
-    /// What there is.
+    /// All that Elbow made for it.
     pub observed: Observed,
-    /// Where it is.
-    pub place: Surroundings,
 }
 
 /// What is to be, and all that is known of what is.
@@ -52,16 +71,18 @@ pub struct Known {
     pub cidrs: Vec<Ipv4Net>,
     /// The Region.
     pub region: String,
+    /// What the operator accepts.
+    pub goal: Goal,
+    image: Image,
     versions: Vec<Version>,
     place: Surroundings,
-    /// What is asked for beside.
-    pub goal: Goal,
 }
 
 impl Known {
-    /// Puts it together; what stands against `new` at its place, a line each.
-    pub fn of(new: Balancer, goal: Goal, found: Found, region: &str) -> Result<Known, Vec<String>> {
-        let Found { template, versions, mut observed, place } = found;
+    /// Puts it together; what stands against `intent` at its place, a line each.
+    pub fn of(intent: &Intent, goal: Goal, found: Found, place: Surroundings) -> Result<Known, Vec<String>> {
+        let (new, image) = (intent.new.clone(), intent.image);
+        let Found { template, versions, mut observed } = found;
         observed.number(&new.subnets);
         let mut problems = check::surroundings(&new, &place, &observed);
         problems.extend(origin::unreadable(&template));
@@ -70,11 +91,10 @@ impl Known {
             return Err(problems);
         };
         let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
-        let (old, region) = (old.balancer, region.to_owned());
-        let pinned = pinned(&goal, &new, &template, &versions);
-        let image = pinned.or(place.image_id.clone()).unwrap_or_default();
-        let desired = Desired::of(&new, &region, &cidrs, &image, &user_data);
-        Ok(Known { new, old, desired, template, observed, cidrs, region, versions, place, goal })
+        let (old, region) = (old.balancer, place.region.clone());
+        let boots = pinned(image, &new, &template, &versions).or(place.image_id.clone()).unwrap_or_default();
+        let desired = Desired::of(&new, &region, &cidrs, &boots, &user_data);
+        Ok(Known { new, old, desired, template, observed, cidrs, region, goal, image, versions, place })
     }
 
     /// What is no reason to do anything, and should be known.
@@ -87,7 +107,7 @@ impl Known {
                     self.new.image
                 )
             });
-        let strays = self.other_images().filter(|_| self.goal.image == Image::Pinned).map(|node| {
+        let strays = self.other_images().filter(|_| self.image == Image::Pinned).map(|node| {
             format!(
                 "{} was launched from {}, and nodes boot {pinned}: --new-image, or --rollback, replaces it",
                 called(node),
@@ -105,7 +125,7 @@ impl Known {
 
     /// The image of which nodes are to be, where that is asked for; and else it is that of what they run.
     pub fn wanted_image(&self) -> Option<&str> {
-        (self.goal.image != Image::Pinned).then_some(self.desired.image.as_str())
+        (self.image != Image::Pinned).then_some(self.desired.image.as_str())
     }
 
     /// Whether nodes are to be replaced for their image's sake alone.
@@ -134,12 +154,8 @@ impl Known {
         // A node goes down only to the default. What isn't it must be as new as all that nodes were told.
         let told = |node: &Node| node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.version);
         let newest = self.observed.live().filter_map(told).chain([default]).max();
-        self.goal.version().or(boots).or_else(|| same.filter(|number| Some(*number) >= newest).max())
-    }
-
-    /// Whether running nodes go back to a version from before the default.
-    pub fn goes_down(&self) -> bool {
-        self.target().is_some_and(|target| target < self.template.version) && !self.replaces()
+        let asked = if let Image::Of(version) = self.image { Some(version) } else { None };
+        asked.or(boots).or_else(|| same.filter(|number| Some(*number) >= newest).max())
     }
 
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
@@ -208,9 +224,11 @@ impl Known {
 
     /// What has to be said before the first change.
     pub fn warning(&self) -> Option<String> {
-        let wider = self.wider();
-        let there = settings::after(&wider, &self.observed).group(&self.new.vpc).map_or(0, |group| group.rules.len());
-        many(there).filter(|_| wider.iter().any(|setting| matches!(setting, Setting::Allow(_))))
+        let there = self.observed.group(&self.new.vpc).map_or(0, |group| group.rules.len());
+        self.wider().iter().find_map(|setting| match setting {
+            Setting::Allow(rules) => many(there + rules.len()),
+            _ => None,
+        })
     }
 
     /// What nodes are to be told, as far as it is known: a version that isn't there yet has no number.
@@ -235,14 +253,14 @@ impl Known {
 }
 
 /// The image that stays, if one does: until the file names another, or another is asked for.
-fn pinned(goal: &Goal, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
-    if let Some(version) = goal.version() {
+fn pinned(image: Image, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
+    if let Image::Of(version) = image {
         return versions.iter().find(|one| one.number == version).map(|one| one.contents.image.clone());
     }
     // Somebody's own image isn't Elbow's to keep.
     let last = last_made(template, versions).map_or(&template.contents, |version| &version.contents);
     let named = files::read_back(&last.user_data).ok().map(|config| config.balancer.image);
-    (goal.image == Image::Pinned && named.as_ref() == Some(&new.image)).then(|| last.image.clone())
+    (image == Image::Pinned && named.as_ref() == Some(&new.image)).then(|| last.image.clone())
 }
 
 /// The version that Elbow made the default, where nodes boot another.

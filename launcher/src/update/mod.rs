@@ -1,9 +1,9 @@
-//! Changing a balancer that runs. [`against`] says what stands against it, [`next`] decides who is told what, [`replace`]
-//! which node is replaced, [`difference`] what changes at all, and [`known`] is what they go by; all are pure. [`defaults`]
-//! lists the versions that Elbow made the default. [`lease`] keeps two operators from doing it at once. [`roll`] carries it out, with [`tell`] where nodes change as they run and
-//! [`exchange`] where they can't; [`enlist`] has an Auto Scaling group take them in or let them go, as [`convert`] decides.
-//! What nodes may do is widened first and narrowed last, standbys go before active nodes, and what a node refuses goes no
-//! further.
+//! Changing a balancer that runs. [`known`] is what is to be and what was found, [`against`] says what stands against it,
+//! and [`steps`] plans: by [`next`] where nodes change as they run; where they can't, by [`replace`], which [`foretell`] plays
+//! forward. All of these are pure. [`roll`] carries the plan out, with [`tell`] and [`exchange`]; [`back`] is what comes of a
+//! refusal. [`hold`] and [`lease`] keep two operators from doing it at once. [`defaults`] lists the versions that Elbow made
+//! the default, [`difference`] says how files change. [`enlist`] has an Auto Scaling group take nodes in or let them go, as
+//! [`convert`] decides.
 
 pub mod against;
 pub mod back;
@@ -12,7 +12,7 @@ pub mod defaults;
 pub mod difference;
 pub mod enlist;
 pub mod exchange;
-pub mod goal;
+pub mod foretell;
 pub mod hold;
 pub mod known;
 pub mod lease;

@@ -8,8 +8,8 @@ use templates::names::{TAG_REFUSED_REVISION, TAG_REVISION, TAG_ROLE, TAG_RUNNING
 use templates::report::Refusal;
 use templates::{Role, Roles};
 
-use super::goal::{Force, Goal};
 use crate::resources::instances::Node;
+use crate::which::Which;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +31,37 @@ pub enum Next {
         /// In the node's words.
         why: String,
     },
+}
+
+/// What an operator accepts.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Goal {
+    /// The nodes that may be unreachable.
+    pub without: Vec<Which>,
+    /// Whether to go on where a person should look first.
+    pub force: Force,
+}
+
+/// Whether to go on where a person should look first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Force {
+    /// Go on.
+    Yes,
+    /// Say what is to be looked at.
+    #[default]
+    No,
+}
+
+impl Goal {
+    /// Whether the update goes on without this node.
+    pub fn leaves_out(&self, node: &Node) -> bool {
+        node.unreachable.is_some() && self.names(node)
+    }
+
+    /// Whether the operator named this node as one to go on without.
+    pub fn names(&self, node: &Node) -> bool {
+        self.without.iter().any(|which| which.is(node.named, &node.id))
+    }
 }
 
 /// What is asked of the nodes, and what was done so far.

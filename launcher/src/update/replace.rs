@@ -6,13 +6,9 @@
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 use templates::{Balancer, Order, Role, Roles, Slot};
 
-use super::goal::Goal;
-use super::next::{active, running};
-use super::tell::called;
-use crate::plan::Change;
+use super::next::{Goal, active, running};
 use crate::resources::instances::Node;
 use crate::resources::route_tables::Table;
-use crate::tags::Tags;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,64 +157,13 @@ fn is_well(order: &Order, node: &Node) -> bool {
         && roles.is_some_and(|roles| !roles.0.contains(&Role::Fault))
 }
 
-/// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.
-pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service) -> (Vec<Change>, Vec<Node>) {
-    let mut service = if service == Service::Never { service } else { Service::Whole };
-    let mut nodes = nodes.to_vec();
-    let mut changes = Vec::new();
-    let change = |action, what| Change { action, what };
-    loop {
-        match step(aim, &nodes, service) {
-            Step::Done => return (changes, nodes),
-            // What is under way comes to its end.
-            Step::Wait => {
-                service = Service::Whole;
-                for node in nodes.iter_mut().filter(|node| node.is_live()) {
-                    settle(aim, node);
-                }
-            }
-            Step::Launch(slot) => {
-                changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
-                let tags = Tags::from_iter([(TAG_REVISION, aim.order.to_string())]);
-                let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
-                let subnet = subnets[usize::from(slot.0)].clone();
-                let (state, slot) = ("running".to_owned(), Some(slot));
-                nodes.push(Node { id, state, image, subnet, tags, slot, named: slot, ..Node::default() });
-            }
-            Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
-                for node in nodes.iter_mut().filter(|node| node.id == id) {
-                    changes.push(match service {
-                        Service::Never => change("terminate", format!("end {}, which never reported", called(node))),
-                        _ => {
-                            let what = format!("shut {} down when its successor serves, and end it", called(node));
-                            change("stop", what)
-                        }
-                    });
-                    node.state = "terminated".to_owned();
-                }
-            }
-        }
-    }
-}
-
-fn settle(aim: &Aim, node: &mut Node) {
-    if is_new(aim, node) {
-        node.state = "running".to_owned();
-        node.unreachable = None;
-        node.tags =
-            node.tags.clone().with(TAG_RUNNING, aim.order.revision.0.clone()).with(TAG_ROLE, Role::Standby.to_string());
-    } else if node.state == "stopping" {
-        node.state = "stopped".to_owned();
-    }
-}
-
 /// Whether a node that runs `now` can change to `new` as it runs.
 pub fn stays(now: &Balancer, new: &Balancer) -> bool {
     now.updates.in_place && now.needs_new_nodes(new).is_empty()
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::observe::tests::{lost, node};
     use crate::which::Which;
@@ -228,7 +173,7 @@ mod tests {
     }
 
     /// A node that was launched for the order, and has reported.
-    fn new(id: &str, slot: u8, role: &str) -> Node {
+    pub fn new(id: &str, slot: u8, role: &str) -> Node {
         let mut node = node(id, slot, "running");
         for (key, value) in [(TAG_RUNNING, "fedcba987654"), (TAG_ROLE, role), (TAG_REVISION, "2:fedcba987654")] {
             node.tags.0.insert(key.to_owned(), value.to_owned());
@@ -247,7 +192,8 @@ mod tests {
         "1:0123456789ab".parse().unwrap()
     }
 
-    fn aim(slots: u8) -> Aim {
+    /// To replace the example's nodes.
+    pub fn aim(slots: u8) -> Aim {
         Aim { order: order(), boots: first(), image: None, goal: Goal::default(), slots, asks: true }
     }
 
@@ -256,7 +202,7 @@ mod tests {
     }
 
     /// A node as it was launched, of which nothing was heard.
-    fn silent(id: &str, slot: u8) -> Node {
+    pub fn silent(id: &str, slot: u8) -> Node {
         let mut node = node(id, slot, "running");
         node.tags.0.retain(|key, _| key != TAG_RUNNING && key != TAG_ROLE);
         node
@@ -301,26 +247,6 @@ mod tests {
         assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
         nodes[2].unreachable = None;
         assert_eq!(on(&nodes), Step::End("i-0".into()), "it neither hands over nor shuts down");
-        let (changes, _) = replaced(&aim(2), &["a".into(), "b".into()], &nodes[..2], Service::Whole);
-        assert_eq!(changes.len(), 4, "{changes:?}");
-    }
-
-    #[test]
-    fn what_is_to_come_is_told_beforehand() {
-        let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running")];
-        let (changes, nodes) = replaced(&aim(2), &["subnet-a".into(), "subnet-b".into()], &nodes, Service::Whole);
-        let live: Vec<&str> = nodes.iter().filter(|node| node.is_live()).map(|node| node.id.as_str()).collect();
-        assert_eq!(live, ["new 1", "new 0"]);
-        let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
-        assert_eq!(
-            said,
-            [
-                "launch node 1 anew in subnet-b",
-                "shut node 1 (i-1, standby) down when its successor serves, and end it",
-                "launch node 0 anew in subnet-a",
-                "shut node 0 (i-0, active) down when its successor serves, and end it",
-            ]
-        );
     }
 
     #[test]
@@ -346,10 +272,6 @@ mod tests {
         assert_eq!(on(&nodes), Step::Wait);
         nodes[2..].clone_from_slice(&[new("i-2", 1, "standby"), new("i-3", 0, "active")]);
         assert_eq!(step(&aim(2), &nodes, Service::Whole), Step::Done);
-        let (changes, _) = replaced(&aim(2), &["a".into(), "b".into()], &[silent("i-0", 0)], Service::Never);
-        let said: Vec<&str> = changes.iter().map(|change| change.what.as_str()).collect();
-        let ends = "end node 0 (i-0), which never reported";
-        assert_eq!(said, [ends, "launch node 1 anew in b", "launch node 0 anew in a"]);
     }
 
     #[test]
@@ -406,8 +328,6 @@ mod tests {
         assert_eq!(step(&aim, &nodes, Service::Whole), Step::Wait);
         nodes[2] = Node { image: "ami-new".to_owned(), ..new("i-2", 1, "standby") };
         assert_eq!(step(&aim, &nodes, Service::Whole), Step::Stop("i-1".into()));
-        let (_, nodes) = replaced(&aim, &["subnet-a".into(), "subnet-b".into()], &nodes, Service::Whole);
-        assert!(nodes.iter().filter(|node| node.is_live()).all(|node| node.image == "ami-new"), "{nodes:?}");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use serde_json::Value;
 use templates::balancer::{Launch, RouteTables, Updates};
 use templates::{Balancer, files};
 
-use crate::claims::{claimed, tag};
+use crate::claims::claimed;
 use crate::desired::{Desired, rules};
 use crate::observe::Observed;
 use crate::plan::Change;
@@ -59,26 +59,6 @@ pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observ
     let policy = other_policy(files::permission_policy(only, region), observed);
     let all = around.into_iter().chain(policy).chain(other_hook(only, observed));
     all.filter(Setting::does_something).collect()
-}
-
-/// What there is when these are made.
-pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
-    let mut observed = observed.clone();
-    for setting in settings {
-        for group in &mut observed.groups {
-            match setting {
-                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
-                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
-                Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
-                Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
-                Setting::Policy(_) | Setting::Hook(_) => {}
-            }
-        }
-        if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
-            role.policy = serde_json::from_str(policy).ok();
-        }
-    }
-    observed
 }
 
 impl Setting {
@@ -158,12 +138,33 @@ pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+    use crate::claims::tag;
     use crate::desired::tests::{auto_scaling, desired, web};
     use crate::observe::tests::whole;
 
     const REGION: &str = "eu-west-1";
+
+    /// What there is when these are made.
+    pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
+        let mut observed = observed.clone();
+        for setting in settings {
+            for group in &mut observed.groups {
+                match setting {
+                    Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
+                    Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
+                    Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
+                    Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
+                    Setting::Policy(_) | Setting::Hook(_) => {}
+                }
+            }
+            if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
+                role.policy = serde_json::from_str(policy).ok();
+            }
+        }
+        observed
+    }
 
     fn cidrs() -> Vec<Ipv4Net> {
         vec!["10.0.0.0/16".parse().unwrap()]

@@ -5,9 +5,10 @@
 use std::collections::BTreeSet;
 
 use super::convert::{self, foreseen, release};
+use super::foretell::replaced;
 use super::known::Known;
 use super::next::{Asking, Next, active, follows, is_away, is_told, next, refusal, running};
-use super::replace::{Service, replaced};
+use super::replace::Service;
 use super::settings::{self, Setting};
 use super::tell::called;
 use crate::plan::{Action, Change};
@@ -52,7 +53,7 @@ pub fn steps(known: &Known) -> Vec<Step> {
         steps.push(Step::Replace(changes));
         steps.extend(moves());
         there = nodes;
-    } else if known.goes_down() {
+    } else if known.target().is_some_and(|target| target < known.template.version) {
         // An agent goes down to a version only if it is the default, which no tag changes.
         steps.extend(moves());
         steps.extend(tell(known));
@@ -63,8 +64,8 @@ pub fn steps(known: &Known) -> Vec<Step> {
     if convert::step(&known.desired, &there) != convert::Step::Done {
         steps.push(Step::Enlist(foreseen(convert::step, &known.desired, &there).0));
     }
-    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &settings::after(&wider, &known.observed));
-    steps.extend(exact.into_iter().map(Step::Set));
+    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &known.observed).into_iter();
+    steps.extend(exact.filter(|setting| !wider.contains(setting)).map(Step::Set));
     let stale = known.stale_routes().into_iter();
     steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
     steps

@@ -147,7 +147,7 @@ fn nobody_is_told_while_it_is_not_sure_who_is_active_and_with_force_one_at_a_tim
 
 #[test]
 fn a_dead_node_that_is_left_out_is_told_last_and_its_old_word_does_not_count() {
-    let goal = Goal { without: vec![crate::which::Which::Slot(Slot(0))], ..Goal::default() };
+    let goal = Goal { without: vec![Which::Slot(Slot(0))], ..Goal::default() };
     let (told, stale) = (BTreeSet::new(), BTreeSet::new());
     let on = |nodes: &[Node]| next(&Asking { order: &order(), goal: &goal, told: &told, stale: &stale }, nodes);
     // The dead node's tag still says that it is active.

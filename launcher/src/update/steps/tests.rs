@@ -9,8 +9,9 @@ use crate::desired::tests::{desired_of, web};
 use crate::observe::Observed;
 use crate::observe::tests::{lost, whole};
 use crate::resources::launch_template::Version;
-use crate::update::goal::{Goal, Image};
-use crate::update::known::Found;
+use crate::update::known::{Found, Image, Intent};
+use crate::update::next::Goal;
+use crate::update::settings::tests::after;
 use crate::which::Which;
 
 /// The example on another port.
@@ -30,11 +31,12 @@ struct World {
     observed: Observed,
     versions: Vec<Version>,
     goal: Goal,
+    image: Image,
 }
 
 impl World {
     fn new() -> World {
-        World { observed: whole(), versions: vec![version(1, &web())], goal: Goal::default() }
+        World { observed: whole(), versions: vec![version(1, &web())], goal: Goal::default(), image: Image::Pinned }
     }
 
     /// With version 2, which holds `new`.
@@ -66,8 +68,8 @@ impl World {
     fn known(&self, new: &Balancer) -> Known {
         let (observed, versions) = (self.observed.clone(), self.versions.clone());
         let template = observed.template.clone().unwrap();
-        let found = Found { template, versions, observed, place: place() };
-        Known::of(new.clone(), self.goal.clone(), found, "eu-west-1").unwrap()
+        let intent = Intent { new: new.clone(), image: self.image, note: None };
+        Known::of(&intent, self.goal.clone(), Found { template, versions, observed }, place()).unwrap()
     }
 
     /// What is planned to get to `new`, in words.
@@ -102,18 +104,18 @@ fn a_change_in_place_is_let_in_told_to_standbys_first_and_booted_last() {
     assert_eq!(world.plan(&new)[1..], all[3..]);
     world = world.running(0);
     assert_eq!(world.plan(&new)[1..], all[4..]);
-    world.observed = settings::after(&world.known(&new).wider(), &world.observed);
+    world.observed = after(&world.known(&new).wider(), &world.observed);
     world = world.booting();
     assert_eq!(world.plan(&new), all[5..]);
     let exact = settings::exact(&new, "eu-west-1", &["10.0.0.0/16".parse().unwrap()], &world.observed);
-    world.observed = settings::after(&exact, &world.observed);
+    world.observed = after(&exact, &world.observed);
     assert_eq!(world.plan(&new), [] as [&str; 0]);
 }
 
 #[test]
 fn a_version_that_was_the_default_is_the_default_again_before_a_node_goes_down_to_it() {
     let mut world = World::with(&moved()).booting().running(0).running(1);
-    world.goal.image = Image::Of(1);
+    world.image = Image::Of(1);
     let said = world.plan(&web());
     let place =
         |part: &str| said.iter().position(|what| what.contains(part)).unwrap_or_else(|| panic!("{part}: {said:?}"));
