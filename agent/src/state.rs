@@ -136,8 +136,8 @@ pub enum Topic {
     Rivals,
     /// A handover that is due, or was refused.
     Handover,
-    /// The group that ends this node can't be told that it may.
-    Ending,
+    /// The Auto Scaling group can't be told that this node serves, or may end.
+    Group,
     /// The interface still drops packets to virtual IPs.
     SourceDestCheck,
     /// Who the peers are can't be read.

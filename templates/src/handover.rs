@@ -13,6 +13,14 @@ pub const REFUSED: &str = "handover refused: ";
 /// The lifecycle hook by which an Auto Scaling group waits for a node that it ends.
 pub const HOOK: &str = "handover";
 
+/// The lifecycle hook by which an Auto Scaling group waits for a node that it launched: until the node can serve, the group
+/// doesn't count it, and ends no other in its favour.
+pub const LAUNCH_HOOK: &str = "standby";
+
+/// How long a group waits for a node that it launched, before it ends that one and launches another: time to install
+/// packages, and for a person to read the console of a node that can't serve.
+pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(1800);
+
 /// What a node that leaves takes beside waiting for connections: routes that move under throttling, and a last report.
 pub const LIMIT: Millis = Millis(60_000);
 

@@ -21,11 +21,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use templates::{Balancer, paths};
+use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::handover::{Ending, Handover, Wishes};
+use crate::handover::{Ending, Handover};
 use crate::imds::{self, Imds};
 use crate::keepalived::Fifo;
 use crate::notify::Outbox;
@@ -110,7 +110,10 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("wishes", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
     let balancer = watch::Sender::new(node.local.balancer.clone());
     let client = node.api.client.clone();
-    tasks.forever("ending", ending(&node, http.clone(), wished.clone(), balancer.subscribe()).run());
+    let (api, instance) = (node.api.clone(), node.facts.instance.clone());
+    let member = handover::Member { api, instance, board: board.clone(), balancer: balancer.subscribe() };
+    tasks.once(member.clone().arrive());
+    tasks.forever("ending", Ending { member, http: http.clone(), wishes: wished.clone() }.run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.once(handover.run(stop));
     let replacing = Replacing {
@@ -147,17 +150,6 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,
         lost = tasks.lost() => Err(lost),
     }
-}
-
-/// What this node does when its group ends it.
-fn ending(
-    node: &configure::Node,
-    http: reqwest::Client,
-    wishes: watch::Receiver<Option<Wishes>>,
-    balancer: watch::Receiver<Balancer>,
-) -> Ending {
-    let (api, instance, board) = (node.api.clone(), node.facts.instance.clone(), node.board.clone());
-    Ending { api, instance, http, board, wishes, balancer }
 }
 
 /// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.
