@@ -107,7 +107,7 @@ resource "aws_launch_template" "nodes" {
 resource "aws_autoscaling_group" "nodes" {
   name                = "elbow-${var.name}"
   min_size            = var.nodes
-  max_size            = var.nodes
+  max_size            = 2 * var.nodes # new nodes come before old ones go
   vpc_zone_identifier = var.subnets
   health_check_type   = "EC2"
   suspended_processes = ["AZRebalance"]
@@ -115,7 +115,20 @@ resource "aws_autoscaling_group" "nodes" {
 
   launch_template {
     id      = aws_launch_template.nodes.id
-    version = "$Default"
+    version = aws_launch_template.nodes.default_version
+  }
+
+  default_instance_warmup = 0
+  instance_maintenance_policy {
+    min_healthy_percentage = 100
+    max_healthy_percentage = 200
+  }
+
+  initial_lifecycle_hook {
+    name                 = "standby"
+    lifecycle_transition = "autoscaling:EC2_INSTANCE_LAUNCHING"
+    heartbeat_timeout    = 1800
+    default_result       = "ABANDON"
   }
 
   initial_lifecycle_hook {
@@ -125,7 +138,7 @@ resource "aws_autoscaling_group" "nodes" {
     default_result       = "CONTINUE"
   }
 
-  # By these a node may complete the hook.
+  # By these a node may complete the hooks.
   dynamic "tag" {
     for_each = local.tags
     content {

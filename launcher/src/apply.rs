@@ -14,10 +14,8 @@ use crate::claims;
 use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::output::progress::Progress;
-use crate::plan::{Action, Filling, Place, STAGES, Stage};
-use crate::resources::{
-    instance_profile, instances, launch_template, role, scaling_group, scaling_members, security_group, tagging,
-};
+use crate::plan::{Action, Place, STAGES, Stage};
+use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
 use crate::scaling::Wanted;
 
 /// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
@@ -101,7 +99,7 @@ pub async fn apply(
 fn is_overtaken(error: &CallFailed) -> bool {
     let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
     let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
-    let changed = error.action.starts_with("autoscaling:") && scaling_members::has_changed(error);
+    let changed = error.action.starts_with("autoscaling:") && scaling_group::has_changed(error);
     error.is_already_there() || full || gone || changed || error.is_absent()
 }
 
@@ -152,29 +150,17 @@ impl Step<'_> {
                 launch_template::set_default(ec2, id, &defaults).await?;
                 Ok(Made::Template(id.clone(), version))
             }
-            Action::CreateScaling(filling) => self.create_scaling(*filling).await.map(|()| Made::Other),
+            Action::CreateScaling => self.create_scaling().await.map(|()| Made::Other),
             Action::SetScaling(_) => {
-                let (template, _) = known.template.clone().unwrap_or_default();
-                let settings = self.scaling().settings(&template);
-                scaling_group::set(auto_scaling, name, &settings).await.map(|()| Made::Other)
+                scaling_group::set(auto_scaling, name, &self.scaling().settings).await.map(|()| Made::Other)
             }
-            Action::SetHook => {
-                scaling_group::set_hook(auto_scaling, name, &self.scaling().hook).await.map(|()| Made::Other)
-            }
+            Action::Pin => scaling_group::pin(auto_scaling, name, self.template()).await.map(|()| Made::Other),
+            Action::SetHook(hook) => scaling_group::set_hook(auto_scaling, name, hook).await.map(|()| Made::Other),
             Action::SuspendRebalance => {
                 scaling_group::suspend_rebalance(auto_scaling, name).await.map(|()| Made::Other)
             }
-            Action::TakeIn(ids) => scaling_members::attach(auto_scaling, name, ids).await.map(|()| Made::Other),
-            Action::AllowNone => scaling_members::allow_none(auto_scaling, name).await.map(|()| Made::Other),
-            Action::TakeOut(ids) => scaling_members::detach(auto_scaling, name, ids).await.map(|()| Made::Other),
-            Action::Forget(id) => scaling_members::forget(auto_scaling, name, id).await.map(|()| Made::Other),
-            Action::DeleteScaling => scaling_members::delete_empty(auto_scaling, name).await.map(|()| Made::Other),
-            Action::Name { id, slot } => {
-                tagging::set(ec2, std::slice::from_ref(id), "Name", &format!("{name}-{slot}")).await?;
-                Ok(Made::Other)
-            }
             Action::Launch(place) => {
-                let (template, version) = known.template.as_ref().map_or(("", 0), |(id, version)| (id, *version));
+                let (template, version) = self.template();
                 let launching = Launching { aws: self.aws, desired, template, version, progress: self.progress };
                 launching.node(place).await.map(|_| Made::Other)
             }
@@ -186,22 +172,22 @@ impl Step<'_> {
         self.desired.scaling.as_ref().expect("only a balancer that has a group has such actions")
     }
 
+    /// The launch template's id, and the version that is launched.
+    fn template(&self) -> (&str, i64) {
+        self.known.template.as_ref().map_or(("", 0), |(id, version)| (id, *version))
+    }
+
     /// A namesake on its way out is waited for, as a profile on its way in.
-    async fn create_scaling(&self, filling: Filling) -> Result<(), CallFailed> {
+    async fn create_scaling(&self) -> Result<(), CallFailed> {
         let Desired { name, tags, .. } = self.desired;
-        let (template, _) = self.known.template.clone().unwrap_or_default();
-        let (mut settings, hook) = (self.scaling().settings(&template), &self.scaling().hook);
-        if filling == Filling::TakenIn {
-            // It wants what it is given, one by one, and launches nothing.
-            settings.sizes[..2].fill(0);
-        }
+        let Wanted { settings, hooks } = self.scaling();
         let tags = tags.clone().with("Name", name.as_str());
         let waiting = |error: &CallFailed| {
             let what = if is_spreading(error) { "IAM to spread the instance profile" } else { "the old group to go" };
             self.progress.live(name, &format!("waiting for {what}"));
         };
         let passes = |error: &CallFailed| is_spreading(error) || scaling_group::is_pending_delete(error);
-        let call = || scaling_group::create(&self.aws.auto_scaling, name, &settings, hook, &tags);
+        let call = || scaling_group::create(&self.aws.auto_scaling, name, self.template(), settings, hooks, &tags);
         until(SPREADING, passes, waiting, call).await
     }
 }

@@ -14,7 +14,7 @@ use crate::observe::Observed;
 use crate::origin;
 use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
-use crate::scaling::Wanted;
+use crate::scaling;
 use crate::update::replace::has_reported;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
@@ -26,8 +26,7 @@ const ROLE_POLICY: usize = 10_240;
 /// Every problem, in the order of the file's keys.
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = surroundings(balancer, place, observed);
-    problems.extend(nobodys_group(balancer, observed));
-    problems.extend(outside_the_group(balancer, observed));
+    problems.extend(group(balancer, observed));
     problems.extend(other_revision(balancer, observed));
     problems.extend(other_origin(balancer, observed));
     problems
@@ -234,25 +233,25 @@ fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, proble
     }
 }
 
-/// A group that would go on launching beside the launcher.
-fn nobodys_group(balancer: &Balancer, observed: &Observed) -> Option<String> {
-    let group = observed.scaling.as_ref().filter(|_| balancer.launch == Launch::Instances)?;
-    Some(format!(
-        "launch = \"instances\" and there is an Auto Scaling group {}: `launcher update` takes its nodes out and deletes it",
-        group.name
-    ))
+/// What stands against it in its Auto Scaling group.
+fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let group = observed.scaling.as_ref();
+    if balancer.launch == Launch::Instances {
+        return group.filter(|_| same_launch(balancer, observed)).map(scaling::stray);
+    }
+    let refresh = group.and_then(|group| group.active_refresh()).map(|refresh| {
+        format!(
+            "an instance refresh replaces the nodes of {} ({}): `launcher update` with the file that it came from follows it",
+            balancer.name,
+            refresh.stands()
+        )
+    });
+    refresh.or_else(|| scaling::outside(balancer, observed).filter(|_| same_launch(balancer, observed)))
 }
 
-/// Nodes beside which a group would launch others.
-fn outside_the_group(balancer: &Balancer, observed: &Observed) -> Option<String> {
-    let outside = Wanted::of(balancer)?.outside(observed.scaling.as_ref(), &observed.nodes);
-    let ids: Vec<&str> = outside.iter().map(|node| node.id.as_str()).collect();
-    (!ids.is_empty()).then(|| {
-        format!(
-            "launch = \"auto-scaling\" and {} run without an Auto Scaling group: `launcher update` makes it and takes them in",
-            ids.join(", ")
-        )
-    })
+/// Whether what is there, if anything is, was launched in the same way.
+fn same_launch(balancer: &Balancer, observed: &Observed) -> bool {
+    observed.config().is_none_or(|config| config.balancer.launch == balancer.launch)
 }
 
 /// What an existing balancer of this name runs, if that isn't what the file says.
@@ -262,7 +261,11 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     if template.tags.balancer() != Some(&balancer.name) || template.revision == wanted.0 {
         return None;
     }
-    let differing = observed.config().map(|config| differing(&config.balancer, balancer)).unwrap_or_default();
+    let config = observed.config();
+    if let Some(other) = config.as_ref().and_then(|config| scaling::other_launch(&config.balancer, balancer)) {
+        return Some(other);
+    }
+    let differing = config.map(|config| differing(&config.balancer, balancer)).unwrap_or_default();
     let differing =
         if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
     let (name, revision) = (&balancer.name, &template.revision);

@@ -94,7 +94,7 @@ pub struct Create {
 
 What takes new nodes (subnets, instance_type, image, agent, notify, metrics) replaces them one at a \
 time, standbys first: the new one serves before the old one hands over, waits for open connections \
-(drain_timeout), and is ended.")]
+(drain_timeout), and is ended. An Auto Scaling group replaces all of its nodes itself, new ones first.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
     /// The balancer's description (TOML)

@@ -164,6 +164,11 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         untagged,
         asides,
     };
+    let boots = observed.pinned_elsewhere();
+    if let (Some(number), Some(template)) = (boots, &mut observed.template) {
+        let version = launch_template::version(&aws.ec2, &template.id, number).await;
+        template.boot(glance.take(Kind::Template, version));
+    }
     if let Some(config) = observed.config() {
         observed.number(&config.balancer.subnets);
     }
@@ -180,6 +185,14 @@ impl Observed {
     /// Whether there is nothing.
     pub fn is_nothing(&self) -> bool {
         self.parts().is_empty() && self.live().chain(self.live_untagged()).next().is_none()
+    }
+
+    /// The version that the Auto Scaling group launches, if that isn't the launch template's default: a default that somebody
+    /// moves changes nothing for a group.
+    fn pinned_elsewhere(&self) -> Option<i64> {
+        let (group, template) = self.scaling.as_ref().zip(self.template.as_ref())?;
+        let is_ours = group.tags.balancer() == template.tags.balancer() && group.template.0 == template.id;
+        group.pinned().filter(|pinned| is_ours && !group.deleting && *pinned != template.version)
     }
 
     /// The group in this VPC.
@@ -312,6 +325,7 @@ pub(crate) mod tests {
                 id: "lt-1".to_owned(),
                 name: desired.name.clone(),
                 tags: desired.tags.clone().with(TAG_DEFAULT, format!("1:{}", desired.revision)),
+                default: 1,
                 version: 1,
                 revision: desired.revision.0.clone(),
                 contents: desired.contents("sg-1", None),

@@ -38,12 +38,14 @@ fn numbers(version: &str) -> Vec<u64> {
 /// What to say if the version that nodes boot was made the default by hand.
 pub fn by_hand(template: &Template) -> Option<String> {
     let own = template.defaults().overruled(template.version)?.version;
-    Some(format!(
-        "{} was made the default by hand; Elbow's default is version {own}: make that the default again, or `launcher \
-         update` with --force replaces version {}",
-        called(template),
-        template.version
-    ))
+    let what = match template.version == template.default {
+        true => format!("was made the default by hand; Elbow's default is version {own}: make that the default again"),
+        false => {
+            format!("was put into the Auto Scaling group by hand; Elbow's is version {own}: put that into it again")
+        }
+    };
+    let number = template.version;
+    Some(format!("{} {what}, or `launcher update` with --force replaces version {number}", called(template)))
 }
 
 fn called(template: &Template) -> String {
@@ -65,7 +67,7 @@ mod tests {
     fn a_default_that_the_tag_does_not_name_was_set_by_hand() {
         let mut template = template();
         assert_eq!(by_hand(&template), None);
-        template.version = 3;
+        (template.version, template.default) = (3, 3);
         assert_eq!(
             by_hand(&template).as_deref(),
             Some(

@@ -11,9 +11,9 @@ use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::resources::instances::Node;
 use crate::resources::launch_template::Template;
-use crate::resources::scaling_group::REBALANCE;
+use crate::resources::scaling_group::{Hook, REBALANCE};
 use crate::resources::security_group::Rule;
-use crate::scaling::Wanted;
+use crate::scaling::{Wanted, unpinned};
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,30 +43,15 @@ pub enum Action {
     /// Launch a node.
     Launch(Place),
     /// Make the Auto Scaling group.
-    CreateScaling(Filling),
+    CreateScaling,
     /// Make the group do what it should: in which it differs, in words.
     SetScaling(Vec<String>),
-    /// Make the group wait for nodes that it ends.
-    SetHook,
+    /// Have the group launch the launch template's version.
+    Pin,
+    /// Make the group wait for nodes at this hook.
+    SetHook(Hook),
     /// Keep the group from ending healthy nodes.
     SuspendRebalance,
-    /// Take running nodes into the group.
-    TakeIn(Vec<String>),
-    /// Let the group have no nodes.
-    AllowNone,
-    /// Take nodes out of the group, which run on.
-    TakeOut(Vec<String>),
-    /// Have the group not wait for this node, which has ended.
-    Forget(String),
-    /// Delete the group, which has no nodes.
-    DeleteScaling,
-    /// Give a node that a group launched the name that the launcher would have given it.
-    Name {
-        /// The instance.
-        id: String,
-        /// Its slot.
-        slot: Slot,
-    },
     /// Start a node that was stopped.
     Start {
         /// The instance.
@@ -74,15 +59,6 @@ pub enum Action {
         /// Its slot.
         slot: Slot,
     },
-}
-
-/// Where a new group's nodes come from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Filling {
-    /// It launches them.
-    Launched,
-    /// They run already, and are taken in.
-    TakenIn,
 }
 
 /// Where a node goes, and which launch it is.
@@ -132,10 +108,8 @@ impl Action {
             Action::CreateRole => Stage::Make,
             Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
             Action::AddRole | Action::CreateTemplate | Action::AddVersion(_) => Stage::Join,
-            Action::Launch(_) | Action::Start { .. } | Action::CreateScaling(_) => Stage::Launch,
-            Action::SetScaling(_) | Action::SetHook | Action::SuspendRebalance => Stage::Settle,
-            Action::TakeIn(_) | Action::AllowNone | Action::TakeOut(_) | Action::Forget(_) => Stage::Settle,
-            Action::DeleteScaling | Action::Name { .. } => Stage::Settle,
+            Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
+            Action::SetScaling(_) | Action::Pin | Action::SetHook(_) | Action::SuspendRebalance => Stage::Settle,
         }
     }
 
@@ -163,34 +137,20 @@ impl Action {
                 ("create-launch-template-version", format!("correct launch template {name} by a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
-            Action::CreateScaling(filling) => {
-                let nodes = match filling {
-                    Filling::Launched => format!("of {} nodes", desired.subnets.len()),
-                    Filling::TakenIn => "without nodes yet".to_owned(),
-                };
-                ("create-auto-scaling-group", format!("create Auto Scaling group {name} {nodes}"))
+            Action::CreateScaling => {
+                let what = format!("create Auto Scaling group {name} of {} nodes", desired.subnets.len());
+                ("create-auto-scaling-group", what)
             }
             Action::SetScaling(differences) => {
                 let differences = differences.join("; ");
                 ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))
             }
-            Action::SetHook => ("set-lifecycle-hook", format!("have {name} wait for nodes that it ends")),
+            Action::Pin => ("pin-version", format!("have {name} launch that version of launch template {name}")),
+            Action::SetHook(Hook { name: hook, timeout, .. }) => (
+                "set-lifecycle-hook",
+                format!("have {name} wait for nodes at the hook {hook}, for {timeout} s at most"),
+            ),
             Action::SuspendRebalance => ("suspend-rebalance", format!("keep {name} from ending healthy nodes")),
-            Action::TakeIn(ids) => {
-                ("attach-instances", format!("take {} into Auto Scaling group {name}", ids.join(", ")))
-            }
-            Action::AllowNone => ("set-auto-scaling-group", format!("let Auto Scaling group {name} have no nodes")),
-            Action::TakeOut(ids) => {
-                let ids = ids.join(", ");
-                ("detach-instances", format!("take {ids} out of Auto Scaling group {name}, to run on without it"))
-            }
-            Action::Forget(id) => {
-                ("complete-lifecycle-action", format!("have {name} not wait for {id}, which has ended"))
-            }
-            Action::DeleteScaling => {
-                ("delete-auto-scaling-group", format!("delete Auto Scaling group {name}, which has no nodes"))
-            }
-            Action::Name { id, slot } => ("set-name", format!("name {id} {name}-{slot}")),
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
@@ -212,12 +172,18 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     group(desired, observed, &mut actions);
     iam(desired, observed, &mut actions);
     template(desired, observed, &mut actions);
-    match &desired.scaling {
-        None => actions.extend(nodes(desired, observed)),
-        Some(wanted) => scaling(wanted, observed, &mut actions),
-    }
+    actions.extend(pin(observed, &actions));
+    actions.extend(launching(desired, observed));
     actions.sort_by_key(Action::stage);
     actions
+}
+
+/// What has nodes come to be: the group, as it should be, or the nodes themselves.
+pub fn launching(desired: &Desired, observed: &Observed) -> Vec<Action> {
+    match &desired.scaling {
+        None => nodes(desired, observed),
+        Some(wanted) => scaling(wanted, observed),
+    }
 }
 
 fn group(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
@@ -274,31 +240,27 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
+/// A group that is there launches the template's version, also one that is added by `actions`.
+fn pin(observed: &Observed, actions: &[Action]) -> Option<Action> {
+    let group = observed.scaling.as_ref().filter(|group| !group.deleting)?;
+    let is_new = actions.iter().any(|action| matches!(action, Action::CreateTemplate | Action::AddVersion(_)));
+    let boots = observed.template.as_ref().map(|template| (template.id.as_str(), template.version));
+    (is_new || boots.is_some_and(|boots| unpinned(group, boots).is_some())).then_some(Action::Pin)
+}
+
 /// A group that is being deleted is to be made again, once it is gone.
-fn scaling(wanted: &Wanted, observed: &Observed, actions: &mut Vec<Action>) {
+fn scaling(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
     let Some(group) = observed.scaling.as_ref().filter(|group| !group.deleting) else {
-        actions.extend([Action::CreateScaling(Filling::Launched), Action::SuspendRebalance]);
-        return;
+        return vec![Action::CreateScaling, Action::SuspendRebalance];
     };
-    // A template that is to be made has no id yet: the group is looked at again then.
-    let template = observed.template.as_ref().map(|template| template.id.as_str());
-    let differences = match template {
-        Some(id) => wanted.differences(group, Some(id)),
-        None => vec!["the launch template is another".to_owned()],
-    };
-    if !differences.is_empty() {
-        actions.push(Action::SetScaling(differences));
-    }
-    if group.hook.as_ref() != Some(&wanted.hook) {
-        actions.push(Action::SetHook);
-    }
-    if !group.suspended.contains(REBALANCE) {
-        actions.push(Action::SuspendRebalance);
-    }
+    let differences = Some(wanted.differences(group)).filter(|differences| !differences.is_empty());
+    let hooks = wanted.missing_hooks(group).cloned().map(Action::SetHook);
+    let evens_out = (!group.suspended.contains(REBALANCE)).then_some(Action::SuspendRebalance);
+    differences.map(Action::SetScaling).into_iter().chain(hooks).chain(evens_out).collect()
 }
 
 /// What brings the launcher's nodes back: each subnet gets one.
-pub fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
+fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
     // AWS forgets in which subnet an instance was that has ended.
     let ended = observed.nodes.iter().filter(|node| !node.is_live()).count();
     let action = |(slot, subnet): (Slot, &str)| {

@@ -1,12 +1,10 @@
 //! What a balancer's Auto Scaling group should be like, and in what one differs. Pure: `create` puts it right, `status`
-//! says so.
+//! says so, `update` has it replace its nodes.
 
 use std::collections::BTreeSet;
 
 use templates::Balancer;
 use templates::balancer::Launch;
-use templates::handover::heartbeat;
-use templates::names::{TAG_BALANCER, TAG_VPC};
 
 use crate::update::next::active;
 
@@ -17,91 +15,118 @@ use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 /// What a group is for, without which a lost node isn't replaced.
 const NEEDED: [&str; 4] = ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy"];
 
-/// An update was stopped on its way from instances to a group, or back.
-const FINISH: &str = "`launcher update` with its file goes on";
+/// What a group replaces nodes by.
+const REPLACING: [&str; 3] = ["Launch", "Terminate", "InstanceRefresh"];
 
 /// What a group should be like.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// One node for each.
-    pub subnets: Vec<String>,
-    /// At which it waits for a node that it ends.
-    pub hook: Hook,
+    /// What it does.
+    pub settings: Settings,
+    /// The hooks at which it waits for a node that it launches, and for one that it ends.
+    pub hooks: [Hook; 2],
 }
 
 impl Wanted {
     /// The group of this balancer, if it is to have one.
     pub fn of(balancer: &Balancer) -> Option<Wanted> {
         (balancer.launch == Launch::AutoScaling).then(|| Wanted {
-            subnets: balancer.subnets.clone(),
-            hook: Hook::of(heartbeat(balancer.failover.drain_timeout())),
+            settings: Settings::of(&balancer.subnets),
+            hooks: [Hook::launch(), Hook::end(balancer.failover.drain_timeout())],
         })
     }
 
-    /// What it does, launching from this template.
-    pub fn settings(&self, template: &str) -> Settings {
-        Settings::of(&self.subnets, template)
+    /// In what the group's settings differ from those that it should have, each as "A instead of B".
+    pub fn differences(&self, group: &ScalingGroup) -> Vec<String> {
+        let (there, wanted) = (&group.settings, &self.settings);
+        let sizes = |[min, desired, max]: [i32; 3]| format!("min {min}, desired {desired}, max {max}");
+        let subnets = |subnets: &BTreeSet<String>| {
+            format!("subnets {}", subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
+        };
+        let bounds = |bounds: Option<(i32, i32)>| match bounds {
+            Some((lowest, highest)) => format!("{lowest} to {highest} % healthy while nodes are replaced"),
+            None => "no instance maintenance policy".to_owned(),
+        };
+        let warmup = |warmup: Option<i32>| match warmup {
+            Some(seconds) => format!("default warm-up {seconds} s"),
+            None => "no default warm-up".to_owned(),
+        };
+        let health = |settings: &Settings| format!("health check type {}", settings.health);
+        [
+            (sizes(there.sizes), sizes(wanted.sizes)),
+            (subnets(&there.subnets), subnets(&wanted.subnets)),
+            (health(there), health(wanted)),
+            (bounds(there.bounds), bounds(wanted.bounds)),
+            (warmup(there.warmup), warmup(wanted.warmup)),
+        ]
+        .into_iter()
+        .filter(|(there, wanted)| there != wanted)
+        .map(|(there, wanted)| format!("{there} instead of {wanted}"))
+        .collect()
     }
 
-    /// In what the group's settings differ from those it should have, each as "A instead of B".
-    pub fn differences(&self, group: &ScalingGroup, template: Option<&str>) -> Vec<String> {
-        let there = &group.settings;
-        let wanted = self.settings(template.unwrap_or(&there.template.0));
-        let mut said = Vec::new();
-        if there.sizes != wanted.sizes {
-            let [min, desired, max] = there.sizes;
-            said.push(format!("min {min}, desired {desired}, max {max} instead of {} each", wanted.sizes[0]));
-        }
-        if there.subnets != wanted.subnets {
-            said.push(format!("subnets {} instead of {}", list(&there.subnets), list(&wanted.subnets)));
-        }
-        if there.template != wanted.template {
-            let text = |(id, version): &(String, String)| format!("launch template {id} version {version}");
-            said.push(format!("{} instead of {}", text(&there.template), text(&wanted.template)));
-        }
-        if there.health != wanted.health {
-            said.push(format!("health check type {} instead of {}", there.health, wanted.health));
-        }
-        said
+    /// The hooks that the group lacks, or has otherwise.
+    pub fn missing_hooks<'a>(&'a self, group: &'a ScalingGroup) -> impl Iterator<Item = &'a Hook> {
+        self.hooks.iter().filter(|hook| !group.hooks.contains(hook))
     }
 
-    /// The nodes that are to be taken into the group: as many of those that are no group's as it still has room for.
-    pub fn outside<'a>(&self, group: Option<&ScalingGroup>, nodes: &'a [Node]) -> Vec<&'a Node> {
-        let has = |node: &&Node| group.is_some_and(|group| group.members.iter().any(|member| member.id == node.id));
-        let runs = |node: &&Node| matches!(node.state.as_str(), "pending" | "running");
-        let free = nodes.iter().filter(runs).filter(|node| !has(node) && node.group().is_none());
-        let wants = group.map_or(0, |group| group.settings.sizes[1].try_into().unwrap_or_default());
-        free.take(self.subnets.len().saturating_sub(wants)).collect()
-    }
-
-    /// What is wrong with the group, a line each.
-    pub fn problems(&self, group: Option<&ScalingGroup>, template: Option<&str>) -> Vec<String> {
+    /// What is wrong with the group, which should launch this version of this launch template; a line each.
+    fn problems(&self, group: Option<&ScalingGroup>, boots: Option<(&str, i64)>) -> Vec<String> {
         let Some(group) = group else {
             return vec!["its Auto Scaling group is missing: `launcher create` makes it again".to_owned()];
         };
         if group.deleting {
             return vec![format!("its Auto Scaling group {} is being deleted", group.name)];
         }
-        let mut said = self.differences(group, template);
-        if group.hook.as_ref() != Some(&self.hook) {
-            said.push("another lifecycle hook than Elbow's, or none".to_owned());
-        }
+        let mut said = self.differences(group);
+        said.extend(boots.and_then(|boots| unpinned(group, boots)));
+        said.extend(
+            self.missing_hooks(group).map(|hook| format!("another lifecycle hook {} than Elbow's, or none", hook.name)),
+        );
         if !group.suspended.contains(REBALANCE) {
             said.push(format!("{REBALANCE} on, which may end healthy nodes"));
         }
         let right = "`launcher create` puts it right";
         let mut problems: Vec<String> =
             said.iter().map(|what| format!("its Auto Scaling group has {what}: {right}")).collect();
-        let asleep: Vec<&str> = NEEDED.into_iter().filter(|process| group.suspended.contains(*process)).collect();
-        if !asleep.is_empty() {
-            problems.push(format!(
-                "its Auto Scaling group has {} suspended, so that lost nodes aren't replaced: `aws autoscaling \
-                 resume-processes` ends that",
-                asleep.join(", ")
-            ));
-        }
+        problems.extend(asleep(group, &NEEDED).map(|(asleep, resume)| {
+            format!(
+                "its Auto Scaling group has {asleep} suspended, so that lost nodes aren't replaced: {resume} ends that"
+            )
+        }));
+        problems.extend(group.active_refresh().map(|refresh| {
+            format!(
+                "an instance refresh of its Auto Scaling group is under way ({}): `launcher update` with the same file \
+                 follows it, with --rollback takes it back",
+                refresh.stands()
+            )
+        }));
         problems
     }
+}
+
+/// That the group doesn't launch the version that it should, if so.
+pub fn unpinned(group: &ScalingGroup, (id, number): (&str, i64)) -> Option<String> {
+    let (template, version) = &group.template;
+    let is_other = template != id || group.pinned() != Some(number);
+    is_other.then(|| format!("launch template {template} version {version} instead of {id} version {number}"))
+}
+
+/// Those of these processes that are suspended, and what resumes them.
+fn asleep(group: &ScalingGroup, needed: &[&str]) -> Option<(String, String)> {
+    let asleep: Vec<&str> = needed.iter().filter(|process| group.suspended.contains(**process)).copied().collect();
+    let resume = format!(
+        "`aws autoscaling resume-processes --auto-scaling-group-name {} --scaling-processes {}`",
+        group.name,
+        asleep.join(" ")
+    );
+    (!asleep.is_empty()).then(|| (asleep.join(", "), resume))
+}
+
+/// Why the group can't replace its nodes, if so.
+pub fn cannot_replace(group: &ScalingGroup) -> Option<String> {
+    let (asleep, resume) = asleep(group, &REPLACING)?;
+    Some(format!("Auto Scaling group {} has {asleep} suspended and replaces no node: {resume} ends that", group.name))
 }
 
 /// What is wrong with how the nodes come to be, a line each.
@@ -109,26 +134,46 @@ pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let group = observed.scaling.as_ref();
     let Some(wanted) = Wanted::of(balancer) else {
         let left = group.filter(|group| group.tags.balancer() == Some(&balancer.name));
-        let said = left.map(|group| format!("its Auto Scaling group {} is still there: {FINISH}", group.name));
-        return said.into_iter().collect();
+        return left.map(stray).into_iter().collect();
     };
-    match &wanted.outside(group, &observed.nodes)[..] {
-        [] => wanted.problems(group, observed.template.as_ref().map(|template| template.id.as_str())),
-        outside => {
-            outside.iter().map(|node| format!("{} isn't in its Auto Scaling group: {FINISH}", node.id)).collect()
-        }
-    }
+    let boots = observed.template.as_ref().map(|template| (template.id.as_str(), template.version));
+    wanted.problems(group, boots).into_iter().chain(outside(balancer, observed)).collect()
 }
 
-/// What somebody hung onto the group: it goes where the group is made anew. Elbow's own are its tags, its hook, and no
-/// evening out of zones.
-pub fn hung_onto(group: &ScalingGroup) -> Vec<String> {
-    let own = [TAG_BALANCER, TAG_VPC, "Name"];
-    let hooks = group.other_hooks.iter().map(|hook| format!("lifecycle hook {hook}"));
-    let tags = group.tags.0.keys().filter(|key| !own.contains(&key.as_str()) && !key.starts_with("aws:"));
-    let tags = tags.map(|key| format!("tag {key}"));
-    let asleep = group.suspended.iter().filter(|process| *process != REBALANCE);
-    hooks.chain(tags).chain(asleep.map(|process| format!("suspended process {process}"))).collect()
+/// A group beside nodes that the launcher launches: it would launch others.
+pub fn stray(group: &ScalingGroup) -> String {
+    format!(
+        "launch = \"instances\" and there is an Auto Scaling group {0}: delete it by `aws autoscaling \
+         delete-auto-scaling-group --auto-scaling-group-name {0}`, with --force-delete if its nodes may go, too",
+        group.name
+    )
+}
+
+/// Nodes that run beside the group, which launches its own.
+pub fn outside(balancer: &Balancer, observed: &Observed) -> Option<String> {
+    let outside = observed.live().filter(|node| balancer.launch == Launch::AutoScaling && node.group().is_none());
+    let outside: Vec<&str> = outside.map(|node| node.id.as_str()).collect();
+    (!outside.is_empty()).then(|| {
+        format!(
+            "launch = \"auto-scaling\" and {} run without its Auto Scaling group, which launches nodes of its own: stop and \
+             terminate them, one after another",
+            outside.join(", ")
+        )
+    })
+}
+
+/// Why a balancer that runs isn't launched in another way from now on.
+pub fn other_launch(old: &Balancer, new: &Balancer) -> Option<String> {
+    (old.launch != new.launch).then(|| {
+        format!(
+            "launch = \"{}\": {} was created with \"{}\", which can't be changed while it runs; create a second balancer \
+             with another name and virtual IP and move clients to it, or `launcher destroy {1}` and create it again, which \
+             serves no client for the minutes in between",
+            String::from(new.launch),
+            new.name,
+            String::from(old.launch)
+        )
+    })
 }
 
 /// All nodes where one outage takes them all: a group that launched them while the other zones had no room leaves them
@@ -146,25 +191,24 @@ pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
     ))
 }
 
-fn list(subnets: &BTreeSet<String>) -> String {
-    subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", ")
-}
-
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::desired::tests::{auto_scaling, desired};
+    use crate::desired::tests::{auto_scaling, desired, web};
+    use crate::observe::tests::whole;
+    use crate::resources::instance_refresh::tests::refresh;
 
     /// The group of the example, as it should be.
     pub(crate) fn group() -> ScalingGroup {
         let desired = desired();
-        let wanted = Wanted::of(&auto_scaling()).expect("it has a group");
+        let Wanted { settings, hooks } = Wanted::of(&auto_scaling()).expect("it has a group");
         ScalingGroup {
             name: desired.name,
             tags: desired.tags,
-            settings: wanted.settings("lt-1"),
-            hook: Some(wanted.hook),
-            other_hooks: BTreeSet::new(),
+            settings,
+            template: ("lt-1".to_owned(), "1".to_owned()),
+            hooks: hooks.into(),
+            refresh: None,
             suspended: [REBALANCE.to_owned()].into(),
             members: Vec::new(),
             deleting: false,
@@ -172,34 +216,28 @@ pub(crate) mod tests {
     }
 
     fn problems(group: Option<&ScalingGroup>) -> Vec<String> {
-        Wanted::of(&auto_scaling()).expect("it has a group").problems(group, Some("lt-1"))
+        Wanted::of(&auto_scaling()).expect("it has a group").problems(group, Some(("lt-1", 1)))
     }
 
     #[test]
-    fn a_group_as_it_should_be_has_no_problem_and_its_hook_outlasts_the_drain_time() {
+    fn a_group_as_it_should_be_has_no_problem_and_its_hooks_last_long_enough() {
         assert_eq!(problems(Some(&group())), [] as [&str; 0]);
-        assert_eq!(group().settings.sizes, [2; 3]);
-        assert_eq!(group().hook.map(|hook| hook.timeout), Some(120));
-    }
-
-    #[test]
-    fn what_somebody_hung_onto_a_group_is_named_and_its_own_is_not() {
-        let mut group = group();
-        group.tags = group.tags.with("Name", "elbow-web").with("aws:cloudformation:stack-name", "x");
-        assert_eq!(hung_onto(&group), [] as [&str; 0]);
-        group.tags = group.tags.with("team", "edge");
-        group.other_hooks.insert("warm-up".to_owned());
-        group.suspended.insert("AlarmNotification".to_owned());
-        assert_eq!(hung_onto(&group), ["lifecycle hook warm-up", "tag team", "suspended process AlarmNotification"]);
+        assert_eq!(group().settings.sizes, [2, 2, 4]);
+        let hooks: Vec<(i32, String)> = group().hooks.into_iter().map(|hook| (hook.timeout, hook.result)).collect();
+        assert_eq!(hooks, [(1800, "ABANDON".to_owned()), (120, "CONTINUE".to_owned())]);
+        let mut slow = auto_scaling();
+        slow.failover.drain_timeout = Some("90s".parse().unwrap());
+        let slow = Wanted::of(&slow).expect("it has a group");
+        assert_eq!(slow.missing_hooks(&group()).map(|hook| hook.timeout).collect::<Vec<_>>(), [150]);
     }
 
     #[test]
     fn nodes_of_a_group_that_are_all_in_one_zone_are_a_problem_and_a_standby_is_to_go() {
-        let mut observed = crate::observe::tests::whole();
+        let mut observed = whole();
         let said = in_one_zone(&auto_scaling(), &observed).expect("both are in eu-west-1a");
         assert!(said.starts_with("all nodes are in eu-west-1a: "), "{said}");
         assert!(said.contains("--instance-id i-1 --no-should-decrement-desired-capacity"), "{said}");
-        assert_eq!(in_one_zone(&crate::desired::tests::web(), &observed), None);
+        assert_eq!(in_one_zone(&web(), &observed), None);
         observed.nodes[1].zone = "eu-west-1b".to_owned();
         assert_eq!(in_one_zone(&auto_scaling(), &observed), None);
         observed.nodes[1].state = "terminated".to_owned();
@@ -208,28 +246,51 @@ pub(crate) mod tests {
 
     #[test]
     fn instances_that_the_launcher_launches_have_no_group() {
-        assert_eq!(Wanted::of(&crate::desired::tests::web()), None);
+        assert_eq!(Wanted::of(&web()), None);
+        let observed = Observed { scaling: Some(group()), ..whole() };
+        assert!(super::problems(&web(), &observed)[0].contains("delete-auto-scaling-group"));
+        assert_eq!(outside(&web(), &observed), None);
+        assert!(outside(&auto_scaling(), &observed).is_some_and(|said| said.contains("and i-0, i-1 run without")));
+    }
+
+    #[test]
+    fn another_way_of_launching_is_refused_with_what_to_do_instead() {
+        assert_eq!(other_launch(&web(), &web()), None);
+        let said = other_launch(&web(), &auto_scaling()).expect("it is another");
+        assert!(said.contains("launch = \"auto-scaling\": web was created with \"instances\""), "{said}");
+        assert!(said.contains("`launcher destroy web`") && said.contains("a second balancer"), "{said}");
     }
 
     #[test]
     fn what_somebody_changed_in_the_group_is_said_with_what_puts_it_right() {
         let mut bent = group();
         bent.settings.sizes = [1, 1, 2];
-        bent.settings.template.1 = "7".to_owned();
-        bent.hook = None;
+        bent.settings.bounds = None;
+        bent.template.1 = "$Default".to_owned();
+        bent.hooks.remove(1);
         bent.suspended = ["Launch".to_owned()].into();
+        bent.refresh = Some(refresh("InProgress", 2));
+        let right = |what: &str| format!("its Auto Scaling group has {what}: `launcher create` puts it right");
         assert_eq!(
             problems(Some(&bent)),
             [
-                "its Auto Scaling group has min 1, desired 1, max 2 instead of 2 each: `launcher create` puts it right",
-                "its Auto Scaling group has launch template lt-1 version 7 instead of launch template lt-1 version \
-                 $Default: `launcher create` puts it right",
-                "its Auto Scaling group has another lifecycle hook than Elbow's, or none: `launcher create` puts it right",
-                "its Auto Scaling group has AZRebalance on, which may end healthy nodes: `launcher create` puts it right",
+                right("min 1, desired 1, max 2 instead of min 2, desired 2, max 4"),
+                right("no instance maintenance policy instead of 100 to 200 % healthy while nodes are replaced"),
+                right("launch template lt-1 version $Default instead of lt-1 version 1"),
+                right("another lifecycle hook handover than Elbow's, or none"),
+                right("AZRebalance on, which may end healthy nodes"),
                 "its Auto Scaling group has Launch suspended, so that lost nodes aren't replaced: `aws autoscaling \
-                 resume-processes` ends that",
+                 resume-processes --auto-scaling-group-name elbow-web --scaling-processes Launch` ends that"
+                    .to_owned(),
+                "an instance refresh of its Auto Scaling group is under way (InProgress, 50 %): `launcher update` with the \
+                 same file follows it, with --rollback takes it back"
+                    .to_owned(),
             ]
         );
         assert_eq!(problems(None).len(), 1);
+        bent.refresh = Some(refresh("Successful", 2));
+        assert!(!problems(Some(&bent)).iter().any(|line| line.contains("refresh")));
+        assert!(cannot_replace(&bent).is_some_and(|said| said.contains("has Launch suspended")));
+        assert_eq!(cannot_replace(&group()), None);
     }
 }

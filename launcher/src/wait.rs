@@ -172,7 +172,7 @@ async fn say_trouble(aws: &Aws, node: &NodeHealth, progress: &Progress) {
 }
 
 /// Why the group launches nothing, if it says.
-async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
+pub async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
     let name = names::regional(balancer);
     match scaling_group::failure(&aws.auto_scaling, &name).await {
         Ok(Some(why)) => progress.say(&format!("Auto Scaling group {name} couldn't launch: {why}")),

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::evidence::text;
 use lab::rig::{Rig, printed, programs, wait_for};
+use serde_json::Value;
 
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(20);
@@ -50,10 +51,13 @@ fn completes_the_hook(rig: &Rig) -> Result<()> {
         Ok(())
     })?;
     let calls = rig.calls()?;
-    let done =
-        calls.iter().find(|call| call["action"] == "CompleteLifecycleAction").context("nobody completed the hook")?;
+    let done = calls.iter().find(|call| is_handover(call)).context("nobody completed the hook")?;
     ensure!(done["caller"] == leaving.as_str() && done["status"] == 200, "the call is {done}");
     wait_for("its peer to serve", SOON, || rig.active()).map(drop)
+}
+
+fn is_handover(call: &Value) -> bool {
+    call["action"] == "CompleteLifecycleAction" && call["request"]["LifecycleHookName"] == "handover"
 }
 
 /// What the document tells to run.

@@ -1,26 +1,21 @@
-//! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over. Its
-//! nodes can become the launcher's and a group's again while clients use them.
+//! `launch = "auto-scaling"`, the whole way: a group that the launcher makes heals itself, and what it ends hands over.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
-use lab::evidence::{elections, text};
+use lab::evidence::text;
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
-use crate::load::Load;
-
 const BOOT: Duration = Duration::from_secs(120);
 const SOON: Duration = Duration::from_secs(20);
 const GROUP: &str = "launch = \"auto-scaling\"\n";
-const INSTANCES: &str = "launch = \"instances\"\n";
 
 #[tokio::test]
-async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_ends_and_with_no_conversion()
--> Result<()> {
+async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_ends() -> Result<()> {
     let rig = Rig::up()?;
     let file = rig.balancer(|text| format!("{GROUP}{text}"))?;
     rig.create(&file)?;
@@ -29,8 +24,6 @@ async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_e
 
     lost(&rig).await?;
     in_one_zone(&rig, &file)?;
-    converted(&rig).await?;
-    // The nodes that the group took in are its own.
     ended_by_the_group(&rig).await?;
 
     ensure!(rig.launcher(["status", "web"])?.status.success(), "a full pair isn't healthy");
@@ -60,7 +53,9 @@ async fn ended_by_the_group(rig: &Rig) -> Result<()> {
     let closed = Instant::now();
     let done = wait_for("the node to complete the hook", SOON, || {
         let calls = rig.calls()?;
-        let done = calls.iter().find(|call| call["action"] == "CompleteLifecycleAction");
+        let done = calls.iter().find(|call| {
+            call["action"] == "CompleteLifecycleAction" && call["request"]["LifecycleHookName"] == "handover"
+        });
         done.cloned().context("it wasn't called yet")
     })?;
     rig.figure("Auto Scaling ends the active node: to the hook's completion", format!("{:.1?}", since.elapsed()))?;
@@ -143,35 +138,6 @@ fn in_one_zone(rig: &Rig, file: &Path) -> Result<()> {
         ensure!(nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
         printed(&rig.launcher(["status", "web"])?).map(drop)
     })
-}
-
-/// To instances of the launcher and back, under load: the same nodes serve, in the same roles.
-async fn converted(rig: &Rig) -> Result<()> {
-    let known = || elections(rig, &rig.settled(2, BOOT)?);
-    let (active, before) = (rig.active()?, known()?);
-    rig.lab(["calls", "--clear"])?;
-    let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, ..Load::default() };
-    let crowd = load.begin(rig, Duration::from_secs(10)).await?;
-    for (launch, figure) in [
-        (INSTANCES, "converted from Auto Scaling to instances under 200 requests/s"),
-        (GROUP, "converted from instances to Auto Scaling under 200 requests/s"),
-    ] {
-        let file = rig.balancer(|text| format!("{launch}{text}"))?;
-        let began = Instant::now();
-        ensure!(printed(&rig.launcher(["update".as_ref(), file.as_os_str()])?)?.contains("is updated"), "{figure}");
-        rig.figure(figure, format!("{:.1?}", began.elapsed()))?;
-        ensure!(began.elapsed() < Duration::from_secs(30), "it took {:?}", began.elapsed());
-        ensure!(rig.launcher(["status", "web"])?.status.success(), "{figure}: it isn't healthy");
-    }
-    let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
-    let (failed, lost) = (report.failed.len(), report.lost.len());
-    rig.figure("conversions under load: requests, failed, connections, lost", {
-        format!("{}, {failed}, {}, {lost}", report.requests, report.connections)
-    })?;
-    ensure!((failed, lost) == (0, 0), "failed {:?}, lost {:?}", report.failed, report.lost);
-    ensure!(rig.active()? == active && known()? == before, "nodes or roles are others");
-    ensure!(!rig.calls()?.iter().any(is_move), "a route was moved");
-    Ok(())
 }
 
 async fn begin(rig: &Rig) -> Result<Prober> {

@@ -4,6 +4,7 @@
 mod auto_scaling;
 mod auto_scaling_create;
 mod auto_scaling_lab;
+mod auto_scaling_update;
 mod failover;
 mod handover;
 mod health;

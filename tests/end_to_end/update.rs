@@ -20,7 +20,6 @@ const DRAINED: Duration = Duration::from_secs(4);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
 /// A port that the kernel might give to a connection.
 const SECOND: u16 = 20_081;
-const GROUP: &str = "launch = \"auto-scaling\"\n";
 
 #[tokio::test]
 async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() -> Result<()> {
@@ -91,20 +90,19 @@ fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// Another image and nothing else: every node is another one afterwards, of that image, and the Auto Scaling group's as before.
+/// Another image and nothing else: every node is another one afterwards, of that image.
 /// What is open when a node goes is waited for, and what isn't over by then is all that is lost.
 async fn replaced_under_load(rig: &Rig) -> Result<()> {
-    update(rig, &rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"))?)?;
     let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
     let image = ["ec2", "describe-images", "--filters", "Name=name,Values=elbow-debian-12-next"];
     let image = rig.aws(image)?["Images"][0]["ImageId"].as_str().context("the next image")?.to_owned();
     ensure!(images(rig, &before)?.iter().all(|one| *one != image), "they are of {image} already");
     let file = rig.balancer(|text| {
         let line = text.lines().find(|line| line.starts_with("image ")).unwrap_or_default().to_owned();
-        format!("{GROUP}{}{DRAIN}", text.replace(&line, &format!("image = \"{image}\"")))
+        format!("{}{DRAIN}", text.replace(&line, &format!("image = \"{image}\"")))
     })?;
     let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
-    for part in ["because of image:", &image, "delete Auto Scaling", "launch node 1 anew", "shut node 0"] {
+    for part in ["because of image:", &image, "launch node 1 anew", "shut node 0"] {
         ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
     }
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, downloads: 1, ..Load::default() };
@@ -132,10 +130,6 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     ensure!(images(rig, &ids)? == [image.clone(), image.clone()], "not all of {after:?} are of {image}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
     ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
-    let members = ["autoscaling", "describe-auto-scaling-instances", "--query", "AutoScalingInstances[].InstanceId"];
-    let members = rig.aws(members)?;
-    let is_member = |id: &String| members.as_array().is_some_and(|all| all.iter().any(|member| member == id));
-    ensure!(after.iter().all(|node| is_member(&node.id)), "the group has {members}, and there are {after:?}");
     Ok(())
 }
 

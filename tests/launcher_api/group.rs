@@ -17,6 +17,11 @@ pub fn group(rig: &Rig) -> Option<Value> {
     groups.pop()
 }
 
+/// The version of the launch template that the group launches.
+pub fn pinned(rig: &Rig) -> String {
+    group(rig).expect("a group")["LaunchTemplate"]["Version"].as_str().expect("a version").to_owned()
+}
+
 #[test]
 fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_out_zones() {
     let rig = Rig::new();
@@ -28,8 +33,10 @@ fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_o
 
     rig.create(&file);
     let group = group(&rig).expect("a group");
-    assert_eq!([&group["MinSize"], &group["DesiredCapacity"], &group["MaxSize"]], [2, 2, 2]);
-    assert_eq!(group["LaunchTemplate"]["Version"], "$Default");
+    assert_eq!([&group["MinSize"], &group["DesiredCapacity"], &group["MaxSize"]], [2, 2, 4]);
+    assert_eq!((pinned(&rig).as_str(), &group["DefaultInstanceWarmup"]), ("1", &Value::from(0)));
+    assert_eq!(group["InstanceMaintenancePolicy"]["MinHealthyPercentage"], 100);
+    assert_eq!(group["InstanceMaintenancePolicy"]["MaxHealthyPercentage"], 200);
     assert_eq!(group["SuspendedProcesses"][0]["ProcessName"], "AZRebalance");
     let nodes = rig.nodes();
     let zones: std::collections::BTreeSet<_> = nodes.iter().map(|node| node.subnet.clone()).collect();
@@ -41,8 +48,6 @@ fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_o
     rig.take_calls();
     rig.create(&file);
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
-    // The other way of launching is an update.
-    refused(&rig, &["create", rig.web().to_str().unwrap()], &["differs in launch"]);
     rig.destroy();
     assert_eq!(rig.surroundings(), before);
 }
@@ -56,11 +61,11 @@ fn what_somebody_changed_in_the_group_is_shown_and_put_right() {
     let bend = |words: &[&str]| rig.aws(&[&["autoscaling"], words, &named].concat());
     bend(&["update-auto-scaling-group", "--min-size", "1", "--max-size", "3"]);
     bend(&["resume-processes"]);
-    bend(&["delete-lifecycle-hook", "--lifecycle-hook-name", "handover"]);
+    bend(&["delete-lifecycle-hook", "--lifecycle-hook-name", "standby"]);
     let status = rig.launcher(["status", "web"]);
     let said = text(&status.stdout);
     assert_eq!(status.status.code(), Some(3), "{said}");
-    for line in ["has min 1, desired 2, max 3 instead of 2 each", "another lifecycle hook", "AZRebalance on"] {
+    for line in ["has min 1, desired 2, max 3 instead of min 2, desired 2, max 4", "hook standby", "AZRebalance on"] {
         assert!(said.contains(line), "{said}");
     }
     rig.take_calls();

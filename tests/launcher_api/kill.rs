@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use lab::api::{Call, Caller, Hooks, Passage};
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::rig::{Rig, mutating};
+use crate::rig::{Rig, mutating, text};
 
 /// Kills a process at an exact call.
 #[derive(Default)]
@@ -108,12 +108,13 @@ pub fn killed_at(rig: &Rig, killer: &Killer, action: &'static str, when: When, a
 fn run_to_death(rig: &Rig, killer: &Killer, arguments: &[&str]) -> bool {
     let mut command = rig.command(arguments);
     let mut held = killer.0.lock().unwrap();
-    let mut child: Child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let child: Child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     held.process = Pid::from_raw(child.id() as i32);
     drop(held);
-    let status = child.wait().unwrap();
+    let output = child.wait_with_output().unwrap();
     killer.aim(None, Counts::All);
-    assert!(status.signal() == Some(9) || status.success(), "{status}");
+    let status = output.status;
+    assert!(status.signal() == Some(9) || status.success(), "{status}: {}", text(&output.stderr));
     status.signal() == Some(9)
 }
 

@@ -2,7 +2,6 @@
 //! anywhere. Nodes' reports come from a stand-in ([`node`]) where a test needs them; nothing boots here.
 
 mod bad_input;
-mod convert;
 mod create;
 mod destroy;
 mod first_create;
@@ -12,6 +11,7 @@ mod node;
 mod origin;
 mod partial;
 mod reach;
+mod refresh;
 mod refusals;
 mod rig;
 mod rules;

@@ -52,6 +52,37 @@ pub fn succeed(rig: &Rig, node: &Instance) {
     }
 }
 
+/// Completes the lifecycle hook, if the node's Auto Scaling group waits at it.
+pub fn complete(rig: &Rig, node: &Instance, hook: &str) {
+    let client = aws_sdk_autoscaling::Client::from_conf(
+        aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(rig.api.access().region.clone()))
+            .endpoint_url(&rig.api.access().endpoint)
+            .credentials_provider(credentials(rig, node))
+            .http_client(aws_smithy_http_client::Builder::new().build_http())
+            .build(),
+    );
+    let call = client.complete_lifecycle_action().auto_scaling_group_name("elbow-web").lifecycle_hook_name(hook);
+    let call = call.lifecycle_action_result("CONTINUE").instance_id(&node.id).send();
+    done(async {
+        match call.await {
+            Err(error) if format!("{error:?}").contains("No active Lifecycle Action") => Ok(()),
+            outcome => outcome.map(drop),
+        }
+    });
+}
+
+/// Whether the node is in an Auto Scaling group.
+pub fn is_grouped(node: &Instance) -> bool {
+    node.tags.contains_key("aws:autoscaling:groupName")
+}
+
+/// Whether its group is ending the node.
+pub fn is_ending(node: &Instance) -> bool {
+    node.target_lifecycle_state.as_deref() == Some("Terminated")
+}
+
 /// Both nodes as they are when all is well.
 pub fn serve(rig: &Rig) {
     let nodes = rig.nodes();
@@ -59,6 +90,7 @@ pub fn serve(rig: &Rig) {
     take_over(rig, &nodes[0]);
     report(rig, &nodes[0], &revision, "active");
     report(rig, &nodes[1], &revision, "standby");
+    nodes.iter().filter(|node| is_grouped(node)).for_each(|node| complete(rig, node, "standby"));
 }
 
 /// What the launch template says that nodes launched now run.
@@ -70,15 +102,18 @@ pub fn revision(rig: &Rig) -> String {
     )
 }
 
+fn credentials(rig: &Rig, node: &Instance) -> Credentials {
+    let role = rig.api.credentials_of(&node.id).expect("the instance has a role");
+    Credentials::new(role.access_key_id, role.secret_access_key, Some(role.token), None, "role")
+}
+
 fn client(rig: &Rig, node: &Instance) -> aws_sdk_ec2::Client {
     let access = rig.api.access();
-    let role = rig.api.credentials_of(&node.id).expect("the instance has a role");
-    let credentials = Credentials::new(role.access_key_id, role.secret_access_key, Some(role.token), None, "role");
     let config = aws_sdk_ec2::Config::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new(access.region.clone()))
         .endpoint_url(&access.endpoint)
-        .credentials_provider(credentials)
+        .credentials_provider(credentials(rig, node))
         .http_client(aws_smithy_http_client::Builder::new().build_http());
     aws_sdk_ec2::Client::from_conf(config.build())
 }

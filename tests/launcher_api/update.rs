@@ -42,15 +42,23 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// One that is asked to hands over. One that is stopped while it is active would lose connections.
+/// One that is asked to, or that its group ends, hands over. One that is stopped while it is active would lose connections.
 fn elect(rig: &Rig, nodes: &[Instance]) {
     let is_active = |node: &&Instance| node.tags.get("elbow:role").is_some_and(|role| role == "active");
+    let ends = |node: &&Instance| !is_active(node) && node::is_ending(node);
+    nodes.iter().filter(ends).for_each(|node| node::complete(rig, node, "handover"));
     let Some(was) = nodes.iter().find(is_active) else { return };
     assert_eq!(was.state, InstanceState::Running, "{} is active", was.id);
-    let Some(asked) = was.tags.get("elbow:drain") else { return };
+    let asked = was.tags.get("elbow:drain");
+    if asked.is_none() && !node::is_ending(was) {
+        return;
+    }
     let serves = |node: &&Instance| node.state == InstanceState::Running && node.tags.contains_key("elbow:running");
     let others = nodes.iter().filter(|node| node.id != was.id).filter(serves);
-    let wanted = |node: &&Instance| asked.ends_with(&format!("to {}", node.id));
+    let wanted = |node: &&Instance| match asked {
+        Some(asked) => asked.ends_with(&format!("to {}", node.id)),
+        None => !node::is_ending(node),
+    };
     if let Some(next) = others.into_iter().find(wanted) {
         node::report(rig, was, &was.tags["elbow:running"], "standby");
         node::succeed(rig, next);
@@ -64,6 +72,11 @@ fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
         (Some(order), Some(refused)) if refused.starts_with(order.as_str()) => return,
         (_, Some(_)) => return node::untag(rig, node, &["elbow:refused-revision"]),
         _ => {}
+    }
+    if node::is_grouped(node) && !node.tags.contains_key("elbow:running") && node.state == InstanceState::Running {
+        let revision = launched_with(rig, node);
+        node::report(rig, node, &revision, "standby");
+        return node::complete(rig, node, "standby");
     }
     let order = node.tags.get("elbow:revision").and_then(|tag| tag.split_once(':'));
     let told = order.map(|(_, revision)| revision);
@@ -85,6 +98,15 @@ fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
     {
         node::report(rig, node, told, role);
     }
+}
+
+/// The revision of the version that a group launched the node from.
+pub fn launched_with(rig: &Rig, node: &Instance) -> String {
+    let member = ["autoscaling", "describe-auto-scaling-instances", "--instance-ids", &node.id, "--output", "text"];
+    let version = rig.aws(&[&member[..], &["--query", "AutoScalingInstances[0].LaunchTemplate.Version"]].concat());
+    let versions = ["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web"];
+    let one = ["--versions", &version, "--query", "LaunchTemplateVersions[0].VersionDescription", "--output", "text"];
+    rig.aws(&[&versions[..], &one].concat())
 }
 
 pub fn changed(rig: &Rig) -> PathBuf {

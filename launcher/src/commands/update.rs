@@ -243,7 +243,11 @@ fn announce(known: &Known, intent: &Intent, progress: &Progress) {
     let (name, revision) = (&known.new.name, &known.desired.revision);
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
     if known.replaces() {
-        let how = if known.never_served() { "at once" } else { "one at a time, the active ones last" };
+        let how = match known.group() {
+            Some(group) => format!("by Auto Scaling group {}, new ones first", group.name),
+            None if known.never_served() => "at once".to_owned(),
+            None => "one at a time, the active ones last".to_owned(),
+        };
         progress.say(&format!("nodes are replaced {how}, because of {}", known.because().join(", ")));
     }
 }

@@ -55,7 +55,10 @@ fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -
     let told = |node: &Node| node.tags.get(TAG_REVISION).and_then(|tag| tag.parse::<Order>().ok());
     let ahead = |node: &Node| told(node).is_some_and(|order| order.version > template.version);
     let newer = |node: &Node| ahead(node) && !node.image.is_empty() && node.image != template.contents.image;
-    observed.live().any(|node| (running(node).is_some() && !follows(default, node)) || newer(node))
+    // Nodes that a group is launching may have said nothing yet.
+    let refresh = observed.scaling.as_ref().and_then(|group| group.active_refresh());
+    let leaves = refresh.is_some_and(|refresh| refresh.to.as_ref().is_none_or(|(_, to)| *to != template.version));
+    leaves || observed.live().any(|node| (running(node).is_some() && !follows(default, node)) || newer(node))
 }
 
 /// Prints the versions, the newest first.

@@ -121,23 +121,27 @@ fn another_vpcs_group_of_the_name_is_not_used() {
 fn a_group_is_made_instead_of_nodes_and_kept_from_evening_out_zones() {
     let desired = desired_of(&auto_scaling());
     let last: Vec<_> = plan(&desired, &Observed::default()).into_iter().rev().take(3).collect();
-    assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling(Filling::Launched), Action::CreateTemplate]);
+    assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling, Action::CreateTemplate]);
 }
 
 #[test]
 fn what_was_changed_in_a_group_is_put_right_and_a_right_one_left_alone() {
     let desired = desired_of(&auto_scaling());
-    let planned = |change: fn(&mut ScalingGroup)| {
-        let mut group = group();
-        change(&mut group);
+    let changed = |change: &dyn Fn(&mut Observed)| {
+        let group = group();
         let mut observed = Observed { scaling: Some(group), nodes: vec![], ..whole() };
         observed.template.as_mut().unwrap().contents = desired.contents("sg-1", None);
         observed.role.as_mut().unwrap().policy = serde_json::from_str(&desired.policy).ok();
+        change(&mut observed);
         plan(&desired, &observed)
     };
+    let planned = |change: fn(&mut ScalingGroup)| changed(&|it| change(it.scaling.as_mut().unwrap()));
     assert_eq!(planned(|_| ()), []);
     assert!(matches!(&planned(|it| it.settings.sizes = [0, 0, 2])[..], [Action::SetScaling(_)]));
-    assert_eq!(planned(|it| it.hook = None), [Action::SetHook]);
+    assert_eq!(planned(|it| drop(it.hooks.pop())), [Action::SetHook(group().hooks.remove(1))]);
+    assert_eq!(planned(|it| it.template.1 = "$Latest".to_owned()), [Action::Pin]);
+    let added = changed(&|it| it.template.as_mut().unwrap().contents.groups.clear());
+    assert!(matches!(&added[..], [Action::AddVersion(_), Action::Pin]), "{added:?}");
     assert_eq!(planned(|it| it.suspended.clear()), [Action::SuspendRebalance]);
-    assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling(Filling::Launched), Action::SuspendRebalance]);
+    assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling, Action::SuspendRebalance]);
 }

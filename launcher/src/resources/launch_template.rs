@@ -24,7 +24,7 @@ use crate::update::defaults::Defaults;
 /// The kinds of things that come to be with an instance and carry its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
 
-/// A launch template as it is, by its default version: the one that nodes boot.
+/// A launch template as it is, by the version that nodes boot: its default, or the one that the Auto Scaling group launches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// `lt-…`
@@ -34,10 +34,12 @@ pub struct Template {
     /// Whose it is.
     pub tags: Tags,
     /// The default version's number.
+    pub default: i64,
+    /// The number of the version that nodes boot.
     pub version: i64,
-    /// The default version's description: the revision that nodes launched from it run.
+    /// Its description: the revision that nodes launched from it run.
     pub revision: String,
-    /// What the default version launches.
+    /// What it launches.
     pub contents: Contents,
 }
 
@@ -79,7 +81,14 @@ impl Template {
         self.tags.get(TAG_DEFAULT).map(Defaults::read).unwrap_or_default()
     }
 
-    /// The default version, as its description says.
+    /// Has nodes boot this version instead of the default, if it is there.
+    pub fn boot(&mut self, version: Option<Version>) {
+        if let Some(Version { number, revision, contents, .. }) = version {
+            (self.version, self.revision, self.contents) = (number, revision, contents);
+        }
+    }
+
+    /// The version that nodes boot, as its description says.
     pub fn order(&self) -> Order {
         Order { version: self.version, revision: Revision(self.revision.clone()) }
     }
@@ -133,6 +142,7 @@ async fn by_default(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Te
         id: id.to_owned(),
         name: template.launch_template_name().unwrap_or_default().to_owned(),
         tags: Tags::from(template.tags()),
+        default: version.number,
         version: version.number,
         revision: version.revision,
         contents: version.contents,

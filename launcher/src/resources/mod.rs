@@ -2,6 +2,7 @@
 
 pub mod image;
 pub mod instance_profile;
+pub mod instance_refresh;
 pub mod instance_type;
 pub mod instances;
 pub mod launch_template;
@@ -10,6 +11,5 @@ pub mod network;
 pub mod role;
 pub mod route_tables;
 pub mod scaling_group;
-pub mod scaling_members;
 pub mod security_group;
 pub mod tagging;

@@ -5,19 +5,23 @@ use std::time::Duration;
 
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{
-    AutoScalingGroup, Instance, LaunchTemplateSpecification, LifecycleHook, LifecycleHookSpecification, Tag,
+    AutoScalingGroup, Instance, InstanceMaintenancePolicy, LaunchTemplateSpecification, LifecycleHook,
+    LifecycleHookSpecification, Tag,
 };
-use templates::handover::HOOK;
+use templates::balancer::Millis;
+use templates::handover::{HOOK, LAUNCH_HOOK, LAUNCH_TIMEOUT, heartbeat};
 
+use super::instance_refresh::{self, Phase, Refresh};
 use crate::aws::error::{CallFailed, Named};
 use crate::tags::Tags;
 
 /// Ends healthy nodes in order to even out the zones. Nodes are not capacity: that would move a virtual IP for nothing.
 pub const REBALANCE: &str = "AZRebalance";
-/// What a group waits for before it ends a node.
+/// The fewest and the most healthy nodes while some are replaced, in percent of what is wanted: new ones first.
+pub const BOUNDS: (i32, i32) = (100, 200);
+/// What a group waits for before it counts a node, and before it ends one.
+const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 const ENDING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
-/// The version of the launch template that a group launches: whichever is proven by then.
-const VERSION: &str = "$Default";
 /// By EC2: a node that can't serve gives the virtual IPs up by itself, and isn't made better by being ended.
 const HEALTH: &str = "EC2";
 
@@ -28,15 +32,19 @@ pub struct Settings {
     pub sizes: [i32; 3],
     /// Where they are.
     pub subnets: BTreeSet<String>,
-    /// The launch template's id and the version.
-    pub template: (String, String),
     /// Who says whether an instance is healthy.
     pub health: String,
+    /// The fewest and the most healthy instances while some are replaced, in percent.
+    pub bounds: Option<(i32, i32)>,
+    /// How long an instance in service doesn't count yet, in seconds.
+    pub warmup: Option<i32>,
 }
 
-/// How long a group waits at the hook, and what it does then.
+/// How long a group waits at a hook, and what it does then.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
+    /// Its name.
+    pub name: String,
     /// Of an instance's life.
     pub transition: String,
     /// In seconds.
@@ -54,10 +62,12 @@ pub struct ScalingGroup {
     pub tags: Tags,
     /// What it does.
     pub settings: Settings,
-    /// The hook at which it waits for a node that it ends.
-    pub hook: Option<Hook>,
-    /// The names of other hooks.
-    pub other_hooks: BTreeSet<String>,
+    /// The launch template's id and the version that it launches: a number, or `$Default`, `$Latest`.
+    pub template: (String, String),
+    /// The hooks at which it waits for nodes.
+    pub hooks: Vec<Hook>,
+    /// Its newest instance refresh.
+    pub refresh: Option<Refresh>,
     /// What it doesn't do.
     pub suspended: BTreeSet<String>,
     /// The instances that it knows of.
@@ -71,37 +81,77 @@ pub struct ScalingGroup {
 pub struct Member {
     /// `i-…`
     pub id: String,
-    /// In Auto Scaling's words: `Pending`, `InService`, `Terminating:Wait`, `Detaching`, …
+    /// In Auto Scaling's words: `Pending`, `InService`, `Terminating:Wait`, …
     pub state: String,
+    /// The version of the launch template that it was launched from.
+    pub version: Option<i64>,
+}
+
+impl ScalingGroup {
+    /// The refresh that is under way.
+    pub fn active_refresh(&self) -> Option<&Refresh> {
+        self.refresh.as_ref().filter(|refresh| refresh.phase() != Phase::Ended)
+    }
+
+    /// The version of its launch template that the group launches, if that is one by its number.
+    pub fn pinned(&self) -> Option<i64> {
+        self.template.1.parse().ok()
+    }
 }
 
 impl Settings {
-    /// For so many nodes in these subnets, from that launch template.
-    pub fn of(subnets: &[String], template: &str) -> Settings {
+    /// For so many nodes in these subnets. The maximum leaves room for as many new ones beside them: AWS doesn't say whether
+    /// it binds while nodes are replaced.
+    pub fn of(subnets: &[String]) -> Settings {
+        let nodes = subnets.len() as i32;
         Settings {
-            sizes: [subnets.len() as i32; 3],
+            sizes: [nodes, nodes, 2 * nodes],
             subnets: subnets.iter().cloned().collect(),
-            template: (template.to_owned(), VERSION.to_owned()),
             health: HEALTH.to_owned(),
+            bounds: Some(BOUNDS),
+            warmup: Some(0),
         }
-    }
-
-    fn template(&self) -> LaunchTemplateSpecification {
-        let (id, version) = &self.template;
-        LaunchTemplateSpecification::builder().launch_template_id(id).version(version).build()
     }
 
     fn zones(&self) -> String {
         self.subnets.iter().map(String::as_str).collect::<Vec<_>>().join(",")
     }
+
+    fn policy(&self) -> Option<InstanceMaintenancePolicy> {
+        let (lowest, highest) = self.bounds?;
+        let policy = InstanceMaintenancePolicy::builder().min_healthy_percentage(lowest);
+        Some(policy.max_healthy_percentage(highest).build())
+    }
 }
 
 impl Hook {
-    /// Waits so long, and goes on.
-    pub fn of(timeout: Duration) -> Hook {
-        let timeout = timeout.as_millis().div_ceil(1000) as i32;
-        Hook { transition: ENDING.to_owned(), timeout, result: "CONTINUE".to_owned() }
+    /// At the launch: a node that can't serve in time is ended, and another launched.
+    pub fn launch() -> Hook {
+        Hook::of(LAUNCH_HOOK, LAUNCHING, LAUNCH_TIMEOUT, "ABANDON")
     }
+
+    /// At the end, for a node that waits so long for its connections.
+    pub fn end(drain_timeout: Millis) -> Hook {
+        Hook::of(HOOK, ENDING, heartbeat(drain_timeout), "CONTINUE")
+    }
+
+    fn of(name: &str, transition: &str, timeout: Duration, result: &str) -> Hook {
+        let timeout = timeout.as_millis().div_ceil(1000) as i32;
+        Hook { name: name.to_owned(), transition: transition.to_owned(), timeout, result: result.to_owned() }
+    }
+
+    fn specification(&self) -> LifecycleHookSpecification {
+        LifecycleHookSpecification::builder()
+            .lifecycle_hook_name(&self.name)
+            .lifecycle_transition(&self.transition)
+            .heartbeat_timeout(self.timeout)
+            .default_result(&self.result)
+            .build()
+    }
+}
+
+fn specification((id, version): (&str, i64)) -> LaunchTemplateSpecification {
+    LaunchTemplateSpecification::builder().launch_template_id(id).version(version.to_string()).build()
 }
 
 /// The group of this name, if there is one.
@@ -111,15 +161,15 @@ pub async fn find(client: &Client, name: &str) -> Result<Option<ScalingGroup>, C
     let Some(there) = output.auto_scaling_groups().first() else { return Ok(None) };
     let mut group = read(there);
     if !group.deleting {
-        let call = client.describe_lifecycle_hooks().auto_scaling_group_name(name);
-        let hooks = match call.send().await.named("autoscaling:DescribeLifecycleHooks", name) {
-            Err(error) if is_absent(&error) => return Ok(None),
-            hooks => hooks?,
+        let hooks = async {
+            let call = client.describe_lifecycle_hooks().auto_scaling_group_name(name);
+            call.send().await.named("autoscaling:DescribeLifecycleHooks", name)
         };
-        let (own, others): (Vec<_>, Vec<_>) =
-            hooks.lifecycle_hooks().iter().partition(|hook| hook.lifecycle_hook_name() == Some(HOOK));
-        group.hook = own.first().copied().map(hook);
-        group.other_hooks = others.iter().filter_map(|hook| hook.lifecycle_hook_name()).map(str::to_owned).collect();
+        let (hooks, refresh) = match futures::try_join!(hooks, instance_refresh::newest(client, name)) {
+            Err(error) if is_absent(&error) => return Ok(None),
+            read => read?,
+        };
+        (group.hooks, group.refresh) = (hooks.lifecycle_hooks().iter().map(hook).collect(), refresh);
     }
     Ok(Some(group))
 }
@@ -130,21 +180,24 @@ fn read(group: &AutoScalingGroup) -> ScalingGroup {
     let tags = group.tags().iter();
     let sizes = [group.min_size(), group.desired_capacity(), group.max_size()];
     let subnets = group.vpc_zone_identifier().unwrap_or_default().split(',').map(str::trim);
+    let policy = group.instance_maintenance_policy();
     ScalingGroup {
         name: word(group.auto_scaling_group_name()),
         tags: tags.filter_map(|tag| Some((tag.key()?, tag.value().unwrap_or_default()))).collect(),
         settings: Settings {
             sizes: sizes.map(Option::unwrap_or_default),
             subnets: subnets.filter(|subnet| !subnet.is_empty()).map(str::to_owned).collect(),
-            template: (
-                word(template.and_then(|template| template.launch_template_id())),
-                // A group without a version means the default one.
-                template.and_then(|template| template.version()).unwrap_or(VERSION).to_owned(),
-            ),
             health: word(group.health_check_type()),
+            bounds: policy.and_then(|it| Some((it.min_healthy_percentage()?, it.max_healthy_percentage()?))),
+            warmup: group.default_instance_warmup(),
         },
-        hook: None,
-        other_hooks: BTreeSet::new(),
+        template: (
+            word(template.and_then(|template| template.launch_template_id())),
+            // A group without a version means the default one.
+            template.and_then(|template| template.version()).unwrap_or("$Default").to_owned(),
+        ),
+        hooks: Vec::new(),
+        refresh: None,
         suspended: group.suspended_processes().iter().map(|process| word(process.process_name())).collect(),
         members: group.instances().iter().map(member).collect(),
         deleting: group.status().is_some(),
@@ -153,43 +206,43 @@ fn read(group: &AutoScalingGroup) -> ScalingGroup {
 
 fn member(instance: &Instance) -> Member {
     let state = instance.lifecycle_state().map(|state| state.as_str()).unwrap_or_default();
-    Member { id: instance.instance_id().unwrap_or_default().to_owned(), state: state.to_owned() }
+    let version = instance.launch_template().and_then(|template| template.version()?.parse().ok());
+    Member { id: instance.instance_id().unwrap_or_default().to_owned(), state: state.to_owned(), version }
 }
 
 fn hook(hook: &LifecycleHook) -> Hook {
     Hook {
+        name: hook.lifecycle_hook_name().unwrap_or_default().to_owned(),
         transition: hook.lifecycle_transition().unwrap_or_default().to_owned(),
         timeout: hook.heartbeat_timeout().unwrap_or_default(),
         result: hook.default_result().unwrap_or_default().to_owned(),
     }
 }
 
-/// Makes the group with its hook, so that no node of it is ever ended without one. Its instances get `tags`, too.
+/// Makes the group with its hooks, so that it waits for its very first node, too. It launches this version of the launch
+/// template. Its instances get `tags`, too.
 pub async fn create(
     client: &Client,
     name: &str,
+    template: (&str, i64),
     settings: &Settings,
-    hook: &Hook,
+    hooks: &[Hook],
     tags: &Tags,
 ) -> Result<(), CallFailed> {
     let [min, desired, max] = settings.sizes;
-    let specified = LifecycleHookSpecification::builder()
-        .lifecycle_hook_name(HOOK)
-        .lifecycle_transition(&hook.transition)
-        .heartbeat_timeout(hook.timeout)
-        .default_result(&hook.result)
-        .build();
     let tag = |(key, value)| Tag::builder().key(key).value(value).propagate_at_launch(true).build();
     let call = client
         .create_auto_scaling_group()
         .auto_scaling_group_name(name)
-        .launch_template(settings.template())
+        .launch_template(specification(template))
         .min_size(min)
         .desired_capacity(desired)
         .max_size(max)
         .vpc_zone_identifier(settings.zones())
         .health_check_type(&settings.health)
-        .lifecycle_hook_specification_list(specified)
+        .set_instance_maintenance_policy(settings.policy())
+        .set_default_instance_warmup(settings.warmup)
+        .set_lifecycle_hook_specification_list(Some(hooks.iter().map(Hook::specification).collect()))
         .set_tags(Some(tags.0.iter().map(tag).collect()));
     call.send().await.named("autoscaling:CreateAutoScalingGroup", name).map(drop)
 }
@@ -200,21 +253,29 @@ pub async fn set(client: &Client, name: &str, settings: &Settings) -> Result<(),
     let call = client
         .update_auto_scaling_group()
         .auto_scaling_group_name(name)
-        .launch_template(settings.template())
         .min_size(min)
         .desired_capacity(desired)
         .max_size(max)
         .vpc_zone_identifier(settings.zones())
-        .health_check_type(&settings.health);
+        .health_check_type(&settings.health)
+        .set_instance_maintenance_policy(settings.policy())
+        .set_default_instance_warmup(settings.warmup);
     call.send().await.named("autoscaling:UpdateAutoScalingGroup", name).map(drop)
 }
 
-/// Makes the group wait for nodes that it ends.
+/// Has the group launch this version of this launch template from now on.
+pub async fn pin(client: &Client, name: &str, template: (&str, i64)) -> Result<(), CallFailed> {
+    let call = client.update_auto_scaling_group().auto_scaling_group_name(name);
+    let call = call.launch_template(specification(template));
+    call.send().await.named("autoscaling:UpdateAutoScalingGroup", name).map(drop)
+}
+
+/// Makes the group wait for nodes.
 pub async fn set_hook(client: &Client, name: &str, hook: &Hook) -> Result<(), CallFailed> {
     let call = client
         .put_lifecycle_hook()
         .auto_scaling_group_name(name)
-        .lifecycle_hook_name(HOOK)
+        .lifecycle_hook_name(&hook.name)
         .lifecycle_transition(&hook.transition)
         .heartbeat_timeout(hook.timeout)
         .default_result(&hook.result);
@@ -254,4 +315,13 @@ pub fn is_absent(error: &CallFailed) -> bool {
 /// Whether the group is on its way out.
 pub fn is_pending_delete(error: &CallFailed) -> bool {
     error.to_string().contains("pending delete")
+}
+
+/// Whether the group isn't as it was described a moment ago, or is at work: another look tells. Auto Scaling has one code
+/// for whatever isn't valid; the words tell (seen in answers, not documented).
+pub fn has_changed(error: &CallFailed) -> bool {
+    const CODES: [&str; 4] =
+        ["ResourceInUse", "ScalingActivityInProgress", "ResourceContention", "InstanceRefreshInProgress"];
+    let refreshes = error.to_string().contains("active instance refresh with a desired configuration");
+    is_absent(error) || refreshes || CODES.iter().any(|code| error.is(code))
 }

@@ -3,29 +3,28 @@
 use std::collections::BTreeSet;
 
 use templates::balancer::Launch;
-use templates::names::TAG_UPDATE;
 use templates::{Balancer, Slot};
 
 use super::known::Known;
 use super::next::{Force, Goal};
 use super::tell::called;
 use crate::assess::{health, remedy};
-use crate::desired::Desired;
 use crate::observe::Observed;
 use crate::origin;
 use crate::resources::instances::Node;
-use crate::resources::launch_template::Template;
-use crate::scaling::{Wanted, hung_onto};
+use crate::scaling::{Wanted, cannot_replace, other_launch, outside, unpinned};
 use crate::which::Which;
 
 /// Everything that stands against it.
 pub fn against(known: &Known) -> Vec<String> {
-    let mut problems = unfit(&known.new, &known.desired, &known.observed);
+    if let Some(other) = other_launch(&known.old, &known.new) {
+        return vec![other];
+    }
+    let mut problems = group(known);
     if known.goal.force == Force::No {
         problems.extend(origin::by_a_newer_one(&known.template));
         problems.extend(origin::by_hand(&known.template));
-        problems.extend(bent(&known.new, &known.observed));
-        problems.extend(hung(known));
+        problems.extend(bent(known));
         if known.tells() && !known.never_served() {
             problems.extend(missing(&known.old, &known.new, &known.goal, &known.observed));
         }
@@ -58,17 +57,39 @@ fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> 
     problems
 }
 
-/// What somebody changed in the Auto Scaling group.
-fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
-    let (Some(wanted), Some(group)) = (Wanted::of(new), &observed.scaling) else { return Vec::new() };
-    let mut group = group.clone();
-    let [least, desired, most] = group.settings.sizes;
-    if least == 0 && usize::try_from(desired) == Ok(group.members.len()) && was_stopped(observed) {
-        group.settings.sizes = [most; 3];
-    }
-    let template = observed.template.as_ref().map(|template| template.id.as_str());
-    let differences = if group.deleting { Vec::new() } else { wanted.differences(&group, template) };
-    let said = differences.into_iter().map(|difference| {
+/// What keeps the Auto Scaling group from replacing its nodes.
+fn group(known: &Known) -> Vec<String> {
+    let outside = outside(&known.new, &known.observed);
+    let Some(group) = known.group() else { return outside.into_iter().collect() };
+    let by_hand = known.refresh().filter(|refresh| refresh.to.as_ref().is_none_or(|(id, _)| *id != known.template.id));
+    let by_hand = by_hand.map(|refresh| {
+        format!(
+            "instance refresh {} of Auto Scaling group {} isn't Elbow's ({}): wait for it, or `aws autoscaling \
+             cancel-instance-refresh --auto-scaling-group-name {}`",
+            refresh.id,
+            group.name,
+            refresh.stands(),
+            group.name
+        )
+    });
+    let replaces = known.replaces() || known.refresh().is_some();
+    let asleep = cannot_replace(group).filter(|_| replaces);
+    outside.into_iter().chain(by_hand).chain(asleep).collect()
+}
+
+/// What somebody changed in the Auto Scaling group: what is neither as it was nor as it is to be.
+fn bent(known: &Known) -> Vec<String> {
+    let (Some(group), Some(old), Some(new)) = (known.group(), Wanted::of(&known.old), Wanted::of(&known.new)) else {
+        return Vec::new();
+    };
+    let there = |wanted: &Wanted| -> BTreeSet<String> {
+        let all = wanted.differences(group).into_iter();
+        all.filter_map(|said| Some(said.split_once(" instead of ")?.0.to_owned())).collect()
+    };
+    let bent = there(&new);
+    let said = old.differences(group).into_iter().filter(|said| bent.iter().any(|there| said.starts_with(there)));
+    let boots = (known.template.id.as_str(), known.template.version);
+    let said = said.chain(unpinned(group, boots)).map(|difference| {
         format!(
             "Auto Scaling group {} has {difference}: somebody changed it by hand; put it back, or go on with --force, which \
              does",
@@ -76,44 +97,6 @@ fn bent(new: &Balancer, observed: &Observed) -> Vec<String> {
         )
     });
     said.collect()
-}
-
-/// Whether an update was stopped while its group took nodes in or let them go: some are in no group, or its tag is left.
-fn was_stopped(observed: &Observed) -> bool {
-    let sign = |template: &Template| template.tags.get(TAG_UPDATE).is_some();
-    observed.live().any(|node| node.group().is_none()) || observed.template.as_ref().is_some_and(sign)
-}
-
-/// What would be lost with a group that is made anew, as its nodes are replaced.
-fn hung(known: &Known) -> Option<String> {
-    let group = known.observed.scaling.as_ref().filter(|group| !group.deleting)?;
-    let hung = hung_onto(group);
-    (known.replaces() && known.new.launch == Launch::AutoScaling && !hung.is_empty()).then(|| {
-        format!(
-            "Auto Scaling group {} is deleted and made anew, as its nodes are replaced, and {} would go: take that off and put \
-             it back afterwards, or go on without it by --force",
-            group.name,
-            hung.join(", ")
-        )
-    })
-}
-
-/// A group takes in what runs and is no other's.
-fn unfit(new: &Balancer, desired: &Desired, observed: &Observed) -> Vec<String> {
-    if new.launch == Launch::Instances {
-        return Vec::new();
-    }
-    let unfit = observed.live().filter_map(|node| match node.group() {
-        Some(group) if group == desired.name => None,
-        Some(group) => Some(format!("{} is in Auto Scaling group {group}: detach it there first", called(node))),
-        None if matches!(node.state.as_str(), "pending" | "running") => None,
-        None => Some(format!(
-            "{} is {}, and an Auto Scaling group takes in only what runs: start it, or terminate it",
-            called(node),
-            node.state
-        )),
-    });
-    unfit.collect()
 }
 
 /// Without a standby there is nobody to try a revision on.
@@ -145,7 +128,7 @@ fn unfilled(nodes: usize, observed: &Observed) -> String {
     if usize::try_from(desired).is_ok_and(|desired| desired < nodes) {
         let name = &group.name;
         return format!(
-            "as Auto Scaling group {name} has min {least}, desired {desired}, max {most}: set them to {nodes} each"
+            "as Auto Scaling group {name} has min {least}, desired {desired}, max {most}: set min and desired to {nodes}"
         );
     }
     format!("and Auto Scaling group {} is to launch the rest: wait for it", group.name)
@@ -164,8 +147,11 @@ mod tests {
     use super::*;
     use crate::desired::tests::{auto_scaling, web};
     use crate::observe::tests::{lost, whole};
+    use crate::resources::instance_refresh::Refresh;
+    use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
     use crate::scaling::tests::group;
+    use crate::update::steps::tests::{World, other_agent};
 
     /// The example in a group of these sizes, which has this many of its nodes.
     fn sized(sizes: [i32; 3], members: usize) -> Observed {
@@ -174,25 +160,37 @@ mod tests {
         group.settings.sizes = sizes;
         for node in &mut observed.nodes[..members] {
             node.tags.0.insert("aws:autoscaling:groupName".to_owned(), group.name.clone());
-            group.members.push(Member { id: node.id.clone(), state: "InService".to_owned() });
+            group.members.push(Member { id: node.id.clone(), state: "InService".to_owned(), version: Some(1) });
         }
         Observed { scaling: Some(group), ..observed }
     }
 
     #[test]
-    fn sizes_that_somebody_changed_are_said_and_those_on_the_way_into_a_group_are_not() {
-        let new = auto_scaling();
-        assert_eq!(bent(&new, &sized([2; 3], 2)), [] as [&str; 0]);
-        let said = bent(&new, &sized([0, 2, 2], 2));
-        assert!(said[0].contains("min 0, desired 2, max 2 instead of 2 each: somebody changed it by hand"), "{said:?}");
-        assert_eq!(bent(&new, &sized([0, 1, 2], 1)), [] as [&str; 0], "one is to be taken in yet");
-        let mut ended = sized([0, 1, 2], 1);
-        ended.nodes.truncate(1);
-        assert_eq!(bent(&new, &ended).len(), 1);
-        let mut stopped = sized([0, 2, 2], 2);
-        let template = stopped.template.as_mut().expect("the example has one");
-        template.tags = template.tags.clone().with(TAG_UPDATE, "alice@laptop:12 then now");
-        assert_eq!(bent(&new, &stopped), [] as [&str; 0], "an update that was killed goes on");
+    fn what_a_person_changed_in_a_group_is_said_and_what_the_update_itself_changes_is_not() {
+        let mut world = World::grouped(&other_agent());
+        let said = |world: &World| against(&world.known(&other_agent())).join("; ");
+        assert_eq!(said(&world), "");
+        world.group().settings.sizes = [1, 2, 2];
+        world.group().template.1 = "$Latest".to_owned();
+        let bent = said(&world);
+        assert!(bent.contains("min 1, desired 2, max 2 instead of min 2, desired 2, max 4: somebody"), "{bent}");
+        assert!(bent.contains("launch template lt-1 version $Latest instead of lt-1 version 1: somebody"), "{bent}");
+    }
+
+    #[test]
+    fn a_group_that_cannot_replace_its_nodes_or_is_at_it_for_somebody_else_is_said() {
+        let mut world = World::grouped(&other_agent());
+        let said = |world: &World| against(&world.known(&other_agent())).join("; ");
+        world.group().suspended.insert("InstanceRefresh".to_owned());
+        assert!(said(&world).contains("has InstanceRefresh suspended and replaces no node"), "{}", said(&world));
+        assert_eq!(against(&world.known(&auto_scaling())), [] as [&str; 0], "nothing is to be replaced");
+        world.group().suspended.remove("InstanceRefresh");
+        world.group().refresh = Some(refresh("InProgress", 2));
+        assert_eq!(said(&world), "", "it is this update's");
+        world.group().refresh = Some(Refresh { to: None, ..refresh("InProgress", 2) });
+        assert!(said(&world).contains("instance refresh r-1 of Auto Scaling group elbow-web isn't Elbow's"));
+        let other = against(&world.known(&web()));
+        assert!(other.len() == 1 && other[0].contains("web was created with"), "{other:?}");
     }
 
     #[test]
@@ -224,8 +222,8 @@ mod tests {
         };
         assert_eq!(
             short([0, 1, 2]),
-            "1 of 2 nodes run, as Auto Scaling group elbow-web has min 0, desired 1, max 2: set them to 2 each, or go on \
-             with --force"
+            "1 of 2 nodes run, as Auto Scaling group elbow-web has min 0, desired 1, max 2: set min and desired to 2, or go \
+             on with --force"
         );
         assert!(short([2; 3]).contains("is to launch the rest: wait for it"), "{}", short([2; 3]));
         let alone = Observed { scaling: None, nodes: Vec::new(), ..whole() };

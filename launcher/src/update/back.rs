@@ -55,8 +55,10 @@ impl Roll<'_> {
     /// Tells them what they ran, and what is around them goes back when they have. Answers who hasn't, and how it stands.
     async fn take_back(&mut self, order: &Order, told: &BTreeSet<String>) -> Result<Vec<String>, Failure> {
         let (ec2, before) = (&self.aws.ec2, self.known.baseline());
-        // A rollback has moved it: nodes that boot meanwhile, and agents that go down, look at it.
-        self.make_default(&before).await?;
+        if self.boots != before {
+            // A rollback has moved it: nodes that boot meanwhile, and agents that go down, look at it.
+            self.make_default(&before).await?;
+        }
         let nodes = instances::find(ec2, &self.known.new.name, &self.known.new.subnets).await?;
         // What the API shows may be older than what this command told.
         let was_told =

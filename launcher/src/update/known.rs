@@ -22,6 +22,7 @@ use crate::plan::Change;
 use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
+use crate::scaling::unpinned;
 
 /// What is to be.
 #[derive(Debug, Clone)]
@@ -158,6 +159,18 @@ impl Known {
         asked.or(boots).or_else(|| same.filter(|number| Some(*number) >= newest).max())
     }
 
+    /// Whether nodes boot the version that is to be run: also those that a group launches, or a person.
+    pub fn boots_target(&self) -> bool {
+        let Template { id, version, default, .. } = &self.template;
+        let group = self.group().is_none_or(|group| default == version && unpinned(group, (id, *version)).is_none());
+        self.target() == Some(*version) && group
+    }
+
+    /// Whether running nodes go back to a version from before the default.
+    pub fn goes_down(&self) -> bool {
+        self.target().is_some_and(|target| target < self.template.version) && !self.replaces()
+    }
+
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
     /// IPs that went, and in route tables that aren't listed any more.
     pub fn stale_routes(&self) -> Vec<(String, String)> {
@@ -218,8 +231,7 @@ impl Known {
 
     /// Whether nodes are to be told another revision than they run.
     pub fn tells(&self) -> bool {
-        self.target() != Some(self.template.version)
-            || self.observed.live().any(|node| !follows(&self.desired.revision, node))
+        !self.boots_target() || self.observed.live().any(|node| !follows(&self.desired.revision, node))
     }
 
     /// What has to be said before the first change.

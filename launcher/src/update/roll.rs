@@ -11,6 +11,7 @@ use super::known::Known;
 use super::lease::Lease;
 use super::settings::{self, Setting};
 use super::steps::Step;
+use crate::apply::{Outcome, apply};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
@@ -18,7 +19,7 @@ use crate::claims;
 use crate::failure::Failure;
 use crate::observe::observe;
 use crate::output::progress::Progress;
-use crate::plan::Change;
+use crate::plan::{Action, Change};
 use crate::resources::launch_template::{Contents, Template};
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
 
@@ -73,11 +74,18 @@ impl Roll<'_> {
                 if matches!(setting, Setting::Claim(_)) { self.contend().await } else { Ok(()) }
             }
             Step::AddVersion => self.add_version().await,
-            Step::Release(_) => self.release().await,
+            Step::Undo => self.undo().await,
+            Step::Spread(settings) => {
+                self.hold().await?;
+                scaling_group::set(&self.aws.auto_scaling, &self.known.desired.name, settings).await?;
+                step.changes(self.known).into_iter().for_each(|change| self.done(change.action, change.what));
+                Ok(())
+            }
             Step::Replace(_) => self.exchange(&self.order.clone()).await,
+            Step::Refresh(_) => self.refresh(&self.order.clone()).await,
             Step::Tell(_) => self.nodes(&self.order.clone()).await,
             Step::SetDefault => self.make_default(&self.order.clone()).await,
-            Step::Enlist(_) => self.enlist().await,
+            Step::Launch(actions) => self.launch(actions).await,
             Step::DeleteRoute { table, destination } => {
                 self.hold().await?;
                 route_tables::delete_route(&self.aws.ec2, table, destination).await?;
@@ -127,7 +135,7 @@ impl Roll<'_> {
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone());
         let group = group.ok_or_else(|| anyhow!("{} has no security group any more", known.new.name))?;
         self.hold().await?;
-        let Aws { auto_scaling, ec2, iam, .. } = self.aws;
+        let Aws { ec2, iam, .. } = self.aws;
         match setting {
             Setting::Claim(vips) => {
                 for vip in vips {
@@ -138,7 +146,6 @@ impl Roll<'_> {
             Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
             Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
             Setting::Policy(policy) => role::set_policy(iam, &known.desired.global_name, policy).await?,
-            Setting::Hook(hook) => scaling_group::set_hook(auto_scaling, &known.desired.name, hook).await?,
         }
         let change = setting.change(&known.desired);
         self.done(change.action, change.what);
@@ -179,14 +186,26 @@ impl Roll<'_> {
 
     /// Makes the version the one that nodes boot, and remembers which was before.
     pub(super) async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
-        if self.boots == *order {
-            return Ok(());
-        }
         self.hold().await?;
         self.defaults = self.defaults.moved(&self.boots, order);
-        launch_template::set_default(&self.aws.ec2, &self.known.template.id, &self.defaults).await?;
+        let template = &self.known.template.id;
+        launch_template::set_default(&self.aws.ec2, template, &self.defaults).await?;
+        if let Some(group) = self.known.group() {
+            scaling_group::pin(&self.aws.auto_scaling, &group.name, (template, order.version)).await?;
+        }
         self.boots = order.clone();
         self.done("set-default", format!("make version {} the one that nodes boot", order.version));
+        Ok(())
+    }
+
+    /// Has nodes come to be. What another one does at the same moment is for the next plan.
+    async fn launch(&mut self, actions: &[Action]) -> Result<(), Failure> {
+        let desired = &self.known.desired;
+        self.hold().await?;
+        let observed = observe(self.aws, &self.known.new.name).await?;
+        if apply(self.aws, desired, &observed, actions, self.progress).await? == Outcome::Done {
+            self.changes.extend(actions.iter().map(|action| action.change(desired)));
+        }
         Ok(())
     }
 
@@ -199,7 +218,9 @@ impl Roll<'_> {
 /// Whether it failed as what was looked at isn't so any more.
 fn is_outdated(failure: &Failure) -> bool {
     match failure {
-        Failure::Failed(error) => error.downcast_ref().is_some_and(CallFailed::is_outdated),
+        Failure::Failed(error) => error.downcast_ref().is_some_and(|error: &CallFailed| {
+            error.is_outdated() || error.action.starts_with("autoscaling:") && scaling_group::has_changed(error)
+        }),
         _ => false,
     }
 }

@@ -6,16 +6,14 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde_json::Value;
-use templates::balancer::{Launch, RouteTables, Updates};
+use templates::balancer::{RouteTables, Updates};
 use templates::{Balancer, files};
 
-use crate::claims::claimed;
+use crate::claims::{claimed, tag};
 use crate::desired::{Desired, rules};
 use crate::observe::Observed;
 use crate::plan::Change;
-use crate::resources::scaling_group::Hook;
 use crate::resources::security_group::Rule;
-use crate::scaling::Wanted;
 
 /// One call, and what it sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,17 +28,13 @@ pub enum Setting {
     Revoke(BTreeSet<Rule>),
     /// Give the role this policy (JSON).
     Policy(String),
-    /// Give the Auto Scaling group this lifecycle hook.
-    Hook(Hook),
 }
 
 /// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
 pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
     let route_tables = union(&old.route_tables, &new.route_tables);
     let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
-    // A node that is in a group on the way may tell it to go on.
-    let launch = if old.launch == Launch::AutoScaling { old.launch } else { new.launch };
-    let both = Balancer { route_tables, updates, launch, ..new.clone() };
+    let both = Balancer { route_tables, updates, ..new.clone() };
     let claim = Setting::Claim(without(&new.virtual_ips, &claims(observed, &new.vpc)));
     let allow = Setting::Allow(rules(new, cidrs).difference(&present(observed, &new.vpc)).cloned().collect());
     let policy = other_policy(files::permission_policy(&both, region), observed);
@@ -57,8 +51,27 @@ pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observ
         Setting::Revoke(present.difference(&rules).cloned().collect()),
     ];
     let policy = other_policy(files::permission_policy(only, region), observed);
-    let all = around.into_iter().chain(policy).chain(other_hook(only, observed));
-    all.filter(Setting::does_something).collect()
+    around.into_iter().chain(policy).filter(Setting::does_something).collect()
+}
+
+/// What there is when these are made.
+pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
+    let mut observed = observed.clone();
+    for setting in settings {
+        for group in &mut observed.groups {
+            match setting {
+                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
+                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
+                Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
+                Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
+                Setting::Policy(_) => {}
+            }
+        }
+        if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
+            role.policy = serde_json::from_str(policy).ok();
+        }
+    }
+    observed
 }
 
 impl Setting {
@@ -66,7 +79,7 @@ impl Setting {
         match self {
             Setting::Claim(vips) | Setting::Disclaim(vips) => !vips.is_empty(),
             Setting::Allow(rules) | Setting::Revoke(rules) => !rules.is_empty(),
-            Setting::Policy(_) | Setting::Hook(_) => true,
+            Setting::Policy(_) => true,
         }
     }
 
@@ -79,10 +92,6 @@ impl Setting {
             Setting::Allow(rules) => ("allow", format!("let in: {}", list(rules))),
             Setting::Revoke(rules) => ("revoke", format!("let in no more: {}", list(rules))),
             Setting::Policy(_) => ("set-policy", format!("set the policy of IAM role {}", desired.global_name)),
-            Setting::Hook(hook) => {
-                let what = format!("have {} wait {} s for nodes that it ends", desired.name, hook.timeout);
-                ("set-lifecycle-hook", what)
-            }
         };
         Change { action, what }
     }
@@ -111,12 +120,6 @@ fn other_policy(wanted: String, observed: &Observed) -> Option<Setting> {
     (!same).then_some(Setting::Policy(wanted))
 }
 
-/// As long as `drain_timeout` takes; a group that isn't there is no update's business.
-fn other_hook(balancer: &Balancer, observed: &Observed) -> Option<Setting> {
-    let present = observed.scaling.as_ref()?.hook.as_ref();
-    Wanted::of(balancer).map(|wanted| wanted.hook).filter(|wanted| present != Some(wanted)).map(Setting::Hook)
-}
-
 fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
     match (old, new) {
         (RouteTables::Only(old), RouteTables::Only(new)) => {
@@ -138,33 +141,12 @@ pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
+mod tests {
     use super::*;
-    use crate::claims::tag;
-    use crate::desired::tests::{auto_scaling, desired, web};
+    use crate::desired::tests::{desired, web};
     use crate::observe::tests::whole;
 
     const REGION: &str = "eu-west-1";
-
-    /// What there is when these are made.
-    pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
-        let mut observed = observed.clone();
-        for setting in settings {
-            for group in &mut observed.groups {
-                match setting {
-                    Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
-                    Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
-                    Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
-                    Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
-                    Setting::Policy(_) | Setting::Hook(_) => {}
-                }
-            }
-            if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
-                role.policy = serde_json::from_str(policy).ok();
-            }
-        }
-        observed
-    }
 
     fn cidrs() -> Vec<Ipv4Net> {
         vec!["10.0.0.0/16".parse().unwrap()]
@@ -245,23 +227,6 @@ pub(crate) mod tests {
         let exact = only(&web(), &observed);
         assert_eq!(exact, [Setting::Allow(BTreeSet::from([shut]))]);
         assert_eq!(only(&web(), &after(&exact, &observed)), []);
-    }
-
-    #[test]
-    fn a_groups_hook_follows_the_time_that_nodes_wait() {
-        let mut observed = whole();
-        observed.scaling = Some(crate::scaling::tests::group());
-        let mut new = auto_scaling();
-        let hook = |new: &Balancer| {
-            let settings = only(new, &observed);
-            settings.iter().find_map(|setting| match setting {
-                Setting::Hook(hook) => Some(hook.timeout),
-                _ => None,
-            })
-        };
-        assert_eq!(hook(&new), None);
-        new.failover.drain_timeout = Some("90s".parse().unwrap());
-        assert_eq!(hook(&new), Some(150));
     }
 
     #[test]

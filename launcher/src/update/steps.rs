@@ -4,15 +4,16 @@
 
 use std::collections::BTreeSet;
 
-use super::convert::{self, foreseen, release};
 use super::foretell::replaced;
 use super::known::Known;
 use super::next::{Asking, Next, active, follows, is_away, is_told, next, refusal, running};
 use super::replace::Service;
 use super::settings::{self, Setting};
 use super::tell::called;
-use crate::plan::{Action, Change};
+use crate::observe::Observed;
+use crate::plan::{self, Action, Change};
 use crate::resources::instances::Node;
+use crate::resources::scaling_group::{ScalingGroup, Settings};
 
 /// A step of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,16 +22,20 @@ pub enum Step {
     Set(Setting),
     /// Add a version to the launch template that holds what is to be run.
     AddVersion,
-    /// Have the Auto Scaling group let its nodes go.
-    Release(Vec<Action>),
+    /// Have the instance refresh that is under way taken back. What is left then is planned anew.
+    Undo,
     /// Replace nodes, one slot after another.
     Replace(Vec<Change>),
+    /// Have the Auto Scaling group's nodes be in the subnets that are to have them, with new ones first.
+    Spread(Settings),
+    /// Have the Auto Scaling group replace its nodes; so it is said.
+    Refresh(Change),
     /// Have every node run the version in place; these are to be told.
     Tell(Vec<String>),
     /// Make the version the one that nodes boot.
     SetDefault,
-    /// Have nodes come to be as the balancer says: in the Auto Scaling group, or launched.
-    Enlist(Vec<Action>),
+    /// Have nodes come to be as the balancer says: by its Auto Scaling group, or launched.
+    Launch(Vec<Action>),
     /// Delete a route that nothing needs any more.
     DeleteRoute {
         /// `rtb-…`
@@ -42,14 +47,23 @@ pub enum Step {
 
 /// Everything that is left to do, in order.
 pub fn steps(known: &Known) -> Vec<Step> {
+    if known.other_refresh().is_some() {
+        return vec![Step::Undo];
+    }
     let wider = known.wider();
     let mut steps: Vec<Step> = wider.iter().cloned().map(Step::Set).collect();
     steps.extend(known.target().is_none().then_some(Step::AddVersion));
-    let moves = || (known.target() != Some(known.template.version)).then_some(Step::SetDefault);
+    let moves = || (!known.boots_target()).then_some(Step::SetDefault);
     let mut there = known.observed.clone();
-    let exchanged = exchanged(known);
-    if let Some((released, changes, nodes)) = exchanged {
-        steps.extend((!released.is_empty()).then_some(Step::Release(released)));
+    if let Some(group) = known.group().filter(|_| known.replaces() || known.refresh().is_some()) {
+        let spread = spread(known, group);
+        if let (Some(settings), Some(group)) = (&spread, &mut there.scaling) {
+            group.settings = settings.clone();
+        }
+        steps.extend(spread.map(Step::Spread));
+        steps.push(Step::Refresh(refreshed(known, group)));
+        steps.extend(moves());
+    } else if let Some((changes, nodes)) = exchanged(known) {
         steps.push(Step::Replace(changes));
         steps.extend(moves());
         there = nodes;
@@ -61,11 +75,10 @@ pub fn steps(known: &Known) -> Vec<Step> {
         steps.extend(tell(known));
         steps.extend(moves());
     }
-    if convert::step(&known.desired, &there) != convert::Step::Done {
-        steps.push(Step::Enlist(foreseen(convert::step, &known.desired, &there).0));
-    }
-    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &known.observed).into_iter();
-    steps.extend(exact.filter(|setting| !wider.contains(setting)).map(Step::Set));
+    let launches = plan::launching(&known.desired, &there);
+    steps.extend((!launches.is_empty()).then_some(Step::Launch(launches)));
+    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &settings::after(&wider, &known.observed));
+    steps.extend(exact.into_iter().map(Step::Set));
     let stale = known.stale_routes().into_iter();
     steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
     steps
@@ -84,9 +97,17 @@ impl Step {
                 let what = format!("add a version of revision {revision} to launch template {}{image}", template.name);
                 one("create-launch-template-version", what)
             }
-            Step::Release(actions) | Step::Enlist(actions) => {
-                actions.iter().map(|action| action.change(desired)).collect()
+            Step::Undo => {
+                let what = format!("roll the instance refresh of {} back, and plan what is left", desired.name);
+                one("roll-back-instance-refresh", what)
             }
+            Step::Spread(settings) => {
+                let subnets = settings.subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
+                let what = format!("have Auto Scaling group {} launch nodes in {subnets}", desired.name);
+                one("set-auto-scaling-group", what)
+            }
+            Step::Refresh(change) => vec![change.clone()],
+            Step::Launch(actions) => actions.iter().map(|action| action.change(desired)).collect(),
             Step::Replace(changes) => changes.clone(),
             Step::Tell(nodes) => nodes
                 .iter()
@@ -103,15 +124,36 @@ impl Step {
     }
 }
 
-/// What lets nodes go and what replaces them, if any is to be replaced; and what is there then.
-fn exchanged(known: &Known) -> Option<(Vec<Action>, Vec<Change>, crate::observe::Observed)> {
-    if !known.replaces() {
+/// What replaces nodes, if any is to be replaced; and what is there then.
+fn exchanged(known: &Known) -> Option<(Vec<Change>, Observed)> {
+    if !known.replaces() || known.desired.scaling.is_some() {
         return None;
     }
     let service = if known.never_served() { Service::Never } else { Service::Whole };
-    let (released, alone) = foreseen(release, &known.desired, &known.observed);
-    let (changes, nodes) = replaced(&known.aim(), &known.new.subnets, &alone.nodes, service);
-    (!changes.is_empty()).then_some((released, changes, crate::observe::Observed { nodes, ..alone }))
+    let (changes, nodes) = replaced(&known.aim(), &known.new.subnets, &known.observed.nodes, service);
+    (!changes.is_empty()).then_some((changes, Observed { nodes, ..known.observed.clone() }))
+}
+
+/// The group with the subnets that are to have nodes: its number of nodes follows when they are replaced.
+fn spread(known: &Known, group: &ScalingGroup) -> Option<Settings> {
+    let subnets = known.new.subnets.iter().cloned().collect();
+    let moves = group.settings.subnets != subnets && known.refresh().is_none();
+    moves.then(|| Settings { subnets, ..group.settings.clone() })
+}
+
+/// What is said of the refresh.
+fn refreshed(known: &Known, group: &ScalingGroup) -> Change {
+    let name = &group.name;
+    if let Some(refresh) = known.refresh() {
+        let what = format!("follow instance refresh {} of {name}", refresh.id);
+        return Change { action: "follow-instance-refresh", what };
+    }
+    let nodes: Vec<String> = known.refreshed().map(called).collect();
+    let what = format!(
+        "have Auto Scaling group {name} replace {} by an instance refresh: new nodes serve before old ones hand over and end",
+        nodes.join(", ")
+    );
+    Change { action: "start-instance-refresh", what }
 }
 
 /// Tells nodes, or waits for those that were told: standbys first, those that are stopped or left out last.
@@ -129,4 +171,4 @@ fn tell(known: &Known) -> Option<Step> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -5,13 +5,15 @@ use templates::{Balancer, Slot};
 
 use super::*;
 use crate::check::tests::place;
-use crate::desired::tests::{desired_of, web};
+use crate::desired::tests::{auto_scaling, desired_of, web};
 use crate::observe::Observed;
 use crate::observe::tests::{lost, whole};
+use crate::resources::instance_refresh::tests::refresh;
 use crate::resources::launch_template::Version;
+use crate::resources::scaling_group::Member;
+use crate::scaling::tests::group;
 use crate::update::known::{Found, Image, Intent};
 use crate::update::next::Goal;
-use crate::update::settings::tests::after;
 use crate::which::Which;
 
 /// The example on another port.
@@ -27,8 +29,8 @@ fn version(number: i64, balancer: &Balancer) -> Version {
 }
 
 /// The example's versions, one for each of these, of which nodes boot the first.
-struct World {
-    observed: Observed,
+pub(in crate::update) struct World {
+    pub observed: Observed,
     versions: Vec<Version>,
     goal: Goal,
     image: Image,
@@ -65,7 +67,29 @@ impl World {
         self
     }
 
-    fn known(&self, new: &Balancer) -> Known {
+    /// In an Auto Scaling group, which launched the nodes from version 1; with version 2, which holds `new`.
+    pub(in crate::update) fn grouped(new: &Balancer) -> World {
+        let versions = vec![version(1, &auto_scaling()), version(2, new)];
+        let mut observed = whole();
+        let template = observed.template.as_mut().unwrap();
+        (template.revision, template.contents) = (versions[0].revision.clone(), versions[0].contents.clone());
+        template.tags.0.insert(TAG_DEFAULT.to_owned(), format!("1:{}", versions[0].revision));
+        let policy = desired_of(&auto_scaling()).policy;
+        observed.role.as_mut().unwrap().policy = serde_json::from_str(&policy).ok();
+        let mut group = group();
+        for node in &mut observed.nodes {
+            let tags = [("aws:autoscaling:groupName", group.name.as_str()), (TAG_RUNNING, &versions[0].revision)];
+            node.tags.0.extend(tags.map(|(key, value)| (key.to_owned(), value.to_owned())));
+            group.members.push(Member { id: node.id.clone(), state: "InService".to_owned(), version: Some(1) });
+        }
+        World { observed: Observed { scaling: Some(group), ..observed }, versions, goal: Goal::default() }
+    }
+
+    pub(in crate::update) fn group(&mut self) -> &mut ScalingGroup {
+        self.observed.scaling.as_mut().unwrap()
+    }
+
+    pub(in crate::update) fn known(&self, new: &Balancer) -> Known {
         let (observed, versions) = (self.observed.clone(), self.versions.clone());
         let template = observed.template.clone().unwrap();
         let intent = Intent { new: new.clone(), image: self.image, note: None };
@@ -160,4 +184,81 @@ fn a_default_that_was_set_by_hand_is_replaced_by_a_version_of_elbows() {
     world.observed.template.as_mut().unwrap().version = 2;
     let add = format!("add a version of revision {} to launch template elbow-web", web().revision());
     assert_eq!(world.plan(&web()), [add, "make that version the one that nodes boot".to_owned()]);
+}
+
+/// The example in its group, with another agent.
+pub(in crate::update) fn other_agent() -> Balancer {
+    let mut new = auto_scaling();
+    new.agent.sha256 = "1".repeat(64);
+    new
+}
+
+const DEFAULT: &str = "make that version the one that nodes boot";
+
+#[test]
+fn a_group_replaces_its_own_nodes_and_a_refresh_under_way_is_followed() {
+    let mut world = World::grouped(&other_agent());
+    let start = "have Auto Scaling group elbow-web replace node 0 (i-0, active), node 1 (i-1, standby) by an instance refresh: \
+                 new nodes serve before old ones hand over and end";
+    assert_eq!(world.plan(&auto_scaling()), [] as [&str; 0]);
+    assert_eq!(world.plan(&other_agent()), [start, DEFAULT]);
+    world.group().refresh = Some(refresh("InProgress", 2));
+    let follow = "follow instance refresh r-1 of elbow-web";
+    assert_eq!(world.plan(&other_agent()), [follow, DEFAULT]);
+    // One node is replaced, the other one's successor boots.
+    world = world.running(0);
+    assert_eq!(world.plan(&other_agent()), [follow, DEFAULT]);
+}
+
+#[test]
+fn a_refresh_to_something_else_is_taken_back_before_anything_else_is_planned() {
+    let mut world = World::grouped(&other_agent());
+    let undo = ["roll the instance refresh of elbow-web back, and plan what is left"];
+    world.group().refresh = Some(refresh("InProgress", 2));
+    assert_eq!(world.plan(&auto_scaling()), undo, "back to what the group launches");
+    world.group().refresh = Some(refresh("RollbackInProgress", 2));
+    assert_eq!(world.plan(&other_agent()), undo, "it comes to its end first");
+    world.group().refresh = Some(refresh("RollbackSuccessful", 2));
+    assert_eq!(world.plan(&auto_scaling()), [] as [&str; 0]);
+}
+
+#[test]
+fn a_node_that_was_launched_from_the_version_and_runs_another_is_replaced_too() {
+    let mut world = World::grouped(&other_agent()).running(0).running(1);
+    world = world.booting();
+    world.group().template.1 = "2".to_owned();
+    world.observed.template.as_mut().unwrap().default = 2;
+    world.goal.image = Image::Of(1);
+    let known = world.known(&auto_scaling());
+    assert!(!known.skips_matching(), "they were told version 2 as they ran");
+    assert_eq!(known.refreshed().count(), 2);
+    assert!(World::grouped(&other_agent()).known(&other_agent()).skips_matching());
+}
+
+#[test]
+fn what_nodes_change_to_as_they_run_is_what_the_group_launches_from_then_on() {
+    let mut new = auto_scaling();
+    new.listeners[0].port = 8080;
+    let mut world = World::grouped(&new);
+    let said = world.plan(&new);
+    assert!(said[1].starts_with("tell node 1") && said[3] == DEFAULT, "{said:?}");
+    world = world.running(0).running(1);
+    assert!(world.plan(&new).contains(&DEFAULT.to_owned()), "the group still launches version 1");
+    world = world.booting();
+    world.observed.template.as_mut().unwrap().default = 2;
+    assert!(world.plan(&new).contains(&DEFAULT.to_owned()), "the group still launches version 1");
+    world.group().template.1 = "2".to_owned();
+    assert!(!world.plan(&new).contains(&DEFAULT.to_owned()), "{:?}", world.plan(&new));
+}
+
+#[test]
+fn a_group_launches_in_new_subnets_first_and_has_its_new_hooks_last() {
+    let mut new = other_agent();
+    new.failover.drain_timeout = Some("90s".parse().unwrap());
+    let mut world = World::grouped(&new);
+    world.group().settings.subnets = ["subnet-0aaa".to_owned()].into();
+    let said = world.plan(&new);
+    assert_eq!(said[0], "have Auto Scaling group elbow-web launch nodes in subnet-0aaa, subnet-0bbb");
+    assert!(said[1].contains("by an instance refresh") && said[2] == DEFAULT, "{said:?}");
+    assert_eq!(said[3..], ["have elbow-web wait for nodes at the hook handover, for 150 s at most"]);
 }

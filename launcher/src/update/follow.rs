@@ -1,0 +1,165 @@
+//! Has an Auto Scaling group replace its nodes: starts the instance refresh, follows it to its end, and has it taken back if a
+//! new node refuses what it was launched with.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use anyhow::anyhow;
+use templates::Order;
+use templates::names::TAG_DEFAULT;
+
+use super::refresh::{Ill, Turn, turn};
+use super::roll::Roll;
+use super::tell::{called, standings, stands};
+use crate::aws::Aws;
+use crate::aws::retry::pause;
+use crate::failure::Failure;
+use crate::resources::instance_refresh::{self, Phase, Refresh};
+use crate::resources::instances::{self, Node};
+use crate::resources::scaling_group::{self, Member, ScalingGroup};
+use crate::resources::tagging;
+use crate::wait::{say_failure, say_silent};
+
+/// From one look at the group and its nodes to the next: four Describe calls.
+const LOOK: Duration = Duration::from_secs(1);
+
+impl Roll<'_> {
+    /// Has the group replace its nodes by such of `order`.
+    pub(super) async fn refresh(&mut self, order: &Order) -> Result<(), Failure> {
+        let known = self.known;
+        let (name, to) = (&known.desired.name, (known.template.id.clone(), order.version));
+        let patience = self.timeout + known.old.failover.drain_timeout().duration();
+        let (mut followed, mut ill) = (None::<String>, Ill::default());
+        let (mut deadline, mut last) = (Instant::now() + patience, Vec::<Member>::new());
+        loop {
+            let (group, nodes) = self.look_at_group().await?;
+            match turn(&to, group.refresh.as_ref(), followed.as_deref()) {
+                Turn::Done => return Ok(()),
+                Turn::Wait => {}
+                Turn::Follow(id) if followed.is_none() => {
+                    self.done("follow-instance-refresh", format!("follow instance refresh {id} of {name}"));
+                    followed = Some(id);
+                }
+                Turn::Follow(_) => {}
+                Turn::RollBack => self.undo().await?,
+                Turn::Lost(why) => {
+                    return Err(Failure::Failed(anyhow!(
+                        "{name} didn't replace its nodes, and what there was serves on: the instance refresh ended as {why}"
+                    )));
+                }
+                Turn::Start => followed = self.start(order, &group).await?,
+            }
+            if let Some((who, why)) = ill.refusal(order, &group, &nodes, Instant::now()) {
+                self.undo().await?;
+                return Err(self.refused(order, &who, &why, &BTreeSet::new()).await?);
+            }
+            self.show_refresh(order, &group, &nodes);
+            if group.members != last {
+                (last, deadline) = (group.members, Instant::now() + patience);
+            }
+            if Instant::now() >= deadline {
+                self.progress.clear();
+                say_silent(self.aws, &nodes, self.progress).await;
+                say_failure(self.aws, &known.new.name, self.progress).await;
+                return Err(Failure::Failed(anyhow!(
+                    "{} isn't updated, nothing has changed for {} s, and old nodes serve on: {}; the instance refresh goes on \
+                     by itself, the same command again follows it, `launcher update --rollback {}` takes it back",
+                    known.new.name,
+                    patience.as_secs(),
+                    standings(order, &nodes),
+                    known.new.name
+                )));
+            }
+            pause(LOOK).await;
+        }
+    }
+
+    /// Starts a refresh. Answers its id; nothing if another one was started at the same moment. The template's tag lists the
+    /// version first: the group launches it from the refresh's success on, also if this update doesn't live to see that.
+    async fn start(&mut self, order: &Order, group: &ScalingGroup) -> Result<Option<String>, Failure> {
+        let Aws { auto_scaling, ec2, .. } = self.aws;
+        let (template, name) = (self.known.template.id.clone(), &group.name);
+        self.hold().await?;
+        if group.pinned().is_none() {
+            // A refresh can be rolled back only to a version by its number.
+            scaling_group::pin(auto_scaling, name, (&template, self.boots.version)).await?;
+        }
+        self.defaults = self.defaults.moved(&self.boots, order);
+        tagging::set(ec2, std::slice::from_ref(&template), TAG_DEFAULT, &self.defaults.to_string()).await?;
+        let skip = self.known.skips_matching();
+        match instance_refresh::start(auto_scaling, name, (&template, order.version), skip).await {
+            Err(error) if error.is("InstanceRefreshInProgress") => Ok(None),
+            Err(error) => Err(error.into()),
+            Ok(id) => {
+                let what = format!("have {name} replace its nodes by version {}, instance refresh {id}", order.version);
+                self.done("start-instance-refresh", what);
+                Ok(Some(id))
+            }
+        }
+    }
+
+    /// Has a refresh that is under way taken back, and waits until it is: old nodes are there again.
+    pub(super) async fn undo(&mut self) -> Result<(), Failure> {
+        let name = &self.known.desired.name;
+        let mut deadline = Instant::now() + self.timeout;
+        let (mut asked, mut last) = (false, Vec::<Member>::new());
+        loop {
+            let (group, nodes) = self.look_at_group().await?;
+            match group.refresh.as_ref().map(Refresh::phase) {
+                None | Some(Phase::Ended) => return undone(&group),
+                Some(Phase::Forward) if !asked => {
+                    self.hold().await?;
+                    instance_refresh::roll_back(&self.aws.auto_scaling, name).await?;
+                    self.done("roll-back-instance-refresh", format!("roll the instance refresh of {name} back"));
+                    asked = true;
+                }
+                _ => {}
+            }
+            self.show_refresh(&self.boots, &group, &nodes);
+            if group.members != last {
+                (last, deadline) = (group.members, Instant::now() + self.timeout);
+            }
+            if Instant::now() >= deadline {
+                self.progress.clear();
+                return Err(Failure::Failed(anyhow!(
+                    "the instance refresh of {name} isn't rolled back, nothing has changed for {} s: {}; the same command \
+                     again goes on",
+                    self.timeout.as_secs(),
+                    standings(&self.boots, &nodes)
+                )));
+            }
+            pause(LOOK).await;
+        }
+    }
+
+    async fn look_at_group(&self) -> Result<(ScalingGroup, Vec<Node>), Failure> {
+        let (name, new) = (&self.known.desired.name, &self.known.new);
+        let group = scaling_group::find(&self.aws.auto_scaling, name);
+        let (group, nodes) = futures::try_join!(group, instances::find(&self.aws.ec2, &new.name, &new.subnets))?;
+        Ok((group.ok_or_else(|| anyhow!("there is no Auto Scaling group {name} any more"))?, nodes))
+    }
+
+    fn show_refresh(&self, order: &Order, group: &ScalingGroup, nodes: &[Node]) {
+        if let Some(refresh) = &group.refresh {
+            self.progress.live(&group.name, &format!("instance refresh {}", refresh.stands()));
+        }
+        for node in nodes.iter().filter(|node| node.is_live()) {
+            let member = group.members.iter().find(|member| member.id == node.id);
+            let state = member.map_or("not in the group", |member| member.state.as_str());
+            self.progress.live(&called(node), &format!("{state}, {}", stands(order, node)));
+        }
+    }
+}
+
+/// Whether what was there before is there again.
+fn undone(group: &ScalingGroup) -> Result<(), Failure> {
+    match group.refresh.as_ref().filter(|refresh| refresh.status == "RollbackFailed") {
+        None => Ok(()),
+        Some(refresh) => Err(Failure::Failed(anyhow!(
+            "AWS couldn't roll the instance refresh of {} back: {}; `launcher status` shows what runs, and `launcher update` \
+             with the file that is to be run replaces the rest",
+            group.name,
+            refresh.stands()
+        ))),
+    }
+}
