@@ -11,8 +11,10 @@ use rustix::thread;
 use templates::files::SCRIPT_USER;
 use templates::text::Millis;
 
-use crate::logs::{self, Console};
-use crate::{configure, haproxy, health, run, status, takeover};
+use crate::config::boot;
+use crate::host::logs::{self, Console};
+use crate::node::status;
+use crate::{haproxy, peers, runtime, takeover};
 
 /// Enough for twenty connections that are opened at once and look up a name; idle ones end after ten seconds.
 const BLOCKING_THREADS: usize = 4;
@@ -68,11 +70,11 @@ pub fn main() -> ExitCode {
             drop_privileges();
             exit(match agent {
                 None => haproxy::check().context("HAProxy doesn't answer its health page"),
-                Some(address) => health::check(address).context("the agent doesn't answer its health page"),
+                Some(address) => peers::check(address).context("the agent doesn't answer its health page"),
             })
         }
-        Command::Run => boot(run::run()),
-        Command::Configure => boot(configure::command()),
+        Command::Run => boot(runtime::run()),
+        Command::Configure => boot(boot::command()),
         Command::Status { output } => exit(status::command(output == Output::Json)),
         Command::Takeover { vips, timeout } => exit(logged(Console::No, takeover::command(vips, timeout.duration()))),
     }

@@ -4,9 +4,10 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::connections;
-use crate::logs::CONSOLE;
-use crate::state::Board;
-use crate::{haproxy, systemd};
+use crate::haproxy;
+use crate::host::logs::CONSOLE;
+use crate::host::systemd;
+use crate::node::state::Board;
 
 /// From one count of connections to the next.
 const COUNT: Duration = Duration::from_millis(500);
@@ -19,7 +20,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 
 /// Has HAProxy close kept-alive connections with their next answer, before the instance loses its power: a request under way
 /// would be lost with it. A reload does so, and new connections find a process until the last moment.
-pub(super) async fn close(board: &Board) {
+pub(crate) async fn close(board: &Board) {
     if connections::open(virtual_ips(board)).await.is_ok_and(|open| open == 0) {
         return;
     }
@@ -34,7 +35,7 @@ fn virtual_ips(board: &Board) -> Vec<Ipv4Addr> {
 }
 
 /// Waits for open connections to end, up to `limit`. Whether this node has become active again.
-pub(super) async fn drain(board: &Board, limit: Duration) -> bool {
+pub(crate) async fn drain(board: &Board, limit: Duration) -> bool {
     let vips = virtual_ips(board);
     let (since, mut said) = (Instant::now(), None::<Instant>);
     loop {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 
 use super::limit::Limit;
-use crate::files;
+use crate::host::files;
 
 /// It outlives a boot, as the tag does.
 const PATH: &str = "/var/lib/elbow/followed";

@@ -8,10 +8,8 @@
 //! go away stays the last choice, by priority: better than none. `policy` is pure, and says when, to whom, and when not.
 
 mod connections;
-mod drain;
-mod ending;
+pub mod drain;
 mod followed;
-mod hooks;
 mod limit;
 mod notices;
 mod policy;
@@ -35,12 +33,10 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use crate::haproxy::Serves;
-use crate::health;
-use crate::logs::CONSOLE;
-use crate::state::{Board, State, Topic};
-pub use ending::Ending;
+use crate::host::logs::CONSOLE;
+use crate::node::state::{Board, State, Topic};
+use crate::peers;
 use followed::Followed;
-pub use hooks::Member;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
 pub use stop::{Stop, Stopper, channel};
 pub use successor::page;
@@ -210,7 +206,7 @@ impl Handover {
     async fn peers(&self, vip: usize) -> Vec<Peer> {
         let state = self.board.read();
         let ask = async |address: &Ipv4Addr| {
-            let answer = health::ask(&self.http, *address).await.map(|health| Answer {
+            let answer = peers::ask(&self.http, *address).await.map(|health| Answer {
                 slot: health.slot,
                 priority: health.slot.priority(vip),
                 well: health.haproxy == Serves::Yes && !health.roles.0.contains(&Role::Fault),
@@ -328,9 +324,9 @@ async fn taken(
     http: &reqwest::Client,
     peers: &[Ipv4Addr],
     given: &[usize],
-    holds: impl Fn(&health::Health, usize) -> bool,
+    holds: impl Fn(&peers::Health, usize) -> bool,
 ) -> bool {
-    let mut answers: FuturesUnordered<_> = peers.iter().map(|peer| health::ask(http, *peer)).collect();
+    let mut answers: FuturesUnordered<_> = peers.iter().map(|peer| peers::ask(http, *peer)).collect();
     let mut left = given.to_vec();
     while let Some(answer) = answers.next().await {
         left.retain(|vip| !answer.as_ref().is_some_and(|health| holds(health, *vip)));
@@ -343,7 +339,7 @@ async fn taken(
 }
 
 /// Whether the routes of `given` lead to peers, as they say.
-async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
+pub(crate) async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
     taken(http, peers, given, |health, vip| health.routed.get(vip) == Some(&true)).await
 }
 

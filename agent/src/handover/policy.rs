@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use templates::handover::{ABOVE, LEAVING, Request};
 use templates::{Role, Slot};
 
-use crate::ids::InstanceId;
-use crate::state::{State, VirtualIp};
+use crate::aws::ids::InstanceId;
+use crate::node::state::{State, VirtualIp};
 
 /// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
 /// interval; then it is BACKUP again, and if nobody took over it takes back what it never ceased to serve.
@@ -199,7 +199,7 @@ pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::state;
+    use crate::node::state::tests::state;
 
     const B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
     const C: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 10);

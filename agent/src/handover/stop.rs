@@ -8,8 +8,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::drain::drain;
 use super::{Handover, active, routed};
-use crate::logs::CONSOLE;
-use crate::{report, systemd};
+use crate::host::logs::CONSOLE;
+use crate::host::systemd;
+use crate::node::report;
 
 /// The agent's own unit.
 const UNIT: &str = "elbow-agent.service";

@@ -13,11 +13,11 @@ use templates::Role;
 use templates::paths::HEALTH_PORT;
 
 use super::tracks::Preference;
-use crate::decide::Targets;
-use crate::ec2::Api;
+use crate::aws::ec2::Api;
 use crate::haproxy::{self, Serves};
-use crate::http;
-use crate::state::{Board, State, Topic};
+use crate::host::http;
+use crate::node::state::{Board, State, Topic};
+use crate::ownership::decide::Targets;
 
 const PATH: &str = "/succeed";
 /// What the answer takes: a request to HAProxy, and [`HEARD`].
@@ -106,7 +106,7 @@ pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr, vips: &[Ipv4Addr]) -> R
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::tests::state;
+    use crate::node::state::tests::state;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
 

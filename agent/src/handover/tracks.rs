@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use templates::paths::{self, preference_track, yield_track};
 
 use super::policy::{self, Prospect, Tenure};
-use crate::files::write_track;
+use crate::host::files::write_track;
 
 /// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);

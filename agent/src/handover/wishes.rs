@@ -8,7 +8,7 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
 
 use super::notices::{self, Notice};
-use crate::imds::{Imds, ImdsError};
+use crate::aws::imds::{Imds, ImdsError};
 
 /// An operator waits for the answer.
 const TAG: Duration = Duration::from_secs(2);
@@ -93,7 +93,7 @@ fn take(answer: Result<Option<String>, ImdsError>, with: impl FnOnce(Option<Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::imds::testing::Server;
+    use crate::aws::imds::testing::Server;
 
     #[tokio::test]
     async fn what_imds_shows_is_wished_and_silence_changes_nothing() {

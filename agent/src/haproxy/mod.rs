@@ -14,8 +14,8 @@ use std::path::Path;
 
 use templates::paths::STATS_PORT;
 
-use crate::files;
-use crate::probe::{self, Page};
+use crate::host::files;
+use crate::host::probe::{self, Page};
 
 pub use revision::revision;
 pub use targets::targets;

@@ -4,7 +4,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Serves;
-use crate::probe::{self, LIMIT};
+use crate::host::probe::{self, LIMIT};
 
 /// So many questions in a row without an answer, and it counts as hung.
 const SILENCES: u32 = 3;

@@ -6,7 +6,7 @@ use templates::paths::STATS_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::probe::LIMIT;
-use crate::decide::Targets;
+use crate::ownership::decide::Targets;
 
 const REQUEST: &[u8] = b"GET /stats;csv HTTP/1.0\r\nHost: localhost\r\n\r\n";
 

@@ -9,9 +9,9 @@ use tokio::time::MissedTickBehavior;
 use super::opinion::Opinion;
 use super::processes::Processes;
 use super::{Serves, UNIT, answers, track};
-use crate::files::Track;
-use crate::state::{Board, Topic};
-use crate::systemd;
+use crate::host::files::Track;
+use crate::host::systemd;
+use crate::node::state::{Board, Topic};
 
 /// From one request to the next. With three of the limit of one, an HAProxy that hangs is known after 1.4 s at most.
 const EVERY: Duration = Duration::from_millis(200);

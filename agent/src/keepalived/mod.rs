@@ -1,7 +1,10 @@
 //! keepalived: what it says through its notify FIFO.
 
+pub mod elections;
 mod event;
 mod fifo;
+pub mod preferred;
+pub mod upkeep;
 
 pub use event::{Event, VrrpState};
 pub use fifo::Fifo;

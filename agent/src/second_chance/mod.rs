@@ -18,10 +18,10 @@ use anyhow::Context;
 use templates::files::{SecondChance, second_chance_nft};
 use tokio::time::Instant;
 
-use crate::backoff::Backoff;
-use crate::configure::Local;
-use crate::process;
-use crate::state::{Board, State, Topic};
+use crate::config::boot::Local;
+use crate::host::backoff::Backoff;
+use crate::host::process;
+use crate::node::state::{Board, State, Topic};
 use pulse::Pulse;
 pub use pulse::{answers_in_tunnel, kernel_answers};
 pub use support::handshakes;
@@ -48,7 +48,7 @@ pub async fn keep(local: Local, board: Board) {
         };
         let problem = format!("connections are reset when a virtual IP moves: {error:#}");
         if board.read().problems.get(&Topic::SecondChance) != Some(&problem) {
-            tracing::warn!(target: crate::logs::CONSOLE, "{problem}");
+            tracing::warn!(target: crate::host::logs::CONSOLE, "{problem}");
         }
         board.problem(Topic::SecondChance, Some(problem));
         if error.is::<support::Unsupported>() {

@@ -11,7 +11,7 @@ use templates::files::tunnel_name;
 use templates::paths::TUNNEL_PORT;
 use tokio::net::TcpStream;
 
-use crate::probe;
+use crate::host::probe;
 
 /// So many questions in a row without an answer make a member dead; one answer makes it live.
 const SILENCES: u8 = 2;

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use templates::files::{AROUND, HOPS, NAMES, tunnel, tunnel_name};
 use templates::paths::TUNNEL_PORT;
 
-use crate::process;
+use crate::host::process;
 
 /// The first tunnel's network identifier is one more.
 const NETWORK: u32 = 0x00e1_b000;

@@ -11,15 +11,17 @@ use templates::paths;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Caller, Outcome, Route, take_over};
-use crate::configure;
-use crate::ids::TableId;
-use crate::imds::{self, Imds};
-use crate::observe::Observer;
-use crate::{ec2, http, tables};
+use crate::aws::ec2;
+use crate::aws::ids::TableId;
+use crate::aws::imds::{self, Imds};
+use crate::config::boot;
+use crate::host::http;
+use crate::node::observe::Observer;
+use crate::node::tables;
 
 /// Points the routes of `vips` (none named: all) at this node, trying for at most `timeout`.
 pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<()> {
-    let balancer = configure::load()?.balancer;
+    let balancer = boot::load()?.balancer;
     let vips = if vips.is_empty() { balancer.virtual_ips.clone() } else { vips };
     if let Some(strange) = vips.iter().find(|vip| !balancer.virtual_ips.contains(vip)) {
         bail!("{strange} is no virtual IP of this node: {} has none such", paths::BALANCER);

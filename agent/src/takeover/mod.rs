@@ -14,8 +14,8 @@ use aws_sdk_ec2::config::{Config, retry::RetryConfig};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use crate::ec2::{ApiError, Kind};
-use crate::ids::{InterfaceId, TableId};
+use crate::aws::ec2::{ApiError, Kind};
+use crate::aws::ids::{InterfaceId, TableId};
 pub use command::command;
 use pace::Pace;
 use queue::Queue;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::Outcome;
 use super::step::{self, Call, Step};
-use crate::ec2::Kind;
+use crate::aws::ec2::Kind;
 
 /// The next call about one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

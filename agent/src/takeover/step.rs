@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use crate::backoff;
-use crate::ec2::Kind;
+use crate::aws::ec2::Kind;
+use crate::host::backoff;
 
 /// A call that points a route at this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,7 +7,9 @@ mod model;
 mod settle;
 mod world;
 
-use agent::decide::{self, DARK_LOOKS, How, Lead, Membership, Move, Observation, QUIET_READS, Reading, Standing, Word};
+use agent::ownership::decide::{
+    self, DARK_LOOKS, How, Lead, Membership, Move, Observation, QUIET_READS, Reading, Standing, Word,
+};
 use stateright::{Checker, HasDiscoveries, Model};
 
 use mind::Decide;

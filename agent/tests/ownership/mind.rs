@@ -1,7 +1,9 @@
 //! How the shipped decision is asked and obeyed: as the agent's own loop (`run/owner.rs`) does it.
 
-use agent::decide::{self, How, Lead, Membership, Move, Observation, Peer, Reading, Standing, Targets, Word};
-use agent::ids::{InterfaceId, TableId};
+use agent::aws::ids::{InterfaceId, TableId};
+use agent::ownership::decide::{
+    self, How, Lead, Membership, Move, Observation, Peer, Reading, Standing, Targets, Word,
+};
 
 use crate::world::{Node, Phase, Seen, Truth, World};
 

@@ -1,6 +1,6 @@
 //! Everything that can happen next.
 
-use agent::decide::{Standing, Word};
+use agent::ownership::decide::{Standing, Word};
 use stateright::{Model, Property};
 
 use crate::mind::{self, Decide, Need};

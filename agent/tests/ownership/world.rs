@@ -3,7 +3,7 @@
 
 use std::cmp::Reverse;
 
-use agent::decide::{How, Standing};
+use agent::ownership::decide::{How, Standing};
 
 /// A node's number; the lower, the higher its priority.
 pub type Node = usize;
@@ -39,7 +39,7 @@ pub enum Seen {
 /// A peer as a node knows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Heard {
-    pub word: agent::decide::Word,
+    pub word: agent::ownership::decide::Word,
     pub quiet: u8,
     pub dark: u8,
 }
@@ -133,7 +133,7 @@ impl Machine {
             stalled: false,
             phase: Phase::Resting,
             seen: Seen::Due,
-            peers: vec![Heard { word: agent::decide::Word::Silent(0), quiet: 0, dark: 0 }; nodes],
+            peers: vec![Heard { word: agent::ownership::decide::Word::Silent(0), quiet: 0, dark: 0 }; nodes],
             known: None,
             owned: 0,
             owned_before: [u8::MAX; 2],
@@ -199,7 +199,7 @@ impl Machine {
         self.owned = 0;
         self.seen = Seen::Due;
         for peer in &mut self.peers {
-            peer.word = agent::decide::Word::Silent(0);
+            peer.word = agent::ownership::decide::Word::Silent(0);
         }
     }
 

@@ -1,0 +1,162 @@
+//! The lifecycle hooks at which this node's Auto Scaling group waits for it: at the launch until the node can serve, at the
+//! end until it has handed over. The node says when the group may go on.
+
+use std::time::{Duration, Instant};
+
+use aws_sdk_autoscaling::Client;
+use templates::balancer::Launch;
+use templates::handover::{LAUNCH_HOOK, LAUNCH_TIMEOUT};
+use templates::{Balancer, Role, names};
+use tokio::sync::watch;
+
+use crate::aws::ec2::{Api, ApiError, Kind};
+use crate::aws::ids::InstanceId;
+use crate::haproxy::Serves;
+use crate::host::backoff::Backoff;
+use crate::host::logs::CONSOLE;
+use crate::node::state::{Board, State, Topic};
+
+/// From one attempt to the next.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
+/// How long after the node can serve its group may not wait at the launch hook yet: EC2 calls an instance running before
+/// Auto Scaling does.
+const LAUNCH_LAG: Duration = Duration::from_secs(300);
+
+/// A hook, and what the node tells its group by completing it.
+pub(super) struct Hook {
+    /// Its name.
+    pub name: &'static str,
+    /// In words.
+    pub tells: &'static str,
+    /// How long the group may not wait at it yet.
+    pub lag: Duration,
+    /// After so long the group goes on by itself.
+    pub timeout: Duration,
+}
+
+/// What it takes to complete this node's hooks.
+#[derive(Clone)]
+pub struct Member {
+    /// To tell the group.
+    pub api: Api,
+    /// This node.
+    pub instance: InstanceId,
+    /// How this node is.
+    pub board: Board,
+    /// The balancer that the group is of, as it runs now.
+    pub balancer: watch::Receiver<Balancer>,
+}
+
+impl Member {
+    /// Completes the launch hook when this node can serve, once. A node that can't leaves the hook open: `elbow:message` says
+    /// why, the group keeps its other nodes, and after the hook's time-out it launches another.
+    pub async fn arrive(self) {
+        let hook = Hook { name: LAUNCH_HOOK, tells: "serves", lag: LAUNCH_LAG, timeout: LAUNCH_TIMEOUT };
+        if self.board.subscribe().wait_for(can_serve).await.is_ok() {
+            self.complete(&hook, || true).await;
+        }
+    }
+
+    /// Completes the hook, for as long as that `is_wanted`. In a group that Elbow doesn't know the hook, if there is one, is
+    /// somebody else's.
+    pub(super) async fn complete(&self, hook: &Hook, is_wanted: impl Fn() -> bool) {
+        if self.balancer.borrow().launch != Launch::AutoScaling {
+            return;
+        }
+        let group = names::regional(&self.balancer.borrow().name);
+        let client = self.api.auto_scaling();
+        let (since, mut backoff) = (Instant::now(), AGAIN);
+        while is_wanted() {
+            let Err(error) = complete(&client, &group, hook.name, &self.instance).await else {
+                tracing::info!(target: CONSOLE, group, "told the group that this node {}", hook.tells);
+                break;
+            };
+            match outlook(&error, since.elapsed(), hook) {
+                Outlook::Over => {
+                    tracing::info!(group, "no more waits at the hook {}: {error}", hook.name);
+                    break;
+                }
+                Outlook::Early => tracing::debug!(group, "doesn't wait at the hook {} yet: {error}", hook.name),
+                Outlook::Troubled => {
+                    let problem = format!("cannot tell the group {group} that this node {}: {error}", hook.tells);
+                    tracing::warn!(target: CONSOLE, "{problem}");
+                    self.board.problem(Topic::Group, Some(problem));
+                }
+            }
+            backoff.wait().await;
+        }
+        self.board.problem(Topic::Group, None);
+    }
+}
+
+/// Whether the node would serve each virtual IP, or does. A standby has heard the active node.
+fn can_serve(state: &State) -> bool {
+    state.haproxy == Serves::Yes && state.virtual_ips.iter().all(|vip| vip.role != Role::Fault)
+}
+
+async fn complete(client: &Client, group: &str, hook: &str, instance: &InstanceId) -> Result<(), ApiError> {
+    let call = client.complete_lifecycle_action().auto_scaling_group_name(group).lifecycle_hook_name(hook);
+    let call = call.lifecycle_action_result("CONTINUE").instance_id(&instance.0);
+    call.send().await.map(drop).map_err(|error| ApiError::of("CompleteLifecycleAction", &error))
+}
+
+/// What an error means.
+#[derive(Debug, PartialEq, Eq)]
+enum Outlook {
+    /// The group doesn't wait any more, or there is no such hook.
+    Over,
+    /// The group may not wait yet.
+    Early,
+    /// The group can't be told, for now.
+    Troubled,
+}
+
+fn outlook(error: &ApiError, waited: Duration, hook: &Hook) -> Outlook {
+    match error.kind {
+        Kind::Throttled | Kind::Unavailable | Kind::Denied if waited < hook.timeout => Outlook::Troubled,
+        // Auto Scaling's one code for whatever isn't valid (API reference, CompleteLifecycleAction).
+        Kind::Refused if waited < hook.lag && error.message.contains("No active Lifecycle Action") => Outlook::Early,
+        _ => Outlook::Over,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::state::tests::state;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn of(kind: Kind, message: &str, waited: Duration) -> Outlook {
+        let error = ApiError { action: "CompleteLifecycleAction", kind, message: message.to_owned() };
+        outlook(&error, waited, &Hook { name: "handover", tells: "may end", lag: MINUTE / 2, timeout: MINUTE })
+    }
+
+    #[test]
+    fn trouble_is_waited_out_for_as_long_as_the_group_waits() {
+        for kind in [Kind::Throttled, Kind::Unavailable, Kind::Denied] {
+            assert_eq!(of(kind, "", MINUTE / 2), Outlook::Troubled);
+            assert_eq!(of(kind, "", MINUTE), Outlook::Over);
+        }
+    }
+
+    #[test]
+    fn a_wait_that_has_not_begun_is_asked_for_again_and_a_hook_that_is_not_there_is_not() {
+        let unknown = "ValidationError: No active Lifecycle Action found with instance ID i-1";
+        assert_eq!(of(Kind::Refused, unknown, MINUTE / 4), Outlook::Early);
+        assert_eq!(of(Kind::Refused, unknown, MINUTE / 2), Outlook::Over);
+        let absent = "ValidationError: No Lifecycle Hook found with name handover";
+        assert_eq!(of(Kind::Refused, absent, Duration::ZERO), Outlook::Over);
+    }
+
+    #[test]
+    fn a_node_in_fault_or_without_haproxy_has_not_arrived() {
+        let mut state = state();
+        assert!(can_serve(&state));
+        state.haproxy = Serves::No;
+        assert!(!can_serve(&state));
+        state.haproxy = Serves::Yes;
+        state.virtual_ips[0].role = Role::Fault;
+        assert!(!can_serve(&state));
+    }
+}

@@ -1,0 +1,123 @@
+//! The EC2 API as a failover wants it: quick retries, time limits that follow the API's speed (`pool`), credentials and the
+//! API's address always at hand. The SDK's own settings (1 s to the first retry) are made for batch work.
+
+mod count;
+mod credentials;
+mod error;
+mod names;
+mod pool;
+mod reach;
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::imds::credentials::ImdsCredentialsProvider;
+use aws_config::provider_config::ProviderConfig;
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::config::{BehaviorVersion, Config, IdentityCache, Region};
+use aws_smithy_http_client::Builder;
+use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
+use aws_smithy_runtime_api::client::http::SharedHttpClient;
+
+pub use error::{ApiError, Kind};
+
+use crate::telemetry::metrics::Calls;
+use count::Counting;
+use credentials::Kept;
+use names::Remembered;
+use pool::Pool;
+
+/// The limit of a call with its retries: longer than a handshake and a call that the pool gives up first.
+const CALL_LIMIT: Duration = Duration::from_secs(90);
+
+/// The API, and what keeps it at hand.
+#[derive(Debug, Clone)]
+pub struct Api {
+    /// For calls.
+    pub client: Client,
+    /// Counts them.
+    pub calls: Calls,
+    region: Region,
+    credentials: Kept,
+    names: Remembered,
+    pool: Pool,
+}
+
+impl Api {
+    /// Keeps credentials, addresses and connections ready, for ever, so that no call has to wait for them.
+    pub async fn keep_warm(&self) {
+        tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh(), self.pool.keep_ready());
+    }
+
+    /// Whether the API hasn't been reached for a while.
+    pub fn is_lost(&self) -> bool {
+        self.pool.is_lost()
+    }
+
+    /// Says how many calls a takeover would make: for so many, up to a limit, connections stand ready.
+    pub fn prepare_for(&self, calls: usize) {
+        self.pool.prepare_for(calls);
+    }
+
+    /// Auto Scaling's API, which is asked when a node ends or is lost: no connection is kept for it.
+    pub fn auto_scaling(&self) -> aws_sdk_autoscaling::Client {
+        let config = aws_sdk_autoscaling::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(self.region.clone())
+            .credentials_provider(self.credentials.clone())
+            .identity_cache(IdentityCache::no_cache())
+            .http_client(self.pool.beside())
+            .timeout_config(limits())
+            .retry_config(retries());
+        aws_sdk_autoscaling::Client::from_conf(config.build())
+    }
+
+    /// When the credentials at hand end.
+    pub fn credentials_end(&self) -> Option<SystemTime> {
+        self.credentials.expiry()
+    }
+}
+
+/// The API of `region`, on this instance's role.
+pub fn connect(region: &str) -> Api {
+    let names = Remembered::default();
+    let pool = Pool::new(names.clone());
+    let imds = ProviderConfig::without_region().with_http_client(plain());
+    let credentials = Kept::new(ImdsCredentialsProvider::builder().configure(&imds).build());
+    let calls = Calls::default();
+    let region = Region::new(region.to_owned());
+    let config = Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .interceptor(Counting(calls.clone()))
+        .region(region.clone())
+        .credentials_provider(credentials.clone())
+        // Kept is the cache, and one that refreshes off the path of a call.
+        .identity_cache(IdentityCache::no_cache())
+        .http_client(pool.clone())
+        .timeout_config(limits())
+        .retry_config(retries())
+        .build();
+    Api { client: Client::from_conf(config), calls, region, credentials, names, pool }
+}
+
+/// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.
+fn plain() -> SharedHttpClient {
+    let nobody =
+        TlsContext::builder().with_trust_store(TrustStore::empty()).build().expect("an empty context is valid");
+    Builder::new()
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
+        .tls_context(nobody)
+        .build_https()
+}
+
+fn limits() -> TimeoutConfig {
+    TimeoutConfig::builder().operation_timeout(CALL_LIMIT).build()
+}
+
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(3)
+        .with_initial_backoff(Duration::from_millis(100))
+        .with_max_backoff(Duration::from_secs(1))
+}

@@ -1,0 +1,242 @@
+//! From a booted machine to a node that serves: which instance is this, which slot, which peers; then the interface, `lo`,
+//! HAProxy, and only when that answers, keepalived. Nothing here waits for the API without a limit: a node without a
+//! peer serves alone rather than not at all.
+
+mod facts;
+mod gather;
+mod install;
+pub mod services;
+mod source_dest;
+
+use std::net::Ipv4Addr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use templates::balancer::{NodeConfig, Revision};
+use templates::{Balancer, Slot, paths};
+
+use crate::aws::ec2::{self, Api};
+use crate::aws::imds::{self, Facts, Imds};
+use crate::handover;
+use crate::haproxy::{self, Serves};
+use crate::host::files;
+use crate::host::logs::CONSOLE;
+use crate::host::{http, loopback, metadata, systemd};
+use crate::keepalived;
+use crate::node::members::{self, Member, Roster};
+use crate::node::observe::Observer;
+use crate::node::report;
+use crate::node::reports::Reports;
+use crate::node::state::{Board, Change, State, Topic, VirtualIp};
+use crate::node::tables::Table;
+use crate::peers;
+
+pub use gather::unreadable;
+pub use services::{Failed, Local};
+
+/// How long the boot waits for the source/destination check to be off; the attempt goes on after that.
+const SOURCE_DEST_LIMIT: Duration = Duration::from_secs(5);
+
+/// A configured node, and what it has learned on the way.
+#[derive(Debug)]
+pub struct Node {
+    /// Who this instance is.
+    pub facts: Facts,
+    /// What keepalived's configuration depends on.
+    pub local: Local,
+    /// The API.
+    pub api: Api,
+    /// How the API is read.
+    pub observer: Observer,
+    /// What the node knows about itself.
+    pub board: Board,
+    /// The members, as far as they are known.
+    pub members: Vec<Member>,
+    /// Whether the list of members was ever read.
+    pub listed: bool,
+    /// The peers.
+    pub roster: Roster,
+    /// The route tables; unread ones are none.
+    pub tables: Option<Vec<Table>>,
+    /// The peers that keepalived's configuration has; none if keepalived isn't up.
+    pub applied: Option<Vec<Ipv4Addr>>,
+    /// Whether keepalived ran before, and so has told its states to nobody.
+    pub keepalived_ran: bool,
+    /// Whether members and route tables are what an earlier agent knew, and are to be read.
+    pub outdated: bool,
+}
+
+/// `agent configure`.
+pub async fn command() -> anyhow::Result<()> {
+    let node = configure().await?;
+    let state = node.board.read();
+    if let Err(error) = report::report_once(&node.api.client, &state).await {
+        tracing::warn!("cannot write this node's tags: {error}");
+    }
+    match state.message() {
+        None => Ok(()),
+        Some(problem) => bail!("{problem}"),
+    }
+}
+
+/// The node's configuration, as cloud-init wrote it.
+pub fn load() -> anyhow::Result<NodeConfig> {
+    let text = std::fs::read_to_string(paths::BALANCER).with_context(|| format!("reading {}", paths::BALANCER))?;
+    NodeConfig::parse(&text).with_context(|| format!("reading {}", paths::BALANCER))
+}
+
+/// Configures this node.
+pub async fn configure() -> anyhow::Result<Node> {
+    let NodeConfig { revision, balancer } = load()?;
+    let http = http::client()?;
+    files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
+    let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
+    if !keepalived_ran {
+        // keepalived starts in FAULT, and leaves it when it is told that all is well.
+        haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
+        files::write_track(Path::new(paths::API_TRACK), 0)?;
+    }
+    handover::prepare(&balancer.virtual_ips)?;
+    let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
+    tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
+        "configuring a node of {}", balancer.name);
+    let api = ec2::connect(&facts.region);
+    let observer = Observer::new(api.client.clone(), &balancer, &facts);
+    // An agent that is started again takes up where the last one stopped, from what that knew: keepalived may have made
+    // this node MASTER meanwhile. What is new it reads while it serves.
+    let before = if keepalived_ran { gather::known(&facts) } else { None };
+    let is_known = before.is_some();
+    let gathering = async {
+        match before {
+            Some(found) => found,
+            None => gather::gather(&observer, &balancer, &facts).await,
+        }
+    };
+    let (found, served) = tokio::join!(gathering, serve(&balancer));
+
+    let listed = found.listed;
+    let members = gather::with_me(found.members, &facts);
+    let slot = Slot::of(&facts.subnet, &balancer.subnets);
+    let roster = Roster::of(&members, facts.address);
+    tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's place");
+    let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
+    let tables = found.tables.as_deref().unwrap_or_default();
+    let board = board(&local, &facts, revision, &members, tables);
+    found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
+    if !is_known {
+        let answered = |topic: &Topic| !board.read().problems.contains_key(topic);
+        let read = [Topic::Members, Topic::Tables].into_iter().filter(answered).map(|topic| (topic, Instant::now()));
+        let read: Vec<_> = read.collect();
+        board.change(|state| state.read.extend(read));
+    }
+    served.into_iter().for_each(|failed| failed.show(&board));
+
+    let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
+    let limit = if is_known { Duration::ZERO } else { SOURCE_DEST_LIMIT };
+    let switching = checked.then(|| {
+        let (client, instance, board) = (api.client.clone(), facts.instance.clone(), board.clone());
+        tokio::spawn(async move { source_dest::switch_off(&client, &instance, &board).await })
+    });
+    let switched = async {
+        if let Some(switching) = switching {
+            let _ = tokio::time::timeout(limit, switching).await;
+        }
+    };
+    let ((), applied) = tokio::join!(switched, elect(&local, &board, &http, &roster));
+    Ok(Node {
+        facts,
+        local,
+        api,
+        observer,
+        board,
+        members,
+        listed,
+        roster,
+        tables: found.tables,
+        applied,
+        keepalived_ran,
+        outdated: is_known,
+    })
+}
+
+fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], tables: &[Table]) -> Board {
+    let board = Board::new(State {
+        balancer: local.balancer.name.clone(),
+        instance: facts.instance.clone(),
+        address: facts.address,
+        zone: facts.zone.clone(),
+        slot: local.slot,
+        revision,
+        virtual_ips: first_roles(&local.balancer.virtual_ips),
+        haproxy: Serves::No,
+        peers: Roster::of(members, facts.address).peers(),
+        answering: vec![],
+        ending: vec![],
+        instances: members::instances(members),
+        reports: Reports::written(&facts.tags),
+        change: Change::None,
+        route_tables: tables.iter().map(|table| table.id.clone()).collect(),
+        leaving: None,
+        problems: Default::default(),
+        astray: Default::default(),
+        read: Default::default(),
+    });
+    if facts.vpc != local.balancer.vpc {
+        let wrong = format!("this node is in {}, its balancer is for {}", facts.vpc, local.balancer.vpc);
+        board.problem(Topic::Configuration, Some(wrong));
+    }
+    board
+}
+
+fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
+    vips.iter().copied().map(VirtualIp::unheard).collect()
+}
+
+/// What needs to know nobody: the virtual IPs, and HAProxy. Returns what failed.
+async fn serve(balancer: &Balancer) -> Vec<Failed> {
+    let carried = loopback::carry(&balancer.virtual_ips).await;
+    let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
+    // Before HAProxy runs, and not instead of it.
+    let guarded = metadata::guard(balancer).await.map_err(|error| anyhow::anyhow!(metadata::problem(&error)));
+    let guarded = guarded.map_err(|error| Failed { topic: Topic::Metadata, error });
+    let failed = carried.err().into_iter().chain(guarded.err());
+    failed.chain(services::haproxy(balancer).await).collect()
+}
+
+/// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.
+async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Roster) -> Option<Vec<Ipv4Addr>> {
+    if haproxy::answers().await.is_err() {
+        return None;
+    }
+    board.change(|state| state.haproxy = Serves::Yes);
+    tracing::info!(target: CONSOLE, "HAProxy answers");
+    let peers = roster.peers();
+    // Who takes part already is known to its peers.
+    if !systemd::is_active(keepalived::UNIT).await {
+        peers::join(http, local.address, &peers).await;
+    }
+    let outcome = local.keepalived(&peers).await;
+    if let Err(error) = haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::Yes) {
+        tracing::error!("keepalived cannot be told that HAProxy serves: {error:#}");
+    }
+    match outcome {
+        Ok(()) => {
+            tracing::info!(target: CONSOLE, "keepalived is up");
+            Some(peers)
+        }
+        Err(failed) => {
+            failed.show(board);
+            None
+        }
+    }
+}
+
+impl Failed {
+    /// Says it, and puts it on the board.
+    fn show(self, board: &Board) {
+        let problem = format!("{:#}", self.error);
+        tracing::error!("{problem}");
+        board.problem(self.topic, Some(problem));
+    }
+}

@@ -1,0 +1,129 @@
+//! HAProxy and keepalived: rendered, checked, started or reloaded. Doing it again with nothing new disturbs neither.
+
+use std::net::Ipv4Addr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context;
+use templates::files::{KeepalivedNode, haproxy_cfg, keepalived_conf};
+use templates::{Balancer, Slot, paths};
+use tokio::time::Instant;
+
+use super::install::{Installed, install, try_out};
+use crate::host::systemd;
+use crate::node::state::Topic;
+use crate::{haproxy, keepalived};
+
+/// HAProxy reads its configuration and binds its ports within a second, and a busy boot is slower.
+const ANSWER_LIMIT: Duration = Duration::from_secs(20);
+const ANSWER_EVERY: Duration = Duration::from_millis(30);
+
+const CHECK_HAPROXY: [&str; 3] = ["haproxy", "-c", "-f"];
+const CHECK_KEEPALIVED: [&str; 3] = ["keepalived", "--config-test", "--use-file"];
+
+/// What keepalived's configuration is rendered from, apart from the peers.
+#[derive(Debug, Clone)]
+pub struct Local {
+    /// The balancer it is a node of.
+    pub balancer: Balancer,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its own address.
+    pub address: Ipv4Addr,
+    /// The interface that has it.
+    pub interface: String,
+}
+
+/// What didn't work, and what it is about.
+#[derive(Debug)]
+pub struct Failed {
+    /// What it is about.
+    pub topic: Topic,
+    /// What happened.
+    pub error: anyhow::Error,
+}
+
+fn about(topic: Topic) -> impl FnOnce(anyhow::Error) -> Failed {
+    move |error| Failed { topic, error }
+}
+
+impl Local {
+    /// keepalived with this node's configuration and `peers`.
+    pub async fn keepalived(&self, peers: &[Ipv4Addr]) -> Result<(), Failed> {
+        let due = reload_due(keepalived::UNIT);
+        let up = async {
+            let installed = install(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED, &due).await?;
+            bring_up(keepalived::UNIT, installed).await
+        };
+        up.await.map_err(about(Topic::Keepalived))
+    }
+
+    /// Whether keepalived would take this configuration; nothing is changed.
+    pub async fn check_keepalived(&self, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
+        try_out(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED).await
+    }
+
+    fn conf(&self, peers: &[Ipv4Addr]) -> String {
+        keepalived_conf(&KeepalivedNode {
+            balancer: &self.balancer,
+            slot: self.slot,
+            address: self.address,
+            peers,
+            interface: &self.interface,
+        })
+    }
+}
+
+/// Whether HAProxy would take this balancer's configuration; nothing is changed.
+pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
+    try_out(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await
+}
+
+/// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at
+/// work. Returns what failed: why a configuration was refused is told even where there is no old one that would serve.
+pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
+    let due = reload_due(haproxy::UNIT);
+    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY, &due).await;
+    let (installed, refused) = match installed {
+        Ok(installed) => (installed, None),
+        Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),
+    };
+    let up = async {
+        bring_up(haproxy::UNIT, installed).await?;
+        until_it_answers().await
+    };
+    let down = up.await.map_err(about(Topic::Haproxy)).err();
+    refused.into_iter().chain(down).collect()
+}
+
+/// Where it is kept that `unit` has yet to read its new configuration; nothing of that outlives a boot, and need not.
+fn reload_due(unit: &str) -> PathBuf {
+    Path::new(paths::RUN).join(format!("{unit}.reload-due"))
+}
+
+async fn bring_up(unit: &str, installed: Installed) -> anyhow::Result<()> {
+    match (systemd::is_active(unit).await, installed) {
+        (false, _) => systemd::start(unit).await?,
+        // Connections may be waited for when the machine shuts down, and who the peers are goes on to matter.
+        (true, Installed::Changed) if unit == keepalived::UNIT => systemd::hang_up(unit).await?,
+        (true, Installed::Changed) => systemd::reload(unit).await?,
+        (true, Installed::Unchanged) => return Ok(()),
+    }
+    match std::fs::remove_file(reload_due(unit)) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("removing {}", reload_due(unit).display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+async fn until_it_answers() -> anyhow::Result<()> {
+    let end = Instant::now() + ANSWER_LIMIT;
+    loop {
+        match haproxy::answers().await {
+            Ok(()) => return Ok(()),
+            Err(error) if Instant::now() > end => return Err(error).context("HAProxy doesn't answer its health page"),
+            Err(_) => tokio::time::sleep(ANSWER_EVERY).await,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! The node's configuration: at boot (`boot`), and in place while the node serves (`update`).
+
+pub mod boot;
+pub mod update;

@@ -1,0 +1,162 @@
+//! Changing to another revision as the node runs. All of it is checked before anything is changed, and what fails on the
+//! way is taken back: virtual IPs are added first and removed last, HAProxy passes its sockets on, keepalived keeps its
+//! states, and the file that a boot goes by is written when everything else is done.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail, ensure};
+use templates::Balancer;
+use templates::balancer::NodeConfig;
+
+use super::{Updater, system};
+use crate::config::boot::{Local, services};
+use crate::host::{files, loopback};
+use crate::node::state::{State, VirtualIp};
+use crate::{handover, haproxy};
+
+/// How long a reloaded HAProxy may take to answer with its new configuration.
+const RELOAD: Duration = Duration::from_secs(20);
+const LOOK: Duration = Duration::from_millis(30);
+/// The elections run in this process, and hear of it at once.
+const ADOPTION: Duration = Duration::from_secs(5);
+
+/// Whether this node can change to `config`, by all that can be known without changing anything.
+pub(super) async fn check(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
+    let local = updater.local.lock().await.clone();
+    checked(updater, &local, config).await.map(drop)
+}
+
+async fn checked(updater: &Updater, local: &Local, config: &NodeConfig) -> anyhow::Result<Local> {
+    fits(&local.balancer, &config.balancer)?;
+    let peers = updater.board.read().peers;
+    let next = Local { balancer: config.balancer.clone(), ..local.clone() };
+    services::check_haproxy(&next.balancer).await.map_err(short)?;
+    next.check_keepalived(&peers).await.map_err(short)?;
+    Ok(next)
+}
+
+/// Changes to `config`, or leaves everything as it was.
+pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
+    // Nobody else touches keepalived meanwhile.
+    let mut local = updater.local.lock().await;
+    let before = local.balancer.clone();
+    let next = checked(updater, &local, config).await?;
+
+    let changed = async {
+        change(updater, &before, &next).await?;
+        files::write_aside(templates::paths::BALANCER.as_ref(), config.to_json()).await
+    };
+    if let Err(error) = changed.await {
+        tracing::error!("going back to revision {}: {error:#}", before.revision());
+        let old = Local { balancer: before.clone(), ..local.clone() };
+        if let Err(back) = change(updater, &next.balancer, &old).await {
+            bail!("{error:#}; and going back failed: {back:#}");
+        }
+        return Err(error);
+    }
+    *local = next;
+    updater.board.change(|state| state.revision = config.revision.clone());
+    Ok(())
+}
+
+/// What the program said, and no more: it has to fit into a tag.
+fn short(error: anyhow::Error) -> anyhow::Error {
+    anyhow::anyhow!("{}", error.root_cause())
+}
+
+/// Whether a node of `before` can become one of `after` as it runs.
+fn fits(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
+    ensure!(after.name == before.name, "it is of the balancer {:?}, not of {:?}", after.name, before.name);
+    ensure!(after.vpc == before.vpc, "it is for {}, and this node is in {}", after.vpc, before.vpc);
+    let fixed = before.needs_new_nodes(after);
+    ensure!(fixed.is_empty(), "it differs in {}, for which it takes new nodes", fixed.join(", "));
+    after.check().context("it isn't valid")
+}
+
+async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::Result<()> {
+    let after = &next.balancer;
+    let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
+    loopback::carry(&both).await?;
+    system::follow(before, after).await?;
+    if let Some(failed) = services::haproxy(after).await.into_iter().next() {
+        return Err(failed.error);
+    }
+    until_haproxy_runs(after).await?;
+
+    updater.observer.follow(after);
+    (updater.look)();
+    updater.balancer.send_replace(after.clone());
+    let adopted = |state: &State| addresses(&state.virtual_ips).eq(after.virtual_ips.iter().copied());
+    let mut board = updater.board.subscribe();
+    let adopting = tokio::time::timeout(ADOPTION, board.wait_for(adopted)).await;
+    drop(adopting.context("the elections didn't take the virtual IPs")?);
+    let added: Vec<_> = after.virtual_ips.iter().filter(|vip| !before.virtual_ips.contains(vip)).copied().collect();
+    handover::prepare(&added)?;
+    let peers = updater.board.read().peers;
+    next.keepalived(&peers).await.map_err(|failed| failed.error)?;
+    loopback::carry(&after.virtual_ips).await
+}
+
+fn addresses(vips: &[VirtualIp]) -> impl Iterator<Item = std::net::Ipv4Addr> {
+    vips.iter().map(|vip| vip.address)
+}
+
+/// A process that can't start with its new configuration leaves the old one at work, and its unit looks well.
+async fn until_haproxy_runs(balancer: &Balancer) -> anyhow::Result<()> {
+    let wanted = balancer.revision().0;
+    let mut last = String::new();
+    let answers = async {
+        loop {
+            match haproxy::revision().await {
+                Ok(running) if running == wanted => return,
+                Ok(running) => last = format!("it still runs revision {running}"),
+                Err(error) => last = error.to_string(),
+            }
+            tokio::time::sleep(LOOK).await;
+        }
+    };
+    let in_time = tokio::time::timeout(RELOAD, answers).await;
+    in_time.with_context(|| format!("HAProxy didn't take its new configuration: {last}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn balancer() -> Balancer {
+        Balancer::parse(include_str!("../../../../templates/goldens/big/balancer.toml")).unwrap()
+    }
+
+    fn refused(change: impl Fn(&mut Balancer)) -> String {
+        let mut after = balancer();
+        change(&mut after);
+        format!("{:#}", fits(&balancer(), &after).unwrap_err())
+    }
+
+    #[test]
+    fn another_balancers_revision_is_refused() {
+        assert!(refused(|after| after.name = "other".into()).starts_with("it is of the balancer \"other\", not of"));
+        assert!(refused(|after| after.vpc = "vpc-0f".into()).starts_with("it is for vpc-0f, and this node is in vpc-"));
+    }
+
+    #[test]
+    fn what_takes_new_nodes_is_refused_and_named() {
+        let said = refused(|after| drop(after.subnets.pop()));
+        assert_eq!(said, "it differs in subnets, for which it takes new nodes");
+    }
+
+    #[test]
+    fn what_no_file_could_say_is_refused_by_its_key() {
+        let said = refused(|after| after.listeners[0].name = "two words".into());
+        assert!(said.starts_with("it isn't valid: listener.name: \"two words\" can't be one"), "{said}");
+    }
+
+    #[test]
+    fn listeners_targets_and_virtual_ips_fit() {
+        let mut after = balancer();
+        after.listeners.pop();
+        after.listeners[0].targets.pop();
+        after.virtual_ips.push([10, 254, 7, 7].into());
+        fits(&balancer(), &after).unwrap();
+    }
+}

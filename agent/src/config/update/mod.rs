@@ -1,0 +1,221 @@
+//! A running node is changed: the tag `elbow:revision` names a version of the launch template and the revision that it
+//! must hold. The node reads it there once, checks it, and changes to it without dropping a connection; what it can't
+//! run it refuses, says why, and serves on as it was. A tag is a request, not an order.
+
+mod apply;
+mod fetch;
+mod step;
+mod system;
+mod turn;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use aws_sdk_ec2::Client;
+use templates::balancer::NodeConfig;
+use templates::names::TAG_REVISION;
+use templates::report::Refusal;
+use templates::{Balancer, Order};
+use tokio::sync::{Mutex, watch};
+
+use crate::aws::imds::Imds;
+use crate::config::boot::Local;
+use crate::host::backoff::Backoff;
+use crate::host::logs::CONSOLE;
+use crate::node::observe::Observer;
+use crate::node::state::{Board, Change, Topic};
+use crate::peers;
+use fetch::Fetched;
+use step::Step;
+use turn::Me;
+
+/// From one look at the tag to the next: IMDS is local and free, and throttles whoever hammers it.
+const LOOK: Duration = Duration::from_secs(1);
+/// How long a version may be missing: what was made just now isn't everywhere yet (EC2 Developer Guide, "Eventual
+/// consistency").
+const SPREADING: Duration = Duration::from_secs(30);
+/// So long it goes without saying.
+const USUAL: Duration = Duration::from_secs(4);
+/// From when a node shows that it asks for its turn to when it asks: longer than a peer's answer is under way.
+const SHOWN: Duration = Duration::from_millis(500);
+/// From one attempt to read a version to the next: it costs a call.
+const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
+
+/// What an update changes, and what it is found by.
+pub struct Updater {
+    /// Where the tag is.
+    pub imds: Imds,
+    /// Where the version is.
+    pub client: Client,
+    /// What the node says of itself.
+    pub board: Board,
+    /// What is read of the API.
+    pub observer: Observer,
+    /// What keepalived's configuration is rendered from.
+    pub local: Arc<Mutex<Local>>,
+    /// Whoever works by the balancer hears of a new one here.
+    pub balancer: watch::Sender<Balancer>,
+    /// Has the route tables read at once.
+    pub look: Box<dyn Fn() + Send + Sync>,
+    /// How peers are asked.
+    pub http: reqwest::Client,
+}
+
+/// An order that wasn't carried out, or not yet.
+#[derive(Debug)]
+struct Tried {
+    order: Order,
+    since: Instant,
+    /// What it holds: read and checked, but not this node's turn yet.
+    config: Option<Box<NodeConfig>>,
+    refused: bool,
+    backoff: Backoff,
+    again: Instant,
+}
+
+/// Why an order isn't carried out.
+enum Unfit {
+    /// The order names what this node can't run.
+    ForGood(String),
+    /// The launch template has no such version, or a newer default. This changes when the template does.
+    AsTheTemplateIs(String),
+}
+
+impl Tried {
+    fn new(order: Order) -> Tried {
+        let now = Instant::now();
+        Tried { order, since: now, config: None, refused: false, backoff: AGAIN, again: now }
+    }
+
+    /// It is tried again, but not at once.
+    fn later(&mut self) {
+        self.again = Instant::now() + self.backoff.next_pause();
+    }
+}
+
+impl Updater {
+    /// Follows the tag, for ever; nothing to follow if the balancer isn't updated in place.
+    pub async fn follow(self) {
+        let mut tried = None;
+        loop {
+            if !self.balancer.borrow().updates.in_place {
+                self.board.change(|state| state.reports.refused_revision = None);
+                return std::future::pending().await;
+            }
+            tokio::time::sleep(LOOK).await;
+            let path = format!("meta-data/tags/instance/{TAG_REVISION}");
+            match self.imds.get(&path).await {
+                Ok(tag) => self.hear(tag.as_deref(), &mut tried).await,
+                Err(error) => tracing::debug!("the tag {TAG_REVISION} can't be read: {error}"),
+            }
+        }
+    }
+
+    async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>) {
+        let refused = tried.as_ref().filter(|tried| tried.refused).map(|tried| &tried.order);
+        match step::step(tag, &self.board.read().revision, refused) {
+            Step::Rest => {}
+            Step::Well => {
+                *tried = None;
+                self.well();
+            }
+            Step::Complain(problem) => self.say(problem),
+            Step::Take(order) => {
+                if tried.as_ref().is_none_or(|tried| tried.order != order) {
+                    tracing::info!(target: CONSOLE, %order, "told to run another revision");
+                    *tried = None;
+                }
+                let tried = tried.get_or_insert_with(|| Tried::new(order));
+                if Instant::now() >= tried.again {
+                    self.take(tried).await;
+                }
+            }
+        }
+    }
+
+    async fn take(&self, tried: &mut Tried) {
+        if tried.config.is_none() {
+            match self.read(tried).await {
+                Ok(config) => tried.config = config,
+                Err(Unfit::ForGood(why)) => return self.refuse(tried, why),
+                Err(Unfit::AsTheTemplateIs(why)) => {
+                    tried.later();
+                    return self.report_refusal(&tried.order, why);
+                }
+            }
+        }
+        let Some(config) = &tried.config else { return };
+        if !self.is_next(tried).await {
+            return;
+        }
+        let outcome = apply::apply(self, config).await;
+        self.board.change(|state| state.change = Change::None);
+        match outcome {
+            Ok(()) => {
+                tracing::info!(target: CONSOLE, order = %tried.order, "runs the revision that it was told");
+                self.well();
+            }
+            Err(error) => self.refuse(tried, format!("{error:#}")),
+        }
+    }
+
+    /// Reads what was ordered, and checks it; nothing if that is to be tried again.
+    async fn read(&self, tried: &mut Tried) -> Result<Option<Box<NodeConfig>>, Unfit> {
+        let order = &tried.order;
+        let name = self.balancer.borrow().name.clone();
+        match fetch::fetch(&self.client, &name, order).await {
+            Fetched::Config(config) => {
+                let checked = apply::check(self, &config).await;
+                return checked.map(|()| Some(config)).map_err(|error| Unfit::ForGood(format!("{error:#}")));
+            }
+            Fetched::Missing(why) if tried.since.elapsed() >= SPREADING => return Err(Unfit::AsTheTemplateIs(why)),
+            Fetched::Unreadable(why) => return Err(Unfit::ForGood(why)),
+            Fetched::Missing(_) if tried.since.elapsed() < USUAL => {}
+            Fetched::Missing(why) | Fetched::NotNow(why) => {
+                self.say(format!("can't read revision {} yet: {why}", order.revision));
+            }
+        }
+        tried.later();
+        Ok(None)
+    }
+
+    fn refuse(&self, tried: &mut Tried, why: String) {
+        tried.refused = true;
+        self.report_refusal(&tried.order, why);
+    }
+
+    fn report_refusal(&self, order: &Order, why: String) {
+        self.say(order.refusal(&why));
+        let refusal = Refusal { of: order.clone(), why };
+        self.board.change(|state| state.reports.refused_revision = Some(refusal));
+    }
+
+    /// Whether it is this node's turn, as the peers see it. If so they see that it changes.
+    async fn is_next(&self, tried: &Tried) -> bool {
+        let state = self.board.read();
+        if state.peers.is_empty() {
+            return true;
+        }
+        self.board.change(|state| state.change = Change::Asks);
+        tokio::time::sleep(SHOWN).await;
+        let answers = state.peers.iter().map(|peer| peers::ask(&self.http, *peer));
+        let peers: Vec<_> = futures::future::join_all(answers).await.into_iter().flatten().collect();
+        let (active, waited) = (state.is_active(), tried.since.elapsed());
+        let me = Me { slot: state.slot, instance: state.instance, active, waited };
+        let mine = turn::is_mine(&me, &peers, &tried.order.revision);
+        self.board.change(|state| state.change = if mine { Change::Runs } else { Change::None });
+        mine
+    }
+
+    fn well(&self) {
+        self.board.change(|state| state.reports.refused_revision = None);
+        self.board.problem(Topic::Update, None);
+    }
+
+    fn say(&self, problem: String) {
+        if self.board.read().problems.get(&Topic::Update) != Some(&problem) {
+            tracing::error!(target: CONSOLE, "{problem}");
+        }
+        self.board.problem(Topic::Update, Some(problem));
+    }
+}

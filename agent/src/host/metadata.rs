@@ -1,0 +1,70 @@
+//! Keeps programs that talk to clients from the instance metadata service, which gives the credentials of the node's role to
+//! whichever program asks. The rules are loaded before HAProxy starts, and again and again, as other programs flush tables.
+
+use std::path::Path;
+use std::time::Duration;
+
+use templates::files::metadata_nft;
+use templates::{Balancer, paths};
+use tokio::sync::watch;
+
+use crate::host::files::write_aside;
+use crate::host::process;
+use crate::node::state::{Board, Topic};
+
+/// How long a flushed table can leave the service open.
+const AGAIN: Duration = Duration::from_secs(60);
+const USERS: &str = "/etc/passwd";
+
+/// Writes the rules for HAProxy's unit, which loads them at each start, and loads them now.
+pub async fn guard(balancer: &Balancer) -> anyhow::Result<()> {
+    let users = std::fs::read_to_string(USERS).unwrap_or_default();
+    let rules = metadata_nft(balancer, |name| has_user(&users, name));
+    let path = Path::new(paths::METADATA);
+    if std::fs::read_to_string(path).is_ok_and(|present| present == rules) {
+        return process::run("nft", &["-f", paths::METADATA]).await.map(drop);
+    }
+    // A disk that is full or read-only is no reason to serve without them.
+    let written = write_aside(path, rules.clone()).await;
+    process::feed("nft", &["-f", "-"], &rules).await?;
+    written
+}
+
+/// What is wrong when [`guard`] failed.
+pub fn problem(error: &anyhow::Error) -> String {
+    format!("HAProxy's user can read the credentials of this node's role: {error:#}")
+}
+
+/// Keeps the rules loaded, and as the balancer wants them, for ever.
+pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
+    loop {
+        if let Ok(Err(_)) = tokio::time::timeout(AGAIN, balancer.changed()).await {
+            return;
+        }
+        let wanted = balancer.borrow_and_update().clone();
+        let failed = guard(&wanted).await.err().map(|error| problem(&error));
+        if let Some(problem) = &failed
+            && board.read().problems.get(&Topic::Metadata) != Some(problem)
+        {
+            tracing::error!("{problem}");
+        }
+        board.problem(Topic::Metadata, failed);
+    }
+}
+
+/// Whether a user has this name (passwd(5)).
+fn has_user(users: &str, name: &str) -> bool {
+    users.lines().any(|line| line.split(':').next() == Some(name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_is_known_by_its_whole_name() {
+        let users = "root:x:0:0:root:/root:/bin/bash\nec2-instance-connect:x:998:996::/home:/sbin/nologin\n";
+        assert!(has_user(users, "root") && has_user(users, "ec2-instance-connect"));
+        assert!(!has_user(users, "ec2-instance") && !has_user(users, "x") && !has_user("", "root"));
+    }
+}

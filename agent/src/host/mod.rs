@@ -1,0 +1,12 @@
+//! The machine that the agent runs on: files, processes, systemd, `lo`, logs, plain HTTP nearby.
+
+pub mod backoff;
+pub mod files;
+pub mod http;
+pub mod logs;
+pub mod loopback;
+pub mod metadata;
+pub mod panics;
+pub mod probe;
+pub mod process;
+pub mod systemd;

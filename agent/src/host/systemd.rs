@@ -1,0 +1,158 @@
+//! systemd: telling it how the agent is (sd_notify(3)), and having it run HAProxy and keepalived.
+
+use std::os::linux::net::SocketAddrExt;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+use anyhow::Context;
+use tokio::time::MissedTickBehavior;
+
+use crate::host::process;
+
+/// So often within its patience (`WatchdogSec=`) is systemd told that the agent moves. sd_watchdog_enabled(3) recommends
+/// twice; but a machine that stands still uses up what is left of the patience, and this leaves nine tenths of it.
+const SIGNS: u32 = 10;
+/// How long the agent waits for a systemd that doesn't read.
+const LIMIT: Duration = Duration::from_secs(1);
+
+/// Tells systemd `state`, such as `READY=1`. Outside of systemd nobody is told.
+pub fn notify(state: &str) {
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
+    if let Err(error) = send(&socket.to_string_lossy(), state) {
+        tracing::warn!(%error, "cannot tell systemd {state}");
+    }
+}
+
+/// Tells systemd for ever that whatever polls this still moves. Where systemd doesn't watch there is nothing to do.
+pub async fn stay_alive() {
+    let patience = std::env::var("WATCHDOG_USEC").ok();
+    let (Some(every), Ok(socket)) = (sign_every(patience.as_deref()), std::env::var("NOTIFY_SOCKET")) else { return };
+    // Opened once: an agent that runs out of descriptors moves all the same.
+    let opened = nonblocking().and_then(|datagram| Ok((datagram, address(&socket)?)));
+    let (datagram, systemd) = match opened {
+        Ok(opened) => opened,
+        Err(error) => return tracing::error!(%error, "systemd can't be told that the agent moves"),
+    };
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // systemd that doesn't read is no reason to wait, and hears the next one.
+        if let Err(error) = datagram.send_to_addr(b"WATCHDOG=1", &systemd) {
+            tracing::debug!(%error, "cannot tell systemd that the agent moves");
+        }
+    }
+}
+
+/// systemd says its patience in microseconds.
+fn sign_every(patience: Option<&str>) -> Option<Duration> {
+    let patience = Duration::from_micros(patience?.parse().ok()?);
+    (!patience.is_zero()).then(|| patience / SIGNS)
+}
+
+/// A socket through which nothing is sent that takes waiting.
+fn nonblocking() -> std::io::Result<UnixDatagram> {
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_nonblocking(true)?;
+    Ok(datagram)
+}
+
+fn send(socket: &str, state: &str) -> std::io::Result<()> {
+    let datagram = UnixDatagram::unbound()?;
+    datagram.set_write_timeout(Some(LIMIT))?;
+    datagram.send_to_addr(state.as_bytes(), &address(socket)?).map(drop)
+}
+
+fn address(socket: &str) -> std::io::Result<SocketAddr> {
+    match socket.strip_prefix('@') {
+        Some(name) => SocketAddr::from_abstract_name(name),
+        None => SocketAddr::from_pathname(socket),
+    }
+}
+
+/// What systemd is about to do with `unit`, such as `stop` or `restart` (systemctl(1), `list-jobs`).
+pub async fn job(unit: &str) -> anyhow::Result<Option<String>> {
+    let jobs = process::run("systemctl", &["list-jobs", "--plain", "--no-legend", unit]).await?;
+    Ok(job_of(&jobs, unit))
+}
+
+/// Lines are like `123 elbow-agent.service stop running`.
+fn job_of(jobs: &str, unit: &str) -> Option<String> {
+    let job = |line: &str| {
+        let mut words = line.split_whitespace().skip(1);
+        (words.next()? == unit).then(|| words.next())?.map(str::to_owned)
+    };
+    jobs.lines().find_map(job)
+}
+
+/// Whether `unit` runs.
+pub async fn is_active(unit: &str) -> bool {
+    process::run("systemctl", &["is-active", "--quiet", unit]).await.is_ok()
+}
+
+/// Starts `unit`, even if it failed so often that systemd has given up on it.
+pub async fn start(unit: &str) -> anyhow::Result<()> {
+    if process::run("systemctl", &["is-failed", "--quiet", unit]).await.is_ok() {
+        process::run("systemctl", &["reset-failed", unit]).await?;
+    }
+    process::run("systemctl", &["start", unit]).await.map(drop).with_context(|| format!("starting {unit}"))
+}
+
+/// Has `unit` read its configuration again.
+pub async fn reload(unit: &str) -> anyhow::Result<()> {
+    process::run("systemctl", &["reload", unit]).await.map(drop).with_context(|| format!("reloading {unit}"))
+}
+
+/// The same for a unit that does so on SIGHUP, also while it waits for its turn to be stopped: systemd refuses to reload it
+/// then.
+pub async fn hang_up(unit: &str) -> anyhow::Result<()> {
+    let signalled = process::run("systemctl", &["kill", "--kill-who=main", "--signal=SIGHUP", unit]).await;
+    signalled.map(drop).with_context(|| format!("reloading {unit}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_units_job_is_read_as_systemctl_lists_it() {
+        let jobs = "1234 reboot.target start waiting\n1240 elbow-agent.service stop running\n";
+        assert_eq!(job_of(jobs, "elbow-agent.service").as_deref(), Some("stop"));
+        assert_eq!(job_of(jobs, "haproxy.service"), None);
+        assert_eq!(job_of("No jobs running.\n", "elbow-agent.service"), None);
+    }
+
+    #[test]
+    fn a_sign_of_life_comes_ten_times_within_systemds_patience() {
+        assert_eq!(sign_every(Some("10000000")), Some(Duration::from_secs(1)));
+        for unwatched in [None, Some("0"), Some("soon")] {
+            assert_eq!(sign_every(unwatched), None);
+        }
+    }
+
+    #[test]
+    fn systemd_that_does_not_read_is_not_waited_for() {
+        let name = format!("elbow-agent-deaf-{}", std::process::id());
+        let _deaf = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let (datagram, deaf) = (nonblocking().unwrap(), address(&format!("@{name}")).unwrap());
+        let refused = (0..100_000).find_map(|_| datagram.send_to_addr(b"WATCHDOG=1", &deaf).err());
+        assert_eq!(refused.expect("its queue is full at some time").kind(), std::io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn systemd_is_told_through_a_socket_with_a_path_or_a_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("notify");
+        let socket = UnixDatagram::bind(&path).unwrap();
+        send(path.to_str().unwrap(), "READY=1").unwrap();
+        let mut buffer = [0; 64];
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"READY=1");
+
+        let name = format!("elbow-agent-test-{}", std::process::id());
+        let socket = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        send(&format!("@{name}"), "STOPPING=1").unwrap();
+        let length = socket.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"STOPPING=1");
+    }
+}

@@ -1,0 +1,278 @@
+//! keepalived elects; the routes follow, from the moment its word is read.
+
+mod adopt;
+mod standstill;
+
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use templates::{Balancer, Role};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::aws::ids::InterfaceId;
+use crate::config::boot::Node;
+use crate::haproxy::Serves;
+use crate::host::logs::CONSOLE;
+use crate::host::loopback;
+use crate::keepalived::{Event, Fifo, VrrpState};
+use crate::node::state::{Board, State};
+use crate::ownership::decide::Standing;
+use crate::ownership::knowledge::Knowledge;
+use crate::ownership::owner::{self, Office};
+use crate::peers;
+use standstill::Standstill;
+
+/// The virtual IPs, and what this node is for each.
+pub(crate) struct Elections {
+    interface: InterfaceId,
+    board: Board,
+    vips: Vec<Vip>,
+    /// A BACKUP that stays one for as long hears a MASTER.
+    hears_after: Duration,
+    standstill: Standstill,
+}
+
+struct Vip {
+    office: Office,
+    term: Option<Term>,
+    /// What keepalived said last.
+    state: Option<VrrpState>,
+    /// Since when it is BACKUP, if it is.
+    backup: Option<Instant>,
+    /// Whether this node has been BACKUP to another MASTER since it booted. Until then it is no standby: should the other
+    /// die now, this node couldn't tell that from never having heard it.
+    heard_another: bool,
+    /// keepalived has said MASTER after a standstill: it is believed if it still holds then.
+    doubted: Option<Instant>,
+}
+
+impl Vip {
+    fn new(office: Office) -> Vip {
+        Vip { office, term: None, state: None, backup: None, heard_another: false, doubted: None }
+    }
+}
+
+/// A term as MASTER. Dropped, it ends: routes are moved for as long as this node is MASTER, and not longer.
+struct Term(JoinHandle<()>);
+
+impl Drop for Term {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+fn standstill(balancer: &Balancer) -> Standstill {
+    Standstill::watch(balancer.failover.advertisement_interval.duration(), Instant::now())
+}
+
+/// Three advertisements missed, and the skew, make a MASTER (RFC 5798 section 6.1).
+fn hears_after(balancer: &Balancer) -> Duration {
+    balancer.failover.advertisement_interval.duration() * 5
+}
+
+impl Elections {
+    pub(crate) fn new(node: &Node, office: impl Fn(Ipv4Addr) -> Office) -> Self {
+        let balancer = &node.local.balancer;
+        Elections {
+            interface: node.facts.interface.clone(),
+            board: node.board.clone(),
+            vips: balancer.virtual_ips.iter().map(|vip| Vip::new(office(*vip))).collect(),
+            hears_after: hears_after(balancer),
+            standstill: standstill(balancer),
+        }
+    }
+
+    /// Follows keepalived for ever. `resumed` says that it ran before this agent did, and has said everything already.
+    /// A new `balancer` may have other virtual IPs.
+    pub(crate) async fn follow(
+        mut self,
+        mut fifo: Fifo,
+        resumed: bool,
+        mut balancer: watch::Receiver<Balancer>,
+    ) -> anyhow::Result<()> {
+        if resumed {
+            self.resume().await?;
+        }
+        let mut board = self.board.subscribe();
+        loop {
+            let now = self.board.read();
+            let news = |state: &State| turns(state) != turns(&now);
+            // What is seen holds the board until it is dropped.
+            let turned = async { board.wait_for(news).await.map(drop) };
+            let proven = (0..self.vips.len()).filter_map(|vip| self.proven(vip)).min();
+            let believed = self.vips.iter().filter_map(|vip| vip.doubted).min();
+            tokio::select! {
+                event = fifo.next() => self.hear(event.context("reading keepalived's FIFO")?),
+                _ = turned => self.name_faults(),
+                () = until(proven) => self.prove(),
+                () = until(believed) => self.believe(),
+                () = until(Some(self.standstill.next())) => self.standstill.tick(Instant::now()),
+                Ok(()) = balancer.changed() => {
+                    let balancer = balancer.borrow_and_update().clone();
+                    self.adopt(&balancer).await?;
+                }
+            }
+        }
+    }
+
+    /// A node that hands over is in FAULT because it means to, and is a standby in its own and others' eyes. What is in
+    /// FAULT when that is over is at fault.
+    fn name_faults(&self) {
+        self.board.change(|state| {
+            for (vip, known) in state.virtual_ips.iter_mut().zip(&self.vips) {
+                if known.state == Some(VrrpState::Fault) {
+                    vip.role = role(VrrpState::Fault, vip.yielding);
+                }
+            }
+        });
+        (0..self.vips.len()).for_each(|vip| self.tell(vip));
+    }
+
+    /// Tells what this node is for a virtual IP, to whom it is news.
+    fn tell(&self, vip: usize) {
+        let office = &self.vips[vip].office;
+        office.witness.role(office.vip, self.board.read().virtual_ips[vip].role);
+    }
+
+    /// Learns from keepalived's tokens what it said before this agent started.
+    async fn resume(&mut self) -> anyhow::Result<()> {
+        let mastered = loopback::mastered(self.vips.len()).await?;
+        let otherwise = match self.board.read().haproxy {
+            Serves::Yes => VrrpState::Backup,
+            Serves::No => VrrpState::Fault,
+        };
+        for vip in 0..self.vips.len() {
+            let state = if mastered.contains(&vip) { VrrpState::Master } else { otherwise };
+            tracing::info!(vip = %self.vips[vip].office.vip, "vrrp was {state:?} when the agent started");
+            self.vips[vip].heard_another = true;
+            self.follow_one(Event { vip, state }, Standing::Resumed);
+        }
+        Ok(())
+    }
+
+    fn hear(&mut self, event: Event) {
+        let now = Instant::now();
+        self.standstill.tick(now);
+        let doubts = self.standstill.doubts(now).filter(|_| event.state == VrrpState::Master);
+        let Some(vip) = self.vips.get_mut(event.vip) else { return };
+        vip.doubted = doubts.filter(|_| vip.term.is_none());
+        match vip.doubted {
+            Some(_) => {
+                tracing::info!(vip = %vip.office.vip, "this machine stood still; vrrp says that it is the master")
+            }
+            None => self.obey(event),
+        }
+    }
+
+    /// What has lasted is so.
+    fn believe(&mut self) {
+        let now = Instant::now();
+        for vip in 0..self.vips.len() {
+            if self.vips[vip].doubted.take_if(|until| *until <= now).is_some() {
+                self.obey(Event { vip, state: VrrpState::Master });
+            }
+        }
+    }
+
+    fn obey(&mut self, event: Event) {
+        let address = self.vips[event.vip].office.vip;
+        // The first thing after the word was read: measurements count from here.
+        match event.state {
+            VrrpState::Master => tracing::info!(target: CONSOLE, vip = %address, "vrrp MASTER"),
+            VrrpState::Backup => tracing::info!(vip = %address, "vrrp BACKUP"),
+            VrrpState::Fault => tracing::info!(vip = %address, "vrrp FAULT"),
+            VrrpState::Stop => tracing::warn!(vip = %address, "vrrp STOP: keepalived has ended"),
+        }
+        self.prove();
+        let heard = self.vips[event.vip].heard_another;
+        self.follow_one(event, if heard { Standing::Elected } else { Standing::First });
+    }
+
+    /// When it is proven that this node, BACKUP for the virtual IP, hears another MASTER; nothing if it is already, or
+    /// needn't be. Where a MASTER is known to be there, less time proves it.
+    fn proven(&self, vip: usize) -> Option<Instant> {
+        let known = &self.vips[vip];
+        let more = if self.board.read().virtual_ips[vip].followed { Duration::ZERO } else { Duration::from_secs(1) };
+        known.backup.filter(|_| !known.heard_another).map(|since| since + self.hears_after + more)
+    }
+
+    /// A BACKUP of which it is proven is a standby.
+    fn prove(&mut self) {
+        for vip in 0..self.vips.len() {
+            if self.proven(vip).is_some_and(|when| when <= Instant::now()) {
+                self.vips[vip].heard_another = true;
+                self.board.change(|state| state.virtual_ips[vip].role = Role::Standby);
+                self.tell(vip);
+            }
+        }
+    }
+
+    fn follow_one(&mut self, event: Event, standing: Standing) {
+        let master = event.state == VrrpState::Master;
+        let vip = &mut self.vips[event.vip];
+        vip.state = Some(event.state);
+        vip.backup = (event.state == VrrpState::Backup).then(Instant::now);
+        if master {
+            let priority = self.board.read().slot.priority(event.vip);
+            let known = Knowledge::new(self.interface.clone(), event.vip, priority, standing);
+            vip.term = Some(Term(tokio::spawn(owner::serve(vip.office.clone(), known))));
+        }
+        let ended = if master { None } else { vip.term.take() };
+        vip.heard_another |= ended.is_some() && event.state == VrrpState::Backup;
+        let unproven = event.state == VrrpState::Backup && !vip.heard_another;
+        self.board.change(|state| {
+            let vip = &mut state.virtual_ips[event.vip];
+            if !unproven {
+                vip.role = role(event.state, vip.yielding);
+            }
+            vip.settled &= master;
+            (vip.routed, vip.followed, vip.first_served) = (false, false, None);
+        });
+        self.tell(event.vip);
+        if ended.is_some() {
+            self.end(event.vip);
+        }
+    }
+
+    /// The term is over: the peers are told, and what was wrong with the routes is somebody else's to say.
+    fn end(&self, vip: usize) {
+        self.board.routes_problem(self.vips[vip].office.vip, None);
+        let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
+        tokio::spawn(async move { peers::tell(&http, &peers).await });
+    }
+}
+
+/// For each virtual IP, whether another node is known to be active, and whether this node hands it over.
+fn turns(state: &State) -> Vec<(bool, bool)> {
+    state.virtual_ips.iter().map(|vip| (vip.followed, vip.yielding)).collect()
+}
+
+async fn until(when: Option<Instant>) {
+    match when {
+        Some(when) => tokio::time::sleep_until(when.into()).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What keepalived's word means while this node hands the virtual IP over, or doesn't.
+fn role(state: VrrpState, yielding: bool) -> Role {
+    match state {
+        VrrpState::Fault if yielding => Role::Standby,
+        state => state.role(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_that_hands_over_is_not_at_fault() {
+        assert_eq!(role(VrrpState::Fault, true), Role::Standby);
+        assert_eq!(role(VrrpState::Fault, false), Role::Fault);
+        assert_eq!(role(VrrpState::Stop, true), Role::Fault);
+        assert_eq!(role(VrrpState::Master, true), Role::Active);
+    }
+}

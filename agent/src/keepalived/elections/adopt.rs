@@ -1,0 +1,89 @@
+//! The virtual IPs of an update, taken over while the elections go on.
+
+use std::net::Ipv4Addr;
+
+use templates::Balancer;
+
+use super::{Elections, Event, Standing, Vip, VrrpState, hears_after, standstill};
+use crate::host::loopback;
+use crate::node::state::VirtualIp;
+use crate::ownership::owner::Office;
+
+impl Elections {
+    /// Takes the virtual IPs of an update, before keepalived does. A term for one that stays in its place goes on
+    /// undisturbed; keepalived tells its instances apart by their places.
+    pub(crate) async fn adopt(&mut self, balancer: &Balancer) -> anyhow::Result<()> {
+        let mastered = loopback::mastered(balancer.virtual_ips.len()).await?;
+        self.hears_after = hears_after(balancer);
+        self.standstill = standstill(balancer);
+        let office = self.vips[0].office.clone();
+        self.vips.truncate(balancer.virtual_ips.len());
+        let (before, mut moved) = (self.vips.len(), Vec::new());
+        for (place, address) in balancer.virtual_ips.iter().enumerate() {
+            let vip = Vip::new(Office { vip: *address, ..office.clone() });
+            match self.vips.get_mut(place) {
+                Some(there) if there.office.vip == *address => {}
+                Some(there) => {
+                    *there = Vip { heard_another: true, state: there.state, ..vip };
+                    moved.push(place);
+                }
+                None => self.vips.push(vip),
+            }
+        }
+        let mut left = Vec::new();
+        self.board.change(|state| {
+            left = leavers(&state.virtual_ips, &balancer.virtual_ips);
+            state.virtual_ips = adopted(&state.virtual_ips, &balancer.virtual_ips);
+            left.iter().for_each(|vip| state.routes_problem(*vip, None));
+        });
+        office.witness.adopt(&balancer.virtual_ips, &left);
+        for place in moved.into_iter().filter(|place| *place < before && mastered.contains(place)) {
+            self.follow_one(Event { vip: place, state: VrrpState::Master }, Standing::Resumed);
+        }
+        Ok(())
+    }
+}
+
+/// What is known of each virtual IP of an update: all, of one that stays in its place; else only the state of the place.
+fn adopted(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<VirtualIp> {
+    let one = |(place, address): (usize, &Ipv4Addr)| match before.get(place) {
+        Some(there) if there.address == *address => there.clone(),
+        Some(there) => VirtualIp { role: there.role, ..VirtualIp::unheard(*address) },
+        None => VirtualIp::unheard(*address),
+    };
+    addresses.iter().enumerate().map(one).collect()
+}
+
+/// The virtual IPs that leave their places: their terms end, and with them what was wrong with their routes.
+fn leavers(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+    let places = before.iter().enumerate();
+    let left = places.filter(|(place, vip)| addresses.get(*place) != Some(&vip.address));
+    left.map(|(_, vip)| vip.address).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use templates::Role;
+
+    use super::*;
+
+    #[test]
+    fn a_virtual_ip_in_another_place_leaves_its_own_like_one_that_is_gone() {
+        let vip = |last| Ipv4Addr::new(10, 255, 0, last);
+        let before = [1, 2, 3].map(|last| VirtualIp::unheard(vip(last)));
+        assert_eq!(leavers(&before, &[vip(1), vip(3), vip(2), vip(4)]), [vip(2), vip(3)]);
+        assert_eq!(leavers(&before, &[vip(1), vip(2)]), [vip(3)]);
+        assert!(leavers(&before, &[vip(1), vip(2), vip(3), vip(4)]).is_empty());
+    }
+
+    #[test]
+    fn a_virtual_ip_that_stays_in_its_place_keeps_all_that_is_known_of_it() {
+        let vip = |last| Ipv4Addr::new(10, 255, 0, last);
+        let known = VirtualIp { role: Role::Active, settled: true, ..VirtualIp::unheard(vip(1)) };
+        let before = [known.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];
+        assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[..2], before);
+        assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[2], VirtualIp::unheard(vip(3)));
+        let moved = adopted(&before, &[vip(2)]);
+        assert_eq!(moved, [VirtualIp { role: Role::Active, ..VirtualIp::unheard(vip(2)) }]);
+    }
+}

@@ -1,0 +1,33 @@
+//! What a node reports in tags that programs read, beside its roles.
+
+use std::collections::BTreeMap;
+
+use templates::Order;
+use templates::names::{TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_UNREACHABLE};
+use templates::report::{Moment, Refusal, Unreachable};
+
+/// What programs read in tags of their own.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reports {
+    /// The peers that this node can't reach.
+    pub unreachable: Unreachable,
+    /// The sign of life, while a peer is silent.
+    pub alive: Option<Moment>,
+    /// The request to hand over that this node refused.
+    pub refused_handover: Option<Refusal<String>>,
+    /// The order that this node refused.
+    pub refused_revision: Option<Refusal<Order>>,
+}
+
+impl Reports {
+    /// What an agent that is started again goes on with: the reports in these tags, without the sign of life.
+    pub fn written(tags: &BTreeMap<String, String>) -> Reports {
+        let tag = |key: &str| tags.get(key).map(String::as_str);
+        Reports {
+            unreachable: tag(TAG_UNREACHABLE).and_then(|value| value.parse().ok()).unwrap_or_default(),
+            alive: None,
+            refused_handover: tag(TAG_REFUSED_HANDOVER).and_then(|value| value.parse().ok()),
+            refused_revision: tag(TAG_REFUSED_REVISION).and_then(|value| value.parse().ok()),
+        }
+    }
+}

@@ -1,0 +1,295 @@
+//! A term as MASTER of one virtual IP: finds out what the decision asks for, and does what it says, again and again. Lives
+//! exactly as long as this node is MASTER.
+
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::{Notify, watch};
+
+use super::dark::{self, Trace};
+use super::knowledge::Knowledge;
+use super::progress::Progress;
+use crate::aws::ids::InterfaceId;
+use crate::host::logs::CONSOLE;
+use crate::node::members::Member;
+use crate::node::state::Board;
+use crate::node::tables::{self, Table};
+use crate::ownership::decide::{self, How, Lead, Membership, Move, Reading, Standing};
+use crate::polling::refresh::{Hints, Latest};
+use crate::takeover::{self, Call, Caller, Route};
+use crate::telemetry::witness::Witness;
+use crate::{haproxy, peers};
+
+/// How long a takeover that is slow goes on before the routes are looked at again, that one table keeps no other from
+/// care. One that waits for nothing but tables that were refused gives way to any newer look.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// How long a read of the API may take before it counts as failed: at 8 s of latency, a handshake and a call take 24 s.
+const READ: Duration = Duration::from_secs(30);
+/// From one read of the signs of life to the next: longer than a sign takes to come, and than an answer of the API can be
+/// out of date.
+const SIGNS: Duration = Duration::from_secs(25);
+/// From one question to a silent peer to the next.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
+
+/// What a term as MASTER needs.
+#[derive(Clone)]
+pub(crate) struct Office {
+    pub caller: Caller,
+    pub http: reqwest::Client,
+    pub board: Board,
+    pub tables: watch::Receiver<Latest<Table>>,
+    pub members: watch::Receiver<Latest<Member>>,
+    pub hints: Arc<Hints>,
+    pub witness: Witness,
+    /// The balancer's subnets, by slot: they stay the same while the node runs.
+    pub subnets: Arc<[String]>,
+    pub vip: Ipv4Addr,
+}
+
+/// What to do before the next look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pause {
+    Rest,
+    Signs,
+}
+
+/// Serves a term that began with `known`, for ever.
+pub(crate) async fn serve(mut office: Office, mut known: Knowledge) {
+    known.seen = office.tables.borrow().turn;
+    loop {
+        let mut news = office.hints.news.subscribe();
+        let moves = office.think(&mut known).await;
+        let pause = office.act(&mut known, &moves, &news).await;
+        known.forget();
+        office.pause(&mut known, pause, &mut news).await;
+    }
+}
+
+impl Office {
+    /// Finds out what the decision asks for, until it has decided.
+    async fn think(&mut self, known: &mut Knowledge) -> Vec<Move> {
+        loop {
+            let (members, membership) = self.known_members();
+            let tables = self.tables.borrow().all.iter().map(|table| table.id.clone()).collect();
+            let moves = decide::decide(&known.observation(tables, &members, membership, &self.subnets));
+            if moves.contains(&Move::Look) {
+                known.targets = haproxy::targets().await;
+                let read = newer(&mut self.tables, || self.hints.look.notify_one()).await;
+                known.seen = self.tables.borrow().turn;
+                self.look(known, read);
+                continue;
+            }
+            let asked: Vec<&InterfaceId> = moves.iter().filter_map(asks).collect();
+            if asked.is_empty() {
+                return moves;
+            }
+            self.ask(known, &asked, &members).await;
+        }
+    }
+
+    fn known_members(&self) -> (Vec<Member>, Membership) {
+        let latest = self.members.borrow();
+        (latest.all.clone(), if latest.listed { Membership::Listed } else { Membership::Unlisted })
+    }
+
+    async fn ask(&self, known: &mut Knowledge, asked: &[&InterfaceId], members: &[Member]) {
+        let peers = members.iter().filter(|member| asked.contains(&&member.interface));
+        let answers = peers.map(async |peer| (&peer.interface, peers::ask(&self.http, peer.address).await));
+        let answers = futures::future::join_all(answers).await;
+        if answers.iter().any(|(_, answer)| answer.is_none()) {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+        for (peer, answer) in answers {
+            known.heard(peer, answer.map(|health| peers::word(&health, known.vip)));
+        }
+    }
+
+    /// Does what was decided.
+    async fn act(&mut self, known: &mut Knowledge, moves: &[Move], news: &watch::Receiver<u64>) -> Pause {
+        let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
+        let left: Vec<String> = moves.iter().filter_map(left_to).collect();
+        if known.standing == Standing::First && !routes.is_empty() && leads_nowhere(&known.reading) {
+            self.board.change(|state| {
+                state.virtual_ips[known.vip].first_served.get_or_insert_with(Instant::now);
+            });
+        }
+        self.witness.decided(self.vip, &known.me, &known.reading, moves, &self.members.borrow().all);
+        known.decided(moves);
+        if known.standing == Standing::Elected {
+            self.settle(Standing::Holding, known);
+        }
+        // A look that failed says nothing new.
+        let known_now = !routes.is_empty() || matches!(known.reading, Reading::Routes(_));
+        let done = if routes.is_empty() { true } else { self.take(known, routes, news).await };
+        if done && known_now {
+            self.say(&left);
+        }
+        if known_now {
+            self.board.change(|state| state.virtual_ips[known.vip].routed = done && left.is_empty());
+        }
+        self.settle(decide::standing_after(known.standing, moves), known);
+        if moves.contains(&Move::Wait) { Pause::Signs } else { Pause::Rest }
+    }
+
+    fn settle(&self, standing: Standing, known: &mut Knowledge) {
+        known.standing = standing;
+        self.board.change(|state| state.virtual_ips[known.vip].settled = standing == Standing::Holding);
+    }
+
+    /// Points `routes` here; whether all were, before it was time to look again.
+    async fn take(&self, known: &mut Knowledge, routes: Vec<Route>, news: &watch::Receiver<u64>) -> bool {
+        let (began, vip, count) = (Instant::now(), self.vip, routes.len());
+        let progress = Mutex::new(Progress::new(routes.iter().map(|route| &route.table)));
+        let progress = || progress.lock().unwrap_or_else(PoisonError::into_inner);
+        let stirred = Notify::new();
+        let me = known.me.clone();
+        let trouble = |route: &Route, error: &crate::aws::ec2::ApiError| {
+            if let Some(left) = progress().failed(&route.table, error.kind, Instant::now()) {
+                tracing::warn!(%vip, table = %route.table, left, %error, "cannot move a route, trying again");
+            }
+            let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
+            self.board.routes_problem(vip, Some(problem));
+            self.witness.trouble(vip, &route.table, error);
+            stirred.notify_one();
+        };
+        let done = |route: &Route, outcome| {
+            tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "{outcome:?}");
+            self.witness.ended(vip, &route.table, outcome);
+            progress().ended(&route.table, outcome, Instant::now());
+            stirred.notify_one();
+        };
+        let moving = takeover::take_over(&self.caller, &me, routes, trouble, done);
+        let all = tokio::select! {
+            biased;
+            () = moving => true,
+            () = self.worth_a_look(known.seen, news.clone(), || progress().is_up_to_others(), &stirred) => false,
+        };
+        progress().moved.iter().for_each(|(table, when)| known.pointed(table, *when));
+        if all {
+            tracing::info!(target: CONSOLE, %vip, tables = count, ms = began.elapsed().as_millis(), "routes lead here");
+        }
+        all
+    }
+
+    /// Until there is something newer to decide on than the read `seen`, and going on with a takeover isn't better. While
+    /// the API can't be read there is nothing better. `stirred` says when `is_up_to_others` may be another.
+    async fn worth_a_look(
+        &self,
+        seen: u64,
+        mut news: watch::Receiver<u64>,
+        is_up_to_others: impl Fn() -> bool,
+        stirred: &Notify,
+    ) {
+        let (patience, mut tables, mut told) = (Instant::now() + PATIENCE, self.tables.clone(), false);
+        loop {
+            let (read, patient) = (tables.borrow_and_update().is_answer_after(seen), Instant::now() < patience);
+            if (read && !patient) || ((read || told) && is_up_to_others()) {
+                return;
+            }
+            tokio::select! {
+                Ok(()) = tables.changed() => {}
+                Ok(()) = news.changed() => told = true,
+                () = stirred.notified() => {}
+                () = tokio::time::sleep_until(patience.into()), if patient => {}
+            }
+        }
+    }
+
+    fn route(&self, one: &Move) -> Option<Route> {
+        let Move::Point(table, how) = one else { return None };
+        let first = match how {
+            How::Replace => Call::Replace,
+            How::Fill => Call::Fill,
+        };
+        Some(Route { table: table.clone(), vip: self.vip, first })
+    }
+
+    /// Says which routes are left to whom, once; or that all is well.
+    fn say(&self, left: &[String]) {
+        let problem = (!left.is_empty()).then(|| format!("{} is left to others: {}", self.vip, left.join(", ")));
+        let news = problem.is_some() && self.board.read().astray.get(&self.vip) != problem.as_ref();
+        if let (true, Some(problem)) = (news, &problem) {
+            tracing::warn!(target: CONSOLE, "{problem}");
+        }
+        self.board.routes_problem(self.vip, problem);
+    }
+
+    /// Until the next look is due: the routes have been read since the last, or something has happened.
+    async fn pause(&mut self, known: &mut Knowledge, pause: Pause, news: &mut watch::Receiver<u64>) {
+        if pause == Pause::Signs {
+            // Two reads closer together than that prove nothing, whatever else happens between them.
+            let signs = known.signs_read.map_or(Instant::now(), |read| read + SIGNS);
+            let boots = matches!(known.standing, Standing::First | Standing::Resumed) && !known.silent.is_empty();
+            let due = if boots { signs.min(known.dark.due(Instant::now())) } else { signs };
+            let early = tokio::time::timeout_at(due.into(), news.changed()).await;
+            if early.is_err() {
+                self.look_for_signs(known, signs).await;
+            }
+            return;
+        }
+        let seen = known.seen;
+        let read = tokio::select! {
+            biased;
+            // What was read before it happened doesn't show it.
+            _ = news.changed() => None,
+            read = self.tables.wait_for(|latest| latest.turn > seen) => read.ok().map(|read| read.clone()),
+        };
+        if let Some(read) = read {
+            known.targets = haproxy::targets().await;
+            known.seen = read.turn;
+            self.look(known, Some(read).filter(|read| read.answered));
+        }
+    }
+
+    /// Looks for traces of the silent peers, on every path and in the API; from `signs` on also for what has changed in
+    /// the API since the last time.
+    async fn look_for_signs(&mut self, known: &mut Knowledge, signs: Instant) {
+        let read = newer(&mut self.members, || self.hints.members.notify_one()).await;
+        let read = read.as_ref().map(|read| &read.all[..]);
+        let known_now = self.members.borrow().all.clone();
+        let silent = known_now.iter().filter(|member| known.silent.contains(&member.interface));
+        let traces = silent.map(async |peer| {
+            let answers = peers::machine_answers(peer.address).await;
+            let seen = read.and_then(|read| read.iter().find(|member| member.interface == peer.interface));
+            let shown = dark::trace(seen, Timestamp::now());
+            (&peer.interface, shown, if answers { Trace::Alive } else { shown })
+        });
+        let now = Instant::now();
+        for (peer, shown, found) in futures::future::join_all(traces).await {
+            known.glanced(peer, shown, found, now);
+        }
+        known.dark.looked(now);
+        if signs <= now {
+            known.signs(read);
+            known.signs_read = Some(now);
+        }
+    }
+
+    fn look(&self, known: &mut Knowledge, read: Option<Latest<Table>>) {
+        let began = read.as_ref().map_or_else(Instant::now, |read| read.began);
+        known.look(read.map(|read| tables::leads(&read.all, self.vip)), began);
+    }
+}
+
+/// The answer to a read that is asked for now; nothing if there was none in time.
+pub(crate) async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Latest<T>> {
+    let turn = latest.borrow_and_update().turn;
+    hint();
+    let read = tokio::time::timeout(READ, latest.wait_for(|latest| latest.turn > turn)).await.ok()?.ok()?;
+    read.answered.then(|| read.clone())
+}
+
+/// Whether no table has a route to the virtual IP.
+fn leads_nowhere(reading: &Reading) -> bool {
+    matches!(reading, Reading::Routes(routes) if routes.iter().all(|(_, lead)| *lead == Lead::Nowhere))
+}
+
+fn asks(one: &Move) -> Option<&InterfaceId> {
+    if let Move::Ask(peer) = one { Some(peer) } else { None }
+}
+
+fn left_to(one: &Move) -> Option<String> {
+    if let Move::Yield(table, peer) = one { Some(format!("{table} to {peer}")) } else { None }
+}

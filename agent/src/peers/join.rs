@@ -1,0 +1,68 @@
+//! Joining: a node that starts keepalived before its peers know it would hear nothing from them, think itself alone and
+//! take the routes from a node that is well. So it first visits each peer that is up, until that one counts it as a
+//! peer.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use templates::paths::HEALTH_PORT;
+
+use super::Health;
+use crate::host::http;
+
+/// How long to wait for a peer that is up to take notice: a read of the API and a reload of its keepalived.
+const LIMIT: Duration = Duration::from_secs(8);
+/// How long a peer may take to answer: it is in the same Region. Who is silent isn't up yet, or no more.
+const ANSWER: Duration = Duration::from_millis(300);
+const AGAIN: Duration = Duration::from_millis(250);
+
+/// Visits every one of `peers` that is up, until each knows `me` or has had its time.
+pub async fn join(http: &reqwest::Client, me: Ipv4Addr, peers: &[Ipv4Addr]) {
+    futures::future::join_all(peers.iter().map(|peer| visit(http, me, *peer))).await;
+}
+
+async fn visit(http: &reqwest::Client, me: Ipv4Addr, peer: Ipv4Addr) {
+    let url = format!("http://{peer}:{HEALTH_PORT}/health");
+    let known = async {
+        while !knows(http, &url, me).await {
+            tokio::time::sleep(AGAIN).await;
+        }
+    };
+    if tokio::time::timeout(LIMIT, known).await.is_err() {
+        tracing::warn!(%peer, "a peer is up but doesn't know this node after {} s, going on", LIMIT.as_secs());
+    }
+}
+
+/// Whether the peer at `url` has taken notice of `me`, or isn't there to do so.
+async fn knows(http: &reqwest::Client, url: &str, me: Ipv4Addr) -> bool {
+    let answer = match http::asked(|| http.get(url).timeout(ANSWER)).await {
+        Ok(answer) => answer,
+        // A connection that ends without an answer made room for another visitor's: the peer is there.
+        Err(error) => return error.is_connect() || error.is_timeout(),
+    };
+    let body = http::body(answer).await.unwrap_or_default();
+    serde_json::from_slice::<Health>(&body).map_or(true, |health| health.peers.contains(&me))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Bells, serve_on};
+    use super::*;
+    use crate::node::state::Board;
+    use crate::node::state::tests::state;
+
+    #[tokio::test]
+    async fn a_peer_that_counts_this_node_knows_it_and_a_dead_one_is_not_waited_for() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        let board = Board::new(state());
+        let server = tokio::spawn(serve_on(listener, board.clone(), Bells::default(), axum::Router::new(), vec![]));
+        let http = http::client().unwrap();
+        assert!(knows(&http, &url, Ipv4Addr::new(10, 0, 2, 10)).await);
+        assert!(!knows(&http, &url, Ipv4Addr::new(10, 0, 2, 77)).await);
+        server.abort();
+        let _ = server.await;
+        drop(http);
+        assert!(knows(&http::client().unwrap(), &url, Ipv4Addr::new(10, 0, 2, 77)).await);
+    }
+}

@@ -1,0 +1,230 @@
+//! How a node is, for its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual IP. A
+//! visitor that isn't known yet is a hint that a member has joined.
+
+mod ask;
+mod door;
+pub mod impostors;
+mod join;
+mod places;
+mod reach;
+mod strangers;
+
+use std::convert::Infallible;
+use std::io::ErrorKind;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use ipnet::Ipv4Net;
+use serde::{Deserialize, Serialize};
+use templates::balancer::Revision;
+use templates::paths::HEALTH_PORT;
+use templates::{Roles, Slot};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::sync::Notify;
+
+use crate::aws::ids::InstanceId;
+use crate::haproxy::Serves;
+use crate::host::probe::{self, Page};
+use crate::node::state::{Board, Change, State, Topic};
+pub use ask::{ask, machine_answers, tell, watch, word};
+pub use join::join;
+use strangers::Strangers;
+
+/// From keepalived's start to the page's: the rest of the agent's own start.
+const START: Duration = Duration::from_millis(800);
+
+/// Connections that may wait to be accepted.
+const CROWD: u32 = 2048;
+
+/// What a node tells its peers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Who it is.
+    pub instance: InstanceId,
+    /// Its slot.
+    pub slot: Slot,
+    /// Its role for each virtual IP.
+    pub roles: Roles,
+    /// For each virtual IP, whether an active node is past its first look at who has the routes.
+    #[serde(default)]
+    pub settled: Vec<bool>,
+    /// For each virtual IP, whether an active node knows all routes to lead to it.
+    #[serde(default)]
+    pub routed: Vec<bool>,
+    /// The revision it runs.
+    pub revision: Revision,
+    /// Whether it changes to another one.
+    #[serde(default)]
+    pub change: Change,
+    /// Whether its HAProxy serves.
+    pub haproxy: Serves,
+    /// The members it exchanges advertisements with.
+    pub peers: Vec<Ipv4Addr>,
+}
+
+impl Health {
+    pub(crate) fn of(state: &State) -> Health {
+        Health {
+            instance: state.instance.clone(),
+            slot: state.slot,
+            roles: state.roles(),
+            settled: state.virtual_ips.iter().map(|vip| vip.settled).collect(),
+            routed: state.virtual_ips.iter().map(|vip| vip.routed).collect(),
+            revision: state.revision.clone(),
+            change: state.change,
+            haproxy: state.haproxy,
+            peers: state.peers.clone(),
+        }
+    }
+}
+
+struct Desk {
+    board: Board,
+    strangers: Mutex<Strangers>,
+    bells: Bells,
+}
+
+/// Whom to wake for a visitor.
+#[derive(Debug, Clone, Default)]
+pub struct Bells {
+    /// Somebody unknown has asked.
+    pub stranger: Arc<Notify>,
+    /// A peer says that it is active no more.
+    pub stepped_back: Arc<Notify>,
+}
+
+/// Serves the health page for ever, and beside it what others have for peers and for `readers` of metrics to ask.
+pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4Net>) {
+    let address = SocketAddr::from((board.read().address, HEALTH_PORT));
+    let mut said = false;
+    loop {
+        let error = match listen(address) {
+            Ok(listener) => {
+                board.problem(Topic::Health, None);
+                match serve_on(listener, board, bells, beside, readers).await {}
+            }
+            Err(error) => error,
+        };
+        let problem = format!("cannot serve the health page on {address}: {error}");
+        if !said {
+            tracing::warn!("{problem}");
+            said = true;
+        }
+        board.problem(Topic::Health, Some(problem));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+/// With room for a crowd to wait in: a question behind it still gets its turn in time.
+fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(CROWD)
+}
+
+/// Whether the agent at `address` answers, for keepalived's script. It does so from the one thread that also moves routes:
+/// an agent that hangs answers nobody. One that isn't there is given a moment: it starts keepalived before it serves the
+/// page, and a newcomer that counted as without an agent for its first second would lose what it is preferred for.
+pub fn check(address: Ipv4Addr) -> std::io::Result<()> {
+    let page = Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" };
+    let began = Instant::now();
+    loop {
+        match probe::check(page) {
+            Err(error) if error.kind() == ErrorKind::ConnectionRefused && began.elapsed() < START => {
+                std::thread::sleep(START / 20);
+            }
+            answer => return answer,
+        }
+    }
+}
+
+async fn serve_on(
+    listener: TcpListener,
+    board: Board,
+    bells: Bells,
+    beside: Router,
+    readers: Vec<Ipv4Net>,
+) -> Infallible {
+    let desk = Arc::new(Desk { board: board.clone(), strangers: Mutex::default(), bells });
+    let app = Router::new()
+        .route("/health", get(health))
+        .route("/stepped-back", post(stepped_back))
+        .with_state(desk)
+        .merge(beside);
+    door::serve(listener, app, board, readers).await
+}
+
+async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
+    let state = desk.board.read();
+    if let IpAddr::V4(visitor) = visitor.ip()
+        && !state.peers.contains(&visitor)
+        && visitor != state.address
+        && desk.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
+    {
+        desk.bells.stranger.notify_one();
+    }
+    Json(Health::of(&state))
+}
+
+/// Only a reason to look: what is true is asked then.
+async fn stepped_back(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
+    match visitor.ip() {
+        IpAddr::V4(peer) if desk.board.read().peers.contains(&peer) => {
+            desk.bells.stepped_back.notify_one();
+            StatusCode::NO_CONTENT
+        }
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::node::state::tests::state;
+
+    async fn start(board: Board, bells: Bells) -> String {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/health", listener.local_addr().unwrap());
+        tokio::spawn(serve_on(listener, board, bells, Router::new(), vec![]));
+        url
+    }
+
+    #[tokio::test]
+    async fn peers_can_ask_how_a_node_is() {
+        let board = Board::new(state());
+        let url = start(board, Bells::default()).await;
+        let health: Health = crate::host::http::client().unwrap().get(url).send().await.unwrap().json().await.unwrap();
+        assert_eq!(health, Health::of(&state()));
+        assert_eq!(health.roles.to_string(), "standby");
+    }
+
+    #[tokio::test]
+    async fn a_stranger_who_asks_is_looked_up_and_a_peer_is_not() {
+        let (board, bells) = (Board::new(state()), Bells::default());
+        let (url, stranger) = (start(board.clone(), bells.clone()).await, bells.stranger);
+        let http = crate::host::http::client().unwrap();
+        board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
+        http.get(&url).send().await.unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(50), stranger.notified()).await.is_err());
+        board.change(|state| state.peers = vec![]);
+        http.get(&url).send().await.unwrap();
+        tokio::time::timeout(Duration::from_secs(10), stranger.notified()).await.expect("a hint");
+    }
+
+    #[tokio::test]
+    async fn only_a_peer_may_say_that_it_stepped_back() {
+        let (board, bells) = (Board::new(state()), Bells::default());
+        let url = start(board.clone(), bells.clone()).await.replace("/health", "/stepped-back");
+        let say = || async { crate::host::http::client().unwrap().post(&url).send().await.unwrap().status() };
+        assert_eq!(say().await, StatusCode::FORBIDDEN);
+        board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
+        assert_eq!(say().await, StatusCode::NO_CONTENT);
+        tokio::time::timeout(Duration::from_secs(10), bells.stepped_back.notified()).await.expect("a bell");
+    }
+}

@@ -1,0 +1,107 @@
+//! How often the API is read: fast while somebody is missing, then within a budget (three calls a minute on an active
+//! node, one on a standby).
+
+use std::time::Duration;
+
+/// What the pace depends on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Situation {
+    /// Whether this node is active for any virtual IP.
+    pub active: bool,
+    /// Since when somebody or something has been missing; nothing if all is known.
+    pub missing_for: Option<Duration>,
+}
+
+/// What is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Read {
+    /// The members.
+    Members,
+    /// The route tables.
+    Tables,
+}
+
+/// Who is missing for less than this may be there at any moment.
+const SOON: Duration = Duration::from_secs(60);
+/// Who is missing for longer than this is given up on: the budget holds again.
+const GIVEN_UP: Duration = Duration::from_secs(600);
+
+/// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
+pub(crate) fn pause(situation: Situation, chance: f64) -> Duration {
+    let seconds = match situation.missing_for {
+        Some(time) if time < SOON => 1.6,
+        Some(time) if time < GIVEN_UP => 20.0,
+        _ if situation.active => 27.0,
+        _ => 62.0,
+    };
+    Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
+}
+
+/// What the `turn`th read is of. While some members are missing it is mostly members, as a new member visits this node's
+/// health page and a new table doesn't. An active node looks at its routes every time, whoever is missing, or every few
+/// seconds; a standby takes turns.
+pub(crate) fn reads(situation: Situation, turn: u64) -> &'static [Read] {
+    match (situation.missing_for, situation.active) {
+        (Some(time), _) if time < SOON && turn % 5 != 4 => &[Read::Members],
+        (Some(time), true) if SOON <= time && time < GIVEN_UP => &[Read::Tables, Read::Members],
+        (_, true) if turn % 3 == 2 => &[Read::Tables, Read::Members],
+        (Some(_), false) if turn % 5 != 4 => &[Read::Members],
+        (None, false) if turn % 3 == 2 => &[Read::Members],
+        _ => &[Read::Tables],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn per_minute(situation: Situation) -> f64 {
+        let calls: usize = (0..30).map(|turn| reads(situation, turn).len()).sum();
+        calls as f64 / 30.0 * 60.0 / pause(situation, 0.0).as_secs_f64()
+    }
+
+    #[test]
+    fn the_budget_is_kept_once_all_are_there() {
+        assert!(per_minute(Situation { active: true, missing_for: None }) <= 3.0);
+        assert!(per_minute(Situation { active: false, missing_for: None }) <= 1.0);
+    }
+
+    #[test]
+    fn somebody_who_stays_away_is_given_up_on() {
+        let alone = |seconds| Situation { active: false, missing_for: Some(Duration::from_secs(seconds)) };
+        assert!(pause(alone(1), 0.0) < Duration::from_secs(2));
+        assert!(pause(alone(100), 0.0) > Duration::from_secs(10));
+        assert!(per_minute(alone(3600)) <= 1.0);
+    }
+
+    #[test]
+    fn members_and_tables_take_turns() {
+        let standby = Situation { active: false, missing_for: None };
+        assert_eq!([0, 1, 2].map(|turn| reads(standby, turn)[0]), [Read::Tables, Read::Tables, Read::Members]);
+        let alone = Situation { missing_for: Some(Duration::ZERO), ..standby };
+        assert_eq!((0..10).filter(|turn| reads(alone, *turn) == [Read::Tables]).count(), 2);
+    }
+
+    #[test]
+    fn an_active_node_looks_at_its_routes_often_enough_to_have_them_right_within_35_seconds_whoever_is_missing() {
+        for missing in [None, Some(1), Some(100), Some(3600)] {
+            let active = Situation { active: true, missing_for: missing.map(Duration::from_secs) };
+            let mut unseen = Duration::ZERO;
+            for turn in 0..30 {
+                unseen += pause(active, 1.0);
+                assert!(unseen < Duration::from_secs(33), "{missing:?}: {unseen:?} without a look");
+                if reads(active, turn).contains(&Read::Tables) {
+                    unseen = Duration::ZERO;
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_active_node_keeps_to_its_budget_once_who_is_missing_is_given_up_on() {
+        let active = |seconds| Situation { active: true, missing_for: Some(Duration::from_secs(seconds)) };
+        assert!(per_minute(active(600)) <= 3.0);
+        assert!(per_minute(active(100)) <= 6.0);
+        assert!((0..3).any(|turn| reads(active(3600), turn).contains(&Read::Members)), "it may come back");
+    }
+}

@@ -1,0 +1,323 @@
+//! Keeps what is known of the API fresh: the peers, and the list of route tables that a takeover goes by.
+
+use std::net::Ipv4Addr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, watch};
+
+use super::pace::{self, Read, Situation};
+use super::retries::Retries;
+use super::silence::Silence;
+use crate::aws::ec2::{Api, ApiError};
+use crate::aws::ids::InterfaceId;
+use crate::config::boot::{self, Node};
+use crate::node::known::{self, Keeper, Known};
+use crate::node::members::{self, Member, Roster, Sighting};
+use crate::node::observe::Observer;
+use crate::node::state::{Board, State, Topic};
+use crate::node::tables::{self, Table};
+use crate::peers::Bells;
+
+/// What makes a read worth it at once.
+#[derive(Debug, Default)]
+pub(crate) struct Hints {
+    /// Who visits this node's health page.
+    pub bells: Bells,
+    /// Somebody wants to know where the routes lead.
+    pub look: Notify,
+    /// Somebody wants to know the members' signs of life.
+    pub members: Notify,
+    /// A peer answers something else than before, or no more, or again.
+    pub peers: Arc<Notify>,
+    /// Counts what may have made another node the owner, or this one.
+    pub news: watch::Sender<u64>,
+}
+
+/// What the API said last, and how often it was asked.
+#[derive(Debug, Clone)]
+pub(crate) struct Latest<T> {
+    /// The last answer.
+    pub all: Vec<T>,
+    /// How many reads there were.
+    pub turn: u64,
+    /// Whether the last one was answered.
+    pub answered: bool,
+    /// When the last one began: it needn't show what was done since.
+    pub began: Instant,
+    /// Whether all was ever known: by an answer, or from before a restart.
+    pub listed: bool,
+}
+
+impl<T> Latest<T> {
+    /// What was known before the first read.
+    pub(crate) fn before(all: Vec<T>, listed: bool) -> Self {
+        Latest { all, turn: 0, answered: false, began: Instant::now(), listed }
+    }
+
+    /// Whether there was an answer since the `turn`th read.
+    pub(crate) fn is_answer_after(&self, turn: u64) -> bool {
+        self.answered && self.turn > turn
+    }
+
+    fn take(&mut self, answer: Option<Vec<T>>, began: Instant) {
+        self.turn += 1;
+        self.began = began;
+        self.answered = answer.is_some();
+        if let Some(all) = answer {
+            self.all = all;
+        }
+    }
+}
+
+/// Reads the API at a pace that suits the situation.
+pub(crate) struct Refresher {
+    observer: Observer,
+    api: Api,
+    board: Board,
+    me: Ipv4Addr,
+    interface: InterfaceId,
+    nodes: usize,
+    vips: usize,
+    roster: Roster,
+    known: Known,
+    keeper: Keeper,
+    listed: bool,
+    tables: watch::Sender<Latest<Table>>,
+    heard: watch::Sender<Latest<Member>>,
+    tables_read: bool,
+    outdated: bool,
+    hints: Arc<Hints>,
+    missing_since: Option<Instant>,
+    doubt_since: Option<Instant>,
+    retries: Retries,
+}
+
+impl Refresher {
+    /// Goes on from what the boot found.
+    pub(crate) fn new(
+        node: &Node,
+        tables: watch::Sender<Latest<Table>>,
+        heard: watch::Sender<Latest<Member>>,
+        hints: Arc<Hints>,
+    ) -> Self {
+        Refresher {
+            observer: node.observer.clone(),
+            api: node.api.clone(),
+            board: node.board.clone(),
+            me: node.facts.address,
+            interface: node.facts.interface.clone(),
+            nodes: node.local.balancer.subnets.len(),
+            vips: node.local.balancer.virtual_ips.len(),
+            roster: node.roster.clone(),
+            known: Known {
+                instance: node.facts.instance.clone(),
+                members: node.members.clone(),
+                tables: node.tables.clone().unwrap_or_default(),
+            },
+            keeper: Keeper::new(known::PATH.into()),
+            listed: node.listed,
+            tables,
+            heard,
+            tables_read: node.tables.is_some(),
+            outdated: node.outdated,
+            hints,
+            missing_since: None,
+            doubt_since: None,
+            retries: failed_at_boot(&node.board.read()),
+        }
+    }
+
+    /// Reads for ever.
+    pub(crate) async fn run(mut self) {
+        self.remember();
+        self.api.prepare_for(self.known.tables.len() * self.vips);
+        if self.outdated {
+            self.read(Read::Tables).await;
+            self.read(Read::Members).await;
+        }
+        // Whoever asks for something between doesn't put off what is due.
+        let (mut turn, mut chance, mut since) = (0, rand::random(), Instant::now());
+        let mut silence = Silence::of(&self.board);
+        loop {
+            let situation = self.situation();
+            let due = since + pace::pause(situation, chance);
+            let again = self.retries.next();
+            let reads = tokio::select! {
+                () = tokio::time::sleep_until(due.into()) => {
+                    turn += 1;
+                    (chance, since) = (rand::random(), Instant::now());
+                    pace::reads(situation, turn).to_vec()
+                }
+                () = tokio::time::sleep_until(again.unwrap_or(due).into()), if again.is_some() => {
+                    self.retries.due(Instant::now())
+                }
+                () = self.hints.bells.stranger.notified() => vec![Read::Members],
+                () = self.hints.members.notified() => vec![Read::Members],
+                () = silence.asks() => vec![Read::Members],
+                () = self.hints.look.notified() => {
+                    since = Instant::now();
+                    vec![Read::Tables]
+                }
+                () = elected(&self.board), if !situation.active => {
+                    since = Instant::now();
+                    vec![]
+                }
+            };
+            for read in reads {
+                self.read(read).await;
+            }
+        }
+    }
+
+    async fn read(&mut self, read: Read) {
+        let began = Instant::now();
+        match read {
+            Read::Members => {
+                let sighting = self.observer.members(&self.known.members).await;
+                self.note(read, sighting.as_ref().map_or_else(Some, |sighting| sighting.trouble.as_ref()));
+                let sighting = match sighting {
+                    Ok(sighting) => Some(self.with_found(sighting).await),
+                    Err(_) => None,
+                };
+                let whole = sighting.as_ref().is_some_and(|sighting| sighting.whole);
+                self.listed |= whole;
+                let members = sighting.map(|sighting| self.take_members(sighting));
+                self.heard.send_modify(|latest| {
+                    latest.take(members, began);
+                    latest.listed |= whole;
+                });
+            }
+            Read::Tables => {
+                let tables = self.observer.tables().await;
+                self.note(read, tables.as_ref().err());
+                let tables = match tables {
+                    Ok(tables) => Some(self.take_tables(tables).await),
+                    Err(_) => None,
+                };
+                self.tables.send_modify(|latest| latest.take(tables, began));
+            }
+        }
+    }
+
+    /// Whoever was there a moment ago is looked for anew, however long another has been missing.
+    fn situation(&mut self) -> Situation {
+        let missing = !self.roster.complete(self.nodes) || !self.tables_read;
+        let missing_for = lasts(&mut self.missing_since, missing);
+        let doubt = lasts(&mut self.doubt_since, self.roster.doubts());
+        Situation { active: self.board.read().is_active(), missing_for: doubt.or(missing_for) }
+    }
+
+    /// Takes in a read; those who belong to the balancer by this and the reads before.
+    fn take_members(&mut self, sighting: Sighting) -> Vec<Member> {
+        if self.roster.update(&sighting, self.me) {
+            tracing::info!(peers = ?self.roster.peers(), "peers have changed");
+            self.board.change(|state| state.peers = self.roster.peers());
+        }
+        // An agent that is started again shouldn't forget a peer that one read missed, either.
+        let members = self.roster.with_missed(sighting.members, &self.known.members);
+        let ending = members.iter().filter(|member| member.ending).map(|member| member.address).collect();
+        self.board.change(|state| (state.ending, state.instances) = (ending, members::instances(&members)));
+        if self.known.members != members {
+            self.known.members = members.clone();
+            self.remember();
+        }
+        members
+    }
+
+    async fn take_tables(&mut self, mut tables: Vec<Table>) -> Vec<Table> {
+        self.tables_read = true;
+        self.identify(&mut tables).await;
+        self.api.prepare_for(tables.len() * self.vips);
+        self.board.change(|state| state.route_tables = tables.iter().map(|table| table.id.clone()).collect());
+        if self.known.tables != tables {
+            self.known.tables = tables.clone();
+            self.remember();
+        }
+        tables
+    }
+
+    /// Adds the members that a list misses although their interfaces are there: somebody changed their security groups, or
+    /// the list is wrong. To forget one could make two nodes active that don't know each other.
+    async fn with_found(&self, mut sighting: Sighting) -> Sighting {
+        let seen = |one: &Member| sighting.members.iter().any(|other| other.instance == one.instance);
+        let missed = self.known.members.iter().filter(|one| one.address != self.me && !seen(one));
+        let missed: Vec<InterfaceId> = missed.map(|one| one.interface.clone()).collect();
+        if sighting.whole && !missed.is_empty() {
+            match self.observer.identify(&missed, &self.known.members).await {
+                Ok(identified) => sighting.members.extend(identified.ours),
+                Err(error) => {
+                    tracing::warn!(interfaces = ?missed, "cannot look for members that the list misses: {error}")
+                }
+            }
+        }
+        sighting
+    }
+
+    /// Finds out whose the interfaces are that routes lead to: a node that this one doesn't know becomes a member, all
+    /// others are marked as strangers. What the API doesn't say stays open, and the route is left alone.
+    async fn identify(&mut self, tables: &mut [Table]) {
+        let members = &self.known.members;
+        let known = |to: &InterfaceId| *to == self.interface || members.iter().any(|one| one.interface == *to);
+        let unknown = tables::unknown(tables, known);
+        if unknown.is_empty() {
+            return;
+        }
+        match self.observer.identify(&unknown, members).await {
+            Ok(identified) => {
+                tables::mark(tables, &identified.strangers);
+                if !identified.ours.is_empty() {
+                    let members = self.take_members(Sighting::of(identified.ours));
+                    self.heard.send_modify(|latest| latest.all = members);
+                }
+            }
+            Err(error) => tracing::warn!(interfaces = ?unknown, "cannot tell whose these interfaces are: {error}"),
+        }
+    }
+
+    /// A read was answered, or failed as `trouble` says.
+    fn note(&mut self, read: Read, trouble: Option<&ApiError>) {
+        self.retries.note(read, trouble.is_none(), Instant::now());
+        let problem = trouble.map(boot::unreadable);
+        match &problem {
+            Some(problem) => tracing::warn!("{problem}"),
+            None => self.board.change(|state| state.read.extend([(topic(read), Instant::now())])),
+        }
+        self.board.problem(topic(read), problem);
+    }
+
+    /// Not before the list of members was read: after a restart it counts as if it had been.
+    fn remember(&self) {
+        if self.listed {
+            self.keeper.keep(&self.known);
+        }
+    }
+}
+
+fn topic(read: Read) -> Topic {
+    match read {
+        Read::Members => Topic::Members,
+        Read::Tables => Topic::Tables,
+    }
+}
+
+/// What couldn't be read at boot is read again soon.
+fn failed_at_boot(state: &State) -> Retries {
+    let mut retries = Retries::default();
+    let failed = |read: &Read| state.problems.contains_key(&topic(*read));
+    let reads = [Read::Members, Read::Tables].into_iter().filter(failed);
+    reads.for_each(|read| retries.note(read, false, Instant::now()));
+    retries
+}
+
+/// For how long something `holds`; `since` remembers.
+fn lasts(since: &mut Option<Instant>, holds: bool) -> Option<Duration> {
+    *since = holds.then(|| since.unwrap_or_else(Instant::now));
+    since.map(|since| since.elapsed())
+}
+
+/// Until this node is active: what it would have slept as a standby is longer than its routes may be wrong.
+async fn elected(board: &Board) {
+    // The board lives as long as the agent.
+    let _ = board.subscribe().wait_for(State::is_active).await;
+}

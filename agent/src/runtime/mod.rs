@@ -1,0 +1,162 @@
+//! `agent run`: configure, then make the routes follow keepalived for as long as the node lives.
+
+mod tasks;
+mod watched;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use templates::paths;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Mutex, Notify, watch};
+
+use crate::auto_scaling::ending::Ending;
+use crate::auto_scaling::hooks::Member;
+use crate::auto_scaling::replace::Replacing;
+use crate::aws::imds::{self, Imds};
+use crate::config::boot;
+use crate::config::update::Updater;
+use crate::handover::Handover;
+use crate::host::{files, http, metadata, systemd};
+use crate::keepalived::Fifo;
+use crate::keepalived::elections::Elections;
+use crate::keepalived::preferred;
+use crate::keepalived::upkeep;
+use crate::node::{report, status};
+use crate::ownership::owner::Office;
+use crate::peers::impostors;
+use crate::polling::refresh::{Hints, Latest, Refresher};
+use crate::takeover::Caller;
+use crate::telemetry::notify::Outbox;
+use crate::{handover, haproxy, peers, second_chance};
+use tasks::Tasks;
+
+/// From one look that a peer caused to the next.
+const NEWS: Duration = Duration::from_secs(2);
+/// How long an agent that is told to end goes on telling the webhook what it has seen.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+
+/// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
+pub async fn run() -> anyhow::Result<()> {
+    let mut terminated = signal(SignalKind::terminate())?;
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let (stopper, stop) = handover::channel();
+    let outbox = Outbox::default();
+    let mut serving = std::pin::pin!(serve(stop, &outbox));
+    tokio::select! {
+        ended = &mut serving => return ended,
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    systemd::notify("STOPPING=1");
+    tokio::select! {
+        ended = &mut serving => return ended,
+        () = stopper.stop() => {}
+        // Whoever says it twice means at once.
+        _ = terminated.recv() => {}
+        _ = interrupted.recv() => {}
+    }
+    outbox.flush(LAST_WORDS).await;
+    tracing::info!("stopping; HAProxy and keepalived go on");
+    Ok(())
+}
+
+async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
+    files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
+    // Before keepalived starts, so that none of its words is lost.
+    let fifo = Fifo::open(Path::new(paths::FIFO))?;
+    let node = boot::configure().await?;
+    systemd::notify("READY=1");
+
+    let board = node.board.clone();
+    let hints = Arc::new(Hints::default());
+    let reloaded = Arc::new(Notify::new());
+    let tables = watch::Sender::new(Latest::before(node.tables.clone().unwrap_or_default(), node.tables.is_some()));
+    let members = watch::Sender::new(Latest::before(node.members.clone(), node.listed));
+    let http = http::client()?;
+    let caller = Caller::new(node.api.client.clone());
+    let watched = watched::start(&node, outbox, tables.subscribe())?;
+    let office = |vip| Office {
+        caller: caller.clone(),
+        http: http.clone(),
+        board: board.clone(),
+        tables: tables.subscribe(),
+        members: members.subscribe(),
+        hints: hints.clone(),
+        witness: watched.witness.clone(),
+        subnets: node.local.balancer.subnets.clone().into(),
+        vip,
+    };
+    let elections = Elections::new(&node, office);
+
+    let mut tasks = Tasks::default();
+    tasks.once(systemd::stay_alive());
+    let api = node.api.clone();
+    tasks.forever("connections to the API", async move { api.keep_warm().await });
+    tasks.forever("reach of the API", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
+    tasks.forever("watch over HAProxy", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
+    let preference = Arc::<handover::Preference>::default();
+    let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);
+    let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
+    tasks.forever("health page", peers::serve(board.clone(), hints.bells.clone(), beside, readers));
+    let (wishes, wished) = watch::channel(None);
+    tasks.forever("wishes", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
+    let balancer = watch::Sender::new(node.local.balancer.clone());
+    let client = node.api.client.clone();
+    let (api, instance) = (node.api.clone(), node.facts.instance.clone());
+    let member = Member { api, instance, board: board.clone(), balancer: balancer.subscribe() };
+    tasks.once(member.clone().arrive());
+    tasks.forever("ending", Ending { member, http: http.clone(), wishes: wished.clone() }.run());
+    let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
+    tasks.once(handover.run(stop));
+    let replacing = Replacing {
+        api: node.api.clone(),
+        board: board.clone(),
+        balancer: balancer.subscribe(),
+        members: members.subscribe(),
+        tables: tables.subscribe(),
+        hints: hints.clone(),
+    };
+    tasks.forever("replacing", replacing.run());
+    tasks.forever("watch over peers", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
+    tasks.forever("news", news(hints.clone(), reloaded.clone()));
+    tasks.forever("state file", status::write_down(board.clone()));
+    tasks.forever("impostors", impostors::name(node.observer.clone()));
+    let (client, facts) = (node.api.client.clone(), node.facts.clone());
+    let reporting = board.clone();
+    let imds = Imds::at(imds::ADDRESS, http.clone());
+    let report = async move { report::report(client, facts.instance, imds, reporting, &facts.tags).await };
+    tasks.forever("tags", report);
+    tasks.once(second_chance::keep(node.local.clone(), board.clone()));
+    tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));
+    let local = Arc::new(Mutex::new(node.local.clone()));
+    let changes = balancer.subscribe();
+    let (observer, client) = (node.observer.clone(), node.api.client.clone());
+    let (imds, asked) = (Imds::at(imds::ADDRESS, http.clone()), hints.clone());
+    let look = Box::new(move || asked.look.notify_one());
+    let (told, place) = (board.clone(), local.clone());
+    let updater = Updater { imds, client, board: told, observer, local: place, balancer, look, http };
+    tasks.forever("updates", updater.follow());
+    tasks.forever("upkeep", upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
+    tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
+    tokio::select! {
+        ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,
+        lost = tasks.lost() => Err(lost),
+    }
+}
+
+/// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.
+async fn news(hints: Arc<Hints>, reloaded: Arc<Notify>) {
+    loop {
+        tokio::select! {
+            () = hints.bells.stepped_back.notified() => {}
+            () = hints.peers.notified() => {}
+            // While keepalived learned of a peer, that peer may have thought itself alone.
+            () = reloaded.notified() => {}
+        }
+        hints.news.send_modify(|count| *count += 1);
+        tokio::time::sleep(NEWS).await;
+    }
+}

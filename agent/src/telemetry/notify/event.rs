@@ -1,0 +1,275 @@
+//! What happened, as it is told: docs/notify.md is the contract.
+
+use std::net::Ipv4Addr;
+use std::time::SystemTime;
+
+use aws_smithy_types::DateTime;
+use aws_smithy_types::date_time::Format;
+use serde::Serialize;
+use serde_json::{Value, json};
+use templates::Role;
+
+use crate::aws::ids::{InstanceId, InterfaceId, TableId};
+use crate::node::state::State;
+use crate::ownership::decide::Lead;
+
+/// As many tables are listed; beyond that the number says enough.
+const LISTED: usize = 20;
+
+/// Who tells.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The Region.
+    pub region: String,
+    /// The VPC.
+    pub vpc: String,
+}
+
+/// Something that happened, at a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Unique, and the same however often it is sent.
+    pub id: String,
+    /// When.
+    pub time: SystemTime,
+    /// To which virtual IP.
+    pub vip: Ipv4Addr,
+    /// What.
+    pub what: What,
+    /// What was wrong on the node at that moment.
+    pub problems: Vec<String>,
+}
+
+/// What can happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum What {
+    /// The node has another role.
+    Role {
+        /// What it was; unknown to an agent that has just started.
+        before: Option<Role>,
+        /// What it is.
+        now: Role,
+    },
+    /// Routes that should lead here don't, some time after they were to be moved.
+    TakeoverIncomplete {
+        /// How long that has been tried.
+        ms: u64,
+        /// The tables, and why not yet.
+        missing: Vec<(TableId, String)>,
+    },
+    /// They do now, after that was said.
+    TakeoverComplete {
+        /// How long it took.
+        ms: u64,
+    },
+    /// Routes that led here had been changed by somebody else.
+    Routes {
+        /// Whether they lead here again; or were left, to somebody who has the better claim.
+        reclaimed: bool,
+        /// Which.
+        strays: Vec<Stray>,
+    },
+}
+
+/// A route that was found to lead elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stray {
+    /// Its table.
+    pub table: TableId,
+    /// Where it led.
+    pub found: Found,
+}
+
+/// Where a route was found to lead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// The lead.
+    pub lead: Lead,
+    /// The member it led to, if it was one's.
+    pub member: Option<InstanceId>,
+}
+
+impl Found {
+    /// The interface it led to, if that is no member's.
+    pub fn stranger(&self) -> Option<&InterfaceId> {
+        match &self.lead {
+            Lead::Stranger(interface) => Some(interface),
+            _ => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Missing<'a> {
+    table: &'a TableId,
+    why: &'a str,
+}
+
+impl Event {
+    /// An event of now.
+    pub fn now(vip: Ipv4Addr, what: What, problems: Vec<String>) -> Event {
+        let id = format!("{:032x}", rand::random::<u128>());
+        Event { id, time: SystemTime::now(), vip, what, problems }
+    }
+
+    /// The payload: `sequence` counts what this agent has told, `dropped` what was lost since the last one got through.
+    pub fn payload(&self, sender: &Sender, node: &State, sequence: u64, dropped: u64) -> Value {
+        let time = DateTime::from(self.time).fmt(Format::DateTime).unwrap_or_default();
+        let mut payload = json!({
+            "id": self.id,
+            "sequence": sequence,
+            "dropped": dropped,
+            "time": time,
+            "event": self.what.name(),
+            "text": format!("{}: {} ({}): {}", node.balancer, node.instance, node.zone, self.what.text(self.vip)),
+            "balancer": node.balancer,
+            "region": sender.region,
+            "vpc": sender.vpc,
+            "node": {
+                "instance": node.instance,
+                "slot": node.slot,
+                "address": node.address,
+                "zone": node.zone,
+                "revision": node.revision,
+            },
+            "virtual_ip": self.vip,
+            "problems": self.problems,
+        });
+        let (key, details) = self.what.details();
+        payload[key] = details;
+        payload
+    }
+}
+
+impl What {
+    /// The event's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            What::Role { .. } => "role_changed",
+            What::TakeoverIncomplete { .. } => "takeover_incomplete",
+            What::TakeoverComplete { .. } => "takeover_complete",
+            What::Routes { .. } => "routes_changed",
+        }
+    }
+
+    fn text(&self, vip: Ipv4Addr) -> String {
+        let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
+        match self {
+            What::Role { before: Some(before), now } => format!("{now} for {vip}, was {before}"),
+            What::Role { before: None, now } => format!("{now} for {vip}, says its agent, which has just started"),
+            What::TakeoverIncomplete { ms, missing } => {
+                let first = missing.first().map(|(table, why)| format!("; {table}: {why}")).unwrap_or_default();
+                format!("{} routes of {vip} don't lead here after {}{first}", missing.len(), seconds(*ms))
+            }
+            What::TakeoverComplete { ms } => format!("all routes of {vip} lead here, after {}", seconds(*ms)),
+            What::Routes { reclaimed, strays } => {
+                let tables: Vec<&str> = strays.iter().take(LISTED).map(|stray| stray.table.0.as_str()).collect();
+                let outcome = if *reclaimed { "reclaimed" } else { "left to a peer that has the better claim" };
+                format!("routes of {vip} were changed by somebody else, and {outcome}: {}", tables.join(", "))
+            }
+        }
+    }
+
+    fn details(&self) -> (&'static str, Value) {
+        match self {
+            What::Role { before, now } => ("role", json!({"before": before, "now": now})),
+            What::TakeoverIncomplete { ms, missing } => {
+                let listed: Vec<Missing> =
+                    missing.iter().take(LISTED).map(|(table, why)| Missing { table, why }).collect();
+                ("takeover", json!({"ms": ms, "missing": missing.len(), "tables": listed}))
+            }
+            What::TakeoverComplete { ms } => ("takeover", json!({"ms": ms, "missing": 0, "tables": []})),
+            What::Routes { reclaimed, strays } => {
+                let listed: Vec<Value> = strays.iter().take(LISTED).map(Stray::shown).collect();
+                let outcome = if *reclaimed { "reclaimed" } else { "yielded" };
+                ("routes", json!({"outcome": outcome, "changed": strays.len(), "tables": listed}))
+            }
+        }
+    }
+}
+
+impl Stray {
+    fn shown(&self) -> Value {
+        let found = match &self.found.lead {
+            Lead::Nowhere => "nothing",
+            Lead::Blackhole => "blackhole",
+            Lead::To(interface) | Lead::Stranger(interface) => &interface.0,
+        };
+        json!({"table": self.table, "found": found, "member": self.found.member})
+    }
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::node::state::tests::state;
+
+    const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
+
+    pub(in crate::telemetry::notify) fn event(what: What) -> Event {
+        let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_796_000_000_250);
+        Event { id: "00000000000000000000000000000007".into(), time, vip: VIP, what, problems: vec![] }
+    }
+
+    fn payload(what: What) -> Value {
+        let sender = Sender { region: "eu-west-1".into(), vpc: "vpc-1".into() };
+        event(what).payload(&sender, &state(), 3, 1)
+    }
+
+    /// docs/notify.md shows one of each.
+    #[test]
+    fn the_documented_examples_are_what_is_sent() {
+        let stray = |table: &str, lead, member: Option<&str>| Stray {
+            table: table.into(),
+            found: Found { lead, member: member.map(Into::into) },
+        };
+        let all = [
+            What::Role { before: Some(Role::Standby), now: Role::Active },
+            What::TakeoverIncomplete {
+                ms: 5000,
+                missing: vec![("rtb-1".into(), "ReplaceRoute: UnauthorizedOperation: You are not authorized.".into())],
+            },
+            What::TakeoverComplete { ms: 12_340 },
+            What::Routes {
+                reclaimed: true,
+                strays: vec![
+                    stray("rtb-1", Lead::Nowhere, None),
+                    stray("rtb-2", Lead::Blackhole, None),
+                    stray("rtb-3", Lead::Stranger("eni-9".into()), None),
+                    stray("rtb-4", Lead::To("eni-2".into()), Some("i-b")),
+                ],
+            },
+        ];
+        let page = include_str!("../../../../docs/notify.md");
+        let examples: Vec<Value> = page
+            .split("```json\n")
+            .skip(1)
+            .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
+            .collect();
+        assert_eq!(examples[0], payload(all[0].clone()), "the first example is whole");
+        for (what, example) in all.into_iter().zip(&examples).skip(1) {
+            let sent = payload(what);
+            for (key, value) in example.as_object().unwrap() {
+                assert_eq!(&sent[key], value, "{key} of {}", sent["event"]);
+            }
+            assert!(example.get("event").is_some());
+        }
+    }
+
+    #[test]
+    fn a_long_list_is_cut_and_its_length_said() {
+        let missing = (0..200).map(|n| (TableId(format!("rtb-{n}")), "denied".to_owned())).collect();
+        let sent = payload(What::TakeoverIncomplete { ms: 5000, missing });
+        assert_eq!(sent["takeover"]["missing"], 200);
+        assert_eq!(sent["takeover"]["tables"].as_array().unwrap().len(), LISTED);
+    }
+
+    #[test]
+    fn no_two_events_share_an_id() {
+        let event = || Event::now(VIP, What::TakeoverComplete { ms: 1 }, vec![]);
+        assert_ne!(event().id, event().id);
+        assert_eq!(event().id.len(), 32);
+    }
+}

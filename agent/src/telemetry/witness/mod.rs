@@ -1,0 +1,219 @@
+//! Who sees what happens to roles and routes, counts it for the metrics and puts it into the outbox for the webhook.
+//! Whoever acts says in a word what it does; nothing here waits, or calls anybody.
+
+mod attempt;
+mod claims;
+mod rivals;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use templates::Role;
+
+use crate::aws::ec2::ApiError;
+use crate::aws::ids::{InterfaceId, TableId};
+use crate::node::members::Member;
+use crate::node::state::{Board, Topic};
+use crate::ownership::decide::{Lead, Move, Reading};
+use crate::takeover::Outcome;
+use crate::telemetry::metrics::Takeovers;
+use crate::telemetry::notify::{Event, Found, Outbox, Stray, What};
+use attempt::{Attempt, Progress};
+use claims::Claims;
+use rivals::Rivals;
+
+/// A takeover that takes longer is worth telling.
+const OVERDUE: Duration = Duration::from_secs(5);
+
+/// Who sees. A clone sees for the same.
+#[derive(Clone)]
+pub struct Witness(Arc<Seen>);
+
+struct Seen {
+    board: Board,
+    outbox: Outbox,
+    takeovers: Takeovers,
+    terms: Mutex<BTreeMap<Ipv4Addr, Term>>,
+    roles: Mutex<BTreeMap<Ipv4Addr, Role>>,
+    rivals: Mutex<Rivals>,
+}
+
+/// What was seen of a term as the active node.
+#[derive(Default)]
+struct Term {
+    claims: Claims,
+    attempt: Option<Attempt>,
+    /// How many routes are left to peers.
+    left: usize,
+}
+
+impl Witness {
+    /// Sees for the node on `board`.
+    pub fn new(board: Board, outbox: Outbox, takeovers: Takeovers) -> Self {
+        let (terms, roles, rivals) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Witness(Arc::new(Seen { board, outbox, takeovers, terms, roles, rivals }))
+    }
+
+    /// This is the node's role for `vip`, as before or a new one.
+    pub fn role(&self, vip: Ipv4Addr, now: Role) {
+        if now != Role::Active {
+            self.terms().remove(&vip);
+            self.name_rivals(|rivals| rivals.forget(vip));
+        }
+        let before = self.0.roles.lock().unwrap_or_else(PoisonError::into_inner).insert(vip, now);
+        if before != Some(now) {
+            self.tell(vip, What::Role { before, now });
+        }
+    }
+
+    /// An update made `vips` the balancer's; those that `left` their places, or the balancer, end their terms.
+    pub fn adopt(&self, vips: &[Ipv4Addr], left: &[Ipv4Addr]) {
+        self.0.takeovers.expect(vips);
+        self.terms().retain(|vip, _| !left.contains(vip));
+        self.0.roles.lock().unwrap_or_else(PoisonError::into_inner).retain(|vip, _| vips.contains(vip));
+        self.name_rivals(|rivals| left.iter().for_each(|vip| rivals.forget(*vip)));
+    }
+
+    /// This was decided about the routes of `vip`, by an active node that stands at `me` and knows `members`.
+    pub fn decided(&self, vip: Ipv4Addr, me: &InterfaceId, reading: &Reading, moves: &[Move], members: &[Member]) {
+        let point = |one: &Move| if let Move::Point(table, _) = one { Some(table.clone()) } else { None };
+        let wanted: Vec<TableId> = moves.iter().filter_map(point).collect();
+        let mut terms = self.terms();
+        let term = terms.entry(vip).or_default();
+        let strayed = match reading {
+            Reading::Routes(routes) => term.claims.look(routes, me, Instant::now()),
+            Reading::Due | Reading::Failed => Vec::new(),
+        };
+        term.left = moves.iter().filter(|one| matches!(one, Move::Yield(..))).count();
+        let (back, gone) = strayed.into_iter().partition(|(table, _)| wanted.contains(table));
+        let strays =
+            |list: Vec<(TableId, Lead)>| list.into_iter().map(|(table, lead)| stray(table, lead, members)).collect();
+        let (back, gone): (Vec<Stray>, Vec<Stray>) = (strays(back), strays(gone));
+        let stranger = back.iter().find_map(|stray| stray.found.stranger());
+        self.name_rivals(|rivals| stranger.into_iter().for_each(|one| rivals.seen(vip, one.clone(), Instant::now())));
+        let left = term.left;
+        let ended = match reading {
+            // A look that failed ends nothing.
+            Reading::Due | Reading::Failed if wanted.is_empty() => None,
+            _ => self.attempt(vip, term, &wanted, back),
+        };
+        drop(terms);
+        match ended {
+            Some(attempt) if left == 0 => self.complete(vip, attempt),
+            Some(attempt) => self.tell_strays(vip, true, attempt.reclaimed),
+            None => {}
+        }
+        self.tell_strays(vip, false, gone);
+    }
+
+    /// Says it if strangers take the routes again and again, given what is `learned`.
+    fn name_rivals(&self, learned: impl FnOnce(&mut Rivals)) {
+        let mut rivals = self.0.rivals.lock().unwrap_or_else(PoisonError::into_inner);
+        learned(&mut rivals);
+        self.0.board.problem(Topic::Rivals, rivals.complaint(Instant::now()));
+    }
+
+    /// Goes on with the attempt, or begins one, or gives back the one that is over.
+    fn attempt(&self, vip: Ipv4Addr, term: &mut Term, wanted: &[TableId], strays: Vec<Stray>) -> Option<Attempt> {
+        if wanted.is_empty() {
+            return term.attempt.take();
+        }
+        let attempt = term.attempt.get_or_insert_with(|| {
+            self.0.takeovers.begin(vip);
+            self.remind(vip, Attempt::new(Instant::now()))
+        });
+        attempt.wants(wanted, strays);
+        None
+    }
+
+    /// A call for one of `vip`'s routes failed, and is made again.
+    pub fn trouble(&self, vip: Ipv4Addr, table: &TableId, error: &ApiError) {
+        if let Some(attempt) = self.terms().get_mut(&vip).and_then(|term| term.attempt.as_mut()) {
+            attempt.trouble(table, error.to_string());
+        }
+    }
+
+    /// The attempt on one of `vip`'s routes has ended.
+    pub fn ended(&self, vip: Ipv4Addr, table: &TableId, outcome: Outcome) {
+        let mut terms = self.terms();
+        let Some(term) = terms.get_mut(&vip) else { return };
+        let moved = outcome == Outcome::Moved;
+        if moved {
+            term.claims.pointed(table, Instant::now());
+        }
+        let progress = term.attempt.as_mut().map(|attempt| attempt.done(table, moved));
+        let complete = if progress == Some(Progress::Complete) { term.attempt.take() } else { None };
+        drop(terms);
+        if let Some(attempt) = complete {
+            self.complete(vip, attempt);
+        }
+    }
+
+    /// All the routes of an attempt lead here.
+    fn complete(&self, vip: Ipv4Addr, attempt: Attempt) {
+        let time = attempt.since.elapsed();
+        self.0.takeovers.complete(vip, time.as_secs_f64());
+        if attempt.overdue {
+            self.tell(vip, What::TakeoverComplete { ms: millis(time) });
+        }
+        self.tell_strays(vip, true, attempt.reclaimed);
+    }
+
+    /// How many routes don't lead here that should, for each virtual IP that this node has decided about as active.
+    pub fn wrong(&self) -> BTreeMap<Ipv4Addr, usize> {
+        let missing = |term: &Term| term.attempt.as_ref().map_or(0, |attempt| attempt.missing().len());
+        self.terms().iter().map(|(vip, term)| (*vip, missing(term) + term.left)).collect()
+    }
+
+    /// Looks after the attempt when it should be over.
+    fn remind(&self, vip: Ipv4Addr, attempt: Attempt) -> Attempt {
+        let (witness, since) = (self.clone(), attempt.since);
+        tokio::spawn(async move {
+            tokio::time::sleep(OVERDUE).await;
+            witness.overdue(vip, since);
+        });
+        attempt
+    }
+
+    fn overdue(&self, vip: Ipv4Addr, since: Instant) {
+        let mut terms = self.terms();
+        let attempt = terms.get_mut(&vip).and_then(|term| term.attempt.as_mut());
+        let Some(attempt) = attempt.filter(|attempt| attempt.since == since) else { return };
+        attempt.overdue = true;
+        let missing = attempt.missing().iter().map(|(table, why)| (table.clone(), why.clone())).collect();
+        let ms = millis(attempt.since.elapsed());
+        drop(terms);
+        self.0.takeovers.overdue(vip);
+        self.tell(vip, What::TakeoverIncomplete { ms, missing });
+    }
+
+    fn tell_strays(&self, vip: Ipv4Addr, reclaimed: bool, strays: Vec<Stray>) {
+        if !strays.is_empty() {
+            self.0.takeovers.changed(vip, reclaimed, strays.len() as u64);
+            self.tell(vip, What::Routes { reclaimed, strays });
+        }
+    }
+
+    fn tell(&self, vip: Ipv4Addr, what: What) {
+        let problems = self.0.board.read().problems.into_values().collect();
+        self.0.outbox.put(Event::now(vip, what, problems));
+    }
+
+    fn terms(&self) -> MutexGuard<'_, BTreeMap<Ipv4Addr, Term>> {
+        self.0.terms.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn stray(table: TableId, lead: Lead, members: &[Member]) -> Stray {
+    let member = members.iter().find(|member| matches!(&lead, Lead::To(interface) if *interface == member.interface));
+    Stray { table, found: Found { member: member.map(|member| member.instance.clone()), lead } }
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;
