@@ -48,7 +48,7 @@ ifneq ($(RUST_IS_OLD),)
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends cargo-web rustc-web; }
 endif
 
-$(VENV)/.done: tests/moto/requirements.txt | packages
+$(VENV)/.done: tests/lab/moto/requirements.txt | packages
 	/usr/bin/python3 -m venv --clear $(VENV)
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@

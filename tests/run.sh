@@ -37,7 +37,7 @@ fi
 
 # moto's own tests run while cargo compiles: nothing that measures time runs beside them.
 said=$(mktemp)
-target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/moto >"$said" 2>&1 &
+target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/lab/moto >"$said" 2>&1 &
 moto=$!
 cargo test --release --workspace --locked --no-run --lib --bins --test '*' || { wait "$moto" || :; exit 1; }
 code=0

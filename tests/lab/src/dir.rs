@@ -79,16 +79,16 @@ impl LabDir {
     }
 }
 
-/// The checkout that this program was built in or stands in: the folder with `tests/moto`.
+/// The checkout that this program was built in or stands in: the folder with `tests/lab`.
 pub fn checkout() -> Result<PathBuf> {
-    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).parent().map(Path::to_owned);
+    let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
     let stands_in = std::env::current_exe().ok().and_then(|exe| exe.ancestors().nth(3).map(Path::to_owned));
     for place in [stands_in, built_in].into_iter().flatten() {
-        if place.join("tests/moto").is_dir() {
+        if place.join("tests/lab/moto").is_dir() {
             return Ok(place);
         }
     }
-    bail!("the checkout with tests/moto isn't where this program was built: build it again there")
+    bail!("the checkout with tests/lab/moto isn't where this program was built: build it again there")
 }
 
 #[cfg(test)]

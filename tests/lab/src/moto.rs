@@ -37,7 +37,7 @@ impl Moto {
         remove(&port_file)?;
         let log = std::fs::File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
         let child = Command::new(&python)
-            .arg(dir::checkout()?.join("tests/moto/serve.py"))
+            .arg(dir::checkout()?.join("tests/lab/moto/serve.py"))
             .args(["--port", "0", "--until-stdin-ends", "--port-file"])
             .arg(&port_file)
             // Its input is a pipe from here, which ends with this process, also if that is killed; and moto with it.
@@ -88,7 +88,7 @@ impl Moto {
     }
 }
 
-/// What is in the account from the beginning (`tests/moto/seed.py`).
+/// What is in the account from the beginning (`tests/lab/moto/seed.py`).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Seed {
     /// The account's 12 digits.

@@ -95,7 +95,7 @@ def test_an_unknown_operator_is_not_taken_for_a_yes() -> None:
 def test_the_policy_of_the_docs_reserves_elbows_tags(
     principal: str, keys: list[str] | None, action: str, tagged: bool, decision: Decision
 ) -> None:
-    docs = (Path(__file__).parents[3] / "docs/security.md").read_text()
+    docs = (Path(__file__).parents[4] / "docs/security.md").read_text()
     reserve = docs.split("```json\n")[1].split("```")[0]
     allow = json.dumps({"Statement": {"Effect": "Allow", "Action": "*", "Resource": "*"}})
     context = {"aws:principalarn": [f"arn:aws:iam::123456789012:{principal}"]}

@@ -8,16 +8,7 @@ use tokio::time::Instant;
 
 use super::call::is_mutating;
 use super::errors::throttling_code;
-use super::throttle::Bucket;
-
-/// A bucket's size in calls, and what it regains a second. For calls that change something; see `throttle` for others.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Throttle {
-    /// How many calls of one action may come at once.
-    pub burst: f64,
-    /// How many a second it regains.
-    pub refill: f64,
-}
+use super::throttle::{Bucket, Throttle};
 
 /// Calls of one action that are still to fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -16,9 +16,10 @@ pub mod throttle;
 pub mod upstream;
 
 pub use call::{Call, Caller};
-pub use faults::{Failing, Faults, Throttle};
+pub use faults::{Failing, Faults};
 pub use hooks::{Hooks, NoHooks, Passage};
 pub use proxy::{Entrance, Parties, Proxy};
 pub use record::Record;
 pub use sessions::Sessions;
+pub use throttle::Throttle;
 pub use upstream::Upstream;

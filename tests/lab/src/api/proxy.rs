@@ -20,11 +20,12 @@ use tracing::warn;
 
 use super::call::{Call, Caller, is_mutating};
 use super::errors::{code_in, refusal, status_of};
-use super::faults::{Failing, Faults, Injector, Throttle};
+use super::faults::{Failing, Faults, Injector};
 use super::hooks::{Hooks, Passage};
 use super::record::Record;
 use super::request::Asked;
 use super::sessions::Sessions;
+use super::throttle::Throttle;
 use super::upstream::{self, Upstream};
 use crate::serving::{Body, Door, Lost, text, whole};
 use crate::world::World;

@@ -3,9 +3,17 @@
 //! EC2 Developer Guide, "Request throttling": calls that change something get 50 tokens and 5 a second, calls that read
 //! 100 and 20. The lab is told the first pair and keeps that ratio.
 
+use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-use super::faults::Throttle;
+/// A bucket's size in calls, and what it regains a second. For calls that change something; [`Throttle::for_reading`] gives those for others.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Throttle {
+    /// How many calls of one action may come at once.
+    pub burst: f64,
+    /// How many a second it regains.
+    pub refill: f64,
+}
 
 /// What is left for one action.
 #[derive(Debug, Clone)]

@@ -30,5 +30,5 @@ pub const PACKAGES: &str = "deb.debian.org";
 /// The agent's path there.
 pub const AGENT_PATH: &str = "/agent";
 
-/// The SSM parameter that leads to the main image (`tests/moto/seed.py`).
+/// The SSM parameter that leads to the main image (`tests/lab/moto/seed.py`).
 pub const IMAGE_PARAMETER: &str = "/aws/service/elbow-lab/debian-12";

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     fn world() -> World {
-        let described = include_str!("../../../templates/goldens/small/balancer.toml");
+        let described = include_str!("../../../../templates/goldens/small/balancer.toml");
         let described = files::user_data_gzip(&Balancer::parse(described).unwrap()).unwrap();
         let instance = |id: &str, state: &str, balancer: &str, subnet: &str, interface: &str| {
             json!({"id": id, "state": state, "type": "t3.small", "image": "ami-1", "subnet": subnet, "vpc": "vpc-1",

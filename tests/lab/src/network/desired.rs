@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::faults::Faults;
-use super::firewall;
 use crate::world::{RouteState, Subnet, World};
 
 /// A machine that the API knows nothing of: a client, a target.
@@ -136,8 +135,8 @@ pub struct Desired {
 /// Route tables are numbered from here in the kernel, clear of its own and of the links'.
 const TABLES: u32 = 100_000;
 
-/// Decides what the kernel should look like.
-pub fn desired(setting: &Setting, numbers: &mut Numbers) -> Desired {
+/// What the kernel should look like, without the firewalls.
+pub(super) fn links_and_routes(setting: &Setting, numbers: &mut Numbers) -> Desired {
     let mut wanted = Desired { cidrs: cidrs(setting), addresses: addresses(setting), ..Desired::default() };
     let subnets = setting.world.subnets.iter().filter(|s| s.vpc == setting.vpc);
     let subnets: BTreeMap<&str, &Subnet> = subnets.map(|s| (s.id.as_str(), s)).collect();
@@ -156,8 +155,6 @@ pub fn desired(setting: &Setting, numbers: &mut Numbers) -> Desired {
         add(&fixture.name, &fixture.subnet, fixture.address, mac_of(fixture.address));
     }
     wanted.tables = tables(setting, &wanted.links, numbers);
-    wanted.cards = firewall::cards(setting, &wanted);
-    wanted.router = firewall::router(setting, &wanted);
     wanted
 }
 

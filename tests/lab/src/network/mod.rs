@@ -13,7 +13,7 @@ mod script;
 #[cfg(test)]
 mod tests;
 
-pub use desired::{Desired, Fixture, Link, Numbers, Services, Setting, Table, Target, desired};
+pub use desired::{Desired, Fixture, Link, Numbers, Services, Setting, Table, Target};
 pub use faults::{Faults, Side, Zone};
 pub use script::{Script, difference};
 
@@ -33,6 +33,14 @@ const FORWARDING: [(&str, &str); 8] = [
     ("net/ipv6/conf/all/disable_ipv6", "1"),
     ("net/ipv6/conf/default/disable_ipv6", "1"),
 ];
+
+/// Decides what the kernel should look like.
+pub fn desired(setting: &Setting, numbers: &mut Numbers) -> Desired {
+    let mut wanted = desired::links_and_routes(setting, numbers);
+    wanted.cards = firewall::cards(setting, &wanted);
+    wanted.router = firewall::router(setting, &wanted);
+    wanted
+}
 
 /// The network of a running lab.
 #[derive(Debug)]
