@@ -181,9 +181,12 @@ fn every_file_that_a_document_names_exists() {
     for document in ["ARCHITECTURE.md", "tests/lab/README.md"] {
         let text = std::fs::read_to_string(root.join(document)).unwrap();
         for name in text.split('`').skip(1).step_by(2) {
+            if name.starts_with('/') || name.contains([' ', '*', '<']) {
+                continue;
+            }
             let names_a_file = name.ends_with(".rs") || name.ends_with(".py") || name.ends_with(".sh");
-            let names_a_folder = name.ends_with('/') && !name.starts_with('/') && !name.contains([' ', '<']);
-            if !names_a_file && !names_a_folder || name.contains([' ', '*']) {
+            let names_a_folder = name.ends_with('/');
+            if !names_a_file && !names_a_folder {
                 continue;
             }
             seen += 1;

@@ -10,42 +10,59 @@ use lab::rig::{Rig, wait_for};
 
 const BOOT: Duration = Duration::from_secs(60);
 
+/// A read of the API that answers at once: the values of tags named `seen`.
+const LOOK: [&str; 6] = ["ec2", "describe-tags", "--filters", "Name=key,Values=seen", "--query", "Tags[].Value"];
+
+fn see(rig: &Rig) -> Result<()> {
+    let vpc = rig.status()?.vpc;
+    rig.aws(["ec2", "create-tags", "--resources", &vpc, "--tags", "Key=seen,Value=yes"]).map(drop)
+}
+
 #[tokio::test]
-async fn the_api_is_slow_old_throttled_and_failing_as_told() -> Result<()> {
+async fn a_slow_api_answers_later() -> Result<()> {
     let rig = Rig::up()?;
     ensure!(rig.lab(["up"])?.contains("up already"), "up of a lab that is up");
-    let vpc = rig.status()?.vpc;
-    let look = ["ec2", "describe-tags", "--filters", "Name=key,Values=seen", "--query", "Tags[].Value"];
-
     // moto's first call of a kind takes it a while; its own time counts, and what is measured here is the latency.
-    rig.aws(look)?;
+    rig.aws(LOOK)?;
     rig.lab(["latency", "200"])?;
     rig.lab(["calls", "--clear"])?;
-    rig.aws(look)?;
+    rig.aws(LOOK)?;
     let call = rig.calls()?.pop().context("the call was recorded")?;
     ensure!((200.0..600.0).contains(&call["duration_ms"].as_f64().unwrap_or_default()), "{call}");
-    rig.lab(["latency", "0"])?;
+    Ok(())
+}
 
+#[tokio::test]
+async fn an_api_that_fails_fails_as_often_as_told() -> Result<()> {
+    let rig = Rig::up()?;
     rig.lab(["fail", "DescribeTags", "UnauthorizedOperation", "1"])?;
-    let failed = format!("{:#}", rig.aws(look).err().context("a call that was to fail")?);
+    let failed = format!("{:#}", rig.aws(LOOK).err().context("a call that was to fail")?);
     ensure!(failed.contains("UnauthorizedOperation"), "{failed}");
-    rig.aws(look)?;
+    rig.aws(LOOK).map(drop)
+}
 
+#[tokio::test]
+async fn a_stale_api_shows_the_world_as_it_was() -> Result<()> {
+    let rig = Rig::up()?;
     rig.lab(["stale", "600000"])?;
-    rig.aws(["ec2", "create-tags", "--resources", &vpc, "--tags", "Key=seen,Value=yes"])?;
-    ensure!(rig.aws(look)? == serde_json::json!([]), "the tag is seen at once");
+    see(&rig)?;
+    ensure!(rig.aws(LOOK)? == serde_json::json!([]), "the tag is seen at once");
     rig.lab(["stale", "0"])?;
-    ensure!(rig.aws(look)? == serde_json::json!(["yes"]), "the tag isn't seen at all");
+    ensure!(rig.aws(LOOK)? == serde_json::json!(["yes"]), "the tag isn't seen at all");
+    Ok(())
+}
 
+#[tokio::test]
+async fn a_throttled_api_refuses_what_its_bucket_does_not_hold() -> Result<()> {
+    let rig = Rig::up()?;
     rig.lab(["throttle", "2", "0"])?;
-    let tag = || rig.aws(["ec2", "create-tags", "--resources", &vpc, "--tags", "Key=seen,Value=yes"]);
-    tag()?;
-    tag()?;
-    let throttled = format!("{:#}", tag().err().context("a third call of a bucket of two")?);
+    see(&rig)?;
+    see(&rig)?;
+    let throttled = format!("{:#}", see(&rig).err().context("a third call of a bucket of two")?);
     ensure!(throttled.contains("RequestLimitExceeded"), "{throttled}");
     ensure!(rig.status()?.faults == ["throttle: burst 2, refill 0 a second"], "{:?}", rig.status()?.faults);
     rig.lab(["throttle", "0", "0"])?;
-    tag()?;
+    see(&rig)?;
     ensure!(rig.status()?.faults.is_empty(), "{:?}", rig.status()?.faults);
     Ok(())
 }
@@ -66,27 +83,54 @@ async fn a_command_at_the_clients_place_is_the_callers_own() -> Result<()> {
     Ok(())
 }
 
-#[tokio::test]
-async fn instances_are_cut_off_frozen_and_restarted_as_told() -> Result<()> {
-    let rig = Rig::up()?;
-    rig.create(&rig.balancer(|text| text)?)?;
-    let nodes = rig.settled(2, BOOT)?;
-    let (one, other) = (&nodes[0].id, &nodes[1].id);
-    let peer = nodes[1].address.context("a node has an address")?;
-    let curl = |url: &str| rig.inside(one, &["curl", "--silent", "--output", "/dev/null", "--max-time", "1", url]);
-    let (health, api) = (format!("http://{peer}:9110/"), "https://ec2.eu-west-1.amazonaws.com/");
+/// Two nodes that serve, and one's view of the other.
+struct Pair {
+    rig: Rig,
+    one: String,
+    other: String,
+    /// The other's health page.
+    health: String,
+}
 
-    curl(&health)?;
+const API: &str = "https://ec2.eu-west-1.amazonaws.com/";
+
+impl Pair {
+    fn up() -> Result<Pair> {
+        let rig = Rig::up()?;
+        rig.create(&rig.balancer(|text| text)?)?;
+        let nodes = rig.settled(2, BOOT)?;
+        let peer = nodes[1].address.context("a node has an address")?;
+        let (one, other) = (nodes[0].id.clone(), nodes[1].id.clone());
+        Ok(Pair { rig, one, other, health: format!("http://{peer}:9110/") })
+    }
+
+    /// Whether the one reaches `url`.
+    fn reaches(&self, url: &str) -> Result<String> {
+        self.rig.inside(&self.one, &["curl", "--silent", "--output", "/dev/null", "--max-time", "1", url])
+    }
+}
+
+#[tokio::test]
+async fn a_partition_drops_what_it_names_until_it_is_healed() -> Result<()> {
+    let pair = Pair::up()?;
+    let Pair { rig, one, other, health } = &pair;
+    pair.reaches(health)?;
     rig.lab(["partition", one, other])?;
-    ensure!(curl(&health).is_err() && curl(api).is_ok(), "only the peer is out of reach");
+    ensure!(pair.reaches(health).is_err() && pair.reaches(API).is_ok(), "only the peer is out of reach");
     rig.lab(["heal"])?;
-    wait_for("the peer after healing", BOOT, || curl(&health))?;
+    wait_for("the peer after healing", BOOT, || pair.reaches(health))?;
     rig.lab(["partition", one, "api"])?;
-    ensure!(curl(&health).is_ok() && curl(api).is_err(), "only the API is out of reach");
+    ensure!(pair.reaches(health).is_ok() && pair.reaches(API).is_err(), "only the API is out of reach");
     ensure!(rig.status()?.faults == [format!("partition: {one} | api")], "{:?}", rig.status()?.faults);
     rig.lab(["heal"])?;
-    curl(api)?;
+    pair.reaches(API)?;
+    rig.destroy("web").map(drop)
+}
 
+#[tokio::test]
+async fn imds_answers_what_it_is_given() -> Result<()> {
+    let pair = Pair::up()?;
+    let Pair { rig, one, .. } = &pair;
     let token =
         "t=$(curl -s -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token)";
     let told = format!(
@@ -96,30 +140,43 @@ async fn instances_are_cut_off_frozen_and_restarted_as_told() -> Result<()> {
     rig.lab(["imds", one, "spot/instance-action", r#"{"action":"stop"}"#])?;
     ensure!(rig.inside(one, &["sh", "-c", &told])? == r#"{"action":"stop"}"#, "the Spot notice");
     rig.lab(["imds", one, "spot/instance-action"])?;
+    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "the Spot notice stays");
+    rig.destroy("web").map(drop)
+}
 
+#[tokio::test]
+async fn a_frozen_instance_thaws_after_the_set_time() -> Result<()> {
+    let pair = Pair::up()?;
+    let Pair { rig, other, health, .. } = &pair;
     let frozen = Instant::now();
     rig.lab(["freeze", other, "1500"])?;
-    ensure!(state(&rig, other)? == "frozen" && curl(&health).is_err(), "it isn't frozen");
-    wait_for("the thaw", BOOT, || curl(&health))?;
+    ensure!(state(rig, other)? == "frozen" && pair.reaches(health).is_err(), "it isn't frozen");
+    wait_for("the thaw", BOOT, || pair.reaches(health))?;
     ensure!(frozen.elapsed() >= Duration::from_millis(1500), "it froze for {:?} only", frozen.elapsed());
+    rig.destroy("web").map(drop)
+}
 
+#[tokio::test]
+async fn an_instance_reboots_stops_and_starts() -> Result<()> {
+    let pair = Pair::up()?;
+    let Pair { rig, other, health, .. } = &pair;
     let booted = || rig.inside(other, &["systemctl", "show", "--property", "UserspaceTimestamp"]);
     let before = booted()?;
     rig.lab(["reboot", other])?;
     wait_for("the reboot", BOOT, || {
         ensure!(booted()? != before, "it says {before}");
-        curl(&health)
+        pair.reaches(health)
     })?;
     rig.lab(["stop", other])?;
     wait_for("the shutdown", BOOT, || {
-        ensure!(state(&rig, other)? == "stopped" && curl(&health).is_err(), "it is {}", state(&rig, other)?);
+        ensure!(state(rig, other)? == "stopped" && pair.reaches(health).is_err(), "it is {}", state(rig, other)?);
         let status = rig.status()?;
         let seen = status.instances.iter().find(|instance| instance.id == *other).context("the one that is stopped")?;
         ensure!(seen.api == "stopped", "the API says that it is {}", seen.api);
         Ok(())
     })?;
     rig.aws(["ec2", "start-instances", "--instance-ids", other])?;
-    wait_for("the start", BOOT, || curl(&health))?;
+    wait_for("the start", BOOT, || pair.reaches(health))?;
     rig.settled(2, BOOT)?;
     rig.destroy("web").map(drop)
 }

@@ -50,9 +50,12 @@ mod tests {
         if let Ok(panics) = std::env::var(CHILD) {
             return survive(&panics);
         }
+        // This test's own name, as the test program knows it: without the crate's.
+        let this =
+            module_path!().split_once("::").unwrap().1.to_owned() + "::a_panic_in_any_task_or_thread_ends_the_process";
         for panics in ["task", "aside", "thread"] {
             let mut child = Command::new(std::env::current_exe().unwrap());
-            child.args(["--exact", "panics::tests::a_panic_in_any_task_or_thread_ends_the_process"]);
+            child.args(["--exact", &this]);
             let output = child.env(CHILD, panics).output().unwrap();
             assert_eq!(output.status.signal(), Some(SIGABRT), "{panics}: {output:?}");
         }

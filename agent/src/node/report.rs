@@ -120,6 +120,8 @@ async fn write(client: &Client, instance: &InstanceId, difference: &Difference) 
 
 #[cfg(test)]
 mod tests {
+    use templates::report::Unreachable;
+
     use super::*;
     use crate::node::state::Topic;
     use crate::node::state::tests::state;

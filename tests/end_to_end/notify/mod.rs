@@ -17,32 +17,36 @@ const BOOT: Duration = Duration::from_secs(90);
 /// The next look at the routes is 33 s away at most, and this machine may be busy.
 const LOOK: Duration = Duration::from_secs(60);
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_is_told_of_a_power_cut_of_an_incomplete_takeover_and_of_stolen_routes() -> Result<()> {
-    let rig = Rig::up()?;
-    let receiver = Receiver::start(&rig)?;
-    let file = rig.balancer(Receiver::balancer)?;
-    let plan = printed(&rig.launcher([
-        "create".as_ref(),
-        file.as_os_str(),
-        "--dry-run".as_ref(),
-        "--output=json".as_ref(),
-    ])?)?;
-    rig.create(&file)?;
-    let nodes = rig.settled(2, BOOT)?;
-    let lost = rig.active()?;
-    let heir = nodes.iter().find(|node| node.id != lost).context("a second node")?.id.clone();
-    receiver.wait(&lost, "role_changed", LOOK, |one| one["role"]["now"] == "active")?;
+/// A balancer whose webhook is a receiver of this test's, and the node that is active.
+fn told(rig: &Rig) -> Result<(Receiver, String, Vec<String>)> {
+    let receiver = Receiver::start(rig)?;
+    rig.create(&rig.balancer(Receiver::balancer)?)?;
+    let nodes = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
+    let active = rig.active()?;
+    receiver.wait(&active, "role_changed", LOOK, |one| one["role"]["now"] == "active")?;
+    Ok((receiver, active, nodes))
+}
 
+/// The route tables that have a route to the virtual IP.
+fn tables(rig: &Rig) -> Result<Vec<String>> {
+    let routes = rig.status()?.routes.into_iter().filter(|route| route.destination == "10.255.0.10/32");
+    let mut tables: Vec<String> = routes.map(|route| route.table).collect();
+    tables.sort_unstable();
+    Ok(tables)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_and_the_metrics_tell_of_a_power_cut_and_an_incomplete_takeover() -> Result<()> {
+    let rig = Rig::up()?;
+    let (receiver, lost, nodes) = told(&rig)?;
+    let heir = nodes.into_iter().find(|node| *node != lost).context("a second node")?;
     rig.lab(["fail", "ReplaceRoute", "UnauthorizedOperation", "100000"])?;
     rig.lab(["kill", &lost])?;
     let told = receiver.wait(&heir, "role_changed", LOOK, |one| one["role"]["now"] == "active")?;
     ensure!(told["role"]["before"] == "standby" && told["virtual_ip"] == "10.255.0.10", "{told}");
     ensure!(told["balancer"] == "web" && told["region"] == "eu-west-1", "{told}");
     let told = receiver.wait(&heir, "takeover_incomplete", LOOK, |_| true)?;
-    let routes = rig.status()?.routes.into_iter().filter(|route| route.destination == "10.255.0.10/32");
-    let mut tables: Vec<String> = routes.map(|route| route.table).collect();
-    tables.sort_unstable();
+    let tables = tables(&rig)?;
     let mut said: Vec<&Value> = told["takeover"]["tables"].as_array().context("a list of tables")?.iter().collect();
     said.sort_unstable_by_key(|one| one["table"].to_string());
     ensure!(said.iter().map(|one| &one["table"]).eq(tables.iter().map(|table| table.as_str())), "{told}: {tables:?}");
@@ -53,18 +57,57 @@ async fn the_webhook_is_told_of_a_power_cut_of_an_incomplete_takeover_and_of_sto
     rig.lab(["fail", "ReplaceRoute", "UnauthorizedOperation", "0"])?;
     receiver.wait(&heir, "takeover_complete", LOOK, |_| true)?;
     ensure!(rig.active()? == heir, "the routes lead elsewhere");
-
-    stolen(&rig, &receiver, &heir, &tables)?;
     receiver.in_order()?;
-    metrics(&rig, &heir)?;
-    secret_is_kept(&rig, &heir, &plan)?;
 
-    rig.inside(&heir, &["systemctl", "stop", "haproxy"])?;
+    let page = rig.inside(&heir, &["sh", "-c", SCRAPE])?;
+    has(
+        &page,
+        &[
+            ("elbow_takeovers_total", 1.0),
+            ("elbow_takeovers_incomplete_total", 1.0),
+            ("elbow_takeover_duration_seconds_count", 1.0),
+            ("elbow_peers{", 1.0),
+            ("elbow_peers_answering", 0.0),
+            ("elbow_notifications_total{result=\"dropped\"", 0.0),
+        ],
+    )?;
+    ensure!(metric(&page, "elbow_api_calls_total{action=\"ReplaceRoute\",result=\"denied\"")? >= 3.0, "{page}");
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_and_the_metrics_tell_of_stolen_routes() -> Result<()> {
+    let rig = Rig::up()?;
+    let (receiver, active, _) = told(&rig)?;
+    stolen(&rig, &receiver, &active, &tables(&rig)?)?;
+    receiver.in_order()?;
+    metrics(&rig, &active)?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhook_is_told_of_an_haproxy_that_stops() -> Result<()> {
+    let rig = Rig::up()?;
+    let (receiver, active, _) = told(&rig)?;
+    rig.inside(&active, &["systemctl", "stop", "haproxy"])?;
     let role = serde_json::json!({"before": "active", "now": "fault"});
-    let fault = receiver.wait(&heir, "role_changed", LOOK, |one| one["role"] == role)?;
+    let fault = receiver.wait(&active, "role_changed", LOOK, |one| one["role"] == role)?;
     ensure!(fault["problems"].to_string().contains("HAProxy"), "{fault}");
     let later = |one: &Value| one["sequence"].as_u64() > fault["sequence"].as_u64();
-    receiver.wait(&heir, "role_changed", LOOK, |one| one["role"]["now"] == "active" && later(one))?;
+    receiver.wait(&active, "role_changed", LOOK, |one| one["role"]["now"] == "standby" && later(one))?;
+    rig.destroy("web").map(drop)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_webhooks_address_is_nowhere_but_in_what_nodes_boot_with() -> Result<()> {
+    let rig = Rig::up()?;
+    let _receiver = Receiver::start(&rig)?;
+    let file = rig.balancer(Receiver::balancer)?;
+    let dry_run = ["create".as_ref(), file.as_os_str(), "--dry-run".as_ref(), "--output=json".as_ref()];
+    let plan = printed(&rig.launcher(dry_run)?)?;
+    rig.create(&file)?;
+    rig.settled(2, BOOT)?;
+    secret_is_kept(&rig, &rig.active()?, &plan)?;
     rig.destroy("web").map(drop)
 }
 
@@ -121,27 +164,31 @@ fn metrics(rig: &Rig, owner: &str) -> Result<()> {
     let said = [printed(&said)?, String::from_utf8_lossy(&said.stderr).into_owned()].concat();
     ensure!(said.is_empty(), "promtool says: {said}");
 
-    for (name, wanted) in [
-        ("elbow_role{role=\"active\"", 1.0),
-        ("elbow_routes_right", 3.0),
-        ("elbow_routes_wrong", 0.0),
-        ("elbow_takeovers_total", 2.0),
-        ("elbow_takeovers_incomplete_total", 1.0),
-        ("elbow_takeover_duration_seconds_count", 2.0),
-        ("elbow_routes_changed_by_others_total{outcome=\"reclaimed\"", 2.0),
-        ("elbow_haproxy_up", 1.0),
-        ("elbow_peers{", 1.0),
-        ("elbow_peers_answering", 0.0),
-        ("elbow_notifications_total{result=\"dropped\"", 0.0),
-    ] {
-        let there = metric(&page, name)?;
-        ensure!(there == wanted, "{name} is {there}, not {wanted}:\n{page}");
-    }
-    ensure!(metric(&page, "elbow_api_calls_total{action=\"ReplaceRoute\",result=\"denied\"")? >= 3.0, "{page}");
+    has(
+        &page,
+        &[
+            ("elbow_role{role=\"active\"", 1.0),
+            ("elbow_routes_right", 3.0),
+            ("elbow_routes_wrong", 0.0),
+            ("elbow_routes_changed_by_others_total{outcome=\"reclaimed\"", 2.0),
+            ("elbow_haproxy_up", 1.0),
+            ("elbow_peers{", 1.0),
+            ("elbow_peers_answering", 1.0),
+        ],
+    )?;
     let address = rig.status()?.instances.into_iter().find(|one| one.id == owner).and_then(|one| one.address);
     let url = format!("http://{}:9110/metrics", address.context("the node has an address")?);
     let read = rig.lab(["client", "curl", "--silent", "--show-error", "--fail", "--max-time", "2", &url])?;
     ensure!(read.contains("elbow_node_info"), "{read}");
+    Ok(())
+}
+
+/// Whether samples have these values.
+fn has(page: &str, wanted: &[(&str, f64)]) -> Result<()> {
+    for (name, wanted) in wanted {
+        let there = metric(page, name)?;
+        ensure!(there == *wanted, "{name} is {there}, not {wanted}:\n{page}");
+    }
     Ok(())
 }
 
@@ -151,7 +198,7 @@ fn metric(page: &str, start: &str) -> Result<f64> {
     line.rsplit(' ').next().unwrap_or_default().parse().with_context(|| line.to_owned())
 }
 
-/// The webhook's address is nowhere but in what nodes boot with.
+/// What the launcher, the API and the node show to others.
 fn secret_is_kept(rig: &Rig, node: &str, plan: &str) -> Result<()> {
     let launcher = |words: &[&str]| -> Result<String> {
         let output = rig.launcher(words)?;
