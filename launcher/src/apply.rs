@@ -17,6 +17,7 @@ use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
 use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
 use crate::scaling::Wanted;
+use crate::tags;
 
 /// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
@@ -123,7 +124,7 @@ impl Step<'_> {
             }
             Action::Claim(vips) => {
                 for vip in vips {
-                    tagging::set(ec2, &[group.to_owned()], &claims::tag(*vip), "").await?;
+                    tagging::set(ec2, &[group.to_owned()], &tags::claim(*vip), "").await?;
                 }
                 Ok(Made::Other)
             }

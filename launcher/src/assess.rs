@@ -7,14 +7,14 @@ pub mod reach;
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
-use reach::Unreachable;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
+use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER};
 use templates::report::Refusal;
 use templates::{Order, Role, Roles, Slot};
 
-use crate::resources::instances::Node;
+use crate::node::{Node, Unreachable};
+use crate::node_status;
 use crate::resources::route_tables::{Table, eligible};
 use crate::which::Which;
 
@@ -210,18 +210,13 @@ pub fn health(node: &Node) -> NodeHealth {
         interface: node.interfaces.first().cloned(),
         state: node.state.clone(),
         unreachable: node.unreachable.clone(),
-        roles: node.tags.get(TAG_ROLE).and_then(|tag| tag.parse().ok()),
-        running: node.tags.get(TAG_RUNNING).map(str::to_owned),
-        ordered: ordered(node),
+        roles: node_status::roles(node),
+        running: node_status::running(node).map(str::to_owned),
+        ordered: node_status::ordered(node),
         message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
         refused: node.tags.get(TAG_REFUSED_HANDOVER).and_then(|tag| tag.parse().ok()),
         launched: node.launched,
     }
-}
-
-fn ordered(node: &Node) -> Option<String> {
-    let order: Order = node.tags.get(TAG_REVISION)?.parse().ok()?;
-    (node.tags.get(TAG_RUNNING) != Some(&order.revision.0)).then(|| order.to_string())
 }
 
 /// What keeps a node from being as it should.

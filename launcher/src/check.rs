@@ -10,12 +10,12 @@ use templates::{Balancer, files, names};
 use crate::claims::{refusal, taken};
 use crate::discover::Surroundings;
 use crate::identity;
+use crate::node_status::has_reported;
 use crate::observe::Observed;
 use crate::origin;
 use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
 use crate::scaling;
-use crate::update::replace::has_reported;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
 const ROLE_NAME: usize = 64;

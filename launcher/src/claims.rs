@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use templates::balancer::RouteTables;
-use templates::names::{TAG_BALANCER, TAG_VIRTUAL_IP};
+use templates::names::TAG_BALANCER;
 use templates::{files, names};
 
 use crate::aws::Aws;
@@ -13,7 +13,7 @@ use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::desired::Desired;
 use crate::resources::{launch_template, security_group, tagging};
-use crate::tags::Tags;
+use crate::tags::{claim, claimed};
 
 /// How long another that began at the same moment may take to give way, or to go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,16 +59,6 @@ pub fn refusal(vip: Ipv4Addr, other: &Claim) -> String {
              with `launcher destroy {name}`"
         ),
     }
-}
-
-/// The tag that claims a virtual IP, whatever its value.
-pub fn tag(vip: Ipv4Addr) -> String {
-    format!("{TAG_VIRTUAL_IP}{vip}")
-}
-
-/// The virtual IPs that a group's tags claim.
-pub fn claimed(tags: &Tags) -> Vec<Ipv4Addr> {
-    tags.0.keys().filter_map(|key| key.strip_prefix(TAG_VIRTUAL_IP)?.parse().ok()).collect()
 }
 
 /// What other balancers of the VPC claim of `vips`.
@@ -121,7 +111,7 @@ pub async fn contend(aws: &Aws, desired: &Desired) -> Result<Option<String>, Cal
 /// Gives the virtual IPs up.
 pub async fn give_way(aws: &Aws, group: &str, vips: &[Ipv4Addr]) -> Result<(), CallFailed> {
     for vip in vips {
-        tagging::remove(&aws.ec2, &[group.to_owned()], &tag(*vip)).await?;
+        tagging::remove(&aws.ec2, &[group.to_owned()], &claim(*vip)).await?;
     }
     Ok(())
 }
@@ -129,6 +119,7 @@ pub async fn give_way(aws: &Aws, group: &str, vips: &[Ipv4Addr]) -> Result<(), C
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tags::Tags;
 
     #[test]
     fn a_virtual_ip_is_taken_where_another_has_it_in_a_table_of_both() {
@@ -149,7 +140,7 @@ mod tests {
     #[test]
     fn a_claim_is_read_off_the_tags_as_it_was_written() {
         let vip = Ipv4Addr::new(10, 255, 0, 10);
-        let tags = Tags::of("web", "vpc-1").with(&tag(vip), "").with("elbow:virtual-ip:10.255", "");
+        let tags = Tags::of("web", "vpc-1").with(&claim(vip), "").with("elbow:virtual-ip:10.255", "");
         assert_eq!(claimed(&tags), [vip]);
     }
 }

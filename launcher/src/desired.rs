@@ -9,11 +9,10 @@ use ipnet::Ipv4Net;
 use templates::balancer::{Revision, RouteTables};
 use templates::{Balancer, Slot, files, names, paths};
 
-use crate::claims;
 use crate::resources::launch_template::{Contents, LAUNCHED, METADATA};
 use crate::resources::security_group::{Rule, Source};
 use crate::scaling::Wanted;
-use crate::tags::Tags;
+use crate::tags::{self, Tags};
 
 /// The default of AWS's quota L-0EA8095F (VPC user guide, "Amazon VPC quotas"); a rule from a group counts as one, too.
 const RULES: usize = 60;
@@ -85,7 +84,7 @@ impl Desired {
 
     /// On the security group.
     pub fn group_tags(&self) -> Tags {
-        self.virtual_ips.iter().fold(self.tags.clone(), |tags, vip| tags.with(&claims::tag(*vip), ""))
+        self.virtual_ips.iter().fold(self.tags.clone(), |tags, vip| tags.with(&tags::claim(*vip), ""))
     }
 
     /// What a launch template's version should hold. An image that was pinned stays: another one is an update.

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use templates::names;
 use templates::names::TAG_BALANCER;
 
-use crate::resources::instances::Node;
+use crate::node::Node;
 
 /// EC2 puts this tag on what is launched from a launch template, and refuses it from users (EC2 User Guide, "Launch
 /// instances using a launch template"; "Tag restrictions").

@@ -16,6 +16,8 @@ pub mod discover;
 pub mod failure;
 pub mod handover;
 pub mod identity;
+pub mod node;
+pub mod node_status;
 pub mod observe;
 pub mod origin;
 pub mod output;

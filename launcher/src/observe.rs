@@ -9,8 +9,9 @@ use templates::{files, names};
 use crate::aws::Aws;
 use crate::aws::error::{CallFailed, Reason};
 use crate::identity::Instances;
+use crate::node::Node;
 use crate::resources::instance_profile::{self, Profile};
-use crate::resources::instances::{self, Node};
+use crate::resources::instances;
 use crate::resources::launch_template::{self, Template};
 use crate::resources::role::{self, Role};
 use crate::resources::scaling_group::{self, ScalingGroup};
@@ -261,8 +262,8 @@ pub(crate) mod tests {
     use templates::names::{TAG_DEFAULT, TAG_ROLE, TAG_RUNNING};
 
     use super::*;
-    use crate::assess::reach::Unreachable;
     use crate::desired::tests::desired;
+    use crate::node::Unreachable;
 
     pub(crate) fn node(id: &str, slot: u8, state: &str) -> Node {
         let desired = desired();

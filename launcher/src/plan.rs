@@ -6,14 +6,14 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use templates::{Order, Slot};
 
-use crate::claims::claimed;
 use crate::desired::Desired;
+use crate::node::Node;
 use crate::observe::Observed;
-use crate::resources::instances::Node;
 use crate::resources::launch_template::Template;
 use crate::resources::scaling_group::{Hook, REBALANCE};
 use crate::resources::security_group::Rule;
 use crate::scaling::{Wanted, unpinned};
+use crate::tags::claimed;
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,10 +6,9 @@ use std::collections::BTreeSet;
 use templates::Balancer;
 use templates::balancer::Launch;
 
-use crate::update::next::active;
-
+use crate::node::Node;
+use crate::node_status::active;
 use crate::observe::Observed;
-use crate::resources::instances::Node;
 use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 
 /// What a group is for, without which a lost node isn't replaced.

@@ -1,10 +1,11 @@
 //! Tags: how Elbow knows its own.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::types as ec2;
 use aws_sdk_iam::types as iam;
-use templates::names::{TAG_BALANCER, TAG_VPC};
+use templates::names::{TAG_BALANCER, TAG_VIRTUAL_IP, TAG_VPC};
 
 /// A resource's tags.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -70,4 +71,14 @@ impl From<&[iam::Tag]> for Tags {
     fn from(tags: &[iam::Tag]) -> Tags {
         tags.iter().map(|tag| (tag.key(), tag.value())).collect()
     }
+}
+
+/// The tag that claims a virtual IP, whatever its value.
+pub fn claim(vip: Ipv4Addr) -> String {
+    format!("{TAG_VIRTUAL_IP}{vip}")
+}
+
+/// The virtual IPs that a group's tags claim.
+pub fn claimed(tags: &Tags) -> Vec<Ipv4Addr> {
+    tags.0.keys().filter_map(|key| key.strip_prefix(TAG_VIRTUAL_IP)?.parse().ok()).collect()
 }

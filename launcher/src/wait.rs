@@ -11,8 +11,9 @@ use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
+use crate::node::Node;
 use crate::output::progress::Progress;
-use crate::resources::instances::{self, Node};
+use crate::resources::instances;
 use crate::resources::{route_tables, scaling_group};
 
 /// From one look to the next: two Describe calls, of which AWS lets an account make many times more.

@@ -2,50 +2,19 @@
 //! EC2 may call it `running` for long: the word of a peer that lives outranks both.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Serialize;
 use templates::names::{TAG_ALIVE, TAG_RUNNING, TAG_UNREACHABLE};
 use templates::report::{Moment, Unreachable as Report};
 
-use crate::resources::instances::Node;
+use crate::node::{Node, Unreachable};
 
 /// An active node rewrites its sign of life every 20 s while a peer is silent. Of two nodes that report each other, the one
 /// with a sign that is older than the other's by this has fallen silent itself.
 const OUTLIVED: Duration = Duration::from_secs(45);
 /// A sign of life that is older than this is the node's last one. It is compared with the launcher's own clock.
 const SILENT: Duration = Duration::from_secs(90);
-
-/// Since when a node can't be reached.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Unreachable {
-    /// By the earliest report.
-    pub since: Timestamp,
-    /// The instances that report it; none if the node's own sign of life is too old.
-    pub from: Vec<String>,
-    /// The time for people, in UTC.
-    #[serde(skip)]
-    pub clock: String,
-}
-
-impl fmt::Display for Unreachable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.from.is_empty() {
-            true => write!(f, "unreachable since {} (its last sign of life)", self.clock),
-            false => write!(f, "unreachable since {} (reported by {})", self.clock, self.from.join(", ")),
-        }
-    }
-}
-
-impl Unreachable {
-    fn of(since: Timestamp, from: Vec<String>, now: Timestamp) -> Unreachable {
-        let today = since.strftime("%F").to_string() == now.strftime("%F").to_string();
-        let clock = since.strftime(if today { "%H:%M:%SZ" } else { "%F %H:%M:%SZ" }).to_string();
-        Unreachable { since, from, clock }
-    }
-}
 
 /// Marks the nodes that can't be reached at `now`. A node that never reported may boot yet: of it that is said instead.
 pub fn mark(nodes: &mut [Node], now: Timestamp) {

@@ -11,8 +11,8 @@ use crate::aws::{self, Aws};
 use crate::cli::Cli;
 use crate::failure::{Failure, looking};
 use crate::identity::{self, Signs, Standing};
+use crate::node::Node;
 use crate::output::{self, table::columns};
-use crate::resources::instances::Node;
 use crate::resources::{instances, launch_template, security_group};
 use crate::tags::Tags;
 

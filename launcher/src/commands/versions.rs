@@ -8,12 +8,12 @@ use templates::{Order, files};
 
 use crate::cli::Cli;
 use crate::failure::Failure;
+use crate::node::Node;
+use crate::node_status::{follows, running};
 use crate::observe::Observed;
 use crate::output::{self, table::columns};
-use crate::resources::instances::Node;
 use crate::resources::launch_template::{Template, Version};
 use crate::update::known::{Found, Image, Intent};
-use crate::update::next::{follows, running};
 
 /// Where `--rollback` goes: to the version that was the default before; to the default itself while some node runs another
 /// or was told to.

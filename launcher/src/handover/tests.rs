@@ -6,8 +6,8 @@ use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_ROLE};
 use super::*;
 use crate::assess::{Expected, assess};
 use crate::desired::tests::web;
+use crate::node::Node;
 use crate::observe::tests::{lost, node};
-use crate::resources::instances::Node;
 use crate::resources::route_tables::{Route, Table};
 
 const ID: &str = "65a1-3f";

@@ -6,8 +6,10 @@ use aws_sdk_autoscaling::types::{
     DesiredConfiguration, InstanceRefresh, LaunchTemplateSpecification, RefreshPreferences, ScaleInProtectedInstances,
 };
 
-use super::scaling_group::BOUNDS;
 use crate::aws::error::{CallFailed, Named};
+
+/// The fewest and the most healthy nodes while some are replaced, in percent of what is wanted: new ones first.
+pub const BOUNDS: (i32, i32) = (100, 200);
 
 /// A refresh as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

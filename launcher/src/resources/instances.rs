@@ -8,65 +8,13 @@ use jiff::Timestamp;
 use templates::names::TAG_BALANCER;
 use templates::{Slot, names};
 
-use crate::assess::reach::{self, Unreachable};
+use crate::assess::reach;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
+use crate::node::Node;
 use crate::resources::launch_template::{self, LAUNCHED};
 use crate::tags::Tags;
-
-/// An instance as it is.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Node {
-    /// `i-…`
-    pub id: String,
-    /// `pending`, `running`, `shutting-down`, `terminated`, `stopping`, `stopped`
-    pub state: String,
-    /// Why AWS changed the state by itself.
-    pub reason: Option<String>,
-    /// `ami-…`
-    pub image: String,
-    /// Where it is.
-    pub vpc: String,
-    /// Where in it.
-    pub zone: String,
-    /// Where in that; empty once it has ended.
-    pub subnet: String,
-    /// Its number in the RunInstances call that launched it.
-    pub launch_index: i32,
-    /// Its slot, the place of its subnet in the balancer's list; none if the list or the subnet isn't known, see [`number`].
-    pub slot: Option<Slot>,
-    /// The slot that names this node; none if another node of the subnet comes first.
-    pub named: Option<Slot>,
-    /// Its own address.
-    pub address: Option<String>,
-    /// `eni-…`, the first one first.
-    pub interfaces: Vec<String>,
-    /// `vol-…`
-    pub volumes: Vec<String>,
-    /// Its interfaces' security groups, by name.
-    pub groups: Vec<String>,
-    /// Its instance profile's name.
-    pub profile: Option<String>,
-    /// What the launcher said to it and it says of itself.
-    pub tags: Tags,
-    /// When it was last started.
-    pub launched: Option<Timestamp>,
-    /// Since when the other nodes can't reach it.
-    pub unreachable: Option<Unreachable>,
-}
-
-impl Node {
-    /// Whether it runs or may run again. What has ended stays visible for an hour.
-    pub fn is_live(&self) -> bool {
-        !matches!(self.state.as_str(), "shutting-down" | "terminated")
-    }
-
-    /// The Auto Scaling group that has it (Auto Scaling User Guide, "Tag lifecycle").
-    pub fn group(&self) -> Option<&str> {
-        self.tags.get("aws:autoscaling:groupName")
-    }
-}
 
 /// A balancer's nodes in these subnets, ended ones too, by slot.
 pub async fn find(ec2: &Client, balancer: &str, subnets: &[String]) -> Result<Vec<Node>, CallFailed> {

@@ -11,14 +11,12 @@ use aws_sdk_autoscaling::types::{
 use templates::balancer::Millis;
 use templates::handover::{HOOK, LAUNCH_HOOK, LAUNCH_TIMEOUT, heartbeat};
 
-use super::instance_refresh::{self, Phase, Refresh};
+use super::instance_refresh::{self, BOUNDS, Phase, Refresh};
 use crate::aws::error::{CallFailed, Named};
 use crate::tags::Tags;
 
 /// Ends healthy nodes in order to even out the zones. Nodes are not capacity: that would move a virtual IP for nothing.
 pub const REBALANCE: &str = "AZRebalance";
-/// The fewest and the most healthy nodes while some are replaced, in percent of what is wanted: new ones first.
-pub const BOUNDS: (i32, i32) = (100, 200);
 /// What a group waits for before it counts a node, and before it ends one.
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 const ENDING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";

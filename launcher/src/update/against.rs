@@ -7,11 +7,11 @@ use templates::{Balancer, Slot};
 
 use super::known::Known;
 use super::next::{Force, Goal};
-use super::tell::called;
 use crate::assess::{health, remedy};
+use crate::node::Node;
+use crate::node_status::called;
 use crate::observe::Observed;
 use crate::origin;
-use crate::resources::instances::Node;
 use crate::scaling::{Wanted, cannot_replace, other_launch, outside, unpinned};
 use crate::which::Which;
 

@@ -8,12 +8,12 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::TAG_REVISION;
 
-use super::next::{refusal, running};
 use super::roll::Roll;
-use super::tell::called;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
-use crate::resources::instances::{self, Node};
+use crate::node::Node;
+use crate::node_status::{called, refusal, running};
+use crate::resources::instances;
 use crate::resources::tagging;
 
 /// From one look at the nodes' tags to the next.

@@ -13,13 +13,15 @@ use super::known::Known;
 use super::replace::{Aim, Service, Step, is_new, never_served, step};
 use super::roll::Roll;
 use super::settings::common;
-use super::tell::{called, standings, stands};
+use super::tell::{standings, stands};
 use crate::apply::Launching;
 use crate::assess::{Expected, assess};
 use crate::aws::retry::pause;
 use crate::failure::Failure;
+use crate::node::Node;
+use crate::node_status::called;
 use crate::plan::Place;
-use crate::resources::instances::{self, Node};
+use crate::resources::instances;
 use crate::resources::{route_tables, tagging};
 use crate::wait::say_silent;
 

@@ -10,12 +10,14 @@ use templates::names::TAG_DEFAULT;
 
 use super::refresh::{Ill, Turn, turn};
 use super::roll::Roll;
-use super::tell::{called, standings, stands};
+use super::tell::{standings, stands};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
+use crate::node::Node;
+use crate::node_status::called;
 use crate::resources::instance_refresh::{self, Phase, Refresh};
-use crate::resources::instances::{self, Node};
+use crate::resources::instances;
 use crate::resources::scaling_group::{self, Member, ScalingGroup};
 use crate::resources::tagging;
 use crate::wait::{say_failure, say_silent};

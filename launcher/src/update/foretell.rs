@@ -5,9 +5,9 @@ use templates::Role;
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 
 use super::replace::{Aim, Service, Step, is_new, step};
-use super::tell::called;
+use crate::node::Node;
+use crate::node_status::called;
 use crate::plan::Change;
-use crate::resources::instances::Node;
 use crate::tags::Tags;
 
 /// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.

@@ -3,12 +3,11 @@
 use std::collections::BTreeSet;
 
 use templates::Order;
-use templates::balancer::Revision;
-use templates::names::{TAG_REFUSED_REVISION, TAG_REVISION, TAG_ROLE, TAG_RUNNING};
-use templates::report::Refusal;
+use templates::names::TAG_REVISION;
 use templates::{Role, Roles};
 
-use crate::resources::instances::Node;
+use crate::node::Node;
+use crate::node_status::{active, follows, is_told, refusal, roles, running, told_otherwise};
 use crate::which::Which;
 
 /// What to do next.
@@ -131,11 +130,6 @@ pub fn is_away(goal: &Goal, node: &Node) -> bool {
     !matches!(node.state.as_str(), "pending" | "running") || goal.leaves_out(node)
 }
 
-/// Whether the node's tag orders just this.
-pub fn is_told(order: &Order, node: &Node) -> bool {
-    node.tags.get(TAG_REVISION) == Some(&order.to_string())
-}
-
 fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {
     nodes.map(|node| node.id.clone()).collect()
 }
@@ -144,7 +138,8 @@ fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {
 /// active, and the standbys are more than standbys. Nodes of different revisions may have more of them or fewer.
 fn unserved(live: &[&Node]) -> Option<String> {
     let running = live.iter().filter(|node| node.state == "running" && node.unreachable.is_none());
-    let roles: Vec<Roles> = running.map(|node| roles(node)).filter(|roles| !roles.0.is_empty()).collect();
+    let roles: Vec<Roles> =
+        running.map(|node| roles(node).unwrap_or_default()).filter(|roles| !roles.0.is_empty()).collect();
     let vips = roles.iter().map(|roles| roles.0.len()).min().unwrap_or_default();
     let actives = |vip: usize| roles.iter().filter(|roles| roles.0.get(vip) == Some(&Role::Active)).count();
     (0..vips.max(1)).find_map(|vip| match actives(vip) {
@@ -152,40 +147,6 @@ fn unserved(live: &[&Node]) -> Option<String> {
         1 => None,
         many => Some(format!("{many} nodes say that they are active for virtual IP {}", vip + 1)),
     })
-}
-
-/// Whether the node runs this revision, and isn't told to run another.
-pub fn follows(revision: &Revision, node: &Node) -> bool {
-    running(node) == Some(&revision.0) && !told_otherwise(revision, node)
-}
-
-/// Whether the node's tag says something else than to run this revision.
-fn told_otherwise(revision: &Revision, node: &Node) -> bool {
-    let tag = node.tags.get(TAG_REVISION).filter(|tag| !tag.is_empty());
-    tag.is_some_and(|tag| tag.parse::<Order>().map(|order| order.revision).as_ref() != Ok(revision))
-}
-
-/// What the node says about why it won't run this, if it says so.
-pub fn refusal(order: &Order, node: &Node) -> Option<String> {
-    let refusal: Refusal<Order> = node.tags.get(TAG_REFUSED_REVISION)?.parse().ok()?;
-    (refusal.of == *order).then_some(refusal.why)
-}
-
-/// The revision that the node says it runs.
-pub fn running(node: &Node) -> Option<&str> {
-    node.tags.get(TAG_RUNNING)
-}
-
-/// For how many virtual IPs the node is active. One that can't be reached may say so still.
-pub fn active(node: &Node) -> usize {
-    if node.unreachable.is_some() {
-        return 0;
-    }
-    roles(node).0.iter().filter(|role| **role == Role::Active).count()
-}
-
-fn roles(node: &Node) -> Roles {
-    node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok()).unwrap_or_default()
 }
 
 #[cfg(test)]

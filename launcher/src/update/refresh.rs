@@ -5,14 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use templates::names::{TAG_MESSAGE, TAG_ROLE};
-use templates::{Order, Role, Roles};
+use templates::names::TAG_MESSAGE;
+use templates::Order;
 
 use super::known::Known;
-use super::next::running;
-use super::tell::called;
+use crate::node::Node;
+use crate::node_status::{called, is_in_fault, running};
 use crate::resources::instance_refresh::{Phase, Refresh};
-use crate::resources::instances::Node;
 use crate::resources::scaling_group::ScalingGroup;
 
 /// How long a new node may be in fault and complain, before that is its last word.
@@ -121,9 +120,8 @@ impl Ill {
 
 /// What a node in fault complains of that was launched for the order.
 fn complaint<'a>(order: &Order, group: &ScalingGroup, node: &'a Node) -> Option<&'a str> {
-    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok())?;
     let is_new = node.is_live() && launched_from(group, node) == Some(order.version);
-    let is_down = running(node) == Some(&order.revision.0) && roles.0.iter().all(|role| *role == Role::Fault);
+    let is_down = running(node) == Some(&order.revision.0) && is_in_fault(node);
     node.tags.get(TAG_MESSAGE).filter(|_| is_new && is_down)
 }
 

@@ -3,11 +3,12 @@
 //! another: the active nodes' last. An active one hands over to a new one before it is stopped; stopping it has its agent
 //! wait for open connections. Where no node ever came up there is nothing to keep: all of them go at once.
 
-use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
-use templates::{Balancer, Order, Role, Roles, Slot};
+use templates::names::TAG_REVISION;
+use templates::{Balancer, Order, Role, Slot};
 
-use super::next::{Goal, active, running};
-use crate::resources::instances::Node;
+use super::next::Goal;
+use crate::node::Node;
+use crate::node_status::{active, has_reported, is_in_fault, roles, running};
 use crate::resources::route_tables::Table;
 
 /// What to do next.
@@ -98,11 +99,6 @@ pub fn never_served(aim: &Aim, nodes: &[Node], tables: &[Table]) -> bool {
     old.all(|node| !has_reported(node) && !routed(node))
 }
 
-/// Whether the node ever said anything of itself.
-pub fn has_reported(node: &Node) -> bool {
-    [TAG_ROLE, TAG_RUNNING].into_iter().any(|key| node.tags.get(key).is_some())
-}
-
 /// The new node in the same subnet; any, if there is none.
 fn successor(node: &Node, new: &[&Node]) -> Option<String> {
     let next = new.iter().find(|next| next.slot == node.slot).or(new.first())?;
@@ -145,16 +141,14 @@ pub fn is_new(aim: &Aim, node: &Node) -> bool {
 
 /// Whether the node can serve nothing, by what it says.
 fn is_down(node: &Node) -> bool {
-    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok());
-    node.state != "running" || roles.is_some_and(|roles| roles.0.iter().all(|role| *role == Role::Fault))
+    node.state != "running" || is_in_fault(node)
 }
 
 fn is_well(order: &Order, node: &Node) -> bool {
-    let roles = node.tags.get(TAG_ROLE).and_then(|tag| tag.parse::<Roles>().ok());
     node.state == "running"
         && node.unreachable.is_none()
         && running(node) == Some(&order.revision.0)
-        && roles.is_some_and(|roles| !roles.0.contains(&Role::Fault))
+        && roles(node).is_some_and(|roles| !roles.0.contains(&Role::Fault))
 }
 
 /// Whether a node that runs `now` can change to `new` as it runs.

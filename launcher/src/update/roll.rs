@@ -22,6 +22,7 @@ use crate::output::progress::Progress;
 use crate::plan::{Action, Change};
 use crate::resources::launch_template::{Contents, Template};
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
+use crate::tags;
 
 /// How long a version that was made may be missing from what the API shows.
 const SPREADING: Duration = Duration::from_secs(60);
@@ -139,7 +140,7 @@ impl Roll<'_> {
         match setting {
             Setting::Claim(vips) => {
                 for vip in vips {
-                    tagging::set(ec2, std::slice::from_ref(&group), &claims::tag(*vip), "").await?;
+                    tagging::set(ec2, std::slice::from_ref(&group), &tags::claim(*vip), "").await?;
                 }
             }
             Setting::Disclaim(vips) => claims::give_way(self.aws, &group, vips).await?,

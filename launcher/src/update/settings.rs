@@ -9,11 +9,11 @@ use serde_json::Value;
 use templates::balancer::{RouteTables, Updates};
 use templates::{Balancer, files};
 
-use crate::claims::{claimed, tag};
 use crate::desired::{Desired, rules};
 use crate::observe::Observed;
 use crate::plan::Change;
 use crate::resources::security_group::Rule;
+use crate::tags::{claim, claimed};
 
 /// One call, and what it sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -60,8 +60,8 @@ pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
     for setting in settings {
         for group in &mut observed.groups {
             match setting {
-                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (tag(*vip), String::new()))),
-                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == tag(*vip))),
+                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (claim(*vip), String::new()))),
+                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == claim(*vip))),
                 Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
                 Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
                 Setting::Policy(_) => {}

@@ -6,13 +6,13 @@ use std::collections::BTreeSet;
 
 use super::foretell::replaced;
 use super::known::Known;
-use super::next::{Asking, Next, active, follows, is_away, is_told, next, refusal, running};
+use super::next::{Asking, Next, is_away, next};
 use super::replace::Service;
 use super::settings::{self, Setting};
-use super::tell::called;
+use crate::node::Node;
+use crate::node_status::{active, called, follows, is_told, refusal, running};
 use crate::observe::Observed;
 use crate::plan::{self, Action, Change};
-use crate::resources::instances::Node;
 use crate::resources::scaling_group::{ScalingGroup, Settings};
 
 /// A step of an update.

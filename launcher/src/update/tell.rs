@@ -7,12 +7,13 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_REVISION};
 
-use super::next::{Asking, Next, active, next, refusal, running};
-use super::replace::has_reported;
+use super::next::{Asking, Next, next};
 use super::roll::Roll;
 use crate::aws::retry::pause;
 use crate::failure::Failure;
-use crate::resources::instances::{self, Node};
+use crate::node::Node;
+use crate::node_status::{called, refusal, running};
+use crate::resources::instances;
 use crate::resources::tagging;
 
 /// From one look at the nodes' tags to the next.
@@ -84,23 +85,6 @@ impl Roll<'_> {
             unserved.map_or("and serves on".to_owned(), |why| format!("as {why} (--force goes on)")),
             standings(order, nodes)
         ))
-    }
-}
-
-/// A node, for people.
-pub fn called(node: &Node) -> String {
-    let role = match has_reported(node) {
-        _ if node.unreachable.is_some() => Some("unreachable"),
-        _ if active(node) > 0 => Some("active"),
-        true => Some("standby"),
-        // Nothing is known of it.
-        false => None,
-    };
-    match (node.slot, role) {
-        (Some(slot), Some(role)) => format!("node {slot} ({}, {role})", node.id),
-        (Some(slot), None) => format!("node {slot} ({})", node.id),
-        (None, Some(role)) => format!("{} ({role})", node.id),
-        (None, None) => node.id.clone(),
     }
 }
 

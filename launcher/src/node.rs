@@ -1,0 +1,92 @@
+//! A node of a balancer, as EC2 describes its instance.
+
+use std::fmt;
+
+use jiff::Timestamp;
+use serde::Serialize;
+use templates::Slot;
+
+use crate::tags::Tags;
+
+/// An instance as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Node {
+    /// `i-…`
+    pub id: String,
+    /// `pending`, `running`, `shutting-down`, `terminated`, `stopping`, `stopped`
+    pub state: String,
+    /// Why AWS changed the state by itself.
+    pub reason: Option<String>,
+    /// `ami-…`
+    pub image: String,
+    /// Where it is.
+    pub vpc: String,
+    /// Where in it.
+    pub zone: String,
+    /// Where in that; empty once it has ended.
+    pub subnet: String,
+    /// Its number in the RunInstances call that launched it.
+    pub launch_index: i32,
+    /// Its slot, the place of its subnet in the balancer's list; none if the list or the subnet isn't known, see [`number`](crate::resources::instances::number).
+    pub slot: Option<Slot>,
+    /// The slot that names this node; none if another node of the subnet comes first.
+    pub named: Option<Slot>,
+    /// Its own address.
+    pub address: Option<String>,
+    /// `eni-…`, the first one first.
+    pub interfaces: Vec<String>,
+    /// `vol-…`
+    pub volumes: Vec<String>,
+    /// Its interfaces' security groups, by name.
+    pub groups: Vec<String>,
+    /// Its instance profile's name.
+    pub profile: Option<String>,
+    /// What the launcher said to it and it says of itself.
+    pub tags: Tags,
+    /// When it was last started.
+    pub launched: Option<Timestamp>,
+    /// Since when the other nodes can't reach it.
+    pub unreachable: Option<Unreachable>,
+}
+
+impl Node {
+    /// Whether it runs or may run again. What has ended stays visible for an hour.
+    pub fn is_live(&self) -> bool {
+        !matches!(self.state.as_str(), "shutting-down" | "terminated")
+    }
+
+    /// The Auto Scaling group that has it (Auto Scaling User Guide, "Tag lifecycle").
+    pub fn group(&self) -> Option<&str> {
+        self.tags.get("aws:autoscaling:groupName")
+    }
+}
+
+/// Since when a node can't be reached.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Unreachable {
+    /// By the earliest report.
+    pub since: Timestamp,
+    /// The instances that report it; none if the node's own sign of life is too old.
+    pub from: Vec<String>,
+    /// The time for people, in UTC.
+    #[serde(skip)]
+    pub clock: String,
+}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.from.is_empty() {
+            true => write!(f, "unreachable since {} (its last sign of life)", self.clock),
+            false => write!(f, "unreachable since {} (reported by {})", self.clock, self.from.join(", ")),
+        }
+    }
+}
+
+impl Unreachable {
+    /// By these, as it is to be said `now`.
+    pub fn of(since: Timestamp, from: Vec<String>, now: Timestamp) -> Unreachable {
+        let today = since.strftime("%F").to_string() == now.strftime("%F").to_string();
+        let clock = since.strftime(if today { "%H:%M:%SZ" } else { "%F %H:%M:%SZ" }).to_string();
+        Unreachable { since, from, clock }
+    }
+}
