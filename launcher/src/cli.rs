@@ -9,8 +9,8 @@ use templates::text::Millis;
 use templates::{Slot, names};
 
 use crate::aws::Account;
+use crate::model::which::Which;
 use crate::output::Output;
-use crate::which::Which;
 
 /// Elbow: a self-run stand-in for an AWS load balancer.
 ///

@@ -1,41 +1,28 @@
 //! Creates, shows and destroys balancers.
 //!
 //! Read [`plan`] and [`assess`] first: they decide, and do no I/O. [`commands`] strings the steps together: read the file,
-//! [`discover`] what it names and [`observe`] what is there, [`check`] both, [`plan`] the difference, [`apply`] it, and
-//! [`wait`] until the nodes say that they serve.
+//! discover what it names and observe what is there ([`model`]), check both ([`preflight`]), [`plan`] the difference,
+//! [`apply`] it, and wait until the nodes say that they serve. [`update`] changes a balancer that runs.
 
 pub mod apply;
 pub mod assess;
 pub mod aws;
-pub mod check;
-pub mod claims;
 pub mod cli;
 pub mod commands;
-pub mod desired;
-pub mod discover;
-pub mod failure;
 pub mod handover;
-pub mod identity;
-pub mod node;
-pub mod node_status;
-pub mod observe;
-pub mod origin;
+pub mod model;
 pub mod output;
 pub mod plan;
+pub mod preflight;
 pub mod resources;
-pub mod scaling;
-pub mod tags;
-pub mod teardown;
 pub mod update;
-pub mod wait;
-pub mod which;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 use tracing_subscriber::EnvFilter;
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// Runs the command line: its exit code is the one that DESIGN's operators script against.
 pub fn main() -> ExitCode {

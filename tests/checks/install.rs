@@ -67,7 +67,8 @@ fn a_download_is_no_file_of_the_nodes_own_and_ends_at_its_limit() {
     let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
     let run = "sed -n '/^download()/,/^)/p' /etc/elbow/install.sh >/tmp/download; . /tmp/download; scratch=/tmp/got
         for source in file:///etc/hostname ftp://127.0.0.1/agent; do download; echo code $?; done
-        truncate -s 268435457 /tmp/large; cd /tmp; python3 -m http.server 8001 2>/dev/null & sleep 1
+        truncate -s 268435457 /tmp/large; cd /tmp; python3 -m http.server 8001 2>/dev/null &
+        for try in $(seq 100); do curl --silent --output /dev/null http://127.0.0.1:8001/ && break; sleep 0.1; done
         source=http://127.0.0.1:8001/large; download; echo code $?; [ -s /tmp/got ] || echo nothing";
     // curl(1): 1 is a protocol that isn't allowed, 63 a file that is too large.
     machine.run(run).ok().with("code 1\ncode 1\n").with("code 63\nnothing");

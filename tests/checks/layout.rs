@@ -93,7 +93,11 @@ impl<'ast> Visit<'ast> for Imports<'_> {
 
 /// Which modules each module of a crate imports. A module that only tests use doesn't count.
 fn imports(root: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
-    let sources: BTreeMap<Module, PathBuf> = files(root).into_iter().map(|file| (module(&file), file)).collect();
+    let sources: BTreeMap<Module, PathBuf> = files(root)
+        .into_iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "rs"))
+        .map(|file| (module(&file), file))
+        .collect();
     let of = |(this, file): (&Module, &PathBuf)| {
         let syntax = syn::parse_file(&std::fs::read_to_string(root.join(file)).unwrap()).unwrap();
         let mut imports = Imports { of: this, paths: Vec::new() };

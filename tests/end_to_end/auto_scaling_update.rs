@@ -72,8 +72,8 @@ async fn a_group_replaces_its_nodes_under_load_and_no_request_fails() -> Result<
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Result<()> {
     let rig = Rig::up()?;
-    let file = rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"))?;
-    rig.create(&file)?;
+    let made = || rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"));
+    rig.create(&made()?)?;
     let (before, active) = (ids(&rig)?, rig.active()?);
     let prober = rig.prober(20)?;
     let open = Arc::new(AtomicBool::new(false));
@@ -85,9 +85,9 @@ async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Resu
     let began = Instant::now();
     let output = std::thread::scope(|scope| {
         let updating = scope.spawn(|| rig.launcher(["update".as_ref(), moved.as_os_str()]));
-        let broken = wait_for("both new nodes to be up", BOOT, || {
-            let up = rig.status()?.instances.into_iter().filter(|node| node.lab == "up");
-            let new: Vec<String> = up.map(|node| node.id).filter(|id| !before.contains(id)).collect();
+        let broken = wait_for("both new nodes to boot", BOOT, || {
+            let there = rig.status()?.instances.into_iter().map(|node| node.id);
+            let new: Vec<String> = there.filter(|id| !before.contains(id)).collect();
             ensure!(new.len() == 2, "there are {new:?}");
             new.iter().try_for_each(|id| rig.inside(id, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"]).map(drop))
         });
@@ -108,7 +108,7 @@ async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Resu
     let failed: Vec<_> = report.iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
-    let again = printed(&rig.launcher(["update".as_ref(), file.as_os_str()])?)?;
+    let again = printed(&rig.launcher(["update".as_ref(), made()?.as_os_str()])?)?;
     ensure!(again.contains("nothing changes"), "the file that it had: {again}");
     rig.destroy("web").map(drop)
 }

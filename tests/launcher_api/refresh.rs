@@ -101,7 +101,8 @@ fn an_update_killed_at_the_refresh_is_finished_by_running_it_again_or_taken_back
         for (turn, (action, when)) in moments.into_iter().enumerate() {
             let (file, size) = (&files[turn % 2], ["t3.large", "t3.small"][turn % 2]);
             rig.take_calls();
-            let arguments = ["update", file.to_str().unwrap()];
+            // A killed update's lease lasts on.
+            let arguments = ["update", file.to_str().unwrap(), "--take-over"];
             assert!(killed_at(&rig, &killer, action, when, &arguments), "it never came to {action}");
             update(&rig, file);
             assert_eq!(count(&rig, "StartInstanceRefresh"), 1, "killed {when:?} {action}: nodes are replaced once");
@@ -110,7 +111,7 @@ fn an_update_killed_at_the_refresh_is_finished_by_running_it_again_or_taken_back
         }
     });
     // Nodes that boot meanwhile say nothing.
-    let arguments = ["update", files[0].to_str().unwrap()];
+    let arguments = ["update", files[0].to_str().unwrap(), "--take-over"];
     assert!(killed_at(&rig, &killer, "StartInstanceRefresh", When::After, &arguments));
     refused(&rig, &["create", files[1].to_str().unwrap()], &["an update of web is under way"]);
     let versions = text(&succeeded(rig.launcher(["update", "--versions", "web"])).stdout);

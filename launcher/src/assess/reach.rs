@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use templates::names::{TAG_ALIVE, TAG_RUNNING, TAG_UNREACHABLE};
 use templates::report::{Moment, Unreachable as Report};
 
-use crate::node::{Node, Unreachable};
+use crate::model::node::{Node, Unreachable};
 
 /// An active node rewrites its sign of life every 20 s while a peer is silent. Of two nodes that report each other, the one
 /// with a sign that is older than the other's by this has fallen silent itself.
@@ -72,7 +72,7 @@ fn is_before(first: Timestamp, second: Timestamp, span: Duration) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::tests::node;
+    use crate::model::observe::tests::node;
 
     /// At 14:00 and so many seconds.
     fn at(second: i64) -> Timestamp {

@@ -1,10 +1,11 @@
 //! When a balancer serves as it should, and what is said when it doesn't.
 
 use templates::balancer::NodeConfig;
+use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 
 use super::*;
-use crate::desired::tests::web;
-use crate::observe::tests::{lost, node};
+use crate::model::desired::tests::web;
+use crate::model::observe::tests::{lost, node};
 use crate::resources::route_tables::Route;
 
 fn expected() -> Expected {

@@ -14,7 +14,7 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use super::profile::Profile;
 use super::{Account, error};
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// Longer than a profile's helper program or an SSO refresh takes; shorter than a person's patience.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -4,7 +4,7 @@
 use url::Url;
 
 use super::profile::Profile;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// The variable for all services; `_EC2` and the like after it say one's own (AWS SDKs guide, "Service-specific endpoints").
 const VARIABLE: &str = "AWS_ENDPOINT_URL";

@@ -11,7 +11,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// The system's certificates, and those of `AWS_CA_BUNDLE`.
 pub(super) fn tls() -> Result<TlsContext, Failure> {

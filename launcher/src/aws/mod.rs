@@ -25,7 +25,7 @@ use aws_config::{AppName, BehaviorVersion, Region};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use self::profile::Profile;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// IMDS is one hop away or isn't there: a laptop without credentials must hear so at once.
 const IMDS: Duration = Duration::from_millis(800);

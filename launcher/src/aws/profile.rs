@@ -5,7 +5,7 @@ use aws_config::profile::{Profile as Section, ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
 use aws_types::os_shim_internal::{Env, Fs};
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// A profile that was named, by `--profile` or `AWS_PROFILE`.
 #[derive(Debug, Clone)]

@@ -8,23 +8,23 @@ use templates::balancer::NodeConfig;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, files};
 
+use crate::apply::wait::until_served;
 use crate::apply::{Outcome, apply};
 use crate::assess::{Assessment, Expected};
 use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
-use crate::check::problems;
 use crate::cli::{Cli, Create};
 use crate::commands::by_hand;
-use crate::desired::{Desired, many};
-use crate::discover::{Surroundings, discover};
-use crate::failure::{Failure, looking, read_balancer};
-use crate::observe::{Observed, observe};
+use crate::model::desired::{Desired, many};
+use crate::model::discover::{Surroundings, discover};
+use crate::model::observe::{Observed, observe};
+use crate::output::failure::{Failure, looking, read_balancer};
 use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
+use crate::preflight::problems;
 use crate::resources::launch_template::Template;
 use crate::update::hold::blocking;
 use crate::update::lease::Lease;
-use crate::wait::until_served;
 
 /// Two `create`s at once overtake each other a few times at most; more means that something undoes what is done.
 const ROUNDS: usize = 12;
@@ -122,7 +122,7 @@ async fn converge(
         progress.live(&desired.balancer, "somebody else is making it too, looking again");
         pause(Duration::from_millis(700)).await;
         *observed = observe(aws, &desired.balancer).await?;
-        let foreign = crate::check::foreign(&desired.balancer, &desired.vpc, observed);
+        let foreign = crate::preflight::foreign(&desired.balancer, &desired.vpc, observed);
         if !foreign.is_empty() {
             return Err(Failure::Failed(anyhow::anyhow!(foreign.join("; "))));
         }

@@ -11,15 +11,15 @@ use templates::names;
 use crate::aws::error::{CallFailed, Reason};
 use crate::aws::retry::{Patience, pause, until};
 use crate::aws::{self, Aws};
-use crate::check::foreign;
 use crate::cli::{Cli, Destroy};
-use crate::failure::{Failure, check_name};
-use crate::observe::{Kind, Observed, Unread, glance};
+use crate::model::observe::{Kind, Observed, Unread, glance};
+use crate::output::failure::{Failure, check_name};
 use crate::output::{self, progress::Progress};
 use crate::plan::Change;
+use crate::plan::teardown::{self, Removal};
+use crate::preflight::foreign;
 use crate::resources::route_tables::{self, Table, left_behind};
 use crate::resources::{instance_profile, instances, launch_template, leftovers, role, scaling_group, security_group};
-use crate::teardown::{self, Removal};
 
 /// Between two looks at what is ending.
 const LOOK: Duration = Duration::from_millis(800);
@@ -326,7 +326,7 @@ async fn left(aws: &Aws, name: &str, was: Option<(&str, &Observed)>) -> Left {
         Vec::new()
     });
     let observed = glance.observed;
-    let own = |part: &crate::observe::Part<'_>| part.tags.balancer() == Some(name) || part.vpc.is_none();
+    let own = |part: &crate::model::observe::Part<'_>| part.tags.balancer() == Some(name) || part.vpc.is_none();
     let parts = observed.parts();
     let mut there: Vec<String> = parts.iter().filter(|part| own(part)).map(|part| part.what.clone()).collect();
     there.extend(observed.live().chain(observed.live_untagged()).map(|node| format!("instance {}", node.id)));

@@ -13,12 +13,12 @@ use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Handover};
-use crate::failure::{Failure, check_name, looking};
 use crate::handover::{self, Giver, Plan, Progress as Stage};
-use crate::identity;
-use crate::observe::{Kind, glance};
-use crate::origin;
+use crate::model::identity;
+use crate::model::observe::{Kind, glance};
+use crate::output::failure::{Failure, check_name, looking};
 use crate::output::{self, progress::Progress};
+use crate::preflight::origin;
 use crate::resources::{instances, route_tables, tagging};
 
 /// From one look to the next: two Describe calls, of which AWS lets an account make many times more.

@@ -9,12 +9,12 @@ use templates::names::TAG_BALANCER;
 use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws};
 use crate::cli::Cli;
-use crate::failure::{Failure, looking};
-use crate::identity::{self, Signs, Standing};
-use crate::node::Node;
+use crate::model::identity::{self, Signs, Standing};
+use crate::model::node::Node;
+use crate::model::tags::Tags;
+use crate::output::failure::{Failure, looking};
 use crate::output::{self, table::columns};
 use crate::resources::{instances, launch_template, security_group};
-use crate::tags::Tags;
 
 /// A balancer by what carries its tag.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]

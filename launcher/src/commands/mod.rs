@@ -11,7 +11,7 @@ mod update;
 mod versions;
 
 use crate::cli::{Cli, Command};
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// Does what the command line says.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {

@@ -6,8 +6,8 @@ use templates::files::{self, KeepalivedNode, USER_DATA_LIMIT};
 
 use crate::aws::check_region;
 use crate::cli::{Cli, NodeArgs, Render};
-use crate::failure::{Failure, read_balancer};
 use crate::output;
+use crate::output::failure::{Failure, read_balancer};
 
 /// Prints the file.
 pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {

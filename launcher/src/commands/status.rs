@@ -11,13 +11,13 @@ use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
-use crate::failure::{Failure, check_name, looking};
-use crate::identity;
-use crate::observe::{Glance, Kind, Unread, glance};
-use crate::origin;
+use crate::model::identity;
+use crate::model::observe::{Glance, Kind, Unread, glance};
+use crate::model::scaling;
+use crate::output::failure::{Failure, check_name, looking};
 use crate::output::{self, Output, clean, table::columns};
+use crate::preflight::origin;
 use crate::resources::route_tables;
-use crate::scaling;
 use crate::update::lease::Lease;
 
 /// How one balancer is.

@@ -8,16 +8,17 @@ use serde_json::json;
 use templates::balancer::NodeConfig;
 use templates::{Balancer, files};
 
+use crate::apply::wait::until_served;
 use crate::assess::Expected;
 use crate::aws::{self, Aws};
-use crate::check;
 use crate::cli::{Cli, Update};
 use crate::commands::by_hand;
-use crate::discover::discover;
-use crate::failure::{Failure, check_name, looking, read_balancer};
-use crate::observe::observe;
+use crate::model::discover::discover;
+use crate::model::observe::observe;
+use crate::output::failure::{Failure, check_name, looking, read_balancer};
 use crate::output::{self, Output, progress::Progress};
 use crate::plan::Change;
+use crate::preflight;
 use crate::resources::launch_template;
 use crate::until_interrupted;
 use crate::update::against::against;
@@ -28,7 +29,6 @@ use crate::update::lease::Lease;
 use crate::update::next::{Force, Goal};
 use crate::update::roll::Roll;
 use crate::update::steps::{Step, steps};
-use crate::wait::until_served;
 
 /// A plan that was carried out is followed by an empty one, unless the world changed meanwhile.
 const ROUNDS: usize = 20;
@@ -88,7 +88,7 @@ impl Asked<'_> {
         };
         let vpc =
             new.as_ref().map(|new| new.vpc.clone()).or(template.tags.vpc().map(str::to_owned)).unwrap_or_default();
-        let foreign = check::foreign(name, &vpc, &observed);
+        let foreign = preflight::foreign(name, &vpc, &observed);
         if !foreign.is_empty() {
             return Err(Failure::BadInput(foreign));
         }

@@ -7,10 +7,10 @@ use templates::names::TAG_REVISION;
 use templates::{Order, files};
 
 use crate::cli::Cli;
-use crate::failure::Failure;
-use crate::node::Node;
-use crate::node_status::{follows, running};
-use crate::observe::Observed;
+use crate::model::node::Node;
+use crate::model::node_status::{follows, running};
+use crate::model::observe::Observed;
+use crate::output::failure::Failure;
 use crate::output::{self, table::columns};
 use crate::resources::launch_template::{Template, Version};
 use crate::update::known::{Found, Image, Intent};

@@ -5,9 +5,9 @@ use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_ROLE};
 
 use super::*;
 use crate::assess::{Expected, assess};
-use crate::desired::tests::web;
-use crate::node::Node;
-use crate::observe::tests::{lost, node};
+use crate::model::desired::tests::web;
+use crate::model::node::Node;
+use crate::model::observe::tests::{lost, node};
 use crate::resources::route_tables::{Route, Table};
 
 const ID: &str = "65a1-3f";

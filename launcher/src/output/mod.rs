@@ -2,6 +2,7 @@
 //! through [`clean`].
 
 pub mod clean;
+pub mod failure;
 pub mod progress;
 pub mod table;
 
@@ -12,7 +13,7 @@ use clap::ValueEnum;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 
 /// For whom results are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]

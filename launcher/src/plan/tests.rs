@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::desired::tests::{auto_scaling, desired, desired_of};
-use crate::observe::tests::{node, whole};
+use crate::model::desired::tests::{auto_scaling, desired, desired_of};
+use crate::model::observe::tests::{node, whole};
+use crate::model::scaling::tests::group;
 use crate::resources::scaling_group::ScalingGroup;
-use crate::scaling::tests::group;
 
 fn kinds(actions: &[Action]) -> Vec<&'static str> {
     actions.iter().map(|action| action.change(&desired()).action).collect()

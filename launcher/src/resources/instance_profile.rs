@@ -3,7 +3,7 @@
 use aws_sdk_iam::Client;
 
 use crate::aws::error::{CallFailed, Named, found};
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// An instance profile as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

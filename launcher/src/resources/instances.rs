@@ -11,10 +11,10 @@ use templates::{Slot, names};
 use crate::assess::reach;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
-use crate::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
-use crate::node::Node;
+use crate::model::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
+use crate::model::node::Node;
+use crate::model::tags::Tags;
 use crate::resources::launch_template::{self, LAUNCHED};
-use crate::tags::Tags;
 
 /// A balancer's nodes in these subnets, ended ones too, by slot.
 pub async fn find(ec2: &Client, balancer: &str, subnets: &[String]) -> Result<Vec<Node>, CallFailed> {

@@ -17,8 +17,8 @@ use templates::names::TAG_DEFAULT;
 
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
+use crate::model::tags::Tags;
 use crate::resources::tagging;
-use crate::tags::Tags;
 use crate::update::defaults::Defaults;
 
 /// The kinds of things that come to be with an instance and carry its tags.

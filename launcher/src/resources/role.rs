@@ -4,7 +4,7 @@ use aws_sdk_iam::Client;
 use serde_json::Value;
 
 use crate::aws::error::{CallFailed, Named, found};
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// A role as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use templates::balancer::RouteTables;
 
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// A route table as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

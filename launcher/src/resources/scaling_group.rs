@@ -13,7 +13,7 @@ use templates::handover::{HOOK, LAUNCH_HOOK, LAUNCH_TIMEOUT, heartbeat};
 
 use super::instance_refresh::{self, BOUNDS, Phase, Refresh};
 use crate::aws::error::{CallFailed, Named};
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// Ends healthy nodes in order to even out the zones. Nodes are not capacity: that would move a virtual IP for nothing.
 pub const REBALANCE: &str = "AZRebalance";

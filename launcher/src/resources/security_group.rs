@@ -10,7 +10,7 @@ use aws_sdk_ec2::types::{
 
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// A security group as it is.
 #[derive(Debug, Clone, PartialEq, Eq)]

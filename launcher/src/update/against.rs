@@ -8,12 +8,12 @@ use templates::{Balancer, Slot};
 use super::known::Known;
 use super::next::{Force, Goal};
 use crate::assess::{health, remedy};
-use crate::node::Node;
-use crate::node_status::called;
-use crate::observe::Observed;
-use crate::origin;
-use crate::scaling::{Wanted, cannot_replace, other_launch, outside, unpinned};
-use crate::which::Which;
+use crate::model::node::Node;
+use crate::model::node_status::called;
+use crate::model::observe::Observed;
+use crate::model::scaling::{Wanted, cannot_replace, other_launch, outside, unpinned};
+use crate::model::which::Which;
+use crate::preflight::origin;
 
 /// Everything that stands against it.
 pub fn against(known: &Known) -> Vec<String> {
@@ -145,12 +145,12 @@ pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::{auto_scaling, web};
-    use crate::observe::tests::{lost, whole};
+    use crate::model::desired::tests::{auto_scaling, web};
+    use crate::model::observe::tests::{lost, whole};
+    use crate::model::scaling::tests::group;
     use crate::resources::instance_refresh::Refresh;
     use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
-    use crate::scaling::tests::group;
     use crate::update::steps::tests::{World, other_agent};
 
     /// The example in a group of these sizes, which has this many of its nodes.

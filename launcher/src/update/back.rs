@@ -10,9 +10,9 @@ use templates::names::TAG_REVISION;
 
 use super::roll::Roll;
 use crate::aws::retry::pause;
-use crate::failure::Failure;
-use crate::node::Node;
-use crate::node_status::{called, refusal, running};
+use crate::model::node::Node;
+use crate::model::node_status::{called, refusal, running};
+use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
 
@@ -113,7 +113,7 @@ mod tests {
     use templates::names::{TAG_REFUSED_REVISION, TAG_RUNNING};
 
     use super::*;
-    use crate::observe::tests::node;
+    use crate::model::observe::tests::node;
 
     #[test]
     fn who_runs_what_was_refused_or_was_not_heard_of_since_is_not_back() {

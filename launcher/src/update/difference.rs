@@ -10,7 +10,7 @@ use templates::balancer::discreet;
 use templates::files::{self, KeepalivedNode};
 use templates::{Balancer, Slot};
 
-use crate::desired::rules;
+use crate::model::desired::rules;
 use crate::resources::launch_template::Contents;
 
 /// Lines around a change that are shown with it.
@@ -112,7 +112,7 @@ pub fn coloured(diff: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::desired::tests::{desired_of, web};
+    use crate::model::desired::tests::{desired_of, web};
 
     fn between(change: impl Fn(&mut Balancer)) -> Vec<FileChange> {
         let mut new = web();

@@ -15,15 +15,15 @@ use super::roll::Roll;
 use super::settings::common;
 use super::tell::{standings, stands};
 use crate::apply::Launching;
+use crate::apply::wait::say_silent;
 use crate::assess::{Expected, assess};
 use crate::aws::retry::pause;
-use crate::failure::Failure;
-use crate::node::Node;
-use crate::node_status::called;
+use crate::model::node::Node;
+use crate::model::node_status::called;
+use crate::output::failure::Failure;
 use crate::plan::Place;
 use crate::resources::instances;
 use crate::resources::{route_tables, tagging};
-use crate::wait::say_silent;
 
 /// From one look at the nodes to the next: two Describe calls.
 const LOOK: Duration = Duration::from_millis(700);

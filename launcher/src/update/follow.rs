@@ -8,19 +8,17 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::TAG_DEFAULT;
 
-use super::refresh::{Ill, Turn, turn};
+use super::refresh::{Ill, Turn, standings, turn};
 use super::roll::Roll;
-use super::tell::{standings, stands};
+use crate::apply::wait::{say_failure, say_silent};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
-use crate::failure::Failure;
-use crate::node::Node;
-use crate::node_status::called;
+use crate::model::node::Node;
+use crate::output::failure::Failure;
 use crate::resources::instance_refresh::{self, Phase, Refresh};
 use crate::resources::instances;
 use crate::resources::scaling_group::{self, Member, ScalingGroup};
 use crate::resources::tagging;
-use crate::wait::{say_failure, say_silent};
 
 /// From one look at the group and its nodes to the next: four Describe calls.
 const LOOK: Duration = Duration::from_secs(1);
@@ -57,7 +55,7 @@ impl Roll<'_> {
             }
             self.show_refresh(order, &group, &nodes);
             if group.members != last {
-                (last, deadline) = (group.members, Instant::now() + patience);
+                (last, deadline) = (group.members.clone(), Instant::now() + patience);
             }
             if Instant::now() >= deadline {
                 self.progress.clear();
@@ -68,7 +66,7 @@ impl Roll<'_> {
                      by itself, the same command again follows it, `launcher update --rollback {}` takes it back",
                     known.new.name,
                     patience.as_secs(),
-                    standings(order, &nodes),
+                    listed(standings(order, &group, &nodes)),
                     known.new.name
                 )));
             }
@@ -119,7 +117,7 @@ impl Roll<'_> {
             }
             self.show_refresh(&self.boots, &group, &nodes);
             if group.members != last {
-                (last, deadline) = (group.members, Instant::now() + self.timeout);
+                (last, deadline) = (group.members.clone(), Instant::now() + self.timeout);
             }
             if Instant::now() >= deadline {
                 self.progress.clear();
@@ -127,7 +125,7 @@ impl Roll<'_> {
                     "the instance refresh of {name} isn't rolled back, nothing has changed for {} s: {}; the same command \
                      again goes on",
                     self.timeout.as_secs(),
-                    standings(&self.boots, &nodes)
+                    listed(standings(&self.boots, &group, &nodes))
                 )));
             }
             pause(LOOK).await;
@@ -145,12 +143,14 @@ impl Roll<'_> {
         if let Some(refresh) = &group.refresh {
             self.progress.live(&group.name, &format!("instance refresh {}", refresh.stands()));
         }
-        for node in nodes.iter().filter(|node| node.is_live()) {
-            let member = group.members.iter().find(|member| member.id == node.id);
-            let state = member.map_or("not in the group", |member| member.state.as_str());
-            self.progress.live(&called(node), &format!("{state}, {}", stands(order, node)));
+        for (node, stands) in standings(order, group, nodes) {
+            self.progress.live(&node, &stands);
         }
     }
+}
+
+fn listed(standings: Vec<(String, String)>) -> String {
+    standings.into_iter().map(|(node, stands)| format!("{node} {stands}")).collect::<Vec<_>>().join("; ")
 }
 
 /// Whether what was there before is there again.

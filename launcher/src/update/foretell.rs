@@ -5,10 +5,10 @@ use templates::Role;
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 
 use super::replace::{Aim, Service, Step, is_new, step};
-use crate::node::Node;
-use crate::node_status::called;
+use crate::model::node::Node;
+use crate::model::node_status::called;
+use crate::model::tags::Tags;
 use crate::plan::Change;
-use crate::tags::Tags;
 
 /// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.
 pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service) -> (Vec<Change>, Vec<Node>) {
@@ -64,7 +64,7 @@ fn settle(aim: &Aim, node: &mut Node) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::observe::tests::{lost, node};
+    use crate::model::observe::tests::{lost, node};
     use crate::update::replace::tests::{aim, new, silent};
 
     /// What is said of it, and the nodes that are live then.

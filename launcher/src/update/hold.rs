@@ -14,7 +14,7 @@ use super::roll::Roll;
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
-use crate::failure::Failure;
+use crate::output::failure::Failure;
 use crate::resources::{launch_template, tagging};
 
 /// How long what this update wrote may be missing where it is read.

@@ -12,17 +12,17 @@ use templates::{Balancer, Order, files};
 use super::next::Goal;
 use super::replace::{self, never_served, stays};
 use super::settings::{self, Setting};
-use crate::check;
-use crate::desired::{Desired, many};
-use crate::discover::Surroundings;
-use crate::node::Node;
-use crate::node_status::{called, follows, running};
-use crate::observe::Observed;
-use crate::origin;
+use crate::model::desired::{Desired, many};
+use crate::model::discover::Surroundings;
+use crate::model::node::Node;
+use crate::model::node_status::{called, follows, running};
+use crate::model::observe::Observed;
+use crate::model::scaling::unpinned;
 use crate::plan::Change;
+use crate::preflight;
+use crate::preflight::origin;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
-use crate::scaling::unpinned;
 
 /// What is to be.
 #[derive(Debug, Clone)]
@@ -85,7 +85,7 @@ impl Known {
         let (new, image) = (intent.new.clone(), intent.image);
         let Found { template, versions, mut observed } = found;
         observed.number(&new.subnets);
-        let mut problems = check::surroundings(&new, &place, &observed);
+        let mut problems = preflight::surroundings(&new, &place, &observed);
         problems.extend(origin::unreadable(&template));
         let user_data = files::user_data_gzip(&new).map_err(|big| vec![big.to_string()])?;
         let (Ok(old), true) = (files::read_back(&template.contents.user_data), problems.is_empty()) else {
@@ -164,11 +164,6 @@ impl Known {
         let Template { id, version, default, .. } = &self.template;
         let group = self.group().is_none_or(|group| default == version && unpinned(group, (id, *version)).is_none());
         self.target() == Some(*version) && group
-    }
-
-    /// Whether running nodes go back to a version from before the default.
-    pub fn goes_down(&self) -> bool {
-        self.target().is_some_and(|target| target < self.template.version) && !self.replaces()
     }
 
     /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
@@ -310,7 +305,7 @@ mod tests {
     use templates::balancer::RouteTables;
 
     use super::*;
-    use crate::desired::tests::web;
+    use crate::model::desired::tests::web;
 
     fn table(id: &str, vip: &str, target: &str, blackhole: bool) -> route_tables::Table {
         let route =

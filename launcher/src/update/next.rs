@@ -6,9 +6,9 @@ use templates::Order;
 use templates::names::TAG_REVISION;
 use templates::{Role, Roles};
 
-use crate::node::Node;
-use crate::node_status::{active, follows, is_told, refusal, roles, running, told_otherwise};
-use crate::which::Which;
+use crate::model::node::Node;
+use crate::model::node_status::{active, follows, is_told, refusal, roles, running, told_otherwise};
+use crate::model::which::Which;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]

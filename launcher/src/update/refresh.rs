@@ -5,12 +5,13 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use templates::names::TAG_MESSAGE;
 use templates::Order;
+use templates::names::{TAG_MESSAGE, TAG_ROLE};
 
 use super::known::Known;
-use crate::node::Node;
-use crate::node_status::{called, is_in_fault, running};
+use super::tell::stands;
+use crate::model::node::Node;
+use crate::model::node_status::{called, is_in_fault, running};
 use crate::resources::instance_refresh::{Phase, Refresh};
 use crate::resources::scaling_group::ScalingGroup;
 
@@ -94,6 +95,21 @@ fn launched_from(group: &ScalingGroup, node: &Node) -> Option<i64> {
     group.members.iter().find(|member| member.id == node.id)?.version
 }
 
+/// How far each live node is, on the way to `order`: the node and the rest.
+pub fn standings(order: &Order, group: &ScalingGroup, nodes: &[Node]) -> Vec<(String, String)> {
+    let standing = |node: &Node| {
+        let member = group.members.iter().find(|member| member.id == node.id);
+        let state = member.map_or("not in the group", |member| member.state.as_str());
+        let role = node.tags.get(TAG_ROLE).filter(|_| running(node) == Some(&order.revision.0));
+        match (member.and_then(|member| member.version) == Some(order.version), role) {
+            (false, _) => format!("{state}, to be replaced"),
+            (true, Some(role)) => format!("{state}, {role}"),
+            (true, None) => format!("{state}, {}", stands(order, node)),
+        }
+    };
+    nodes.iter().filter(|node| node.is_live()).map(|node| (called(node), standing(node))).collect()
+}
+
 /// New nodes that can't serve what they were launched with, and since when.
 #[derive(Default)]
 pub struct Ill(BTreeMap<String, Instant>);
@@ -130,10 +146,10 @@ mod tests {
     use templates::names::TAG_RUNNING;
 
     use super::*;
-    use crate::observe::tests::node;
+    use crate::model::observe::tests::node;
+    use crate::model::scaling::tests::group;
     use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
-    use crate::scaling::tests::group;
 
     fn on(status: &str, version: i64, followed: Option<&str>) -> Turn {
         turn(&("lt-1".to_owned(), 2), Some(&refresh(status, version)), followed)

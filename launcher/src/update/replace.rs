@@ -7,8 +7,8 @@ use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, Role, Slot};
 
 use super::next::Goal;
-use crate::node::Node;
-use crate::node_status::{active, has_reported, is_in_fault, roles, running};
+use crate::model::node::Node;
+use crate::model::node_status::{active, has_reported, is_in_fault, roles, running};
 use crate::resources::route_tables::Table;
 
 /// What to do next.
@@ -158,9 +158,11 @@ pub fn stays(now: &Balancer, new: &Balancer) -> bool {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use templates::names::{TAG_ROLE, TAG_RUNNING};
+
     use super::*;
-    use crate::observe::tests::{lost, node};
-    use crate::which::Which;
+    use crate::model::observe::tests::{lost, node};
+    use crate::model::which::Which;
 
     fn order() -> Order {
         "2:fedcba987654".parse().unwrap()

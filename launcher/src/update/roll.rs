@@ -15,14 +15,14 @@ use crate::apply::{Outcome, apply};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
-use crate::claims;
-use crate::failure::Failure;
-use crate::observe::observe;
+use crate::model::claims;
+use crate::model::observe::observe;
+use crate::model::tags;
+use crate::output::failure::Failure;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Change};
 use crate::resources::launch_template::{Contents, Template};
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
-use crate::tags;
 
 /// How long a version that was made may be missing from what the API shows.
 const SPREADING: Duration = Duration::from_secs(60);

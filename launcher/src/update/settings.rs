@@ -9,11 +9,11 @@ use serde_json::Value;
 use templates::balancer::{RouteTables, Updates};
 use templates::{Balancer, files};
 
-use crate::desired::{Desired, rules};
-use crate::observe::Observed;
+use crate::model::desired::{Desired, rules};
+use crate::model::observe::Observed;
+use crate::model::tags::claimed;
 use crate::plan::Change;
 use crate::resources::security_group::Rule;
-use crate::tags::{claim, claimed};
 
 /// One call, and what it sets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,26 +52,6 @@ pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observ
     ];
     let policy = other_policy(files::permission_policy(only, region), observed);
     around.into_iter().chain(policy).filter(Setting::does_something).collect()
-}
-
-/// What there is when these are made.
-pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
-    let mut observed = observed.clone();
-    for setting in settings {
-        for group in &mut observed.groups {
-            match setting {
-                Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (claim(*vip), String::new()))),
-                Setting::Disclaim(vips) => group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == claim(*vip))),
-                Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
-                Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
-                Setting::Policy(_) => {}
-            }
-        }
-        if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
-            role.policy = serde_json::from_str(policy).ok();
-        }
-    }
-    observed
 }
 
 impl Setting {
@@ -141,12 +121,35 @@ pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
-    use crate::desired::tests::{desired, web};
-    use crate::observe::tests::whole;
+    use crate::model::desired::tests::{desired, web};
+    use crate::model::observe::tests::whole;
+    use crate::model::tags::claim;
 
     const REGION: &str = "eu-west-1";
+
+    /// What there is when these are made.
+    pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
+        let mut observed = observed.clone();
+        for setting in settings {
+            for group in &mut observed.groups {
+                match setting {
+                    Setting::Claim(vips) => group.tags.0.extend(vips.iter().map(|vip| (claim(*vip), String::new()))),
+                    Setting::Disclaim(vips) => {
+                        group.tags.0.retain(|key, _| !vips.iter().any(|vip| *key == claim(*vip)))
+                    }
+                    Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
+                    Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
+                    Setting::Policy(_) => {}
+                }
+            }
+            if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {
+                role.policy = serde_json::from_str(policy).ok();
+            }
+        }
+        observed
+    }
 
     fn cidrs() -> Vec<Ipv4Net> {
         vec!["10.0.0.0/16".parse().unwrap()]

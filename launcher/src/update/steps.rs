@@ -9,9 +9,9 @@ use super::known::Known;
 use super::next::{Asking, Next, is_away, next};
 use super::replace::Service;
 use super::settings::{self, Setting};
-use crate::node::Node;
-use crate::node_status::{active, called, follows, is_told, refusal, running};
-use crate::observe::Observed;
+use crate::model::node::Node;
+use crate::model::node_status::{active, called, follows, is_told, refusal, running};
+use crate::model::observe::Observed;
 use crate::plan::{self, Action, Change};
 use crate::resources::scaling_group::{ScalingGroup, Settings};
 
@@ -77,8 +77,8 @@ pub fn steps(known: &Known) -> Vec<Step> {
     }
     let launches = plan::launching(&known.desired, &there);
     steps.extend((!launches.is_empty()).then_some(Step::Launch(launches)));
-    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &settings::after(&wider, &known.observed));
-    steps.extend(exact.into_iter().map(Step::Set));
+    let exact = settings::exact(&known.new, &known.region, &known.cidrs, &known.observed).into_iter();
+    steps.extend(exact.filter(|setting| !wider.contains(setting)).map(Step::Set));
     let stale = known.stale_routes().into_iter();
     steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
     steps

@@ -10,9 +10,9 @@ use templates::names::{TAG_MESSAGE, TAG_REVISION};
 use super::next::{Asking, Next, next};
 use super::roll::Roll;
 use crate::aws::retry::pause;
-use crate::failure::Failure;
-use crate::node::Node;
-use crate::node_status::{called, refusal, running};
+use crate::model::node::Node;
+use crate::model::node_status::{called, refusal, running};
+use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
 

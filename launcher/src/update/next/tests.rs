@@ -1,9 +1,10 @@
 //! Who is told what, and when nobody is.
 
 use templates::Slot;
+use templates::names::{TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING};
 
 use super::*;
-use crate::observe::tests::{lost, node};
+use crate::model::observe::tests::{lost, node};
 
 fn order() -> Order {
     "2:fedcba987654".parse().unwrap()

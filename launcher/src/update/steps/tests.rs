@@ -4,17 +4,18 @@ use templates::names::{TAG_DEFAULT, TAG_REVISION, TAG_RUNNING};
 use templates::{Balancer, Slot};
 
 use super::*;
-use crate::check::tests::place;
-use crate::desired::tests::{auto_scaling, desired_of, web};
-use crate::observe::Observed;
-use crate::observe::tests::{lost, whole};
+use crate::model::desired::tests::{auto_scaling, desired_of, web};
+use crate::model::observe::Observed;
+use crate::model::observe::tests::{lost, whole};
+use crate::model::scaling::tests::group;
+use crate::model::which::Which;
+use crate::preflight::tests::place;
 use crate::resources::instance_refresh::tests::refresh;
 use crate::resources::launch_template::Version;
 use crate::resources::scaling_group::Member;
-use crate::scaling::tests::group;
 use crate::update::known::{Found, Image, Intent};
 use crate::update::next::Goal;
-use crate::which::Which;
+use crate::update::settings::tests::after;
 
 /// The example on another port.
 fn moved() -> Balancer {
@@ -82,7 +83,12 @@ impl World {
             node.tags.0.extend(tags.map(|(key, value)| (key.to_owned(), value.to_owned())));
             group.members.push(Member { id: node.id.clone(), state: "InService".to_owned(), version: Some(1) });
         }
-        World { observed: Observed { scaling: Some(group), ..observed }, versions, goal: Goal::default() }
+        World {
+            observed: Observed { scaling: Some(group), ..observed },
+            versions,
+            goal: Goal::default(),
+            image: Image::Pinned,
+        }
     }
 
     pub(in crate::update) fn group(&mut self) -> &mut ScalingGroup {
@@ -228,7 +234,7 @@ fn a_node_that_was_launched_from_the_version_and_runs_another_is_replaced_too() 
     world = world.booting();
     world.group().template.1 = "2".to_owned();
     world.observed.template.as_mut().unwrap().default = 2;
-    world.goal.image = Image::Of(1);
+    world.image = Image::Of(1);
     let known = world.known(&auto_scaling());
     assert!(!known.skips_matching(), "they were told version 2 as they ran");
     assert_eq!(known.refreshed().count(), 2);

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use templates::names;
 use templates::names::TAG_BALANCER;
 
-use crate::node::Node;
+use crate::model::node::Node;
 
 /// EC2 puts this tag on what is launched from a launch template, and refuses it from users (EC2 User Guide, "Launch
 /// instances using a launch template"; "Tag restrictions").
@@ -130,7 +130,7 @@ pub fn untagged(balancer: &str, node: &Node) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tags::Tags;
+    use crate::model::tags::Tags;
 
     fn signs() -> Signs {
         Signs { template: Some("lt-1".into()), ..Signs::of("eu-west-1", "web") }

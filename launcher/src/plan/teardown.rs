@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use templates::balancer::Launch;
 
-use crate::observe::{Glance, Kind, Observed};
+use crate::model::observe::{Glance, Kind, Observed};
 use crate::plan::Change;
 use crate::resources::route_tables::{Table, left_behind};
 

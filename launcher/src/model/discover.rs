@@ -4,7 +4,7 @@ use templates::Balancer;
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
-use crate::claims::{self, Claim};
+use crate::model::claims::{self, Claim};
 use crate::resources::image::{self, Image};
 use crate::resources::instance_type::{self, InstanceType};
 use crate::resources::network::{self, Subnet, Vpc};

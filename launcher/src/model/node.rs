@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use templates::Slot;
 
-use crate::tags::Tags;
+use crate::model::tags::Tags;
 
 /// An instance as it is.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -1,21 +1,22 @@
 //! Whether a balancer can be made where it is to be made. Pure: everything that stands against it, a line each, before
 //! the first change.
 
+pub mod origin;
+
 use std::collections::BTreeSet;
 
 use templates::balancer::{Launch, RouteTables};
 use templates::text::Image;
 use templates::{Balancer, files, names};
 
-use crate::claims::{refusal, taken};
-use crate::discover::Surroundings;
-use crate::identity;
-use crate::node_status::has_reported;
-use crate::observe::Observed;
-use crate::origin;
+use crate::model::claims::{refusal, taken};
+use crate::model::discover::Surroundings;
+use crate::model::identity;
+use crate::model::node_status::has_reported;
+use crate::model::observe::Observed;
+use crate::model::scaling;
 use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
-use crate::scaling;
 
 /// IAM's limit for the name of a role (IAM API reference, CreateRole).
 const ROLE_NAME: usize = 64;

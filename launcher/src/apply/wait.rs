@@ -10,8 +10,8 @@ use templates::{Role, Roles, names};
 use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
-use crate::failure::Failure;
-use crate::node::Node;
+use crate::model::node::Node;
+use crate::output::failure::Failure;
 use crate::output::progress::Progress;
 use crate::resources::instances;
 use crate::resources::{route_tables, scaling_group};
@@ -192,9 +192,9 @@ mod tests {
     use templates::Slot;
 
     use super::*;
-    use crate::desired::tests::web;
-    use crate::observe::tests::{lost, node};
-    use crate::which::Which;
+    use crate::model::desired::tests::web;
+    use crate::model::observe::tests::{lost, node};
+    use crate::model::which::Which;
 
     #[test]
     fn an_ended_node_and_an_unreachable_one_are_not_waited_for_to_the_end() {

@@ -13,10 +13,10 @@ use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER};
 use templates::report::Refusal;
 use templates::{Order, Role, Roles, Slot};
 
-use crate::node::{Node, Unreachable};
-use crate::node_status;
+use crate::model::node::{Node, Unreachable};
+use crate::model::node_status;
+use crate::model::which::Which;
 use crate::resources::route_tables::{Table, eligible};
-use crate::which::Which;
 
 /// What a balancer should be like.
 #[derive(Debug, Clone)]

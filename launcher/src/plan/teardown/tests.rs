@@ -1,7 +1,7 @@
 //! What is removed, and what is left alone.
 
 use super::*;
-use crate::observe::tests::whole;
+use crate::model::observe::tests::whole;
 use crate::resources::route_tables::Route;
 
 fn table(id: &str, destination: &str, target: &str, blackhole: bool) -> Table {
@@ -56,7 +56,7 @@ fn another_vpcs_group_of_the_name_stays() {
 fn a_group_goes_first_whatever_it_is_doing() {
     let mut observed = whole();
     assert_eq!(scaling(&observed), None);
-    observed.scaling = Some(crate::scaling::tests::group());
+    observed.scaling = Some(crate::model::scaling::tests::group());
     assert_eq!(scaling(&observed), Some(Removal::Scaling("elbow-web".into())));
 }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use templates::{Role, Slot};
 
 use crate::assess::{Assessment, NodeHealth, VipHealth};
-use crate::which::Which;
+use crate::model::which::Which;
 
 /// Whom to ask to hand over, and what is to come of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

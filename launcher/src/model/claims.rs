@@ -11,9 +11,9 @@ use templates::{files, names};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
-use crate::desired::Desired;
+use crate::model::desired::Desired;
+use crate::model::tags::{claim, claimed};
 use crate::resources::{launch_template, security_group, tagging};
-use crate::tags::{claim, claimed};
 
 /// How long another that began at the same moment may take to give way, or to go on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -119,7 +119,7 @@ pub async fn give_way(aws: &Aws, group: &str, vips: &[Ipv4Addr]) -> Result<(), C
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tags::Tags;
+    use crate::model::tags::Tags;
 
     #[test]
     fn a_virtual_ip_is_taken_where_another_has_it_in_a_table_of_both() {

@@ -1,5 +1,7 @@
 //! Carries a plan out: one call for each action, those of a stage at once.
 
+pub mod wait;
+
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -10,14 +12,14 @@ use templates::names::TAG_REVISION;
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::{Patience, until};
-use crate::claims;
-use crate::desired::Desired;
-use crate::observe::Observed;
+use crate::model::claims;
+use crate::model::desired::Desired;
+use crate::model::observe::Observed;
+use crate::model::scaling::Wanted;
+use crate::model::tags;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
 use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
-use crate::scaling::Wanted;
-use crate::tags;
 
 /// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
@@ -262,7 +264,7 @@ mod tests {
             aws_smithy_mocks::mock!(aws_sdk_ec2::Client::run_instances)
                 .then_http_response(move || ec2_error(400, "InvalidParameterValue", message))
         };
-        let tags = crate::tags::Tags::default();
+        let tags = tags::Tags::default();
         let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &tags, token: "t" };
         for message in [
             "Value (elbow-eu-west-1-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",

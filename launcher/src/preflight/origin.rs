@@ -57,7 +57,7 @@ mod tests {
     use templates::names::TAG_DEFAULT;
 
     use super::*;
-    use crate::observe::tests::whole;
+    use crate::model::observe::tests::whole;
 
     fn template() -> Template {
         whole().template.expect("it has one")

@@ -5,7 +5,7 @@ use templates::names::{TAG_REFUSED_REVISION, TAG_REVISION, TAG_ROLE, TAG_RUNNING
 use templates::report::Refusal;
 use templates::{Order, Role, Roles};
 
-use crate::node::Node;
+use crate::model::node::Node;
 
 /// Whether the node's tag orders just this.
 pub fn is_told(order: &Order, node: &Node) -> bool {

@@ -3,13 +3,13 @@
 use templates::text::Image as Reference;
 
 use super::*;
-use crate::desired::tests::web;
-use crate::observe::tests::whole;
+use crate::model::desired::tests::web;
+use crate::model::observe::tests::whole;
+use crate::model::tags::Tags;
 use crate::resources::image::Image;
 use crate::resources::instance_type::InstanceType;
 use crate::resources::network::{Subnet, Vpc};
 use crate::resources::route_tables::{Route, Table};
-use crate::tags::Tags;
 
 const ACCOUNT: &str = "123456789012";
 
@@ -212,7 +212,7 @@ fn a_virtual_ip_that_is_taken_is_one_line_in_however_many_tables() {
     assert!(said.ends_with("delete those routes"), "{said}");
     let said = problem(|balancer, place, _| {
         routed(place);
-        place.others = vec![crate::claims::Claim {
+        place.others = vec![crate::model::claims::Claim {
             balancer: "shop".into(),
             virtual_ips: balancer.virtual_ips.clone(),
             route_tables: RouteTables::All,

@@ -9,10 +9,10 @@ use ipnet::Ipv4Net;
 use templates::balancer::{Revision, RouteTables};
 use templates::{Balancer, Slot, files, names, paths};
 
+use crate::model::scaling::Wanted;
+use crate::model::tags::{self, Tags};
 use crate::resources::launch_template::{Contents, LAUNCHED, METADATA};
 use crate::resources::security_group::{Rule, Source};
-use crate::scaling::Wanted;
-use crate::tags::{self, Tags};
 
 /// The default of AWS's quota L-0EA8095F (VPC user guide, "Amazon VPC quotas"); a rule from a group counts as one, too.
 const RULES: usize = 60;

@@ -8,15 +8,15 @@ use templates::{files, names};
 
 use crate::aws::Aws;
 use crate::aws::error::{CallFailed, Reason};
-use crate::identity::Instances;
-use crate::node::Node;
+use crate::model::identity::Instances;
+use crate::model::node::Node;
+use crate::model::tags::Tags;
 use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instances;
 use crate::resources::launch_template::{self, Template};
 use crate::resources::role::{self, Role};
 use crate::resources::scaling_group::{self, ScalingGroup};
 use crate::resources::security_group::{self, Group};
-use crate::tags::Tags;
 
 /// What there is under a balancer's names and tags.
 #[derive(Debug, Clone, Default)]
@@ -183,11 +183,6 @@ impl Observed {
         [&mut self.nodes, &mut self.untagged].into_iter().for_each(|nodes| instances::number(nodes, subnets));
     }
 
-    /// Whether there is nothing.
-    pub fn is_nothing(&self) -> bool {
-        self.parts().is_empty() && self.live().chain(self.live_untagged()).next().is_none()
-    }
-
     /// The version that the Auto Scaling group launches, if that isn't the launch template's default: a default that somebody
     /// moves changes nothing for a group.
     fn pinned_elsewhere(&self) -> Option<i64> {
@@ -262,8 +257,8 @@ pub(crate) mod tests {
     use templates::names::{TAG_DEFAULT, TAG_ROLE, TAG_RUNNING};
 
     use super::*;
-    use crate::desired::tests::desired;
-    use crate::node::Unreachable;
+    use crate::model::desired::tests::desired;
+    use crate::model::node::Unreachable;
 
     pub(crate) fn node(id: &str, slot: u8, state: &str) -> Node {
         let desired = desired();
@@ -342,6 +337,5 @@ pub(crate) mod tests {
     fn the_configuration_is_read_back_from_the_template() {
         assert_eq!(whole().config().expect("it is in the user-data").revision, desired().revision);
         assert_eq!(whole().vpc(), Some("vpc-0a1b2c3d"));
-        assert!(Observed::default().is_nothing());
     }
 }

@@ -1,19 +1,21 @@
 //! What to do to make what is there what should be there. Pure; the order is the order in which things need each other.
 
+pub mod teardown;
+
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
 use templates::{Order, Slot};
 
-use crate::desired::Desired;
-use crate::node::Node;
-use crate::observe::Observed;
+use crate::model::desired::Desired;
+use crate::model::node::Node;
+use crate::model::observe::Observed;
+use crate::model::scaling::{Wanted, unpinned};
+use crate::model::tags::claimed;
 use crate::resources::launch_template::Template;
 use crate::resources::scaling_group::{Hook, REBALANCE};
 use crate::resources::security_group::Rule;
-use crate::scaling::{Wanted, unpinned};
-use crate::tags::claimed;
 
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use std::collections::BTreeSet;
 use templates::Balancer;
 use templates::balancer::Launch;
 
-use crate::node::Node;
-use crate::node_status::active;
-use crate::observe::Observed;
+use crate::model::node::Node;
+use crate::model::node_status::active;
+use crate::model::observe::Observed;
 use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 
 /// What a group is for, without which a lost node isn't replaced.
@@ -193,8 +193,8 @@ pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
-    use crate::desired::tests::{auto_scaling, desired, web};
-    use crate::observe::tests::whole;
+    use crate::model::desired::tests::{auto_scaling, desired, web};
+    use crate::model::observe::tests::whole;
     use crate::resources::instance_refresh::tests::refresh;
 
     /// The group of the example, as it should be.
