@@ -8,6 +8,7 @@ mod first_create;
 mod group;
 mod kill;
 mod node;
+mod obedient;
 mod origin;
 mod partial;
 mod reach;

@@ -13,8 +13,9 @@ use lab::by_hand;
 use serde_json::{Value, json};
 
 use crate::kill::{Killer, When, killed_at};
+use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, refused, succeeded, text};
-use crate::update::{changed, created, default, ports, with_obedient_nodes};
+use crate::update::{changed, created, default, ports};
 
 /// Makes a version by hand, of version 1 and `data`, the default. Answers its number.
 fn made_by_hand(rig: &Rig, data: &Value, described: &str) -> String {

@@ -8,8 +8,9 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lab::api::{Call, Caller, Failing, Hooks, Passage};
 
+use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, complaints, mutating, succeeded, text};
-use crate::update::{created, with_obedient_nodes};
+use crate::update::created;
 
 const READS: [(&str, &str); 7] = [
     ("ec2", "DescribeRouteTables"),

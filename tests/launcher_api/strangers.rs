@@ -79,7 +79,7 @@ fn an_update_neither_tells_nor_replaces_an_instance_that_only_carries_the_tags()
     let first = crate::update::created(&rig);
     let stranger = stranger(&rig);
     let file = crate::update::changed(&rig);
-    let output = crate::update::with_obedient_nodes(&rig, || {
+    let output = crate::obedient::with_obedient_nodes(&rig, || {
         rig.launcher(["update".as_ref(), file.as_os_str(), "--timeout".as_ref(), "30s".as_ref()])
     });
     let output = succeeded(output);

@@ -7,8 +7,9 @@ use std::time::{Duration, Instant};
 use lab::world::Instance;
 
 use crate::node;
+use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, mutating, succeeded, text};
-use crate::update::{changed, created, default, ports, template, with_obedient_nodes};
+use crate::update::{changed, created, default, ports, template};
 
 fn failed(output: &Output, code: i32, part: &str) {
     let said = text(&output.stderr);

@@ -4,8 +4,9 @@ use lab::world::Instance;
 use serde_json::Value;
 
 use crate::node;
+use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, refused, succeeded, text};
-use crate::update::{changed, created, with_obedient_nodes};
+use crate::update::{changed, created};
 
 /// The active node loses power, and the other takes over and reports it. What the dead one wrote last stays.
 fn failed_over(rig: &Rig) -> (Instance, Instance) {

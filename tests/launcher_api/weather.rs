@@ -5,8 +5,9 @@ use std::time::Duration;
 use lab::api::{Failing, Throttle};
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, succeeded, text};
-use crate::update::{changed, created, default, ports, with_obedient_nodes};
+use crate::update::{changed, created, default, ports};
 
 #[test]
 fn answers_that_lag_behind_make_nothing_twice() {
