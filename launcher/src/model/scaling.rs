@@ -37,31 +37,10 @@ impl Wanted {
 
     /// In what the group's settings differ from those that it should have, each as "A instead of B".
     pub fn differences(&self, group: &ScalingGroup) -> Vec<String> {
-        let (there, wanted) = (&group.settings, &self.settings);
-        let sizes = |[min, desired, max]: [i32; 3]| format!("min {min}, desired {desired}, max {max}");
-        let subnets = |subnets: &BTreeSet<String>| {
-            format!("subnets {}", subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", "))
-        };
-        let bounds = |bounds: Option<(i32, i32)>| match bounds {
-            Some((lowest, highest)) => format!("{lowest} to {highest} % healthy while nodes are replaced"),
-            None => "no instance maintenance policy".to_owned(),
-        };
-        let warmup = |warmup: Option<i32>| match warmup {
-            Some(seconds) => format!("default warm-up {seconds} s"),
-            None => "no default warm-up".to_owned(),
-        };
-        let health = |settings: &Settings| format!("health check type {}", settings.health);
-        [
-            (sizes(there.sizes), sizes(wanted.sizes)),
-            (subnets(&there.subnets), subnets(&wanted.subnets)),
-            (health(there), health(wanted)),
-            (bounds(there.bounds), bounds(wanted.bounds)),
-            (warmup(there.warmup), warmup(wanted.warmup)),
-        ]
-        .into_iter()
-        .filter(|(there, wanted)| there != wanted)
-        .map(|(there, wanted)| format!("{there} instead of {wanted}"))
-        .collect()
+        let both = words(&group.settings).into_iter().zip(words(&self.settings));
+        both.filter(|(there, wanted)| there != wanted)
+            .map(|(there, wanted)| format!("{there} instead of {wanted}"))
+            .collect()
     }
 
     /// The hooks that the group lacks, or has otherwise.
@@ -102,6 +81,20 @@ impl Wanted {
         }));
         problems
     }
+}
+
+fn words(settings: &Settings) -> [String; 5] {
+    let Settings { sizes: [min, desired, max], subnets, health, bounds, warmup } = settings;
+    let subnets: Vec<&str> = subnets.iter().map(String::as_str).collect();
+    let seconds = |seconds| format!("default warm-up {seconds} s");
+    let percent = |(lowest, highest)| format!("{lowest} to {highest} % healthy while nodes are replaced");
+    [
+        format!("min {min}, desired {desired}, max {max}"),
+        format!("subnets {}", subnets.join(", ")),
+        format!("health check type {health}"),
+        bounds.map_or("no instance maintenance policy".to_owned(), percent),
+        warmup.map_or("no default warm-up".to_owned(), seconds),
+    ]
 }
 
 /// That the group doesn't launch the version that it should, if so.

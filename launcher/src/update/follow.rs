@@ -23,14 +23,24 @@ use crate::resources::tagging;
 /// From one look at the group and its nodes to the next: four Describe calls.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// How long a group's members have been as they are.
+#[derive(Default)]
+struct Clock(Option<(Vec<Member>, Instant)>);
+
+impl Clock {
+    fn still(&mut self, group: &ScalingGroup) -> Duration {
+        let kept = self.0.take().filter(|(members, _)| *members == group.members);
+        self.0.get_or_insert(kept.unwrap_or_else(|| (group.members.clone(), Instant::now()))).1.elapsed()
+    }
+}
+
 impl Roll<'_> {
     /// Has the group replace its nodes by such of `order`.
     pub(super) async fn refresh(&mut self, order: &Order) -> Result<(), Failure> {
         let known = self.known;
         let (name, to) = (&known.desired.name, (known.template.id.clone(), order.version));
         let patience = self.timeout + known.old.failover.drain_timeout().duration();
-        let (mut followed, mut ill) = (None::<String>, Ill::default());
-        let (mut deadline, mut last) = (Instant::now() + patience, Vec::<Member>::new());
+        let (mut followed, mut ill, mut clock) = (None::<String>, Ill::default(), Clock::default());
         loop {
             let (group, nodes) = self.look_at_group().await?;
             match turn(&to, group.refresh.as_ref(), followed.as_deref()) {
@@ -54,10 +64,7 @@ impl Roll<'_> {
                 return Err(self.refused(order, &who, &why, &BTreeSet::new()).await?);
             }
             self.show_refresh(order, &group, &nodes);
-            if group.members != last {
-                (last, deadline) = (group.members.clone(), Instant::now() + patience);
-            }
-            if Instant::now() >= deadline {
+            if clock.still(&group) >= patience {
                 self.progress.clear();
                 say_silent(self.aws, &nodes, self.progress).await;
                 say_failure(self.aws, &known.new.name, self.progress).await;
@@ -101,8 +108,7 @@ impl Roll<'_> {
     /// Has a refresh that is under way taken back, and waits until it is: old nodes are there again.
     pub(super) async fn undo(&mut self) -> Result<(), Failure> {
         let name = &self.known.desired.name;
-        let mut deadline = Instant::now() + self.timeout;
-        let (mut asked, mut last) = (false, Vec::<Member>::new());
+        let (mut asked, mut clock) = (false, Clock::default());
         loop {
             let (group, nodes) = self.look_at_group().await?;
             match group.refresh.as_ref().map(Refresh::phase) {
@@ -116,10 +122,7 @@ impl Roll<'_> {
                 _ => {}
             }
             self.show_refresh(&self.boots, &group, &nodes);
-            if group.members != last {
-                (last, deadline) = (group.members.clone(), Instant::now() + self.timeout);
-            }
-            if Instant::now() >= deadline {
+            if clock.still(&group) >= self.timeout {
                 self.progress.clear();
                 return Err(Failure::Failed(anyhow!(
                     "the instance refresh of {name} isn't rolled back, nothing has changed for {} s: {}; the same command \

@@ -1,4 +1,4 @@
-"""Instances of Auto Scaling groups: replaced, ended, attached, detached. Pages are named in patches/auto_scaling."""
+"""Instances of Auto Scaling groups: replaced, ended. Pages are named in patches/auto_scaling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -103,76 +103,6 @@ def an_ended_instance_is_replaced_unless_the_group_shrinks(server: Any) -> Itera
     activities = s.scaling.describe_scaling_activities(AutoScalingGroupName=s.name)["Activities"]
     assert {a["StatusCode"] for a in activities} == {"Successful"}
     assert len(activities) == 5
-
-
-def a_detached_instance_runs_on(server: Any) -> Iterator[None]:
-    """DetachInstances (seen on AWS: `Detaching` for a while); "Detach or attach instances": the minimum stays kept;
-    DeleteAutoScalingGroup; "Retrieve the target lifecycle state": Detached."""
-    s = Scaling(server)
-    s.make(MinSize=1, DesiredCapacity=2)
-    yield
-    leaving = s.settled()[0]
-    assert s.target(leaving) == "InService"
-    s.scaling.detach_instances(AutoScalingGroupName=s.name, InstanceIds=[leaving], ShouldDecrementDesiredCapacity=True)
-    assert s.members("Detaching") == [leaving]
-    s.scaling.update_auto_scaling_group(AutoScalingGroupName=s.name, MinSize=0)
-    with refused("ScalingActivityInProgress"):
-        s.scaling.delete_auto_scaling_group(AutoScalingGroupName=s.name)
-    left = s.settled(1, without=(leaving,))
-    with refused("ResourceInUse"):
-        s.scaling.delete_auto_scaling_group(AutoScalingGroupName=s.name)
-    s.scaling.update_auto_scaling_group(AutoScalingGroupName=s.name, MinSize=1)
-    with refused("ValidationError", says="desiredSize equals minSize (1). Detaching instance"):
-        s.scaling.detach_instances(AutoScalingGroupName=s.name, InstanceIds=left, ShouldDecrementDesiredCapacity=True)
-    with refused("ValidationError", says=f"{leaving} is not part of Auto Scaling group"):
-        s.scaling.detach_instances(
-            AutoScalingGroupName=s.name, InstanceIds=[leaving], ShouldDecrementDesiredCapacity=True
-        )
-    instance = s.instance(leaving)
-    assert instance["State"]["Name"] == "running"
-    assert "aws:autoscaling:groupName" not in {tag["Key"] for tag in instance["Tags"]}
-    assert s.target(leaving) == "Detached"
-
-
-def a_running_instance_can_be_attached(server: Any) -> Iterator[None]:
-    """AttachInstances: the group grows by it, and its tags come along."""
-    s = Scaling(server)
-    s.make(MinSize=0, MaxSize=1, Tags=[{"Key": "of", "Value": "group", "PropagateAtLaunch": True}])
-    one, two = (i["InstanceId"] for i in s.run(MinCount=2, MaxCount=2))
-    yield
-    s.scaling.attach_instances(AutoScalingGroupName=s.name, InstanceIds=[one])
-    assert s.settled(1) == [one]
-    tags = {tag["Key"]: tag["Value"] for tag in s.instance(one)["Tags"]}
-    assert (tags["of"], tags["aws:autoscaling:groupName"]) == ("group", s.name)
-    assert s.target(one) == "InService"
-    with refused("ValidationError", says="min-size=0, max-size=1, and desired-size=1. To attach 1 instance"):
-        s.scaling.attach_instances(AutoScalingGroupName=s.name, InstanceIds=[two])
-
-
-def what_a_group_cannot_take_in_is_refused_and_nothing_of_the_call_is_done(server: Any) -> Iterator[None]:
-    """User Guide, "Detach or attach instances": it runs, its AMI is still there, it is in one of the group's zones, and
-    not a member of another group."""
-    s = Scaling(server)
-    s.make(MinSize=0, MaxSize=5, VPCZoneIdentifier=s.subnet)
-    s.make(MinSize=0, MaxSize=5, AutoScalingGroupName=f"{s.name}-other")
-    copy = s.ec2.copy_image(Name=f"{s.name}-copy", SourceImageId=s.image, SourceRegion="eu-west-1")["ImageId"]
-    good, held, stopped = (i["InstanceId"] for i in s.run(MinCount=3, MaxCount=3))
-    elsewhere = s.run(SubnetId=s.other_subnet)[0]["InstanceId"]
-    orphan = s.run(ImageId=copy)[0]["InstanceId"]
-    s.ec2.stop_instances(InstanceIds=[stopped])
-    s.ec2.deregister_image(ImageId=copy)
-    yield
-    s.scaling.attach_instances(AutoScalingGroupName=f"{s.name}-other", InstanceIds=[held])
-    for unfit, why in (
-        (held, "is already part of"),
-        (stopped, "must be in Running state"),
-        (elsewhere, "is not in the Availability Zones"),
-        (orphan, "does not exist"),
-        ("i-0123456789abcdef0", "Invalid Instance ID"),
-    ):
-        with refused("ValidationError", says=why):
-            s.scaling.attach_instances(AutoScalingGroupName=s.name, InstanceIds=[good, unfit])
-    assert (s.members(), s.described()["DesiredCapacity"]) == ([], 0)
 
 
 def a_protected_instance_is_not_the_surplus(server: Any) -> Iterator[None]:

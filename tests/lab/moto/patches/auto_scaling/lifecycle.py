@@ -8,12 +8,9 @@ it go, but ABANDON stops what other hooks remain), "Retrieve the target lifecycl
 
 from typing import Any
 
-from moto.ec2.models.tags import TagBackend
-
 import instrument
-from patches.auto_scaling.model import GROUP_TAG, LAUNCHING, TERMINATING, Activity, Group, Member, Pause, now, store
+from patches.auto_scaling.model import LAUNCHING, TERMINATING, Activity, Group, Member, Pause, now, store
 
-_DETACHING = 0.5
 _GONE = ("shutting-down", "terminated")
 _ALIVE = ("pending", "running")
 _BY_CALL = "Lifecycle Action Completed with ABANDON Result"
@@ -25,7 +22,7 @@ def instance_of(member: Member) -> Any:
 
 
 def join(group: Group, member: Member) -> None:
-    """An instance that was launched or attached begins its way."""
+    """An instance that was launched begins its way."""
     group.members.append(member)
     store().targets[member.instance] = "InService"
 
@@ -48,13 +45,6 @@ def leave(group: Group, member: Member, cause: str, says: str | None = None) -> 
     return member.activity
 
 
-def detach(group: Group, member: Member, cause: str) -> Activity:
-    """A member in service begins to leave the group, and runs on. On AWS that takes up to half a minute."""
-    member.activity = group.begin(f"Detaching EC2 instance: {member.instance}", cause)
-    member.state, member.detached = "Detaching", now() + _DETACHING
-    return member.activity
-
-
 def advance(group: Group, member: Member) -> bool:
     """Takes a member one step further, if it is time; answers whether it was."""
     if member.state == "InService":
@@ -72,21 +62,11 @@ def advance(group: Group, member: Member) -> bool:
             return _wait(group, member)
         case "Pending:Proceed":
             _into_service(member)
-        case "Detaching" if now() >= member.detached:
-            _let_go(group, member)
         case "Terminating" | "Terminating:Proceed":
             return _end(group, member, instance)
         case _:
             return False
     return True
-
-
-def _let_go(group: Group, member: Member) -> None:
-    member.activity.finish()
-    group.members.remove(member)
-    store().targets[member.instance] = "Detached"
-    if instance_of(member) is not None:
-        TagBackend.delete_tags(instrument.ec2(), [member.instance], {GROUP_TAG: None})
 
 
 def _into_service(member: Member) -> None:

@@ -113,14 +113,13 @@ class Member:
     # Launched beyond the desired capacity, so that another member can end: no part of the group's size until then.
     spare: bool = False
     in_service: float = 0.0
-    detached: float = 0.0
     launched: float = field(default_factory=now)
     pauses: list[Pause] = field(default_factory=list)
 
     @property
     def leaves(self) -> bool:
         """Whether it no longer counts as capacity."""
-        return self.state.startswith(("Terminating", "Detaching"))
+        return self.state.startswith("Terminating")
 
 
 @dataclass

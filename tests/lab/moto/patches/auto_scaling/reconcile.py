@@ -60,7 +60,7 @@ def _look_after(group: Group) -> bool:
 
 def _give_up(group: Group, member: Member) -> bool:
     """Of a group that is deleted by force: "does not wait for lifecycle actions"."""
-    if member.state in ("Terminating", "Terminating:Proceed", "Detaching"):
+    if member.state in ("Terminating", "Terminating:Proceed"):
         return False
     member.pauses = []
     leave(group, member, "an instance was taken out of service in response to the deletion of its group.")
