@@ -1,12 +1,13 @@
 # Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md makes them with the AWS CLI.
-# NOT RUN: written by the AWS provider's documentation (version 5), and not tried.
+# NOT RUN: written from the AWS provider's documentation (version 5).
 #
 # Before `terraform apply`, and again after each change of web.toml:
 #   launcher render trust-policy web.toml > trust-policy.json
 #   launcher render policy web.toml > policy.json
 #   launcher render user-data web.toml --gzip > user-data.gz
-# Terraform doesn't know the virtual IPs' routes: they are the nodes' doing, and stay behind after `terraform destroy`.
-# In route tables that Terraform manages, leave them out of its sight (separate aws_route resources, no inline routes).
+# Terraform doesn't manage the virtual IPs' routes: the nodes make them, and they remain after `terraform destroy`. A route
+# table with inline `route {}` blocks deletes these routes at each apply: use separate aws_route resources.
+# Admit this security group in the targets' security groups.
 
 variable "name" { default = "web" }
 variable "region" { default = "eu-west-1" }
@@ -49,10 +50,26 @@ resource "aws_security_group" "nodes" {
   vpc_id      = var.vpc
 
   ingress {
-    description = "the nodes among themselves"
-    protocol    = "-1"
+    description = "VRRP among the nodes"
+    protocol    = "112"
     from_port   = 0
     to_port     = 0
+    self        = true
+  }
+
+  ingress {
+    description = "health checks and metrics among the nodes"
+    protocol    = "tcp"
+    from_port   = 9110
+    to_port     = 9110
+    self        = true
+  }
+
+  ingress {
+    description = "VXLAN tunnels among the nodes"
+    protocol    = "udp"
+    from_port   = 4789
+    to_port     = 4789
     self        = true
   }
 
@@ -101,7 +118,7 @@ resource "aws_launch_template" "nodes" {
     }
   }
 
-  # Not on the template itself, or the launcher would take it for its own.
+  # Leave the tags off the template itself: the launcher would treat the template as its own.
 }
 
 resource "aws_autoscaling_group" "nodes" {

@@ -1,4 +1,4 @@
-//! What happened, as it is told: docs/notify.md is the contract.
+//! What happened, as it is told: docs/webhook.md is the contract.
 
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
@@ -218,7 +218,7 @@ pub(super) mod tests {
         event(what).payload(&sender, &state(), 3, 1)
     }
 
-    /// docs/notify.md shows one of each.
+    /// docs/webhook.md shows one of each.
     #[test]
     fn the_documented_examples_are_what_is_sent() {
         let stray = |table: &str, lead, member: Option<&str>| Stray {
@@ -242,7 +242,7 @@ pub(super) mod tests {
                 ],
             },
         ];
-        let page = include_str!("../../../../docs/notify.md");
+        let page = include_str!("../../../../docs/webhook.md");
         let examples: Vec<Value> = page
             .split("```json\n")
             .skip(1)

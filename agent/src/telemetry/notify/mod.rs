@@ -1,4 +1,4 @@
-//! Telling people: a JSON POST to the operator's webhook for what they would want to know at once (docs/notify.md).
+//! Telling people: a JSON POST to the operator's webhook for what they would want to know at once (docs/webhook.md).
 //! Events are put into an outbox, which never waits; a courier with a thread of its own carries them, so that nothing
 //! at the other end of that connection is ever waited for by a failover.
 
