@@ -1,5 +1,8 @@
 //! The command line.
 
+#[cfg(test)]
+mod documents;
+
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
