@@ -22,7 +22,7 @@ use crate::telemetry::witness::Witness;
 use crate::{haproxy, peers};
 
 /// A slow takeover stops for a newer read of the routes after this long, so that one table can't delay repairs of the
-/// others. A takeover that waits only for refused tables stops at once.
+/// others. A takeover that waits only for refused tables stops at any newer read.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// The time limit of a read of the API: at 8 s of latency, a handshake and a call take 24 s.
 const READ: Duration = Duration::from_secs(30);
@@ -242,8 +242,8 @@ impl Office {
         }
     }
 
-    /// Looks for traces of the silent peers, on every path and in the API. From `signs` on, it also compares the tags of
-    /// all members with the last read.
+    /// Looks for traces of the silent peers, on every path and in the API. From `signs` on, it also compares the tags
+    /// of all members with the last read.
     async fn look_for_signs(&mut self, known: &mut Knowledge, signs: Instant) {
         let read = newer(&mut self.members, || self.hints.members.notify_one()).await;
         let read = read.as_ref().map(|read| &read.all[..]);

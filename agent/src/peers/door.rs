@@ -24,7 +24,7 @@ use crate::node::state::Board;
 /// The time limit for a request's header, also for the next request on a kept-alive connection.
 const HEADER: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 16 << 10;
-/// The time limit of a non-member's connection, so that an unread answer doesn't occupy a place.
+/// The time limit of a non-member's connection, so that an unread answer doesn't use up the quota.
 const VISIT: Duration = Duration::from_secs(10);
 /// The pause before the next try while this node has no descriptor or no memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);

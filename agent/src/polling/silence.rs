@@ -12,7 +12,7 @@ use crate::node::state::{Board, State};
 /// The longest pause between reads: a peer that stays silent costs one call a minute.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// Tells when silent peers make a read of the members due.
+/// Reports when silent peers make a read of the members due.
 pub(crate) struct Silence {
     board: watch::Receiver<State>,
     reasons: Reasons,

@@ -108,8 +108,7 @@ pub struct Peer {
     pub word: Word,
     /// The reads of the API in a row without a sign of life; 0 if unread.
     pub quiet: u8,
-    /// Short looks in a row without an advertisement, an answer of its agent or kernel, or a recent sign of life in its
-    /// tags.
+    /// Short looks in a row without an advertisement, an answer of its agent or kernel, or a recent sign in its tags.
     pub dark: u8,
 }
 
