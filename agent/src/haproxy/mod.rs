@@ -1,6 +1,5 @@
-//! HAProxy: is it there, and does it answer? The agent asks five times a second, and at once when one of its processes
-//! ends, and tells keepalived through its track file; keepalived asks for itself through `agent check`, should the agent
-//! be gone.
+//! Checks whether HAProxy serves. The agent asks its health page five times a second, and at once when one of its
+//! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
 mod opinion;
 mod processes;
@@ -21,7 +20,7 @@ pub use revision::revision;
 pub use targets::targets;
 pub use watch::watch;
 
-/// The unit that runs it.
+/// Its systemd unit.
 pub const UNIT: &str = "haproxy.service";
 
 fn page() -> Page {
@@ -38,7 +37,7 @@ pub fn check() -> io::Result<()> {
     probe::check(page())
 }
 
-/// Tells keepalived, through `file`, whether HAProxy serves: 0 is well, anything else makes FAULT.
+/// Writes keepalived's track `file`: 0 if HAProxy serves; anything else makes FAULT.
 pub fn tell_keepalived(file: &Path, serves: Serves) -> anyhow::Result<()> {
     files::write_track(file, track(serves))
 }

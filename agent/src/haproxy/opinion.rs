@@ -1,4 +1,4 @@
-//! What is thought of HAProxy, given what became of questions to it. Pure.
+//! Judges from the health checks whether HAProxy serves. Pure.
 
 use std::io;
 use std::time::Duration;
@@ -6,12 +6,11 @@ use std::time::Duration;
 use super::Serves;
 use crate::host::probe::{self, LIMIT};
 
-/// So many questions in a row without an answer, and it counts as hung.
+/// HAProxy counts as hung after this many checks in a row without an answer.
 const SILENCES: u32 = 3;
-/// A question that ends so long after its limit was cut short by nobody: this node itself stood still meanwhile.
+/// A check that ends this long after its time limit shows that this node stood still.
 const STOOD_STILL: Duration = Duration::from_millis(150);
 
-/// What is thought of HAProxy.
 #[derive(Debug)]
 pub(super) struct Opinion {
     pub serves: Serves,
@@ -19,15 +18,15 @@ pub(super) struct Opinion {
 }
 
 impl Opinion {
-    /// Begins with what was thought before.
+    /// Starts from an earlier verdict.
     pub(super) fn new(serves: Serves) -> Opinion {
         Opinion { serves, silences: 0 }
     }
 
-    /// Takes in an answer that took so long; whether the opinion changed. A refused connection is certain: nobody
-    /// listens. A time-out may be a hiccup, and a connection that breaks off a worker that a reload has relieved, so of
-    /// these it takes three in a row. A question that this node had no descriptor for says nothing about HAProxy, nor does
-    /// one during which this node stood still, as in a live migration: HAProxy stood still too.
+    /// Takes in the result of a check; returns whether the verdict changed. A refused connection is certain: no process
+    /// listens. A time-out may be a hiccup, and a broken connection a worker that a reload replaced, so only three in a
+    /// row count. A check for which this node had no descriptor is no evidence. Nor is one during which the machine
+    /// stood still, as in a live migration.
     pub(super) fn hear(&mut self, answer: &io::Result<()>, took: Duration) -> bool {
         let serves = match answer {
             Ok(()) => {
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn one_broken_connection_moves_nothing() {
+    fn one_broken_connection_changes_nothing() {
         let mut opinion = well();
         assert!(!opinion.hear(&failed(io::ErrorKind::UnexpectedEof), Duration::ZERO));
         assert!(!opinion.hear(&failed(io::ErrorKind::ConnectionReset), Duration::ZERO));
@@ -92,19 +91,19 @@ mod tests {
     }
 
     #[test]
-    fn a_node_without_a_descriptor_for_its_question_holds_nothing_against_haproxy() {
+    fn a_check_without_a_descriptor_is_no_evidence() {
         let mut opinion = well();
         // EMFILE, ENFILE, ENOMEM, ENOBUFS, EADDRNOTAVAIL.
         for code in [24, 23, 12, 105, 99] {
             assert!((0..5).all(|_| !opinion.hear(&Err(io::Error::from_raw_os_error(code)), Duration::ZERO)), "{code}");
         }
-        assert!(opinion.hear(&failed(io::ErrorKind::ConnectionRefused), Duration::ZERO), "this one was asked");
+        assert!(opinion.hear(&failed(io::ErrorKind::ConnectionRefused), Duration::ZERO), "this check was made");
         assert!(!opinion.hear(&Err(io::Error::from_raw_os_error(24)), Duration::ZERO), "nor does it clear HAProxy");
         assert_eq!(opinion.serves, Serves::No);
     }
 
     #[test]
-    fn a_node_that_stood_still_holds_nothing_against_haproxy() {
+    fn a_check_during_a_standstill_is_no_evidence() {
         let mut opinion = well();
         for _ in 0..10 {
             assert!(!opinion.hear(&silence(), Duration::from_secs(5)));

@@ -1,5 +1,5 @@
-//! HAProxy's processes, master and workers, each watched by a file descriptor that becomes readable the moment it ends
-//! (pidfd_open(2)). An end is no verdict: a worker that a reload has relieved ends too. It is the reason to ask at once.
+//! Watches HAProxy's processes, master and workers, by descriptors that become readable when a process ends
+//! (pidfd_open(2)). An end only causes a check: a reload ends workers, too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -16,7 +16,7 @@ use tokio::io::unix::AsyncFd;
 
 type Ending = Pin<Box<dyn Future<Output = i32> + Send>>;
 
-/// The processes of that name, as far as they are known.
+/// The watched processes called `name`.
 pub(super) struct Processes {
     name: &'static str,
     watched: BTreeSet<i32>,
@@ -24,12 +24,11 @@ pub(super) struct Processes {
 }
 
 impl Processes {
-    /// None yet.
     pub(super) fn named(name: &'static str) -> Processes {
         Processes { name, watched: BTreeSet::new(), endings: FuturesUnordered::new() }
     }
 
-    /// Finds those that have come.
+    /// Starts watching new processes.
     pub(super) fn look(&mut self) {
         for pid in found(self.name).difference(&self.watched.clone()) {
             match ending(*pid) {
@@ -37,15 +36,15 @@ impl Processes {
                     self.watched.insert(*pid);
                     self.endings.push(ending);
                 }
-                // It has ended by now: then there is nothing to watch.
+                // The process has ended already.
                 Err(Errno::SRCH) => {}
-                // Linux before 5.3 has no such thing: there the regular question must do.
-                Err(error) => tracing::debug!(pid, %error, "a process of {} can't be watched", self.name),
+                // Linux before 5.3 has no pidfds: the regular checks must do.
+                Err(error) => tracing::debug!(pid, %error, "cannot watch a process of {}", self.name),
             }
         }
     }
 
-    /// Waits until one of them ends. Safe to drop half-way: an end that was not heard of is heard of the next time.
+    /// Waits until one of them ends. Cancel safe: the next call returns an end that this one missed.
     pub(super) async fn end(&mut self) {
         match self.endings.next().await {
             Some(pid) => drop(self.watched.remove(&pid)),
@@ -56,7 +55,7 @@ impl Processes {
 
 fn ending(pid: i32) -> Result<Ending, Errno> {
     let process = pidfd_open(Pid::from_raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::NONBLOCK)?;
-    // What took its place is unsafe, for the sake of types that may close their descriptor early. This one can't.
+    // Its replacement is unsafe, because other types may close their descriptor early.
     #[expect(deprecated, reason = "an OwnedFd is open for as long as it is owned")]
     let process = AsyncFd::with_interest(process, Interest::READABLE).map_err(|_| Errno::IO)?;
     Ok(Box::pin(async move {
@@ -65,7 +64,7 @@ fn ending(pid: i32) -> Result<Ending, Errno> {
     }))
 }
 
-/// The processes that go by `name` (proc(5), `/proc/pid/comm`).
+/// The ids of the processes called `name` (proc(5), `/proc/pid/comm`).
 fn found(name: &str) -> BTreeSet<i32> {
     let named = |folder: &Path| fs::read_to_string(folder.join("comm")).is_ok_and(|comm| comm.trim_end() == name);
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
@@ -83,7 +82,7 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn the_end_of_one_of_several_processes_is_heard_of() {
+    async fn the_end_of_one_of_several_processes_is_noticed() {
         let folder = tempfile::tempdir().unwrap();
         let program = folder.path().join("elbow-ends");
         fs::copy("/bin/sleep", &program).unwrap();

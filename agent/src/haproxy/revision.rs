@@ -1,5 +1,4 @@
-//! Which revision the HAProxy that answers was configured from: after a reload that is the new process only if it could
-//! start.
+//! Reads the revision of the HAProxy process that answers: after a reload, the new one only if it could start.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -10,10 +9,10 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use super::probe::LIMIT;
 
 const REQUEST: &[u8] = b"GET /revision HTTP/1.0\r\nHost: localhost\r\n\r\n";
-/// A page of twelve characters, and its head.
+/// The most bytes read: twelve characters and a header are fewer.
 const LONGEST: u64 = 4096;
 
-/// Asks HAProxy on loopback.
+/// Asks HAProxy on loopback for its revision.
 pub async fn revision() -> io::Result<String> {
     revision_at(SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT))).await
 }

@@ -1,4 +1,4 @@
-//! Whether HAProxy sees targets that are up: its stats page says so, for machines.
+//! Reads from HAProxy's stats page whether any target is up.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -10,7 +10,7 @@ use crate::ownership::decide::Targets;
 
 const REQUEST: &[u8] = b"GET /stats;csv HTTP/1.0\r\nHost: localhost\r\n\r\n";
 
-/// What HAProxy sees. One that doesn't answer sees none.
+/// Whether any target is up; `Down` if HAProxy doesn't answer.
 pub async fn targets() -> Targets {
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT))).await?;
@@ -25,7 +25,7 @@ pub async fn targets() -> Targets {
     }
 }
 
-/// Reads the CSV that follows the line of names (HAProxy management guide, 9.1: `pxname,svname,…,status,…`).
+/// Reads the CSV that follows the line of names (HAProxy management guide, 9.1: `pxname,svname,...,status,...`).
 fn judge(answer: &str) -> Targets {
     let mut lines = answer.lines().skip_while(|line| !line.starts_with("# pxname,")).map(|line| line.split(','));
     let Some(column) = lines.next().and_then(|mut names| names.position(|name| name == "status")) else {

@@ -1,4 +1,4 @@
-//! The agent's watch over HAProxy: a real request five times a second, and at once when one of its processes ends.
+//! Checks HAProxy by a request five times a second, and at once when one of its processes ends.
 
 use std::io;
 use std::path::Path;
@@ -13,20 +13,20 @@ use crate::host::files::Track;
 use crate::host::systemd;
 use crate::node::state::{Board, Topic};
 
-/// From one request to the next. With three of the limit of one, an HAProxy that hangs is known after 1.4 s at most.
+/// The pause between checks. Three checks at their time limit: a hung HAProxy is detected within 1.4 s.
 const EVERY: Duration = Duration::from_millis(200);
-/// How often processes that have come are looked for; a new one is asked like the old ones until it is known.
+/// How often the agent looks for new processes. Until it finds one, the regular checks cover it.
 const LOOK: Duration = Duration::from_secs(2);
-/// How often an HAProxy that is down is started: systemd's own restart comes first.
+/// How often the agent starts an HAProxy that is down. systemd's own restart comes first.
 const RESTART: Duration = Duration::from_secs(5);
 
-/// Watches HAProxy for ever, telling keepalived through `file` and everybody else through `board`.
+/// Watches HAProxy forever; shows the result to keepalived in the track `file`, and to the agent on `board`.
 pub async fn watch(board: Board, file: &Path) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut opinion = Opinion::new(board.read().haproxy);
     let mut since = Instant::now();
-    // What an agent before this one told keepalived may be wrong by now.
+    // The value that an earlier agent wrote may be outdated.
     let mut told = Track::at(file);
     let mut processes = Processes::named("haproxy");
     let mut looked: Option<Instant> = None;
@@ -49,10 +49,10 @@ pub async fn watch(board: Board, file: &Path) {
         }
         if opinion.serves == Serves::No && since.elapsed() > RESTART {
             since = Instant::now();
-            // Aside: systemd may take its time, and HAProxy may be back meanwhile.
+            // In a task of its own: systemd may be slow, and HAProxy may recover meanwhile.
             tokio::spawn(async {
                 if let Err(error) = systemd::start(UNIT).await {
-                    tracing::warn!("HAProxy is down: {error:#}");
+                    tracing::warn!("cannot start HAProxy: {error:#}");
                 }
             });
         }

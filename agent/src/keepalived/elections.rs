@@ -1,4 +1,4 @@
-//! keepalived elects; the routes follow, from the moment its word is read.
+//! Follows keepalived's elections: keeps this node's role for each virtual IP, and starts and ends the terms.
 
 mod adopt;
 mod standstill;
@@ -24,12 +24,12 @@ use crate::ownership::owner::{self, Office};
 use crate::peers;
 use standstill::Standstill;
 
-/// The virtual IPs, and what this node is for each.
+/// The virtual IPs, and this node's state for each.
 pub(crate) struct Elections {
     interface: InterfaceId,
     board: Board,
     vips: Vec<Vip>,
-    /// A BACKUP that stays one for as long hears a MASTER.
+    /// A node that stays BACKUP for this long hears a MASTER.
     hears_after: Duration,
     standstill: Standstill,
 }
@@ -37,14 +37,14 @@ pub(crate) struct Elections {
 struct Vip {
     office: Office,
     term: Option<Term>,
-    /// What keepalived said last.
+    /// The last state that keepalived reported.
     state: Option<VrrpState>,
     /// Since when it is BACKUP, if it is.
     backup: Option<Instant>,
-    /// Whether this node has been BACKUP to another MASTER since it booted. Until then it is no standby: should the other
-    /// die now, this node couldn't tell that from never having heard it.
+    /// Whether this node has been BACKUP to another MASTER since it booted. Before that it is no standby: it couldn't
+    /// tell a MASTER that dies from one that it never heard.
     heard_another: bool,
-    /// keepalived has said MASTER after a standstill: it is believed if it still holds then.
+    /// keepalived reported MASTER after a standstill: the agent accepts it at this time, if it still holds.
     doubted: Option<Instant>,
 }
 
@@ -54,7 +54,7 @@ impl Vip {
     }
 }
 
-/// A term as MASTER. Dropped, it ends: routes are moved for as long as this node is MASTER, and not longer.
+/// A running term. Dropping it stops its task, so that routes move only while this node is MASTER.
 struct Term(JoinHandle<()>);
 
 impl Drop for Term {
@@ -67,7 +67,7 @@ fn standstill(balancer: &Balancer) -> Standstill {
     Standstill::watch(balancer.failover.advertisement_interval.duration(), Instant::now())
 }
 
-/// Three advertisements missed, and the skew, make a MASTER (RFC 5798 section 6.1).
+/// A BACKUP becomes MASTER after three missed advertisements and the skew (RFC 5798 section 6.1).
 fn hears_after(balancer: &Balancer) -> Duration {
     balancer.failover.advertisement_interval.duration() * 5
 }
@@ -84,8 +84,8 @@ impl Elections {
         }
     }
 
-    /// Follows keepalived for ever. `resumed` says that it ran before this agent did, and has said everything already.
-    /// A new `balancer` may have other virtual IPs.
+    /// Follows keepalived forever. If `resumed`, keepalived ran before this agent did and has reported its states
+    /// already. A new `balancer` may have other virtual IPs.
     pub(crate) async fn follow(
         mut self,
         mut fifo: Fifo,
@@ -99,7 +99,7 @@ impl Elections {
         loop {
             let now = self.board.read();
             let news = |state: &State| turns(state) != turns(&now);
-            // What is seen holds the board until it is dropped.
+            // The borrowed state locks the board until it is dropped.
             let turned = async { board.wait_for(news).await.map(drop) };
             let proven = (0..self.vips.len()).filter_map(|vip| self.proven(vip)).min();
             let believed = self.vips.iter().filter_map(|vip| vip.doubted).min();
@@ -117,8 +117,7 @@ impl Elections {
         }
     }
 
-    /// A node that hands over is in FAULT because it means to, and is a standby in its own and others' eyes. What is in
-    /// FAULT when that is over is at fault.
+    /// Updates the roles of the virtual IPs in FAULT: standby during a handover, as that FAULT is intended, else fault.
     fn name_faults(&self) {
         self.board.change(|state| {
             for (vip, known) in state.virtual_ips.iter_mut().zip(&self.vips) {
@@ -130,13 +129,13 @@ impl Elections {
         (0..self.vips.len()).for_each(|vip| self.tell(vip));
     }
 
-    /// Tells what this node is for a virtual IP, to whom it is news.
+    /// Reports this node's role for a virtual IP to the recorder.
     fn tell(&self, vip: usize) {
         let office = &self.vips[vip].office;
         office.witness.role(office.vip, self.board.read().virtual_ips[vip].role);
     }
 
-    /// Learns from keepalived's tokens what it said before this agent started.
+    /// Reads from keepalived's tokens the states that it reported before this agent started.
     async fn resume(&mut self) -> anyhow::Result<()> {
         let mastered = loopback::mastered(self.vips.len()).await?;
         let otherwise = match self.board.read().haproxy {
@@ -145,7 +144,7 @@ impl Elections {
         };
         for vip in 0..self.vips.len() {
             let state = if mastered.contains(&vip) { VrrpState::Master } else { otherwise };
-            tracing::info!(vip = %self.vips[vip].office.vip, "vrrp was {state:?} when the agent started");
+            tracing::info!(vip = %self.vips[vip].office.vip, ?state, "vrrp state at the agent's start");
             self.vips[vip].heard_another = true;
             self.follow_one(Event { vip, state }, Standing::Resumed);
         }
@@ -160,13 +159,13 @@ impl Elections {
         vip.doubted = doubts.filter(|_| vip.term.is_none());
         match vip.doubted {
             Some(_) => {
-                tracing::info!(vip = %vip.office.vip, "this machine stood still; vrrp says that it is the master")
+                tracing::info!(vip = %vip.office.vip, "vrrp state MASTER held back after a standstill")
             }
             None => self.obey(event),
         }
     }
 
-    /// What has lasted is so.
+    /// Accepts each held-back MASTER that has lasted.
     fn believe(&mut self) {
         let now = Instant::now();
         for vip in 0..self.vips.len() {
@@ -178,27 +177,27 @@ impl Elections {
 
     fn obey(&mut self, event: Event) {
         let address = self.vips[event.vip].office.vip;
-        // The first thing after the word was read: measurements count from here.
+        // Logged before anything else is done: measurements count from here.
         match event.state {
             VrrpState::Master => tracing::info!(target: CONSOLE, vip = %address, "vrrp MASTER"),
             VrrpState::Backup => tracing::info!(vip = %address, "vrrp BACKUP"),
             VrrpState::Fault => tracing::info!(vip = %address, "vrrp FAULT"),
-            VrrpState::Stop => tracing::warn!(vip = %address, "vrrp STOP: keepalived has ended"),
+            VrrpState::Stop => tracing::warn!(vip = %address, "vrrp STOP: keepalived ended"),
         }
         self.prove();
         let heard = self.vips[event.vip].heard_another;
         self.follow_one(event, if heard { Standing::Elected } else { Standing::First });
     }
 
-    /// When it is proven that this node, BACKUP for the virtual IP, hears another MASTER; nothing if it is already, or
-    /// needn't be. Where a MASTER is known to be there, less time proves it.
+    /// When a BACKUP is proven to hear another MASTER; `None` if it already is, or if this node isn't BACKUP. A peer
+    /// that reports that it is active shortens the wait.
     fn proven(&self, vip: usize) -> Option<Instant> {
         let known = &self.vips[vip];
         let more = if self.board.read().virtual_ips[vip].followed { Duration::ZERO } else { Duration::from_secs(1) };
         known.backup.filter(|_| !known.heard_another).map(|since| since + self.hears_after + more)
     }
 
-    /// A BACKUP of which it is proven is a standby.
+    /// Makes a BACKUP that is proven to hear a MASTER a standby.
     fn prove(&mut self) {
         for vip in 0..self.vips.len() {
             if self.proven(vip).is_some_and(|when| when <= Instant::now()) {
@@ -236,7 +235,7 @@ impl Elections {
         }
     }
 
-    /// The term is over: the peers are told, and what was wrong with the routes is somebody else's to say.
+    /// Ends a term: clears its problem with the routes, and tells the peers.
     fn end(&self, vip: usize) {
         self.board.routes_problem(self.vips[vip].office.vip, None);
         let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
@@ -256,7 +255,7 @@ async fn until(when: Option<Instant>) {
     }
 }
 
-/// What keepalived's word means while this node hands the virtual IP over, or doesn't.
+/// The role for a VRRP state: FAULT is intended while this node hands the virtual IP over.
 fn role(state: VrrpState, yielding: bool) -> Role {
     match state {
         VrrpState::Fault if yielding => Role::Standby,

@@ -2,30 +2,30 @@
 
 use templates::Role;
 
-/// An instance has changed its state.
+/// A VRRP instance changed its state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Event {
-    /// Which virtual IP it is about, by its position in the balancer's list: instances are named `v0`, `v1`, ….
+    /// The virtual IP's position in the balancer's list: instances are named `v0`, `v1` and so on.
     pub vip: usize,
-    /// What it is now.
+    /// Its new state.
     pub state: VrrpState,
 }
 
 /// keepalived's states.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum VrrpState {
-    /// It has been elected.
+    /// This node was elected.
     Master,
-    /// Another node has.
+    /// Another node was elected.
     Backup,
-    /// It may not be: HAProxy doesn't answer.
+    /// This node can't be elected: HAProxy doesn't answer, or the node hands over.
     Fault,
-    /// keepalived has ended.
+    /// keepalived ended.
     Stop,
 }
 
 impl VrrpState {
-    /// In operators' words.
+    /// The role that operators see.
     pub fn role(self) -> Role {
         match self {
             VrrpState::Master => Role::Active,
@@ -36,7 +36,7 @@ impl VrrpState {
 }
 
 impl Event {
-    /// Reads a line such as `INSTANCE "v0" MASTER 200`; lines about anything else are no events.
+    /// Reads a line such as `INSTANCE "v0" MASTER 200`; `None` for any other line.
     pub fn parse(line: &str) -> Option<Event> {
         let mut words = line.split_whitespace();
         if words.next()? != "INSTANCE" {

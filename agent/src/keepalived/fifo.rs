@@ -1,5 +1,5 @@
-//! Reading the notify FIFO. It is opened for reading and writing, so that it never ends when keepalived goes away, and
-//! stays what it is when the agent does.
+//! Reads keepalived's notify FIFO. It is opened for reading and writing, so that it has no end when keepalived stops.
+//! It stays in place when the agent stops.
 
 use std::collections::VecDeque;
 use std::io;
@@ -12,7 +12,7 @@ use tokio::net::unix::pipe;
 
 use super::Event;
 
-/// keepalived's lines, as they come.
+/// The events that keepalived writes.
 #[derive(Debug)]
 pub struct Fifo {
     receiver: pipe::Receiver,
@@ -21,10 +21,10 @@ pub struct Fifo {
 }
 
 impl Fifo {
-    /// Opens the FIFO at `path`, making it if need be, and drops what was written before: it tells of states that may
-    /// be no more, and the token addresses on `lo` say which ones are.
+    /// Opens the FIFO at `path`, creating it if necessary, and drops earlier lines. Their states may be outdated, and
+    /// the token addresses on `lo` show the current ones.
     pub fn open(path: &Path) -> anyhow::Result<Fifo> {
-        make(path).with_context(|| format!("making the FIFO {}", path.display()))?;
+        make(path).with_context(|| format!("creating the FIFO {}", path.display()))?;
         let receiver = pipe::OpenOptions::new()
             .read_write(true)
             .open_receiver(path)
@@ -33,7 +33,7 @@ impl Fifo {
         Ok(Fifo { receiver, pending: Vec::new(), events: VecDeque::new() })
     }
 
-    /// The next event. Safe to drop half-way: nothing is lost.
+    /// The next event. Cancel safe: no event is lost.
     pub async fn next(&mut self) -> io::Result<Event> {
         loop {
             if let Some(event) = self.events.pop_front() {
@@ -54,7 +54,7 @@ fn make(path: &Path) -> anyhow::Result<()> {
         Err(rustix::io::Errno::EXIST) => {
             let found = FileType::from_raw_mode(rustix::fs::lstat(path)?.st_mode);
             if found != FileType::Fifo {
-                bail!("it exists and is no FIFO: remove it");
+                bail!("the file exists and isn't a FIFO; remove it");
             }
             Ok(())
         }
@@ -97,7 +97,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_was_said_to_an_earlier_reader_is_dropped() {
+    async fn lines_for_an_earlier_reader_are_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         let earlier = Fifo::open(&path).unwrap();
@@ -109,11 +109,11 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_in_the_fifos_place_is_said() {
+    async fn another_file_in_the_fifos_place_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("fifo");
         std::fs::write(&path, "").unwrap();
         let error = format!("{:#}", Fifo::open(&path).unwrap_err());
-        assert!(error.ends_with("it exists and is no FIFO: remove it"), "{error}");
+        assert!(error.ends_with("the file exists and isn't a FIFO; remove it"), "{error}");
     }
 }

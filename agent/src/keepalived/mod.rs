@@ -1,4 +1,4 @@
-//! keepalived: what it says through its notify FIFO.
+//! keepalived: its configuration, its notify FIFO, and the elections that the agent follows.
 
 pub mod elections;
 mod event;
@@ -9,5 +9,5 @@ pub mod upkeep;
 pub use event::{Event, VrrpState};
 pub use fifo::Fifo;
 
-/// The unit that runs it.
+/// Its systemd unit.
 pub const UNIT: &str = "keepalived.service";

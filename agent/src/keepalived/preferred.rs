@@ -1,5 +1,5 @@
-//! A node that can't reach the API can't move routes: keepalived is told, and prefers others. Never FAULT: an API that is
-//! out for all must not take every node out, and the one that has the routes serves on.
+//! Lowers this node's priority in keepalived while it can't reach the EC2 API, because it can't move routes. It is
+//! never FAULT: an outage of the API must not stop every node, and the owner of the routes keeps serving.
 
 use std::path::Path;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::aws::ec2::Api;
 use crate::host::files::Track;
 
-/// How often the way to the API is judged; the pool watches it all the time.
+/// How often the agent asks the connection pool, which watches the API all the time.
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Tells keepalived through `track`, for ever: 1 while the API is lost, else 0.
+/// Writes keepalived's `track` file, forever: 1 while the API is lost, else 0.
 pub(crate) async fn follow_reach(api: Api, track: &Path) {
     let (mut track, mut told) = (Track::at(track), None);
     loop {
@@ -25,8 +25,8 @@ pub(crate) async fn follow_reach(api: Api, track: &Path) {
 
 fn say(lost: bool, before: Option<bool>) {
     match (lost, before) {
-        (true, _) => tracing::warn!("the EC2 API can't be reached: other nodes are preferred to this one until it can"),
-        (false, Some(true)) => tracing::info!("the EC2 API can be reached again"),
+        (true, _) => tracing::warn!("EC2 API unreachable, other nodes are preferred until it recovers"),
+        (false, Some(true)) => tracing::info!("EC2 API reachable again"),
         (false, _) => {}
     }
 }

@@ -1,5 +1,4 @@
-//! keepalived's configuration follows the peers, and keepalived is started as soon as HAProxy answers, if it couldn't
-//! be at boot.
+//! Configures keepalived again when the peers change. Starts it once HAProxy answers, if HAProxy didn't at boot.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -12,8 +11,8 @@ use crate::haproxy::Serves;
 use crate::host::backoff::Backoff;
 use crate::node::state::{Board, Topic};
 
-/// Follows the board for ever. `applied` are the peers that keepalived runs with, if it runs; `reloaded` is woken
-/// whenever it runs with others.
+/// Follows the board forever. `applied` are the peers that keepalived runs with, if it runs; `reloaded` is notified
+/// when they change.
 pub(crate) async fn upkeep(
     local: Arc<Mutex<Local>>,
     board: Board,
@@ -25,11 +24,11 @@ pub(crate) async fn upkeep(
     loop {
         let state = reader.borrow_and_update().clone();
         let due = applied.as_ref() != Some(&state.peers);
-        // HAProxy first; keepalived that runs already may change its peers in FAULT, too.
+        // keepalived starts only after HAProxy answers; once it runs, its peers may change in FAULT, too.
         if due && (applied.is_some() || state.haproxy == Serves::Yes) {
             match local.lock().await.keepalived(&state.peers).await {
                 Ok(()) => {
-                    tracing::info!(peers = ?state.peers, "keepalived runs with these peers");
+                    tracing::info!(peers = ?state.peers, "configured keepalived");
                     applied = Some(state.peers);
                     board.problem(Topic::Keepalived, None);
                     reloaded.notify_one();

@@ -1,5 +1,5 @@
-//! Peers of which a node that boots finds no trace: a few short looks decide, where reads of signs alone would take a
-//! minute. Pure; the caller brings what it saw, and the time.
+//! Finds dark peers: a booting node got no packet, no answer and no sign of life from them in two short looks. Pure.
+//! Reads of the peers' tags alone would take about a minute.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -10,30 +10,30 @@ use crate::aws::ids::InterfaceId;
 use crate::node::members::Member;
 use crate::ownership::decide::DARK_LOOKS;
 
-/// From one short look to the next.
+/// The pause between two short looks.
 const LOOK: Duration = Duration::from_secs(2);
-/// The same, while the API shows that each silent peer lives.
+/// The pause while every silent peer shows a sign of life.
 const LATER: Duration = Duration::from_secs(10);
 /// How long a peer must be silent if its tags can't be read.
 const HUNG: Duration = Duration::from_secs(15);
-/// A sign of life in a tag is rewritten every 20 s. The rest is for the write, an answer out of date and another clock.
+/// A tag's sign of life is rewritten every 20 s. The rest allows for the write, a stale answer and clock skew.
 const FRESH: Duration = Duration::from_secs(30);
 
-/// What a short look found of a peer.
+/// What a short look found about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trace {
     /// Its agent or its kernel answered, it moved a route, or its tags show a recent sign of life.
     Alive,
-    /// Nothing came from it, and its tags couldn't be read.
+    /// It sent nothing, and its tags couldn't be read.
     Unread,
-    /// Nothing came from it, and its tags show nothing recent.
+    /// It sent nothing, and its tags show nothing recent.
     Nothing,
 }
 
-/// What the API shows of `peer` at `now`; nothing if it can't be read.
+/// What the API shows of `peer` at `now`; `peer` is `None` if it can't be read.
 pub(crate) fn trace(peer: Option<&Member>, now: Timestamp) -> Trace {
     match peer {
-        // A clock that is ahead of this one's is no sign of death.
+        // The peer's clock may be ahead of this node's.
         Some(Member { says: Some(_), alive: Some(at), .. }) if now.duration_since(*at).unsigned_abs() < FRESH => {
             Trace::Alive
         }
@@ -42,7 +42,7 @@ pub(crate) fn trace(peer: Option<&Member>, now: Timestamp) -> Trace {
     }
 }
 
-/// For how long each peer has left no trace.
+/// The peers that left no trace: since when, and the looks that count.
 #[derive(Debug, Default)]
 pub(crate) struct Dark {
     peers: BTreeMap<InterfaceId, (Instant, u8)>,
@@ -50,7 +50,7 @@ pub(crate) struct Dark {
 }
 
 impl Dark {
-    /// A look at `now` found this of `peer`.
+    /// Records what a look at `now` found about `peer`.
     pub(crate) fn note(&mut self, peer: &InterfaceId, trace: Trace, now: Instant) {
         if trace == Trace::Alive {
             self.peers.remove(peer);
@@ -62,17 +62,15 @@ impl Dark {
         }
     }
 
-    /// For how many looks in a row there was no trace of `peer`.
+    /// The number of looks in a row without a trace of `peer`.
     pub(crate) fn looks(&self, peer: &InterfaceId) -> u8 {
         self.peers.get(peer).map_or(0, |(_, looks)| *looks)
     }
 
-    /// A look ended at `now`.
     pub(crate) fn looked(&mut self, now: Instant) {
         self.last = Some(now);
     }
 
-    /// When the next look is due.
     pub(crate) fn due(&self, now: Instant) -> Instant {
         let pause = if self.peers.is_empty() { LATER } else { LOOK };
         self.last.map_or(now, |last| last + pause)
@@ -86,7 +84,7 @@ mod tests {
 
     const PEER: &str = "eni-2";
 
-    /// The looks that count after these traces, one every [`LOOK`].
+    /// The count after each of these traces, one every [`LOOK`].
     fn counted(traces: &[Trace]) -> Vec<u8> {
         let (mut dark, mut now) = (Dark::default(), Instant::now());
         let mut look = |trace: &Trace| {
@@ -106,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_whose_tags_cannot_be_read_must_be_silent_for_15_s() {
+    fn a_peer_with_unreadable_tags_is_dark_after_15_s() {
         let counted = counted(&[Trace::Unread; 12]);
         let dark = counted.iter().position(|looks| *looks >= DARK_LOOKS).unwrap() as u32;
         assert!((HUNG..HUNG + LOOK * 2).contains(&(LOOK * dark)), "{counted:?}");

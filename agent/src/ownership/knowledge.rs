@@ -1,5 +1,4 @@
-//! What an active node gathers for its decision about one virtual IP: what the peers said, since when they are quiet,
-//! where the routes led.
+//! The evidence of an active node about one virtual IP: the peers' answers, their silences, and where the routes led.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
@@ -13,7 +12,7 @@ use crate::ownership::decide::{
     self, Lead, Membership, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets, Word,
 };
 
-/// What is known in one term as MASTER.
+/// The evidence of one term.
 #[derive(Debug)]
 pub(crate) struct Knowledge {
     pub me: InterfaceId,
@@ -22,13 +21,13 @@ pub(crate) struct Knowledge {
     pub standing: Standing,
     pub targets: Targets,
     pub reading: Reading,
-    /// The last read of the routes that was decided on.
+    /// The turn of the last read of the routes that a decision used.
     pub seen: u64,
     /// When the signs of life were read last.
     pub signs_read: Option<Instant>,
-    /// The peers that left the last questions without an answer.
+    /// The peers that didn't answer the last questions.
     pub silent: BTreeSet<InterfaceId>,
-    /// What short looks found of them.
+    /// The results of short looks for the silent peers.
     pub dark: Dark,
     words: BTreeMap<InterfaceId, Word>,
     quiet: BTreeMap<InterfaceId, u8>,
@@ -60,7 +59,7 @@ impl Knowledge {
         }
     }
 
-    /// What the decision is told.
+    /// The input of `decide::decide`.
     pub(crate) fn observation(
         &self,
         tables: Vec<TableId>,
@@ -88,8 +87,8 @@ impl Knowledge {
         }
     }
 
-    /// A look at the routes that `began` then: what was pointed here since leads here, whatever it shows. One that has
-    /// come to lead to a peer is a sign of that peer's life.
+    /// Takes in a read of the routes that began at `began`. A route that was pointed here later counts as leading here.
+    /// A route that moved to a peer is a sign of life of that peer.
     pub(crate) fn look(&mut self, routes: Option<Vec<(TableId, Lead)>>, began: Instant) {
         let Some(mut routes) = routes else {
             self.reading = Reading::Failed;
@@ -115,19 +114,19 @@ impl Knowledge {
         self.reading = Reading::Routes(routes);
     }
 
-    /// This was decided.
+    /// Records the tables that this node owes after `moves`.
     pub(crate) fn decided(&mut self, moves: &[Move]) {
         self.owed.extend(decide::owed(self.standing, moves).cloned());
     }
 
-    /// A route was pointed here, by an answer that came at `now`.
+    /// The API confirmed at `now` that the route leads here.
     pub(crate) fn pointed(&mut self, table: &TableId, now: Instant) {
         self.owed.remove(table);
         self.pointed.insert(table.clone(), now);
         self.led.insert(table.clone(), Lead::To(self.me.clone()));
     }
 
-    /// What a peer said, if it did.
+    /// Records a peer's answer; `None` if it didn't answer.
     pub(crate) fn heard(&mut self, peer: &InterfaceId, said: Option<Word>) {
         let word = self.words.entry(peer.clone()).or_insert(Word::Silent(0));
         match (said, &word) {
@@ -141,8 +140,8 @@ impl Knowledge {
         }
     }
 
-    /// What the API shows of the members' tags; nothing if it can't be read. A first read shows no change, and no
-    /// absence of one. A member that the read didn't show has been quiet for no read.
+    /// Counts for each member the reads in a row without a change of its tags; `members` is `None` if the read failed.
+    /// The first read of a member counts 0, and so does one that doesn't show its tags.
     pub(crate) fn signs(&mut self, members: Option<&[Member]>) {
         let read = members.unwrap_or_default().iter();
         let now: BTreeMap<InterfaceId, String> =
@@ -155,7 +154,7 @@ impl Knowledge {
         self.said = now;
     }
 
-    /// A short look at `now` found this trace of a peer in the API, and that on all paths.
+    /// Records a short look at `now`: the API showed the trace `shown`, all paths together the trace `found`.
     pub(crate) fn glanced(&mut self, peer: &InterfaceId, shown: Trace, found: Trace, now: Instant) {
         self.dark.note(peer, found, now);
         if shown == Trace::Alive {
@@ -163,7 +162,7 @@ impl Knowledge {
         }
     }
 
-    /// What was asked and read for one decision isn't good for the next.
+    /// Drops the reading and the answers: each decision needs new ones.
     pub(crate) fn forget(&mut self) {
         self.reading = Reading::Due;
         let silent = |word: &Word| matches!(word, Word::Silent(times) if *times >= QUESTIONS);
@@ -250,12 +249,12 @@ mod tests {
     }
 
     #[test]
-    fn what_an_election_gave_is_owed_until_the_route_has_led_here() {
+    fn a_table_is_owed_after_an_election_until_its_route_has_led_here() {
         let moves = ["rtb-1", "rtb-2", "rtb-3"].map(|table| Move::Point(table.into(), decide::How::Replace));
         let mut knowledge = knowledge();
         let owed = |knowledge: &Knowledge| knowledge.observation(vec![], &[], Membership::Listed, &[]).owed;
         knowledge.decided(&moves);
-        assert_eq!(owed(&knowledge), [], "what it reclaims it has had");
+        assert_eq!(owed(&knowledge), [], "a reclaimed route isn't owed");
         knowledge.standing = Standing::Elected;
         knowledge.decided(&moves);
         knowledge.pointed(&"rtb-1".into(), Instant::now());

@@ -1,4 +1,4 @@
-//! Which node the routes of a virtual IP lead to: the rule, the evidence for it, and the loop that holds a term.
+//! Which node the routes of a virtual IP lead to: the rule, the evidence for it, and the loop that runs a term.
 
 pub mod dark;
 pub mod decide;

@@ -1,5 +1,4 @@
-//! A term as MASTER of one virtual IP: finds out what the decision asks for, and does what it says, again and again. Lives
-//! exactly as long as this node is MASTER.
+//! Runs a term: collects evidence, decides and moves routes, again and again while this node is MASTER.
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,18 +21,17 @@ use crate::takeover::{self, Call, Caller, Route};
 use crate::telemetry::witness::Witness;
 use crate::{haproxy, peers};
 
-/// How long a takeover that is slow goes on before the routes are looked at again, that one table keeps no other from
-/// care. One that waits for nothing but tables that were refused gives way to any newer look.
+/// A slow takeover stops for a newer read of the routes after this long, so that one table can't delay repairs of the
+/// others. A takeover that waits only for refused tables stops at any newer read.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// How long a read of the API may take before it counts as failed: at 8 s of latency, a handshake and a call take 24 s.
+/// The time limit of a read of the API: at 8 s of latency, a handshake and a call take 24 s.
 const READ: Duration = Duration::from_secs(30);
-/// From one read of the signs of life to the next: longer than a sign takes to come, and than an answer of the API can be
-/// out of date.
+/// The pause between reads of the signs of life: longer than the interval of the signs, and than the API can be stale.
 const SIGNS: Duration = Duration::from_secs(25);
-/// From one question to a silent peer to the next.
+/// The pause between questions to a silent peer.
 const ASK_AGAIN: Duration = Duration::from_millis(100);
 
-/// What a term as MASTER needs.
+/// What a term needs.
 #[derive(Clone)]
 pub(crate) struct Office {
     pub caller: Caller,
@@ -55,7 +53,7 @@ enum Pause {
     Signs,
 }
 
-/// Serves a term that began with `known`, for ever.
+/// Runs a term that began with `known`, until the caller drops it.
 pub(crate) async fn serve(mut office: Office, mut known: Knowledge) {
     known.seen = office.tables.borrow().turn;
     loop {
@@ -68,7 +66,7 @@ pub(crate) async fn serve(mut office: Office, mut known: Knowledge) {
 }
 
 impl Office {
-    /// Finds out what the decision asks for, until it has decided.
+    /// Reads and asks until the decision needs no more evidence; returns its moves.
     async fn think(&mut self, known: &mut Knowledge) -> Vec<Move> {
         loop {
             let (members, membership) = self.known_members();
@@ -106,7 +104,7 @@ impl Office {
         }
     }
 
-    /// Does what was decided.
+    /// Carries out `moves`.
     async fn act(&mut self, known: &mut Knowledge, moves: &[Move], news: &watch::Receiver<u64>) -> Pause {
         let routes: Vec<Route> = moves.iter().filter_map(|one| self.route(one)).collect();
         let left: Vec<String> = moves.iter().filter_map(left_to).collect();
@@ -120,7 +118,7 @@ impl Office {
         if known.standing == Standing::Elected {
             self.settle(Standing::Holding, known);
         }
-        // A look that failed says nothing new.
+        // A failed read is no news.
         let known_now = !routes.is_empty() || matches!(known.reading, Reading::Routes(_));
         let done = if routes.is_empty() { true } else { self.take(known, routes, news).await };
         if done && known_now {
@@ -138,7 +136,7 @@ impl Office {
         self.board.change(|state| state.virtual_ips[known.vip].settled = standing == Standing::Holding);
     }
 
-    /// Points `routes` here; whether all were, before it was time to look again.
+    /// Points `routes` at this node. Returns `false` if it stopped early for a new decision.
     async fn take(&self, known: &mut Knowledge, routes: Vec<Route>, news: &watch::Receiver<u64>) -> bool {
         let (began, vip, count) = (Instant::now(), self.vip, routes.len());
         let progress = Mutex::new(Progress::new(routes.iter().map(|route| &route.table)));
@@ -147,7 +145,7 @@ impl Office {
         let me = known.me.clone();
         let trouble = |route: &Route, error: &crate::aws::ec2::ApiError| {
             if let Some(left) = progress().failed(&route.table, error.kind, Instant::now()) {
-                tracing::warn!(%vip, table = %route.table, left, %error, "cannot move a route, trying again");
+                tracing::warn!(%vip, table = %route.table, left, %error, "route not moved, retrying");
             }
             let problem = format!("cannot move the route of {vip} in {}: {error}", route.table);
             self.board.routes_problem(vip, Some(problem));
@@ -155,7 +153,7 @@ impl Office {
             stirred.notify_one();
         };
         let done = |route: &Route, outcome| {
-            tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "{outcome:?}");
+            tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "attempt ended: {outcome:?}");
             self.witness.ended(vip, &route.table, outcome);
             progress().ended(&route.table, outcome, Instant::now());
             stirred.notify_one();
@@ -168,13 +166,14 @@ impl Office {
         };
         progress().moved.iter().for_each(|(table, when)| known.pointed(table, *when));
         if all {
-            tracing::info!(target: CONSOLE, %vip, tables = count, ms = began.elapsed().as_millis(), "routes lead here");
+            tracing::info!(target: CONSOLE, %vip, tables = count, ms = began.elapsed().as_millis(), "replaced routes");
         }
         all
     }
 
-    /// Until there is something newer to decide on than the read `seen`, and going on with a takeover isn't better. While
-    /// the API can't be read there is nothing better. `stirred` says when `is_up_to_others` may be another.
+    /// Returns when a takeover should stop for a new decision. It stops at an answered read newer than `seen` once
+    /// [`PATIENCE`] has passed. If only refused tables are left, it stops at any such read or news. `stirred` wakes the
+    /// check of `is_up_to_others`.
     async fn worth_a_look(
         &self,
         seen: u64,
@@ -206,9 +205,9 @@ impl Office {
         Some(Route { table: table.clone(), vip: self.vip, first })
     }
 
-    /// Says which routes are left to whom, once; or that all is well.
+    /// Shows on the board which routes this node yields to which interfaces, and logs each new list once.
     fn say(&self, left: &[String]) {
-        let problem = (!left.is_empty()).then(|| format!("{} is left to others: {}", self.vip, left.join(", ")));
+        let problem = (!left.is_empty()).then(|| format!("routes of {} yielded: {}", self.vip, left.join(", ")));
         let news = problem.is_some() && self.board.read().astray.get(&self.vip) != problem.as_ref();
         if let (true, Some(problem)) = (news, &problem) {
             tracing::warn!(target: CONSOLE, "{problem}");
@@ -216,10 +215,10 @@ impl Office {
         self.board.routes_problem(self.vip, problem);
     }
 
-    /// Until the next look is due: the routes have been read since the last, or something has happened.
+    /// Waits for the next read of the routes, or news. With [`Pause::Signs`] it waits for the next look for signs.
     async fn pause(&mut self, known: &mut Knowledge, pause: Pause, news: &mut watch::Receiver<u64>) {
         if pause == Pause::Signs {
-            // Two reads closer together than that prove nothing, whatever else happens between them.
+            // Two reads that are closer together prove nothing, even after news.
             let signs = known.signs_read.map_or(Instant::now(), |read| read + SIGNS);
             let boots = matches!(known.standing, Standing::First | Standing::Resumed) && !known.silent.is_empty();
             let due = if boots { signs.min(known.dark.due(Instant::now())) } else { signs };
@@ -232,7 +231,7 @@ impl Office {
         let seen = known.seen;
         let read = tokio::select! {
             biased;
-            // What was read before it happened doesn't show it.
+            // A read from before the news doesn't show it.
             _ = news.changed() => None,
             read = self.tables.wait_for(|latest| latest.turn > seen) => read.ok().map(|read| read.clone()),
         };
@@ -243,8 +242,8 @@ impl Office {
         }
     }
 
-    /// Looks for traces of the silent peers, on every path and in the API; from `signs` on also for what has changed in
-    /// the API since the last time.
+    /// Looks for traces of the silent peers, on every path and in the API. From `signs` on, it also compares the tags
+    /// of all members with the last read.
     async fn look_for_signs(&mut self, known: &mut Knowledge, signs: Instant) {
         let read = newer(&mut self.members, || self.hints.members.notify_one()).await;
         let read = read.as_ref().map(|read| &read.all[..]);
@@ -273,7 +272,7 @@ impl Office {
     }
 }
 
-/// The answer to a read that is asked for now; nothing if there was none in time.
+/// Requests a read and returns its answer; `None` if it failed or took longer than [`READ`].
 pub(crate) async fn newer<T: Clone>(latest: &mut watch::Receiver<Latest<T>>, hint: impl Fn()) -> Option<Latest<T>> {
     let turn = latest.borrow_and_update().turn;
     hint();

@@ -1,5 +1,4 @@
-//! How it goes with routes that are being pointed at this node: which are left, and whether they are worth waiting for.
-//! Pure.
+//! The progress of a takeover: which tables are left, and whether they are worth waiting for. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -8,26 +7,25 @@ use crate::aws::ec2::Kind;
 use crate::aws::ids::TableId;
 use crate::takeover::Outcome;
 
-/// A failure of one kind is said again after this long, however many tables have it.
+/// Each kind of failure is logged once in this time, however many tables have it.
 const SAY: Duration = Duration::from_secs(10);
 
-/// Routes that are being moved, by their tables.
+/// The tables of one takeover.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    /// What the last call for each failed with, if one did.
+    /// The tables left, and how the last call for each failed, if it did.
     left: BTreeMap<TableId, Option<Kind>>,
     said: BTreeMap<Kind, Instant>,
-    /// Those that lead here now, and since when.
+    /// The tables with a route that leads here now, and since when.
     pub moved: Vec<(TableId, Instant)>,
 }
 
 impl Progress {
-    /// None of them has been called for yet.
     pub(crate) fn new<'a>(tables: impl Iterator<Item = &'a TableId>) -> Self {
         Progress { left: tables.map(|table| (table.clone(), None)).collect(), said: BTreeMap::new(), moved: Vec::new() }
     }
 
-    /// A call failed, and is made again. Returns how many tables are left if that is to be said.
+    /// Records a failed call. Returns the number of tables left if the failure should be logged.
     pub(crate) fn failed(&mut self, table: &TableId, kind: Kind, now: Instant) -> Option<usize> {
         if let Some(there) = self.left.get_mut(table) {
             *there = Some(kind);
@@ -39,7 +37,6 @@ impl Progress {
         Some(self.left.len())
     }
 
-    /// The attempt on one has ended.
     pub(crate) fn ended(&mut self, table: &TableId, outcome: Outcome, now: Instant) {
         self.left.remove(table);
         if outcome == Outcome::Moved {
@@ -47,8 +44,8 @@ impl Progress {
         }
     }
 
-    /// Whether what is left has been refused by an API that answers: only somebody else can change that, and other routes
-    /// shouldn't wait for it. Where it is only slow, or wants patience, going on is best.
+    /// Whether the API refused every table that is left. The agent can't change that, and other routes shouldn't wait.
+    /// A slow or throttled call is worth waiting for.
     pub(crate) fn is_up_to_others(&self) -> bool {
         !self.left.is_empty() && self.left.values().all(|kind| matches!(kind, Some(Kind::Denied | Kind::Refused)))
     }
@@ -76,7 +73,7 @@ mod tests {
         assert!(!progress.is_up_to_others(), "it may be granted now");
     }
     #[test]
-    fn many_tables_that_fail_again_and_again_are_one_line_in_a_while() {
+    fn a_failure_of_many_tables_is_logged_once_in_a_while() {
         let tables: Vec<TableId> = (0..200).map(|n| TableId(format!("rtb-{n}"))).collect();
         let (mut progress, start) = (Progress::new(tables.iter()), Instant::now());
         let mut lines = |kind, at: Duration| {

@@ -1,4 +1,4 @@
-//! Asking peers how they are, and telling them what they want to hear at once.
+//! Asks peers for their health, and tells them when this node is no longer active.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
@@ -20,18 +20,18 @@ use crate::node::state::{Board, State, Topic, VirtualIp};
 use crate::ownership::decide::Word;
 use crate::second_chance;
 
-/// How long a peer may take to answer: it is in the same Region.
+/// The time limit of an answer: peers are in the same Region.
 const ANSWER: Duration = Duration::from_millis(300);
-/// From one round of the watch to the next.
+/// The pause between rounds of the watch.
 const EVERY: Duration = Duration::from_millis(500);
-/// From one sign of life to the next, while a peer can't hear this node. A waiting peer reads the tags less often.
+/// The pause between signs of life while a peer is silent. A waiting peer reads the tags less often.
 const SIGN: Duration = Duration::from_secs(20);
-/// How long a peer's agent is silent before this node gives signs of life: a restart takes less.
+/// This node gives signs of life once a peer's agent is silent for this long. A restart takes less.
 const QUIET: Duration = Duration::from_secs(4);
-/// How long before people are told.
+/// A silence is a problem on the board after this long.
 const TELL: Duration = Duration::from_secs(20);
 
-/// Asks `peer` how it is; nothing if it doesn't answer in time.
+/// Asks `peer` for its health; `None` if it doesn't answer in time.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Option<Health> {
     let url = format!("http://{peer}:{HEALTH_PORT}/health");
     let answer = http::asked(|| http.get(&url).timeout(ANSWER)).await.ok()?;
@@ -47,18 +47,18 @@ pub fn word(health: &Health, vip: usize) -> Word {
     }
 }
 
-/// Tells every peer that this node is active no more.
+/// Tells every peer that this node is no longer active.
 pub async fn tell(http: &reqwest::Client, peers: &[Ipv4Addr]) {
     let tell = async |peer: &Ipv4Addr| {
         let url = format!("http://{peer}:{HEALTH_PORT}/stepped-back");
         if let Err(error) = http.post(url).timeout(ANSWER).send().await {
-            tracing::info!(%peer, "a peer wasn't told that this node stepped back, and will see for itself: {error}");
+            tracing::info!(%peer, %error, "peer not told that this node is no longer active");
         }
     };
     futures::future::join_all(peers.iter().map(tell)).await;
 }
 
-/// Asks all peers again and again; `changed` is woken when one begins or ceases to answer, or answers something else.
+/// Asks all peers repeatedly; notifies `changed` when a peer starts or stops answering, or its answer changes.
 pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -97,15 +97,15 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
     }
 }
 
-/// Asks one peer; if it is `silent`, its machine, too.
+/// Asks one peer, and if it is `silent`, its kernel, too.
 async fn round(http: &reqwest::Client, peer: Ipv4Addr, silent: bool) -> (Ipv4Addr, Option<Health>, bool) {
     let machine = async { silent && machine_answers(peer).await };
     let (health, machine) = tokio::join!(ask(http, peer), machine);
     (peer, health, machine)
 }
 
-/// Whether a peer's kernel answers, on the network or in the tunnel: it refuses a connection where no program listens, and
-/// completes one to a program that hangs.
+/// Whether a peer's kernel answers, on the network or in the tunnel. A kernel refuses a connection where no program
+/// listens, and completes one to a program that hangs.
 pub async fn machine_answers(peer: Ipv4Addr) -> bool {
     let port = SocketAddrV4::new(peer, HEALTH_PORT);
     let (port, tunnel) =
@@ -113,7 +113,7 @@ pub async fn machine_answers(peer: Ipv4Addr) -> bool {
     port || tunnel
 }
 
-/// What a round heard of the peers that EC2 doesn't call ending: of those, silence is no news.
+/// What a round heard from each peer, except for those that EC2 reports as shutting down: they fall silent anyway.
 fn heard<T>(
     state: &State,
     answers: &BTreeMap<Ipv4Addr, Option<(Roles, T)>>,
@@ -128,7 +128,7 @@ fn heard<T>(
     peers.map(|peer| (*peer, heard(peer))).collect()
 }
 
-/// Whether `peer` must be the MASTER that keeps this node BACKUP: no other peer is silent, and none says that it is active.
+/// Whether `peer` must be the MASTER that keeps this node BACKUP: no other peer is silent, and none reports active.
 fn advertises<T>(state: &State, answers: &BTreeMap<Ipv4Addr, Option<(Roles, T)>>, peer: Ipv4Addr) -> bool {
     let alone = answers.iter().all(|(other, answer)| *other == peer || answer.is_some());
     let says = |vip: usize| {
@@ -139,7 +139,7 @@ fn advertises<T>(state: &State, answers: &BTreeMap<Ipv4Addr, Option<(Roles, T)>>
     alone && !state.problems.contains_key(&Topic::Keepalived) && state.virtual_ips.iter().enumerate().any(backup)
 }
 
-/// Reports who is silent. What was reported of a peer stays until it is known to be otherwise.
+/// Reports silent and unreachable peers. A report about a peer stays until the opposite is known.
 fn report(state: &mut State, silences: &Silences, now: Instant, clock: Timestamp) {
     let before = std::mem::take(&mut state.reports.unreachable).0;
     let gone = silences.unreachable(now);
@@ -158,7 +158,7 @@ fn report(state: &mut State, silences: &Silences, now: Instant, clock: Timestamp
     let silent = silences.longest(now).filter(|_| owner);
     state.reports.alive = silent.filter(|(time, _)| *time >= QUIET).map(|_| sign(state.reports.alive, clock));
     let told = silent.filter(|(time, _)| *time >= TELL).map(|(_, peer)| match gone.get(&peer) {
-        Some(since) => format!("{peer} can't be reached since {since}"),
+        Some(since) => format!("{peer} unreachable since {since}"),
         None => format!("the agent on {peer} doesn't answer"),
     });
     match told {
@@ -167,8 +167,8 @@ fn report(state: &mut State, silences: &Silences, now: Instant, clock: Timestamp
     }
 }
 
-/// The sign of life: another one when it is [`SIGN`] old. A node that reads it twice knows that this one lives and reaches
-/// the API.
+/// The sign of life: a new one once the last is [`SIGN`] old. A node that reads the change knows that this one runs and
+/// reaches the API.
 fn sign(last: Option<Moment>, clock: Timestamp) -> Moment {
     let age = |last: &Moment| clock.duration_since(last.timestamp()).unsigned_abs();
     last.filter(|last| age(last) < SIGN).unwrap_or(Moment::of(clock))
@@ -197,7 +197,7 @@ mod tests {
         Timestamp::from_second(1_796_000_000 + second as i64).unwrap()
     }
 
-    /// A node's reports after its peer has been heard so for `seconds`.
+    /// A node's state after rounds of `seconds` that all `heard` the same from its peer.
     fn after(seconds: u64, heard: Heard, mut state: State) -> State {
         let (mut silences, begin) = (Silences::default(), Instant::now());
         for second in 0..=seconds {
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn within_ten_seconds_a_node_reports_by_its_instance_which_peer_it_cannot_reach_and_takes_it_back() {
+    fn a_node_reports_an_unreachable_peer_within_ten_seconds_and_withdraws_the_report() {
         let report = |heard| after(9, heard, state()).reports.unreachable.to_string();
         assert_eq!(report(Heard::Nothing), format!("i-b@{}", at(0)));
         assert_eq!(report(Heard::Machine), "");
@@ -225,17 +225,17 @@ mod tests {
     }
 
     #[test]
-    fn an_agent_that_is_started_again_goes_on_with_what_it_reported() {
+    fn a_restarted_agent_keeps_its_report() {
         let mut before = state();
         before.reports.unreachable = Unreachable([("i-b".to_owned(), Moment::of(at(0)))].into());
         let reports = |seconds, heard| after(seconds, heard, before.clone()).reports.unreachable;
-        assert_eq!(reports(0, Heard::Nothing), before.reports.unreachable, "it isn't known to be otherwise");
-        assert_eq!(reports(30, Heard::Nothing), before.reports.unreachable, "it began then");
+        assert_eq!(reports(0, Heard::Nothing), before.reports.unreachable, "the opposite isn't known");
+        assert_eq!(reports(30, Heard::Nothing), before.reports.unreachable, "the silence began then");
         assert_eq!(reports(0, Heard::Agent), Unreachable::default());
     }
 
     #[test]
-    fn a_node_that_serves_gives_a_sign_of_life_every_twenty_seconds_while_a_peer_is_silent_and_no_other_does() {
+    fn only_an_owner_gives_a_sign_of_life_every_twenty_seconds_while_a_peer_is_silent() {
         let signs = |state: &State, heard| -> Vec<Option<Moment>> {
             [0, 3, 4, 23, 24, 43, 44].map(|seconds| after(seconds, heard, state.clone()).reports.alive).into()
         };
@@ -253,15 +253,15 @@ mod tests {
     }
 
     #[test]
-    fn people_are_told_of_a_silent_peer_in_words_that_stay_the_same() {
+    fn a_silent_peer_is_a_problem_with_a_stable_text() {
         let said = |heard| after(30, heard, owner()).problems.remove(&Topic::Peers).unwrap();
-        assert_eq!(said(Heard::Nothing), format!("10.0.2.10 can't be reached since {}", at(0)));
+        assert_eq!(said(Heard::Nothing), format!("10.0.2.10 unreachable since {}", at(0)));
         assert_eq!(said(Heard::Machine), "the agent on 10.0.2.10 doesn't answer");
         assert_eq!(after(10, Heard::Nothing, owner()).problems.len(), 0);
     }
 
     #[test]
-    fn a_peer_that_keeps_this_node_backup_lives_and_one_that_ends_is_not_missed() {
+    fn a_peer_that_keeps_this_node_backup_runs_and_one_that_shuts_down_is_ignored() {
         let answers = |roles: &[(u8, Option<Role>)]| -> BTreeMap<Ipv4Addr, Option<(Roles, ())>> {
             let answer = |(last, role): &(u8, Option<Role>)| {
                 (Ipv4Addr::new(10, 0, 2, *last), role.map(|role| (Roles(vec![role]), ())))
@@ -276,7 +276,7 @@ mod tests {
         assert_eq!(heard(&state(), &[(10, None), (11, None)]), Some(Heard::Nothing), "either may be MASTER");
         let mut without = state();
         without.problems.insert(Topic::Keepalived, "down".into());
-        assert_eq!(heard(&without, &[(10, None)]), Some(Heard::Nothing), "keepalived says nothing any more");
+        assert_eq!(heard(&without, &[(10, None)]), Some(Heard::Nothing), "keepalived is down");
         let ending = State { ending: vec![PEER], ..state() };
         assert_eq!(heard(&ending, &[(10, None)]), None);
     }

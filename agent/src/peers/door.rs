@@ -1,5 +1,5 @@
-//! The agent's port: who comes in, and for how long. Whatever visitors do, the agent keeps its descriptors, and its members'
-//! and keepalived's questions are answered.
+//! Accepts connections on the agent's port, and limits their number and duration. No client can use up the agent's
+//! descriptors, or keep the requests of members and keepalived from being answered.
 
 use std::convert::Infallible;
 use std::io;
@@ -21,17 +21,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use super::places::{Guest, leaving};
 use crate::node::state::Board;
 
-/// For a request's header, and for the next one on a kept-alive connection.
+/// The time limit for a request's header, also for the next request on a kept-alive connection.
 const HEADER: Duration = Duration::from_secs(2);
 const HEADER_BYTES: usize = 16 << 10;
-/// For all that a visitor does who is no member, so that an answer which isn't read holds no place.
+/// The time limit of a non-member's connection, so that an unread answer doesn't use up the quota.
 const VISIT: Duration = Duration::from_secs(10);
-/// From one try to the next while this node has no descriptor or no memory for a connection.
+/// The pause before the next try while this node has no descriptor or no memory for a connection.
 const PAUSE: Duration = Duration::from_millis(100);
-/// How often that is logged.
+/// How often such a failure is logged.
 const SAY: Duration = Duration::from_secs(60);
 
-/// Serves `app` on `listener` for ever; `readers` are those of the metrics.
+/// Serves `app` on `listener` forever; `readers` may read the metrics.
 pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, readers: Vec<Ipv4Net>) -> Infallible {
     let state = board.subscribe();
     let mut connections = JoinSet::new();
@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, read
             Err(error) if is_the_connections(&error) => continue,
             Err(error) => {
                 if said.is_none_or(|said| said.elapsed() > SAY) {
-                    tracing::error!(%error, "no connection can be accepted");
+                    tracing::error!(%error, "cannot accept connections");
                     said = Some(Instant::now());
                 }
                 tokio::time::sleep(PAUSE).await;
@@ -60,12 +60,12 @@ pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, read
         let limit = if guest == Guest::Member { Duration::MAX } else { VISIT };
         let visit = tokio::time::timeout(limit, answer(stream, visitor, app.clone()));
         held.push((visitor.ip(), guest, connections.spawn(async move { drop(visit.await) })));
-        // A question that is there already is answered before the next visitor can take its place.
+        // A request that has arrived is answered before the next connection can replace it.
         tokio::task::yield_now().await;
     }
 }
 
-/// Whether the connection is to blame, rather than this node (accept(2)).
+/// Whether the error is the connection's, not this node's (accept(2)).
 fn is_the_connections(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
     matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
@@ -102,7 +102,7 @@ mod tests {
         let mut stream = TcpStream::connect(address).await.unwrap();
         stream.write_all(request.as_bytes()).await.unwrap();
         let mut answer = String::new();
-        // A reset after the answer is none of the visitor's business.
+        // A reset after the answer doesn't matter.
         let _ = tokio::time::timeout(HEADER * 3, stream.read_to_string(&mut answer)).await.expect("it ends");
         answer
     }
@@ -122,7 +122,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn questions_in_a_crowd_that_came_before_them_and_after_are_answered() {
+    async fn requests_among_many_idle_connections_are_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let mut visitors = Vec::new();
@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_broken_connection_is_passed_over_without_a_pause() {
+    fn only_a_broken_connection_is_skipped_without_a_pause() {
         let of = |code| is_the_connections(&io::Error::from_raw_os_error(code));
         // ECONNABORTED, and EMFILE, ENFILE, ENOMEM, ENOBUFS.
         assert!(of(103));

@@ -1,5 +1,5 @@
-//! Instances that carry the balancer's tags and are none of its nodes: named once in the log, and left alone. Anyone who may
-//! tag an instance can make one.
+//! Logs each instance that has the balancer's tags but isn't a member, once, and leaves it alone. Any principal with
+//! the permission to tag instances can create one.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -7,10 +7,9 @@ use std::time::Duration;
 use crate::host::logs::CONSOLE;
 use crate::node::observe::Observer;
 
-/// From one look to the next: nothing depends on it.
+/// The pause between looks: nothing depends on it.
 const EVERY: Duration = Duration::from_secs(3600);
 
-/// Looks for them for ever.
 pub(crate) async fn name(observer: Observer) {
     let mut named = BTreeSet::new();
     loop {
@@ -18,11 +17,11 @@ pub(crate) async fn name(observer: Observer) {
             Ok(found) => {
                 for instance in found {
                     if named.insert(instance.clone()) {
-                        tracing::warn!(target: CONSOLE, %instance, "it carries this balancer's tags and is none of its nodes");
+                        tracing::warn!(target: CONSOLE, %instance, "stranger has this balancer's tags, ignoring it");
                     }
                 }
             }
-            Err(error) => tracing::debug!("cannot look for instances tagged as nodes: {error}"),
+            Err(error) => tracing::debug!(%error, "cannot list instances with this balancer's tags"),
         }
         tokio::time::sleep(EVERY).await;
     }

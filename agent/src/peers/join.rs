@@ -1,6 +1,5 @@
-//! Joining: a node that starts keepalived before its peers know it would hear nothing from them, think itself alone and
-//! take the routes from a node that is well. So it first visits each peer that is up, until that one counts it as a
-//! peer.
+//! Waits before keepalived's start until each peer that is up knows this node. Otherwise the peers would send it no
+//! advertisements, and it would take the routes from a healthy node.
 
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -10,13 +9,13 @@ use templates::paths::HEALTH_PORT;
 use super::Health;
 use crate::host::http;
 
-/// How long to wait for a peer that is up to take notice: a read of the API and a reload of its keepalived.
+/// How long a peer that is up may take to learn of this node: a read of the API and a reload of its keepalived.
 const LIMIT: Duration = Duration::from_secs(8);
-/// How long a peer may take to answer: it is in the same Region. Who is silent isn't up yet, or no more.
+/// The time limit of an answer: peers are in the same Region. A silent peer isn't up.
 const ANSWER: Duration = Duration::from_millis(300);
 const AGAIN: Duration = Duration::from_millis(250);
 
-/// Visits every one of `peers` that is up, until each knows `me` or has had its time.
+/// Visits each of `peers` that is up, until it knows `me` or its time is over.
 pub async fn join(http: &reqwest::Client, me: Ipv4Addr, peers: &[Ipv4Addr]) {
     futures::future::join_all(peers.iter().map(|peer| visit(http, me, *peer))).await;
 }
@@ -29,15 +28,15 @@ async fn visit(http: &reqwest::Client, me: Ipv4Addr, peer: Ipv4Addr) {
         }
     };
     if tokio::time::timeout(LIMIT, known).await.is_err() {
-        tracing::warn!(%peer, "a peer is up but doesn't know this node after {} s, going on", LIMIT.as_secs());
+        tracing::warn!(%peer, "peer doesn't know this node after {} s, not waiting longer", LIMIT.as_secs());
     }
 }
 
-/// Whether the peer at `url` has taken notice of `me`, or isn't there to do so.
+/// Whether the peer at `url` knows `me`, or isn't up.
 async fn knows(http: &reqwest::Client, url: &str, me: Ipv4Addr) -> bool {
     let answer = match http::asked(|| http.get(url).timeout(ANSWER)).await {
         Ok(answer) => answer,
-        // A connection that ends without an answer made room for another visitor's: the peer is there.
+        // A connection that ends without an answer made room for another client's: the peer is up.
         Err(error) => return error.is_connect() || error.is_timeout(),
     };
     let body = http::body(answer).await.unwrap_or_default();
@@ -52,7 +51,7 @@ mod tests {
     use crate::node::state::tests::state;
 
     #[tokio::test]
-    async fn a_peer_that_counts_this_node_knows_it_and_a_dead_one_is_not_waited_for() {
+    async fn a_peer_that_lists_this_node_knows_it_and_a_dead_one_is_not_waited_for() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}/health", listener.local_addr().unwrap());
         let board = Board::new(state());

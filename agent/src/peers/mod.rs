@@ -1,5 +1,5 @@
-//! How a node is, for its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual IP. A
-//! visitor that isn't known yet is a hint that a member has joined.
+//! Serves a node's health to its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual
+//! IP. A request from an unknown address is a hint that a member has joined.
 
 mod ask;
 mod door;
@@ -35,30 +35,30 @@ pub use ask::{ask, machine_answers, tell, watch, word};
 pub use join::join;
 use strangers::Strangers;
 
-/// From keepalived's start to the page's: the rest of the agent's own start.
+/// The time from keepalived's start to the health page's: the rest of the agent's own start.
 const START: Duration = Duration::from_millis(800);
 
 /// Connections that may wait to be accepted.
 const CROWD: u32 = 2048;
 
-/// What a node tells its peers.
+/// A node's health, as its peers read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Who it is.
+    /// Its instance.
     pub instance: InstanceId,
     /// Its slot.
     pub slot: Slot,
     /// Its role for each virtual IP.
     pub roles: Roles,
-    /// For each virtual IP, whether an active node is past its first look at who has the routes.
+    /// For each virtual IP, whether an active node is past its first look at the routes.
     #[serde(default)]
     pub settled: Vec<bool>,
-    /// For each virtual IP, whether an active node knows all routes to lead to it.
+    /// For each virtual IP, whether all routes lead to this node, as far as it knows.
     #[serde(default)]
     pub routed: Vec<bool>,
     /// The revision it runs.
     pub revision: Revision,
-    /// Whether it changes to another one.
+    /// How far it is with a change to another revision.
     #[serde(default)]
     pub change: Change,
     /// Whether its HAProxy serves.
@@ -89,16 +89,16 @@ struct Desk {
     bells: Bells,
 }
 
-/// Whom to wake for a visitor.
+/// Notifications that requests cause.
 #[derive(Debug, Clone, Default)]
 pub struct Bells {
-    /// Somebody unknown has asked.
+    /// An unknown address asked for the health.
     pub stranger: Arc<Notify>,
-    /// A peer says that it is active no more.
+    /// A peer reported that it is no longer active.
     pub stepped_back: Arc<Notify>,
 }
 
-/// Serves the health page for ever, and beside it what others have for peers and for `readers` of metrics to ask.
+/// Serves the health page forever, and the pages of `beside` for peers and for `readers` of metrics.
 pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4Net>) {
     let address = SocketAddr::from((board.read().address, HEALTH_PORT));
     let mut said = false;
@@ -120,7 +120,7 @@ pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4
     }
 }
 
-/// With room for a crowd to wait in: a question behind it still gets its turn in time.
+/// Listens with a long backlog, so that a request behind many others is still answered in time.
 fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
     socket.set_reuseaddr(true)?;
@@ -128,9 +128,9 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(CROWD)
 }
 
-/// Whether the agent at `address` answers, for keepalived's script. It does so from the one thread that also moves routes:
-/// an agent that hangs answers nobody. One that isn't there is given a moment: it starts keepalived before it serves the
-/// page, and a newcomer that counted as without an agent for its first second would lose what it is preferred for.
+/// Whether the agent at `address` answers, for keepalived's script. The thread that moves routes serves the page, so a
+/// hung agent doesn't answer. A refused connection is tried again for a moment, as the agent starts keepalived before
+/// it serves the page: without that, a booting node would lose its preference.
 pub fn check(address: Ipv4Addr) -> std::io::Result<()> {
     let page = Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" };
     let began = Instant::now();
@@ -172,7 +172,7 @@ async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectIn
     Json(Health::of(&state))
 }
 
-/// Only a reason to look: what is true is asked then.
+/// Only a hint: the agent then reads what is true.
 async fn stepped_back(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
     match visitor.ip() {
         IpAddr::V4(peer) if desk.board.read().peers.contains(&peer) => {
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_stranger_who_asks_is_looked_up_and_a_peer_is_not() {
+    async fn an_unknown_client_is_looked_up_and_a_peer_is_not() {
         let (board, bells) = (Board::new(state()), Bells::default());
         let (url, stranger) = (start(board.clone(), bells.clone()).await, bells.stranger);
         let http = crate::host::http::client().unwrap();

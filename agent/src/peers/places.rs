@@ -1,5 +1,5 @@
-//! How many connections each visitor may hold. A question takes a moment, and what is held longer asks nothing: so the oldest
-//! connection ends for the newest, and no visitor can shut others of its kind out, or those of another kind at all. Pure.
+//! Limits how many connections each client, and each kind of client, may hold. A request is short, so the oldest
+//! connection is probably idle and is closed for the newest. No client can shut out others. Pure.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -7,10 +7,10 @@ use ipnet::Ipv4Net;
 
 use crate::node::state::State;
 
-/// For one address.
+/// The quota of one address.
 const EACH: usize = 8;
 
-/// What a visitor is.
+/// The kinds of clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Guest {
     /// This node: keepalived's script, or a person on it.
@@ -19,7 +19,7 @@ pub(super) enum Guest {
     Member,
     /// A named reader of metrics.
     Reader,
-    /// None of them: perhaps a node that isn't known yet.
+    /// Any other client, perhaps a node that isn't known yet.
     Stranger,
 }
 
@@ -34,7 +34,7 @@ impl Guest {
         }
     }
 
-    /// For all guests of this kind together: 64 in all.
+    /// The quota of this kind. All kinds together have 64.
     fn places(self) -> usize {
         match self {
             Guest::Itself | Guest::Reader | Guest::Stranger => 8,
@@ -43,7 +43,7 @@ impl Guest {
     }
 }
 
-/// Which of the connections held, in the order in which they came, must end for a new one.
+/// The index in `held`, oldest first, of the connection that must end for a new one.
 pub(super) fn leaving(held: &[(IpAddr, Guest)], visitor: IpAddr, guest: Guest) -> Option<usize> {
     let oldest = |limit: usize, same: &dyn Fn(&(IpAddr, Guest)) -> bool| {
         let mut same = held.iter().enumerate().filter(|(_, one)| same(one)).map(|(index, _)| index);
@@ -62,7 +62,7 @@ mod tests {
         IpAddr::from([10, 0, 3, last])
     }
 
-    /// What is held after these visits, one after another.
+    /// The connections held after these visits, one after another.
     fn after(visits: impl IntoIterator<Item = (IpAddr, Guest)>) -> Vec<(IpAddr, Guest)> {
         let mut held = Vec::new();
         for (visitor, guest) in visits {
@@ -94,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn strangers_from_everywhere_hold_eight_places_and_no_members_is_lost() {
+    fn strangers_from_many_addresses_hold_eight_places_and_displace_no_member() {
         let members = (1..=4).map(|last| (IpAddr::from([10, 0, 2, last]), Guest::Member));
         let strangers = (0..=255).map(|last| (address(last), Guest::Stranger));
         let held = after(members.clone().chain(strangers));

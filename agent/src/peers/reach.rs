@@ -1,4 +1,4 @@
-//! Which peers are silent, and which of those can't be reached at all. Pure.
+//! Which peers are silent, and which of those are unreachable. Pure.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use templates::report::Moment;
 
-/// How long a peer must be silent on every path before it counts as unreachable. An operator sees it within ten seconds.
+/// A peer counts as unreachable after this long a silence on every path. An operator sees it within ten seconds.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// So many rounds in a row, too: a node that stood still misses the answers of one.
+/// The least number of such rounds: a node that stood still misses the answers of one.
 const ROUNDS: u32 = 4;
 
 /// What one round heard of a peer.
@@ -23,7 +23,7 @@ pub(super) enum Heard {
     Nothing,
 }
 
-/// The silences of the peers that EC2 doesn't call ending.
+/// The silent peers, except for those that EC2 reports as shutting down.
 #[derive(Debug, Default)]
 pub(super) struct Silences(BTreeMap<Ipv4Addr, Silence>);
 
@@ -41,7 +41,7 @@ struct Gone {
 }
 
 impl Silences {
-    /// Takes in a round that ended `now`, which the clock calls `clock`.
+    /// Takes in a round that ended at `now`; `clock` is the same time as a timestamp.
     pub(super) fn note(&mut self, heard: &BTreeMap<Ipv4Addr, Heard>, now: Instant, clock: Timestamp) {
         self.0.retain(|peer, _| heard.contains_key(peer));
         for (peer, heard) in heard {
@@ -61,20 +61,20 @@ impl Silences {
         self.0.entry(peer).or_insert(Silence { quiet: now, gone: None })
     }
 
-    /// The peers that can't be reached, and since when.
+    /// The unreachable peers, and since when.
     pub(super) fn unreachable(&self, now: Instant) -> BTreeMap<Ipv4Addr, Moment> {
         let is_gone = |gone: &&Gone| gone.rounds >= ROUNDS && now - gone.since >= PATIENCE;
         let gone = self.0.iter().map(|(peer, silence)| (peer, silence.gone.as_ref().filter(is_gone)));
         gone.filter_map(|(peer, gone)| Some((*peer, gone?.moment))).collect()
     }
 
-    /// Whether it isn't known yet that the peer can be reached, or can't.
+    /// Whether the peer is silent on every path, but not yet long enough to count as unreachable.
     pub(super) fn is_open(&self, peer: Ipv4Addr, now: Instant) -> bool {
         let gone = self.0.get(&peer).is_some_and(|silence| silence.gone.is_some());
         gone && !self.unreachable(now).contains_key(&peer)
     }
 
-    /// The peer with an agent that is silent for the longest time, and how long.
+    /// The longest silence of a peer's agent, and that peer.
     pub(super) fn longest(&self, now: Instant) -> Option<(Duration, Ipv4Addr)> {
         self.0.iter().map(|(peer, silence)| (now - silence.quiet, *peer)).max()
     }
@@ -87,7 +87,7 @@ mod tests {
     const PEER: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
     const ROUND: Duration = Duration::from_secs(1);
 
-    /// When the rounds say that the peer can't be reached, by number.
+    /// Whether the peer is unreachable after each round.
     fn unreachable(rounds: &[Heard]) -> Vec<bool> {
         let (mut silences, begin) = (Silences::default(), Instant::now());
         let rounds = rounds.iter().enumerate().map(|(number, heard)| {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_without_an_agent_is_reachable_and_its_agent_is_missed() {
+    fn a_machine_without_an_agent_is_reachable_and_its_agent_is_silent() {
         assert!(!unreachable(&[Heard::Machine; 60]).contains(&true));
         let (mut silences, begin) = (Silences::default(), Instant::now());
         for second in 0..=30 {
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn a_peer_that_is_none_any_more_is_forgotten() {
+    fn a_former_peer_is_forgotten() {
         let (mut silences, begin) = (Silences::default(), Instant::now());
         silences.note(&[(PEER, Heard::Nothing)].into(), begin, Timestamp::UNIX_EPOCH);
         silences.note(&BTreeMap::new(), begin + ROUND, Timestamp::UNIX_EPOCH);

@@ -1,5 +1,5 @@
-//! How often somebody unknown on the health page is worth a call to EC2: a joining node is, a scraper that the operator
-//! has let in is not, and no visitor may spend the API's budget by asking often.
+//! Limits the calls to EC2 that unknown clients of the health page cause. A joining node is worth a call, a scraper
+//! that the operator admitted isn't. No client may use up the API's budget by asking often.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -7,14 +7,14 @@ use std::time::{Duration, Instant};
 
 const FIRST: Duration = Duration::from_secs(2);
 const MOST: Duration = Duration::from_secs(3600);
-/// How long after its last visit.
+/// A client is forgotten this long after its last visit.
 const FORGOTTEN: Duration = Duration::from_secs(3600);
-/// More visitors than a balancer can have nodes: beyond these it is a crowd.
+/// The most clients remembered, more than a balancer can have nodes. All others are the crowd.
 const REMEMBERED: usize = 64;
-/// From one look for visitors of a crowd to the next. A look reads all members, and a node that joins waits for longer.
+/// The pause between looks for the crowd. A look reads all members, and a joining node waits for longer.
 const CROWD: Duration = Duration::from_secs(5);
 
-/// Who has asked, and when looking them up next is worth it.
+/// The unknown clients, and when each may be looked up again.
 #[derive(Debug, Default)]
 pub(super) struct Strangers {
     known: HashMap<Ipv4Addr, Visits>,
@@ -29,7 +29,7 @@ struct Visits {
 }
 
 impl Strangers {
-    /// Whether a visit is worth looking the visitor up; the pause after that doubles with each time.
+    /// Whether to look the client up. The pause before the next time doubles each time.
     pub(super) fn worth_a_look(&mut self, visitor: Ipv4Addr, now: Instant) -> bool {
         self.known.retain(|_, visits| now < visits.last + FORGOTTEN);
         let room = self.known.len() < REMEMBERED;
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_every_second_of_a_day_costs_few_calls() {
+    fn a_client_that_asks_every_second_of_a_day_costs_few_calls() {
         let (mut strangers, start) = (Strangers::default(), Instant::now());
         let looks = (0..86_400).filter(|second| strangers.worth_a_look(VISITOR, start + Duration::from_secs(*second)));
         assert!(looks.count() < 40);

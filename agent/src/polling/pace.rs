@@ -1,29 +1,26 @@
-//! How often the API is read: fast while somebody is missing, then within a budget (three calls a minute on an active
-//! node, one on a standby).
+//! The schedule for reads of the API: fast while a member or the tables are missing, then within a budget (three calls
+//! a minute on an active node, one on a standby).
 
 use std::time::Duration;
 
-/// What the pace depends on.
+/// What the schedule depends on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Situation {
     /// Whether this node is active for any virtual IP.
     pub active: bool,
-    /// Since when somebody or something has been missing; nothing if all is known.
+    /// How long a member or the tables have been missing; `None` if all are known.
     pub missing_for: Option<Duration>,
 }
 
-/// What is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Read {
-    /// The members.
     Members,
-    /// The route tables.
     Tables,
 }
 
-/// Who is missing for less than this may be there at any moment.
+/// A member that is missing for less than this may appear at any moment.
 const SOON: Duration = Duration::from_secs(60);
-/// Who is missing for longer than this is given up on: the budget holds again.
+/// A member that is missing for longer than this is given up: the budget applies again.
 const GIVEN_UP: Duration = Duration::from_secs(600);
 
 /// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
@@ -37,9 +34,8 @@ pub(crate) fn pause(situation: Situation, chance: f64) -> Duration {
     Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
 }
 
-/// What the `turn`th read is of. While some members are missing it is mostly members, as a new member visits this node's
-/// health page and a new table doesn't. An active node looks at its routes every time, whoever is missing, or every few
-/// seconds; a standby takes turns.
+/// What the `turn`th read covers. While a member is missing, most reads are of the members. An active node reads its
+/// tables at every turn, or every few seconds while turns are short. A standby takes turns.
 pub(crate) fn reads(situation: Situation, turn: u64) -> &'static [Read] {
     match (situation.missing_for, situation.active) {
         (Some(time), _) if time < SOON && turn % 5 != 4 => &[Read::Members],
@@ -67,7 +63,7 @@ mod tests {
     }
 
     #[test]
-    fn somebody_who_stays_away_is_given_up_on() {
+    fn a_member_that_stays_missing_is_given_up() {
         let alone = |seconds| Situation { active: false, missing_for: Some(Duration::from_secs(seconds)) };
         assert!(pause(alone(1), 0.0) < Duration::from_secs(2));
         assert!(pause(alone(100), 0.0) > Duration::from_secs(10));
@@ -83,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_node_looks_at_its_routes_often_enough_to_have_them_right_within_35_seconds_whoever_is_missing() {
+    fn an_active_node_can_repair_its_routes_within_35_seconds_whichever_member_is_missing() {
         for missing in [None, Some(1), Some(100), Some(3600)] {
             let active = Situation { active: true, missing_for: missing.map(Duration::from_secs) };
             let mut unseen = Duration::ZERO;
@@ -98,7 +94,7 @@ mod tests {
     }
 
     #[test]
-    fn an_active_node_keeps_to_its_budget_once_who_is_missing_is_given_up_on() {
+    fn an_active_node_keeps_to_its_budget_once_a_missing_member_is_given_up() {
         let active = |seconds| Situation { active: true, missing_for: Some(Duration::from_secs(seconds)) };
         assert!(per_minute(active(600)) <= 3.0);
         assert!(per_minute(active(100)) <= 6.0);

@@ -1,4 +1,4 @@
-//! Keeps what is known of the API fresh: the peers, and the list of route tables that a takeover goes by.
+//! Reads the members and the route tables from the API again and again, so that a takeover needs no read.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -19,22 +19,22 @@ use crate::node::state::{Board, State, Topic};
 use crate::node::tables::{self, Table};
 use crate::peers::Bells;
 
-/// What makes a read worth it at once.
+/// Reasons to read at once.
 #[derive(Debug, Default)]
 pub(crate) struct Hints {
-    /// Who visits this node's health page.
+    /// Notifications from this node's health page.
     pub bells: Bells,
-    /// Somebody wants to know where the routes lead.
+    /// Requests a read of the route tables.
     pub look: Notify,
-    /// Somebody wants to know the members' signs of life.
+    /// Requests a read of the members.
     pub members: Notify,
-    /// A peer answers something else than before, or no more, or again.
+    /// A peer's answer changed, stopped or came back.
     pub peers: Arc<Notify>,
-    /// Counts what may have made another node the owner, or this one.
+    /// Counts events that may have changed the owner.
     pub news: watch::Sender<u64>,
 }
 
-/// What the API said last, and how often it was asked.
+/// The API's last answer, and how many reads there were.
 #[derive(Debug, Clone)]
 pub(crate) struct Latest<T> {
     /// The last answer.
@@ -43,9 +43,9 @@ pub(crate) struct Latest<T> {
     pub turn: u64,
     /// Whether the last one was answered.
     pub answered: bool,
-    /// When the last one began: it needn't show what was done since.
+    /// When the last one began. It may not show later changes.
     pub began: Instant,
-    /// Whether all was ever known: by an answer, or from before a restart.
+    /// Whether the whole list was ever read, also before a restart.
     pub listed: bool,
 }
 
@@ -55,7 +55,7 @@ impl<T> Latest<T> {
         Latest { all, turn: 0, answered: false, began: Instant::now(), listed }
     }
 
-    /// Whether there was an answer since the `turn`th read.
+    /// Whether the last read came after the `turn`th, and was answered.
     pub(crate) fn is_answer_after(&self, turn: u64) -> bool {
         self.answered && self.turn > turn
     }
@@ -70,7 +70,7 @@ impl<T> Latest<T> {
     }
 }
 
-/// Reads the API at a pace that suits the situation.
+/// Reads the API on a schedule that suits the situation.
 pub(crate) struct Refresher {
     observer: Observer,
     api: Api,
@@ -94,7 +94,7 @@ pub(crate) struct Refresher {
 }
 
 impl Refresher {
-    /// Goes on from what the boot found.
+    /// Starts from what was read at boot.
     pub(crate) fn new(
         node: &Node,
         tables: watch::Sender<Latest<Table>>,
@@ -128,7 +128,6 @@ impl Refresher {
         }
     }
 
-    /// Reads for ever.
     pub(crate) async fn run(mut self) {
         self.remember();
         self.api.prepare_for(self.known.tables.len() * self.vips);
@@ -136,7 +135,7 @@ impl Refresher {
             self.read(Read::Tables).await;
             self.read(Read::Members).await;
         }
-        // Whoever asks for something between doesn't put off what is due.
+        // A requested read of the members doesn't delay the scheduled read.
         let (mut turn, mut chance, mut since) = (0, rand::random(), Instant::now());
         let mut silence = Silence::of(&self.board);
         loop {
@@ -200,7 +199,7 @@ impl Refresher {
         }
     }
 
-    /// Whoever was there a moment ago is looked for anew, however long another has been missing.
+    /// A member that a read has just missed restarts the fast reads, however long another one has been missing.
     fn situation(&mut self) -> Situation {
         let missing = !self.roster.complete(self.nodes) || !self.tables_read;
         let missing_for = lasts(&mut self.missing_since, missing);
@@ -208,13 +207,13 @@ impl Refresher {
         Situation { active: self.board.read().is_active(), missing_for: doubt.or(missing_for) }
     }
 
-    /// Takes in a read; those who belong to the balancer by this and the reads before.
+    /// Takes in a read; returns the members by this read and the ones before.
     fn take_members(&mut self, sighting: Sighting) -> Vec<Member> {
         if self.roster.update(&sighting, self.me) {
-            tracing::info!(peers = ?self.roster.peers(), "peers have changed");
+            tracing::info!(peers = ?self.roster.peers(), "peers changed");
             self.board.change(|state| state.peers = self.roster.peers());
         }
-        // An agent that is started again shouldn't forget a peer that one read missed, either.
+        // A restarted agent mustn't forget a peer that one read missed, either.
         let members = self.roster.with_missed(sighting.members, &self.known.members);
         let ending = members.iter().filter(|member| member.ending).map(|member| member.address).collect();
         self.board.change(|state| (state.ending, state.instances) = (ending, members::instances(&members)));
@@ -237,8 +236,8 @@ impl Refresher {
         tables
     }
 
-    /// Adds the members that a list misses although their interfaces are there: somebody changed their security groups, or
-    /// the list is wrong. To forget one could make two nodes active that don't know each other.
+    /// Adds members that a list lacks although their interfaces exist: their security groups changed, or the list is
+    /// wrong. Without them, two nodes that don't know each other could become active.
     async fn with_found(&self, mut sighting: Sighting) -> Sighting {
         let seen = |one: &Member| sighting.members.iter().any(|other| other.instance == one.instance);
         let missed = self.known.members.iter().filter(|one| one.address != self.me && !seen(one));
@@ -247,15 +246,15 @@ impl Refresher {
             match self.observer.identify(&missed, &self.known.members).await {
                 Ok(identified) => sighting.members.extend(identified.ours),
                 Err(error) => {
-                    tracing::warn!(interfaces = ?missed, "cannot look for members that the list misses: {error}")
+                    tracing::warn!(interfaces = ?missed, %error, "cannot look up members that the list lacks")
                 }
             }
         }
         sighting
     }
 
-    /// Finds out whose the interfaces are that routes lead to: a node that this one doesn't know becomes a member, all
-    /// others are marked as strangers. What the API doesn't say stays open, and the route is left alone.
+    /// Looks up the unknown interfaces that routes lead to. A node's interface makes the node a member, any other is
+    /// marked as a stranger. A route to an interface that the API doesn't show is left alone.
     async fn identify(&mut self, tables: &mut [Table]) {
         let members = &self.known.members;
         let known = |to: &InterfaceId| *to == self.interface || members.iter().any(|one| one.interface == *to);
@@ -271,11 +270,13 @@ impl Refresher {
                     self.heard.send_modify(|latest| latest.all = members);
                 }
             }
-            Err(error) => tracing::warn!(interfaces = ?unknown, "cannot tell whose these interfaces are: {error}"),
+            Err(error) => {
+                tracing::warn!(interfaces = ?unknown, %error, "cannot identify interfaces that routes lead to")
+            }
         }
     }
 
-    /// A read was answered, or failed as `trouble` says.
+    /// Records that a read was answered, or failed with `trouble`.
     fn note(&mut self, read: Read, trouble: Option<&ApiError>) {
         self.retries.note(read, trouble.is_none(), Instant::now());
         let problem = trouble.map(boot::unreadable);
@@ -286,7 +287,7 @@ impl Refresher {
         self.board.problem(topic(read), problem);
     }
 
-    /// Not before the list of members was read: after a restart it counts as if it had been.
+    /// Saves the members and tables, once the list of members was read: a restarted agent takes a saved list as read.
     fn remember(&self) {
         if self.listed {
             self.keeper.keep(&self.known);
@@ -301,7 +302,7 @@ fn topic(read: Read) -> Topic {
     }
 }
 
-/// What couldn't be read at boot is read again soon.
+/// Retries of the reads that failed at boot.
 fn failed_at_boot(state: &State) -> Retries {
     let mut retries = Retries::default();
     let failed = |read: &Read| state.problems.contains_key(&topic(*read));
@@ -310,13 +311,13 @@ fn failed_at_boot(state: &State) -> Retries {
     retries
 }
 
-/// For how long something `holds`; `since` remembers.
+/// How long a condition has held; `since` stores when it began.
 fn lasts(since: &mut Option<Instant>, holds: bool) -> Option<Duration> {
     *since = holds.then(|| since.unwrap_or_else(Instant::now));
     since.map(|since| since.elapsed())
 }
 
-/// Until this node is active: what it would have slept as a standby is longer than its routes may be wrong.
+/// Waits until this node is active: its pause as a standby is longer than its routes may be wrong.
 async fn elected(board: &Board) {
     // The board lives as long as the agent.
     let _ = board.subscribe().wait_for(State::is_active).await;

@@ -1,5 +1,5 @@
-//! Reads of the API that failed are made again before their turn: a standby would wait for minutes, and refuse to take
-//! over all the while.
+//! Retries failed reads of the API before their turn. A standby would otherwise wait for minutes, and refuse to take
+//! over in that time.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -7,17 +7,17 @@ use std::time::{Duration, Instant};
 use super::pace::Read;
 use crate::host::backoff::Backoff;
 
-/// To the first repetition. The call itself has been repeated for some seconds by then.
+/// The pause before the first retry. The call itself has been retried for some seconds by then.
 const FIRST: Duration = Duration::from_secs(4);
-/// Between repetitions in the end: an API that stays out is asked little more often than one that is well.
+/// The longest pause: an API that stays down is read little more often than a healthy one.
 const MOST: Duration = Duration::from_secs(60);
 
-/// What failed when it was read last, and when it is due again.
+/// The reads that failed last time, and when each is due again.
 #[derive(Debug, Default)]
 pub(crate) struct Retries(BTreeMap<Read, (Backoff, Instant)>);
 
 impl Retries {
-    /// This read ended at `now`, with an answer or without.
+    /// Records that a read ended at `now`, with or without an answer.
     pub(crate) fn note(&mut self, read: Read, answered: bool, now: Instant) {
         if answered {
             self.0.remove(&read);
@@ -27,12 +27,12 @@ impl Retries {
         *due = now + backoff.next_pause();
     }
 
-    /// When the next is due; never, if the last of each were answered.
+    /// When the next retry is due; `None` if no read failed last time.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.0.values().map(|(_, due)| *due).min()
     }
 
-    /// Those that are due.
+    /// The reads that are due.
     pub(crate) fn due(&self, now: Instant) -> Vec<Read> {
         self.0.iter().filter(|(_, (_, due))| *due <= now).map(|(read, _)| *read).collect()
     }
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_failed_is_read_again_within_seconds_and_less_and_less_often() {
+    fn a_failed_read_is_retried_within_seconds_and_then_less_and_less_often() {
         let (mut retries, mut now) = (Retries::default(), Instant::now());
         assert_eq!(retries.next(), None);
         let mut pauses = Vec::new();
@@ -60,7 +60,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_ends_it_for_what_was_read_and_for_nothing_else() {
+    fn an_answer_ends_the_retries_of_that_read_only() {
         let (mut retries, now) = (Retries::default(), Instant::now());
         retries.note(Read::Members, false, now);
         retries.note(Read::Tables, false, now);

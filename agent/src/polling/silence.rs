@@ -1,5 +1,5 @@
-//! A peer that falls silent may have ended, and EC2 says so at once: the members are read soon, and now and then for as
-//! long as it is silent. What one read doesn't show any more is followed at the pace of somebody who is missing.
+//! Requests reads of the members while a peer is silent: soon at first, then less and less often. The peer may have
+//! been terminated, which EC2 shows at once. Once a read misses it, the schedule for missing members applies.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -9,22 +9,21 @@ use tokio::sync::watch;
 
 use crate::node::state::{Board, State};
 
-/// From one read to the next, in the end: who stays silent without having ended costs one call a minute.
+/// The longest pause between reads: a peer that stays silent costs one call a minute.
 const SELDOM: Duration = Duration::from_secs(60);
 
-/// Reads of the members that silent peers are a reason for.
+/// Reports when silent peers make a read of the members due.
 pub(crate) struct Silence {
     board: watch::Receiver<State>,
     reasons: Reasons,
 }
 
 impl Silence {
-    /// Of the peers on this board.
     pub(crate) fn of(board: &Board) -> Silence {
         Silence { board: board.subscribe(), reasons: Reasons::default() }
     }
 
-    /// Until a read is due.
+    /// Waits until a read is due.
     pub(crate) async fn asks(&mut self) {
         loop {
             let silent = silent(&self.board.borrow_and_update());
@@ -51,7 +50,7 @@ struct Reasons {
 }
 
 impl Reasons {
-    /// When a read is due, now that these are silent: soon after another one is.
+    /// When a read is due, given the `silent` peers: soon after one more falls silent.
     fn due(&mut self, silent: BTreeSet<Ipv4Addr>, now: Instant) -> Option<Instant> {
         if !silent.is_subset(&self.silent) {
             (self.reads, self.due) = (0, Some(now + pause(0)));
@@ -60,19 +59,19 @@ impl Reasons {
         self.due.filter(|_| !self.silent.is_empty())
     }
 
-    /// One is made now.
+    /// Records a read at `now`.
     fn followed(&mut self, now: Instant) {
         self.reads += 1;
         self.due = Some(now + pause(self.reads));
     }
 }
 
-/// The peers whose agents don't answer.
+/// The peers with an agent that doesn't answer.
 fn silent(state: &State) -> BTreeSet<Ipv4Addr> {
     state.peers.iter().filter(|peer| !state.answering.contains(peer)).copied().collect()
 }
 
-/// Before the next read, after so many.
+/// The pause after this many reads.
 fn pause(reads: u32) -> Duration {
     Duration::from_secs(1 << reads.min(6)).min(SELDOM)
 }
@@ -83,7 +82,7 @@ mod tests {
     use crate::node::state::tests::state;
 
     #[test]
-    fn a_peer_that_falls_silent_is_read_about_soon_and_then_less_and_less() {
+    fn a_silent_peer_causes_a_read_soon_and_then_less_and_less_often() {
         let (mut reasons, begin) = (Reasons::default(), Instant::now());
         let mut state = state();
         state.answering = state.peers.clone();
@@ -98,13 +97,13 @@ mod tests {
         }
         assert_eq!(times, [1, 3, 7, 15, 31, 63, 123, 183]);
         state.peers.push(Ipv4Addr::new(10, 0, 3, 10));
-        assert_eq!(reasons.due(silent(&state), now), Some(now + pause(0)), "another one is");
+        assert_eq!(reasons.due(silent(&state), now), Some(now + pause(0)), "another peer is silent");
         state.answering = state.peers.clone();
         assert_eq!(reasons.due(silent(&state), now), None);
     }
 
     #[tokio::test]
-    async fn nobody_waits_for_a_peer_that_answers() {
+    async fn only_a_silent_peer_makes_a_read_due() {
         let board = Board::new(state());
         board.change(|state| state.answering = state.peers.clone());
         let mut silence = Silence::of(&board);

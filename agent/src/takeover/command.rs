@@ -1,4 +1,4 @@
-//! `agent takeover`: the same calls, by hand.
+//! `agent takeover`: an operator points the virtual IPs' routes at this node by hand.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -19,27 +19,27 @@ use crate::host::http;
 use crate::node::observe::Observer;
 use crate::node::tables;
 
-/// Points the routes of `vips` (none named: all) at this node, trying for at most `timeout`.
+/// Points the routes of `vips` (empty: all) at this node, trying for at most `timeout`.
 pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<()> {
     let balancer = boot::load()?.balancer;
     let vips = if vips.is_empty() { balancer.virtual_ips.clone() } else { vips };
     if let Some(strange) = vips.iter().find(|vip| !balancer.virtual_ips.contains(vip)) {
-        bail!("{strange} is no virtual IP of this node: {} has none such", paths::BALANCER);
+        bail!("{strange}: not a virtual IP of this node; {} lists them", paths::BALANCER);
     }
     let deadline = Instant::now() + timeout;
     let found = timeout_at(deadline, async {
         let facts = imds::facts(&Imds::at(imds::ADDRESS, http::client()?)).await?;
         let client = ec2::connect(&facts.region).client;
         let tables = Observer::new(client.clone(), &balancer, &facts).tables().await;
-        anyhow::Ok((facts, client, tables.context("finding the route tables")?))
+        anyhow::Ok((facts, client, tables.context("reading the route tables")?))
     });
     let Ok(found) = found.await else {
-        bail!("the route tables were not found within {timeout:?}, and no route was moved")
+        bail!("route tables not read within {timeout:?}, no route was moved; try a longer --timeout")
     };
     let (facts, client, tables) = found?;
     let routes: Vec<Route> = vips.iter().flat_map(|vip| tables::moves(&tables, *vip)).collect();
     if routes.is_empty() {
-        bail!("{} has no route table that could hold the routes", facts.vpc);
+        bail!("{}: no eligible route table; check route_tables in the balancer's file", facts.vpc);
     }
     let ended = RefCell::new(BTreeMap::<(Ipv4Addr, TableId), Outcome>::new());
     let errors = RefCell::new(BTreeMap::new());
@@ -62,13 +62,13 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
         let why = errors.borrow().get(&key(route)).cloned().unwrap_or_else(|| "no answer in time".to_owned());
         println!("{}/32 in {}: not moved: {why}", route.vip, route.table);
     }
-    bail!("{} of {} routes were not moved within {timeout:?}", routes.len() - ended.borrow().len(), routes.len())
+    bail!("{} of {} routes not moved within {timeout:?}", routes.len() - ended.borrow().len(), routes.len())
 }
 
 fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Moved => "moved",
-        Outcome::Gone => "the table is gone",
-        Outcome::Left => "there already",
+        Outcome::Gone => "the table no longer exists",
+        Outcome::Left => "the route exists already",
     }
 }

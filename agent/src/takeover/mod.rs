@@ -1,4 +1,4 @@
-//! Takeover: pointing the virtual IPs' routes at this node, every table at once, for as long as it takes.
+//! Takeover: points the virtual IPs' routes at this node, in all tables at once, and retries calls without a time limit.
 
 mod command;
 mod pace;
@@ -24,11 +24,11 @@ pub use step::{Call, Pause, Step};
 /// A route to be pointed at this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// The table it is in, or is to be in.
+    /// Its table.
     pub table: TableId,
-    /// Where it leads to.
+    /// Its destination.
     pub vip: Ipv4Addr,
-    /// What is tried first.
+    /// The first call to try.
     pub first: Call,
 }
 
@@ -37,16 +37,16 @@ pub struct Route {
 pub enum Outcome {
     /// It points at this node.
     Moved,
-    /// Its table is no more.
+    /// Its table no longer exists.
     Gone,
-    /// Somebody else has made it meanwhile.
+    /// Another node or program created it in the meantime, and it stays.
     Left,
 }
 
-/// So many calls are under way at most: each needs a connection, and memory.
+/// The most calls under way at once: each needs a connection, and memory.
 const WINDOW: usize = 64;
 
-/// The API as takeovers call it. Clones share what was learned of its patience: so do its buckets.
+/// Makes the calls of takeovers. Clones share one rate limiter, as their calls share AWS's token bucket.
 #[derive(Debug, Clone)]
 pub struct Caller {
     client: Client,
@@ -64,7 +64,7 @@ impl Caller {
         self.pace.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a call may begin now; then it has.
+    /// Begins a call if the rate limiter allows one now; returns whether it did.
     fn may_begin(&self) -> bool {
         let (mut pace, now) = (self.pace(), self.start.elapsed());
         let free = pace.next(now) <= now;
@@ -85,9 +85,8 @@ impl Caller {
     }
 }
 
-/// Points `routes` at `interface`, all at once, or, where the API refuses that, the first ones first and as fast as it
-/// allows. Ends when each has been moved or has lost its table, and not before: whoever loses interest drops the future.
-/// `trouble` hears of every failed call, `done` of every ended route.
+/// Points `routes` at `interface`: all at once, or if the API throttles, in order and as fast as it allows. Returns when
+/// each route has an outcome; drop the future to stop earlier. `trouble` receives failed calls, `done` the outcomes.
 pub async fn take_over(
     caller: &Caller,
     interface: &InterfaceId,
@@ -116,7 +115,7 @@ pub async fn take_over(
             done(route, Outcome::Moved);
             continue;
         };
-        // Finding out by trying whether the route was there is no trouble.
+        // A wrong guess whether the route exists isn't reported.
         if !matches!(error.kind, Kind::NoRoute | Kind::RouteExists) {
             trouble(route, &error);
         }
@@ -126,7 +125,7 @@ pub async fn take_over(
     }
 }
 
-/// One attempt: `step` decides about the next, so the SDK must not.
+/// Makes one call without the SDK's retries, as `step` decides about the next one.
 async fn make(client: &Client, interface: &InterfaceId, route: &Route, call: Call) -> Result<(), ApiError> {
     let once = || Config::builder().retry_config(RetryConfig::disabled());
     let destination = format!("{}/32", route.vip);

@@ -1,40 +1,40 @@
-//! How fast the API may be called, learned from its refusals. Pure: time comes in as a number.
+//! Limits the rate of calls to EC2; it learns the rate from throttled calls. Pure: the caller passes the time.
 //!
 //! EC2 throttles each account, Region and call with a token bucket: a burst, then a few calls a second (EC2 Developer
-//! Guide, "Request throttling"), shared by all who call, and its size is nowhere to be read. So calls go at once until
-//! one is refused; from then on, one after another, a little faster after each success and half as fast after a refusal.
-//! Slower than the bucket refills loses nothing, as tokens gather meanwhile. Faster would, where refusals count too.
+//! Guide, "Request throttling"). All callers share the bucket, and its size can't be read. So calls go at once until
+//! one is throttled. Then they go one after another: a little faster after a success, half as fast after a throttled
+//! call. Calls slower than the refill lose nothing, as tokens gather. Faster ones do if throttled calls take tokens.
 
 use std::time::Duration;
 
-/// Calls a second after the first refusal: what EC2 documents for calls that change something.
+/// Calls a second after the first throttled call: EC2's documented rate for calls that change something.
 const FIRST: f64 = 5.0;
-/// Whoever waits longer for a turn is late when tokens are there again.
+/// A slower caller would be late when the bucket has tokens again.
 const SLOWEST: f64 = 0.2;
 const FASTEST: f64 = 200.0;
-/// After a success: so much of the rate, and not less than so many calls a second. The latter lets the slow ones among
-/// many that share a bucket catch up.
+/// A success raises the rate by this share of it, and at least by `STEP` calls a second. The latter lets slow callers
+/// catch up with others that share the bucket.
 const SHARE: f64 = 0.06;
 const STEP: f64 = 0.2;
 const AFTER_REFUSAL: f64 = 0.5;
-/// A bucket that was empty is full again after about so long without a call: then a burst is worth a try.
+/// An empty bucket is full again after about this long without a call: then a burst is worth a try.
 const FORGET: Duration = Duration::from_secs(30);
 
-/// What is known about the API's bucket.
+/// What this node has learned about the API's bucket.
 #[derive(Debug, Clone, Default)]
 pub struct Pace {
-    /// Calls a second; as many as there are while nothing was refused.
+    /// Calls a second; `None`, without a limit, until a call is throttled.
     rate: Option<f64>,
-    /// When the last call was begun.
+    /// When the last call began.
     last: Duration,
     /// When the next may begin.
     next: Duration,
-    /// When it last slowed down: refusals of calls that began before that are the same news.
+    /// When it last slowed down. Throttled calls that began before don't slow it again.
     slowed: Duration,
 }
 
 impl Pace {
-    /// When the next call may begin, if one wants to at `now`.
+    /// The earliest time for the next call, at or after `now`.
     pub fn next(&mut self, now: Duration) -> Duration {
         if self.rate.is_some() && now.saturating_sub(self.last.max(self.slowed)) > FORGET {
             *self = Pace::default();
@@ -42,7 +42,7 @@ impl Pace {
         self.next.max(now)
     }
 
-    /// A call begins; `chance` in 0..1 keeps balancers that share a bucket from calling in step.
+    /// Records that a call begins. `chance` in 0..1 keeps balancers that share a bucket from calling in step.
     pub fn begin(&mut self, now: Duration, chance: f64) {
         self.last = now;
         if let Some(rate) = self.rate {
@@ -50,14 +50,14 @@ impl Pace {
         }
     }
 
-    /// A call that began at `began` was answered, and not refused for its haste.
+    /// Records that a call which began at `began` was answered, and not throttled.
     pub fn granted(&mut self, began: Duration) {
         if began >= self.slowed {
             self.rate = self.rate.map(|rate| (rate + f64::max(rate * SHARE, STEP)).min(FASTEST));
         }
     }
 
-    /// A call that began at `began` was refused at `now`: there are too many.
+    /// Records that a call which began at `began` was throttled at `now`.
     pub fn refused(&mut self, began: Duration, now: Duration, chance: f64) {
         if began >= self.slowed || self.rate.is_none() {
             let rate = self.rate.map_or(FIRST, |rate| (rate * AFTER_REFUSAL).max(SLOWEST));
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
 
-    /// What a refused call does to the bucket.
+    /// What a throttled call does to the bucket.
     #[derive(Debug, Clone, Copy, PartialEq)]
     enum Refusals {
         AreFree,
@@ -89,13 +89,12 @@ mod tests {
         refusals: Refusals,
     }
 
-    /// A call takes as long.
+    /// The duration of a call, in seconds.
     const TRIP: f64 = 0.05;
-    /// What `take_over` keeps under way at most.
     const WINDOW: usize = crate::takeover::WINDOW;
 
-    /// Lets `callers` with so many calls each share a bucket; when the last call was granted, in seconds, and how many
-    /// were made.
+    /// Lets `callers` share a bucket, with `calls` each. Returns when the last call was granted, in seconds, and the
+    /// number of calls made.
     fn simulate(bucket: Bucket, callers: usize, calls: usize, seed: u64) -> (f64, usize) {
         let mut rng = StdRng::seed_from_u64(seed);
         let at = Duration::from_secs_f64;
@@ -144,7 +143,7 @@ mod tests {
         (now, made)
     }
 
-    /// The bucket's own time.
+    /// The least time that the bucket allows, in seconds.
     fn floor(bucket: Bucket, calls: usize) -> f64 {
         (calls as f64 - bucket.size).max(0.0) / bucket.refill + TRIP
     }
@@ -152,7 +151,7 @@ mod tests {
     const KINDS: [Refusals; 2] = [Refusals::AreFree, Refusals::TakeWhatIsThere];
 
     #[test]
-    fn two_hundred_routes_take_the_buckets_own_time() {
+    fn two_hundred_routes_take_little_longer_than_the_bucket_allows() {
         for (size, refill) in [(50.0, 5.0), (100.0, 5.0), (20.0, 2.0), (50.0, 10.0), (10.0, 20.0)] {
             for refusals in KINDS {
                 for seed in 0..20 {
@@ -160,7 +159,7 @@ mod tests {
                     let (time, made) = simulate(bucket, 1, 200, seed);
                     let ratio = time / floor(bucket, 200);
                     let most = if refusals == Refusals::AreFree { 1.15 } else { 1.3 };
-                    assert!(ratio < most, "{bucket:?}, seed {seed}: {time:.1} s, {ratio:.2} times its own time");
+                    assert!(ratio < most, "{bucket:?}, seed {seed}: {time:.1} s, {ratio:.2} times the least");
                     assert!(made < 200 + 100, "{bucket:?}, seed {seed}: {made} calls made");
                 }
             }
@@ -174,7 +173,7 @@ mod tests {
                 let bucket = Bucket { size: 50.0, refill: 5.0, refusals };
                 let (time, made) = simulate(bucket, 10, 20, seed);
                 let ratio = time / floor(bucket, 200);
-                assert!(ratio < 1.6, "{bucket:?}, seed {seed}: {time:.1} s, {ratio:.2} times its own time");
+                assert!(ratio < 1.6, "{bucket:?}, seed {seed}: {time:.1} s, {ratio:.2} times the least");
                 assert!(made < 200 + 300, "{bucket:?}, seed {seed}: {made} calls made");
             }
         }
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_burst_that_is_refused_is_one_piece_of_news() {
+    fn a_throttled_burst_slows_the_rate_once() {
         let second = Duration::from_secs(1);
         let mut pace = Pace::default();
         for _ in 0..50 {

@@ -1,4 +1,4 @@
-//! The routes that wait for their next call, and which of them is made when. Pure: time comes in as a number.
+//! The routes that wait for their next call, and which goes next. Pure: the caller passes the time.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,19 +10,18 @@ use crate::aws::ec2::Kind;
 /// The next call about one route.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Attempt {
-    /// Which route, by its place in the order.
+    /// The index of the route.
     pub route: usize,
-    /// What is tried.
     pub call: Call,
     failures: u32,
 }
 
-/// Routes that wait.
+/// The waiting routes: when each is due, and its next call.
 #[derive(Debug)]
 pub(super) struct Queue(BTreeMap<usize, (Duration, Attempt)>);
 
 impl Queue {
-    /// All of them at once, each with what is tried first.
+    /// All routes, due at once, each with its first call.
     pub(super) fn new(first: impl Iterator<Item = Call>) -> Queue {
         Queue(
             first
@@ -32,26 +31,26 @@ impl Queue {
         )
     }
 
-    /// When the next one is due.
+    /// When the next route is due.
     pub(super) fn due(&self) -> Option<Duration> {
         self.0.values().map(|(due, _)| *due).min()
     }
 
-    /// Takes the one whose turn it is at `now`: those that never failed first, that a few that are refused again and
-    /// again keep nobody waiting; among them in the order of the tables.
+    /// Takes the next route that is due at `now`: the one with the fewest failures, then the first in order. So routes
+    /// that are refused repeatedly don't delay the others.
     pub(super) fn take(&mut self, now: Duration) -> Option<Attempt> {
         let due = self.0.values().filter(|(due, _)| *due <= now).map(|(_, attempt)| *attempt);
         let next = due.min_by_key(|attempt| (attempt.failures, attempt.route))?;
         self.0.remove(&next.route).map(|(_, attempt)| attempt)
     }
 
-    /// What comes after `attempt` failed at `now`; `chance` in 0..1. Either it waits again, or it has ended.
+    /// Queues a route again after its `attempt` failed at `now`, or returns its outcome. `chance` is in 0..1.
     pub(super) fn failed(&mut self, attempt: Attempt, kind: Kind, now: Duration, chance: f64) -> Option<Outcome> {
         let failures = attempt.failures + 1;
         let (due, call, failures) = match step::next(attempt.call, kind, failures) {
             Step::Now(call) => (now, call, failures),
             Step::After(pause, call) => (now + pause.length(failures, chance), call, failures),
-            // How long that takes is the pace's to say, and it isn't this route's failure.
+            // The rate limiter sets the pause, and throttling isn't a failure of this route.
             Step::Paced => (now, attempt.call, attempt.failures),
             Step::Gone => return Some(Outcome::Gone),
             Step::Left => return Some(Outcome::Left),
@@ -86,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_refused_waits_and_then_lets_the_others_go_first() {
+    fn a_refused_route_waits_and_then_lets_the_others_go_first() {
         let mut queue = queue(3);
         let first = queue.take(NOW).unwrap();
         assert_eq!(queue.failed(first, Kind::Denied, NOW, 1.0), None);
@@ -99,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_gone_is_let_go() {
+    fn a_table_that_is_gone_ends_the_attempt() {
         let mut queue = queue(1);
         let only = queue.take(NOW).unwrap();
         assert_eq!(queue.failed(only, Kind::Gone, NOW, 0.5), Some(Outcome::Gone));

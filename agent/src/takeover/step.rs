@@ -1,4 +1,4 @@
-//! What to do next about one route, given what the last call said. Pure: the whole policy of a takeover is here.
+//! The whole policy of a takeover: what to do about a route after a failed call. Pure.
 
 use std::time::Duration;
 
@@ -10,9 +10,9 @@ use crate::host::backoff;
 pub enum Call {
     /// ReplaceRoute: the table has a route for the virtual IP.
     Replace,
-    /// CreateRoute: it has none.
+    /// CreateRoute: the table has none.
     Create,
-    /// CreateRoute, and nothing if it has one after all.
+    /// CreateRoute, which gives up if the table has one after all.
     Fill,
 }
 
@@ -32,20 +32,20 @@ pub enum Step {
     Now(Call),
     /// Make this call after a pause.
     After(Pause, Call),
-    /// Make the same call as soon as the API's pace allows.
+    /// Make the same call as soon as the rate limiter allows.
     Paced,
-    /// The route table is no more.
+    /// Give up: the table no longer exists.
     Gone,
-    /// The route is there already, and is left as it is.
+    /// Give up: the route exists already, and stays as it is.
     Left,
 }
 
-/// How long a pause grows, by what it is for.
+/// The reason for a pause, which decides its length.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pause {
-    /// No answer: the next attempt may well get one, and clients are waiting.
+    /// No answer: the next attempt may get one, and clients are waiting.
     Unavailable,
-    /// A refusal that only somebody else can change: permissions that spread, a quota, a missing interface.
+    /// A refusal that the agent can't change: permissions that aren't effective yet, a quota, a missing interface.
     Refused,
 }
 
@@ -62,7 +62,7 @@ impl Pause {
 
 /// The step after `call` failed as `kind`, for the `failures`th time in a row.
 pub fn next(call: Call, kind: Kind, failures: u32) -> Step {
-    // Reads and writes of AWS may disagree for a moment about whether a route is there: don't race against that.
+    // Reads and writes of AWS may disagree about a route for a moment: the third failure in a row makes a pause.
     let switched = if failures < 3 { Step::Now } else { |call| Step::After(Pause::Unavailable, call) };
     match (kind, call) {
         (Kind::NoRoute, Call::Replace) | (Kind::RouteExists, Call::Create) => switched(call.other()),
@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gap_that_somebody_else_filled_is_left() {
+    fn a_route_that_exists_by_now_is_left() {
         assert_eq!(next(Call::Fill, Kind::RouteExists, 1), Step::Left);
         assert_eq!(next(Call::Fill, Kind::Throttled, 1), Step::Paced);
     }

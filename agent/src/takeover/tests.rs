@@ -54,7 +54,7 @@ fn created() -> Rule {
         .then_output(|| CreateRouteOutput::builder().build())
 }
 
-/// Takes one table over; returns the outcomes and the troubles.
+/// Takes one table over; returns the outcomes and the reported failures.
 async fn run(rules: &[&Rule], first: Call) -> (Vec<Outcome>, Vec<String>) {
     let (outcomes, troubles) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
     take_over(
@@ -76,7 +76,7 @@ async fn a_route_that_was_not_there_is_created() {
 }
 
 #[tokio::test]
-async fn a_route_that_somebody_else_just_created_is_replaced() {
+async fn a_route_that_another_program_just_created_is_replaced() {
     let exists = mock!(Client::create_route)
         .then_error(|| CreateRouteError::generic(coded("RouteAlreadyExists", "The route already exists")));
     let (outcomes, troubles) = run(&[&exists, &replaced()], Call::Create).await;
@@ -92,7 +92,7 @@ async fn a_throttled_call_is_made_again() {
 }
 
 #[tokio::test]
-async fn a_denied_call_is_made_again_and_said() {
+async fn a_denied_call_is_made_again_and_reported() {
     let denied = || replace_fails("UnauthorizedOperation", "You are not authorized to perform this operation.");
     let (outcomes, troubles) = run(&[&denied(), &replaced()], Call::Replace).await;
     assert_eq!(outcomes, [Outcome::Moved]);
@@ -101,13 +101,13 @@ async fn a_denied_call_is_made_again_and_said() {
 }
 
 #[tokio::test]
-async fn a_table_that_is_gone_is_let_go() {
+async fn a_table_that_is_gone_ends_the_attempt() {
     let gone = replace_fails("InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-1' does not exist");
     let (outcomes, _) = run(&[&gone], Call::Replace).await;
     assert_eq!(outcomes, [Outcome::Gone]);
 }
 
-/// An EC2 API on loopback that answers nobody until `callers` calls are waiting.
+/// An EC2 API on loopback that answers no call until `callers` calls are waiting.
 async fn api_that_waits_for(callers: usize) -> String {
     let barrier = Arc::new(tokio::sync::Barrier::new(callers));
     let answer = move || {

@@ -1,4 +1,4 @@
-//! The virtual IPs of an update, taken over while the elections go on.
+//! Applies the virtual IPs of an in-place update while the elections go on.
 
 use std::net::Ipv4Addr;
 
@@ -10,8 +10,8 @@ use crate::node::state::VirtualIp;
 use crate::ownership::owner::Office;
 
 impl Elections {
-    /// Takes the virtual IPs of an update, before keepalived does. A term for one that stays in its place goes on
-    /// undisturbed; keepalived tells its instances apart by their places.
+    /// Applies the virtual IPs of an update, before keepalived does. keepalived identifies its instances by position,
+    /// so the term of a virtual IP that keeps its position goes on.
     pub(crate) async fn adopt(&mut self, balancer: &Balancer) -> anyhow::Result<()> {
         let mastered = loopback::mastered(balancer.virtual_ips.len()).await?;
         self.hears_after = hears_after(balancer);
@@ -44,7 +44,7 @@ impl Elections {
     }
 }
 
-/// What is known of each virtual IP of an update: all, of one that stays in its place; else only the state of the place.
+/// The state of each virtual IP after an update: the same if it keeps its position, else only the position's role.
 fn adopted(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<VirtualIp> {
     let one = |(place, address): (usize, &Ipv4Addr)| match before.get(place) {
         Some(there) if there.address == *address => there.clone(),
@@ -54,7 +54,7 @@ fn adopted(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<VirtualIp> {
     addresses.iter().enumerate().map(one).collect()
 }
 
-/// The virtual IPs that leave their places: their terms end, and with them what was wrong with their routes.
+/// The virtual IPs that leave their positions: their terms end, and so do the problems with their routes.
 fn leavers(before: &[VirtualIp], addresses: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
     let places = before.iter().enumerate();
     let left = places.filter(|(place, vip)| addresses.get(*place) != Some(&vip.address));
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_virtual_ip_in_another_place_leaves_its_own_like_one_that_is_gone() {
+    fn a_virtual_ip_that_changes_its_position_leaves_like_a_removed_one() {
         let vip = |last| Ipv4Addr::new(10, 255, 0, last);
         let before = [1, 2, 3].map(|last| VirtualIp::unheard(vip(last)));
         assert_eq!(leavers(&before, &[vip(1), vip(3), vip(2), vip(4)]), [vip(2), vip(3)]);
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_ip_that_stays_in_its_place_keeps_all_that_is_known_of_it() {
+    fn a_virtual_ip_that_keeps_its_position_keeps_its_state() {
         let vip = |last| Ipv4Addr::new(10, 255, 0, last);
         let known = VirtualIp { role: Role::Active, settled: true, ..VirtualIp::unheard(vip(1)) };
         let before = [known.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];

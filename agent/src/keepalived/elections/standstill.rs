@@ -1,23 +1,23 @@
-//! A machine that stood still (a live migration, a hypervisor that gave it no time) has heard nobody meanwhile. keepalived
-//! may take that for silence and say MASTER before it reads what has come in: its word is believed once it has lasted.
+//! Detects that the machine stood still (a live migration, a busy hypervisor). keepalived may then report MASTER before
+//! it reads the advertisements that have arrived, so the agent accepts such a MASTER only once it has lasted.
 
 use std::time::{Duration, Instant};
 
-/// For how long after a standstill keepalived may say MASTER because of it.
+/// How long after a standstill keepalived may report MASTER because of it.
 const AFTER: Duration = Duration::from_secs(1);
 
-/// Notices that time has passed in which this process didn't run.
+/// Detects time in which this process didn't run.
 #[derive(Debug)]
 pub(super) struct Standstill {
-    /// From one tick to the next.
+    /// The time between two ticks.
     every: Duration,
     last: Instant,
     over: Option<Instant>,
 }
 
 impl Standstill {
-    /// `advertisements` are that far apart: two that are missed are the least that makes a MASTER, as the third may have been
-    /// about to come.
+    /// `advertisements` is their interval. Two missed ones are the least that makes a MASTER, as the third may have
+    /// been due.
     pub(super) fn watch(advertisements: Duration, now: Instant) -> Self {
         Standstill { every: advertisements / 2, last: now, over: None }
     }
@@ -27,7 +27,7 @@ impl Standstill {
         self.last + self.every
     }
 
-    /// At a tick, and before anything that is believed only if time went on.
+    /// To be called at each tick, and before `doubts`.
     pub(super) fn tick(&mut self, now: Instant) {
         if now.duration_since(self.last) >= self.every * 4 {
             self.over = Some(now);
@@ -35,8 +35,8 @@ impl Standstill {
         self.last = now;
     }
 
-    /// Until when a MASTER that is said `now` must last to be believed: long enough for an advertisement to come, and to be
-    /// obeyed. Nothing if there was no standstill.
+    /// Until when a MASTER reported `now` must last: long enough for keepalived to receive an advertisement and obey
+    /// it. `None` if there was no standstill.
     pub(super) fn doubts(&self, now: Instant) -> Option<Instant> {
         self.over.filter(|over| now.duration_since(*over) < AFTER).map(|_| now + self.every * 3)
     }

@@ -1,5 +1,5 @@
-//! Who owns the route: what to do about a virtual IP's routes, given what this node knows. Pure, total, and without a
-//! clock: `agent/tests/ownership.rs` lets a model checker play every fault against this very function.
+//! Decides what to do about a virtual IP's routes, given what this node knows. Pure, total, and without a clock: the
+//! model checker in `agent/tests/ownership/` plays every fault against this function.
 
 mod rule;
 
@@ -8,26 +8,26 @@ use serde::{Deserialize, Serialize};
 use crate::aws::ids::{InterfaceId, TableId};
 pub use rule::{decide, owed, standing_after};
 
-/// Reads in a row, spaced wider than the API's answers can be old, that must show no sign of life before a silent peer
-/// is taken for dead.
+/// A silent peer counts as dead after this many reads in a row without a sign of life. The reads are further apart than
+/// the API's answers can be stale.
 pub const QUIET_READS: u8 = 2;
-/// Questions in a row that a peer must leave without an answer before it counts as silent.
+/// A peer counts as silent after this many questions in a row without an answer.
 pub const QUESTIONS: u8 = 2;
-/// Short looks in a row during which nothing on any path may come from a peer before a node that boots takes it for dead.
+/// A peer is dark, and dead for a booting node, after this many short looks in a row that found nothing on any path.
 pub const DARK_LOOKS: u8 = 2;
 
-/// What this node is in the eyes of its keepalived, and how it came to be it.
+/// This node's VRRP state for the virtual IP, and how it got there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Standing {
-    /// Not MASTER: the routes are somebody else's.
+    /// Not MASTER.
     Aside,
-    /// MASTER, after having been BACKUP to another MASTER: that one is gone, so no time is lost with looking.
+    /// MASTER after it was BACKUP to another MASTER. That one is gone, so this node takes the routes without a look.
     Elected,
-    /// MASTER without having heard another one since boot: it may just not hear, so it looks before it leaps.
+    /// MASTER that has heard no other since boot. It may be cut off, so it looks at the routes first.
     First,
-    /// MASTER since before the agent was started again.
+    /// MASTER since before a restart of the agent.
     Resumed,
-    /// MASTER that has made or found the routes its own.
+    /// MASTER that has taken the routes, or found them leading here.
     Holding,
 }
 
@@ -36,30 +36,30 @@ pub enum Standing {
 pub struct Observation {
     /// This node's interface.
     pub me: InterfaceId,
-    /// What it is.
+    /// Its standing.
     pub standing: Standing,
     /// Its VRRP priority.
     pub priority: u8,
-    /// Whether it could serve.
+    /// Whether its HAProxy sees targets that are up.
     pub targets: Targets,
     /// The route tables, as last known, in the order to move them.
     pub tables: Vec<TableId>,
-    /// Those of them that it set out to take and hasn't had since (`owed`).
+    /// The tables that it was elected to take, with routes that haven't led here yet (`owed`).
     pub owed: Vec<TableId>,
     /// Where the routes lead, as just read.
     pub reading: Reading,
-    /// Whether it knows who the members are.
+    /// Whether it has read the list of members.
     pub membership: Membership,
     /// The live members other than itself.
     pub peers: Vec<Peer>,
 }
 
-/// Whether a node knows who the members are.
+/// Whether a node has read the list of members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Membership {
     /// It has read the whole list, now or before a restart.
     Listed,
-    /// It never has: an owner that it doesn't know may serve.
+    /// It has never read the list: a member that it doesn't know may be the owner.
     Unlisted,
 }
 
@@ -72,10 +72,10 @@ pub enum Targets {
     Down,
 }
 
-/// What a look at the routes brought.
+/// The result of a read of the routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reading {
-    /// Nobody looked yet.
+    /// Not read yet.
     Due,
     /// The API can't be read.
     Failed,
@@ -87,40 +87,39 @@ pub enum Reading {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Lead {
-    /// There is none.
+    /// There is no route.
     Nowhere,
-    /// To something that is no more, or no interface.
+    /// To a target that is gone, or that is no interface.
     Blackhole,
-    /// To an interface: this node's, a peer's, or one that this node couldn't identify.
+    /// To an interface: this node's, a peer's, or an unidentified one.
     To(InterfaceId),
-    /// To an interface that is known to be no node's.
+    /// To an interface that is known to belong to no node.
     Stranger(InterfaceId),
 }
 
-/// A live member, by what it was heard to say.
+/// A live member, and the evidence about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
     /// Its interface.
     pub interface: InterfaceId,
     /// Its VRRP priority for this virtual IP.
     pub priority: u8,
-    /// Its answer to how it is.
+    /// Its last answer.
     pub word: Word,
-    /// For how many reads of the API in a row it has given no sign of life there; unread is none.
+    /// The reads of the API in a row without a sign of life; 0 if unread.
     pub quiet: u8,
-    /// For how many short looks in a row nothing has come from it: no advertisement, no answer of its agent or its kernel,
-    /// no recent sign of life in its tags.
+    /// Short looks in a row without an advertisement, an answer of its agent or kernel, or a recent sign in its tags.
     pub dark: u8,
 }
 
-/// What a peer says of itself.
+/// What a peer reports about itself for a virtual IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Word {
-    /// So many questions in a row without an answer.
+    /// No answer to this many questions in a row.
     Silent(u8),
-    /// MASTER, and past its first look: the routes are its own, or it knows whose they are.
+    /// MASTER, and past its first look at the routes.
     Owner,
-    /// MASTER, and not sure yet.
+    /// MASTER, and not past its first look yet.
     Waiting,
     /// Not MASTER.
     Aside,
@@ -131,13 +130,13 @@ pub enum Word {
 pub enum Move {
     /// Read where the routes lead.
     Look,
-    /// Ask a peer how it is.
+    /// Ask a peer for its health.
     Ask(InterfaceId),
     /// Point a table's route at this node.
     Point(TableId, How),
-    /// Leave a table's route to a peer, and say so.
+    /// Leave a table's route to this interface, and report it.
     Yield(TableId, InterfaceId),
-    /// Read whether silent peers give signs of life through the API, then look again.
+    /// Read the signs of life of silent peers in the API, then look again.
     Wait,
     /// Nothing, until the next look is due.
     Rest,
@@ -146,9 +145,9 @@ pub enum Move {
 /// How a route is pointed here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum How {
-    /// Whatever is there.
+    /// Whether or not there is a route.
     Replace,
-    /// Only if nothing is there: the API settles it if the look was out of date.
+    /// Only if there is no route. If the read was stale, the API refuses the call.
     Fill,
 }
 

@@ -1,5 +1,5 @@
-//! The rule. It follows VRRP, and where VRRP can't be heard it follows evidence: what a peer says, that it moved a route,
-//! that it gives signs of life through the API.
+//! The rule of ownership. It follows VRRP. Where VRRP can't be heard it follows evidence: a peer's answers, the routes
+//! that it moved, and its signs of life in the API.
 
 use super::{
     DARK_LOOKS, How, Lead, Membership, Move, Observation, Peer, QUESTIONS, QUIET_READS, Reading, Standing, Targets,
@@ -31,15 +31,15 @@ pub fn decide(seen: &Observation) -> Vec<Move> {
     }
 }
 
-/// The tables that a node which decides on `moves` owes its clients from now on, until it has had them: its election said
-/// that nobody else serves there, and goes on saying so however long the API takes.
+/// The tables that `moves` take after an election: no other node serves them. The node owes them to its clients until
+/// their routes have led here, however slow the API is.
 pub fn owed(standing: Standing, moves: &[Move]) -> impl Iterator<Item = &TableId> {
     let elected = matches!(standing, Standing::Elected | Standing::Resumed);
     let owing = if elected { moves } else { &[] };
     owing.iter().filter_map(|one| if let Move::Point(table, How::Replace) = one { Some(table) } else { None })
 }
 
-/// What this node is after all `moves` that it decided on have been carried out.
+/// The standing after all `moves` have been carried out.
 pub fn standing_after(standing: Standing, moves: &[Move]) -> Standing {
     let settled = |moves: &[Move]| moves.iter().all(|m| matches!(m, Move::Point(_, How::Replace) | Move::Rest));
     match standing {
@@ -52,8 +52,8 @@ pub fn standing_after(standing: Standing, moves: &[Move]) -> Standing {
     }
 }
 
-/// The API can't be read. Who holds the routes leaves them; who doesn't know yet takes them if nobody else can be the
-/// owner, as writes may still get through.
+/// The moves while the API can't be read. A holder rests. Any other MASTER takes the routes if no peer can be the
+/// owner, as writes may still succeed.
 fn blind(seen: &Observation) -> Vec<Move> {
     if seen.standing == Standing::Holding {
         return vec![Move::Rest];
@@ -66,7 +66,7 @@ fn blind(seen: &Observation) -> Vec<Move> {
     if !questions.is_empty() {
         return questions;
     }
-    // What was read about a silent peer before may not be true any more.
+    // Earlier reads about a silent peer may be outdated.
     let silent = |peer: &Peer| seen.standing == Standing::First && matches!(peer.word, Word::Silent(_));
     let owner = |peer: &Peer| matches!(peer.word, Word::Owner | Word::Waiting) && may_own(seen, peer);
     if seen.peers.iter().any(|peer| silent(peer) || owner(peer)) {
@@ -75,7 +75,7 @@ fn blind(seen: &Observation) -> Vec<Move> {
     or_rest(seen.tables.iter().map(take).collect())
 }
 
-/// A MASTER that never heard another: it takes what nobody else may be serving.
+/// The moves of a MASTER that has heard no other since boot: it takes the routes that no peer may be serving.
 fn first(seen: &Observation, routes: &[(TableId, Lead)]) -> Vec<Move> {
     let questions = ask(seen.peers.iter());
     if !questions.is_empty() {
@@ -90,13 +90,13 @@ fn first(seen: &Observation, routes: &[(TableId, Lead)]) -> Vec<Move> {
         }
         return or_rest(moves);
     };
-    // One that said so, before one that didn't say anything.
+    // An owner that answered goes before a silent one.
     let owner = owners().find(|peer| !matches!(peer.word, Word::Silent(_))).unwrap_or(owner);
     let certain = !matches!(owner.word, Word::Silent(_));
     let mut moves: Vec<Move> = astray
         .iter()
         .map(|(table, lead)| match lead {
-            // Whoever may be out there, nobody is served by a route that isn't there.
+            // A missing route serves no client, so creating it takes nothing from a silent owner.
             Lead::Nowhere if !certain => Move::Point(table.clone(), How::Fill),
             _ => Move::Yield(table.clone(), owner.interface.clone()),
         })
@@ -105,7 +105,7 @@ fn first(seen: &Observation, routes: &[(TableId, Lead)]) -> Vec<Move> {
     moves
 }
 
-/// Whether `peer` may be serving, as far as a node can tell that has no claim of its own.
+/// Whether `peer` may be serving, from the view of a node that doesn't hold the routes.
 fn may_own(seen: &Observation, peer: &Peer) -> bool {
     match peer.word {
         Word::Owner => true,
@@ -115,8 +115,8 @@ fn may_own(seen: &Observation, peer: &Peer) -> bool {
     }
 }
 
-/// One route that no peer can claim. It may still lead to a node: to one that this node doesn't know. Two that don't know
-/// each other would take it in turns for ever.
+/// The move for a route that no peer can claim. It may lead to a node that this one doesn't know: two such nodes would
+/// take the route from each other forever.
 fn free(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
     let known = |to: &InterfaceId| seen.peers.iter().any(|peer| peer.interface == *to);
     match lead {
@@ -127,7 +127,7 @@ fn free(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
     }
 }
 
-/// One route that should lead to this node and doesn't.
+/// The move for a route that should lead to this node and doesn't.
 fn hold(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
     let Some(peer) = seen.peers.iter().find(|peer| leads_to(lead, &peer.interface)) else {
         return free(seen, table, lead);
@@ -138,7 +138,7 @@ fn hold(seen: &Observation, table: &TableId, lead: &Lead) -> Move {
         Word::Owner => false,
         Word::Waiting => above,
         Word::Silent(_) if peer.quiet >= QUIET_READS => true,
-        // It moved the route since this node had it, so it lived then: the priority decides, or both would for ever.
+        // The peer moved the route after this node had it, so it was alive: the priority decides, or both go on.
         Word::Silent(_) if seen.standing == Standing::Holding && !seen.owed.contains(table) => {
             above && seen.targets == Targets::Up
         }

@@ -1,4 +1,4 @@
-//! The rules one by one; `agent/tests/ownership.rs` plays them against each other.
+//! Tests of single rules; `agent/tests/ownership/` plays them against each other.
 
 use super::*;
 
@@ -38,19 +38,19 @@ fn yields() -> Vec<Move> {
 const SILENT: Word = Word::Silent(QUESTIONS);
 
 #[test]
-fn one_that_was_elected_takes_every_table_without_a_look() {
+fn an_elected_node_takes_every_table_without_a_look() {
     let observation = Observation { reading: Reading::Due, ..seen(Standing::Elected, to(PEERS), Word::Owner, 0) };
     assert_eq!(run(&observation), takes());
     assert_eq!(standing_after(Standing::Elected, &takes()), Standing::Holding);
 }
 
 #[test]
-fn one_that_is_not_master_touches_nothing() {
+fn a_node_that_is_not_master_touches_nothing() {
     assert_eq!(run(&seen(Standing::Aside, Lead::Nowhere, Word::Aside, 9)), []);
 }
 
 #[test]
-fn the_first_master_looks_and_asks_before_it_leaps() {
+fn the_first_master_looks_and_asks_before_it_moves_routes() {
     let unread = Observation { reading: Reading::Due, ..seen(Standing::First, to(PEERS), SILENT, 0) };
     assert_eq!(run(&unread), [Move::Look]);
     let unasked = seen(Standing::First, to(PEERS), Word::Silent(0), 0);
@@ -72,7 +72,7 @@ fn the_first_master_takes_over_from_a_peer_that_stays_dead() {
 }
 
 #[test]
-fn a_route_that_is_not_there_is_made_by_the_first_master_but_never_over_another() {
+fn the_first_master_creates_a_missing_route_and_never_replaces_one() {
     let moves = run(&seen(Standing::First, Lead::Nowhere, SILENT, 0));
     assert_eq!(moves, [Move::Point("rtb-1".into(), How::Fill), Move::Wait]);
 }
@@ -85,7 +85,7 @@ fn of_two_masters_without_a_route_the_higher_goes_ahead() {
 }
 
 #[test]
-fn what_leads_to_nobody_is_reclaimed() {
+fn a_holder_reclaims_routes_that_are_missing_or_lead_to_no_node() {
     for lead in [Lead::Nowhere, Lead::Blackhole, Lead::Stranger("eni-9".into())] {
         assert_eq!(run(&seen(Standing::Holding, lead, Word::Owner, 0)), takes());
     }
@@ -93,7 +93,7 @@ fn what_leads_to_nobody_is_reclaimed() {
 }
 
 #[test]
-fn what_leads_to_an_interface_that_nobody_identified_is_left_alone() {
+fn a_route_to_an_unidentified_interface_is_left_alone() {
     for standing in [Standing::Holding, Standing::Resumed, Standing::First] {
         let moves = run(&Observation { peers: vec![], ..seen(standing, to("eni-9"), SILENT, 9) });
         assert_eq!(moves[0], Move::Yield("rtb-1".into(), "eni-9".into()), "{standing:?}");
@@ -101,7 +101,7 @@ fn what_leads_to_an_interface_that_nobody_identified_is_left_alone() {
 }
 
 #[test]
-fn a_node_that_never_read_the_list_of_members_fills_what_is_empty_and_takes_nothing_that_serves() {
+fn a_node_that_never_read_the_list_of_members_creates_missing_routes_and_takes_none_in_use() {
     let unlisted =
         |standing, lead, word| Observation { membership: Membership::Unlisted, ..seen(standing, lead, word, 0) };
     let alone = |lead| Observation { peers: vec![], ..unlisted(Standing::First, lead, SILENT) };
@@ -112,7 +112,7 @@ fn a_node_that_never_read_the_list_of_members_fills_what_is_empty_and_takes_noth
     }
     let blind = Observation { reading: Reading::Failed, ..alone(Lead::Nowhere) };
     assert_eq!(run(&blind), [Move::Point("rtb-1".into(), How::Fill), Move::Wait]);
-    // It was found by the route that leads to it.
+    // The peer is known only from the route that leads to it.
     let mut owner = unlisted(Standing::First, to(PEERS), SILENT);
     assert_eq!(run(&owner), [yields(), vec![Move::Wait]].concat());
     owner.peers[0].dark = DARK_LOOKS;
@@ -130,7 +130,7 @@ fn a_booting_node_takes_over_at_once_from_a_peer_that_is_silent_on_every_path_an
     };
     assert_eq!(dark(Standing::First, DARK_LOOKS - 1)[..1], yields());
     assert_eq!(dark(Standing::First, DARK_LOOKS), takes());
-    assert_eq!(dark(Standing::Holding, DARK_LOOKS)[..1], yields(), "it would be taken back, and so on for ever");
+    assert_eq!(dark(Standing::Holding, DARK_LOOKS)[..1], yields(), "the peer would take it back, and so on forever");
 }
 
 #[test]
@@ -140,14 +140,14 @@ fn a_peer_that_is_not_master_loses_the_route_and_one_that_is_keeps_it() {
 }
 
 #[test]
-fn what_an_elected_node_has_not_had_yet_it_goes_on_taking_from_a_silent_peer_and_leaves_to_one_that_speaks() {
+fn an_elected_node_takes_owed_tables_from_a_silent_peer_and_yields_them_to_one_that_answers() {
     let owing = |word| Observation { owed: vec!["rtb-1".into()], ..seen(Standing::Holding, to(PEERS), word, 0) };
     assert_eq!(run(&owing(SILENT)), takes());
     assert_eq!(run(&owing(Word::Owner)), yields());
     let had = Observation { owed: vec!["rtb-2".into()], ..owing(SILENT) };
     assert_eq!(run(&had)[..1], yields());
     assert_eq!(owed(Standing::Elected, &takes()).count(), 1);
-    assert_eq!(owed(Standing::First, &takes()).count(), 0, "it decided by what it saw, and looks again");
+    assert_eq!(owed(Standing::First, &takes()).count(), 0, "a first master decided by a look, and looks again");
 }
 
 #[test]
@@ -167,7 +167,7 @@ fn a_restarted_agent_finishes_the_takeover_from_a_dead_peer() {
 }
 
 #[test]
-fn without_a_look_a_holder_rests_and_a_newcomer_takes_only_what_nobody_can_own() {
+fn without_a_read_a_holder_rests_and_a_first_master_takes_only_routes_that_no_peer_can_own() {
     let blind = |standing, word| Observation { reading: Reading::Failed, ..seen(standing, Lead::Nowhere, word, 0) };
     assert_eq!(run(&blind(Standing::Holding, SILENT)), [Move::Rest]);
     assert_eq!(run(&blind(Standing::First, SILENT)), [Move::Wait]);
