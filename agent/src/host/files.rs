@@ -82,8 +82,8 @@ pub async fn discard_aside(draft: Draft) {
     .await;
 }
 
-/// Runs `work`, which may wait for a disk, in a thread of its own. The runtime's thread must not wait, and its pool may
-/// be busy with lookups that a resolver doesn't answer.
+/// Runs `work`, which may wait for a disk, in a thread of its own. The runtime's thread must not wait, and it has few
+/// blocking threads.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     let (runtime, (done, outcome)) = (Handle::current(), oneshot::channel());
     let work = move || {

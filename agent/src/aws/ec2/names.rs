@@ -83,7 +83,7 @@ impl Remembered {
     }
 
     /// The lookup of `name`: one at a time, in its own thread. getaddrinfo(3) blocks while a resolver is silent, and
-    /// the runtime's few blocking threads write files.
+    /// the runtime has few blocking threads.
     fn lookup(&self, name: &str) -> io::Result<Lookup> {
         let mut asked = self.asked();
         if let Some(lookup) = asked.get(name) {
