@@ -9,8 +9,8 @@ use serde::Deserialize;
 use crate::host::process;
 use crate::second_chance;
 
-/// The interval of reads, equal to the time that a handshake is remembered. So the handshakes noted since the last read
-/// are at most those remembered now.
+/// The interval of reads, equal to the time that a handshake is remembered. So the number noted since the last read is
+/// an upper bound of those remembered now.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// The metrics of the kernel's counters.
