@@ -1,4 +1,4 @@
-//! The commands.
+//! The agent's commands and their arguments.
 
 use std::net::Ipv4Addr;
 use std::process::ExitCode;
@@ -16,10 +16,10 @@ use crate::host::logs::{self, Console};
 use crate::node::status;
 use crate::{haproxy, peers, runtime, takeover};
 
-/// Enough for twenty connections that are opened at once and look up a name; idle ones end after ten seconds.
+/// The most threads for blocking work, which is rare. Idle ones end after ten seconds.
 const BLOCKING_THREADS: usize = 4;
 
-/// The node's side of Elbow.
+/// The agent of an Elbow node.
 #[derive(Debug, Parser)]
 #[command(name = "agent", version, about)]
 struct Arguments {
@@ -29,28 +29,28 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Configure this node, then keep it true: what elbow-agent.service runs
+    /// Configure this node, then keep its routes and its configuration up to date (elbow-agent.service)
     Run,
-    /// Configure this node and start HAProxy and keepalived, as at boot, then end
+    /// Configure this node and start HAProxy and keepalived, as at boot, then exit
     Configure,
-    /// Ask HAProxy for its health page once: exit code 0 if it answers, 1 if not (keepalived's scripts)
+    /// Request HAProxy's health page once: exit code 0 if it answers, 1 if not (keepalived's scripts)
     Check {
-        /// Ask the agent that runs at this address, the node's own, instead
+        /// Request the health page of the agent at this address of the node instead
         #[arg(long, value_name = "IP")]
         agent: Option<Ipv4Addr>,
     },
-    /// Say what the running agent knows about this node
+    /// Show this node's state as the running agent knows it
     Status {
-        /// For people, or for programs
+        /// The output format
         #[arg(long, value_enum, default_value_t = Output::Text)]
         output: Output,
     },
-    /// Point the virtual IPs' routes at this node by hand, whatever keepalived thinks
+    /// Point the virtual IPs' routes at this node by hand, whatever state keepalived is in
     Takeover {
-        /// Only this virtual IP, which may be given several times; otherwise all
+        /// Take over only this virtual IP (repeatable); all by default
         #[arg(long = "vip", value_name = "IP")]
         vips: Vec<Ipv4Addr>,
-        /// How long to try, as in 500ms, 30s or 2m
+        /// The time limit, such as 500ms, 30s or 2m
         #[arg(long, value_name = "TIME", default_value = "30s")]
         timeout: Millis,
     },
@@ -62,10 +62,10 @@ enum Output {
     Json,
 }
 
-/// Runs the command that the process was started with.
+/// Runs the command of the process's arguments.
 pub fn main() -> ExitCode {
     match Arguments::parse().command {
-        // keepalived starts these all the time: nothing is set up for them.
+        // keepalived starts this every second, so no runtime and no log are set up.
         Command::Check { agent } => {
             drop_privileges();
             exit(match agent {
@@ -80,8 +80,8 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// keepalived starts its scripts as root: for another user keepalived 2.2.7 kills its own configuration test. A user that
-/// isn't root has nothing to drop.
+/// Changes to an unprivileged user, as keepalived starts its scripts as root. (With another user, keepalived 2.2.7
+/// kills its own configuration test.) Errors are ignored: a user other than root has no privileges to drop.
 fn drop_privileges() {
     let (user, group) = (Uid::from_raw(SCRIPT_USER), Gid::from_raw(SCRIPT_USER));
     let _ = thread::set_thread_groups(&[])
@@ -89,7 +89,7 @@ fn drop_privileges() {
         .and_then(|()| thread::set_thread_res_uid(user, user, user));
 }
 
-/// Runs what a machine does when it boots: whoever watches its console is told why it failed.
+/// Runs a command of the boot. Its error goes to the log and the machine's console.
 fn boot(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     let work = async {
         let result = work.await;
@@ -101,7 +101,7 @@ fn boot(work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
     ExitCode::from(u8::from(logged(Console::Too, work).is_err()))
 }
 
-/// Runs `work`; all that it logged is written when this returns.
+/// Runs `work` with logging. All its log lines are written when this returns.
 fn logged(console: Console, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let _logs = logs::init(console).inspect_err(|error| eprintln!("error: {error:#}"))?;
     block_on(work)
@@ -114,12 +114,12 @@ fn exit(result: anyhow::Result<()>) -> ExitCode {
     ExitCode::from(u8::from(result.is_err()))
 }
 
-/// One thread is enough for what the agent does, and is small.
+/// Runs `work` on a runtime of one thread, which is enough for the agent and saves memory.
 fn block_on(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(BLOCKING_THREADS).build()?;
     let result = runtime.block_on(work);
-    // A name being looked up can't be interrupted, and needn't be waited for.
+    // Blocking work can't be interrupted, and the process needn't wait for it.
     runtime.shutdown_background();
     result
 }

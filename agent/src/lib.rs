@@ -1,6 +1,6 @@
-//! The agent: it configures a node at boot, keeps HAProxy and keepalived going, and makes the route tables follow
-//! keepalived's elections. What is decided is decided in pure functions (`ownership::decide`, `node::members`,
-//! `node::tables`, `takeover::step`, `polling::pace`); the rest carries it out. `runtime` starts all of it.
+//! The agent: configures a node at boot, keeps HAProxy and keepalived running, and makes the route tables follow
+//! keepalived's elections. Decisions are pure functions (`ownership::decide`, `node::members`, `node::tables`,
+//! `takeover::step`, `polling::pace`); other modules carry them out. `runtime` starts them all.
 
 pub mod auto_scaling;
 pub mod aws;

@@ -1,4 +1,4 @@
-//! The node's side of Elbow. Everything is in the library.
+//! The agent's executable; see the library.
 
 use std::process::ExitCode;
 

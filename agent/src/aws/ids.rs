@@ -1,4 +1,4 @@
-//! Ids that AWS gives things, as types: an interface's can't be passed where a table's is wanted.
+//! A type for each kind of AWS id, so that an interface's id can't be passed as a table's.
 
 use std::fmt;
 

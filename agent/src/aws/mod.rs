@@ -1,4 +1,4 @@
-//! AWS as the agent uses it: the EC2 API, the instance metadata service, and the ids of both.
+//! The agent's clients for the EC2 API and the instance metadata service, and the ids of both.
 
 pub mod ec2;
 pub mod ids;

@@ -1,4 +1,4 @@
-//! How long to wait before trying again: longer each time, up to a limit, never twice the same.
+//! Exponential backoff with jitter, up to a limit.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ impl Backoff {
 }
 
 /// The pause after `tries` earlier ones: between half and all of `first · 2^tries`, at most `most`; `chance` in 0..1.
-/// Half is kept so that a jittered pause is still a pause.
+/// The half keeps a jittered pause from shrinking to nothing.
 pub fn pause(first: Duration, most: Duration, tries: u32, chance: f64) -> Duration {
     let whole = first.saturating_mul(2_u32.saturating_pow(tries.min(20))).min(most);
     whole.mul_f64(0.5 + chance / 2.0)

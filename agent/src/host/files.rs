@@ -1,6 +1,6 @@
-//! Files are written beside, synced, renamed: a reader sees the old or the new file, never half of one, and a reader that
-//! couldn't read the old file can't read the new one. Modes don't depend on the umask. Only `track_file`s are written by
-//! the runtime's own thread: they are in memory, and a failover waits for them.
+//! Writes files atomically: to a file beside the old one, synced, then renamed over it. The new file keeps the old
+//! one's mode, and modes don't depend on the umask. Only `track_file`s are written by the runtime's own thread: they
+//! are in memory, and a failover waits for them.
 
 use std::fs::{self, DirBuilder, OpenOptions, Permissions};
 use std::io::{self, Write};
@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 const NEW: u32 = 0o644;
 const NEW_FOLDER: u32 = 0o755;
 
-/// A file that is written but isn't in its place yet. Dropped before that, it is removed.
+/// A new file beside the one that it will replace. If it isn't installed, dropping it removes it.
 #[derive(Debug)]
 pub struct Draft {
     path: PathBuf,
@@ -23,9 +23,9 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Writes `text` beside `path`, making the folder if need be.
+    /// Writes `text` beside `path`, and makes the folder if it is missing.
     pub fn new(path: &Path, text: &str) -> anyhow::Result<Draft> {
-        let name = path.file_name().with_context(|| format!("{} names no file", path.display()))?.to_string_lossy();
+        let name = path.file_name().with_context(|| format!("{} has no file name", path.display()))?.to_string_lossy();
         let draft = Draft { path: path.to_owned(), beside: path.with_file_name(format!(".{name}.elbow-new")) };
         let mode = fs::metadata(path).map_or(NEW, |there| there.permissions().mode());
         let write = || {
@@ -42,12 +42,12 @@ impl Draft {
         Ok(draft)
     }
 
-    /// Where it is now.
+    /// The draft's own path.
     pub fn beside(&self) -> &Path {
         &self.beside
     }
 
-    /// Puts it in its place.
+    /// Renames the draft over the old file.
     pub fn install(self) -> anyhow::Result<()> {
         fs::rename(&self.beside, &self.path).with_context(|| format!("replacing {}", self.path.display()))
     }
@@ -55,26 +55,26 @@ impl Draft {
 
 impl Drop for Draft {
     fn drop(&mut self) {
-        // Once installed there is nothing here any more.
+        // After an install this fails: the draft was renamed.
         let _ = fs::remove_file(&self.beside);
     }
 }
 
-/// Writes `text` to `path`, whole or not at all. A disk that hangs blocks this call, not the thread that moves routes.
+/// Writes `text` to `path` atomically. A disk that hangs blocks this call, not the thread that moves routes.
 pub async fn write_aside(path: &Path, text: String) -> anyhow::Result<()> {
     let path = path.to_owned();
     aside(move || Draft::new(&path, &text)?.install()).await
 }
 
-/// A draft, likewise.
+/// Makes a draft in a thread of its own.
 pub async fn draft_aside(path: &Path, text: String) -> anyhow::Result<Draft> {
     let path = path.to_owned();
     aside(move || Draft::new(&path, &text)).await
 }
 
-/// Removes a draft, likewise.
+/// Removes a draft in a thread of its own.
 pub async fn discard_aside(draft: Draft) {
-    // What can't be removed is overwritten by the next draft.
+    // If this fails, the next draft overwrites the file.
     let _ = aside(move || {
         drop(draft);
         Ok(())
@@ -82,20 +82,20 @@ pub async fn discard_aside(draft: Draft) {
     .await;
 }
 
-/// Runs `work`, which may wait for a disk, on a thread of its own: neither the runtime's, nor one of its pool, which may be
-/// busy with names that a resolver doesn't answer.
+/// Runs `work`, which may wait for a disk, in a thread of its own. The runtime's thread must not wait, and it has few
+/// blocking threads.
 pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> anyhow::Result<T> + Send + 'static) -> anyhow::Result<T> {
     let (runtime, (done, outcome)) = (Handle::current(), oneshot::channel());
     let work = move || {
         let _context = runtime.enter();
-        // Where the caller has stopped to wait, the outcome is lost.
+        // If the caller no longer waits, the outcome is lost.
         drop(done.send(work()));
     };
     std::thread::Builder::new().name("aside".to_owned()).spawn(work).context("starting a thread")?;
-    outcome.await.context("the thread ended without an answer")?
+    outcome.await.context("the thread ended without a result")?
 }
 
-/// Makes a folder, and those above it.
+/// Makes a folder and its parents.
 pub fn make_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -108,7 +108,7 @@ pub fn make_folder(path: &Path) -> io::Result<()> {
 pub fn write_track(path: &Path, value: i16) -> anyhow::Result<()> {
     let text = format!("{value}\n");
     let write = || {
-        // Overwritten, then cut: a full file system refuses neither, and keepalived never reads an empty file.
+        // The text is overwritten, then cut. A full file system allows both, and keepalived never reads an empty file.
         let mut file = OpenOptions::new().write(true).create(true).truncate(false).mode(NEW).open(path)?;
         file.set_permissions(Permissions::from_mode(NEW))?;
         file.write_all(text.as_bytes())?;
@@ -117,7 +117,7 @@ pub fn write_track(path: &Path, value: i16) -> anyhow::Result<()> {
     write().with_context(|| format!("writing {}", path.display()))
 }
 
-/// A `track_file` that holds what it was told last, as soon as it can be written.
+/// A `track_file` and the value last written to it.
 #[derive(Debug)]
 pub struct Track {
     path: PathBuf,
@@ -126,12 +126,13 @@ pub struct Track {
 }
 
 impl Track {
-    /// The file at `path`; what is in it is unknown.
+    /// The file at `path`, with unknown content.
     pub fn at(path: &Path) -> Track {
         Track { path: path.to_owned(), written: None, failing: false }
     }
 
-    /// Writes `value` if the file doesn't hold it. The caller calls again, soon, also after a failure; whether it is written.
+    /// Writes `value` if the file doesn't hold it, and returns whether the file holds it now. After a failure the
+    /// caller calls again.
     pub fn tell(&mut self, value: i16) -> bool {
         if self.written == Some(value) {
             return true;
@@ -139,8 +140,8 @@ impl Track {
         let outcome = write_track(&self.path, value);
         self.written = outcome.is_ok().then_some(value);
         match outcome {
-            Err(error) if !self.failing => tracing::error!("keepalived isn't told, trying again: {error:#}"),
-            Ok(()) if self.failing => tracing::info!(file = %self.path.display(), "keepalived is told again"),
+            Err(error) if !self.failing => tracing::error!("cannot update a track file; retrying: {error:#}"),
+            Ok(()) if self.failing => tracing::info!(file = %self.path.display(), "updated the track file"),
             _ => {}
         }
         self.failing = self.written.is_none();
@@ -168,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_its_owner_may_read_stays_so() {
+    fn a_new_file_keeps_the_mode_of_the_old_one() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("balancer.json");
         let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;

@@ -1,4 +1,4 @@
-//! The one HTTP client for plain requests nearby: IMDS and the peers. Neither speaks TLS, neither sits behind a proxy.
+//! The HTTP client for IMDS and the peers, without TLS and proxies.
 
 use std::error::Error;
 use std::io;
@@ -9,11 +9,11 @@ use anyhow::{Context, ensure};
 
 use crate::host::probe;
 
-/// The longest answer of a peer that is read: a health page of many virtual IPs has a hundredth of that.
+/// The longest answer of a peer, in bytes. A health page of many virtual IPs is a hundredth of that.
 const LONGEST: usize = 64 << 10;
-/// From one try of [`asked`] to the next.
+/// The pause between attempts of [`asked`].
 const AGAIN: Duration = Duration::from_millis(50);
-/// The most that is shown of a text that another node wrote.
+/// The most characters shown of a text from another node.
 const SHOWN: usize = 200;
 
 /// A client that gives up on a connection after a second and on an answer after three.
@@ -30,8 +30,8 @@ pub fn client() -> anyhow::Result<reqwest::Client> {
         .context("building the HTTP client for IMDS and peers")
 }
 
-/// Sends a request to a peer. While this node has no descriptor for it, the request waits: a question that wasn't asked is no
-/// evidence against a peer.
+/// Sends a request to a peer. While this node lacks a descriptor, memory or port for it, the request waits: an unsent
+/// request is no evidence against the peer.
 pub async fn asked(request: impl Fn() -> reqwest::RequestBuilder) -> reqwest::Result<reqwest::Response> {
     loop {
         match request().send().await {
@@ -52,7 +52,7 @@ fn is_unasked(error: &reqwest::Error) -> bool {
     false
 }
 
-/// What a peer has answered, up to 64 KiB.
+/// The body of a peer's answer, at most 64 KiB.
 pub async fn body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(piece) = answer.chunk().await.context("reading a peer's answer")? {
@@ -62,7 +62,7 @@ pub async fn body(mut answer: reqwest::Response) -> anyhow::Result<Vec<u8>> {
     Ok(body)
 }
 
-/// What is shown of a text that another node wrote: 200 characters, without those that move a cursor or turn text around.
+/// The printable form of a text from another node: 200 characters, without control and text-direction characters.
 pub fn shown(text: &str) -> String {
     let turns =
         |c: char| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
@@ -70,7 +70,7 @@ pub fn shown(text: &str) -> String {
     shown.trim().to_owned()
 }
 
-/// Settles on a crypto provider: reqwest is built without one of its own and wants one even where it is never used.
+/// Installs the crypto provider. reqwest is built without one, and needs one even for plain HTTP.
 pub fn use_ring() {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
@@ -91,19 +91,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_answer_of_more_than_64_kib_is_not_read_to_its_end() {
+    async fn an_answer_of_more_than_64_kib_is_refused() {
         assert_eq!(answer_of(LONGEST).await.unwrap().len(), LONGEST);
         assert_eq!(answer_of(LONGEST + 1).await.unwrap_err().to_string(), "a peer's answer is longer than 64 KiB");
     }
 
     #[tokio::test]
-    async fn a_refused_question_was_asked() {
+    async fn a_refused_connection_is_not_unasked() {
         let error = asked(|| client().unwrap().get("http://127.0.0.1:9/")).await.unwrap_err();
         assert!(error.is_connect() && !is_unasked(&error));
     }
 
     #[test]
-    fn another_nodes_text_is_short_and_moves_nothing_on_a_terminal() {
+    fn another_nodes_text_is_cut_and_has_no_control_characters() {
         assert_eq!(shown("it can't serve\u{1b}[2J\u{202e}\n"), "it can't serve [2J");
         assert_eq!(shown(&"ä".repeat(300)).chars().count(), SHOWN);
     }

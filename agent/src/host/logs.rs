@@ -1,5 +1,5 @@
-//! Where the agent's words go: to standard error, which is the journal's under systemd, and, if they matter to somebody
-//! who watches a machine boot, to its console as well (AWS: "Instance console output").
+//! Sets up the agent's log: all lines go to standard error (under systemd, the journal), and warnings and boot events
+//! also to the machine's console (AWS: "Instance console output").
 
 use std::fmt;
 use std::fs::{File, OpenOptions};
@@ -24,14 +24,14 @@ mod journal;
 
 pub use journal::Journal;
 
-/// How long an agent that ends waits for its last lines to be written.
+/// How long an agent that exits waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(2);
 
-/// The target of events that go to the console although nothing is wrong.
+/// The target of events that go to the console although they aren't warnings.
 pub const CONSOLE: &str = "agent::console";
 
-/// Logs to standard error, of which `ELBOW_LOG` says how much (as in `ELBOW_LOG=agent=debug`), and to the console. No thread
-/// waits for either. The lines are out when what is returned is dropped.
+/// Starts logging to standard error, filtered by `ELBOW_LOG` (as in `ELBOW_LOG=agent=debug`), and to the console. No
+/// thread waits for either. Dropping the returned value writes the last lines.
 pub fn init(console: Console) -> anyhow::Result<Logs> {
     let lines = Journal::start(std::io::stderr()).context("starting the log's thread")?;
     let writer = lines.clone();
@@ -61,7 +61,7 @@ pub fn init(console: Console) -> anyhow::Result<Logs> {
     Ok(Logs(lines))
 }
 
-/// The log of a process; dropped as the last thing that it does.
+/// The log of a process. It is dropped last.
 #[derive(Debug)]
 pub struct Logs(Journal);
 
@@ -71,22 +71,22 @@ impl Drop for Logs {
     }
 }
 
-/// Whether the console hears of what matters.
+/// Whether to log to the console.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Console {
-    /// It does.
+    /// Log to the console as well.
     Too,
-    /// A person at a terminal asked, and is answered there.
+    /// Log to standard error only: the command runs in a terminal.
     No,
 }
 
-/// Never waited for: a serial console that nobody reads must not stop a failover.
+/// Opens the console without blocking: a serial console without a reader must not stop a failover.
 fn open_console() -> Option<File> {
     let flags = (OFlags::NONBLOCK | OFlags::NOCTTY).bits() as i32;
     OpenOptions::new().write(true).custom_flags(flags).open("/dev/console").ok()
 }
 
-/// Lines that say whose they are: everybody writes to the console. systemd and the kernel tell the time there, or nobody.
+/// Formats console lines with the prefix `elbow: `, as other programs write to the console as well.
 struct Prefixed;
 
 impl<S, N> FormatEvent<S, N> for Prefixed

@@ -1,6 +1,6 @@
-//! The virtual IPs on `lo`: every node carries all of them all the time, so that HAProxy answers whatever is routed
-//! here. They bear a label of ours, by which the ones of an earlier configuration are known and removed. keepalived
-//! keeps token addresses there too, one for each virtual IP that this node is MASTER of.
+//! Puts the virtual IPs on `lo`. Every node carries all of them all the time, so that HAProxy answers all packets
+//! routed here. Their label identifies those of an earlier configuration, which are removed. keepalived puts a token
+//! address on `lo` for each virtual IP that this node is MASTER of.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -11,10 +11,10 @@ use templates::files::token;
 
 use crate::host::process;
 
-/// Marks an address on `lo` as the agent's. ip-address(8): a label begins with the device's name.
+/// The label of the agent's addresses on `lo`. ip-address(8): a label begins with the device's name.
 const LABEL: &str = "lo:elbow";
 
-/// An address on `lo`.
+/// An address on `lo`, and whether the agent put it there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Address {
     ip: Ipv4Addr,
@@ -27,7 +27,7 @@ enum Change {
     Remove(Ipv4Addr),
 }
 
-/// Puts the virtual IPs on `lo`, and takes away those that are none any more.
+/// Puts the virtual IPs on `lo`, and removes stale ones.
 pub async fn carry(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
     for change in plan(&addresses().await?, vips) {
         let (verb, ip) = match change {
@@ -41,12 +41,12 @@ pub async fn carry(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
             arguments.extend(["label", LABEL]);
         }
         process::run("ip", &arguments).await?;
-        tracing::info!(%ip, "{}", if verb == "add" { "virtual IP put on lo" } else { "stale virtual IP taken off lo" });
+        tracing::info!(%ip, "{}", if verb == "add" { "added virtual IP to lo" } else { "removed stale virtual IP" });
     }
     Ok(())
 }
 
-/// The virtual IPs, by number, that keepalived says this node is MASTER of.
+/// The virtual IPs, by number, of which this node is MASTER according to keepalived's token addresses.
 pub async fn mastered(vips: usize) -> anyhow::Result<BTreeSet<usize>> {
     let present = addresses().await?;
     Ok((0..vips).filter(|vip| present.iter().any(|address| address.ip == token(*vip))).collect())
@@ -67,7 +67,7 @@ fn parse(json: &str) -> anyhow::Result<Vec<Address>> {
         local: Option<Ipv4Addr>,
         label: Option<String>,
     }
-    let links: Vec<Link> = serde_json::from_str(json).context("reading what ip says about lo")?;
+    let links: Vec<Link> = serde_json::from_str(json).context("parsing the output of ip address show dev lo")?;
     let infos = links.into_iter().flat_map(|link| link.addr_info);
     Ok(infos.filter_map(|info| Some(Address { ip: info.local?, ours: info.label.as_deref() == Some(LABEL) })).collect())
 }
@@ -95,14 +95,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_stays_and_what_is_stale_goes() {
+    fn missing_addresses_are_added_and_stale_ones_removed() {
         let present = [Address { ip: A, ours: true }, Address { ip: Ipv4Addr::LOCALHOST, ours: false }];
         assert_eq!(plan(&present, &[A]), []);
         assert_eq!(plan(&present, &[B]), [Change::Add(B), Change::Remove(A)]);
     }
 
     #[test]
-    fn an_address_that_somebody_else_put_there_is_never_removed() {
+    fn an_address_of_another_program_is_never_removed() {
         assert_eq!(plan(&[Address { ip: B, ours: false }], &[]), []);
     }
 }

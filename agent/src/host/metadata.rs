@@ -1,5 +1,6 @@
-//! Keeps programs that talk to clients from the instance metadata service, which gives the credentials of the node's role to
-//! whichever program asks. The rules are loaded before HAProxy starts, and again and again, as other programs flush tables.
+//! Keeps programs that serve clients from the instance metadata service, which gives the node's credentials to any
+//! program.
+//! The nftables rules are loaded before HAProxy starts, and then repeatedly, as other programs may flush tables.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use crate::host::files::write_aside;
 use crate::host::process;
 use crate::node::state::{Board, Topic};
 
-/// How long a flushed table can leave the service open.
+/// The interval of reloads: at most this long a flushed table leaves the service open.
 const AGAIN: Duration = Duration::from_secs(60);
 const USERS: &str = "/etc/passwd";
 
@@ -24,18 +25,18 @@ pub async fn guard(balancer: &Balancer) -> anyhow::Result<()> {
     if std::fs::read_to_string(path).is_ok_and(|present| present == rules) {
         return process::run("nft", &["-f", paths::METADATA]).await.map(drop);
     }
-    // A disk that is full or read-only is no reason to serve without them.
+    // The rules are loaded even if the disk is full or read-only.
     let written = write_aside(path, rules.clone()).await;
     process::feed("nft", &["-f", "-"], &rules).await?;
     written
 }
 
-/// What is wrong when [`guard`] failed.
+/// The problem on the board after [`guard`] failed.
 pub fn problem(error: &anyhow::Error) -> String {
     format!("HAProxy's user can read the credentials of this node's role: {error:#}")
 }
 
-/// Keeps the rules loaded, and as the balancer wants them, for ever.
+/// Keeps the rules loaded, and updates them with the balancer.
 pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
     loop {
         if let Ok(Err(_)) = tokio::time::timeout(AGAIN, balancer.changed()).await {
@@ -62,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_user_is_known_by_its_whole_name() {
+    fn a_user_is_matched_by_its_whole_name() {
         let users = "root:x:0:0:root:/root:/bin/bash\nec2-instance-connect:x:998:996::/home:/sbin/nologin\n";
         assert!(has_user(users, "root") && has_user(users, "ec2-instance-connect"));
         assert!(!has_user(users, "ec2-instance") && !has_user(users, "x") && !has_user("", "root"));

@@ -1,4 +1,4 @@
-//! The machine that the agent runs on: files, processes, systemd, `lo`, logs, plain HTTP nearby.
+//! The machine that the agent runs on: files, processes, systemd, `lo`, logs, and HTTP to IMDS and peers.
 
 pub mod backoff;
 pub mod files;

@@ -1,13 +1,13 @@
-//! A panic in any thread or task ends the agent, in every build profile: one that lost a task looks well and does only a
-//! part of its work. systemd starts it again, and it resumes.
+//! Ends the agent on a panic in any thread or task, in every build profile. An agent that lost a task would look
+//! healthy and do only a part of its work. systemd restarts it.
 
 use std::panic::{self, PanicHookInfo};
 use std::time::Duration;
 
-/// How long the last words may take.
+/// The time limit for writing the panic message.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// From now on. `flush` writes out the log, within the time that it is given.
+/// Installs a panic hook that aborts the process. `flush` writes out the log within the given time.
 pub fn end_the_process(flush: impl Fn(Duration) -> bool + Send + Sync + 'static) {
     panic::set_hook(Box::new(move |panic| {
         tracing::error!("{}", describe(panic));
@@ -19,7 +19,7 @@ pub fn end_the_process(flush: impl Fn(Duration) -> bool + Send + Sync + 'static)
 fn describe(panic: &PanicHookInfo) -> String {
     let thread = std::thread::current().name().unwrap_or("unnamed").to_owned();
     let place = panic.location().map(|at| format!(" at {}:{}", at.file(), at.line())).unwrap_or_default();
-    format!("the agent ends: thread {thread} panicked{place}: {}", panic.payload_as_str().unwrap_or("no message"))
+    format!("ending the agent: thread {thread} panicked{place}: {}", panic.payload_as_str().unwrap_or("no message"))
 }
 
 #[cfg(test)]
@@ -33,7 +33,7 @@ mod tests {
     const CHILD: &str = "ELBOW_TEST_PANIC";
     const SIGABRT: i32 = 6;
 
-    /// The process outlives its panic by far, unless the panic ends it.
+    /// Panics, and then sleeps for 30 s if the panic doesn't end the process.
     fn survive(panics: &str) {
         end_the_process(|_| true);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
@@ -50,7 +50,7 @@ mod tests {
         if let Ok(panics) = std::env::var(CHILD) {
             return survive(&panics);
         }
-        // This test's own name, as the test program knows it: without the crate's.
+        // This test's path without the crate's name, as `--exact` needs it.
         let this =
             module_path!().split_once("::").unwrap().1.to_owned() + "::a_panic_in_any_task_or_thread_ends_the_process";
         for panics in ["task", "aside", "thread"] {

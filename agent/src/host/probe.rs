@@ -1,5 +1,5 @@
-//! A real request to a health page on this machine, HAProxy's or the agent's own. Two ways to send it: `agent check` is
-//! started by keepalived every second and has to be cheap, so it does without an async runtime.
+//! Requests a health page on this machine, HAProxy's or the agent's own. `agent check` is started by keepalived every
+//! second and must be cheap, so it uses the blocking variant.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -8,18 +8,18 @@ use std::time::Duration;
 use rustix::io::Errno;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-/// A page that is made on the spot and leaves no machine: what takes this long is stuck.
+/// The time limit. The page is generated on this machine, so a program that exceeds it hangs.
 pub const LIMIT: Duration = Duration::from_millis(400);
 
-/// `HTTP/1.0 200`: as much of the answer as matters.
+/// The length of `HTTP/1.0 200`.
 const STATUS: usize = 12;
 
-/// Whose page it is.
+/// A health page.
 #[derive(Debug, Clone, Copy)]
 pub struct Page {
-    /// Where it is served.
+    /// The address and port of its server.
     pub address: SocketAddr,
-    /// Under which name.
+    /// Its path, with a leading slash.
     pub path: &'static str,
 }
 
@@ -29,7 +29,7 @@ impl Page {
     }
 }
 
-/// Whether `page` is answered, for the agent's own watch.
+/// Requires a 200 from `page`; for the agent's own watch.
 pub async fn answers(page: Page) -> io::Result<()> {
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(page.address).await?;
@@ -41,7 +41,7 @@ pub async fn answers(page: Page) -> io::Result<()> {
     tokio::time::timeout(LIMIT, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
 
-/// Whether `page` is answered, for keepalived's scripts.
+/// Requires a 200 from `page`; for keepalived's scripts.
 pub fn check(page: Page) -> io::Result<()> {
     let mut stream = TcpStream::connect_timeout(&page.address, LIMIT)?;
     stream.set_read_timeout(Some(LIMIT))?;
@@ -52,8 +52,8 @@ pub fn check(page: Page) -> io::Result<()> {
     judge(&status)
 }
 
-/// Whether a question couldn't be asked because this node has no descriptor, no memory or no port left for it (socket(2),
-/// connect(2)): that is evidence against nothing that was asked.
+/// Whether a request couldn't be sent because this node has no descriptor, memory or port left (socket(2), connect(2)).
+/// Such an error is no evidence against the other side.
 pub fn unasked(error: &io::Error) -> bool {
     const NOTHING_LEFT: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
     NOTHING_LEFT.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
@@ -63,7 +63,7 @@ fn judge(status: &[u8; STATUS]) -> io::Result<()> {
     let line = String::from_utf8_lossy(status);
     match line.strip_prefix("HTTP/1.").and_then(|rest| rest.get(2..)) {
         Some("200") => Ok(()),
-        _ => Err(io::Error::other(format!("the answer is {line:?}"))),
+        _ => Err(io::Error::other(format!("expected status 200, got {line:?}"))),
     }
 }
 
@@ -88,21 +88,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn two_hundred_is_well() {
+    async fn status_200_is_healthy() {
         let page = serve("HTTP/1.0 200 OK\r\n\r\n");
         check(page).unwrap();
         answers(page).await.unwrap();
     }
 
     #[tokio::test]
-    async fn another_status_is_not() {
+    async fn another_status_is_unhealthy() {
         let page = serve("HTTP/1.0 503 Service Unavailable\r\n\r\n");
         assert!(check(page).is_err());
         assert!(answers(page).await.is_err());
     }
 
     #[tokio::test]
-    async fn nobody_there_is_refused_and_silence_times_out() {
+    async fn a_closed_port_is_refused_and_a_silent_server_times_out() {
         let silent = TcpListener::bind("127.0.0.1:0").unwrap();
         let page = Page { address: silent.local_addr().unwrap(), path: "/health" };
         assert_eq!(answers(page).await.unwrap_err().kind(), io::ErrorKind::TimedOut);

@@ -1,4 +1,4 @@
-//! systemd: telling it how the agent is (sd_notify(3)), and having it run HAProxy and keepalived.
+//! Reports the agent's state to systemd (sd_notify(3)), and controls the units of HAProxy and keepalived.
 
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
@@ -9,48 +9,47 @@ use tokio::time::MissedTickBehavior;
 
 use crate::host::process;
 
-/// So often within its patience (`WatchdogSec=`) is systemd told that the agent moves. sd_watchdog_enabled(3) recommends
-/// twice; but a machine that stands still uses up what is left of the patience, and this leaves nine tenths of it.
+/// Watchdog signs per `WatchdogSec=`. sd_watchdog_enabled(3) recommends two. Ten leave nine tenths of that time to a
+/// machine that stands still.
 const SIGNS: u32 = 10;
-/// How long the agent waits for a systemd that doesn't read.
+/// The limit of a write to systemd's socket, in case systemd doesn't read.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// Tells systemd `state`, such as `READY=1`. Outside of systemd nobody is told.
+/// Sends `state` to systemd, such as `READY=1`. Does nothing outside of systemd.
 pub fn notify(state: &str) {
     let Some(socket) = std::env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket.to_string_lossy(), state) {
-        tracing::warn!(%error, "cannot tell systemd {state}");
+        tracing::warn!(%error, state, "cannot notify systemd");
     }
 }
 
-/// Tells systemd for ever that whatever polls this still moves. Where systemd doesn't watch there is nothing to do.
+/// Sends watchdog signs for as long as the runtime polls this. Returns at once if the unit has no watchdog.
 pub async fn stay_alive() {
     let patience = std::env::var("WATCHDOG_USEC").ok();
     let (Some(every), Ok(socket)) = (sign_every(patience.as_deref()), std::env::var("NOTIFY_SOCKET")) else { return };
-    // Opened once: an agent that runs out of descriptors moves all the same.
+    // The socket is opened once, so that an agent without free descriptors still sends signs.
     let opened = nonblocking().and_then(|datagram| Ok((datagram, address(&socket)?)));
     let (datagram, systemd) = match opened {
         Ok(opened) => opened,
-        Err(error) => return tracing::error!(%error, "systemd can't be told that the agent moves"),
+        Err(error) => return tracing::error!(%error, "cannot open the socket for systemd's watchdog"),
     };
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // systemd that doesn't read is no reason to wait, and hears the next one.
+        // The agent doesn't wait for systemd. The next sign may get through.
         if let Err(error) = datagram.send_to_addr(b"WATCHDOG=1", &systemd) {
-            tracing::debug!(%error, "cannot tell systemd that the agent moves");
+            tracing::debug!(%error, "cannot send a watchdog sign to systemd");
         }
     }
 }
 
-/// systemd says its patience in microseconds.
+/// The interval of watchdog signs. `patience` is `WATCHDOG_USEC`, in microseconds.
 fn sign_every(patience: Option<&str>) -> Option<Duration> {
     let patience = Duration::from_micros(patience?.parse().ok()?);
     (!patience.is_zero()).then(|| patience / SIGNS)
 }
 
-/// A socket through which nothing is sent that takes waiting.
 fn nonblocking() -> std::io::Result<UnixDatagram> {
     let datagram = UnixDatagram::unbound()?;
     datagram.set_nonblocking(true)?;
@@ -70,13 +69,13 @@ fn address(socket: &str) -> std::io::Result<SocketAddr> {
     }
 }
 
-/// What systemd is about to do with `unit`, such as `stop` or `restart` (systemctl(1), `list-jobs`).
+/// The type of systemd's job for `unit`, such as `stop` or `restart` (systemctl(1), `list-jobs`).
 pub async fn job(unit: &str) -> anyhow::Result<Option<String>> {
     let jobs = process::run("systemctl", &["list-jobs", "--plain", "--no-legend", unit]).await?;
     Ok(job_of(&jobs, unit))
 }
 
-/// Lines are like `123 elbow-agent.service stop running`.
+/// `jobs` has lines such as `123 elbow-agent.service stop running`.
 fn job_of(jobs: &str, unit: &str) -> Option<String> {
     let job = |line: &str| {
         let mut words = line.split_whitespace().skip(1);
@@ -85,12 +84,12 @@ fn job_of(jobs: &str, unit: &str) -> Option<String> {
     jobs.lines().find_map(job)
 }
 
-/// Whether `unit` runs.
+/// Whether `unit` is active.
 pub async fn is_active(unit: &str) -> bool {
     process::run("systemctl", &["is-active", "--quiet", unit]).await.is_ok()
 }
 
-/// Starts `unit`, even if it failed so often that systemd has given up on it.
+/// Starts `unit`, even if it failed so often that systemd no longer starts it.
 pub async fn start(unit: &str) -> anyhow::Result<()> {
     if process::run("systemctl", &["is-failed", "--quiet", unit]).await.is_ok() {
         process::run("systemctl", &["reset-failed", unit]).await?;
@@ -98,13 +97,12 @@ pub async fn start(unit: &str) -> anyhow::Result<()> {
     process::run("systemctl", &["start", unit]).await.map(drop).with_context(|| format!("starting {unit}"))
 }
 
-/// Has `unit` read its configuration again.
+/// Reloads `unit`'s configuration.
 pub async fn reload(unit: &str) -> anyhow::Result<()> {
     process::run("systemctl", &["reload", unit]).await.map(drop).with_context(|| format!("reloading {unit}"))
 }
 
-/// The same for a unit that does so on SIGHUP, also while it waits for its turn to be stopped: systemd refuses to reload it
-/// then.
+/// Reloads a unit by SIGHUP. It works while a stop of the unit is queued, when systemd refuses a reload.
 pub async fn hang_up(unit: &str) -> anyhow::Result<()> {
     let signalled = process::run("systemctl", &["kill", "--kill-who=main", "--signal=SIGHUP", unit]).await;
     signalled.map(drop).with_context(|| format!("reloading {unit}"))
@@ -123,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_of_life_comes_ten_times_within_systemds_patience() {
+    fn ten_signs_are_sent_within_the_watchdog_time() {
         assert_eq!(sign_every(Some("10000000")), Some(Duration::from_secs(1)));
         for unwatched in [None, Some("0"), Some("soon")] {
             assert_eq!(sign_every(unwatched), None);
@@ -131,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_that_does_not_read_is_not_waited_for() {
+    fn the_watchdog_does_not_wait_for_a_systemd_that_does_not_read() {
         let name = format!("elbow-agent-deaf-{}", std::process::id());
         let _deaf = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let (datagram, deaf) = (nonblocking().unwrap(), address(&format!("@{name}")).unwrap());
@@ -140,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn systemd_is_told_through_a_socket_with_a_path_or_a_name() {
+    fn notify_sends_to_a_socket_with_a_path_or_a_name() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();

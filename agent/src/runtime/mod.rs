@@ -1,4 +1,4 @@
-//! `agent run`: configure, then make the routes follow keepalived for as long as the node lives.
+//! `agent run`: configures the node, then starts the tasks that make the routes follow keepalived.
 
 mod tasks;
 mod watched;
@@ -33,12 +33,12 @@ use crate::telemetry::notify::Outbox;
 use crate::{handover, haproxy, peers, second_chance};
 use tasks::Tasks;
 
-/// From one look that a peer caused to the next.
+/// The shortest interval between reads that events at the peers cause.
 const NEWS: Duration = Duration::from_secs(2);
-/// How long an agent that is told to end goes on telling the webhook what it has seen.
+/// How long a stopping agent keeps sending events to the webhook.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// Runs until systemd says that it's over. HAProxy and keepalived go on without the agent.
+/// Runs until SIGTERM or SIGINT. HAProxy and keepalived keep running without the agent.
 pub async fn run() -> anyhow::Result<()> {
     let mut terminated = signal(SignalKind::terminate())?;
     let mut interrupted = signal(SignalKind::interrupt())?;
@@ -54,18 +54,18 @@ pub async fn run() -> anyhow::Result<()> {
     tokio::select! {
         ended = &mut serving => return ended,
         () = stopper.stop() => {}
-        // Whoever says it twice means at once.
+        // A second signal ends the agent at once.
         _ = terminated.recv() => {}
         _ = interrupted.recv() => {}
     }
     outbox.flush(LAST_WORDS).await;
-    tracing::info!("stopping; HAProxy and keepalived go on");
+    tracing::info!("stopping the agent; HAProxy and keepalived keep running");
     Ok(())
 }
 
 async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
-    // Before keepalived starts, so that none of its words is lost.
+    // The FIFO is open before keepalived starts, so that no state change is lost.
     let fifo = Fifo::open(Path::new(paths::FIFO))?;
     let node = boot::configure().await?;
     systemd::notify("READY=1");
@@ -95,20 +95,20 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.once(systemd::stay_alive());
     let api = node.api.clone();
     tasks.forever("connections to the API", async move { api.keep_warm().await });
-    tasks.forever("reach of the API", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
-    tasks.forever("watch over HAProxy", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
+    tasks.forever("API reachability", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
+    tasks.forever("HAProxy watch", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);
     let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
     tasks.forever("health page", peers::serve(board.clone(), hints.bells.clone(), beside, readers));
     let (wishes, wished) = watch::channel(None);
-    tasks.forever("wishes", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
+    tasks.forever("handover triggers", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
     let balancer = watch::Sender::new(node.local.balancer.clone());
     let client = node.api.client.clone();
     let (api, instance) = (node.api.clone(), node.facts.instance.clone());
     let member = Member { api, instance, board: board.clone(), balancer: balancer.subscribe() };
     tasks.once(member.clone().arrive());
-    tasks.forever("ending", Ending { member, http: http.clone(), wishes: wished.clone() }.run());
+    tasks.forever("termination hook", Ending { member, http: http.clone(), wishes: wished.clone() }.run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.once(handover.run(stop));
     let replacing = Replacing {
@@ -119,11 +119,11 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
         tables: tables.subscribe(),
         hints: hints.clone(),
     };
-    tasks.forever("replacing", replacing.run());
-    tasks.forever("watch over peers", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
-    tasks.forever("news", news(hints.clone(), reloaded.clone()));
+    tasks.forever("node replacement", replacing.run());
+    tasks.forever("peer watch", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
+    tasks.forever("peer news", news(hints.clone(), reloaded.clone()));
     tasks.forever("state file", status::write_down(board.clone()));
-    tasks.forever("impostors", impostors::name(node.observer.clone()));
+    tasks.forever("tagged strangers", impostors::name(node.observer.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
     let imds = Imds::at(imds::ADDRESS, http.clone());
@@ -147,13 +147,13 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     }
 }
 
-/// Whatever happens at the peers is a reason to look again: the first time at once, and not too often.
+/// Requests a new read of the routes after each event at the peers: at once, then at most every two seconds.
 async fn news(hints: Arc<Hints>, reloaded: Arc<Notify>) {
     loop {
         tokio::select! {
             () = hints.bells.stepped_back.notified() => {}
             () = hints.peers.notified() => {}
-            // While keepalived learned of a peer, that peer may have thought itself alone.
+            // Until keepalived knows a new peer, that peer may have become MASTER as well.
             () = reloaded.notified() => {}
         }
         hints.news.send_modify(|count| *count += 1);

@@ -1,16 +1,16 @@
-//! The tasks of a running agent. One that ends although it should run for ever ends the agent; systemd starts it again.
+//! The tasks of a running agent. If a task that must not end does, the agent ends, and systemd restarts it.
 
 use std::convert::Infallible;
 
 use anyhow::anyhow;
 use tokio::task::{JoinError, JoinSet};
 
-/// Tasks that end with this.
+/// A set of tasks. Dropping it aborts them.
 #[derive(Default)]
 pub(super) struct Tasks(JoinSet<Option<&'static str>>);
 
 impl Tasks {
-    /// Runs what never ends.
+    /// Spawns a task that must never end.
     pub(super) fn forever(&mut self, name: &'static str, work: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
             work.await;
@@ -18,7 +18,7 @@ impl Tasks {
         });
     }
 
-    /// Runs what may end.
+    /// Spawns a task that may end.
     pub(super) fn once(&mut self, work: impl Future<Output = ()> + Send + 'static) {
         self.0.spawn(async move {
             work.await;
@@ -26,7 +26,7 @@ impl Tasks {
         });
     }
 
-    /// The first task that shouldn't have ended and has.
+    /// Waits for a task that ended although it must not, or panicked.
     pub(super) async fn lost(&mut self) -> anyhow::Error {
         loop {
             match self.0.join_next().await {
@@ -43,8 +43,8 @@ impl Tasks {
 fn judge(ended: Result<Option<&'static str>, JoinError>) -> anyhow::Result<()> {
     match ended {
         Ok(None) => Ok(()),
-        Ok(Some(name)) => Err(anyhow!("the task {name:?} ended: the agent starts again")),
-        Err(error) => Err(anyhow!("a task ended: {error}: the agent starts again")),
+        Ok(Some(name)) => Err(anyhow!("task {name:?} ended; systemd restarts the agent")),
+        Err(error) => Err(anyhow!("a task failed: {error}; systemd restarts the agent")),
     }
 }
 
@@ -53,16 +53,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_should_run_for_ever_and_ends_is_named() {
+    async fn an_endless_task_that_ends_is_named() {
         let mut tasks = Tasks::default();
         tasks.forever("waits", std::future::pending());
         tasks.once(async {});
         tasks.forever("refresher", async { tokio::task::yield_now().await });
-        assert_eq!(tasks.lost().await.to_string(), "the task \"refresher\" ended: the agent starts again");
+        assert_eq!(tasks.lost().await.to_string(), "task \"refresher\" ended; systemd restarts the agent");
     }
 
     #[tokio::test]
-    async fn a_task_that_panics_is_lost_whatever_it_was_for() {
+    async fn a_panic_is_an_error_in_every_kind_of_task() {
         let mut tasks = Tasks::default();
         tasks.once(async { panic!("out of luck") });
         let lost = tasks.lost().await.to_string();

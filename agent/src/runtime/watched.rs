@@ -1,4 +1,4 @@
-//! What others see of the node: metrics for whoever reads them, events for the webhook, if there is one.
+//! Starts the node's telemetry: the metrics page, and the webhook's courier if a webhook is configured.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
@@ -14,13 +14,13 @@ use crate::telemetry::metrics::{self, Kernel, Page, Readings, Sources, Takeovers
 use crate::telemetry::notify::{self, Outbox, Sender};
 use crate::telemetry::witness::Witness;
 
-/// What sees and shows.
+/// The recorder of roles and routes, and the metrics page.
 pub(super) struct Watched {
     pub witness: Witness,
     pub page: Router,
 }
 
-/// Starts what runs beside: the courier, if there is a webhook, and the note of when the routes were read last.
+/// Starts the courier, if there is a webhook, and the tasks behind the metrics.
 pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest<Table>>) -> anyhow::Result<Watched> {
     let balancer = &node.local.balancer;
     let told = balancer.notify.as_ref().map(|_| Told::default());
@@ -48,7 +48,7 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
     Ok(Watched { witness, page: metrics::serve(node.board.clone(), Page::new(&balancer.name, readers, sources)?) })
 }
 
-/// Notes when the route tables were read last, for as long as they are.
+/// Keeps the time of the last read of the route tables, until the refresher ends.
 async fn note(mut tables: watch::Receiver<Latest<Table>>, read: Arc<Mutex<Option<SystemTime>>>) {
     while tables.changed().await.is_ok() {
         if tables.borrow_and_update().answered {

@@ -1,4 +1,4 @@
-//! What the agent tells of itself: metrics, notifications, and who counts what happens.
+//! The agent's metrics, its webhook events, and the recorder that feeds both.
 
 pub mod metrics;
 pub mod notify;

@@ -1,6 +1,6 @@
-//! The shipped decision about who owns the routes, against every schedule of faults that a small world has: crashes,
-//! restarts, nodes that don't hear each other, a lost API, meddling; answers that are lost, late, stale or reordered.
-//! The properties are told in plain words in ARCHITECTURE.md.
+//! Checks the agent's route decision against every schedule of faults in a small world: crashes, restarts, partitions,
+//! a lost API, routes changed by other programs, and answers that are lost, late, stale or reordered. ARCHITECTURE.md
+//! explains the properties.
 
 mod mind;
 mod model;
@@ -16,11 +16,11 @@ use mind::Decide;
 use model::Ownership;
 use world::{Kinds, World};
 
-/// Two nodes take a route from each other at most so often for one fault and its late echoes.
+/// The most changes of routes that one fault may cause.
 const MOST_CHANGES: u8 = 12;
 
-/// Plays everything that can happen; returns the properties that don't hold. A bug is looked for until it has broken
-/// what it is `expected` to break.
+/// Explores all reachable states, and returns the properties that don't hold. With `expected` properties, the search
+/// ends when all of them are broken.
 fn check(name: &str, start: World, decide: Decide, expected: &[&'static str]) -> Vec<&'static str> {
     let began = std::time::Instant::now();
     let model = Ownership { decide, start, most_changes: MOST_CHANGES };
@@ -36,7 +36,7 @@ fn check(name: &str, start: World, decide: Decide, expected: &[&'static str]) ->
     );
     let mut broken = Vec::new();
     for (property, path) in checker.discoveries() {
-        if property == "somebody yields" {
+        if property == "a node yields" {
             continue;
         }
         println!("{name}: broken: {property}, by {:?}\nends as {:?}", path.clone().into_actions(), path.last_state());
@@ -91,7 +91,7 @@ fn three_nodes_in_operation() {
     assert_eq!(check("three nodes, one table", World::calm(3, 1, 2, 1), decide::decide, &[]), [""; 0]);
 }
 
-/// Nodes of one subnet have one priority; VRRP goes by their addresses.
+/// Gives the nodes the same priority, as in one subnet. VRRP then compares their addresses.
 fn of_one_subnet(seen: &Observation) -> Vec<Move> {
     let mut seen = seen.clone();
     seen.peers.iter_mut().for_each(|peer| peer.priority = seen.priority);
@@ -104,7 +104,7 @@ fn two_nodes_of_one_subnet() {
     assert_eq!(check("two nodes, one priority, booting", World::new(2, 1, 2, 0), of_one_subnet, &[]), [""; 0]);
 }
 
-/// The bug: what should be left to a peer is taken.
+/// The bug: a node takes routes that it should yield to a peer.
 fn without_yielding(seen: &Observation) -> Vec<Move> {
     let take = |one| match one {
         Move::Yield(table, _) => Move::Point(table, How::Replace),
@@ -113,7 +113,7 @@ fn without_yielding(seen: &Observation) -> Vec<Move> {
     decide::decide(seen).into_iter().map(take).collect()
 }
 
-/// The bug: whatever leads elsewhere is reclaimed, and nobody is asked.
+/// The bug: a node reclaims every route that leads elsewhere, without asking a peer.
 fn always_reclaiming(seen: &Observation) -> Vec<Move> {
     match &seen.reading {
         Reading::Routes(routes) if seen.standing != Standing::Aside => routes
@@ -126,7 +126,7 @@ fn always_reclaiming(seen: &Observation) -> Vec<Move> {
     }
 }
 
-/// The bug: one read without a sign of life is as good as two.
+/// The bug: one read without a sign of life counts as two.
 fn believing_one_stale_read(seen: &Observation) -> Vec<Move> {
     let mut seen = seen.clone();
     for peer in seen.peers.iter_mut().filter(|peer| peer.quiet > 0) {
@@ -135,7 +135,7 @@ fn believing_one_stale_read(seen: &Observation) -> Vec<Move> {
     decide::decide(&seen)
 }
 
-/// The bug: an interface that nobody identified is taken for nobody's, by a node that never read who the members are, too.
+/// The bug: an unidentified interface counts as a stranger's, also on a node that never read the list of members.
 fn taking_what_is_unknown(seen: &Observation) -> Vec<Move> {
     let mut seen = Observation { membership: Membership::Listed, ..seen.clone() };
     let known: Vec<Lead> = seen.peers.iter().map(|peer| Lead::To(peer.interface.clone())).collect();
@@ -151,7 +151,7 @@ fn taking_what_is_unknown(seen: &Observation) -> Vec<Move> {
     decide::decide(&seen)
 }
 
-/// The bug: an owner, too, takes a silent peer for dead after short looks, or without.
+/// The bug: an owner, too, takes a silent peer for dead without reading its signs of life.
 fn owners_that_take_silence_for_death(seen: &Observation) -> Vec<Move> {
     let mut seen = seen.clone();
     for peer in seen.peers.iter_mut().filter(|peer| matches!(peer.word, Word::Silent(_))) {
@@ -160,7 +160,7 @@ fn owners_that_take_silence_for_death(seen: &Observation) -> Vec<Move> {
     decide::decide(&seen)
 }
 
-/// The bug: one short look without a trace is as good as two.
+/// The bug: one short look without a trace counts as two.
 fn believing_one_short_look(seen: &Observation) -> Vec<Move> {
     let mut seen = seen.clone();
     for peer in seen.peers.iter_mut().filter(|peer| peer.dark > 0) {

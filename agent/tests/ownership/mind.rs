@@ -1,4 +1,4 @@
-//! How the shipped decision is asked and obeyed: as the agent's own loop (`run/owner.rs`) does it.
+//! Calls the agent's decision and carries it out, as the agent's own loop (`ownership/owner.rs`) does.
 
 use agent::aws::ids::{InterfaceId, TableId};
 use agent::ownership::decide::{
@@ -7,7 +7,7 @@ use agent::ownership::decide::{
 
 use crate::world::{Node, Phase, Seen, Truth, World};
 
-/// The decision under test: the shipped one, or one with a bug put in.
+/// The decision under test: the agent's, or one with a deliberate bug.
 pub type Decide = fn(&Observation) -> Vec<Move>;
 
 pub fn interface(node: Node) -> InterfaceId {
@@ -59,7 +59,7 @@ pub fn observation(world: &World, a: Node) -> Observation {
     }
 }
 
-/// What a peer answers when it is asked.
+/// A peer's answer to the question for its role.
 pub fn word(world: &World, b: Node) -> Word {
     let peer = &world.machines[b];
     match (peer.owns(), peer.is_master()) {
@@ -69,11 +69,11 @@ pub fn word(world: &World, b: Node) -> Word {
     }
 }
 
-/// What the decision asks node `a` to find out first.
+/// What the decision needs before it can act.
 pub enum Need {
     Look,
     Ask(Vec<Node>),
-    /// Nothing: it has decided.
+    /// Nothing: these are its moves.
     Act(Vec<Move>),
 }
 
@@ -90,7 +90,7 @@ pub fn need(world: &World, a: Node, decide: Decide) -> Need {
     }
 }
 
-/// Starts to carry out what node `a` has decided.
+/// Starts to carry out the moves of node `a`.
 pub fn act(world: &mut World, a: Node, moves: &[Move]) {
     for one in moves {
         if let Move::Point(table, how) = one {
@@ -113,7 +113,7 @@ pub fn act(world: &mut World, a: Node, moves: &[Move]) {
     settle_writes(world, a);
 }
 
-/// Goes on once all writes have been answered.
+/// Ends the writing phase if all writes have been answered.
 pub fn settle_writes(world: &mut World, a: Node) {
     let me = &mut world.machines[a];
     if let (false, Phase::Writing { then_wait }) = (me.writing(), me.phase) {
@@ -123,7 +123,7 @@ pub fn settle_writes(world: &mut World, a: Node) {
     }
 }
 
-/// Reads whether peers give signs of life; `old` is an answer that doesn't show one yet.
+/// Reads the peers' signs of life. An `old` answer doesn't show them yet.
 pub fn signs(world: &mut World, a: Node, old: bool) {
     world.list(a);
     for b in world.nodes().filter(|b| *b != a) {
@@ -136,8 +136,7 @@ pub fn signs(world: &mut World, a: Node, old: bool) {
     looked(world, a, old);
 }
 
-/// Looks briefly for any trace of the peers. Where their tags can't be read, it takes a peer for dark that is silent for
-/// long.
+/// A short look for any trace of the peers. If their tags can't be read, a long silence makes a peer dark.
 pub fn glance(world: &mut World, a: Node, old: bool) {
     world.list(a);
     for b in world.nodes().filter(|b| *b != a) {
@@ -149,7 +148,7 @@ pub fn glance(world: &mut World, a: Node, old: bool) {
     looked(world, a, old);
 }
 
-/// Whether a short look may show something new: the node boots, and a peer that it knows can't be reached.
+/// Whether a short look can change what the node knows: it boots, and a known peer's darkness would change.
 pub fn glances(world: &World, a: Node) -> bool {
     let me = &world.machines[a];
     let boots = matches!(me.standing, Standing::First | Standing::Resumed);

@@ -1,4 +1,4 @@
-//! Everything that can happen next.
+//! The model: its steps, the effect of each, and its properties.
 
 use agent::ownership::decide::{Standing, Word};
 use stateright::{Model, Property};
@@ -7,7 +7,7 @@ use crate::mind::{self, Decide, Need};
 use crate::settle;
 use crate::world::{List, Machine, Node, Phase, Seen, Truth, World};
 
-/// A world, the decision that its nodes follow, and how many changes of routes a fault may cause at most.
+/// The model: the decision of the nodes, the start, and the most changes of routes that a fault may cause.
 pub struct Ownership {
     pub decide: Decide,
     pub start: World,
@@ -33,7 +33,7 @@ pub enum Step {
     Act(Node),
     Signs(Node, Answer),
     Glance(Node, Answer),
-    /// It reads the list of members.
+    /// The node reads the list of members.
     List(Node),
     Wake(Node),
     Write(Node, usize, Answer),
@@ -41,12 +41,12 @@ pub enum Step {
     // faults, and their ends
     Crash(Node),
     Restart(Node),
-    /// It doesn't hear a MASTER that is there, for a moment.
+    /// The node restarts, and doesn't hear an existing MASTER for a moment.
     RestartDeaf(Node),
     RestartAgent(Node),
     /// A standby stands still for longer than a MASTER may be silent.
     Stall(Node),
-    /// A machine that was lost is replaced by one that nobody knows.
+    /// A new node, unknown to all others, replaces a lost one.
     Replace(Node),
     Hang(Node),
     GoOn(Node),
@@ -87,8 +87,8 @@ impl Model for Ownership {
             }),
             Property::always("a boot takes nothing from a healthy owner", |_, world: &World| !world.robbed),
             Property::always("a stable world ends with every route at the one MASTER", settle::healed),
-            Property::always("who yields is never the last that could serve", settle::as_it_is),
-            Property::sometimes("somebody yields", |_, world: &World| {
+            Property::always("a node that yields is never the last that could serve", settle::as_it_is),
+            Property::sometimes("a node yields", |_, world: &World| {
                 world.machines.iter().any(|machine| machine.yielding)
             }),
         ]
@@ -103,7 +103,7 @@ impl Ownership {
     fn of_node(&self, world: &World, a: Node, steps: &mut Vec<Step>) {
         let me = &world.machines[a];
         for table in 0..world.routes.len() {
-            // What was sent may arrive late: after the node is MASTER no more, or no more at all.
+            // A write may arrive late: after the node's term, or after its crash.
             if me.writes[table].is_some() {
                 if me.api || !me.is_master() {
                     steps.push(Step::Write(a, table, Answer::Good));
@@ -111,7 +111,7 @@ impl Ownership {
                 if world.slips_left > 0 && me.api {
                     steps.push(Step::Write(a, table, Answer::Bad));
                 }
-                // Who is MASTER does so for a look at the routes in between.
+                // A MASTER abandons a write to read the routes in between.
                 steps.push(Step::Abandon(a, table));
             }
         }
@@ -122,7 +122,7 @@ impl Ownership {
         steps.extend((news || !me.listed && me.list != List::Fails).then_some(Step::List(a)));
         if world.must_step_down(a) {
             steps.push(Step::Retreat(a));
-            // The agent doubts keepalived's word until it has lasted.
+            // The agent doesn't believe this MASTER until it has lasted.
             if me.stalled {
                 return;
             }
@@ -149,7 +149,7 @@ impl Ownership {
                 Need::Act(_) => steps.push(Step::Act(a)),
             },
             Phase::Waiting => {
-                // Short looks come before the next read of the signs is due.
+                // Short looks come before the next read of the signs of life.
                 let look = if mind::glances(world, a) { Step::Glance } else { Step::Signs };
                 steps.push(look(a, Answer::Good));
                 steps.extend((bad && me.reads_tags() && !me.misled_by_signs).then_some(look(a, Answer::Bad)));
@@ -159,7 +159,7 @@ impl Ownership {
         }
     }
 
-    /// Makes `step` happen.
+    /// Applies `step` to `world`.
     pub fn play(&self, world: &mut World, step: Step) {
         if let Step::Look(_, Answer::Bad)
         | Step::Ask(_, _, Answer::Bad)
@@ -213,7 +213,7 @@ impl Ownership {
             Step::Write(a, table, answer) => {
                 let Some(how) = world.machines[a].writes[table] else { return };
                 world.write(a, table, Truth::At(a), how);
-                // An answer that is lost makes the agent write again.
+                // If the answer is lost, the agent writes again.
                 if answer == Answer::Good {
                     world.machines[a].writes[table] = None;
                     world.machines[a].owed &= !(1 << table);
@@ -308,7 +308,7 @@ fn break_or_mend(world: &mut World, step: Step) {
     }
 }
 
-/// A restarted node goes on with the members that it knew.
+/// Restarts a node, which keeps the members that it knew.
 fn restart(world: &mut World, a: Node) {
     let Machine { api, list, listed, knows, .. } = world.machines[a];
     let booted = Machine::booted(world.machines.len(), world.routes.len());

@@ -1,13 +1,13 @@
-//! What becomes of a world when nothing goes wrong any more: every node acts in turn, every answer comes and is true.
+//! Runs a world without further faults until it is stable: each node acts in turn, and each answer is good.
 
 use crate::mind::{self, Need};
 use crate::model::{Answer, Ownership, Step};
 use crate::world::{List, Node, Phase, Truth, World};
 
-/// More rounds than it takes; who needs more never gets there.
+/// More rounds than any world needs to become stable.
 const ROUNDS: usize = 16;
 
-/// With all cuts mended, every route ends at the one MASTER.
+/// Whether every route ends at the one MASTER after all faults are repaired.
 pub fn healed(model: &Ownership, world: &World) -> bool {
     let mut world = world.clone();
     world.cuts = 0;
@@ -24,8 +24,8 @@ pub fn healed(model: &Ownership, world: &World) -> bool {
     }
 }
 
-/// With the cuts as they are, every route ends at a node that lives, as long as a MASTER reaches the API, and those that do
-/// can read who the members are.
+/// Whether every route ends at a live node with the cuts as they are. Also true if no live MASTER reaches the API, or if
+/// one of those can't read the members.
 pub fn as_it_is(model: &Ownership, world: &World) -> bool {
     let end = settle(model, world.clone());
     let mut masters =
@@ -48,7 +48,7 @@ fn settle(model: &Ownership, mut world: World) -> World {
     world
 }
 
-/// Node `a` hears its keepalived, and goes once through its loop.
+/// Runs node `a`'s keepalived, and the agent's loop once.
 fn turn(model: &Ownership, world: &mut World, a: Node) {
     for table in 0..world.routes.len() {
         if world.machines[a].writes[table].is_some() && (world.machines[a].api || !world.machines[a].is_master()) {

@@ -1,11 +1,11 @@
-//! The world that the decision is let loose on: nodes, keepalived's elections, route tables, the API, and what can go
-//! wrong with each. Small numbers stand for ids, so that a state is cheap to keep.
+//! The state of the modelled world: nodes, keepalived's elections, route tables, the API, and the faults of each. Ids
+//! are small numbers, so that a state takes little memory.
 
 use std::cmp::Reverse;
 
 use agent::ownership::decide::{How, Standing};
 
-/// A node's number; the lower, the higher its priority.
+/// A node's number. A lower number has a higher priority.
 pub type Node = usize;
 
 /// Where a route truly leads.
@@ -16,16 +16,16 @@ pub enum Truth {
     At(Node),
 }
 
-/// What the node's agent is about, as its loop is.
+/// The phase of the agent's loop.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Phase {
-    /// Collecting what the decision asks for.
+    /// It collects what the decision needs.
     Thinking,
     /// Writes are under way.
     Writing { then_wait: bool },
-    /// Reading whether silent peers give signs of life.
+    /// It reads the signs of life of silent peers.
     Waiting,
-    /// Until the next look is due.
+    /// It waits for the next read of the routes.
     Resting,
 }
 
@@ -36,7 +36,7 @@ pub enum Seen {
     Routes(Vec<Truth>),
 }
 
-/// A peer as a node knows it.
+/// A node's evidence about a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Heard {
     pub word: agent::ownership::decide::Word,
@@ -44,59 +44,58 @@ pub struct Heard {
     pub dark: u8,
 }
 
-/// How the API answers a node's reads of the members.
+/// The API's answers to a node's reads of the members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum List {
     Whole,
-    /// The list shows that node alone; an interface's owner can be looked up.
+    /// The list shows only that node, but it can look up an interface's owner.
     Omits,
-    /// No read is answered, and no interface's owner is known.
+    /// No read is answered, so no interface's owner is known.
     Fails,
 }
 
-/// The faults that a schedule may have beside those of every schedule.
+/// Optional kinds of faults.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kinds {
-    /// Reads of the members that fail, or omit others; nodes that are replaced.
+    /// Reads of the members fail or omit others, and nodes are replaced.
     pub membership: bool,
-    /// Machines that hang, and go on.
+    /// Machines hang and continue.
     pub hangs: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Machine {
     pub up: bool,
-    /// Nothing on it moves; it may go on.
+    /// The machine hangs, and may continue.
     pub hung: bool,
     pub api: bool,
     pub list: List,
     /// Whether it has ever read the list.
     pub listed: bool,
-    /// Bit by node: the members that it knows. It sends them advertisements, and can ask them.
+    /// One bit per node: the members that it knows. It sends them advertisements, and can ask them.
     pub knows: u8,
     pub heard_another: bool,
     pub standing: Standing,
     pub yielding: bool,
-    /// All routes lead here as far as it knows, so that it stands above the others in elections.
+    /// As far as it knows all routes lead here, so it wins elections.
     pub settled: bool,
-    /// It is MASTER because it stood still.
+    /// It became MASTER because it stood still.
     pub stalled: bool,
     pub phase: Phase,
     pub seen: Seen,
     pub peers: Vec<Heard>,
-    /// Where the routes led when it looked last, in this term; a route that has come to lead to a peer since is a sign of
-    /// that peer's life.
+    /// The routes of the last read in this term. A route that moved to a peer since is that peer's sign of life.
     pub known: Option<Vec<Truth>>,
-    /// Bit by table: another node was its healthy owner when this one last looked, and when it last read the signs of
-    /// life, and the time before.
+    /// One bit per table: another node was its healthy owner at the last read of the routes.
     pub owned: u8,
+    /// The same at the last two reads of the signs of life.
     pub owned_before: [u8; 2],
     pub writes: Vec<Option<How>>,
-    /// Bit by table: what it set out to take and hasn't had since.
+    /// One bit per table: the node decided to take its route, and hasn't had it since.
     pub owed: u8,
-    /// The last look was out of date; the next, later than any answer can be old, is not.
+    /// The last read was out of date, so the next one isn't: it is later than any answer can be old.
     pub misled: bool,
-    /// The same of the signs of life.
+    /// The same for reads of the signs of life.
     pub misled_by_signs: bool,
 }
 
@@ -106,7 +105,7 @@ pub struct World {
     /// Bit `a * 4 + b`, a < b: nodes a and b don't hear each other.
     pub cuts: u16,
     pub routes: Vec<Truth>,
-    /// Where each led before it was last changed: what an answer out of date says.
+    /// The routes before their last changes: the content of an answer that is out of date.
     pub before: Vec<Truth>,
     pub kinds: Kinds,
     pub faults_left: u8,
@@ -148,7 +147,7 @@ impl Machine {
         self.up && self.standing != Standing::Aside
     }
 
-    /// MASTER, and sure of it.
+    /// Whether it is MASTER and reports itself as the owner.
     pub fn owns(&self) -> bool {
         self.is_master() && matches!(self.standing, Standing::Holding | Standing::Elected)
     }
@@ -162,12 +161,12 @@ impl Machine {
         self.knows & 1 << peer != 0
     }
 
-    /// Whether it can tell whose an interface is.
+    /// Whether it can look up an interface's owner.
     pub fn identifies(&self) -> bool {
         self.api && self.list != List::Fails
     }
 
-    /// Whether it can read what members say in their tags.
+    /// Whether it can read the members' tags.
     pub fn reads_tags(&self) -> bool {
         self.api && self.list == List::Whole
     }
@@ -176,7 +175,7 @@ impl Machine {
         self.writes.iter().any(Option::is_some)
     }
 
-    /// Node `me` looks at the routes.
+    /// Node `me` reads the routes.
     pub fn look(&mut self, me: Node, routes: Vec<Truth>) {
         for (table, truth) in routes.iter().enumerate() {
             if let (true, Truth::At(owner)) = (self.identifies(), truth) {
@@ -203,7 +202,7 @@ impl Machine {
         }
     }
 
-    /// keepalived says MASTER, or the agent is restarted in that state.
+    /// keepalived reports MASTER, or the agent restarts in that state.
     pub fn begin(&mut self, standing: Standing) {
         self.standing = standing;
         self.phase = Phase::Thinking;
@@ -219,7 +218,7 @@ impl Machine {
         self.forget();
     }
 
-    /// keepalived says BACKUP.
+    /// keepalived reports BACKUP.
     pub fn end(&mut self) {
         self.begin(Standing::Aside);
         self.phase = Phase::Resting;
@@ -237,13 +236,13 @@ impl World {
         World::of(machines, vec![Truth::At(0); tables], faults, slips)
     }
 
-    /// Everybody has just booted, and no route is there.
+    /// All nodes have just booted, and there are no routes.
     pub fn new(nodes: usize, tables: usize, faults: u8, slips: u8) -> World {
         World::of(vec![Machine::booted(nodes, tables); nodes], vec![Truth::Nowhere; tables], faults, slips)
     }
 
-    /// Node 0 is MASTER and has the routes; node 1 was just launched. No read of the members is answered, and neither knows
-    /// the other.
+    /// Node 0 is MASTER and has the routes; node 1 was just launched. Neither knows the other, and no read of the
+    /// members is answered.
     pub fn newcomer(tables: usize, faults: u8, slips: u8) -> World {
         let mut world = World::calm(2, tables, faults, slips);
         world.machines[0].knows = 1;
@@ -252,7 +251,7 @@ impl World {
         world
     }
 
-    /// The same world with these faults, too.
+    /// The same world with these kinds of faults.
     pub fn with(self, kinds: Kinds) -> World {
         World { kinds, ..self }
     }
@@ -266,7 +265,7 @@ impl World {
         0..self.machines.len()
     }
 
-    /// Whether packets pass between two nodes that live.
+    /// Whether `a` and `b` are live and packets pass between them.
     pub fn reaches(&self, a: Node, b: Node) -> bool {
         a != b && self.machines[a].lives() && self.machines[b].lives() && self.cuts & World::link(a, b) == 0
     }
@@ -281,14 +280,14 @@ impl World {
         self.reaches(a, b) && self.machines[b].knows(a)
     }
 
-    /// Whether `a` reads a sign of life of `b`: an owner gives one if a peer that it knows is silent.
+    /// Whether `a` reads a sign of life of `b`. An owner shows one while a peer that it knows is silent.
     pub fn shows(&self, a: Node, b: Node) -> bool {
         let (reader, owner) = (&self.machines[a], &self.machines[b]);
         reader.reads_tags() && owner.lives() && owner.owns() && owner.api && owner.knows(a)
     }
 
-    /// Whether `table` leads to a node other than `a` that is MASTER, serves, and reaches the API, and `a` can find that
-    /// out: one way leads between them, or they know each other through the API.
+    /// Whether `table` leads to a live owner other than `a` that reaches the API, and `a` can learn that: it reaches
+    /// the owner, or reads its sign of life.
     pub fn has_healthy_owner(&self, table: usize, a: Node) -> bool {
         let healthy = |b: Node| b != a && self.machines[b].lives() && self.machines[b].owns() && self.machines[b].api;
         matches!(self.routes[table], Truth::At(b) if healthy(b) && (self.reaches(a, b) || self.shows(a, b)))
@@ -300,7 +299,7 @@ impl World {
         owned.fold(0, |bits, table| bits | 1 << table)
     }
 
-    /// What `owner` has owned so far it hasn't owned all the while.
+    /// Interrupts the ownership of `owner`: no other node has seen it as the healthy owner all the while.
     pub fn break_ownership(&mut self, owner: Node) {
         for table in (0..self.routes.len()).filter(|table| self.routes[*table] == Truth::At(owner)) {
             for machine in &mut self.machines {
@@ -318,8 +317,8 @@ impl World {
         self.nodes().any(|b| self.hears(a, b) && self.machines[b].is_master())
     }
 
-    /// Node `a` reads the list: it shows every machine that EC2 calls running. One that it knows and the list omits it looks
-    /// up, and keeps.
+    /// Node `a` reads the list, which shows every running machine. It looks up known members that the list omits, and
+    /// keeps them.
     pub fn list(&mut self, a: Node) {
         let all = (1 << self.machines.len()) - 1;
         let me = &mut self.machines[a];
@@ -337,7 +336,7 @@ impl World {
         self.machines[a].is_master() && self.nodes().any(above)
     }
 
-    /// A node becomes MASTER as it stood still and thinks that it heard nobody.
+    /// Node `a` becomes MASTER because it stood still and heard no advertisements.
     pub fn stall(&mut self, a: Node) {
         self.elect(a);
         self.machines[a].stalled = true;

@@ -1,4 +1,4 @@
-//! Counts the calls: every request that is sent, retries included, as EC2's own throttling does.
+//! Counts each request to the EC2 API, retries included, as EC2's own throttling does.
 
 use aws_smithy_runtime_api::box_error::BoxError;
 use aws_smithy_runtime_api::client::interceptors::Intercept;
@@ -10,7 +10,6 @@ use aws_smithy_types::config_bag::ConfigBag;
 use super::error::{Kind, kind};
 use crate::telemetry::metrics::Calls;
 
-/// An interceptor that counts.
 #[derive(Debug)]
 pub(super) struct Counting(pub Calls);
 
@@ -38,7 +37,7 @@ impl Intercept for Counting {
     }
 }
 
-/// What an error document says (EC2 API reference, "Error responses"); nothing if it is none.
+/// The kind of an error document (EC2 API reference, "Error responses"), or `None` if `body` isn't one.
 fn refusal(body: &str) -> Option<Kind> {
     let text = |tag: &str| {
         let (_, rest) = body.split_once(&format!("<{tag}>"))?;
@@ -70,7 +69,7 @@ mod tests {
 
     use super::*;
 
-    /// A client of an API that answers each call with the next of these, and then not at all.
+    /// A client of an API that gives these answers in turn, and then stays silent.
     async fn client(answers: Vec<(u16, &'static str)>, calls: &Calls) -> Client {
         let left = std::sync::Arc::new(std::sync::Mutex::new(answers.into_iter()));
         let answer = move || {
@@ -104,7 +103,7 @@ mod tests {
     const DONE: &str = "<ReplaceRouteResponse><return>true</return></ReplaceRouteResponse>";
 
     #[tokio::test]
-    async fn every_request_counts_by_its_action_and_what_became_of_it() {
+    async fn every_request_is_counted_by_action_and_result() {
         let calls = Calls::default();
         let client =
             client(vec![(503, THROTTLED), (200, DONE), (403, DENIED), (200, "ok, but no document")], &calls).await;
@@ -113,11 +112,11 @@ mod tests {
         client.describe_instances().send().await.unwrap_err();
         let counted = ["ok", "throttled", "denied", "unavailable"].map(|result| calls.get("ReplaceRoute", result));
         assert_eq!(counted, [1, 1, 1, 0]);
-        assert!(calls.get("DescribeInstances", "unavailable") > 0, "no answer at all counts, too");
+        assert!(calls.get("DescribeInstances", "unavailable") > 0, "a request without an answer is counted");
     }
 
     #[test]
-    fn an_error_document_is_told_from_another() {
+    fn only_an_error_document_has_a_kind() {
         assert_eq!(refusal(THROTTLED), Some(Kind::Throttled));
         assert_eq!(refusal("<html>bad gateway</html>"), None);
     }

@@ -1,5 +1,4 @@
-//! The role's credentials, always at hand: loaded once, renewed by a timer, so that no call waits for IMDS at the
-//! moment a route has to move.
+//! Caches the role's credentials and renews them by a timer, so that no call of a takeover waits for IMDS.
 
 use std::sync::{Arc, RwLock};
 use std::time::{Duration, SystemTime};
@@ -9,15 +8,15 @@ use aws_credential_types::provider::{self, ProvideCredentials, SharedCredentials
 
 use super::error::chain;
 
-/// IMDS has new credentials at the latest five minutes before the old ones end (AWS: "Retrieve security credentials
-/// from instance metadata").
+/// IMDS has new credentials at least five minutes before the old ones expire (AWS: "Retrieve security credentials from
+/// instance metadata").
 const EARLY: Duration = Duration::from_secs(5 * 60);
-/// From one try to the next while the new ones aren't there.
+/// The interval between attempts while IMDS has no new credentials.
 const RETRY: Duration = Duration::from_secs(20);
-/// A role can be given to an instance, or taken from it, at any time.
+/// The longest time between two reads: an instance's role can be attached or detached at any time.
 const LONGEST: Duration = Duration::from_secs(10 * 60);
 
-/// Credentials, and where new ones come from.
+/// The cached credentials and their source.
 #[derive(Debug, Clone)]
 pub(super) struct Kept {
     source: SharedCredentialsProvider,
@@ -25,12 +24,11 @@ pub(super) struct Kept {
 }
 
 impl Kept {
-    /// Keeps what `source` gives.
     pub(super) fn new(source: impl ProvideCredentials + 'static) -> Self {
         Kept { source: SharedCredentialsProvider::new(source), current: Arc::default() }
     }
 
-    /// Renews them ahead of time, for ever.
+    /// Renews the credentials before they expire; never returns.
     pub(super) async fn keep_fresh(&self) {
         loop {
             if let Err(error) = self.load().await {
@@ -50,7 +48,7 @@ impl Kept {
         self.current.read().unwrap_or_else(|poisoned| poisoned.into_inner()).clone()
     }
 
-    /// When those at hand end, if they do.
+    /// When the cached credentials expire, if they do.
     pub(super) fn expiry(&self) -> Option<SystemTime> {
         self.current()?.expiry()
     }
@@ -73,7 +71,7 @@ impl ProvideCredentials for Kept {
     }
 }
 
-/// How long to leave credentials that end at `expiry` alone.
+/// The time until credentials that end at `expiry` are renewed.
 fn renewal(expiry: Option<SystemTime>, now: SystemTime) -> Duration {
     let left = expiry.and_then(|expiry| expiry.duration_since(now).ok()).unwrap_or_default();
     left.saturating_sub(EARLY).clamp(RETRY, LONGEST)
@@ -107,7 +105,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_call_uses_what_is_there() {
+    async fn a_call_uses_the_cached_credentials() {
         let kept = kept(Duration::from_secs(60));
         for _ in 0..3 {
             assert_eq!(kept.provide_credentials().await.unwrap().access_key_id(), "0");
@@ -115,7 +113,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ended_credentials_are_not_used() {
+    async fn expired_credentials_are_not_used() {
         let kept = kept(Duration::ZERO);
         assert_eq!(kept.provide_credentials().await.unwrap().access_key_id(), "0");
         assert_eq!(kept.provide_credentials().await.unwrap().access_key_id(), "1");

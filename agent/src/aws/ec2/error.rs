@@ -1,4 +1,4 @@
-//! What went wrong in a call, in a line for people and in a kind for decisions.
+//! The error of an API call: a message of one line for the log, and a kind for the code.
 
 use std::fmt;
 
@@ -8,11 +8,11 @@ use aws_sdk_ec2::error::{ProvideErrorMetadata, SdkError};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{action}: {message}")]
 pub struct ApiError {
-    /// The call.
+    /// The name of the call.
     pub action: &'static str,
-    /// What that means for the caller.
+    /// What the error means for the caller.
     pub kind: Kind,
-    /// What the API said, with its code, or why there was no answer.
+    /// The API's code and message, or why there was no answer.
     pub message: String,
 }
 
@@ -21,22 +21,22 @@ pub struct ApiError {
 pub enum Kind {
     /// ReplaceRoute: the table has no such route.
     NoRoute,
-    /// CreateRoute: the table has such a route.
+    /// CreateRoute: the table already has this route.
     RouteExists,
-    /// The thing itself is gone.
+    /// The resource doesn't exist.
     Gone,
     /// Too many calls.
     Throttled,
-    /// Not allowed; on a fresh role that can change within minutes.
+    /// Not allowed. Permissions of a new role can take minutes to apply.
     Denied,
-    /// No answer, or the API's own trouble.
+    /// No answer, or an internal error of the API.
     Unavailable,
     /// Any other refusal.
     Refused,
 }
 
 impl ApiError {
-    /// Reads what `action` failed with.
+    /// Converts the error that `action` failed with.
     pub fn of<E, R>(action: &'static str, error: &SdkError<E, R>) -> ApiError
     where
         E: ProvideErrorMetadata + std::error::Error + 'static,
@@ -67,11 +67,11 @@ pub(super) fn kind(code: &str, text: &str) -> Kind {
         "InvalidLaunchTemplateId.VersionNotFound"
         | "InvalidLaunchTemplateId.NotFound"
         | "InvalidLaunchTemplateName.NotFoundException" => Kind::Gone,
-        // Both spellings are seen.
+        // The API uses both spellings.
         "InvalidRouteTableID.NotFound" | "InvalidRouteTableId.NotFound" => Kind::Gone,
         "RequestLimitExceeded" | "Throttling" | "ThrottlingException" | "RequestThrottled" => Kind::Throttled,
         "UnauthorizedOperation"
-        // Auto Scaling's word for it (its API reference, "Common errors").
+        // Auto Scaling's code (its API reference, "Common errors").
         | "AccessDenied"
         | "AuthFailure"
         | "InvalidClientTokenId"
@@ -81,20 +81,20 @@ pub(super) fn kind(code: &str, text: &str) -> Kind {
         | "Blocked"
         | "SignatureDoesNotMatch" => Kind::Denied,
         "InternalError" | "InternalFailure" | "ServiceUnavailable" | "Unavailable" | "InternalServerError"
-        // Two writers tag one resource at once.
+        // Another call tags the same resource at this moment.
         | "ConcurrentTagAccess" => Kind::Unavailable,
         _ => Kind::Refused,
     }
 }
 
-/// An error and its causes. The SDK's own way of saying them adds each a second time, as code.
+/// An error and its causes. The SDK's own formatter adds each cause a second time, as debug output.
 pub(super) fn chain(error: &dyn std::error::Error) -> String {
     let causes: Vec<String> =
         std::iter::successors(Some(error), |error| error.source()).map(ToString::to_string).collect();
     causes.join(": ")
 }
 
-/// The SDK's chains are long: enough to act on, in one line.
+/// Joins lines and cuts the text after 400 characters, as the SDK's chains are long.
 fn one_line(text: &str) -> String {
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     match line.char_indices().nth(400) {
@@ -108,21 +108,21 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_absent_route_is_told_from_other_bad_values() {
+    fn an_absent_route_is_distinguished_from_other_bad_values() {
         let absent = "There is no route defined for '10.255.0.10/32' in the route table. Use CreateRoute instead.";
         assert_eq!(kind("InvalidParameterValue", absent), Kind::NoRoute);
         assert_eq!(kind("InvalidParameterValue", "The destination CIDR block is invalid"), Kind::Refused);
     }
 
     #[test]
-    fn a_table_that_is_gone_is_told_in_either_spelling() {
+    fn a_missing_table_is_recognized_in_either_spelling() {
         for code in ["InvalidRouteTableID.NotFound", "InvalidRouteTableId.NotFound"] {
             assert_eq!(kind(code, "The routeTable ID 'rtb-1' does not exist"), Kind::Gone);
         }
     }
 
     #[test]
-    fn a_call_without_an_answer_says_why_once() {
+    fn the_cause_of_a_failed_call_appears_once() {
         let cause = std::io::Error::other("failed to look up ec2.eu-west-1.amazonaws.com");
         let cause = aws_smithy_runtime_api::client::result::ConnectorError::io(cause.into());
         let error = SdkError::<aws_sdk_ec2::Error, ()>::dispatch_failure(cause);

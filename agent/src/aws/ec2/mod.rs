@@ -1,5 +1,5 @@
-//! The EC2 API as a failover wants it: quick retries, time limits that follow the API's speed (`pool`), credentials and the
-//! API's address always at hand. The SDK's own settings (1 s to the first retry) are made for batch work.
+//! An EC2 API client tuned for failover: quick retries, time limits that follow the API's speed (`pool`), cached
+//! credentials and addresses. The SDK's defaults (1 s to the first retry) suit batch work.
 
 mod count;
 mod credentials;
@@ -28,15 +28,15 @@ use credentials::Kept;
 use names::Remembered;
 use pool::Pool;
 
-/// The limit of a call with its retries: longer than a handshake and a call that the pool gives up first.
+/// The limit of a call with its retries. It exceeds the pool's first limits for a handshake and a call together.
 const CALL_LIMIT: Duration = Duration::from_secs(90);
 
-/// The API, and what keeps it at hand.
+/// The EC2 API client and the caches behind it.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// For calls.
+    /// The client.
     pub client: Client,
-    /// Counts them.
+    /// The counters of the client's requests.
     pub calls: Calls,
     region: Region,
     credentials: Kept,
@@ -45,22 +45,22 @@ pub struct Api {
 }
 
 impl Api {
-    /// Keeps credentials, addresses and connections ready, for ever, so that no call has to wait for them.
+    /// Keeps credentials, addresses and connections ready, so that no call waits for them; never returns.
     pub async fn keep_warm(&self) {
         tokio::join!(self.credentials.keep_fresh(), self.names.keep_fresh(), self.pool.keep_ready());
     }
 
-    /// Whether the API hasn't been reached for a while.
+    /// Whether every attempt to reach the API has failed for 10 s.
     pub fn is_lost(&self) -> bool {
         self.pool.is_lost()
     }
 
-    /// Says how many calls a takeover would make: for so many, up to a limit, connections stand ready.
+    /// Keeps connections open for a takeover of this many calls, up to the pool's limit.
     pub fn prepare_for(&self, calls: usize) {
         self.pool.prepare_for(calls);
     }
 
-    /// Auto Scaling's API, which is asked when a node ends or is lost: no connection is kept for it.
+    /// A client of the Auto Scaling API. Its calls are rare, so no connection is kept open for it.
     pub fn auto_scaling(&self) -> aws_sdk_autoscaling::Client {
         let config = aws_sdk_autoscaling::Config::builder()
             .behavior_version(BehaviorVersion::latest())
@@ -73,13 +73,13 @@ impl Api {
         aws_sdk_autoscaling::Client::from_conf(config.build())
     }
 
-    /// When the credentials at hand end.
+    /// When the cached credentials expire.
     pub fn credentials_end(&self) -> Option<SystemTime> {
         self.credentials.expiry()
     }
 }
 
-/// The API of `region`, on this instance's role.
+/// A client of the API of `region`, with the credentials of this instance's role.
 pub fn connect(region: &str) -> Api {
     let names = Remembered::default();
     let pool = Pool::new(names.clone());
@@ -92,7 +92,7 @@ pub fn connect(region: &str) -> Api {
         .interceptor(Counting(calls.clone()))
         .region(region.clone())
         .credentials_provider(credentials.clone())
-        // Kept is the cache, and one that refreshes off the path of a call.
+        // `Kept` is the cache. It refreshes outside of calls.
         .identity_cache(IdentityCache::no_cache())
         .http_client(pool.clone())
         .timeout_config(limits())
@@ -101,7 +101,7 @@ pub fn connect(region: &str) -> Api {
     Api { client: Client::from_conf(config), calls, region, credentials, names, pool }
 }
 
-/// For IMDS, which speaks no TLS: without the system's certificates, which are a megabyte in memory.
+/// A client for IMDS. IMDS has no TLS, so the system's certificates (1 MB of memory) aren't loaded.
 fn plain() -> SharedHttpClient {
     let nobody =
         TlsContext::builder().with_trust_store(TrustStore::empty()).build().expect("an empty context is valid");

@@ -1,6 +1,6 @@
-//! Addresses of the API's names, remembered: when an availability zone goes, so may its resolver for a while, and
-//! twenty connections opened at once need not ask twenty times. An interface endpoint has an address in each zone, and
-//! the one in a zone that is gone swallows what is sent to it: so each connection begins with another.
+//! Caches the addresses of the API's names. A resolver may fail with its availability zone, and twenty connections
+//! opened at once need only one lookup. An interface endpoint has an address in each zone, and a lost zone's address
+//! drops all packets, so each connection begins with the next address.
 
 use std::collections::HashMap;
 use std::io;
@@ -11,15 +11,15 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// How long an answer is used without asking again. AWS's API addresses stay valid well beyond their names' TTL.
+/// How long an answer is used without a new lookup. AWS's API addresses stay valid well beyond their names' TTL.
 const FRESH: Duration = Duration::from_secs(120);
-/// How often known names are asked for ahead of time: a connection that is kept open asks for none, and twenty that are
-/// opened in a hurry must not be the first to.
+/// How often known names are looked up ahead of time, so that a takeover's connections find a fresh answer.
 const EVERY: Duration = Duration::from_secs(45);
-/// How long a resolver may think before the last known answer is used. What it says later is used the next time.
+/// How long a call waits for the resolver before it uses the last known answer. A later answer is kept for the next
+/// call.
 const LIMIT: Duration = Duration::from_millis(400);
 
-/// The system's resolver, with a memory.
+/// The system's resolver, with a cache.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Remembered {
     known: Arc<Mutex<HashMap<String, Answer>>>,
@@ -27,7 +27,7 @@ pub(super) struct Remembered {
     turn: Arc<AtomicUsize>,
 }
 
-/// What a resolver that is being asked says, once it does.
+/// The result of a lookup under way.
 type Lookup = watch::Receiver<Option<Result<Vec<IpAddr>, String>>>;
 
 #[derive(Debug, Clone)]
@@ -45,20 +45,20 @@ impl Remembered {
         self.asked.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
     }
 
-    /// Asks for every known name ahead of time, for ever.
+    /// Looks up every known name ahead of time; never returns.
     pub(super) async fn keep_fresh(&self) {
         loop {
             tokio::time::sleep(EVERY).await;
             let names: Vec<String> = self.known().keys().cloned().collect();
             for name in names {
                 if let Err(error) = self.ask(&name).await {
-                    tracing::warn!("the resolver doesn't answer, using what {name} was before: {error}");
+                    tracing::warn!(host = %name, %error, "no answer from the resolver; using the last known addresses");
                 }
             }
         }
     }
 
-    /// The addresses of `name`, beginning with another each time.
+    /// The addresses of `name`, rotated by one at each call.
     pub(super) async fn resolve(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let known = self.known().get(name).cloned();
         let addresses = match known {
@@ -72,7 +72,7 @@ impl Remembered {
         Ok(from(addresses, self.turn.fetch_add(1, Ordering::Relaxed)))
     }
 
-    /// Asks the resolver, or joins those who do. A slow one is heard out: what it says later is used the next time.
+    /// Starts a lookup, or joins the one under way. A lookup that outlasts the limit goes on for the next call.
     async fn ask(&self, name: &str) -> io::Result<Vec<IpAddr>> {
         let mut lookup = self.lookup(name)?;
         let said = tokio::time::timeout(LIMIT, lookup.wait_for(Option::is_some)).await;
@@ -82,8 +82,8 @@ impl Remembered {
         }
     }
 
-    /// A lookup of `name`: one at a time, in a thread of its own, as getaddrinfo(3) blocks for as long as a resolver is
-    /// silent, and the runtime's few threads for blocking work write files.
+    /// The lookup of `name`: one at a time, in its own thread. getaddrinfo(3) blocks while a resolver is silent, and
+    /// the runtime has few blocking threads.
     fn lookup(&self, name: &str) -> io::Result<Lookup> {
         let mut asked = self.asked();
         if let Some(lookup) = asked.get(name) {
@@ -105,7 +105,7 @@ impl Remembered {
     }
 }
 
-/// `addresses` in the same circle, beginning with another each `turn`.
+/// Rotates `addresses` by `turn`.
 fn from(mut addresses: Vec<IpAddr>, turn: usize) -> Vec<IpAddr> {
     let first = turn % addresses.len().max(1);
     addresses.rotate_left(first);
@@ -154,7 +154,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_resolver_that_is_silent_is_asked_once_and_heard_out() {
+    async fn a_silent_resolver_is_asked_once_and_its_late_answer_is_used() {
         let names = Remembered::default();
         let (said, lookup) = watch::channel(None);
         names.asked().insert("slow.invalid".into(), lookup);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lookup_that_ended_makes_way_for_the_next() {
+    async fn a_finished_lookup_is_removed() {
         let names = Remembered::default();
         names.ask("localhost").await.unwrap();
         assert!(names.asked().is_empty());
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_name_never_heard_of_is_an_error() {
+    async fn an_unknown_name_is_an_error() {
         assert!(Remembered::default().resolve("no-such-name.invalid").await.is_err());
     }
 }

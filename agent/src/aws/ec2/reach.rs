@@ -1,35 +1,34 @@
-//! Whether the API can be reached at all. Pure: the pool says what it sees, and asks again while it is in doubt.
+//! Decides whether the API is reachable. Pure: the pool reports each attempt, and tries again while the last one
+//! failed.
 
 use std::time::{Duration, Instant};
 
-/// An API that hasn't been reached for so long is lost: one broken connection, or a slow minute of a resolver, is not.
+/// The API is lost if all attempts have failed for this long. One broken connection doesn't count as a loss.
 const LOST_AFTER: Duration = Duration::from_secs(10);
 
-/// What is known about the way to the API.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reach {
-    /// Since when it hasn't been reached, with at least one attempt that failed.
+    /// Since when the API hasn't been reached, if the last attempt failed.
     doubt: Option<Instant>,
     reached: Option<Instant>,
 }
 
 impl Reach {
-    /// A connection was opened, or a call answered, whatever the answer.
+    /// A connection was opened, or a call got any answer.
     pub(super) fn reached(&mut self, now: Instant) {
         (self.doubt, self.reached) = (None, Some(now));
     }
 
-    /// It could not be reached by an attempt that began at `began`.
+    /// An attempt that began at `began` failed.
     pub(super) fn failed(&mut self, began: Instant) {
         self.doubt.get_or_insert(began.max(self.reached.unwrap_or(began)));
     }
 
-    /// Whether the last attempt failed: then another is due.
+    /// Whether the last attempt failed, so that another is due.
     pub(super) fn is_doubtful(&self) -> bool {
         self.doubt.is_some()
     }
 
-    /// Whether it is lost.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         self.doubt.is_some_and(|since| now.saturating_duration_since(since) >= LOST_AFTER)
     }
@@ -58,7 +57,7 @@ mod tests {
         let mut reach = Reach::default();
         reach.failed(start);
         reach.reached(start + LOST_AFTER / 2);
-        // Another one, that began before.
+        // An attempt that began before the success and failed after it.
         reach.failed(start);
         assert!(!reach.is_lost(start + LOST_AFTER));
         assert!(reach.is_lost(start + LOST_AFTER * 3 / 2));

@@ -1,4 +1,4 @@
-//! Who this instance is, as IMDS tells it.
+//! Reads this instance's identity from IMDS.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -8,28 +8,28 @@ use serde::Deserialize;
 use super::{Imds, ImdsError};
 use crate::aws::ids::{InstanceId, InterfaceId};
 
-/// Who this instance is. All but `tags` holds for as long as it runs.
+/// This instance's identity. Only `tags` can change while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
     /// Its id.
     pub instance: InstanceId,
     /// Its primary interface.
     pub interface: InterfaceId,
-    /// That interface's hardware address, in lower case.
+    /// The primary interface's hardware address, in lower case.
     pub mac: String,
-    /// That interface's primary private address.
+    /// The primary interface's primary private address.
     pub address: Ipv4Addr,
-    /// That interface's security groups (`sg-…`).
+    /// The primary interface's security groups (`sg-…`).
     pub groups: Vec<String>,
-    /// The VPC it is in.
+    /// Its VPC.
     pub vpc: String,
-    /// The subnet in it.
+    /// Its subnet.
     pub subnet: String,
     /// Its availability zone.
     pub zone: String,
     /// Its Region.
     pub region: String,
-    /// Its tags; empty where the launch template doesn't let IMDS show them.
+    /// Its tags; empty if the launch template doesn't let IMDS show them.
     pub tags: BTreeMap<String, String>,
 }
 
@@ -39,7 +39,7 @@ struct Identity {
     region: String,
 }
 
-/// Asks IMDS for all of them.
+/// Reads all facts from IMDS.
 pub async fn facts(imds: &Imds) -> Result<Facts, ImdsError> {
     let mac = imds.need("meta-data/mac").await?.trim().to_lowercase();
     let interface = |what: &str| format!("meta-data/network/interfaces/macs/{mac}/{what}");
@@ -60,7 +60,7 @@ pub async fn facts(imds: &Imds) -> Result<Facts, ImdsError> {
     })
 }
 
-/// The instance's tags, as they are now.
+/// Reads the instance's current tags.
 pub async fn tags(imds: &Imds) -> Result<BTreeMap<String, String>, ImdsError> {
     let folder = "meta-data/tags/instance";
     let Some(keys) = imds.get(folder).await? else {
@@ -68,7 +68,7 @@ pub async fn tags(imds: &Imds) -> Result<BTreeMap<String, String>, ImdsError> {
     };
     let mut tags = BTreeMap::new();
     for key in lines(&keys) {
-        // A tag can go between the listing and the reading.
+        // A tag can be deleted after it was listed.
         if let Some(value) = imds.get(&format!("{folder}/{key}")).await? {
             tags.insert(key, value);
         }
@@ -139,13 +139,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_instance_whose_tags_imds_hides_has_none() {
+    async fn tags_that_imds_hides_are_an_empty_map() {
         let server = serve(&values(&[])).await;
         assert!(facts(&server.client()).await.unwrap().tags.is_empty());
     }
 
     #[tokio::test]
-    async fn a_fact_that_makes_no_sense_is_named() {
+    async fn an_unreadable_fact_is_named() {
         let server = serve(&values(&[("meta-data/local-ipv4", "soon")])).await;
         let error = facts(&server.client()).await.unwrap_err();
         assert_eq!(error.to_string(), "IMDS has no usable meta-data/local-ipv4");

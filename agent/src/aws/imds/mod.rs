@@ -1,5 +1,5 @@
-//! The instance metadata service, version 2 only: a session token first, then everything is a GET.
-//! (AWS: "Use the Instance Metadata Service to access instance metadata".)
+//! A client for the instance metadata service, version 2 only: it fetches a session token, then sends GETs with it
+//! (AWS: "Use the Instance Metadata Service to access instance metadata").
 
 mod facts;
 #[cfg(test)]
@@ -17,40 +17,40 @@ use tokio::sync::Mutex;
 
 pub use facts::{Facts, facts, tags};
 
-/// Where every EC2 instance finds it.
+/// The address of IMDS on every EC2 instance.
 pub const ADDRESS: &str = "http://169.254.169.254";
 
-/// How long a session token is asked to live: AWS's most, six hours.
+/// The lifetime of a session token: AWS's maximum, six hours.
 const TOKEN_SECONDS: u64 = 21_600;
 
-/// Why IMDS gave nothing.
+/// Why a value couldn't be read from IMDS.
 #[derive(Debug, thiserror::Error)]
 pub enum ImdsError {
     /// No answer.
     #[error("asking IMDS for {path}")]
     Unreachable {
-        /// What was asked for.
+        /// The requested path.
         path: String,
         /// Why there was no answer.
         source: reqwest::Error,
     },
-    /// An answer that is neither yes nor 404.
+    /// A status other than 200 and 404.
     #[error("IMDS answered {status} to {path}")]
     Refused {
-        /// What was asked for.
+        /// The requested path.
         path: String,
-        /// The answer.
+        /// The status.
         status: StatusCode,
     },
-    /// Something that every instance has is missing or unreadable.
+    /// A value that every instance has is missing or unreadable.
     #[error("IMDS has no usable {path}")]
     Missing {
-        /// What was asked for.
+        /// The requested path.
         path: String,
     },
 }
 
-/// A client that keeps its token.
+/// A client that keeps its session token.
 #[derive(Debug)]
 pub struct Imds {
     http: reqwest::Client,
@@ -70,11 +70,11 @@ impl Imds {
         Imds { http, address: address.to_owned(), token: Mutex::default() }
     }
 
-    /// The text at `/latest/<path>`; nothing there is `None`.
+    /// The text at `/latest/<path>`, or `None` if IMDS answers 404.
     pub async fn get(&self, path: &str) -> Result<Option<String>, ImdsError> {
         let (status, text) = self.ask(path).await?;
         let (status, text) = match status {
-            // A token dies with a stop or a clock that jumped: one new one, then it is a refusal.
+            // A token becomes invalid when the instance stops or the clock jumps. A second 401 is an error.
             StatusCode::UNAUTHORIZED => {
                 *self.token.lock().await = None;
                 self.ask(path).await?
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_there_is_nothing_and_not_an_error() {
+    async fn a_missing_path_is_none_and_not_an_error() {
         let server = Server::start(&[]).await;
         assert_eq!(server.client().get("meta-data/spot/instance-action").await.unwrap(), None);
     }

@@ -1,4 +1,4 @@
-//! For tests: an IMDS on loopback that insists on tokens, as a real one set to `HttpTokens=required` does.
+//! For tests: an IMDS on loopback that requires tokens, like a real one with `HttpTokens=required`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};

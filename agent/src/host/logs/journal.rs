@@ -1,14 +1,14 @@
-//! Log lines on their way to standard error. A thread of their own writes them: a journal that stalls delays its own lines,
-//! not a failover. Lines that don't fit into the queue are dropped and counted.
+//! A queue of log lines, written to standard error by its own thread, so that a journal that stalls can't delay a
+//! failover. Lines that don't fit into the queue are dropped and counted.
 
 use std::io::{self, Write};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-/// Lines that wait at most: some 200 KB, an hour of a quiet node or a second of a busy takeover.
+/// The most lines in the queue: about 200 KB, an hour of a quiet node or a second of a busy takeover.
 const MOST: usize = 1000;
 
-/// The queue. A clone writes to the same one.
+/// The queue. A clone shares it.
 #[derive(Debug, Clone, Default)]
 pub struct Journal(Arc<Shared>);
 
@@ -21,9 +21,9 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queue {
     lines: Vec<Vec<u8>>,
-    /// Lines that didn't fit behind `lines`.
+    /// The number of lines that didn't fit behind `lines`.
     dropped: u64,
-    /// Whether lines taken from here aren't written yet.
+    /// Whether the thread is writing lines that it took from here.
     writing: bool,
 }
 
@@ -36,7 +36,7 @@ impl Journal {
         Ok(journal)
     }
 
-    /// Waits until all lines are written, or for `limit`. Whether they are.
+    /// Waits until all lines are written, at most for `limit`. Returns whether they are.
     pub fn flush(&self, limit: Duration) -> bool {
         let waits = |queue: &mut Queue| queue.writing || queue.has_work();
         let waited = self.0.changed.wait_timeout_while(self.0.queue(), limit, waits);
@@ -45,7 +45,7 @@ impl Journal {
     }
 }
 
-/// Takes a whole line at a time, and never waits.
+/// Takes one whole line per call, and never waits.
 impl Write for Journal {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut queue = self.0.queue();
@@ -84,10 +84,10 @@ impl Shared {
             let (lines, dropped) = (std::mem::take(&mut queue.lines), std::mem::take(&mut queue.dropped));
             queue.writing = true;
             drop(queue);
-            // Where standard error is gone there is no other place to say so.
+            // If standard error is closed, there is no other place to report it.
             lines.iter().for_each(|line| drop(out.write_all(line)));
             if dropped > 0 {
-                let said = format!(" WARN log lines dropped, standard error took none for too long count={dropped}\n");
+                let said = format!(" WARN dropped log lines: standard error was blocked count={dropped}\n");
                 let _ = out.write_all(said.as_bytes());
             }
             queue = self.queue();
@@ -103,7 +103,7 @@ mod tests {
 
     const SOON: Duration = Duration::from_secs(10);
 
-    /// Takes a line only when told to, as a journal that stalls.
+    /// A journal that stalls: it takes a line for each message on the channel.
     struct Stalled(Receiver<()>, Sender<String>);
 
     impl Write for Stalled {
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn a_journal_that_stalls_holds_up_nobody_and_hears_how_much_it_missed() {
+    fn a_stalled_journal_blocks_no_writer_and_gets_the_number_of_dropped_lines() {
         let ((go, gone), (takes, taken)) = (channel(), channel());
         let mut journal = Journal::start(Stalled(gone, takes)).unwrap();
         journal.write_all(b"first\n").unwrap();
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_a_flush_is_out_after_it() {
+    fn a_flush_waits_for_all_earlier_lines() {
         let ((go, gone), (takes, taken)) = (channel(), channel());
         let mut journal = Journal::start(Stalled(gone, takes)).unwrap();
         (0..3).for_each(|_| go.send(()).unwrap());

@@ -1,5 +1,4 @@
-//! What is read off when the page is asked for. Which values there are is worked out purely; one that isn't known has
-//! no sample, rather than a wrong one.
+//! The gauges, set from the node's state at each request of the page. An unknown value has no sample.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,40 +11,41 @@ use templates::Role;
 use crate::haproxy::Serves;
 use crate::node::state::{State, Topic};
 
-/// What the node's state doesn't hold.
+/// Values for gauges that aren't in the node's state.
 #[derive(Debug, Clone, Default)]
 pub struct Readings {
-    /// How many routes don't lead here that should, for each virtual IP that this node is active for and has decided on.
+    /// How many routes should lead to this node and don't, for each virtual IP that it is active for and has decided
+    /// on.
     pub wrong: BTreeMap<Ipv4Addr, usize>,
-    /// When the credentials end.
+    /// When the credentials expire.
     pub credentials_end: Option<SystemTime>,
-    /// When the routes were read last.
+    /// When the routes were last read.
     pub routes_read: Option<SystemTime>,
 }
 
-/// Name, explanation, labels.
+/// Name, help text, labels.
 type Family = (&'static str, &'static str, &'static [&'static str]);
 
 const NODE: Family = (
     "node_info",
-    "Who this node is and what it runs; the value is always 1",
+    "Identity, revision and agent version of this node; the value is always 1",
     &["instance_id", "zone", "slot", "revision", "agent_version"],
 );
 const ROLE: Family =
     ("role", "1 for the role that this node has for a virtual IP, 0 for others", &["virtual_ip", "role"]);
-const RIGHT: Family = ("routes_right", "Routes that lead to this node, which is active", &["virtual_ip"]);
-const WRONG: Family = ("routes_wrong", "Routes that don't lead to this node, which is active", &["virtual_ip"]);
-const READ: Family = ("routes_read_timestamp_seconds", "When the route tables were read last", &[]);
+const RIGHT: Family = ("routes_right", "On the active node: routes that lead to it", &["virtual_ip"]);
+const WRONG: Family = ("routes_wrong", "On the active node: routes that don't lead to it", &["virtual_ip"]);
+const READ: Family = ("routes_read_timestamp_seconds", "Time of the last read of the route tables", &[]);
 const HAPROXY: Family = ("haproxy_up", "Whether HAProxy answers on this node", &[]);
 const PEERS: Family = ("peers", "Other nodes that this one exchanges advertisements with", &[]);
-const ANSWERING: Family = ("peers_answering", "Those of them whose agent answers this one", &[]);
+const ANSWERING: Family = ("peers_answering", "Peers with an agent that answers this one", &[]);
 const CREDENTIALS: Family =
-    ("credentials_expiry_timestamp_seconds", "When the credentials of the node's role end", &[]);
-const PROBLEM: Family = ("problem", "1 for each thing that is wrong on this node, see agent status", &["topic"]);
+    ("credentials_expiry_timestamp_seconds", "Expiry time of the credentials of the node's role", &[]);
+const PROBLEM: Family = ("problem", "1 for each problem on this node, see agent status", &["topic"]);
 
 const ALL: [Family; 10] = [NODE, ROLE, RIGHT, WRONG, READ, HAPROXY, PEERS, ANSWERING, CREDENTIALS, PROBLEM];
 
-/// The families, by name.
+/// The gauge of each family, by name.
 pub(super) struct Gauges(BTreeMap<&'static str, GaugeVec>);
 
 impl Default for Gauges {
@@ -98,7 +98,7 @@ fn samples(state: &State, readings: &Readings) -> Vec<Sample> {
     samples
 }
 
-/// The topic as `agent status --output json` calls it.
+/// The topic's name in `agent status --output json`.
 fn name(topic: &Topic) -> String {
     serde_json::to_value(topic).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }

@@ -1,4 +1,4 @@
-//! What the kernel counts for this node, in nftables: how full the memory for handshakes is, and what was refused.
+//! Metrics from nftables counters: remembered handshakes, limited packets, and refused connections to IMDS.
 
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use serde::Deserialize;
 use crate::host::process;
 use crate::second_chance;
 
-/// As long as a handshake is remembered: what was noted since the last look is what is remembered now, at most.
+/// The interval of reads, equal to the time that a handshake is remembered. So the number noted since the last read is
+/// an upper bound of those remembered now.
 const EVERY: Duration = Duration::from_secs(10);
 
-/// What the kernel counts.
+/// The metrics of the kernel's counters.
 #[derive(Debug, Clone)]
 pub struct Kernel {
     noted: IntGauge,
@@ -35,11 +36,11 @@ impl Default for Kernel {
             unnoted: counter("handshakes_unnoted_total", "Handshakes that weren't remembered, as there was no room"),
             limited: counter(
                 "unknown_packets_limited_total",
-                "Packets of unknown connections that weren't passed on, as their source sends too many",
+                "Packets of unknown connections that weren't forwarded, as their source sends too many",
             ),
             refused: counter(
                 "metadata_refused_total",
-                "Connections to the instance metadata service that were refused to users who have no use for it",
+                "Refused connections to the instance metadata service by users without access",
             ),
         };
         kernel.room.set(i64::from(second_chance::handshakes()));
@@ -57,12 +58,12 @@ struct Counts {
 }
 
 impl Kernel {
-    /// Follows the kernel's counters for ever.
+    /// Reads the kernel's counters at each interval; never returns.
     pub async fn follow(self) {
         let mut before = None;
         loop {
-            // Other lists of nft's read every element of every set first, for seconds where a set is full. A node without nft
-            // says so elsewhere.
+            // Without `--terse`, nft reads every element of every set, which takes seconds if a set is full. Another
+            // task reports a node without nft.
             if let Ok(text) = process::run("nft", &["--terse", "--json", "list", "ruleset"]).await
                 && let Ok(now) = parse(&text)
             {
@@ -74,7 +75,7 @@ impl Kernel {
     }
 
     fn take(&self, before: Counts, now: Counts) {
-        // A table that was made anew counts from zero.
+        // A table that was created again counts from zero.
         let more = |before: u64, now: u64| if now < before { now } else { now - before };
         self.noted.set(more(before.noted, now.noted).min(self.room.get() as u64) as i64);
         self.unnoted.inc_by(more(before.unnoted, now.unnoted));
@@ -133,15 +134,15 @@ mod tests {
     }
 
     #[test]
-    fn handshakes_of_the_last_round_are_remembered_and_refusals_add_up() {
+    fn handshakes_are_a_gauge_and_refusals_add_up() {
         let kernel = Kernel::default();
         let at = |noted, refused| Counts { noted, refused, ..Counts::default() };
         kernel.take(at(100, 2), at(150, 4));
         kernel.take(at(150, 4), at(160, 5));
         assert_eq!((kernel.noted.get(), kernel.refused.get()), (10, 3));
         kernel.take(at(160, 5), at(7, 1));
-        assert_eq!((kernel.noted.get(), kernel.refused.get()), (7, 4), "after the tables were made anew");
+        assert_eq!((kernel.noted.get(), kernel.refused.get()), (7, 4), "after the tables were created again");
         kernel.take(at(0, 1), at(u64::MAX >> 1, 1));
-        assert_eq!(kernel.noted.get(), kernel.room.get(), "no more than there is room for");
+        assert_eq!(kernel.noted.get(), kernel.room.get(), "at most the limit");
     }
 }

@@ -1,5 +1,5 @@
-//! What the node counts, and the page that Prometheus reads (docs/metrics.md). Counters are incremented where things
-//! happen; everything else is read off when the page is asked for.
+//! The agent's Prometheus metrics (docs/metrics.md). Events increment the counters; a request of the page sets the
+//! gauges.
 
 mod gauges;
 mod kernel;
@@ -16,34 +16,34 @@ pub use kernel::Kernel;
 pub use page::{Page, Sources};
 pub use served::serve;
 
-/// From a round trip of the API to a takeover that something holds up, in seconds.
+/// Histogram buckets in seconds, from one round trip of the API to a takeover that is held up.
 const DURATIONS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
-/// Calls to the EC2 API, counted where they are made.
+/// The counter of EC2 API requests.
 #[derive(Debug, Clone)]
 pub struct Calls(IntCounterVec);
 
 impl Default for Calls {
     fn default() -> Self {
-        let help = "HTTP requests to the EC2 API, by what became of them: ok, or the kind of error";
+        let help = "HTTP requests to the EC2 API, by result: ok, or the kind of error";
         Calls(counters("api_calls_total", help, &["action", "result"]))
     }
 }
 
 impl Calls {
-    /// One more.
+    /// Counts one request.
     pub fn count(&self, action: &str, result: &str) {
         self.0.with_label_values(&[action, result]).inc();
     }
 
-    /// How many there were.
+    /// The number of requests counted.
     #[cfg(test)]
     pub fn get(&self, action: &str, result: &str) -> u64 {
         self.0.with_label_values(&[action, result]).get()
     }
 }
 
-/// Takeovers, and what others did to the routes.
+/// The metrics of takeovers, and of route changes by other programs.
 #[derive(Debug, Clone)]
 pub struct Takeovers {
     begun: IntCounterVec,
@@ -53,15 +53,15 @@ pub struct Takeovers {
 }
 
 impl Takeovers {
-    /// For these virtual IPs.
+    /// Metrics for these virtual IPs.
     pub fn of(vips: &[Ipv4Addr]) -> Self {
         let durations = HistogramOpts::new(
             "takeover_duration_seconds",
-            "Time from the first call of a takeover to the last route that leads here",
+            "Time from the first call of a takeover until all its routes lead to this node",
         );
         let durations = HistogramVec::new(durations.buckets(DURATIONS.to_vec()), &["virtual_ip"]);
         let takeovers = Takeovers {
-            begun: counters("takeovers_total", "Takeovers begun: routes pointed at this node", &["virtual_ip"]),
+            begun: counters("takeovers_total", "Takeovers begun, reclaimed routes included", &["virtual_ip"]),
             incomplete: counters(
                 "takeovers_incomplete_total",
                 "Takeovers that weren't complete after 5 seconds",
@@ -70,7 +70,7 @@ impl Takeovers {
             durations: durations.expect("the name is one"),
             changed: counters(
                 "routes_changed_by_others_total",
-                "Routes that led here and were changed by somebody else: reclaimed, or yielded to a peer",
+                "Routes of this node that another program changed: reclaimed, or yielded to a peer",
                 &["virtual_ip", "outcome"],
             ),
         };
@@ -78,7 +78,7 @@ impl Takeovers {
         takeovers
     }
 
-    /// What hasn't happened yet to one of these virtual IPs is a zero, so that the first time is an increase.
+    /// Sets the missing counters of these virtual IPs to zero, so that the first event is an increase.
     pub fn expect(&self, vips: &[Ipv4Addr]) {
         for vip in vips.iter().map(Ipv4Addr::to_string) {
             self.begun.with_label_values(&[&vip]);
@@ -89,44 +89,45 @@ impl Takeovers {
         }
     }
 
-    /// One has begun.
+    /// Counts a takeover that begins.
     pub fn begin(&self, vip: Ipv4Addr) {
         self.begun.with_label_values(&[&vip.to_string()]).inc();
     }
 
-    /// One takes long.
+    /// Counts a takeover that is incomplete after 5 s.
     pub fn overdue(&self, vip: Ipv4Addr) {
         self.incomplete.with_label_values(&[&vip.to_string()]).inc();
     }
 
-    /// One is complete.
+    /// Records the duration of a complete takeover.
     pub fn complete(&self, vip: Ipv4Addr, seconds: f64) {
         self.durations.with_label_values(&[&vip.to_string()]).observe(seconds);
     }
 
-    /// Somebody else had changed so many routes.
+    /// Counts routes that another program had changed.
     pub fn changed(&self, vip: Ipv4Addr, reclaimed: bool, count: u64) {
         let outcome = if reclaimed { "reclaimed" } else { "yielded" };
         self.changed.with_label_values(&[vip.to_string().as_str(), outcome]).inc_by(count);
     }
 }
 
-/// What became of events for the webhook.
+/// The metrics of webhook events.
 #[derive(Debug, Clone)]
 pub struct Told {
-    /// It has them.
+    /// Events that the webhook accepted.
     pub delivered: IntCounter,
-    /// It never will.
+    /// Events that are lost.
     pub dropped: IntCounter,
-    /// It doesn't have them yet.
+    /// Events in the outbox.
     pub waiting: IntGauge,
     both: IntCounterVec,
 }
 
 impl Default for Told {
     fn default() -> Self {
-        let both = counters("notifications_total", "Events for the webhook, by what became of them", &["result"]);
-        let waiting = IntGauge::new("notifications_waiting", "Events that the webhook hasn't taken yet");
+        let both =
+            counters("notifications_total", "Events for the webhook, by result: delivered or dropped", &["result"]);
+        let waiting = IntGauge::new("notifications_waiting", "Events that wait for the webhook");
         Told {
             delivered: both.with_label_values(&["delivered"]),
             dropped: both.with_label_values(&["dropped"]),

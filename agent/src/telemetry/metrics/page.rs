@@ -1,4 +1,4 @@
-//! The page itself, in Prometheus' text format, and who may read it.
+//! Renders the metrics page in Prometheus' text format, and checks which addresses may read it.
 
 use std::collections::HashMap;
 use std::net::Ipv4Addr;
@@ -10,21 +10,21 @@ use super::gauges::{Gauges, Readings};
 use super::{Calls, Kernel, Takeovers, Told};
 use crate::node::state::State;
 
-/// What the page is made of, beside the node's state.
+/// The page's metrics beside the node's state.
 pub struct Sources {
     /// Calls to the API.
     pub calls: Calls,
     /// Takeovers.
     pub takeovers: Takeovers,
-    /// What the kernel counts.
+    /// The kernel's counters.
     pub kernel: Kernel,
     /// Events for the webhook, if there is one.
     pub told: Option<Told>,
-    /// What is asked for when the page is.
+    /// Reads the other values, at each request of the page.
     pub readings: Box<dyn Fn() -> Readings + Send + Sync>,
 }
 
-/// Makes the page, and knows who may read it.
+/// The metrics page and the addresses that may read it.
 pub struct Page {
     registry: Registry,
     gauges: Gauges,
@@ -33,7 +33,7 @@ pub struct Page {
 }
 
 impl Page {
-    /// The page of a node of `balancer`, for its members and `readers`.
+    /// The page of a node of `balancer`. Members and `readers` may read it.
     pub fn new(balancer: &str, readers: Vec<Ipv4Net>, sources: Sources) -> anyhow::Result<Page> {
         let named = HashMap::from([("balancer".to_owned(), balancer.to_owned())]);
         let registry = Registry::new_custom(Some("elbow".to_owned()), Some(named))?;
@@ -47,13 +47,13 @@ impl Page {
         Ok(Page { registry, gauges, readings: sources.readings, readers })
     }
 
-    /// Whether somebody at `visitor` may read it.
+    /// Whether the address `visitor` may read the page.
     pub fn is_for(&self, visitor: Ipv4Addr, state: &State) -> bool {
         let member = visitor == state.address || state.peers.contains(&visitor);
         member || self.readers.iter().any(|net| net.contains(&visitor))
     }
 
-    /// The page, as things are now.
+    /// The page with the current values.
     pub fn text(&self, state: &State) -> anyhow::Result<String> {
         self.gauges.set(state, &(self.readings)());
         Ok(TextEncoder::new().encode_to_string(&self.registry.gather())?)
@@ -89,7 +89,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn members_and_named_readers_may_read_and_nobody_else() {
+    fn only_members_and_configured_readers_may_read() {
         let (page, state) = (page(), state());
         for visitor in [state.address, state.peers[0], Ipv4Addr::new(10, 0, 9, 7)] {
             assert!(page.is_for(visitor, &state));
@@ -98,7 +98,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_page_says_how_the_node_is() {
+    fn the_page_shows_the_state_of_the_node() {
         let (page, mut state) = (page(), state());
         state.virtual_ips[0].role = templates::Role::Active;
         state.route_tables = vec!["rtb-1".into(), "rtb-2".into(), "rtb-3".into()];
@@ -125,7 +125,7 @@ pub(super) mod tests {
         assert!(!text.contains("elbow_routes_wrong") && !text.contains("elbow_problem"), "{text}");
     }
 
-    /// docs/metrics.md is the list of them, and so is docs/alerts.yml where it speaks of them.
+    /// Compares the page with docs/metrics.md and docs/alerts.yml.
     #[test]
     fn every_metric_is_documented_and_every_documented_one_exists() {
         let mut state = state();
@@ -143,11 +143,11 @@ pub(super) mod tests {
         let words = alerts.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
         let used: BTreeSet<&str> = words.filter(|word| word.starts_with("elbow_")).collect();
         let unknown: Vec<&&str> = used.difference(&there).collect();
-        assert!(unknown.is_empty() && used.len() > 8, "alerts use {unknown:?}, which aren't there");
+        assert!(unknown.is_empty() && used.len() > 8, "docs/alerts.yml uses unknown metrics: {unknown:?}");
     }
 
     #[test]
-    fn every_metric_has_help_and_a_unit_where_it_has_one() {
+    fn every_metric_has_help_and_every_counter_ends_in_total() {
         let text = page().text(&state()).unwrap();
         for line in text.lines().filter_map(|line| line.strip_prefix("# TYPE ")) {
             let (name, kind) = line.split_once(' ').unwrap();

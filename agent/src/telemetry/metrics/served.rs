@@ -1,4 +1,4 @@
-//! `GET /metrics`, beside the health page: for members, and for whom the operator has named.
+//! Serves `GET /metrics` beside the health page, to members and to the addresses in `[metrics] clients`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -18,7 +18,7 @@ struct Desk {
     page: Page,
 }
 
-/// What answers for `page`.
+/// The router of the metrics page.
 pub fn serve(board: Board, page: Page) -> Router {
     Router::new().route("/metrics", get(read)).with_state(Arc::new(Desk { board, page }))
 }
@@ -27,7 +27,7 @@ async fn read(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo
     let state = desk.board.read();
     let known = matches!(visitor.ip(), IpAddr::V4(visitor) if desk.page.is_for(visitor, &state));
     if !known {
-        return (StatusCode::FORBIDDEN, "name who reads metrics in balancer.toml: [metrics] clients\n").into_response();
+        return (StatusCode::FORBIDDEN, "add this address to [metrics] clients in balancer.toml\n").into_response();
     }
     match desk.page.text(&state) {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),

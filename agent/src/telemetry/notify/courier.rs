@@ -1,6 +1,6 @@
-//! The courier: one event at a time, in order, again and again until the webhook has it, refuses it, or it is no news any
-//! more. On a thread of its own: a slow handshake, or a resolver that doesn't answer, holds up nothing else. The
-//! webhook's address is a secret: no message shows any of it.
+//! The courier delivers events to the webhook: one at a time, in order. It retries until the webhook accepts or refuses
+//! the event, or the event is too old. It has a thread of its own, so that a slow handshake or a silent resolver delays
+//! nothing else. The webhook's address is a secret: no message shows any of it.
 
 use std::time::Duration;
 
@@ -17,24 +17,24 @@ use crate::host::http;
 use crate::node::state::Board;
 use crate::telemetry::metrics::Told;
 
-/// How long a connection may take: the receiver may be far away.
+/// The limit of a connection. It is generous, as the receiver may be far away.
 const CONNECT_LIMIT: Duration = Duration::from_secs(3);
-/// How long an answer may take. One that comes later is not waited for, and the event is sent again.
+/// The limit of an answer. After it the event is sent again.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What became of a try.
+/// The outcome of an attempt.
 #[derive(Debug, PartialEq, Eq)]
 enum Fate {
     Delivered,
-    /// It will be so the next time, too.
+    /// A permanent failure.
     Refused(String),
-    /// It may get through later.
+    /// A transient failure.
     Later(String),
 }
 
-/// Starts carrying what is put into `outbox` to `webhook`, for ever.
+/// Starts the thread that delivers the events of `outbox` to `webhook`.
 pub fn start(webhook: Webhook, outbox: Outbox, told: Told, board: Board, sender: Sender) -> anyhow::Result<()> {
     outbox.open(told);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build()?;
@@ -55,7 +55,7 @@ async fn carry(courier: Courier) {
     let http = loop {
         match client() {
             Ok(http) => break http,
-            Err(error) => tracing::warn!("nothing can be told to the webhook yet: {error:#}"),
+            Err(error) => tracing::warn!("cannot send webhook events; retrying: {error:#}"),
         }
         backoff.wait().await;
     };
@@ -80,7 +80,7 @@ fn client() -> anyhow::Result<reqwest::Client> {
 }
 
 impl Courier {
-    /// Whether it got through.
+    /// Sends an event until it is delivered or dropped. Returns whether it was delivered.
     async fn deliver(&self, http: &reqwest::Client, letter: &Letter) -> bool {
         let payload = letter.event.payload(&self.sender, &self.board.read(), letter.sequence, letter.dropped);
         let mut backoff = Backoff::new(FIRST_PAUSE, LONGEST_PAUSE);
@@ -89,13 +89,13 @@ impl Courier {
             let why = match send(http, &self.webhook, &payload).await {
                 Fate::Delivered => return true,
                 Fate::Refused(why) => {
-                    tracing::warn!("the webhook refuses {} for good: {why}", letter.event.what.name());
+                    tracing::warn!(event = letter.event.what.name(), %why, "webhook refused an event");
                     return false;
                 }
                 Fate::Later(why) => why,
             };
             if said.as_ref() != Some(&why) {
-                tracing::warn!("the webhook doesn't take {}, trying again: {why}", letter.event.what.name());
+                tracing::warn!(event = letter.event.what.name(), %why, "webhook didn't accept an event; retrying");
                 said = Some(why);
             }
             backoff.wait().await;
@@ -120,15 +120,17 @@ fn judge(status: StatusCode) -> Fate {
     match status {
         _ if status.is_success() => Fate::Delivered,
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS => {
-            Fate::Later(format!("it answers {status}"))
+            Fate::Later(format!("status {status}"))
         }
-        _ if status.is_server_error() => Fate::Later(format!("it answers {status}")),
-        _ if status.is_redirection() => Fate::Refused(format!("it answers {status}: name the address it leads to")),
-        _ => Fate::Refused(format!("it answers {status}")),
+        _ if status.is_server_error() => Fate::Later(format!("status {status}")),
+        _ if status.is_redirection() => {
+            Fate::Refused(format!("status {status}; set notify.webhook to the new address"))
+        }
+        _ => Fate::Refused(format!("status {status}")),
     }
 }
 
-/// Why there was no answer, without any of the address.
+/// Why there was no answer, without any part of the webhook's address.
 fn reason(error: reqwest::Error, webhook: &Webhook) -> String {
     if error.is_timeout() {
         return "no answer in time".to_owned();
@@ -158,10 +160,10 @@ mod tests {
         serde_json::from_value(Value::String(address.to_owned())).unwrap()
     }
 
-    /// What a receiver was sent, and what it is yet to answer.
+    /// The payloads that a receiver got, and the statuses that it will answer with.
     type Desk = (Arc<Mutex<Vec<Value>>>, Arc<Mutex<Vec<u16>>>);
 
-    /// Answers with `statuses`, one after another, and 204 from then on; keeps what it was sent.
+    /// Starts a receiver that answers with `statuses` in turn, then with 204, and keeps the payloads.
     async fn receiver(statuses: &[u16]) -> (Webhook, Arc<Mutex<Vec<Value>>>) {
         let got: Arc<Mutex<Vec<Value>>> = Arc::default();
         let left = Mutex::new(statuses.iter().rev().copied().collect::<Vec<u16>>());
@@ -177,7 +179,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_event_gets_through_although_the_first_tries_fail_and_is_the_same_each_time() {
+    async fn an_event_is_sent_unchanged_until_it_is_delivered() {
         let (webhook, got) = receiver(&[500, 429]).await;
         let outbox = Outbox::default();
         let sender = Sender { region: "eu-west-1".into(), vpc: "vpc-1".into() };
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_refused_is_not_tried_again_and_the_next_one_says_so() {
+    async fn a_refused_event_is_not_retried_and_is_counted_in_the_next_one() {
         let (webhook, got) = receiver(&[404]).await;
         let (outbox, told) = (Outbox::default(), Told::default());
         let sender = Sender { region: "eu-west-1".into(), vpc: "vpc-1".into() };
@@ -218,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_may_pass_is_tried_again() {
+    fn only_transient_failures_are_retried() {
         let fate = |status: u16| judge(StatusCode::from_u16(status).unwrap());
         assert!([200, 202, 204].iter().all(|status| fate(*status) == Fate::Delivered));
         assert!([408, 425, 429, 500, 503].iter().all(|status| matches!(fate(*status), Fate::Later(_))));

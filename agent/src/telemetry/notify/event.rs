@@ -1,4 +1,4 @@
-//! What happened, as it is told: docs/webhook.md is the contract.
+//! The webhook's events and their payloads, as documented in docs/webhook.md.
 
 use std::net::Ipv4Addr;
 use std::time::SystemTime;
@@ -13,10 +13,10 @@ use crate::aws::ids::{InstanceId, InterfaceId, TableId};
 use crate::node::state::State;
 use crate::ownership::decide::Lead;
 
-/// As many tables are listed; beyond that the number says enough.
+/// The most tables in a payload.
 const LISTED: usize = 20;
 
-/// Who tells.
+/// Where the sender of an event runs.
 #[derive(Debug, Clone)]
 pub struct Sender {
     /// The Region.
@@ -25,72 +25,72 @@ pub struct Sender {
     pub vpc: String,
 }
 
-/// Something that happened, at a moment.
+/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// Unique, and the same however often it is sent.
+    /// Unique, and the same for each attempt to send it.
     pub id: String,
-    /// When.
+    /// When it happened.
     pub time: SystemTime,
-    /// To which virtual IP.
+    /// The virtual IP.
     pub vip: Ipv4Addr,
-    /// What.
+    /// The kind and its details.
     pub what: What,
-    /// What was wrong on the node at that moment.
+    /// The node's problems at that time.
     pub problems: Vec<String>,
 }
 
-/// What can happen.
+/// The kinds of events.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The node has another role.
+    /// The node's role changed.
     Role {
-        /// What it was; unknown to an agent that has just started.
+        /// The previous role; unknown to an agent that has just started.
         before: Option<Role>,
-        /// What it is.
+        /// The current role.
         now: Role,
     },
-    /// Routes that should lead here don't, some time after they were to be moved.
+    /// Some routes of a takeover don't lead to this node after 5 s.
     TakeoverIncomplete {
-        /// How long that has been tried.
+        /// Time since the takeover began.
         ms: u64,
-        /// The tables, and why not yet.
+        /// The tables, each with the reason.
         missing: Vec<(TableId, String)>,
     },
-    /// They do now, after that was said.
+    /// A takeover that was reported incomplete is complete.
     TakeoverComplete {
         /// How long it took.
         ms: u64,
     },
-    /// Routes that led here had been changed by somebody else.
+    /// Another program changed routes that led to this node.
     Routes {
-        /// Whether they lead here again; or were left, to somebody who has the better claim.
+        /// Whether the node reclaimed them; otherwise it yielded them to a peer.
         reclaimed: bool,
-        /// Which.
+        /// The changed routes.
         strays: Vec<Stray>,
     },
 }
 
-/// A route that was found to lead elsewhere.
+/// A route that another program changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
     /// Its table.
     pub table: TableId,
-    /// Where it led.
+    /// Where the read found it to lead.
     pub found: Found,
 }
 
-/// Where a route was found to lead.
+/// Where a route led.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Found {
     /// The lead.
     pub lead: Lead,
-    /// The member it led to, if it was one's.
+    /// The member that has that interface, if any.
     pub member: Option<InstanceId>,
 }
 
 impl Found {
-    /// The interface it led to, if that is no member's.
+    /// The interface, if it belongs to a stranger.
     pub fn stranger(&self) -> Option<&InterfaceId> {
         match &self.lead {
             Lead::Stranger(interface) => Some(interface),
@@ -106,13 +106,13 @@ struct Missing<'a> {
 }
 
 impl Event {
-    /// An event of now.
+    /// An event with the current time and a new id.
     pub fn now(vip: Ipv4Addr, what: What, problems: Vec<String>) -> Event {
         let id = format!("{:032x}", rand::random::<u128>());
         Event { id, time: SystemTime::now(), vip, what, problems }
     }
 
-    /// The payload: `sequence` counts what this agent has told, `dropped` what was lost since the last one got through.
+    /// The payload. `sequence` counts this agent's events, `dropped` those lost since the last delivered one.
     pub fn payload(&self, sender: &Sender, node: &State, sequence: u64, dropped: u64) -> Value {
         let time = DateTime::from(self.time).fmt(Format::DateTime).unwrap_or_default();
         let mut payload = json!({
@@ -156,7 +156,7 @@ impl What {
         let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
         match self {
             What::Role { before: Some(before), now } => format!("{now} for {vip}, was {before}"),
-            What::Role { before: None, now } => format!("{now} for {vip}, says its agent, which has just started"),
+            What::Role { before: None, now } => format!("{now} for {vip} (the agent has just started)"),
             What::TakeoverIncomplete { ms, missing } => {
                 let first = missing.first().map(|(table, why)| format!("; {table}: {why}")).unwrap_or_default();
                 format!("{} routes of {vip} don't lead here after {}{first}", missing.len(), seconds(*ms))
@@ -164,8 +164,8 @@ impl What {
             What::TakeoverComplete { ms } => format!("all routes of {vip} lead here, after {}", seconds(*ms)),
             What::Routes { reclaimed, strays } => {
                 let tables: Vec<&str> = strays.iter().take(LISTED).map(|stray| stray.table.0.as_str()).collect();
-                let outcome = if *reclaimed { "reclaimed" } else { "left to a peer that has the better claim" };
-                format!("routes of {vip} were changed by somebody else, and {outcome}: {}", tables.join(", "))
+                let outcome = if *reclaimed { "reclaimed" } else { "yielded to a peer" };
+                format!("routes of {vip} were changed by another program and {outcome}: {}", tables.join(", "))
             }
         }
     }
@@ -218,9 +218,9 @@ pub(super) mod tests {
         event(what).payload(&sender, &state(), 3, 1)
     }
 
-    /// docs/webhook.md shows one of each.
+    /// docs/webhook.md has one example of each kind.
     #[test]
-    fn the_documented_examples_are_what_is_sent() {
+    fn the_documented_examples_match_the_payloads() {
         let stray = |table: &str, lead, member: Option<&str>| Stray {
             table: table.into(),
             found: Found { lead, member: member.map(Into::into) },
@@ -259,7 +259,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_long_list_is_cut_and_its_length_said() {
+    fn a_long_list_is_cut_and_its_length_is_sent() {
         let missing = (0..200).map(|n| (TableId(format!("rtb-{n}")), "denied".to_owned())).collect();
         let sent = payload(What::TakeoverIncomplete { ms: 5000, missing });
         assert_eq!(sent["takeover"]["missing"], 200);

@@ -1,6 +1,5 @@
-//! Telling people: a JSON POST to the operator's webhook for what they would want to know at once (docs/webhook.md).
-//! Events are put into an outbox, which never waits; a courier with a thread of its own carries them, so that nothing
-//! at the other end of that connection is ever waited for by a failover.
+//! Sends events to the operator's webhook as JSON POSTs (docs/webhook.md). The outbox takes events without waiting, and
+//! a courier delivers them from a thread of its own, so that a failover never waits for the webhook.
 
 mod courier;
 mod event;

@@ -1,5 +1,5 @@
-//! What is to be told and hasn't been. Bounded in number and age: when too much has to be left out, it is the oldest, and
-//! how much it was is told with the next.
+//! The outbox: events that wait for the webhook, bounded in number and age. The oldest are dropped first, and the next
+//! event reports how many.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -10,12 +10,12 @@ use tokio::sync::Notify;
 use super::event::Event;
 use crate::telemetry::metrics::Told;
 
-/// So many events wait at most.
+/// The most events that wait.
 const MOST: usize = 100;
-/// What is older than this is no news.
+/// The oldest event that is still delivered.
 const OLDEST: Duration = Duration::from_secs(3600);
 
-/// Events for the courier, from anybody, from any thread. Without a courier it keeps nothing.
+/// A queue of events for the courier, usable from any thread. Without a courier it keeps nothing.
 #[derive(Debug, Clone, Default)]
 pub struct Outbox(Arc<Shared>);
 
@@ -26,29 +26,29 @@ struct Shared {
     emptied: Notify,
 }
 
-/// An event with its place among those of this agent.
+/// An event with its sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Letter {
     pub event: Event,
     pub sequence: u64,
-    /// How many have been lost since the last one got through.
+    /// How many events were lost since the last delivered one.
     pub dropped: u64,
 }
 
 impl Outbox {
-    /// From now on there is a courier, who counts in `told`.
+    /// Lets the outbox keep events, for a courier that counts in `told`.
     pub(crate) fn open(&self, told: Told) {
         self.queue().told = Some(told);
     }
 
-    /// Puts an event in. Never waits.
+    /// Adds an event without waiting.
     pub fn put(&self, event: Event) {
         if self.queue().put(event, SystemTime::now()) {
             self.0.filled.notify_one();
         }
     }
 
-    /// The oldest event that is still news, once there is one.
+    /// Waits for the oldest event that isn't too old.
     pub(crate) async fn next(&self) -> Letter {
         loop {
             let letter = self.queue().first(SystemTime::now());
@@ -59,12 +59,12 @@ impl Outbox {
         }
     }
 
-    /// Whether this one is still to be delivered: it may have been left out meanwhile.
+    /// Whether this event is still in the outbox: it may have been dropped meanwhile.
     pub(super) fn waits(&self, letter: &Letter) -> bool {
         self.queue().first(SystemTime::now()).is_some_and(|first| first.sequence == letter.sequence)
     }
 
-    /// It got through, or never will.
+    /// Removes an event that was delivered or refused.
     pub(crate) fn done(&self, letter: &Letter, delivered: bool) {
         let mut queue = self.queue();
         queue.done(letter, delivered);
@@ -73,12 +73,12 @@ impl Outbox {
         }
     }
 
-    /// Waits until all is told, or for `limit`.
+    /// Waits until the outbox is empty, at most for `limit`.
     pub async fn flush(&self, limit: Duration) {
         let emptied = self.0.emptied.notified();
         let waiting = self.queue().waiting.len();
         if waiting > 0 && tokio::time::timeout(limit, emptied).await.is_err() {
-            tracing::warn!("ending with events that the webhook wasn't told: {}", self.queue().waiting.len());
+            tracing::warn!(events = self.queue().waiting.len(), "stopping with undelivered webhook events");
         }
     }
 
@@ -96,7 +96,7 @@ struct Queue {
 }
 
 impl Queue {
-    /// Whether it was taken in.
+    /// Returns whether the event was added.
     fn put(&mut self, event: Event, now: SystemTime) -> bool {
         if self.told.is_none() {
             return false;
@@ -121,7 +121,7 @@ impl Queue {
             }
         }
         if delivered {
-            // What was lost while it was on its way is for the next to say.
+            // Events lost during the delivery are reported by the next event.
             self.dropped -= letter.dropped.min(self.dropped);
             self.told.iter().for_each(|told| told.delivered.inc());
         }
@@ -142,7 +142,7 @@ impl Queue {
         if count > 0 {
             self.dropped += count;
             self.told.iter().for_each(|told| told.dropped.inc_by(count));
-            tracing::warn!("{count} events were left out: the webhook didn't take them in time, or refused them");
+            tracing::warn!(count, "dropped webhook events: not accepted in time, or refused");
         }
     }
 
@@ -178,7 +178,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_newest_are_kept_and_the_loss_is_told_once() {
+    async fn the_newest_events_are_kept_and_the_loss_is_reported_once() {
         let outbox = outbox();
         (0..MOST + 5).for_each(|_| outbox.put(event(Duration::ZERO)));
         let first = outbox.next().await;
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_is_left_out_while_it_is_tried_is_tried_no_more() {
+    async fn an_event_that_is_dropped_during_its_delivery_is_not_retried() {
         let outbox = outbox();
         outbox.put(event(Duration::ZERO));
         let first = outbox.next().await;
@@ -203,7 +203,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn old_news_is_no_news() {
+    async fn an_event_that_is_too_old_is_dropped() {
         let outbox = outbox();
         outbox.put(event(OLDEST + Duration::from_secs(1)));
         outbox.put(event(Duration::ZERO));
@@ -211,14 +211,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn without_a_courier_nothing_is_kept_and_nothing_is_waited_for() {
+    async fn without_a_courier_nothing_is_kept_and_a_flush_returns_at_once() {
         let outbox = Outbox::default();
         outbox.put(event(Duration::ZERO));
         tokio::time::timeout(Duration::from_secs(5), outbox.flush(Duration::from_secs(60))).await.expect("no wait");
     }
 
     #[tokio::test]
-    async fn a_flush_ends_when_all_is_told_and_at_its_limit() {
+    async fn a_flush_ends_when_the_outbox_is_empty_and_at_its_limit() {
         let outbox = outbox();
         outbox.put(event(Duration::ZERO));
         outbox.flush(Duration::from_millis(1)).await;
@@ -226,6 +226,6 @@ mod tests {
         let flush = outbox.flush(Duration::from_secs(60));
         let (_, ended) =
             tokio::join!(async { outbox.done(&letter, true) }, tokio::time::timeout(Duration::from_secs(5), flush));
-        ended.expect("all is told");
+        ended.expect("the outbox is empty");
     }
 }

@@ -1,4 +1,4 @@
-//! An attempt to get routes: which of them don't lead here yet, and why. Pure.
+//! A takeover under way: the routes that don't lead to this node yet, and why. Pure.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -9,22 +9,20 @@ use crate::telemetry::notify::Stray;
 /// Routes that are being moved.
 #[derive(Debug)]
 pub(super) struct Attempt {
-    /// Since when.
+    /// When the attempt began.
     pub since: Instant,
-    /// Whether it was said that it takes long.
+    /// Whether the attempt was reported as incomplete.
     pub overdue: bool,
-    /// Of the routes that somebody else had changed: those that lead here again.
+    /// Routes that another program changed and that lead to this node again.
     pub reclaimed: Vec<Stray>,
     strays: Vec<Stray>,
     missing: BTreeMap<TableId, String>,
 }
 
-/// Whether all of an attempt's routes lead here.
+/// Whether all of an attempt's routes lead to this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// They do.
     Complete,
-    /// Not yet.
     Missing,
 }
 
@@ -33,7 +31,7 @@ impl Attempt {
         Attempt { since: now, overdue: false, reclaimed: Vec::new(), strays: Vec::new(), missing: BTreeMap::new() }
     }
 
-    /// It goes on with these tables. Some of them had `strays`.
+    /// Continues the attempt with these tables. Another program changed those in `strays`.
     pub(super) fn wants(&mut self, tables: &[TableId], strays: Vec<Stray>) {
         let mut before = std::mem::take(&mut self.missing);
         let mut why = |table| before.remove(table).unwrap_or_else(|| "no answer yet".to_owned());
@@ -41,14 +39,14 @@ impl Attempt {
         self.strays.extend(strays);
     }
 
-    /// Why a table's route doesn't lead here yet.
+    /// Sets the reason why a table's route doesn't lead to this node yet.
     pub(super) fn trouble(&mut self, table: &TableId, why: String) {
         if let Some(there) = self.missing.get_mut(table) {
             *there = why;
         }
     }
 
-    /// A table's route leads here, or needn't any more.
+    /// Removes a table: its route leads to this node (`moved`), or no longer needs to.
     pub(super) fn done(&mut self, table: &TableId, moved: bool) -> Progress {
         self.missing.remove(table);
         if let Some(place) = self.strays.iter().position(|stray| stray.table == *table) {
@@ -58,7 +56,7 @@ impl Attempt {
         if self.missing.is_empty() { Progress::Complete } else { Progress::Missing }
     }
 
-    /// The routes that don't lead here yet, and why.
+    /// The tables with routes that don't lead to this node yet, and the reasons.
     pub(super) fn missing(&self) -> &BTreeMap<TableId, String> {
         &self.missing
     }
@@ -75,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_complete_when_the_last_route_leads_here_and_says_why_it_is_not() {
+    fn an_attempt_is_complete_when_no_route_is_missing() {
         let mut attempt = Attempt::new(Instant::now());
         attempt.wants(&["rtb-1".into(), "rtb-2".into()], vec![]);
         assert_eq!(attempt.done(&"rtb-1".into(), true), Progress::Missing);
@@ -89,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stray_is_reclaimed_when_its_route_leads_here_again() {
+    fn a_stray_is_reclaimed_when_its_route_was_moved() {
         let mut attempt = Attempt::new(Instant::now());
         attempt.wants(&["rtb-1".into(), "rtb-2".into(), "rtb-3".into()], vec![stray("rtb-1"), stray("rtb-2")]);
         attempt.done(&"rtb-1".into(), true);

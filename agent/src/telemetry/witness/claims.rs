@@ -1,4 +1,4 @@
-//! Which routes are known to have led here: only of those can it be said that somebody else has changed them. Pure.
+//! The routes that led to this node. Only of these the recorder can report a change by another program. Pure.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -6,20 +6,21 @@ use std::time::{Duration, Instant};
 use crate::aws::ids::{InterfaceId, TableId};
 use crate::ownership::decide::Lead;
 
-/// Answers of the API may be out of date by seconds: what was pointed here a moment ago may be read as it was before.
+/// Answers of the API may be out of date by seconds, so a route counts as held only after this long.
 const SURE: Duration = Duration::from_secs(15);
 
-/// Routes that lead here, and since when.
+/// The tables with routes that lead to this node, and since when.
 #[derive(Debug, Default)]
 pub(super) struct Claims(BTreeMap<TableId, Instant>);
 
 impl Claims {
-    /// This one was pointed here.
+    /// A table's route was pointed at this node.
     pub(super) fn pointed(&mut self, table: &TableId, now: Instant) {
         self.0.entry(table.clone()).or_insert(now);
     }
 
-    /// A look at the routes: those that led here for long enough and don't any more. Each is said once.
+    /// Returns the routes of a read that led to this node for long enough and no longer do. Each change is returned
+    /// once.
     pub(super) fn look(&mut self, routes: &[(TableId, Lead)], me: &InterfaceId, now: Instant) -> Vec<(TableId, Lead)> {
         let mut strayed = Vec::new();
         for (table, lead) in routes {
@@ -42,7 +43,7 @@ mod tests {
     }
 
     #[test]
-    fn a_route_that_led_here_and_leads_elsewhere_was_changed_and_that_is_said_once() {
+    fn a_changed_route_is_reported_once() {
         let (mut claims, start) = (Claims::default(), Instant::now());
         assert_eq!(look(&mut claims, Lead::To("eni-1".into()), start), 0);
         assert_eq!(look(&mut claims, Lead::Nowhere, start + SURE), 1);
@@ -57,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn a_read_that_is_out_of_date_accuses_nobody() {
+    fn a_read_that_is_out_of_date_reports_no_change() {
         let (mut claims, start) = (Claims::default(), Instant::now());
         claims.pointed(&"rtb-1".into(), start);
         assert_eq!(look(&mut claims, Lead::To("eni-2".into()), start + SURE / 2), 0);

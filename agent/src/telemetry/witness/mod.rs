@@ -1,5 +1,5 @@
-//! Who sees what happens to roles and routes, counts it for the metrics and puts it into the outbox for the webhook.
-//! Whoever acts says in a word what it does; nothing here waits, or calls anybody.
+//! The recorder: other modules report changes of roles and routes to it. It counts them for the metrics, and puts
+//! events into the outbox for the webhook. It never waits and makes no calls.
 
 mod attempt;
 mod claims;
@@ -24,10 +24,10 @@ use attempt::{Attempt, Progress};
 use claims::Claims;
 use rivals::Rivals;
 
-/// A takeover that takes longer is worth telling.
+/// A takeover that takes longer is reported as incomplete.
 const OVERDUE: Duration = Duration::from_secs(5);
 
-/// Who sees. A clone sees for the same.
+/// The recorder. Clones share its state.
 #[derive(Clone)]
 pub struct Witness(Arc<Seen>);
 
@@ -40,23 +40,23 @@ struct Seen {
     rivals: Mutex<Rivals>,
 }
 
-/// What was seen of a term as the active node.
+/// The record of a term as the active node.
 #[derive(Default)]
 struct Term {
     claims: Claims,
     attempt: Option<Attempt>,
-    /// How many routes are left to peers.
+    /// How many routes were yielded to peers.
     left: usize,
 }
 
 impl Witness {
-    /// Sees for the node on `board`.
+    /// A recorder for the node on `board`.
     pub fn new(board: Board, outbox: Outbox, takeovers: Takeovers) -> Self {
         let (terms, roles, rivals) = (Mutex::default(), Mutex::default(), Mutex::default());
         Witness(Arc::new(Seen { board, outbox, takeovers, terms, roles, rivals }))
     }
 
-    /// This is the node's role for `vip`, as before or a new one.
+    /// Records the node's role for `vip`, changed or not.
     pub fn role(&self, vip: Ipv4Addr, now: Role) {
         if now != Role::Active {
             self.terms().remove(&vip);
@@ -68,7 +68,7 @@ impl Witness {
         }
     }
 
-    /// An update made `vips` the balancer's; those that `left` their places, or the balancer, end their terms.
+    /// Records an update to `vips`. The terms of virtual IPs that `left` their places, or the balancer, end.
     pub fn adopt(&self, vips: &[Ipv4Addr], left: &[Ipv4Addr]) {
         self.0.takeovers.expect(vips);
         self.terms().retain(|vip, _| !left.contains(vip));
@@ -76,7 +76,7 @@ impl Witness {
         self.name_rivals(|rivals| left.iter().for_each(|vip| rivals.forget(*vip)));
     }
 
-    /// This was decided about the routes of `vip`, by an active node that stands at `me` and knows `members`.
+    /// Records a decision about the routes of `vip`, by the active node with interface `me` and these `members`.
     pub fn decided(&self, vip: Ipv4Addr, me: &InterfaceId, reading: &Reading, moves: &[Move], members: &[Member]) {
         let point = |one: &Move| if let Move::Point(table, _) = one { Some(table.clone()) } else { None };
         let wanted: Vec<TableId> = moves.iter().filter_map(point).collect();
@@ -95,7 +95,7 @@ impl Witness {
         self.name_rivals(|rivals| stranger.into_iter().for_each(|one| rivals.seen(vip, one.clone(), Instant::now())));
         let left = term.left;
         let ended = match reading {
-            // A look that failed ends nothing.
+            // A failed read ends no attempt.
             Reading::Due | Reading::Failed if wanted.is_empty() => None,
             _ => self.attempt(vip, term, &wanted, back),
         };
@@ -108,14 +108,14 @@ impl Witness {
         self.tell_strays(vip, false, gone);
     }
 
-    /// Says it if strangers take the routes again and again, given what is `learned`.
+    /// Applies `learned`, then updates the board's problem about contention.
     fn name_rivals(&self, learned: impl FnOnce(&mut Rivals)) {
         let mut rivals = self.0.rivals.lock().unwrap_or_else(PoisonError::into_inner);
         learned(&mut rivals);
         self.0.board.problem(Topic::Rivals, rivals.complaint(Instant::now()));
     }
 
-    /// Goes on with the attempt, or begins one, or gives back the one that is over.
+    /// Continues or begins the attempt. If no table is wanted, returns the attempt that is over.
     fn attempt(&self, vip: Ipv4Addr, term: &mut Term, wanted: &[TableId], strays: Vec<Stray>) -> Option<Attempt> {
         if wanted.is_empty() {
             return term.attempt.take();
@@ -128,14 +128,14 @@ impl Witness {
         None
     }
 
-    /// A call for one of `vip`'s routes failed, and is made again.
+    /// Records that a call for one of `vip`'s routes failed and will be retried.
     pub fn trouble(&self, vip: Ipv4Addr, table: &TableId, error: &ApiError) {
         if let Some(attempt) = self.terms().get_mut(&vip).and_then(|term| term.attempt.as_mut()) {
             attempt.trouble(table, error.to_string());
         }
     }
 
-    /// The attempt on one of `vip`'s routes has ended.
+    /// Records the outcome for one of `vip`'s routes.
     pub fn ended(&self, vip: Ipv4Addr, table: &TableId, outcome: Outcome) {
         let mut terms = self.terms();
         let Some(term) = terms.get_mut(&vip) else { return };
@@ -151,7 +151,7 @@ impl Witness {
         }
     }
 
-    /// All the routes of an attempt lead here.
+    /// Records that all routes of an attempt lead to this node.
     fn complete(&self, vip: Ipv4Addr, attempt: Attempt) {
         let time = attempt.since.elapsed();
         self.0.takeovers.complete(vip, time.as_secs_f64());
@@ -161,13 +161,13 @@ impl Witness {
         self.tell_strays(vip, true, attempt.reclaimed);
     }
 
-    /// How many routes don't lead here that should, for each virtual IP that this node has decided about as active.
+    /// How many routes should lead to this node and don't, for each virtual IP that it has decided about as active.
     pub fn wrong(&self) -> BTreeMap<Ipv4Addr, usize> {
         let missing = |term: &Term| term.attempt.as_ref().map_or(0, |attempt| attempt.missing().len());
         self.terms().iter().map(|(vip, term)| (*vip, missing(term) + term.left)).collect()
     }
 
-    /// Looks after the attempt when it should be over.
+    /// Starts the timer that reports the attempt if it is incomplete after [`OVERDUE`].
     fn remind(&self, vip: Ipv4Addr, attempt: Attempt) -> Attempt {
         let (witness, since) = (self.clone(), attempt.since);
         tokio::spawn(async move {

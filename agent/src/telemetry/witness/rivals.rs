@@ -1,5 +1,5 @@
-//! Others who turn the routes of a virtual IP to themselves again and again: another balancer that was given the same
-//! address, a script that somebody forgot. The routes are taken back each time, which looks well and isn't.
+//! Detects contention: strangers that redirect the routes of a virtual IP repeatedly, such as another balancer with the
+//! same address, or a forgotten script. The node reclaims the routes each time, so nothing else shows it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 
 use crate::aws::ids::InterfaceId;
 
-/// Once may be a hand's slip, that is put right.
+/// Redirections within [`MEMORY`] that count as contention. One may be an operator's mistake.
 const OFTEN: usize = 3;
-/// Times further apart than that aren't one story.
+/// How long a redirection is remembered.
 const MEMORY: Duration = Duration::from_secs(600);
 
-/// When routes were found turned to strangers.
+/// When the routes of each virtual IP were found to lead to strangers.
 #[derive(Debug, Default)]
 pub(super) struct Rivals(BTreeMap<Ipv4Addr, Story>);
 
@@ -23,19 +23,19 @@ struct Story {
 }
 
 impl Rivals {
-    /// Routes of `vip` were found to lead to `stranger`.
+    /// Records that routes of `vip` led to `stranger`.
     pub(super) fn seen(&mut self, vip: Ipv4Addr, stranger: InterfaceId, now: Instant) {
         let story = self.0.entry(vip).or_insert_with(|| Story { times: Vec::new(), last: stranger.clone() });
         story.times.push(now);
         story.last = stranger;
     }
 
-    /// The routes of `vip` are somebody else's to keep.
+    /// Forgets `vip`: this node no longer keeps its routes.
     pub(super) fn forget(&mut self, vip: Ipv4Addr) {
         self.0.remove(&vip);
     }
 
-    /// What people should know, if anything.
+    /// The message about contention, if there is any.
     pub(super) fn complaint(&mut self, now: Instant) -> Option<String> {
         self.0.retain(|_, story| {
             story.times.retain(|time| now.duration_since(*time) < MEMORY);
@@ -44,8 +44,8 @@ impl Rivals {
         let often = self.0.iter().filter(|(_, story)| story.times.len() >= OFTEN);
         let texts = often.map(|(vip, Story { times, last })| {
             format!(
-                "routes of {vip} were turned away {} times in 10 minutes, last to {last}, and taken back: is it somebody \
-                 else's address, too?",
+                "routes of {vip} were redirected {} times in 10 minutes, last to {last}, and reclaimed; does another \
+                 balancer or program use this address?",
                 times.len()
             )
         });
@@ -58,7 +58,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_comes_again_and_again_is_named_until_it_has_ceased() {
+    fn contention_is_reported_until_it_ends() {
         let (vip, start) = (Ipv4Addr::new(10, 255, 0, 10), Instant::now());
         let mut rivals = Rivals::default();
         for minute in 0..2 {
@@ -68,7 +68,7 @@ mod tests {
         rivals.seen(vip, "eni-9".into(), start + Duration::from_secs(120));
         let complaint = rivals.complaint(start + Duration::from_secs(120)).expect("one");
         assert!(
-            complaint.contains("10.255.0.10 were turned away 3 times") && complaint.contains("eni-9"),
+            complaint.contains("10.255.0.10 were redirected 3 times") && complaint.contains("eni-9"),
             "{complaint}"
         );
         assert_eq!(rivals.complaint(start + Duration::from_secs(601)), None);

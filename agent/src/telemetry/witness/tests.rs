@@ -1,4 +1,4 @@
-//! What is told and counted of a term.
+//! Tests of the events and metrics of a term.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::telemetry::notify::Sender;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
 
-/// A witness, and what it tells.
+/// A recorder, with its outbox and board.
 struct Scene {
     witness: Witness,
     outbox: Outbox,
@@ -38,12 +38,12 @@ impl Scene {
         Some(self.witness.terms().get(&VIP)?.attempt.as_ref()?.since)
     }
 
-    /// What the timer of that attempt does in the end.
+    /// Does what the timer of that attempt does.
     fn overdue(&self, attempt: Option<Instant>) {
         self.witness.overdue(VIP, attempt.expect("an attempt was under way"));
     }
 
-    /// Everything that was told and not seen yet.
+    /// Takes all events from the outbox.
     async fn told(&self) -> Vec<Value> {
         let sender = Sender { region: "eu-west-1".into(), vpc: "vpc-1".into() };
         let mut told = Vec::new();
@@ -68,7 +68,7 @@ fn here() -> Lead {
 }
 
 #[tokio::test]
-async fn a_change_of_role_is_told_once_with_what_was_wrong() {
+async fn a_change_of_role_is_reported_once_with_the_problems() {
     let scene = Scene::new();
     scene.board.problem(Topic::Haproxy, Some("down".into()));
     scene.witness.role(VIP, Role::Standby);
@@ -87,7 +87,7 @@ async fn a_change_of_role_is_told_once_with_what_was_wrong() {
 }
 
 #[tokio::test]
-async fn a_takeover_that_is_quick_is_counted_and_not_told() {
+async fn a_quick_takeover_is_counted_and_not_reported() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1"), point("rtb-2")]);
     assert_eq!(scene.witness.wrong()[&VIP], 2);
@@ -101,7 +101,7 @@ async fn a_takeover_that_is_quick_is_counted_and_not_told() {
 }
 
 #[tokio::test]
-async fn a_takeover_that_takes_long_is_told_with_its_reasons_and_so_is_its_end() {
+async fn a_slow_takeover_is_reported_with_reasons_and_so_is_its_end() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1"), point("rtb-2")]);
     scene.moved("rtb-1");
@@ -112,7 +112,7 @@ async fn a_takeover_that_takes_long_is_told_with_its_reasons_and_so_is_its_end()
     let told = scene.told().await;
     assert_eq!(told.len(), 1);
     assert_eq!(told[0]["takeover"]["tables"], serde_json::json!([{"table": "rtb-2", "why": "ReplaceRoute: denied"}]));
-    // Looked again meanwhile: it is still the same takeover.
+    // Another read meanwhile continues the same takeover.
     scene.decided(routes(&[("rtb-1", here()), ("rtb-2", Lead::Nowhere)]), &[point("rtb-2")]);
     assert_eq!(scene.attempt(), attempt);
     assert!(scene.told().await.is_empty());
@@ -121,14 +121,14 @@ async fn a_takeover_that_takes_long_is_told_with_its_reasons_and_so_is_its_end()
 }
 
 #[tokio::test]
-async fn a_takeover_that_was_told_ends_for_the_reader_too_when_a_look_finds_the_routes_right() {
+async fn a_reported_takeover_is_reported_complete_when_a_read_finds_the_routes_right() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1")]);
     let attempt = scene.attempt();
     scene.overdue(attempt);
     assert_eq!(scene.told().await[0]["event"], "takeover_incomplete");
     scene.decided(Reading::Failed, &[Move::Rest]);
-    assert_eq!(scene.attempt(), attempt, "a look that failed shows nothing");
+    assert_eq!(scene.attempt(), attempt, "a failed read ends no attempt");
     scene.decided(routes(&[("rtb-1", here())]), &[Move::Rest]);
     let told = scene.told().await;
     assert_eq!((told.len(), &told[0]["event"]), (1, &Value::from("takeover_complete")));
@@ -136,7 +136,7 @@ async fn a_takeover_that_was_told_ends_for_the_reader_too_when_a_look_finds_the_
 }
 
 #[tokio::test]
-async fn a_takeover_whose_routes_are_left_to_a_peer_is_not_told_to_be_complete() {
+async fn a_takeover_that_yields_its_routes_is_not_reported_complete() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1")]);
     scene.overdue(scene.attempt());
@@ -145,7 +145,7 @@ async fn a_takeover_whose_routes_are_left_to_a_peer_is_not_told_to_be_complete()
 }
 
 #[tokio::test]
-async fn a_term_that_ends_takes_its_takeover_along() {
+async fn the_end_of_a_term_ends_its_takeover() {
     let scene = Scene::new();
     scene.decided(Reading::Due, &[point("rtb-1")]);
     let ended = scene.attempt();
@@ -156,14 +156,14 @@ async fn a_term_that_ends_takes_its_takeover_along() {
     assert!(scene.told().await.iter().all(|one| one["event"] == "role_changed"));
 }
 
-/// The claims go by the real clock, as routes are looked at by it.
+/// Records that a table's route was pointed at this node a minute ago.
 fn as_of_long_ago(scene: &Scene, table: &str) {
     let long_ago = Instant::now().checked_sub(Duration::from_secs(60)).expect("this machine is up for a minute");
     scene.witness.terms().entry(VIP).or_default().claims.pointed(&table.into(), long_ago);
 }
 
 #[tokio::test]
-async fn a_stolen_route_is_told_when_it_leads_here_again() {
+async fn a_changed_route_is_reported_when_it_is_reclaimed() {
     let scene = Scene::new();
     as_of_long_ago(&scene, "rtb-1");
     scene.decided(
@@ -180,20 +180,20 @@ async fn a_stolen_route_is_told_when_it_leads_here_again() {
 }
 
 #[tokio::test]
-async fn who_takes_the_routes_again_and_again_is_named_on_the_board_while_this_node_is_active() {
+async fn contention_is_on_the_board_while_this_node_is_active() {
     let scene = Scene::new();
     for _ in 0..3 {
         as_of_long_ago(&scene, "rtb-1");
         scene.decided(routes(&[("rtb-1", Lead::Stranger("eni-stranger".into()))]), &[point("rtb-1")]);
     }
     let said = scene.board.read().problems.get(&Topic::Rivals).cloned().unwrap_or_default();
-    assert!(said.contains("turned away 3 times") && said.contains("eni-stranger"), "{said}");
+    assert!(said.contains("redirected 3 times") && said.contains("eni-stranger"), "{said}");
     scene.witness.role(VIP, Role::Standby);
     assert_eq!(scene.board.read().problems.get(&Topic::Rivals), None);
 }
 
 #[tokio::test]
-async fn a_route_that_is_left_to_a_peer_is_told_at_once_and_counts_as_wrong() {
+async fn a_yielded_route_is_reported_at_once_and_counts_as_wrong() {
     let scene = Scene::new();
     as_of_long_ago(&scene, "rtb-1");
     for _ in 0..2 {
@@ -206,7 +206,7 @@ async fn a_route_that_is_left_to_a_peer_is_told_at_once_and_counts_as_wrong() {
 }
 
 #[tokio::test]
-async fn an_update_counts_new_virtual_ips_from_zero_and_forgets_the_term_of_one_that_left() {
+async fn an_update_sets_new_counters_to_zero_and_ends_the_terms_of_removed_virtual_ips() {
     let (scene, new) = (Scene::new(), Ipv4Addr::new(10, 255, 0, 11));
     scene.decided(Reading::Due, &[point("rtb-1")]);
     scene.witness.adopt(&[new], &[VIP]);

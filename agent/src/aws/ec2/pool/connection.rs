@@ -1,4 +1,4 @@
-//! One connection to the API: opened, asked, and known for dead as soon as its peer's kernel is silent.
+//! One HTTP/1.1 connection to the API. TCP settings end it soon after the other side's kernel falls silent.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -20,49 +20,45 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio_rustls::TlsConnector;
 
-/// The limit of a TCP handshake with the first address that answers. It is the network's round trip: kernels answer, also
-/// those of a slow API, and ask again after 1 s.
+/// The limit of a TCP handshake with the first address that answers. Kernels answer it, also those of a slow API, and
+/// retransmit after 1 s.
 const TCP_LIMIT: Duration = Duration::from_millis(1500);
-/// How long one address is waited for before the next is tried as well: one in a zone that is gone swallows all.
+/// After this long without an answer the next address is tried as well, as a lost zone's address drops all packets.
 const NEXT_ADDRESS: Duration = Duration::from_millis(80);
-/// What was sent is acknowledged by the other side's kernel within a round trip, however slow its program: who leaves
-/// it unacknowledged for so long isn't there (tcp(7), TCP_USER_TIMEOUT).
+/// The other side's kernel acknowledges data within a round trip, however slow its program. If it doesn't for this
+/// long, the connection is dead (tcp(7), TCP_USER_TIMEOUT).
 const UNACKNOWLEDGED_MS: u32 = 300;
-/// After this long in silence the other side's kernel is asked, so that no call waits for a peer that went after
-/// acknowledging it. Well below the 350 s after which NAT gateways and interface endpoints forget a connection.
+/// The kernel probes a connection that is silent for this long, so that no call waits for a lost peer. This is well
+/// below the 350 s after which NAT gateways and interface endpoints forget a connection.
 const KEEP_ALIVE: Duration = Duration::from_secs(3);
 
-/// Where a connection leads.
+/// The endpoint of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
-    /// Whether it speaks TLS.
     pub tls: bool,
     /// The host, by name or address.
     pub host: String,
-    /// The port.
     pub port: u16,
 }
 
-/// An open connection that nobody is using.
+/// An open connection without a call under way.
 #[derive(Debug)]
 pub(super) struct Connection {
     sender: SendRequest<SdkBody>,
-    /// Where it leads.
     pub target: Target,
-    /// When it was opened.
     pub opened: Instant,
     /// Whether it has answered before.
     pub used: bool,
 }
 
-/// Opens a connection to the first of `addresses` that answers. `ended` is woken when it ends.
+/// Opens a connection to the first of `addresses` that answers. `ended` is notified when the connection ends.
 pub(super) async fn open(
     target: &Target,
     addresses: Vec<IpAddr>,
     tls: &TlsConnector,
     ended: Arc<Notify>,
 ) -> io::Result<Connection> {
-    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "connecting takes too long");
+    let late = |_| io::Error::new(io::ErrorKind::TimedOut, "TCP handshake timed out");
     let stream = tokio::time::timeout(TCP_LIMIT, first(addresses, target.port)).await.map_err(late)??;
     prepare(&stream)?;
     let sender = if target.tls {
@@ -74,7 +70,7 @@ pub(super) async fn open(
     Ok(Connection { sender, target: target.clone(), opened: Instant::now(), used: false })
 }
 
-/// Asks the addresses one after another, without waiting for the ones before to give up.
+/// Connects to the addresses one after another, without waiting for earlier ones to fail.
 async fn first(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
     let mut tries: FuturesUnordered<_> = (addresses.into_iter().zip(0..))
         .map(|(address, turn)| async move {
@@ -82,7 +78,7 @@ async fn first(addresses: Vec<IpAddr>, port: u16) -> io::Result<TcpStream> {
             TcpStream::connect(SocketAddr::from((address, port))).await
         })
         .collect();
-    let mut refusal = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
+    let mut refusal = io::Error::new(io::ErrorKind::NotFound, "the host name has no address");
     while let Some(tried) = tries.next().await {
         match tried {
             Ok(stream) => return Ok(stream),
@@ -107,7 +103,7 @@ where
 {
     let (mut sender, conversation) = handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
     tokio::spawn(async move {
-        // What ends it is told to whoever waits for an answer.
+        // A call that waits for an answer gets the error itself.
         let _ = conversation.await;
         ended.notify_one();
     });
@@ -116,7 +112,6 @@ where
 }
 
 impl Connection {
-    /// Whether it could be used.
     pub(super) fn is_open(&self) -> bool {
         self.sender.is_ready()
     }
@@ -125,7 +120,7 @@ impl Connection {
     pub(super) async fn ask(&mut self, request: Request<SdkBody>) -> hyper::Result<Response<Bytes>> {
         let (head, body) = self.sender.send_request(request).await?.into_parts();
         let body = body.collect().await?.to_bytes();
-        // The conversation may have a word to finish before it takes the next request.
+        // The connection's task may have work to finish before it takes the next request.
         self.sender.ready().await.ok();
         self.used = true;
         Ok(Response::from_parts(head, body))

@@ -1,38 +1,37 @@
-//! How long the API is waited for. Pure: the pool says what it saw.
+//! Time limits for handshakes and calls, derived from the API's slowest answer. Pure: the pool reports each answer.
 //!
-//! A slow API isn't an unreachable one, so the limits grow with the answers. They need not find a peer that is gone: TCP
-//! does that (`connection`), as a kernel acknowledges at once, however slow its programs are.
+//! A slow API isn't an unreachable one, so the limits grow with the answers. They needn't detect a lost peer: TCP does
+//! that (`connection`), as a kernel acknowledges at once, however slow its programs are.
 
 use std::time::Duration;
 
-/// A second connection is opened beside one that takes at least this long, twice the slowest answer, and at most that.
+/// The bounds of the spare limit: twice the slowest answer. After it a second connection is opened beside the first.
 const SPARE: [Duration; 2] = [Duration::from_millis(800), Duration::from_secs(30)];
-/// A handshake or a call is given up after four times the slowest answer, within these bounds.
+/// The bounds of the answer limit: four times the slowest answer. After it a handshake or a call fails.
 const ANSWER: [Duration; 2] = [Duration::from_secs(30), Duration::from_secs(120)];
 
-/// What the API showed of its speed.
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     slowest: Duration,
 }
 
 impl Limits {
-    /// A handshake or a call was answered after `time`. A slow answer counts less with each faster one after it.
+    /// A handshake or a call was answered after `time`. Each faster answer lowers the slowest by at most a quarter.
     pub(super) fn answered(&mut self, time: Duration) {
         self.slowest = time.max(self.slowest * 3 / 4);
     }
 
-    /// There was no answer for `time`: the next limit is twice as long.
+    /// There was no answer within `time`. The next limit is twice as long.
     pub(super) fn gave_up(&mut self, time: Duration) {
         self.answered(time / 2);
     }
 
-    /// The time from opening a connection to opening a spare one beside it.
+    /// The time after which a spare connection is opened.
     pub(super) fn spare(&self) -> Duration {
         (self.slowest * 2).clamp(SPARE[0], SPARE[1])
     }
 
-    /// The time after which a handshake or a call is given up.
+    /// The time after which a handshake or a call fails.
     pub(super) fn answer(&self) -> Duration {
         (self.slowest * 4).clamp(ANSWER[0], ANSWER[1])
     }
@@ -52,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_that_was_fast_may_become_slow_at_once() {
+    fn the_minimum_limits_admit_a_fast_api_that_becomes_slow() {
         let limits = after(&[20 * MS; 50]);
         assert_eq!(limits.spare(), 800 * MS);
         // Two round trips of 8 s for the handshake, one for the call.
@@ -71,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_that_ran_out_is_doubled_up_to_a_bound() {
+    fn an_exceeded_limit_is_doubled_up_to_a_bound() {
         let mut limits = Limits::default();
         let ran_out = |limits: &mut Limits| {
             let limit = limits.answer();

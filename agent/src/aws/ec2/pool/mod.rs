@@ -1,7 +1,6 @@
-//! Connections to the API that are open before they are needed. A handshake is no API call and costs none of the
-//! account's budget, but takes two round trips where a takeover has time for one. So a few connections stand open all
-//! the time, and are opened anew when the other side closes them, which AWS's endpoints do after some seconds or
-//! minutes without a request (undocumented; between 5 s and more than a minute were seen by users of its SDKs).
+//! A pool of connections to the API that are open before a takeover needs them. A handshake counts as no API call, but
+//! takes two round trips where a takeover has time for one. AWS's endpoints close idle connections after seconds or
+//! minutes (undocumented; SDK users report 5 s to more than a minute), and the pool reopens them.
 
 mod connection;
 mod limits;
@@ -37,11 +36,11 @@ use connection::{Connection, Target};
 use limits::Limits;
 use refill::Refill;
 
-/// More would help no takeover that is worth the memory: the rest is opened at once when it is needed.
+/// The most connections kept open, to save memory. A takeover opens the rest when it needs them.
 const MOST: usize = 8;
-/// How long one stands ready at most: the endpoint's addresses change over time.
+/// The oldest idle connection: the endpoint's addresses change over time.
 const OLDEST: Duration = Duration::from_secs(300);
-/// How often the pool is looked through, if nothing happens to it.
+/// How often idle connections are checked if no event causes a check.
 const TIDY: Duration = Duration::from_secs(10);
 
 /// Connections to one API.
@@ -52,9 +51,9 @@ struct Shared {
     names: Remembered,
     tls: TlsConnector,
     idle: Mutex<Vec<Connection>>,
-    /// Where the last request went: there the next will go.
+    /// The target of the last request. Connections are opened to it ahead of time.
     target: Mutex<Option<Target>>,
-    /// How many are to stand ready.
+    /// How many connections to keep open.
     wanted: AtomicUsize,
     returned: Notify,
     ended: Arc<Notify>,
@@ -69,7 +68,7 @@ impl std::fmt::Debug for Shared {
 }
 
 impl Pool {
-    /// An empty pool that finds hosts by `names` and trusts whom the system trusts.
+    /// An empty pool that resolves hosts with `names` and trusts the system's CA certificates.
     pub(super) fn new(names: Remembered) -> Pool {
         Pool::with(names, TlsConnector::from(Arc::new(trust())))
     }
@@ -88,26 +87,26 @@ impl Pool {
         }))
     }
 
-    /// An empty pool for another API, which nobody keeps ready: it finds and trusts as this one does.
+    /// An empty pool for another API, with the same resolver and certificates. It opens nothing ahead of time.
     pub(super) fn beside(&self) -> Pool {
         Pool::with(self.0.names.clone(), self.0.tls.clone())
     }
 
-    /// From now on as many connections stand ready as `calls` made at once could use, up to a limit.
+    /// Keeps as many connections open as `calls` at once could use, up to [`MOST`].
     pub(super) fn prepare_for(&self, calls: usize) {
         if self.0.wanted.swap(calls.clamp(1, MOST), Ordering::Relaxed) != calls.clamp(1, MOST) {
             self.0.ended.notify_one();
         }
     }
 
-    /// Keeps them ready, for ever.
+    /// Opens and replaces idle connections; never returns.
     pub(super) async fn keep_ready(&self) {
         let (mut refill, mut openings) = (Refill::new(Instant::now()), FuturesUnordered::new());
         loop {
             self.tidy();
             let target = self.0.target.lock().unwrap_or_else(PoisonError::into_inner).clone();
             let there = self.idle().len() + openings.len();
-            // A doubt is settled by trying, also where enough connections seem to stand ready: one at a time.
+            // After a failure a new connection tests the API, even if enough connections seem to be open.
             let due = match self.reach().is_doubtful() {
                 true => openings.is_empty(),
                 false => there < self.0.wanted.load(Ordering::Relaxed),
@@ -128,7 +127,7 @@ impl Pool {
                     }
                     Err(error) => {
                         tracing::debug!(%error, "cannot open a connection ahead of time");
-                        // Those that were opened at once fail as one.
+                        // Connections opened at the same time count as one failure.
                         if openings.is_empty() {
                             refill.failed();
                         }
@@ -139,7 +138,6 @@ impl Pool {
         }
     }
 
-    /// Whether the API hasn't been reached for a while.
     pub(super) fn is_lost(&self) -> bool {
         self.reach().is_lost(Instant::now())
     }
@@ -170,7 +168,7 @@ impl Pool {
             connection::open(target, addresses, &self.0.tls, self.0.ended.clone()).await
         };
         let began = Instant::now();
-        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "the TLS handshake takes too long"));
+        let late = |_| Err(io::Error::new(io::ErrorKind::TimedOut, "opening a connection timed out"));
         let opened = self.in_time(opening).await.unwrap_or_else(late);
         if opened.is_err() {
             self.failed(began);
@@ -178,7 +176,7 @@ impl Pool {
         opened
     }
 
-    /// Waits for an answer for as long as the API is known to take.
+    /// Waits for an answer, with the limit that the API's speed allows.
     async fn in_time<T, E>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<Result<T, E>, Elapsed> {
         let (began, limit) = (Instant::now(), self.limits().answer());
         let answer = tokio::time::timeout(limit, answer).await;
@@ -198,7 +196,7 @@ impl Pool {
         self.0.ended.notify_one();
     }
 
-    /// A connection to the target that stands ready, if there is one. Those to another are closed.
+    /// Takes an idle connection to the target, if any. Connections to other targets are closed.
     fn take(&self, target: &Target) -> Option<Connection> {
         let mut idle = self.idle();
         idle.retain(|connection| connection.is_open() && connection.target == *target);
@@ -212,8 +210,8 @@ impl Pool {
         }
     }
 
-    /// A connection: one that is ready, or the first to be there of a new one, one that another call is done with, and,
-    /// if the new one takes long, a spare one beside it.
+    /// An idle connection, or the first available of: a new one, one that another call returns, and a spare one. The
+    /// spare one is opened if the new one is slow.
     async fn connection(&self, target: &Target) -> io::Result<Connection> {
         if let Some(ready) = self.take(target) {
             return Ok(ready);
@@ -233,7 +231,7 @@ impl Pool {
         }
     }
 
-    /// A connection that is being opened; the pool keeps it if no call takes it.
+    /// Opens a connection. If no call takes it, the pool keeps it.
     fn opening(&self, target: &Target) -> oneshot::Receiver<io::Result<Connection>> {
         let (opened, opening) = oneshot::channel();
         let (pool, target) = (self.clone(), target.clone());
@@ -246,8 +244,8 @@ impl Pool {
         opening
     }
 
-    /// Asks over a ready connection if there is one. If that turns out to be dead, it asks again over another: every call of
-    /// the agent may be made twice. While a connection lives, its call may succeed, and isn't repeated.
+    /// Sends a request, over an idle connection if there is one. If that one is dead, the request is sent again over
+    /// another: each call of the agent may be made twice. While a connection lives, its call isn't repeated.
     async fn ask(&self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let again = request.try_clone();
         let (target, request) = prepared(request)?;
@@ -257,8 +255,8 @@ impl Pool {
         match (self.answer(connection, request).await, again) {
             (Err(error), Some(again)) if stale && error.is_io() => {
                 self.failed(Instant::now());
-                tracing::debug!(%error, "a connection that stood ready was dead, asking over another");
-                // The others are likely to be as dead, and finding out takes time.
+                tracing::debug!(%error, "idle connection was dead; sending the request over another");
+                // The other idle connections are probably dead as well.
                 self.idle().clear();
                 let another = self.connection(&target).await.map_err(io_error)?;
                 finished(self.answer(another, prepared(again)?.1).await?)
@@ -289,7 +287,7 @@ impl HttpConnector for Pool {
 
 impl HttpClient for Pool {
     fn http_connector(&self, _: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
-        // The limits are this module's own.
+        // The pool applies its own time limits.
         SharedHttpConnector::new(self.clone())
     }
 }
@@ -301,12 +299,12 @@ fn io_error(error: io::Error) -> ConnectorError {
     }
 }
 
-/// Where a request goes, and the request as it is written on that connection.
+/// The target of a request, and the request in the form to send.
 fn prepared(request: HttpRequest) -> Result<(Target, Request<SdkBody>), ConnectorError> {
     let user = |text: &str| ConnectorError::user(text.into());
     let mut request = request.try_into_http1x().map_err(|error| ConnectorError::user(error.into()))?;
     let uri = request.uri().clone();
-    let authority = uri.authority().ok_or_else(|| user("the endpoint names no host"))?;
+    let authority = uri.authority().ok_or_else(|| user("the endpoint URL has no host"))?;
     let tls = uri.scheme_str() == Some("https");
     let port = uri.port_u16().unwrap_or(if tls { 443 } else { 80 });
     let target = Target { tls, host: authority.host().to_owned(), port };
@@ -321,13 +319,13 @@ fn finished(answer: Response<Bytes>) -> Result<HttpResponse, ConnectorError> {
     HttpResponse::try_from(answer.map(SdkBody::from)).map_err(|error| ConnectorError::other(error.into(), None))
 }
 
-/// Whom the system trusts.
+/// A TLS configuration that trusts the system's CA certificates.
 fn trust() -> ClientConfig {
     let found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();
     let (usable, _) = roots.add_parsable_certificates(found.certs);
     if usable == 0 {
-        tracing::warn!(errors = ?found.errors, "this system trusts no certificate, the API can't be reached: install ca-certificates");
+        tracing::warn!(errors = ?found.errors, "no usable CA certificates for the EC2 API; install ca-certificates");
     }
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let versions = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();

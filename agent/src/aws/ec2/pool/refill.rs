@@ -1,17 +1,17 @@
-//! How fast connections that were closed are opened again: at once, but not for ever faster than every other second. An
-//! endpoint that closes idle connections early makes fewer stand ready, and not this node open them all the time.
+//! Limits how fast the pool reopens closed connections: a burst, then one every two seconds. If an endpoint closes idle
+//! connections early, fewer are ready, and the node doesn't keep reopening them.
 
 use std::time::{Duration, Instant};
 
-/// So many at once: all that stand ready, twice.
+/// The burst: twice the largest pool.
 const BURST: f64 = 16.0;
-/// On the average one in so many seconds.
+/// The sustained interval, in seconds.
 const EVERY: f64 = 2.0;
-/// After a failure the API is left alone for as long, and longer after the next.
+/// The pause after the first failure; it doubles with each further one.
 const FIRST_PAUSE: Duration = Duration::from_millis(500);
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
 
-/// What is left for opening connections ahead of time.
+/// A token bucket for opening connections ahead of time.
 #[derive(Debug)]
 pub(super) struct Refill {
     left: f64,
@@ -20,12 +20,11 @@ pub(super) struct Refill {
 }
 
 impl Refill {
-    /// Full.
     pub(super) fn new(now: Instant) -> Refill {
         Refill { left: BURST, at: now, failures: 0 }
     }
 
-    /// The pause before the next one is opened.
+    /// Takes a token and returns the pause before the next connection is opened.
     pub(super) fn pause(&mut self, now: Instant) -> Duration {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.left = (self.left + elapsed / EVERY).min(BURST) - 1.0;
@@ -37,12 +36,10 @@ impl Refill {
         Duration::from_secs_f64((-self.left).max(0.0) * EVERY).max(mercy)
     }
 
-    /// The last one could not be opened.
     pub(super) fn failed(&mut self) {
         self.failures = self.failures.saturating_add(1);
     }
 
-    /// The last one was opened.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
     }
@@ -53,7 +50,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_pool_is_filled_at_once_and_an_endpoint_that_closes_early_is_not_stormed() {
+    fn a_pool_is_filled_at_once_and_reopened_slowly() {
         let start = Instant::now();
         let mut refill = Refill::new(start);
         assert!((0..16).all(|_| refill.pause(start) == Duration::ZERO));
@@ -62,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn an_api_that_does_not_answer_is_asked_less_and_less() {
+    fn pauses_double_while_the_api_does_not_answer() {
         let start = Instant::now();
         let mut refill = Refill::new(start);
         let pauses: Vec<u64> = (0..8)

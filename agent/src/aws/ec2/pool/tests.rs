@@ -1,4 +1,4 @@
-//! The pool against servers that close, hang and count.
+//! Tests of the pool against servers that close connections, hang and count.
 
 use std::sync::atomic::AtomicU32;
 
@@ -9,7 +9,7 @@ use super::*;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
 
-/// A server that hands each connection, numbered from 0, to `serve`; its URL, and how many connections there were.
+/// Starts a server that passes each connection, numbered from 0, to `serve`. Returns its URL and connection counter.
 async fn server<F>(serve: impl Fn(u32, TcpStream) -> F + Send + 'static) -> (String, Arc<AtomicU32>)
 where
     F: Future<Output = ()> + Send + 'static,
@@ -31,7 +31,7 @@ async fn request_read(stream: &mut TcpStream) -> bool {
     stream.read(&mut buffer).await.is_ok_and(|length| length > 0)
 }
 
-/// Answers for ever.
+/// Answers every request.
 async fn answers(_: u32, mut stream: TcpStream) {
     while request_read(&mut stream).await {
         stream.write_all(ANSWER).await.unwrap();
@@ -47,7 +47,7 @@ async fn ask(pool: &Pool, url: &str) -> Result<u16, ConnectorError> {
     asked.await.expect("an outcome").map(|answer| answer.status().as_u16())
 }
 
-/// Waits until so many connections stand ready.
+/// Waits until exactly `count` idle connections are open.
 async fn ready(pool: &Pool, count: usize) {
     let there = async {
         while pool.idle().iter().filter(|connection| connection.is_open()).count() != count {
@@ -73,7 +73,7 @@ async fn calls_after_each_other_use_one_connection() {
 }
 
 #[tokio::test]
-async fn as_many_connections_stand_ready_as_a_takeover_can_use_and_no_call_was_made_for_them() {
+async fn the_pool_opens_as_many_connections_as_a_takeover_can_use() {
     let (url, connections) = server(answers).await;
     let pool = Pool::new(Remembered::default());
     ask(&pool, &url).await.unwrap();
@@ -112,12 +112,12 @@ async fn a_connection_that_the_other_side_closed_is_opened_again() {
 }
 
 #[tokio::test]
-async fn a_ready_connection_that_dies_when_it_is_used_costs_no_failed_call() {
+async fn a_call_on_a_dead_idle_connection_is_sent_again() {
     let (url, connections) = server(|number, mut stream| async move {
         request_read(&mut stream).await;
         stream.write_all(ANSWER).await.unwrap();
         if number == 0 {
-            // Takes the second request, and goes.
+            // Reads the second request, then closes.
             request_read(&mut stream).await;
         } else {
             answers(number, stream).await;
@@ -142,7 +142,7 @@ async fn a_new_connection_that_fails_is_an_error_at_once() {
 }
 
 #[tokio::test]
-async fn a_call_takes_a_connection_that_comes_free_before_a_new_one_is_there() {
+async fn a_call_takes_a_returned_connection_before_a_new_one_opens() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = socket.local_addr().unwrap();
@@ -184,7 +184,7 @@ async fn a_connection_to_another_host_is_not_taken() {
 async fn a_spare_connection_is_opened_beside_a_slow_one_which_is_kept() {
     let closed = Arc::new(AtomicU32::new(0));
     let counted = closed.clone();
-    // Acknowledges a handshake, and never answers it.
+    // The server's kernel acknowledges the TLS handshake; the server never answers it.
     let (url, connections) = server(move |_, mut stream| {
         let closed = counted.clone();
         async move {
