@@ -60,7 +60,7 @@ impl Stopper {
 }
 
 /// Whether systemd stops the agent rather than restarts it. With an older unit without `KillMode=mixed`, systemd may
-/// kill the question, so it is asked again.
+/// kill the `systemctl` that asks, so it asks again.
 async fn is_for_good() -> bool {
     for _ in 0..QUESTIONS {
         match systemd::job(UNIT).await {
