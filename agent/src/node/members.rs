@@ -36,7 +36,7 @@ pub struct Member {
     pub ending: bool,
     /// Whether its source/destination check is still on. It then can't serve a virtual IP.
     pub source_dest_check: bool,
-    /// Whether its agent has ever reported in its tags. Before, it is booting and its silence is expected.
+    /// Whether its agent has ever reported in its tags. Until then it boots, and its silence is expected.
     pub reported: bool,
     /// The role and the sign of life in its tags: a change shows that it runs. `None` if the tags weren't read.
     #[serde(skip)]

@@ -49,7 +49,7 @@ impl Scope {
 }
 
 impl Observer {
-    /// For the node that `facts` describe.
+    /// For the node that `facts` describe, of `balancer`.
     pub fn new(client: Client, balancer: &Balancer, facts: &Facts) -> Self {
         Observer {
             client,
