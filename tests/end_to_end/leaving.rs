@@ -37,7 +37,7 @@ async fn notices(rig: &Rig) -> Result<()> {
         rig.lab(["imds", &before, path, value])?;
         moved_from(rig, &before).context(words)?;
         rig.figure(&format!("{words}: from notice to the other node"), format!("{:.1?}", began.elapsed()))?;
-        said(rig, &before, |message| message.contains(words) && message.contains("the last choice"))?;
+        said(rig, &before, |message| message.contains(words) && message.contains("other nodes are preferred"))?;
         // The last choice is better than none.
         if path.starts_with("spot") {
             let heir = rig.active()?;
@@ -82,7 +82,7 @@ async fn restart_and_stop(rig: &Rig) -> Result<()> {
     let last = rig.active()?;
     rig.inside(&last, &["systemctl", "stop", "elbow-agent"])?;
     let log = rig.inside(&last, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
-    ensure!(log.contains("stops without a handover"), "it doesn't say so: {log}");
+    ensure!(log.contains("stopping without a handover"), "it doesn't say so: {log}");
     let prober = rig.prober(20)?;
     prober.answered(50, HEARD).await.context("from HAProxy alone")?;
     drop(prober);
@@ -154,7 +154,7 @@ async fn many_departures(rig: &Rig) -> Result<()> {
         let before = rig.active()?;
         rig.lab(["imds", &before, "spot/instance-action", SPOT])?;
         moved_from(rig, &before)?;
-        said(rig, &before, |message| message.contains("the last choice"))?;
+        said(rig, &before, |message| message.contains("other nodes are preferred"))?;
         rig.lab(["imds", &before, "spot/instance-action"])?;
         said(rig, &before, |message| message.is_empty())?;
     }

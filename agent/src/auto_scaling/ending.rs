@@ -1,5 +1,6 @@
-//! An Auto Scaling group that ends this node waits for its lifecycle hook, up to the hook's time-out. When the routes have
-//! moved and what was open has ended, the node says that the group may go on: it isn't kept, or paid for, any longer.
+//! Completes the termination hook. An Auto Scaling group that terminates this node waits at the hook, up to its
+//! time-out. The node completes the hook when the routes have moved and the connections are drained, so that it isn't
+//! paid for any longer.
 
 use std::time::Duration;
 
@@ -10,27 +11,27 @@ use super::hooks::{Hook, Member};
 use crate::handover::drain::{close, drain};
 use crate::handover::{Wishes, routed};
 
-/// From one look at the routes to the next.
+/// Interval between two looks at the routes.
 const LOOK: Duration = Duration::from_millis(200);
-/// How long the group may not know of a wait that IMDS tells of already.
+/// How long IMDS may show the termination before the group waits at the hook.
 const LAG: Duration = Duration::from_secs(30);
 
-/// What it takes to end in time.
+/// Completes this node's termination hook.
 pub struct Ending {
-    /// To tell the group.
+    /// Completes the hook.
     pub member: Member,
-    /// To ask the peers.
+    /// Asks the peers.
     pub http: reqwest::Client,
-    /// Whether it is to end.
+    /// Shows whether the group terminates this node.
     pub wishes: watch::Receiver<Option<Wishes>>,
 }
 
 impl Ending {
-    /// Waits for the end, for ever.
+    /// Waits for terminations, for ever.
     pub async fn run(mut self) {
         while self.until(true).await {
             self.until_routed().await;
-            // Whom it handed over to may die meanwhile.
+            // The successor may die during the drain.
             if self.is_wanted(false) || drain(&self.member.board, self.drain_timeout()).await {
                 continue;
             }
@@ -53,7 +54,8 @@ impl Ending {
         self.wishes.wait_for(wanted).await.is_ok()
     }
 
-    /// Until others have the routes of every virtual IP; if nobody takes them, until the group goes on by itself.
+    /// Waits until peers have the routes of every virtual IP. If no peer takes them, the group stops waiting at the
+    /// hook's time-out.
     async fn until_routed(&self) {
         while self.is_wanted(true) {
             let state = self.member.board.read();

@@ -1,5 +1,5 @@
-//! The lifecycle hooks at which this node's Auto Scaling group waits for it: at the launch until the node can serve, at the
-//! end until it has handed over. The node says when the group may go on.
+//! Completes the lifecycle hooks at which this node's Auto Scaling group waits: at launch until the node can serve, at
+//! termination until it has handed over.
 
 use std::time::{Duration, Instant};
 
@@ -16,40 +16,39 @@ use crate::host::backoff::Backoff;
 use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic};
 
-/// From one attempt to the next.
+/// Pauses between attempts.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(20));
-/// How long after the node can serve its group may not wait at the launch hook yet: EC2 calls an instance running before
-/// Auto Scaling does.
+/// How late the group may begin to wait at the launch hook after the node can serve: EC2 shows an instance as running
+/// before Auto Scaling does.
 const LAUNCH_LAG: Duration = Duration::from_secs(300);
 
-/// A hook, and what the node tells its group by completing it.
+/// A lifecycle hook.
 pub(super) struct Hook {
-    /// Its name.
     pub name: &'static str,
-    /// In words.
+    /// What its completion tells the group, in words.
     pub tells: &'static str,
-    /// How long the group may not wait at it yet.
+    /// How late the group may begin to wait at it.
     pub lag: Duration,
-    /// After so long the group goes on by itself.
+    /// The group continues by itself after this time.
     pub timeout: Duration,
 }
 
-/// What it takes to complete this node's hooks.
+/// Completes this node's hooks.
 #[derive(Clone)]
 pub struct Member {
-    /// To tell the group.
+    /// The API.
     pub api: Api,
     /// This node.
     pub instance: InstanceId,
-    /// How this node is.
+    /// The node's shared state.
     pub board: Board,
-    /// The balancer that the group is of, as it runs now.
+    /// The group's balancer, as it runs now.
     pub balancer: watch::Receiver<Balancer>,
 }
 
 impl Member {
-    /// Completes the launch hook when this node can serve, once. A node that can't leaves the hook open: `elbow:message` says
-    /// why, the group keeps its other nodes, and after the hook's time-out it launches another.
+    /// Completes the launch hook once, when this node can serve. A node that can't serve leaves the hook open:
+    /// `elbow:message` says why, the group keeps its other nodes, and it launches another after the hook's time-out.
     pub async fn arrive(self) {
         let hook = Hook { name: LAUNCH_HOOK, tells: "serves", lag: LAUNCH_LAG, timeout: LAUNCH_TIMEOUT };
         if self.board.subscribe().wait_for(can_serve).await.is_ok() {
@@ -57,8 +56,7 @@ impl Member {
         }
     }
 
-    /// Completes the hook, for as long as that `is_wanted`. In a group that Elbow doesn't know the hook, if there is one, is
-    /// somebody else's.
+    /// Completes the hook, retrying while `is_wanted`. Leaves the hooks alone in a group that Elbow didn't make.
     pub(super) async fn complete(&self, hook: &Hook, is_wanted: impl Fn() -> bool) {
         if self.balancer.borrow().launch != Launch::AutoScaling {
             return;
@@ -68,15 +66,15 @@ impl Member {
         let (since, mut backoff) = (Instant::now(), AGAIN);
         while is_wanted() {
             let Err(error) = complete(&client, &group, hook.name, &self.instance).await else {
-                tracing::info!(target: CONSOLE, group, "told the group that this node {}", hook.tells);
+                tracing::info!(target: CONSOLE, group, hook = hook.name, "completed hook: this node {}", hook.tells);
                 break;
             };
             match outlook(&error, since.elapsed(), hook) {
                 Outlook::Over => {
-                    tracing::info!(group, "no more waits at the hook {}: {error}", hook.name);
+                    tracing::info!(group, hook = hook.name, "the group doesn't wait at this hook: {error}");
                     break;
                 }
-                Outlook::Early => tracing::debug!(group, "doesn't wait at the hook {} yet: {error}", hook.name),
+                Outlook::Early => tracing::debug!(group, hook = hook.name, "the group doesn't wait yet: {error}"),
                 Outlook::Troubled => {
                     let problem = format!("cannot tell the group {group} that this node {}: {error}", hook.tells);
                     tracing::warn!(target: CONSOLE, "{problem}");
@@ -89,7 +87,7 @@ impl Member {
     }
 }
 
-/// Whether the node would serve each virtual IP, or does. A standby has heard the active node.
+/// Whether HAProxy serves and no virtual IP is in fault. A standby has heard the active node.
 fn can_serve(state: &State) -> bool {
     state.haproxy == Serves::Yes && state.virtual_ips.iter().all(|vip| vip.role != Role::Fault)
 }
@@ -107,14 +105,14 @@ enum Outlook {
     Over,
     /// The group may not wait yet.
     Early,
-    /// The group can't be told, for now.
+    /// The call failed, and may succeed later.
     Troubled,
 }
 
 fn outlook(error: &ApiError, waited: Duration, hook: &Hook) -> Outlook {
     match error.kind {
         Kind::Throttled | Kind::Unavailable | Kind::Denied if waited < hook.timeout => Outlook::Troubled,
-        // Auto Scaling's one code for whatever isn't valid (API reference, CompleteLifecycleAction).
+        // Auto Scaling has one code for all invalid requests (API reference, CompleteLifecycleAction).
         Kind::Refused if waited < hook.lag && error.message.contains("No active Lifecycle Action") => Outlook::Early,
         _ => Outlook::Over,
     }
@@ -133,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn trouble_is_waited_out_for_as_long_as_the_group_waits() {
+    fn a_failed_call_is_retried_while_the_group_waits() {
         for kind in [Kind::Throttled, Kind::Unavailable, Kind::Denied] {
             assert_eq!(of(kind, "", MINUTE / 2), Outlook::Troubled);
             assert_eq!(of(kind, "", MINUTE), Outlook::Over);
@@ -141,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wait_that_has_not_begun_is_asked_for_again_and_a_hook_that_is_not_there_is_not() {
+    fn a_hook_at_which_the_group_does_not_wait_yet_is_retried_and_an_absent_hook_is_not() {
         let unknown = "ValidationError: No active Lifecycle Action found with instance ID i-1";
         assert_eq!(of(Kind::Refused, unknown, MINUTE / 4), Outlook::Early);
         assert_eq!(of(Kind::Refused, unknown, MINUTE / 2), Outlook::Over);
@@ -150,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_in_fault_or_without_haproxy_has_not_arrived() {
+    fn a_node_in_fault_or_without_haproxy_can_not_serve() {
         let mut state = state();
         assert!(can_serve(&state));
         state.haproxy = Serves::No;

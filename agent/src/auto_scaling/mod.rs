@@ -1,4 +1,4 @@
-//! What the agent does for an Auto Scaling group: its lifecycle hooks, and reports of nodes that hang.
+//! Completes the lifecycle hooks of the node's Auto Scaling group, and reports nodes that hang to it.
 
 pub mod ending;
 pub mod hooks;

@@ -1,5 +1,5 @@
-//! An Auto Scaling group replaces a node that EC2 calls dead; a node that hangs looks alive to EC2. So the owner of the
-//! routes reports a node that no other node reaches to the group as unhealthy. `policy` says when.
+//! Reports nodes that hang to the Auto Scaling group, which replaces only nodes that EC2 shows as impaired. The owner
+//! of the routes reports a node that no other node reaches as unhealthy. `policy` decides when.
 
 mod policy;
 
@@ -24,14 +24,13 @@ use crate::ownership::owner::newer;
 use crate::polling::refresh::{Hints, Latest};
 use policy::{Read, Seen, Verdict};
 
-/// From one look at the board to the next.
+/// Interval between two looks at the board.
 const EVERY: Duration = Duration::from_secs(2);
-/// From one read of the API for a decision to the next: a safeguard may hold for long.
+/// Pause between two reads of the API for a decision, as a safeguard may hold for long.
 const AGAIN: Duration = Duration::from_secs(60);
-/// From one report of a node to the next: the group may ignore the first, while its grace period lasts.
+/// Pause between two reports of a node: the group may ignore a report during its grace period.
 const REPEAT: Duration = Duration::from_secs(300);
 
-/// What reports take.
 pub(crate) struct Replacing {
     pub api: Api,
     pub board: Board,
@@ -42,7 +41,6 @@ pub(crate) struct Replacing {
 }
 
 impl Replacing {
-    /// Reports nodes, for ever.
     pub(crate) async fn run(mut self) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -77,7 +75,7 @@ impl Replacing {
         }
     }
 
-    /// What the API says from now on; nothing if it can't be read.
+    /// Reads the members and the routes anew; `None` if they can't be read.
     async fn read(&mut self, state: &State) -> Option<Read> {
         let hints = self.hints.clone();
         let (members, tables) = tokio::join!(
@@ -91,18 +89,18 @@ impl Replacing {
     async fn report(&self, node: &InstanceId) -> bool {
         match set_unhealthy(&self.api.auto_scaling(), node).await {
             Ok(()) => {
-                tracing::warn!(target: CONSOLE, %node, "reported to the group as unhealthy: no other node reaches it");
+                tracing::warn!(target: CONSOLE, %node, "reported an unreachable node to the group as unhealthy");
                 true
             }
             Err(error) => {
-                tracing::warn!(target: CONSOLE, %node, "cannot report a node that no other node reaches: {error}");
+                tracing::warn!(target: CONSOLE, %node, "cannot report an unreachable node to the group: {error}");
                 false
             }
         }
     }
 }
 
-/// Whether this node serves the first virtual IP, as far as it knows: it is worth a look at the API.
+/// Whether this node serves the first virtual IP, as far as it knows. Only then is a read of the API worthwhile.
 fn has_routes(state: &State) -> bool {
     state.virtual_ips.first().is_some_and(|vip| vip.role == Role::Active && vip.settled && vip.routed)
 }

@@ -1,19 +1,18 @@
-//! How many connections still stand through the virtual IPs of this node: the kernel knows, whichever HAProxy process
-//! they belong to.
+//! Counts this node's open connections to its virtual IPs in the kernel's table, which covers every HAProxy process.
 
 use std::collections::HashSet;
 use std::net::Ipv4Addr;
 
 use anyhow::Context;
 
-/// proc(5): every IPv4 connection of this network namespace, a line each.
+/// proc(5): every IPv4 connection of this network namespace, one line each.
 const TABLE: &str = "/proc/net/tcp";
 
-/// ESTABLISHED; FIN_WAIT1, closed here with bytes still to be delivered; CLOSE_WAIT, closed by the client, who may wait
-/// for an answer (include/net/tcp_states.h).
+/// ESTABLISHED; FIN_WAIT1, closed here with bytes still to be delivered; CLOSE_WAIT, closed by the client, which may
+/// wait for an answer (include/net/tcp_states.h).
 const OPEN: [&str; 3] = ["01", "04", "08"];
 
-/// How many are open now. Reading many takes a while, so it is done beside everything else.
+/// How many connections to `vips` are open now. Reads on a blocking thread, as a long table takes a while.
 pub async fn open(vips: Vec<Ipv4Addr>) -> anyhow::Result<usize> {
     Ok(listed(&table().await?, &vips).len())
 }
@@ -23,9 +22,8 @@ async fn table() -> anyhow::Result<String> {
     read.await.context("counting connections")?.with_context(|| format!("reading {TABLE}"))
 }
 
-/// The ends of each open connection, as the table writes them: `0: 0A00FF0A:0050 0B03000A:C350 01 …`, where an address is
-/// its bytes as a number of this machine's. The kernel writes the table in pieces, and while connections come and go it
-/// may list one twice.
+/// Both ends of each open connection, as the table writes them: `0: 0A00FF0A:0050 0B03000A:C350 01`. An address is its
+/// bytes as a native-endian number. The kernel writes the table in pieces and may list a connection twice.
 fn listed<'a>(table: &'a str, vips: &[Ipv4Addr]) -> HashSet<(&'a str, &'a str)> {
     let ends = |line: &'a str| {
         let mut fields = line.split_whitespace().skip(1);
@@ -56,7 +54,7 @@ mod tests {
              1: {vip}:0050 0B03000A:C350 01 00000000:00000000 02:00000000 00000000     0        0 2 2\n   \
              4: {own}:9110 0B03000A:C353 01 00000000:00000000 02:00000000 00000000     0        0 4 2\n"
         );
-        assert_eq!(listed(&table, &[Ipv4Addr::new(10, 255, 0, 10)]).len(), 2, "each once, however often it is listed");
+        assert_eq!(listed(&table, &[Ipv4Addr::new(10, 255, 0, 10)]).len(), 2, "each connection counts once");
     }
 
     #[tokio::test]

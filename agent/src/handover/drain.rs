@@ -1,4 +1,4 @@
-//! Waits for the connections that a node still has to end, before the node does.
+//! Waits for a node's open connections to end before the node stops.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -9,24 +9,23 @@ use crate::host::logs::CONSOLE;
 use crate::host::systemd;
 use crate::node::state::Board;
 
-/// From one count of connections to the next.
+/// Interval between two counts of open connections.
 const COUNT: Duration = Duration::from_millis(500);
-/// How often the log says how many are left.
+/// Interval between two log lines about open connections.
 const SAY: Duration = Duration::from_secs(5);
 
-/// How long kept-alive connections may take to be closed with their next answer: as long as at a shutdown
-/// (`TimeoutStopSec=` of HAProxy's unit).
+/// Limit for closing kept-alive connections, as at a shutdown (`TimeoutStopSec=` of HAProxy's unit).
 const CLOSING: Duration = Duration::from_secs(5);
 
-/// Has HAProxy close kept-alive connections with their next answer, before the instance loses its power: a request under way
-/// would be lost with it. A reload does so, and new connections find a process until the last moment.
+/// Reloads HAProxy so that it closes kept-alive connections with their next answer: a request under way would be lost
+/// when the instance ends. New connections still find a process.
 pub(crate) async fn close(board: &Board) {
     if connections::open(virtual_ips(board)).await.is_ok_and(|open| open == 0) {
         return;
     }
     match systemd::reload(haproxy::UNIT).await {
         Ok(()) => drop(drain(board, CLOSING).await),
-        Err(error) => tracing::warn!("kept-alive connections aren't closed before this node ends: {error:#}"),
+        Err(error) => tracing::warn!("cannot close kept-alive connections before this node ends: {error:#}"),
     }
 }
 
@@ -34,7 +33,7 @@ fn virtual_ips(board: &Board) -> Vec<Ipv4Addr> {
     board.read().virtual_ips.iter().map(|vip| vip.address).collect()
 }
 
-/// Waits for open connections to end, up to `limit`. Whether this node has become active again.
+/// Waits up to `limit` for open connections to end. Returns `true` if this node became active again.
 pub(crate) async fn drain(board: &Board, limit: Duration) -> bool {
     let vips = virtual_ips(board);
     let (since, mut said) = (Instant::now(), None::<Instant>);
@@ -55,7 +54,7 @@ pub(crate) async fn drain(board: &Board, limit: Duration) -> bool {
             return true;
         }
         if said.is_none_or(|said| said.elapsed() >= SAY) {
-            tracing::info!(open, "waiting for open connections, at most {} s", limit.as_secs());
+            tracing::info!(open, limit_seconds = limit.as_secs(), "waiting for open connections");
             said = Some(Instant::now());
         }
         tokio::time::sleep(COUNT.min(limit - waited)).await;

@@ -1,5 +1,5 @@
-//! Which request was followed last, and how many may follow: the tag that carries it may stay after a launcher that was
-//! killed, and an agent that is restarted, or a node that is rebooted, must not follow it again.
+//! Saves the last handled request and the request limit on disk. The tag may outlive a launcher that was killed, and a
+//! restarted agent or a rebooted node must not handle its request again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -9,23 +9,21 @@ use anyhow::Context;
 use super::limit::Limit;
 use crate::host::files;
 
-/// It outlives a boot, as the tag does.
+/// Survives a reboot, as the tag does.
 const PATH: &str = "/var/lib/elbow/followed";
 
-/// A disk that takes longer isn't waited for.
+/// Limit for a write to a slow disk.
 const LIMIT: Duration = Duration::from_secs(1);
 
-/// The last request that was followed, as the tag had it.
+/// The last handled request, as the tag held it, and the limit for the next ones.
 #[derive(Debug)]
 pub(super) struct Followed {
     path: PathBuf,
     last: Option<String>,
-    /// How many requests are followed from now on.
     pub limit: Limit,
 }
 
 impl Followed {
-    /// What is on disk.
     pub(super) fn load() -> Self {
         Followed::load_from(PATH.into())
     }
@@ -38,23 +36,21 @@ impl Followed {
         Followed { path, last, limit }
     }
 
-    /// The last one.
     pub(super) fn last(&self) -> Option<&str> {
         self.last.as_deref()
     }
 
-    /// Whether `asked` is news.
     pub(super) fn is_new(&self, asked: &str) -> bool {
         self.last.as_deref() != Some(asked)
     }
 
-    /// Notes it, before it is followed. Where the disk is full, or hangs, it is known until the agent ends.
+    /// Saves the request before it is handled. If the disk is full or hangs, only the running agent remembers it.
     pub(super) async fn note(&mut self, asked: &str) {
         self.last = Some(asked.to_owned());
         let text = format!("{asked}\n{}\n", self.limit.0);
         let written = tokio::time::timeout(LIMIT, files::write_aside(&self.path, text)).await;
         if let Err(error) = written.context("the disk takes too long").flatten() {
-            tracing::warn!("a restarted agent may follow the request {asked:?} again: {error:#}");
+            tracing::warn!("cannot save the request {asked:?}, a restarted agent may handle it again: {error:#}");
         }
     }
 }

@@ -1,21 +1,21 @@
-//! How many requests to hand over a node follows: a burst of ten, then one a minute. Tags can be set by others than the
-//! launcher, and each handover costs every client a moment. Pure.
+//! Limits the requests to hand over that a node accepts: a burst of ten, then one a minute. Others than the launcher
+//! can set the tag, and each handover delays every client a moment. Pure.
 
 use jiff::{SignedDuration, Timestamp};
 
-/// So many requests are followed without a pause.
+/// Requests that are accepted without a pause.
 const BURST: i32 = 10;
-/// The time after which one more is followed.
+/// Time until one more request is accepted.
 const EACH: SignedDuration = SignedDuration::from_mins(1);
 
-/// A token bucket, as the moment when it is full again.
+/// A token bucket, stored as the time at which it is full again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub(super) struct Limit(pub Timestamp);
 
 impl Limit {
-    /// Takes a token; an error says when there is one.
+    /// Takes a token. The error is the time of the next one.
     pub(super) fn take(&mut self, now: Timestamp) -> Result<(), Timestamp> {
-        // A clock that was set back doesn't lock the bucket for longer than it takes to fill.
+        // If the clock is set back, the bucket is locked for at most the time that it takes to fill.
         let full = self.0.clamp(now, now + EACH * BURST);
         let due = full - EACH * (BURST - 1);
         if due > now {
@@ -34,7 +34,7 @@ mod tests {
         Timestamp::from_second(1_796_000_000 + second).unwrap()
     }
 
-    /// How many requests are followed, of those at these seconds.
+    /// How many of the requests at these seconds are accepted.
     fn followed(limit: &mut Limit, seconds: impl Iterator<Item = i64>) -> usize {
         seconds.filter(|second| limit.take(at(*second)).is_ok()).count()
     }

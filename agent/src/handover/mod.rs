@@ -1,11 +1,12 @@
-//! Handover: a node gives its virtual IPs up on purpose, and goes on serving what it has. It happens on a request in the
-//! tag `elbow:drain`, on a notice of AWS's (`notices`), when the agent is stopped (`stop`), and, with one virtual IP of a new
-//! balancer, when the node that is preferred for it comes up.
+//! Handover: an active node gives its virtual IPs to a standby on purpose and keeps serving its open connections. The
+//! triggers are a request in the tag `elbow:drain`, a notice (`notices`) and a stop of the agent (`stop`). A new
+//! balancer with several virtual IPs also hands each one to its preferred node when that node comes up.
 //!
-//! A peer that could serve is asked to succeed (`successor`), and stands above all others from then on. Then keepalived
-//! is made to yield (`tracks`): FAULT, for as long as it takes until the peer says that it is active, some milliseconds.
-//! The routes move as in any takeover; this node carries the virtual IPs and runs HAProxy all the while. A node that is to
-//! go away stays the last choice, by priority: better than none. `policy` is pure, and says when, to whom, and when not.
+//! The node asks a peer that can serve to be the successor (`successor`), which raises its priority above all others.
+//! Then the node makes keepalived yield (`tracks`): keepalived stays in FAULT until the peer reports that it is active,
+//! some milliseconds. The routes move as in any takeover; meanwhile this node carries the virtual IPs and runs HAProxy.
+//! A leaving node gets a low priority, so that it serves only if no other node can. `policy` is pure and decides when
+//! to hand over, and to which peer.
 
 mod connections;
 pub mod drain;
@@ -44,14 +45,14 @@ use tracks::Yielding;
 pub use tracks::{Preference, prepare};
 pub use wishes::{Wishes, watch};
 
-/// How often a node that should hand over and can't looks again.
+/// Interval between two looks at the triggers.
 const EVERY: Duration = Duration::from_secs(1);
-/// From one question for who is active to the next.
+/// Interval between two polls of the peers' roles during a handover.
 const ASK: Duration = Duration::from_millis(10);
-/// keepalived's way from FAULT to BACKUP, until which FAULT is no failure.
+/// Time that keepalived takes from FAULT to BACKUP. Until then, FAULT is no failure.
 const RETURN: Duration = Duration::from_millis(300);
 
-/// What a handover needs.
+/// The task that hands over this node's virtual IPs.
 pub struct Handover {
     client: Client,
     http: reqwest::Client,
@@ -61,20 +62,20 @@ pub struct Handover {
     followed: Followed,
     balancer: watch::Receiver<Balancer>,
     stopping: bool,
-    /// The request that was refused, and why.
+    /// The refused request, and why.
     refused: Option<(String, String)>,
-    /// Why a node that should hand over can't.
+    /// Why a handover that is due isn't possible.
     stuck: Option<String>,
 }
 
-/// What a node is told to give its virtual IPs up for, at this moment.
+/// The current reasons to hand over.
 struct Reasons {
     asked: Option<String>,
     notice: Option<String>,
 }
 
 impl Handover {
-    /// For a node of `balancer`, as it is at each moment.
+    /// For a node of `balancer`, which follows in-place updates.
     pub fn new(
         client: Client,
         http: reqwest::Client,
@@ -84,14 +85,14 @@ impl Handover {
         wishes: watch::Receiver<Option<Wishes>>,
     ) -> Self {
         let followed = Followed::load();
-        // An agent that is started again still refuses what it refused, for as long as it is asked for.
+        // A restarted agent still refuses what it refused before, as long as the tag holds that request.
         let before = board.read().reports.refused_handover;
         let refused = followed.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
         let refused = refused.map(|(asked, refusal)| (asked.to_owned(), refusal.why));
         Handover { client, http, board, preference, wishes, followed, balancer, stopping: false, refused, stuck: None }
     }
 
-    /// Does what is asked of this node, for ever; ends a stop that was asked for by `stop`, and goes on.
+    /// Follows the triggers until `stop` asks for a stop; then hands over, drains and returns.
     pub async fn run(mut self, mut stop: Stop) {
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -109,9 +110,9 @@ impl Handover {
         }
     }
 
-    /// One look at what is asked for, and what follows from it.
+    /// Reads the triggers once and acts on them.
     async fn consider(&mut self) {
-        // Before IMDS was heard nothing is known, not even that an earlier agent's notice is over.
+        // No decision before the first reads of IMDS: an earlier agent's notice may still be pending.
         let Some(wishes) = self.wishes.borrow_and_update().clone() else { return };
         let now = Timestamp::now();
         let due = wishes.notices().find(|notice| notice.is_due(now)).map(|notice| notice.what.clone());
@@ -126,7 +127,7 @@ impl Handover {
         let for_request = request.is_some();
         let outcome = self.decide_and_act(request, reasons.notice.clone()).await;
         if for_request {
-            // Followed or refused: in either case it was heard, and is not to be heard again.
+            // A request is handled once: a failure is its refusal.
             self.refused = outcome.err().zip(reasons.asked.clone()).map(|(why, asked)| (asked, why));
         } else {
             self.stuck = outcome.err();
@@ -137,14 +138,14 @@ impl Handover {
         }
     }
 
-    /// Spreads a new balancer's virtual IPs: hands each that is another node's by preference over to that node.
+    /// Spreads a new balancer's virtual IPs: hands each one over to its preferred node.
     async fn place(&mut self) {
         let (preempt, nodes) = {
             let balancer = self.balancer.borrow();
             (balancer.failover.preempt, balancer.subnets.len())
         };
         let state = self.board.read();
-        // With `preempt` keepalived does it.
+        // With `preempt`, keepalived does it.
         let misplaced = if preempt { Vec::new() } else { policy::misplaced(&state, nodes, Instant::now()) };
         for (vip, preferred) in misplaced {
             let to = policy::at_home(preferred, &self.peers(vip).await);
@@ -152,13 +153,13 @@ impl Handover {
             if !to.is_empty()
                 && let Err(why) = self.hand_over(&to, vec![vip], &why).await
             {
-                tracing::debug!("a new virtual IP stays for now: {why}");
+                tracing::debug!("cannot hand a new virtual IP to its preferred node yet: {why}");
             }
         }
     }
 
-    /// A request that is news; or one that isn't followed, and why: it can't be understood, or too many came before it.
-    /// From here on it counts as followed, whatever comes of it.
+    /// A new request, or why a new request is refused: it is unreadable, or too many came before it. It counts as
+    /// handled from here on, whatever the outcome.
     async fn request(&mut self, reasons: &Reasons) -> Result<Option<Request>, (String, String)> {
         let Some(asked) = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked)) else { return Ok(None) };
         let request = asked.parse().map_err(|error: NotARequest| error.to_string());
@@ -171,11 +172,12 @@ impl Handover {
         request.map(Some).map_err(|why| (asked.clone(), why))
     }
 
-    /// Asks whom it takes to decide, and does what is decided. An error says why this node keeps its virtual IPs.
+    /// Asks the peers if the decision needs it, and carries the decision out. An error says why this node keeps its
+    /// virtual IPs.
     async fn decide_and_act(&mut self, request: Option<Request>, notice: Option<String>) -> Result<(), String> {
         let why = match (&request, &notice) {
             _ if self.stopping => "the agent is being stopped".to_owned(),
-            (Some(_), _) => "as asked".to_owned(),
+            (Some(_), _) => "requested by the tag elbow:drain".to_owned(),
             (None, notice) => notice.clone().unwrap_or_default(),
         };
         let mut seen = Observation {
@@ -202,7 +204,7 @@ impl Handover {
         }
     }
 
-    /// The peers as they answer now, with their priorities for the virtual IP at position `vip`.
+    /// Asks all peers for their state and their priority for the virtual IP at position `vip`.
     async fn peers(&self, vip: usize) -> Vec<Peer> {
         let state = self.board.read();
         let ask = async |address: &Ipv4Addr| {
@@ -233,18 +235,18 @@ impl Handover {
             }
         }
         let successor = successor.ok_or_else(|| refusals.join("; "))?;
-        tracing::info!(target: CONSOLE, %successor, ?vips, "hands over: {why}");
+        tracing::info!(target: CONSOLE, %successor, ?vips, "handing over: {why}");
         self.yields(&vips, true);
         let election = self.yield_until_taken(&given, &vips).await;
         self.yields(&vips, false);
         match election {
             Ok(Election::Won) => Ok(()),
-            Ok(_) => Err("no other node was elected: this one goes on".to_owned()),
+            Ok(_) => Err("no peer became active in time".to_owned()),
             Err(error) => Err(format!("{error:#}")),
         }
     }
 
-    /// Notes on the board whether these virtual IPs are handed over at this moment. A new one that was isn't so again.
+    /// Marks these virtual IPs on the board as being handed over or not. Either way they no longer count as new.
     fn yields(&self, vips: &[Ipv4Addr], yielding: bool) {
         self.board.change(|state| {
             for vip in state.virtual_ips.iter_mut().filter(|vip| vips.contains(&vip.address)) {
@@ -253,8 +255,8 @@ impl Handover {
         });
     }
 
-    /// Makes keepalived yield `vips`, and lets it take part again as soon as others are active for them (at the positions
-    /// `given`), or no node wants to be.
+    /// Makes keepalived yield `vips` (at the positions `given`) until peers are active for all of them, or the election
+    /// times out.
     async fn yield_until_taken(&mut self, given: &[usize], vips: &[Ipv4Addr]) -> anyhow::Result<Election> {
         let yielding = Yielding::begin(vips).await?;
         let since = Instant::now();
@@ -271,33 +273,33 @@ impl Handover {
                 Election::Nobody => break Election::Nobody,
             }
         };
-        // Before it takes part again, so that it doesn't win back what it just gave.
+        // Before keepalived takes part again, so that it doesn't win back what it just gave.
         self.prefer();
         yielding.end().await;
         tokio::time::sleep(RETURN).await;
         Ok(election)
     }
 
-    /// Says to keepalived how much this node wants to be elected.
+    /// Writes this node's preferences for keepalived.
     fn prefer(&self) {
         let state = self.board.read();
         let prospect = if state.leaving.is_some() { Prospect::Leaves } else { Prospect::Stays };
         let preempt = self.balancer.borrow().failover.preempt;
         let tenures = state.virtual_ips.iter().map(|vip| (vip.address, Tenure::of(vip, preempt)));
         if let Err(error) = self.preference.keep(tenures, prospect) {
-            tracing::error!("keepalived cannot be told this node's preference: {error:#}");
+            tracing::error!("cannot write this node's preference for keepalived: {error:#}");
         }
     }
 
-    /// Says on the board what is asked for and can't be done.
+    /// Shows a refused request and a due notice on the board.
     fn say(&mut self, reasons: &Reasons) {
         self.refused = self.refused.take().filter(|(asked, _)| reasons.asked.as_ref() == Some(asked));
         let refusal = self.refused.as_ref().map(|(asked, why)| Refusal { of: id(asked), why: why.clone() });
         self.board.change(|state| state.reports.refused_handover = refusal);
         let refused = self.refused.as_ref().map(|(_, why)| format!("{REFUSED}{why}"));
         let notice = reasons.notice.as_ref().map(|notice| match &self.stuck {
-            Some(why) => format!("{notice} is near and nobody can take over: {why}"),
-            None => format!("{notice} is near: this node is the last choice"),
+            Some(why) => format!("{notice} is due and no other node can take over: {why}"),
+            None => format!("{notice} is due: other nodes are preferred"),
         });
         let parts: Vec<String> = refused.into_iter().chain(notice).collect();
         let problem = (!parts.is_empty()).then(|| parts.join("; "));
@@ -310,16 +312,16 @@ impl Handover {
     }
 }
 
-/// What a request is called by: its id, or the first word of what is no request.
+/// A request's id, or the first word of an unreadable one.
 fn id(asked: &str) -> String {
     asked.split_whitespace().next().unwrap_or("none").to_owned()
 }
 
 fn too_many(due: Timestamp) -> String {
-    format!("there were too many requests: the next is followed from {} on, and one a minute", Moment::of(due))
+    format!("too many requests: the next one is accepted from {} on, then one a minute", Moment::of(due))
 }
 
-/// Whether for each of `given` a peer says of itself that `holds`.
+/// Whether, for each of `given`, some peer's answer satisfies `holds`.
 async fn taken(
     http: &reqwest::Client,
     peers: &[Ipv4Addr],
@@ -330,7 +332,7 @@ async fn taken(
     let mut left = given.to_vec();
     while let Some(answer) = answers.next().await {
         left.retain(|vip| !answer.as_ref().is_some_and(|health| holds(health, *vip)));
-        // A silent third isn't waited for.
+        // Silent peers aren't waited for.
         if left.is_empty() {
             return true;
         }
@@ -338,7 +340,7 @@ async fn taken(
     left.is_empty()
 }
 
-/// Whether the routes of `given` lead to peers, as they say.
+/// Whether peers report that the routes of `given` lead to them.
 pub(crate) async fn routed(http: &reqwest::Client, peers: &[Ipv4Addr], given: &[usize]) -> bool {
     taken(http, peers, given, |health, vip| health.routed.get(vip) == Some(&true)).await
 }

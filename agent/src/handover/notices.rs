@@ -1,5 +1,5 @@
-//! What AWS announces in IMDS: that this instance is about to be interrupted, ended, rebooted or retired. What isn't
-//! announced isn't there (404), so whatever is there is a notice.
+//! Parses the notices of AWS in IMDS: this instance is about to be interrupted, terminated, rebooted or retired. A path
+//! without a notice answers 404.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use jiff::fmt::strtime;
 use jiff::tz::TimeZone;
 use serde::Deserialize;
 
-/// How long before a maintenance window a node hands over. The handover takes a second, the connections that stay behind
-/// get minutes to end, and the balancer isn't a node short for longer than that. (Windows are announced days before.)
+/// How long before a maintenance window a node hands over. Its remaining connections get minutes to end, and the
+/// balancer is a node short for no longer than that. AWS announces windows days before.
 const LEAD: Duration = Duration::from_secs(300);
 
-/// An announcement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// What is to happen, and when, for people.
+    /// What happens and when, as text for people.
     pub what: String,
-    /// The earliest moment; none: soon.
+    /// The earliest time; `None` means soon.
     pub at: Option<Timestamp>,
 }
 
@@ -44,7 +43,7 @@ pub fn spot(body: &str) -> Notice {
     Notice { what, at: None }
 }
 
-/// `autoscaling/target-lifecycle-state`: the group is ending this instance, or takes it into its warm pool (Auto Scaling
+/// `autoscaling/target-lifecycle-state`: the group terminates this instance, or moves it to its warm pool (Auto Scaling
 /// User Guide, "Retrieve the target lifecycle state through instance metadata").
 pub fn lifecycle(body: &str) -> Option<Notice> {
     let state = body.trim();
@@ -52,7 +51,7 @@ pub fn lifecycle(body: &str) -> Option<Notice> {
     leaves.then(|| Notice { what: format!("Auto Scaling ({state})"), at: None })
 }
 
-/// Whether that state is the one in which a group waits for the hook of an instance that it ends.
+/// Whether a group with this target state waits at its termination hook.
 pub fn ends(lifecycle: &str) -> bool {
     lifecycle.trim() == "Terminated"
 }
@@ -67,8 +66,8 @@ struct Event {
     state: String,
 }
 
-/// `events/maintenance/scheduled` (EC2 User Guide, "Instance metadata categories"). An event that is over is listed for a
-/// while. One whose time can't be read counts as near.
+/// `events/maintenance/scheduled` (EC2 User Guide, "Instance metadata categories"). AWS lists an event for a while
+/// after its end. An event with an unreadable time counts as near.
 pub fn maintenance(body: &str) -> Result<Vec<Notice>, serde_json::Error> {
     let events: Vec<Event> = serde_json::from_str(body)?;
     let ahead = events.into_iter().filter(|event| event.state.is_empty() || event.state == "active");
@@ -103,7 +102,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_that_ends_the_instance_is_a_notice_and_one_that_serves_with_it_is_not() {
+    fn a_termination_or_a_move_to_the_warm_pool_is_a_notice_and_no_other_state() {
         assert_eq!(lifecycle("Terminated\n").unwrap().what, "Auto Scaling (Terminated)");
         assert!(lifecycle("Warmed:Stopped").is_some());
         for state in ["InService", "Standby", "Detached", ""] {
@@ -118,7 +117,7 @@ mod tests {
              "Description": "scheduled reboot", "EventId": "instance-event-0d59937288b749b32", "State": "active"},
             {"NotBefore": "1 Jan 2026 09:00:43 GMT", "Code": "instance-reboot", "State": "completed"},
             {"NotBefore": "1 Jan 2026 09:00:43 GMT", "Code": "instance-stop", "State": "canceled"}]"#;
-        let [notice] = &maintenance(body).unwrap()[..] else { panic!("one is ahead") };
+        let [notice] = &maintenance(body).unwrap()[..] else { panic!("one notice is ahead") };
         assert_eq!(notice.what, "scheduled system-reboot (21 Jan 2026 09:00:43 GMT)");
         assert!(!notice.is_due(at("2026-01-21T08:55:42Z")));
         assert!(notice.is_due(at("2026-01-21T08:55:43Z")) && notice.is_due(at("2026-01-21T10:00:00Z")));
@@ -127,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_window_whose_time_makes_no_sense_is_near() {
+    fn a_window_with_an_unreadable_time_is_near() {
         let notices = maintenance(r#"[{"NotBefore": "soon", "Code": "instance-retirement"}]"#).unwrap();
         assert!(notices[0].is_due(at("2026-01-01T00:00:00Z")));
     }

@@ -1,4 +1,4 @@
-//! When a node gives up its virtual IPs on purpose, and to whom. Pure: the whole policy of a handover is here.
+//! Decides when a node hands over its virtual IPs, and to which peer. Pure.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -9,69 +9,61 @@ use templates::{Role, Slot};
 use crate::aws::ids::InstanceId;
 use crate::node::state::{State, VirtualIp};
 
-/// How long a node in FAULT waits for another to be elected. On priority 0 that takes a fraction of an advertisement
-/// interval; then it is BACKUP again, and if nobody took over it takes back what it never ceased to serve.
+/// How long a node in FAULT waits for another node to be elected. keepalived sends priority 0, so that takes a fraction
+/// of an advertisement interval. If no peer takes over, the node becomes BACKUP and wins its virtual IPs back.
 const ELECTION: Duration = Duration::from_secs(3);
 
-/// How long after a virtual IP was served first the node that is preferred for it still gets it: as long as `create` waits
-/// for its nodes.
+/// How long after its first service a new virtual IP may move to its preferred node: as long as `create` waits for its
+/// nodes.
 const PLACEMENT: Duration = Duration::from_secs(600);
 
-/// What this node knows when it is to decide.
+/// The input of [`decide`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
     /// Whether it is active for any virtual IP.
     pub active: bool,
     /// Whether its agent is being stopped.
     pub stopping: bool,
-    /// A request that wasn't followed before.
+    /// A new request.
     pub request: Option<Request>,
     /// A notice that is due.
     pub notice: Option<String>,
     /// Whether an election would bring the virtual IPs back at once.
     pub preempt: bool,
-    /// The peers, as they answered just now; none: nobody asked them yet.
+    /// The peers' answers; `None` before they are asked.
     pub peers: Option<Vec<Peer>>,
 }
 
-/// A peer, by its own answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Where it is.
     pub address: Ipv4Addr,
-    /// What it said; nothing: silence.
+    /// `None` if the peer didn't answer.
     pub answer: Option<Answer>,
 }
 
-/// What a peer said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// Its instance.
     pub instance: InstanceId,
-    /// Its slot.
     pub slot: Slot,
-    /// Its priority for what is handed over.
+    /// Its priority for the first virtual IP that is handed over.
     pub priority: u8,
-    /// Whether it serves, and keepalived agrees.
+    /// Whether HAProxy serves and no virtual IP is in fault.
     pub well: bool,
 }
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
-    /// Nothing.
     Rest,
-    /// Ask the peers how they are.
+    /// Ask the peers for their state, and decide again.
     Ask,
     /// Hand over to the first of these that agrees.
     HandOver(Vec<Ipv4Addr>),
     /// Keep serving, and say why.
     Refuse(String),
-    /// There is nothing to hand over: the request is as good as followed.
+    /// There is nothing to hand over: the request is fulfilled.
     Done,
 }
 
-/// What to do.
 pub fn decide(seen: &Observation) -> Move {
     match (&seen.request, seen.active) {
         (None, _) if !seen.stopping && seen.notice.is_none() => return Move::Rest,
@@ -79,7 +71,7 @@ pub fn decide(seen: &Observation) -> Move {
         (None, false) => return Move::Rest,
         _ => {}
     }
-    // A stop and a notice come with a lower priority that keeps the virtual IPs away; a request doesn't.
+    // A stop and a notice also lower the priority, so that the virtual IPs stay away. A request doesn't.
     if seen.preempt && !seen.stopping && seen.request.is_some() {
         return Move::Refuse("preempt = true would bring the virtual IPs back at once".to_owned());
     }
@@ -109,22 +101,22 @@ fn nobody(peers: &[Peer], to: Option<&str>) -> String {
         (None, []) => "there is no other node".to_owned(),
         (None, unwell) => unwell.join(", "),
         (Some(to), []) => format!("{to} doesn't answer"),
-        (Some(to), unwell) => format!("no answer says that {to} can serve: {}", unwell.join(", ")),
+        (Some(to), unwell) => format!("{to} hasn't answered that it can serve: {}", unwell.join(", ")),
     }
 }
 
-/// How it goes with the election that a node in FAULT waits for.
+/// The state of the election that a node in FAULT waits for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Election {
     /// Not over yet.
     Open,
-    /// Others are active for all that was handed over.
+    /// Peers are active for all virtual IPs that were handed over.
     Won,
-    /// Nobody is.
+    /// No peer became active in time.
     Nobody,
 }
 
-/// What has come of the election after `time`; `taken` if peers say that they are active for all of it.
+/// The state after `time`. `taken`: peers report that they are active for all virtual IPs.
 pub fn election(time: Duration, taken: bool) -> Election {
     match (taken, time < ELECTION) {
         (true, _) => Election::Won,
@@ -133,28 +125,24 @@ pub fn election(time: Duration, taken: bool) -> Election {
     }
 }
 
-/// Why a node counts last among the others.
+/// Whether a node stays or leaves soon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prospect {
-    /// It stays.
     Stays,
-    /// It is to go away.
     Leaves,
 }
 
-/// What a node is for a virtual IP, as far as its preference goes.
+/// A node's state for a virtual IP, as far as its preference depends on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tenure {
-    /// Not active.
     Standby,
-    /// Active.
     Active,
-    /// Active, with all routes leading here, and not to be given up to a node that comes along.
+    /// Active, all routes lead here, and no other node preempts it.
     Settled,
 }
 
 impl Tenure {
-    /// With `preempt` a virtual IP is given up to the node that is preferred for it.
+    /// With `preempt` no node is settled: the virtual IP returns to its preferred node.
     pub fn of(vip: &VirtualIp, preempt: bool) -> Tenure {
         match (vip.role, vip.routed) {
             (Role::Active, true) if !preempt => Tenure::Settled,
@@ -164,30 +152,30 @@ impl Tenure {
     }
 }
 
-/// The virtual IPs of a new balancer, by number, that this node is to hand over to the slot that is preferred for them: it
-/// was the first to serve them, and not long ago. That comes to pass once in the life of a virtual IP, as from then on there
-/// are routes to it. So nodes never hand it to each other in turns, and what an operator asked for isn't undone.
+/// The virtual IPs of a new balancer, by number, that this node hands over to their preferred slot. This node was the
+/// first to serve them, less than [`PLACEMENT`] ago. That holds once in the life of a virtual IP, as its routes exist
+/// from then on. So nodes never pass it back and forth, and an operator's handover isn't undone.
 pub fn misplaced(state: &State, nodes: usize, now: Instant) -> Vec<(usize, Slot)> {
     let is_new = |vip: &VirtualIp| {
         vip.first_served.is_some_and(|since| now.saturating_duration_since(since) < PLACEMENT)
             && vip.role == Role::Active
             && vip.routed
     };
-    // A single one stays at the node that is up first.
+    // A single virtual IP stays on the node that is up first.
     let several = state.virtual_ips.len() > 1;
     let new = state.virtual_ips.iter().enumerate().filter(|(_, vip)| several && is_new(vip));
     new.map(|(vip, _)| (vip, Slot::preferred(vip, nodes))).filter(|(_, preferred)| *preferred != state.slot).collect()
 }
 
-/// The peers in the preferred slot that are well.
+/// The peers in the preferred slot that can serve.
 pub fn at_home(preferred: Slot, peers: &[Peer]) -> Vec<Ipv4Addr> {
     let is_home = |answer: &Answer| answer.well && answer.slot == preferred;
     peers.iter().filter(|peer| peer.answer.as_ref().is_some_and(is_home)).map(|peer| peer.address).collect()
 }
 
-/// What is added to this node's priority. One that is settled stands above the others, so that a standby which has only
-/// missed its advertisements (it stood still, the network was cut) takes nothing from it. One that is active keeps its own
-/// at least: with `preempt` a lower one would be a handover without a look at whom to.
+/// The number added to this node's priority. A settled node gets the highest one: a standby that only missed
+/// advertisements (a stall, a network cut) must not take over. An active node never lowers its priority: with
+/// `preempt`, that would hand over to a peer that wasn't asked.
 pub fn preference(chosen: bool, tenure: Tenure, prospect: Prospect) -> i16 {
     match (chosen, tenure, prospect) {
         (true, ..) | (false, Tenure::Settled, Prospect::Stays) => ABOVE,
@@ -246,16 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_instance_is_the_only_one() {
+    fn a_requested_instance_is_the_only_candidate() {
         let to = |instance, seen| decide(&Observation { request: request(Some(instance)), ..seen });
         assert_eq!(to("i-2", active()), Move::HandOver(vec![C]));
         assert_eq!(to("i-7", active()), Move::Refuse("i-7 doesn't answer".to_owned()));
         let stopping = Observation { stopping: true, ..active() };
-        assert_eq!(
-            to("i-2", stopping),
-            Move::HandOver(vec![B, C]),
-            "a stop doesn't wait for the one that was wished for"
-        );
+        assert_eq!(to("i-2", stopping), Move::HandOver(vec![B, C]), "a stop ignores the requested instance");
     }
 
     #[test]
@@ -271,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn a_request_to_a_node_that_is_not_active_is_as_good_as_followed() {
+    fn a_request_to_a_node_that_is_not_active_is_done() {
         assert_eq!(decide(&Observation { active: false, request: request(None), ..active() }), Move::Done);
     }
 
@@ -284,14 +268,14 @@ mod tests {
     }
 
     #[test]
-    fn an_election_that_nobody_wins_ends() {
+    fn an_election_without_a_winner_ends() {
         assert_eq!(election(Duration::ZERO, false), Election::Open);
         assert_eq!(election(ELECTION, false), Election::Nobody);
         assert_eq!(election(ELECTION, true), Election::Won);
     }
 
     #[test]
-    fn a_node_that_leaves_is_the_last_choice_but_not_while_it_is_active() {
+    fn a_leaving_node_lowers_its_priority_unless_it_is_active() {
         assert_eq!(preference(false, Tenure::Standby, Prospect::Leaves), LEAVING);
         assert_eq!(preference(false, Tenure::Active, Prospect::Leaves), 0);
         assert_eq!(preference(false, Tenure::Settled, Prospect::Leaves), 0);
@@ -300,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_the_routes_lead_to_stands_above_the_others() {
+    fn a_settled_node_has_the_highest_priority() {
         assert_eq!(preference(false, Tenure::Settled, Prospect::Stays), ABOVE);
         assert_eq!(preference(false, Tenure::Active, Prospect::Stays), 0);
     }
@@ -318,18 +302,18 @@ mod tests {
     }
 
     #[test]
-    fn virtual_ips_of_a_new_balancer_go_home_once_and_soon() {
+    fn virtual_ips_of_a_new_balancer_move_to_their_preferred_nodes_once_and_soon() {
         let now = Instant::now();
         let new = || VirtualIp { first_served: Some(now), ..served(Role::Active, true) };
         let misplaced = |vips: Vec<VirtualIp>, after| {
             misplaced(&State { slot: Slot(0), virtual_ips: vips, ..state() }, 2, now + after)
         };
         let soon = Duration::ZERO;
-        assert_eq!(misplaced(vec![new(), new(), new()], soon), [(1, Slot(1))], "the others are at home");
-        assert_eq!(misplaced(vec![new(), new()], PLACEMENT), [], "it has stayed for long");
+        assert_eq!(misplaced(vec![new(), new(), new()], soon), [(1, Slot(1))], "the others are in place");
+        assert_eq!(misplaced(vec![new(), new()], PLACEMENT), [], "it was first served too long ago");
         let unrouted = VirtualIp { routed: false, ..new() };
-        assert_eq!(misplaced(vec![new(), unrouted], soon), [], "its routes aren't made yet");
-        assert_eq!(misplaced(vec![new(), served(Role::Active, true)], soon), [], "another served it before");
+        assert_eq!(misplaced(vec![new(), unrouted], soon), [], "its routes don't exist yet");
+        assert_eq!(misplaced(vec![new(), served(Role::Active, true)], soon), [], "another node served it before");
         let alone = State { slot: Slot(1), virtual_ips: vec![new()], ..state() };
         assert_eq!(super::misplaced(&alone, 2, now), [], "there is nothing to spread");
         assert_eq!(at_home(Slot(1), &[peer(C, 2, true), peer(B, 1, true)]), [B]);

@@ -1,6 +1,5 @@
-//! `systemctl stop elbow-agent`, a shutdown, a reboot: the agent hands over, waits until the connections that are left
-//! have ended, and only then ends itself. A restart and a crash do neither: the agent is back in a moment, and nothing
-//! moves. systemd knows which it is.
+//! Stops the agent: on `systemctl stop elbow-agent`, a shutdown or a reboot, the agent hands over and drains before it
+//! ends. On a restart or a crash nothing moves, as the agent is back in a moment. systemd reports which case it is.
 
 use std::time::{Duration, Instant};
 
@@ -14,15 +13,15 @@ use crate::node::report;
 
 /// The agent's own unit.
 const UNIT: &str = "elbow-agent.service";
-/// How often systemd is asked what it means, and the pause between.
+/// How often systemd is asked for its job, and the pause between two attempts.
 const QUESTIONS: usize = 4;
 const ASK_AGAIN: Duration = Duration::from_millis(100);
-/// How long routes may take to move until the wait for connections begins: throttled ones take their time. The unit's
-/// `TimeoutStopSec` is longer than this, the wait and the report together.
+/// How long routes may take to move before the drain begins, as calls may be throttled. The unit's `TimeoutStopSec` is
+/// longer than this, the drain and the report together.
 const ROUTES: Duration = Duration::from_secs(45);
-/// How long the last report of this node's tags may take.
+/// Limit for the last report in this node's tags.
 const REPORT: Duration = Duration::from_secs(5);
-/// From one look at the routes to the next.
+/// Interval between two looks at the routes.
 const LOOK: Duration = Duration::from_millis(100);
 
 /// Asks for a stop.
@@ -31,21 +30,21 @@ pub struct Stopper {
     heard: watch::Receiver<bool>,
 }
 
-/// Hears of a stop.
+/// Receives the request for a stop.
 pub struct Stop {
     asked: mpsc::Receiver<oneshot::Sender<()>>,
     hears: watch::Sender<bool>,
 }
 
-/// Both ends.
+/// Connects both ends.
 pub fn channel() -> (Stopper, Stop) {
     let ((asks, asked), (hears, heard)) = (mpsc::channel(1), watch::channel(false));
     (Stopper { asks, heard }, Stop { asked, hears })
 }
 
 impl Stopper {
-    /// If systemd stops the agent for good: has it hand over and wait for what is left. Nothing to wait for if the agent
-    /// isn't so far yet, or is only restarted.
+    /// Hands over and drains if systemd stops the agent for good. Returns at once if the agent only restarts, or
+    /// doesn't serve yet.
     pub async fn stop(&self) {
         if !*self.heard.borrow() {
             return;
@@ -60,13 +59,13 @@ impl Stopper {
     }
 }
 
-/// Whether systemd stops the agent rather than restarts it. The question may be killed by the very stop that it is about,
-/// where the unit is an older one without `KillMode=mixed`.
+/// Whether systemd stops the agent rather than restarts it. With an older unit without `KillMode=mixed`, systemd may
+/// kill the `systemctl` that asks, so it asks again.
 async fn is_for_good() -> bool {
     for _ in 0..QUESTIONS {
         match systemd::job(UNIT).await {
             Ok(job) => return job.as_deref() == Some("stop"),
-            Err(error) => tracing::warn!("systemd doesn't say why it stops the agent: {error:#}"),
+            Err(error) => tracing::warn!("cannot read from systemd why it stops the agent: {error:#}"),
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
@@ -74,7 +73,7 @@ async fn is_for_good() -> bool {
 }
 
 impl Stop {
-    /// When a stop is asked for; whoever asked waits until the answer is dropped.
+    /// Waits for a request to stop. The caller that stops the agent waits until the returned sender is dropped.
     pub(super) async fn asked(&mut self) -> oneshot::Sender<()> {
         let _ = self.hears.send(true);
         match self.asked.recv().await {
@@ -85,19 +84,19 @@ impl Stop {
 }
 
 impl Handover {
-    /// Hands over, and waits.
+    /// Hands over and drains.
     pub(super) async fn stop(&mut self) {
         self.stopping = true;
         self.board.change(|state| state.leaving = Some("its agent is being stopped".to_owned()));
         loop {
             let given = active(&self.board.read());
             if let Err(why) = self.decide_and_act(None, None).await {
-                tracing::warn!(target: CONSOLE, "stops without a handover: {why}; HAProxy and keepalived go on");
+                tracing::warn!(target: CONSOLE, "stopping without a handover: {why}; HAProxy and keepalived run on");
                 break;
             }
             self.prefer();
             self.until_routed(&given).await;
-            // Whom it handed over to may die meanwhile.
+            // The successor may die during the drain.
             let limit = self.balancer.borrow().failover.drain_timeout().duration();
             if !drain(&self.board, limit).await {
                 break;
@@ -106,18 +105,18 @@ impl Handover {
         self.report().await;
     }
 
-    /// Until the routes of `given` lead to others.
+    /// Waits until the routes of `given` lead to peers.
     async fn until_routed(&self, given: &[usize]) {
         let since = Instant::now();
         while !routed(&self.http, &self.board.read().peers, given).await {
             if since.elapsed() > ROUTES || self.board.read().is_active() {
-                return tracing::warn!("the routes haven't all moved after {} s", since.elapsed().as_secs());
+                return tracing::warn!(seconds = since.elapsed().as_secs(), "the routes haven't all moved");
             }
             tokio::time::sleep(LOOK).await;
         }
     }
 
-    /// A node whose agent is gone can't correct what its tags say: they must be right before.
+    /// Writes this node's tags a last time, as a stopped agent can't correct them.
     async fn report(&self) {
         let state = self.board.read();
         match tokio::time::timeout(REPORT, report::report_once(&self.client, &state)).await {

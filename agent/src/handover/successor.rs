@@ -1,5 +1,5 @@
-//! The other side of a handover: whether this node could be active, asked right before it is to be (`POST /succeed` on
-//! port 9110, peers only). A node that agrees stands above all others in the election that follows.
+//! The successor's side of a handover: a peer asks whether this node can take over (`POST /succeed` on port 9110, peers
+//! only). If this node agrees, it raises its priority above all others for the election that follows.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -20,22 +20,22 @@ use crate::node::state::{Board, State, Topic};
 use crate::ownership::decide::Targets;
 
 const PATH: &str = "/succeed";
-/// What the answer takes: a request to HAProxy, and [`HEARD`].
+/// Limit for an answer, which takes a request to HAProxy and [`HEARD`].
 const ANSWER: Duration = Duration::from_millis(1500);
-/// How long keepalived is given to take notice of a preference before the other node yields.
+/// Time for keepalived to read a preference before the other node yields.
 const HEARD: Duration = Duration::from_millis(100);
 
-/// How long a node may take over by what it read, while the API can't be read.
+/// How old a node's reads may be for a takeover while the API can't be read.
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
-/// What stands against serving, of all that may be wrong: not that a third node is silent.
+/// The problems that prevent a takeover. A silent third node doesn't.
 const GRAVE: [Topic; 6] =
     [Topic::Configuration, Topic::Haproxy, Topic::Keepalived, Topic::SourceDestCheck, Topic::Members, Topic::Tables];
 
-/// Whether a node that is like this `now` could take over `vips`.
+/// Whether a node in this state could take over `vips`; the error says why not.
 fn fit(state: &State, vips: &[Ipv4Addr], targets: Targets, now: Instant) -> Result<(), String> {
     if let Some(why) = &state.leaving {
-        return Err(format!("it is to go away itself: {why}"));
+        return Err(format!("it is leaving itself: {why}"));
     }
     if let Some(vip) = vips.iter().find(|vip| state.virtual_ips.iter().all(|known| known.address != **vip)) {
         return Err(format!("it doesn't have {vip}"));
@@ -46,7 +46,7 @@ fn fit(state: &State, vips: &[Ipv4Addr], targets: Targets, now: Instant) -> Resu
     if state.haproxy != Serves::Yes || state.virtual_ips.iter().any(|vip| vip.role == Role::Fault) {
         return Err("it can't serve".to_owned());
     }
-    // Reads may be throttled or fail while writes don't, and what it takes to move routes is known.
+    // Reads may fail while writes succeed. Recent reads are enough to move the routes.
     let recent = |read: &Instant| now.saturating_duration_since(*read) < KNOWN_FOR;
     let known = |topic: &&Topic| state.read.get(topic).is_some_and(recent) && !state.route_tables.is_empty();
     if let Some(problem) = GRAVE.iter().filter(|topic| !known(topic)).find_map(|topic| state.problems.get(topic)) {
@@ -64,7 +64,7 @@ struct Desk {
     api: Api,
 }
 
-/// The page on which peers ask.
+/// The route on which peers ask.
 pub fn page(board: Board, preference: Arc<Preference>, api: Api) -> Router {
     Router::new().route(PATH, post(succeed)).with_state(Arc::new(Desk { board, preference, api }))
 }
@@ -83,12 +83,12 @@ async fn succeed(
     }
     fit(&state, &vips, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
     desk.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
-    tracing::info!(peer = %visitor.ip(), ?vips, "a peer hands over to this node");
+    tracing::info!(peer = %visitor.ip(), ?vips, "accepted a handover from a peer");
     tokio::time::sleep(HEARD).await;
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Asks `peer` to take over `vips`; why it doesn't.
+/// Asks `peer` to take over `vips`. The error says why it doesn't.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr, vips: &[Ipv4Addr]) -> Result<(), String> {
     let url = format!("http://{peer}:{HEALTH_PORT}{PATH}");
     let answer = http::asked(|| http.post(&url).json(vips).timeout(ANSWER)).await;
@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_is_going_or_can_not_serve_does_not() {
+    fn a_node_that_leaves_or_can_not_serve_refuses() {
         let against = |change: &dyn Fn(&mut State), targets| {
             let mut state = state();
             change(&mut state);
@@ -134,13 +134,13 @@ mod tests {
         let none = |s: &mut State| s.virtual_ips.clear();
         assert_eq!(against(&none, Targets::Up), "it doesn't have 10.255.0.10");
         let leaving = |s: &mut State| s.leaving = Some("scheduled reboot".into());
-        assert_eq!(against(&leaving, Targets::Up), "it is to go away itself: scheduled reboot");
+        assert_eq!(against(&leaving, Targets::Up), "it is leaving itself: scheduled reboot");
         let denied = |s: &mut State| drop(s.problems.insert(Topic::Tables, "cannot read the API: denied".into()));
         assert_eq!(against(&denied, Targets::Up), "cannot read the API: denied");
     }
 
     #[test]
-    fn an_api_that_cannot_be_read_is_no_reason_against_a_node_that_read_it_less_than_ten_minutes_ago() {
+    fn a_node_that_read_the_api_less_than_ten_minutes_ago_can_take_over_without_it() {
         let (mut state, read) = (state(), Instant::now());
         for topic in [Topic::Members, Topic::Tables] {
             state.problems.insert(topic, "cannot read the API: unavailable".into());
@@ -148,15 +148,15 @@ mod tests {
         }
         let after = |state: &State, time| fit(state, Targets::Up, read + time);
         assert_eq!(after(&state, KNOWN_FOR - Duration::from_secs(1)), Ok(()));
-        assert!(after(&state, KNOWN_FOR).is_err(), "much may have changed");
+        assert!(after(&state, KNOWN_FOR).is_err(), "its reads are too old");
         let never = State { read: Default::default(), ..state.clone() };
         assert!(after(&never, Duration::ZERO).is_err());
         state.route_tables.clear();
-        assert!(after(&state, Duration::ZERO).is_err(), "it wouldn't know which routes to move");
+        assert!(after(&state, Duration::ZERO).is_err(), "it doesn't know which routes to move");
     }
 
     #[test]
-    fn a_third_node_that_is_silent_is_no_reason_against() {
+    fn a_silent_third_node_prevents_no_takeover() {
         let mut state = state();
         state.problems.insert(Topic::Peers, "10.0.3.10 hasn't answered for 20 s; this node is active".into());
         assert_eq!(fit(&state, Targets::Up, Instant::now()), Ok(()));

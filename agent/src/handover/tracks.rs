@@ -1,5 +1,6 @@
-//! The two `track_file`s of each virtual IP by which a handover speaks to keepalived (keepalived.conf(5)): one that makes
-//! this node yield it, one that is added to its priority. keepalived hears of a change by inotify, within milliseconds.
+//! The two `track_file`s of each virtual IP that control keepalived in a handover (keepalived.conf(5)). One makes this
+//! node yield; the other holds a number that is added to its priority. keepalived reads a change within milliseconds
+//! (inotify).
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -12,18 +13,18 @@ use templates::paths::{self, preference_track, yield_track};
 use super::policy::{self, Prospect, Tenure};
 use crate::host::files::write_track;
 
-/// How long a node that was chosen stands above the others: the handover that it was chosen for is over by then.
+/// How long a chosen successor keeps its raised priority; the handover is over by then.
 const CHOSEN: Duration = Duration::from_secs(10);
 
-/// From one attempt to end a yield to the next.
+/// Pause between two attempts to end a yield.
 const AGAIN: Duration = Duration::from_millis(200);
 
-/// In a file that makes keepalived yield: it takes part, or doesn't.
+/// The values of a yield file: keepalived takes part, or yields.
 const NOT: i16 = 0;
 const YIELDS: i16 = 1;
 
-/// Before keepalived reads the files of `vips`: nothing that an earlier agent was in the middle of holds any more, but for
-/// a node that leaves, which goes on leaving until it is known to stay.
+/// Resets the files of `vips` before keepalived reads them, as an earlier agent may have left a handover unfinished. A
+/// negative preference stays: a leaving node leaves until it is known to stay.
 pub fn prepare(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
     vips.iter().try_for_each(|vip| prepare_in(Path::new(paths::RUN), *vip))
 }
@@ -35,15 +36,15 @@ fn prepare_in(folder: &Path, vip: Ipv4Addr) -> anyhow::Result<()> {
     write_track(&preference, left.filter(|value| *value < 0).unwrap_or(0))
 }
 
-/// keepalived gives up some virtual IPs, for as long as this is held: an agent that ends meanwhile mustn't leave it in
-/// FAULT.
+/// keepalived yields some virtual IPs while this is held. A drop ends the yield, so that an agent that ends can't leave
+/// keepalived in FAULT.
 #[derive(Debug)]
 pub(super) struct Yielding {
     files: Vec<PathBuf>,
 }
 
 impl Yielding {
-    /// From now on. After a failed write keepalived takes part again before this returns.
+    /// Begins the yield. If a write fails, the yield ends before the error is returned.
     pub(super) async fn begin(vips: &[Ipv4Addr]) -> anyhow::Result<Self> {
         Yielding::at(vips.iter().map(|vip| Path::new(paths::RUN).join(yield_track(*vip))).collect()).await
     }
@@ -59,15 +60,15 @@ impl Yielding {
         }
     }
 
-    /// keepalived takes part again, as soon as it can be told.
+    /// Ends the yield; retries until the files can be written.
     pub(super) async fn end(self) {
         while let Err(error) = self.write(NOT) {
-            tracing::error!("keepalived stays in FAULT until it can be told to take part again: {error:#}");
+            tracing::error!("cannot end the yield, keepalived stays in FAULT; trying again: {error:#}");
             tokio::time::sleep(AGAIN).await;
         }
     }
 
-    /// Writes every file, whatever becomes of one of them.
+    /// Writes every file, even if one fails.
     fn write(&self, value: i16) -> anyhow::Result<()> {
         self.files.iter().map(|file| write_track(file, value)).fold(Ok(()), Result::and)
     }
@@ -76,12 +77,12 @@ impl Yielding {
 impl Drop for Yielding {
     fn drop(&mut self) {
         if let Err(error) = self.write(NOT) {
-            tracing::error!("keepalived stays in FAULT: {error:#}");
+            tracing::error!("cannot end the yield, keepalived stays in FAULT: {error:#}");
         }
     }
 }
 
-/// What is added to this node's priority for each virtual IP.
+/// The number added to this node's priority, for each virtual IP.
 #[derive(Debug)]
 pub struct Preference {
     folder: PathBuf,
@@ -105,7 +106,7 @@ impl Preference {
         Preference { folder, vips: Mutex::default() }
     }
 
-    /// This node is to be elected next for `vips`.
+    /// Raises this node's priority so that it is elected next for `vips`.
     pub fn choose(&self, vips: &[Ipv4Addr]) -> anyhow::Result<()> {
         let mut known = self.vips.lock().unwrap_or_else(PoisonError::into_inner);
         vips.iter().try_for_each(|vip| {
@@ -115,7 +116,7 @@ impl Preference {
         })
     }
 
-    /// Writes what holds now for these virtual IPs, where it isn't written. What was known of others is forgotten.
+    /// Writes the preferences of these virtual IPs where they changed, and forgets all other virtual IPs.
     pub fn keep(
         &self,
         tenures: impl IntoIterator<Item = (Ipv4Addr, Tenure)>,
@@ -126,7 +127,7 @@ impl Preference {
         let mut outcome = Ok(());
         for (vip, tenure) in tenures {
             let mut added = before.remove(&vip).unwrap_or_default();
-            // Once elected it is chosen no more.
+            // An elected node is no longer chosen.
             added.chosen = added.chosen.filter(|since| tenure == Tenure::Standby && since.elapsed() < CHOSEN);
             let value = policy::preference(added.chosen.is_some(), tenure, prospect);
             outcome = outcome.and(self.put(vip, &mut added, value));
@@ -177,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn a_chosen_node_stands_above_until_it_is_elected_and_for_that_virtual_ip_alone() {
+    fn a_chosen_node_has_the_highest_priority_for_that_virtual_ip_until_it_is_elected() {
         let folder = tempfile::tempdir().unwrap();
         let preference = Preference::at(folder.path().into());
         let read = |vip| std::fs::read_to_string(folder.path().join(preference_track(vip))).unwrap();
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_ip_that_comes_back_begins_with_what_its_files_say_then() {
+    fn a_virtual_ip_that_is_added_again_begins_with_its_files() {
         let folder = tempfile::tempdir().unwrap();
         let preference = Preference::at(folder.path().into());
         let read = |vip| std::fs::read_to_string(folder.path().join(preference_track(vip))).unwrap();
@@ -206,6 +207,6 @@ mod tests {
         assert_eq!(read(OTHER), "50\n");
         preference.keep([(OTHER, Tenure::Standby)], Prospect::Leaves).unwrap();
         prepare_in(folder.path(), OTHER).unwrap();
-        assert_eq!(read(OTHER), "-90\n", "it goes on leaving");
+        assert_eq!(read(OTHER), "-90\n", "the node is still leaving");
     }
 }

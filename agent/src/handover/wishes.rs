@@ -1,5 +1,5 @@
-//! Watches IMDS for what is asked of this node: by the launcher in the tag `elbow:drain`, by AWS in its notices. IMDS is
-//! local and free, and throttled per instance: each path is read every few seconds. When it is silent, nothing changes.
+//! Reads the triggers of a handover from IMDS: the launcher's request in the tag `elbow:drain`, and the notices of AWS.
+//! IMDS is throttled per instance, so each path is read every few seconds. While it is silent, the triggers stay.
 
 use std::time::Duration;
 
@@ -10,17 +10,17 @@ use tokio::time::{MissedTickBehavior, interval};
 use super::notices::{self, Notice};
 use crate::aws::imds::{Imds, ImdsError};
 
-/// An operator waits for the answer.
+/// Short, as an operator waits for the answer.
 const TAG: Duration = Duration::from_secs(2);
-/// AWS asks to look for Spot interruptions every five seconds.
+/// AWS recommends to look for Spot interruptions every five seconds.
 const NOTICES: Duration = Duration::from_secs(5);
 
-/// What is asked of this node.
+/// The triggers of a handover.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Wishes {
-    /// The tag's value, if it is there.
+    /// The value of the tag `elbow:drain`, if it is set.
     pub asked: Option<String>,
-    /// Whether an Auto Scaling group ends this node.
+    /// Whether an Auto Scaling group terminates this node.
     pub ending: bool,
     spot: Vec<Notice>,
     lifecycle: Vec<Notice>,
@@ -28,13 +28,13 @@ pub struct Wishes {
 }
 
 impl Wishes {
-    /// AWS's notices, the most urgent kind first.
+    /// The notices of AWS, the most urgent kind first.
     pub fn notices(&self) -> impl Iterator<Item = &Notice> {
         self.spot.iter().chain(&self.lifecycle).chain(&self.maintenance)
     }
 }
 
-/// Watches for ever. The first words come when every path has been asked for, whether it was answered or not.
+/// Watches for ever. Sends the first triggers after one read of every path, whether it was answered or not.
 pub async fn watch(imds: Imds, wishes: watch::Sender<Option<Wishes>>) {
     let mut seen = Wishes::default();
     let (mut tags, mut rounds) = (ticks(TAG), ticks(NOTICES));
@@ -79,14 +79,14 @@ async fn ask_notices(imds: &Imds, seen: &mut Wishes) {
     });
     take(maintenance, |body| match body.map_or(Ok(Vec::new()), |body| notices::maintenance(&body)) {
         Ok(notices) => seen.maintenance = notices,
-        Err(error) => tracing::debug!("IMDS lists maintenance in words that can't be read: {error}"),
+        Err(error) => tracing::debug!("cannot read the scheduled maintenance in IMDS: {error}"),
     });
 }
 
 fn take(answer: Result<Option<String>, ImdsError>, with: impl FnOnce(Option<String>)) {
     match answer {
         Ok(body) => with(body),
-        Err(error) => tracing::debug!("{error}: nothing changes"),
+        Err(error) => tracing::debug!("keeping the last triggers: {error}"),
     }
 }
 
@@ -96,7 +96,7 @@ mod tests {
     use crate::aws::imds::testing::Server;
 
     #[tokio::test]
-    async fn what_imds_shows_is_wished_and_silence_changes_nothing() {
+    async fn triggers_are_read_from_imds_and_stay_while_it_is_silent() {
         let server = Server::start(&[
             ("meta-data/tags/instance/elbow:drain", "1-a to i-0abc"),
             ("meta-data/autoscaling/target-lifecycle-state", "Terminated"),

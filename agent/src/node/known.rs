@@ -1,5 +1,5 @@
-//! What the API said last, kept on disk: a node that reboots while the API is out goes on with the peers and the route
-//! tables it knew.
+//! The last answers of the API, saved on disk: a node that reboots during an API outage continues with the peers and
+//! route tables that it knew.
 
 use std::path::{Path, PathBuf};
 
@@ -12,13 +12,13 @@ use crate::host::files;
 use crate::node::members::Member;
 use crate::node::tables::Table;
 
-/// Where it is kept: it outlives a boot.
+/// The file, which survives a reboot.
 pub const PATH: &str = "/var/lib/elbow/known.json";
 
-/// What the API said last.
+/// The last answers of the API.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Known {
-    /// Whom it was said to: an image made of a running node carries its file along.
+    /// The instance that received them: an image made of a running node contains its file.
     pub instance: InstanceId,
     /// The members.
     pub members: Vec<Member>,
@@ -27,32 +27,32 @@ pub struct Known {
 }
 
 impl Known {
-    /// What `me` was told last; nothing if that was never, or is unreadable.
+    /// The last answers that `me` received; `None` if there are none, or they are unreadable.
     pub fn load(path: &Path, me: &InstanceId) -> Option<Known> {
         let known: Known = serde_json::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
         (&known.instance == me).then_some(known)
     }
 
     async fn save(&self, path: &Path) -> anyhow::Result<()> {
-        let text = serde_json::to_string(self).context("writing down what is known")?;
+        let text = serde_json::to_string(self).context("serializing the API snapshot")?;
         files::write_aside(path, text).await
     }
 }
 
-/// Writes down what it is given, aside and one after another: while the disk is busy only the newest is left to write, and
-/// reading the API goes on.
+/// Saves snapshots in the background, so that reads of the API don't wait for the disk. While the disk is busy, only
+/// the newest snapshot waits.
 #[derive(Debug)]
 pub struct Keeper(watch::Sender<Option<Known>>);
 
 impl Keeper {
-    /// Keeps it at `path`.
+    /// Saves to `path`.
     pub fn new(path: PathBuf) -> Keeper {
         let (sender, receiver) = watch::channel(None);
         tokio::spawn(write_down(path, receiver));
         Keeper(sender)
     }
 
-    /// Keeps `known` instead of what was before.
+    /// Saves `known` in place of the last one.
     pub fn keep(&self, known: &Known) {
         self.0.send_replace(Some(known.clone()));
     }
@@ -64,7 +64,7 @@ async fn write_down(path: PathBuf, mut newest: watch::Receiver<Option<Known>>) {
         if let Some(known) = known
             && let Err(error) = known.save(&path).await
         {
-            tracing::warn!("a reboot without the API would know nobody: {error:#}");
+            tracing::warn!("cannot save the API snapshot, which a reboot during an API outage needs: {error:#}");
         }
     }
 }
@@ -75,7 +75,7 @@ mod tests {
     use crate::node::members::tests::member;
 
     #[tokio::test]
-    async fn what_was_kept_is_for_the_same_instance_only() {
+    async fn a_snapshot_is_loaded_by_the_same_instance_only() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("elbow/known.json");
         assert_eq!(Known::load(&path, &"i-a".into()), None);
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_given_last_is_what_stays() {
+    async fn the_last_snapshot_is_saved() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known.json");
         let keeper = Keeper::new(path.clone());

@@ -1,5 +1,5 @@
-//! Which instances are this balancer's nodes, by what no tag can claim: Elbow's security group, the instance profile, or
-//! the launch template, of which AWS writes the id. `elbow:*` tags prove nothing, and a lost one costs no membership.
+//! Decides which instances are members of this balancer. The proof is Elbow's security group, the instance profile, or
+//! the launch template's id, which AWS writes. `elbow:*` tags prove nothing, and a lost one costs no membership.
 
 use aws_sdk_ec2::types::{GroupIdentifier, Instance};
 use templates::{Balancer, names};
@@ -10,7 +10,7 @@ use crate::aws::imds::Facts;
 /// User Guide, "Tag restrictions").
 const TAG_TEMPLATE: &str = "aws:ec2launchtemplate:id";
 
-/// What the nodes of this node's balancer have in common.
+/// What the members of this node's balancer have in common.
 #[derive(Debug, Clone)]
 pub struct Lineage {
     vpc: String,
@@ -21,7 +21,7 @@ pub struct Lineage {
 }
 
 impl Lineage {
-    /// Of the nodes of `balancer`, one of which `facts` are about.
+    /// For the members of `balancer`; `facts` describe this node, which is one of them.
     pub fn of(balancer: &Balancer, facts: &Facts) -> Lineage {
         Lineage {
             vpc: facts.vpc.clone(),
@@ -42,7 +42,7 @@ impl Lineage {
         &self.vpc
     }
 
-    /// Whether `instance` is a node of this balancer.
+    /// Whether `instance` is a member of this balancer.
     pub fn has(&self, instance: &Instance) -> bool {
         let profile = instance.iam_instance_profile().and_then(|profile| profile.arn());
         let name = profile.and_then(|arn| arn.rsplit('/').next());
@@ -53,7 +53,8 @@ impl Lineage {
                 || template.is_some() && template == self.template.as_deref())
     }
 
-    /// Whether the balancer's security group is among `groups`. This node has it, too, and AWS lets no group be renamed.
+    /// Whether the balancer's security group is among `groups`: this node has it, too, and AWS lets no group be
+    /// renamed.
     pub fn has_group(&self, groups: &[GroupIdentifier]) -> bool {
         let own = |id: &str| self.groups.iter().any(|own| own == id);
         groups.iter().any(|group| group.group_id().is_some_and(own) && group.group_name() == Some(&self.group_name))

@@ -1,4 +1,4 @@
-//! Who belongs to the balancer, and which of them are this node's peers.
+//! The balancer's members, and which of them are this node's peers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -13,7 +13,7 @@ use crate::aws::ec2::ApiError;
 use crate::aws::ids::{InstanceId, InterfaceId};
 use crate::node::lineage::Lineage;
 
-/// Off soon, in EC2's words.
+/// EC2's states of an instance that shuts down.
 const ENDING: [InstanceStateName; 2] = [InstanceStateName::ShuttingDown, InstanceStateName::Stopping];
 
 /// A live instance of the balancer, this one included.
@@ -28,52 +28,52 @@ pub struct Member {
     /// Its availability zone.
     #[serde(default)]
     pub zone: String,
-    /// Its subnet, of which the place in the balancer's list is its slot.
+    /// Its subnet. The index in the balancer's `subnets` is its slot.
     #[serde(default)]
     pub subnet: String,
-    /// Whether EC2 says that it is shutting down: then its silence is no news.
+    /// Whether EC2 shows that it is shutting down. Its silence is then expected.
     #[serde(default)]
     pub ending: bool,
-    /// Whether its packets are still checked for being its own: then it can't serve a virtual IP.
+    /// Whether its source/destination check is still on. It then can't serve a virtual IP.
     pub source_dest_check: bool,
-    /// Whether its agent has ever reported in its tags. One that hasn't is still booting: its silence is no news.
+    /// Whether its agent has ever reported in its tags. Until then it boots, and its silence is expected.
     pub reported: bool,
-    /// Its role and its sign of life, as its tags say: what changes there shows that it lives. Nothing if they weren't read.
+    /// The role and the sign of life in its tags: a change shows that it runs. `None` if the tags weren't read.
     #[serde(skip)]
     pub says: Option<String>,
     /// Its last sign of life in its tags, if it wrote one.
     #[serde(skip)]
     pub alive: Option<Timestamp>,
-    /// The members that it can't reach, as its tag says; none if the tag wasn't read.
+    /// The members that its tag reports as unreachable; empty if the tag wasn't read.
     #[serde(skip)]
     pub unreachable: Vec<InstanceId>,
 }
 
-/// What a read of the members brought.
+/// The result of a read of the members.
 #[derive(Debug, Clone)]
 pub struct Sighting {
-    /// Who was seen.
+    /// The members that were seen.
     pub members: Vec<Member>,
-    /// Whether the API listed all of them, this node included: then who is missing isn't there, or the answer is old.
+    /// Whether the list is complete, this node included. A member that it misses is gone, or the answer is old.
     pub whole: bool,
-    /// Why the list couldn't be read as usual.
+    /// Why DescribeInstances couldn't list them.
     pub trouble: Option<ApiError>,
 }
 
 impl Sighting {
-    /// By a list of all, made for the node `me`. A list without that node is out of date or cut short.
+    /// From a list of all members, read by the node `me`. A list without `me` is out of date or cut short.
     pub fn listed(members: Vec<Member>, me: &InstanceId) -> Sighting {
         let whole = members.iter().any(|member| member.instance == *me);
         Sighting { members, whole, trouble: None }
     }
 
-    /// Of some, by whatever way.
+    /// From a read of some members.
     pub fn of(members: Vec<Member>) -> Sighting {
         Sighting { members, whole: false, trouble: None }
     }
 }
 
-/// The nodes of this balancer among `instances`.
+/// The members of this balancer among `instances`.
 pub fn members(instances: &[Instance], lineage: &Lineage) -> Vec<Member> {
     let mut members: Vec<Member> =
         instances.iter().filter(|instance| lineage.has(instance)).filter_map(member).collect();
@@ -81,7 +81,8 @@ pub fn members(instances: &[Instance], lineage: &Lineage) -> Vec<Member> {
     members
 }
 
-/// The node whose primary interface this is, as it is `known`; what only its instance shows stays open.
+/// The member with this primary interface. Fields that it doesn't show come from `known`; those read from tags stay
+/// empty.
 pub fn at(interface: &NetworkInterface, known: &[Member]) -> Option<Member> {
     let attachment = interface.attachment().filter(|attachment| attachment.device_index() == Some(0))?;
     let instance = InstanceId(attachment.instance_id()?.to_owned());
@@ -150,12 +151,12 @@ fn tag<'a>(tags: &'a [Tag], key: &str) -> Option<&'a str> {
     tags.iter().find(|tag| tag.key() == Some(key)).and_then(Tag::value)
 }
 
-/// So many reads in a row must miss a member before it counts as gone. While one is in doubt they are less than two
-/// seconds apart, and EC2's may be stale for longer than that.
+/// Reads in a row that must miss a member before it counts as gone. Such reads are less than two seconds apart, and
+/// EC2's answers may be stale for longer.
 const MISSES: u8 = 4;
 
-/// This node's peers, through reads that may be stale: a newcomer is believed at once, as talking to nobody is
-/// harmless; a member counts as gone only when [`MISSES`] whole reads in a row miss it, as forgetting a live one would
+/// This node's peers, tracked over reads that may be stale. A newcomer is a peer at once: talking to an absent node is
+/// harmless. A member counts as gone only when [`MISSES`] whole reads in a row miss it: forgetting a live one would
 /// make two nodes active.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Roster {
@@ -188,7 +189,7 @@ impl Roster {
         self.peers != before
     }
 
-    /// The members by `read`, and the peers that it misses and that don't count as gone yet, as they were `before`.
+    /// The members of `read`, and the peers that it misses and that don't count as gone yet, as they were `before`.
     pub fn with_missed(&self, read: Vec<Member>, before: &[Member]) -> Vec<Member> {
         let missed = |member: &&Member| {
             self.peers.contains(&member.address) && read.iter().all(|seen| seen.address != member.address)
@@ -198,7 +199,7 @@ impl Roster {
         [read, missed].concat()
     }
 
-    /// Whether somebody is in doubt: the last read missed a peer.
+    /// Whether the last whole read missed a peer.
     pub fn doubts(&self) -> bool {
         !self.missed.is_empty()
     }
@@ -208,7 +209,7 @@ impl Roster {
         self.peers.iter().copied().collect()
     }
 
-    /// Whether a balancer of `nodes` nodes has everybody here, and nobody in doubt.
+    /// Whether all `nodes` nodes of the balancer are known and the last whole read missed none.
     pub fn complete(&self, nodes: usize) -> bool {
         self.peers.len() + 1 >= nodes && self.missed.is_empty()
     }
@@ -351,7 +352,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_peer_that_a_read_misses_belongs_to_the_balancer_as_it_was_until_it_counts_as_gone() {
+    fn a_peer_that_a_read_misses_stays_a_member_until_it_counts_as_gone() {
         let (me, peer) = (member("i-a", 1), Member { reported: true, ..member("i-b", 2) });
         let mut members = vec![me.clone(), peer.clone()];
         let mut roster = Roster::of(&members, ME);
@@ -377,7 +378,7 @@ pub(crate) mod tests {
         let says = Member { says: Some("active ".into()), unreachable: vec!["i-a".into()], ..member("i-b", 2) };
         let known = [says, member("i-a", 1)];
         let all = roster.with_missed(vec![member("i-c", 3)], &known);
-        assert_eq!(all, [member("i-c", 3), member("i-b", 2)], "what it says is unread");
+        assert_eq!(all, [member("i-c", 3), member("i-b", 2)], "its tags are unread");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What the node knows: itself, its members, the route tables, what the API said last; and what it writes down of it.
+//! The state of the node, the members and the route tables: how they are read, saved and reported.
 
 pub mod known;
 pub mod lineage;

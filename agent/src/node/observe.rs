@@ -1,4 +1,4 @@
-//! The two reads of the API that the agent lives on: its balancer's members, and the VPC's route tables.
+//! The agent's two reads of the EC2 API: the balancer's members, and the VPC's route tables.
 
 mod otherwise;
 
@@ -20,12 +20,12 @@ use crate::node::tables::{self, Table};
 /// The states of an instance that may still have connections (EC2 User Guide, "Instance state changes").
 const LIVE: [&str; 4] = ["pending", "running", "stopping", "shutting-down"];
 
-/// Things in one answer: EC2 throttles unpaged calls sooner. No more are allowed for route tables.
+/// Items per page. EC2 throttles unpaged calls sooner, and allows no larger pages of route tables.
 const PAGE: i32 = 100;
 
 pub use otherwise::Identified;
 
-/// What is read about, and by whom.
+/// Reads the API for one node of a balancer.
 #[derive(Debug, Clone)]
 pub struct Observer {
     client: Client,
@@ -35,7 +35,7 @@ pub struct Observer {
     scope: Arc<RwLock<Scope>>,
 }
 
-/// Which routes are looked for, and where; shared by all who observe, and changed by an update.
+/// The routes to look for, and the tables to look in. Clones of an observer share it; an in-place update changes it.
 #[derive(Debug)]
 struct Scope {
     route_tables: RouteTables,
@@ -49,7 +49,7 @@ impl Scope {
 }
 
 impl Observer {
-    /// Reads what concerns `balancer` from where this node stands.
+    /// For the node that `facts` describe, of `balancer`.
     pub fn new(client: Client, balancer: &Balancer, facts: &Facts) -> Self {
         Observer {
             client,
@@ -60,13 +60,13 @@ impl Observer {
         }
     }
 
-    /// Looks for what `balancer` has from now on.
+    /// Reads the virtual IPs and tables of `balancer` from now on.
     pub fn follow(&self, balancer: &Balancer) {
         *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Scope::of(balancer);
     }
 
-    /// The members, this node included, some of which are `known` from before. One that shuts down still serves what it
-    /// has, and counts until it is off.
+    /// Reads the members, this node included; `known` are those of earlier reads. A member that shuts down still serves
+    /// its connections, and counts until it is off.
     pub async fn members(&self, known: &[Member]) -> Result<Sighting, ApiError> {
         let groups: Vec<&str> = self.lineage.groups().iter().map(String::as_str).collect();
         match self.instances("instance.group-id", &groups).await {
@@ -75,7 +75,7 @@ impl Observer {
         }
     }
 
-    /// Instances that carry the balancer's tags, and are none of its nodes.
+    /// Reads the strangers that carry the balancer's tag.
     pub async fn impostors(&self) -> Result<Vec<InstanceId>, ApiError> {
         let tagged = self.instances(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]).await?;
         let strangers = tagged.iter().filter(|instance| !self.lineage.has(instance));
@@ -96,7 +96,7 @@ impl Observer {
         Ok(instances)
     }
 
-    /// The route tables that are to have the virtual IPs' routes.
+    /// Reads the route tables that get the virtual IPs' routes.
     pub async fn tables(&self) -> Result<Vec<Table>, ApiError> {
         let call = self.client.describe_route_tables().filters(filter("vpc-id", &[self.lineage.vpc()]));
         let mut pages = call.into_paginator().page_size(PAGE).send();

@@ -1,5 +1,5 @@
-//! What the node says about itself in its own tags: the launcher and the other nodes read them there. A tag is written
-//! when it changes, changes that come together are written together, and a tag that another writer changed is repaired.
+//! Writes the node's reports to its own tags, for the launcher and the other nodes. A tag is written when it changes,
+//! changes that come together are written together, and a tag that another writer changed is repaired.
 
 mod repair;
 
@@ -21,12 +21,12 @@ use crate::node::reports::Reports;
 use crate::node::state::{Board, State};
 use repair::Repair;
 
-/// An election changes several things within moments.
+/// Time to collect changes: an election makes several.
 const SETTLE: Duration = Duration::from_millis(200);
 
 type Tags = BTreeMap<&'static str, String>;
 
-/// Keeps the tags of `instance` as the board is, for ever. `present` are the tags it has now.
+/// Keeps the tags of `instance` equal to the board, for ever. `present` are its current tags.
 pub async fn report(
     client: Client,
     instance: InstanceId,
@@ -62,12 +62,12 @@ pub async fn report_once(client: &Client, state: &State) -> Result<(), ApiError>
     write(client, &state.instance, &difference(&Tags::new(), &tags(state))).await
 }
 
-/// Those of `all` tags that an agent writes.
+/// The tags in `all` that an agent writes.
 fn ours(all: &BTreeMap<String, String>) -> Tags {
     REPORTS.into_iter().filter_map(|key| Some((key, all.get(key)?.clone()))).collect()
 }
 
-/// The tags that say what `state` is.
+/// The report tags for `state`.
 fn tags(state: &State) -> Tags {
     let Reports { unreachable, alive, refused_handover, refused_revision } = &state.reports;
     let unreachable = Some(unreachable.to_string()).filter(|value| !value.is_empty());
@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn what_programs_read_has_tags_of_its_own_and_an_agent_that_is_started_again_goes_on_with_them() {
+    fn each_report_has_a_tag_and_a_restarted_agent_continues_with_it() {
         let moment: Moment = "2026-11-29T14:03:12Z".parse().unwrap();
         let mut state = state();
         state.reports = Reports {
@@ -169,7 +169,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_changed_is_written_and_a_solved_problem_is_taken_back() {
+    fn only_changes_are_written_and_a_solved_problem_is_deleted() {
         let troubled =
             Tags::from([(TAG_ROLE, "fault".into()), (TAG_RUNNING, "1".into()), (TAG_MESSAGE, "down".into())]);
         let well = Tags::from([(TAG_ROLE, "standby".into()), (TAG_RUNNING, "1".into())]);

@@ -1,4 +1,4 @@
-//! What a node reports in tags that programs read, beside its roles.
+//! The reports that a node writes to tags for programs, beside its roles.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use templates::Order;
 use templates::names::{TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_UNREACHABLE};
 use templates::report::{Moment, Refusal, Unreachable};
 
-/// What programs read in tags of their own.
+/// Reports with a tag each.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reports {
     /// The peers that this node can't reach.
@@ -20,7 +20,7 @@ pub struct Reports {
 }
 
 impl Reports {
-    /// What an agent that is started again goes on with: the reports in these tags, without the sign of life.
+    /// The reports in these tags, with which a restarted agent continues; without the sign of life.
     pub fn written(tags: &BTreeMap<String, String>) -> Reports {
         let tag = |key: &str| tags.get(key).map(String::as_str);
         Reports {

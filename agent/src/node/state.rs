@@ -1,5 +1,5 @@
-//! What the agent knows about itself, in one place: the board. Whoever learns something writes it there; the tags, the
-//! health page and `agent status` are read off it.
+//! The board: the node's shared state. Tasks write what they learn to it; the tags, the health page and `agent status`
+//! show it.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,7 +15,7 @@ use crate::aws::ids::{InstanceId, TableId};
 use crate::haproxy::Serves;
 use crate::node::reports::Reports;
 
-/// The agent's knowledge of itself, as `agent status --output json` and the health page show it.
+/// The node's state, as `agent status --output json` and the health page show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// The balancer's name.
@@ -30,13 +30,13 @@ pub struct State {
     pub slot: Slot,
     /// The revision of the configuration it runs.
     pub revision: Revision,
-    /// The virtual IPs, and what this node is for each.
+    /// The virtual IPs, and this node's state for each.
     pub virtual_ips: Vec<VirtualIp>,
     /// Whether HAProxy serves.
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
-    /// Those of them whose agents answer this one.
+    /// The peers with an agent that answers.
     #[serde(default)]
     pub answering: Vec<Ipv4Addr>,
     /// The members that EC2 says are shutting down.
@@ -45,20 +45,20 @@ pub struct State {
     /// The instances of the members that have reported.
     #[serde(default)]
     pub instances: BTreeMap<Ipv4Addr, InstanceId>,
-    /// What it reports in tags of their own.
+    /// Reports with a tag each.
     #[serde(skip)]
     pub reports: Reports,
-    /// Whether it changes to another revision at this moment.
+    /// Its state in an in-place update.
     #[serde(default)]
     pub change: Change,
     /// The route tables it keeps the virtual IPs' routes in.
     pub route_tables: Vec<TableId>,
-    /// Why it is to go away, if it is.
+    /// Why this node leaves, if it does.
     #[serde(default)]
     pub leaving: Option<String>,
-    /// What is wrong, the gravest first.
+    /// The problems, the gravest first.
     pub problems: BTreeMap<Topic, String>,
-    /// What is wrong with each virtual IP's routes; together they are the problem about routes.
+    /// The problem with each virtual IP's routes; [`Topic::Routes`] joins them.
     #[serde(skip)]
     pub astray: BTreeMap<Ipv4Addr, String>,
     /// When members and route tables were read last.
@@ -66,45 +66,45 @@ pub struct State {
     pub read: BTreeMap<Topic, Instant>,
 }
 
-/// A virtual IP, and what this node is for it.
+/// A virtual IP, and this node's state for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualIp {
     /// The address.
     pub address: Ipv4Addr,
     /// This node's role.
     pub role: Role,
-    /// Whether it is past its first look at who has the routes.
+    /// Whether this active node made or found the routes its own in this term.
     #[serde(default)]
     pub settled: bool,
     /// Whether, as far as this node knows, every route leads to it.
     #[serde(default)]
     pub routed: bool,
-    /// Whether a peer has said that it is active since keepalived last spoke.
+    /// Whether a peer has reported that it is active since keepalived's last event.
     #[serde(default)]
     pub followed: bool,
-    /// Whether this node is handing it over at this moment: then keepalived's FAULT is meant.
+    /// Whether this node is handing it over. keepalived's FAULT is then intended.
     #[serde(default)]
     pub yielding: bool,
-    /// Since when this node serves it, if it is the first that ever did: no table had a route to it.
+    /// Since when this node serves it, if no table had a route to it before.
     #[serde(skip)]
     pub first_served: Option<Instant>,
 }
 
-/// How far a node is with a change to another revision. Of several nodes that are told at once one changes at a time.
+/// A node's state in an in-place update. One node changes at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Change {
-    /// It changes to nothing.
+    /// It isn't changing.
     #[default]
     None,
     /// It asks its peers whether it is its turn.
     Asks,
-    /// It changes.
+    /// It is changing.
     Runs,
 }
 
 impl VirtualIp {
-    /// One of which keepalived has said nothing yet.
+    /// A virtual IP for which keepalived has sent no event yet.
     pub fn unheard(address: Ipv4Addr) -> VirtualIp {
         VirtualIp {
             address,
@@ -118,11 +118,11 @@ impl VirtualIp {
     }
 }
 
-/// What a problem is about, the gravest first. There is one problem for each at a time.
+/// The subject of a problem, the gravest first. Each topic has at most one problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Topic {
-    /// A revision that this node was told to run, and doesn't. Somebody waits to hear of it.
+    /// An order that this node doesn't run. It comes first, as an operator waits for it.
     Update,
     /// A configuration that isn't valid.
     Configuration,
@@ -132,23 +132,23 @@ pub enum Topic {
     Keepalived,
     /// Routes that should lead here don't.
     Routes,
-    /// Somebody else wants the routes, too.
+    /// Contention for the routes.
     Rivals,
     /// A handover that is due, or was refused.
     Handover,
-    /// The Auto Scaling group can't be told that this node serves, or may end.
+    /// A lifecycle hook of the Auto Scaling group can't be completed.
     Group,
     /// The interface still drops packets to virtual IPs.
     SourceDestCheck,
-    /// Who the peers are can't be read.
+    /// The members can't be read.
     Members,
-    /// Which route tables there are can't be read.
+    /// The route tables can't be read.
     Tables,
-    /// Peers can't ask how this node is.
+    /// The health page can't be served.
     Health,
     /// HAProxy's user can read the credentials of the node's role.
     Metadata,
-    /// Connections are lost when a virtual IP moves.
+    /// The second chance doesn't work: connections are lost when a virtual IP moves.
     SecondChance,
     /// A peer doesn't answer.
     Peers,
@@ -165,7 +165,7 @@ impl State {
         self.virtual_ips.iter().any(|vip| vip.role == Role::Active)
     }
 
-    /// Shows what is wrong with the routes of one virtual IP, whatever is wrong with others'.
+    /// Sets or clears the problem with the routes of one virtual IP; those of others stay.
     pub fn routes_problem(&mut self, vip: Ipv4Addr, problem: Option<String>) {
         match problem {
             Some(text) => drop(self.astray.insert(vip, text)),
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// What is wrong, in one line: the gravest problem; nothing if nothing is wrong.
+    /// The gravest problem in one line, if there is one.
     pub fn message(&self) -> Option<String> {
         let gravest = self.problems.values().next()?;
         Some(match self.problems.len() {
@@ -188,7 +188,7 @@ impl State {
     }
 }
 
-/// The board that everybody reads from and writes to.
+/// The node's shared state; clones share it.
 #[derive(Debug, Clone)]
 pub struct Board(Arc<watch::Sender<State>>);
 
@@ -198,7 +198,7 @@ impl Board {
         Board(Arc::new(watch::Sender::new(state)))
     }
 
-    /// Changes what it shows; readers hear of it only if it did change.
+    /// Edits the state. Readers are notified only if it changed.
     pub fn change(&self, edit: impl FnOnce(&mut State)) {
         self.0.send_if_modified(|state| {
             let before = state.clone();
@@ -207,7 +207,7 @@ impl Board {
         });
     }
 
-    /// Shows a problem, or that it is solved.
+    /// Sets the problem of `topic`, or clears it.
     pub fn problem(&self, topic: Topic, problem: Option<String>) {
         self.change(|state| match problem {
             Some(text) => drop(state.problems.insert(topic, text)),
@@ -215,17 +215,17 @@ impl Board {
         });
     }
 
-    /// Shows what is wrong with the routes of one virtual IP, or that nothing is any more.
+    /// Sets or clears the problem with the routes of one virtual IP; those of others stay.
     pub fn routes_problem(&self, vip: Ipv4Addr, problem: Option<String>) {
         self.change(|state| state.routes_problem(vip, problem));
     }
 
-    /// What it shows now.
+    /// A copy of the current state.
     pub fn read(&self) -> State {
         self.0.borrow().clone()
     }
 
-    /// Hears of every change from now on.
+    /// Receives each change from now on.
     pub fn subscribe(&self) -> watch::Receiver<State> {
         self.0.subscribe()
     }
@@ -260,7 +260,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn readers_hear_of_changes_only() {
+    fn readers_are_notified_of_changes_only() {
         let board = Board::new(state());
         let mut reader = board.subscribe();
         board.change(|state| state.haproxy = Serves::Yes);
@@ -285,7 +285,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_one_virtual_ip_s_routes_is_not_solved_by_another_s_being_right() {
+    fn a_problem_with_one_virtual_ips_routes_stays_when_anothers_is_solved() {
         let board = Board::new(state());
         let [one, other] = [1, 2].map(|last| Ipv4Addr::new(10, 255, 0, last));
         board.routes_problem(one, Some("denied".into()));

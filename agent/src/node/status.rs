@@ -1,4 +1,4 @@
-//! `agent status`: what the running agent has written down about itself.
+//! `agent status`: prints the state that the running agent writes to a file.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -12,23 +12,23 @@ use crate::haproxy::Serves;
 use crate::host::files;
 use crate::node::state::{Board, State};
 
-/// From a failed write to the next.
+/// Pause after a failed write.
 const AGAIN: Duration = Duration::from_secs(1);
 
 fn path() -> std::path::PathBuf {
     Path::new(paths::RUN).join("state.json")
 }
 
-/// Keeps the file as the board is, for ever.
+/// Writes the board to the file whenever it changes, for ever.
 pub async fn write_down(board: Board) {
     let mut reader = board.subscribe();
     let mut failing = false;
     loop {
         let text = serde_json::to_string_pretty(&*reader.borrow_and_update()).map(|text| text + "\n");
-        let text = text.expect("a state has no key that JSON hasn't");
+        let text = text.expect("a state serializes to JSON");
         let written = files::write_aside(&path(), text).await;
         if let (Err(error), false) = (&written, failing) {
-            tracing::warn!("agent status is out of date until its file can be written: {error:#}");
+            tracing::warn!("cannot write the file of `agent status`, which is out of date until then: {error:#}");
         }
         failing = written.is_err();
         let ended = tokio::select! {
@@ -83,7 +83,7 @@ mod tests {
     use crate::node::state::tests::state;
 
     #[test]
-    fn people_are_told_in_lines() {
+    fn the_state_is_printed_in_lines() {
         let mut state = state();
         state.peers.clear();
         state.problems.insert(Topic::Members, "DescribeInstances: denied".into());

@@ -1,4 +1,4 @@
-//! Which route tables get the virtual IPs' routes, and in which order they are moved.
+//! Selects the route tables that get the virtual IPs' routes, and the order in which they are moved.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -16,26 +16,26 @@ use crate::takeover::{Call, Route};
 pub struct Table {
     /// Its id.
     pub id: TableId,
-    /// Who uses it; sorts first who waits most.
+    /// Which subnets use it; tables in use sort first.
     pub serves: Serves,
     /// The virtual IPs it has a route for, and where that leads.
     pub routes: BTreeMap<Ipv4Addr, Lead>,
 }
 
-/// Who uses a route table, the most certain users first.
+/// The users of a route table, the most certain first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Serves {
-    /// Subnets that name it.
+    /// Subnets that are associated with it.
     Subnets,
-    /// Every subnet that names none: the VPC's main table.
+    /// Every subnet without an association: it is the VPC's main table.
     Rest,
-    /// Nobody, yet.
+    /// No subnet yet.
     Nobody,
 }
 
-/// The tables of the VPC that are to have the routes, those with users first. A table that a gateway is associated
-/// with can't hold a route outside the VPC's CIDRs (AWS: "Gateway route tables").
+/// The tables of the VPC that get the routes, those with users first. A table that a gateway is associated with can't
+/// hold a route outside the VPC's CIDRs (AWS: "Gateway route tables").
 pub fn eligible(tables: &[RouteTable], wanted: &RouteTables, vips: &[Ipv4Addr]) -> Vec<Table> {
     let mut found: Vec<Table> = tables
         .iter()
@@ -97,8 +97,8 @@ pub fn mark(tables: &mut [Table], strangers: &BTreeSet<InterfaceId>) {
     }
 }
 
-/// What to do in every table to get the route of `vip`, in order. A replacement is tried first even where the last read
-/// saw no route: the node that is being relieved may have created it since.
+/// The calls that point the route of `vip` here, in order. The first call is a replacement even where the last read saw
+/// no route: the previous active node may have created it since.
 pub fn moves(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
     tables.iter().map(|table| Route { table: table.id.clone(), vip, first: Call::Replace }).collect()
 }
@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn interfaces_that_nobody_knows_are_found_and_strangers_marked() {
+    fn unknown_interfaces_are_found_and_strangers_marked() {
         let to = |interface: &str| Lead::To(interface.into());
         let table = |id: &str, lead| Table { id: id.into(), serves: Serves::Rest, routes: [(VIP, lead)].into() };
         let mut tables = [

@@ -1,9 +1,10 @@
-//! The second chance: when routes move, packets of open connections reach a node that doesn't know them. It passes them to
-//! the other members, one after another, through tunnels; where the connection is, there it goes on. So a move loses no
-//! connection while the node that had the virtual IP lives. Only a member whose kernel answers inside the tunnel is passed
-//! anything: towards a dead one, or one that no tunnel reaches, clients would hang, where a reset lets them reconnect.
+//! The second chance: when routes move, packets of open connections reach a node that doesn't know them. That node
+//! passes them to the other members, one after another, through tunnels, until they reach the node with the connection.
+//! So a move loses no connection while the previous active node lives. A node passes packets only to members with a
+//! kernel that answers inside the tunnel. Towards a dead or unreachable member, clients would hang; a reset lets them
+//! reconnect.
 //!
-//! The rules and the tunnels are the kernel's: an agent that is restarted, here or there, costs nothing.
+//! The kernel holds the rules and the tunnels, so a restart of any agent loses no connection.
 
 mod pulse;
 mod ring;
@@ -27,16 +28,16 @@ pub use pulse::{answers_in_tunnel, kernel_answers};
 pub use support::handshakes;
 use tunnels::Tunnels;
 
-/// From one question to the members to the next, and how long each may take to answer. Two that aren't answered make a
-/// member dead: sooner than VRRP makes a MASTER at the default interval.
+/// Interval between two probes of the members, and the limit for an answer. Two unanswered probes make a member dead,
+/// which is sooner than VRRP elects a MASTER at the default interval.
 const EVERY: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(100);
-/// The same when this node has just become active, for whatever reason: kernels answer, not programs.
+/// The limit for an answer when this node has just become active: kernels answer, not programs.
 const URGENT: Duration = Duration::from_millis(40);
-/// How long rules that another program has flushed are missing.
+/// Interval between two writes of unchanged rules, as another program may flush them.
 const AGAIN: Duration = Duration::from_secs(60);
 
-/// Keeps it going for ever, on the node that `local` describes.
+/// Keeps the second chance working on the node that `local` describes. Returns only if the kernel doesn't support it.
 pub async fn keep(local: Local, board: Board) {
     let fresh = || Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
     let mut backoff = fresh();
@@ -66,7 +67,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     let tunnels = Tunnels::on(&local.interface, local.address)?;
     let greeted = handshakes();
     let wanted = |state: &State, living: &[Ipv4Addr]| SecondChance {
-        // The board follows an update.
+        // The board follows in-place updates.
         vips: state.virtual_ips.iter().map(|vip| vip.address).collect(),
         address: local.address,
         greeted,
@@ -83,12 +84,12 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
         if known.as_ref() != Some(&state.peers) {
             let missing = tunnels.missing().await?;
             if !missing.is_empty() {
-                // A tunnel is a way past the security group: there is none before the rules that guard it.
+                // A tunnel bypasses the security group, so the rules that guard it come first.
                 give(&mut applied, wanted(&state, &[])).await?;
             }
             tunnels.lead_to(&state.peers, &missing).await?;
             known = Some(state.peers.clone());
-            // Rules hold tunnels by number, and a tunnel that was made anew has another.
+            // Rules refer to tunnels by number, and a recreated tunnel has another one.
             applied = None;
         }
         pulse.ask(&state.peers, ANSWER).await;
@@ -103,7 +104,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     }
 }
 
-/// Waits until it is time for the next round; whether it is early because this node became active for a virtual IP.
+/// Waits for the next round. Returns `true` at once if this node becomes active for a virtual IP.
 async fn promoted(news: &mut tokio::sync::watch::Receiver<State>, before: &State, pause: Duration) -> bool {
     let before = actives(before);
     let newly = news.wait_for(|state| actives(state).difference(&before).next().is_some());
@@ -115,7 +116,7 @@ fn actives(state: &State) -> BTreeSet<Ipv4Addr> {
     active.map(|vip| vip.address).collect()
 }
 
-/// Gives the kernel the rules, if they aren't those it was given lately.
+/// Sets the rules in the kernel, unless the same ones were set within [`AGAIN`].
 async fn give(applied: &mut Option<(SecondChance, Instant)>, wanted: SecondChance) -> anyhow::Result<()> {
     let began = Instant::now();
     let same = applied.as_ref().filter(|(rules, _)| *rules == wanted);
@@ -125,7 +126,7 @@ async fn give(applied: &mut Option<(SecondChance, Instant)>, wanted: SecondChanc
     let is_new = same.is_none();
     process::feed("nft", &["-f", "-"], &second_chance_nft(&wanted))
         .await
-        .context("setting the second chance's rules")?;
+        .context("setting the nft rules of the second chance")?;
     if is_new {
         let ms = began.elapsed().as_millis();
         match wanted.next {

@@ -1,6 +1,6 @@
-//! Who lives, asked inside the tunnels: a connection is tried where nobody listens, and the member's kernel refuses it. So
-//! it is known that a packet gets there, through every security group and firewall between; and a member whose agent is
-//! just restarted, or can't be, lives all the same, with all the connections it has.
+//! Probes the members inside the tunnels, by a connection to a port without a listener, which a member's kernel
+//! refuses. The refusal proves that packets pass every security group and firewall between. A member with a stopped
+//! agent answers, too, as it still has all its connections.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -13,15 +13,15 @@ use tokio::net::TcpStream;
 
 use crate::host::probe;
 
-/// So many questions in a row without an answer make a member dead; one answer makes it live.
+/// Unanswered probes in a row that make a member dead. One answer makes it live.
 const SILENCES: u8 = 2;
 
-/// How often each member has been silent in a row. Who never answered counts as dead.
+/// Unanswered probes in a row, by member. A member that never answered counts as dead.
 #[derive(Debug, Default)]
 pub(super) struct Pulse(BTreeMap<Ipv4Addr, u8>);
 
 impl Pulse {
-    /// Asks all peers once, and forgets who is none.
+    /// Probes all peers once, and forgets members that aren't peers any more.
     pub(super) async fn ask(&mut self, peers: &[Ipv4Addr], patience: Duration) {
         let ask = async |peer: &Ipv4Addr| (*peer, answers_in_tunnel(*peer, patience).await);
         let answered = futures::future::join_all(peers.iter().map(ask)).await;
@@ -29,7 +29,7 @@ impl Pulse {
         answered.into_iter().for_each(|(peer, answered)| self.note(peer, answered));
     }
 
-    /// Those of `peers` where a packet that is passed to them arrives.
+    /// The `peers` that a passed packet reaches.
     pub(super) fn living(&self, peers: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
         let lives = |peer: &Ipv4Addr| self.0.get(peer).is_some_and(|silences| *silences < SILENCES);
         peers.iter().copied().filter(lives).collect()
@@ -46,8 +46,8 @@ pub async fn answers_in_tunnel(peer: Ipv4Addr, patience: Duration) -> bool {
     kernel_answers(SocketAddrV4::new(tunnel_name(peer), TUNNEL_PORT), patience).await
 }
 
-/// Whether a kernel answers at `address`, where a program may listen or not. A question for which this node has no descriptor
-/// waits for one.
+/// Whether a kernel answers at `address`, with or without a listening program. If this node has no free descriptor, the
+/// probe waits for one.
 pub async fn kernel_answers(address: SocketAddrV4, patience: Duration) -> bool {
     loop {
         match tokio::time::timeout(patience, TcpStream::connect(address)).await {
@@ -83,7 +83,7 @@ mod tests {
         socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let std::net::SocketAddr::V4(address) = socket.local_addr().unwrap() else { panic!("an IPv4 address") };
         assert!(kernel_answers(address, patience).await);
-        // A kernel says nothing to who comes to a full queue (listen(2)).
+        // A kernel doesn't answer a connection to a full queue (listen(2)).
         let _listener = socket.listen(0).unwrap();
         let _queued = TcpStream::connect(address).await.unwrap();
         assert!(!kernel_answers(address, patience).await);

@@ -1,5 +1,5 @@
-//! Who is asked next: the members that live make a ring, in the order of their addresses. All who see the same members
-//! see the same ring, and a packet goes around it once.
+//! The ring of living members, in the order of their addresses. Nodes that see the same members see the same ring, and
+//! a packet goes around it once.
 
 use std::net::Ipv4Addr;
 
@@ -18,7 +18,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_comes_after_one_who_is_alone() {
+    fn a_node_without_living_peers_has_no_next() {
         assert_eq!(next(member(1), &[]), None);
         assert_eq!(next(member(1), &[member(1)]), None);
     }

@@ -1,25 +1,25 @@
-//! Whether this machine's kernel can give a second chance.
+//! Checks that this machine's kernel supports the second chance.
 
 use anyhow::Context;
 
-/// `socket wildcard` came with it (nft(8)).
+/// The first kernel with `socket wildcard` (nft(8)).
 const NEEDED: (u32, u32) = (5, 14);
 
-/// A kernel that can't, and won't before it is another one.
+/// The kernel is too old; trying again is useless.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("kernel {release} is too old for the second chance, which needs 5.14: use a newer image")]
 pub(super) struct Unsupported {
     release: String,
 }
 
-/// Whether the running kernel can.
+/// Checks the running kernel.
 pub(super) fn check() -> anyhow::Result<()> {
     let path = "/proc/sys/kernel/osrelease";
     let release = std::fs::read_to_string(path).with_context(|| format!("reading {path}"))?;
     Ok(judge(release.trim())?)
 }
 
-/// How many handshakes this machine can remember.
+/// How many handshakes this machine's memory has room for.
 pub fn handshakes() -> u32 {
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     templates::files::greeted(total(&memory).unwrap_or_default())
@@ -31,7 +31,7 @@ fn total(meminfo: &str) -> Option<u64> {
     line.trim().strip_suffix(" kB")?.trim().parse().ok()
 }
 
-/// A release that can't be read is left to be tried.
+/// Accepts an unreadable release.
 fn judge(release: &str) -> Result<(), Unsupported> {
     let mut numbers = release.split(|c: char| !c.is_ascii_digit()).map(|number| number.parse::<u32>().ok());
     match (numbers.next().flatten(), numbers.next().flatten()) {

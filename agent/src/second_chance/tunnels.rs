@@ -1,6 +1,6 @@
-//! The tunnels between members: VXLAN over the interfaces' own addresses, one for each hop, so that a packet shows how far
-//! it has come. Who is where in them is written down beforehand: there is no ARP and no flooding, so the very first packet
-//! arrives. What is as it should be isn't touched, and packets under way aren't lost.
+//! Makes the tunnels between members: VXLAN over the interfaces' own addresses, one for each hop, so that a packet
+//! shows how far it has come. Neighbours and forwarding entries are static: without ARP and flooding, the very first
+//! packet arrives. Correct tunnels are left alone, so that packets under way aren't lost.
 
 use std::fmt::Write;
 use std::io::ErrorKind;
@@ -14,7 +14,7 @@ use templates::paths::TUNNEL_PORT;
 
 use crate::host::process;
 
-/// The first tunnel's network identifier is one more.
+/// The network identifier of hop `n` is this plus `n`.
 const NETWORK: u32 = 0x00e1_b000;
 
 /// The tunnels of this node.
@@ -49,7 +49,7 @@ struct Data {
     port: u16,
 }
 
-/// A name that somebody has in a tunnel, as ip-neighbour(8) shows it.
+/// A member's address in a tunnel, as ip-neighbour(8) shows it.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Neighbour {
@@ -57,42 +57,41 @@ struct Neighbour {
 }
 
 impl Tunnels {
-    /// From `address` on `interface`.
+    /// Tunnels from `address` on `interface`.
     pub(super) fn on(interface: &str, address: Ipv4Addr) -> anyhow::Result<Tunnels> {
         let path = Path::new("/sys/class/net").join(interface).join("mtu");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-        let mtu = text.trim().parse().with_context(|| format!("{} holds {text:?}", path.display()))?;
+        let mtu = text.trim().parse().with_context(|| format!("{}: {text:?} is no MTU", path.display()))?;
         Ok(Tunnels { interface: interface.to_owned(), address, mtu })
     }
 
-    /// How long a packet on the interface can be.
+    /// The interface's MTU, in bytes.
     pub(super) fn mtu(&self) -> u16 {
         self.mtu
     }
 
-    /// What ip-link(8) has yet to be told.
+    /// The ip-link(8) commands that make missing or wrong tunnels; empty if there are none.
     pub(super) async fn missing(&self) -> anyhow::Result<String> {
         let links = process::run("ip", &["-json", "-details", "link", "show", "type", "vxlan"]).await?;
-        Ok(self.links(&list(&links).context("reading what ip says about VXLAN links")?))
+        Ok(self.links(&list(&links).context("parsing the VXLAN links that ip prints")?))
     }
 
-    /// Makes those that are missing, and has all of them lead to `peers`, and nowhere else.
+    /// Makes the tunnels that are `missing`, and points all tunnels at `peers` only.
     pub(super) async fn lead_to(&self, peers: &[Ipv4Addr], missing: &str) -> anyhow::Result<()> {
-        process::feed("ip", &["-batch", "-"], missing).await.context("making tunnels between the nodes")?;
+        process::feed("ip", &["-batch", "-"], missing).await.context("creating the tunnels between the nodes")?;
         for hop in 1..=HOPS {
             settle(&tunnel(hop))?;
         }
         let first = tunnel(1);
         let there = process::run("ip", &["-json", "neighbour", "show", "dev", &first, "nud", "permanent"]).await?;
-        let there: Vec<Neighbour> = list(&there).context("reading what ip says about neighbours")?;
+        let there: Vec<Neighbour> = list(&there).context("parsing the neighbours that ip prints")?;
         let there: Vec<Ipv4Addr> = there.into_iter().filter_map(|neighbour| neighbour.dst).collect();
         let (names, ways) = members(&there, peers);
-        process::feed("bridge", &["-batch", "-"], &ways).await.context("telling the tunnels where members are")?;
-        process::feed("ip", &["-batch", "-"], &names).await.context("telling the tunnels who members are")?;
+        process::feed("bridge", &["-batch", "-"], &ways).await.context("setting the tunnels' forwarding entries")?;
+        process::feed("ip", &["-batch", "-"], &names).await.context("setting the tunnels' neighbours")?;
         Ok(())
     }
 
-    /// What ip-link(8) is told: tunnels that are missing or wrong.
     fn links(&self, there: &[Link]) -> String {
         let mut batch = String::new();
         for hop in 1..=HOPS {
@@ -130,7 +129,7 @@ impl Tunnels {
     }
 }
 
-/// What ip-neighbour(8) and bridge(8) are told: who is in the tunnels, and who is no more.
+/// The commands for ip-neighbour(8) and bridge(8) that add `peers` and remove former peers.
 fn members(there: &[Ipv4Addr], peers: &[Ipv4Addr]) -> (String, String) {
     let (mut names, mut ways) = (String::new(), String::new());
     for tunnel in (1..=HOPS).map(tunnel) {
@@ -147,13 +146,14 @@ fn members(there: &[Ipv4Addr], peers: &[Ipv4Addr]) -> (String, String) {
     (names, ways)
 }
 
-/// The hardware address of a name: locally administered, and nobody's else.
+/// The hardware address of a tunnel address: locally administered, and unique.
 fn hardware(name: Ipv4Addr) -> String {
     let [a, b, c, d] = name.octets();
     format!("02:eb:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
-/// Packets in a tunnel come from clients, whose way back is another; and IPv6 has nothing to say in it.
+/// Turns off reverse path filtering, as clients' packets in a tunnel have another way back, and IPv6, which tunnels
+/// don't use.
 fn settle(tunnel: &str) -> anyhow::Result<()> {
     for (setting, value) in [("ipv4/conf/{}/rp_filter", "0"), ("ipv6/conf/{}/disable_ipv6", "1")] {
         let path = Path::new("/proc/sys/net").join(setting.replace("{}", tunnel));
@@ -166,7 +166,7 @@ fn settle(tunnel: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A list as iproute2 prints it: nothing at all for an empty one, in some versions.
+/// A list that iproute2 prints. Some versions print nothing for an empty one.
 fn list<'a, T: Deserialize<'a>>(json: &'a str) -> serde_json::Result<Vec<T>> {
     if json.trim().is_empty() { Ok(Vec::new()) } else { serde_json::from_str(json) }
 }
@@ -211,7 +211,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_left_is_forgotten() {
+    fn former_peers_are_removed() {
         let gone = Ipv4Addr::new(250, 0, 3, 4);
         let (names, ways) = members(&[gone, tunnel_name(PEER)], &[PEER]);
         assert!(names.starts_with(

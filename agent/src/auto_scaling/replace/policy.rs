@@ -1,4 +1,4 @@
-//! Whether this node reports another one to the Auto Scaling group as unhealthy. Pure: all safeguards are here.
+//! Decides whether this node reports another one to the Auto Scaling group as unhealthy. Pure: all safeguards are here.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use crate::aws::ids::{InstanceId, TableId};
 use crate::node::members::Member;
 use crate::ownership::decide::Lead;
 
-/// What this node knows.
+/// The input of [`decide`].
 #[derive(Debug, Clone)]
 pub(super) struct Seen<'a> {
     pub me: &'a InstanceId,
@@ -18,31 +18,27 @@ pub(super) struct Seen<'a> {
     pub unreachable: BTreeMap<InstanceId, Duration>,
     /// The node that was reported last.
     pub reported: Option<&'a InstanceId>,
-    /// What the API says since then.
+    /// A read of the API for this decision.
     pub read: Option<Read>,
 }
 
-/// Two answers of the API.
 #[derive(Debug, Clone)]
 pub(super) struct Read {
     /// The members, this node included.
     pub members: Vec<Member>,
-    /// Where the first virtual IP's routes lead: its owner is the one node that reports.
+    /// Where the first virtual IP's routes lead: only their owner reports.
     pub routes: Vec<(TableId, Lead)>,
 }
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {
-    /// Nothing.
     Rest,
     /// Read the API, and decide again.
     Read,
-    /// Report this node.
     Report(InstanceId),
 }
 
-/// What to do: of the nodes that no other node reaches, the one that has been lost for the longest time is reported.
+/// Reports the node that has been unreachable for the longest time, of those that no other node reaches.
 pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
     let lost = seen.unreachable.iter().filter(|(peer, time)| **time >= seen.replace_after && *peer != seen.me);
     let mut suspects: Vec<(Reverse<&Duration>, &InstanceId)> = lost.map(|(peer, time)| (Reverse(time), peer)).collect();
@@ -53,7 +49,7 @@ pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
     let Some(Read { members, routes }) = &seen.read else { return Verdict::Read };
     let Some(me) = members.iter().find(|member| member.instance == *seen.me) else { return Verdict::Rest };
     let is_owner = !routes.is_empty() && routes.iter().all(|(_, lead)| *lead == Lead::To(me.interface.clone()));
-    // One that is replaced leaves before another is reported.
+    // One replacement ends before the next begins.
     let is_replaced = |member: &Member| member.ending || Some(&member.instance) == seen.reported;
     if !is_owner || members.iter().any(is_replaced) {
         return Verdict::Rest;
@@ -62,15 +58,16 @@ pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
     suspect.map_or(Verdict::Rest, |peer| Verdict::Report(peer.clone()))
 }
 
-/// Whether no node reaches the suspect. A node that never reported is still booting. One that misses this node runs, cut
-/// off from it, and so would its successor be.
+/// Whether no node reaches the suspect. A node that never reported is still booting. A suspect that reports this node
+/// as unreachable runs, cut off from it; a replacement would be cut off, too.
 fn is_lost(seen: &Seen<'_>, members: &[Member], suspect: &InstanceId) -> bool {
     let Some(member) = members.iter().find(|member| member.instance == *suspect) else { return false };
     let mut witnesses = members.iter().filter(|one| one.instance != *suspect && one.instance != *seen.me);
     member.reported && !misses(member, seen.me) && witnesses.all(|witness| agrees(seen, witness, suspect))
 }
 
-/// Whether a third node can't reach the suspect, either. One that this node can't reach has a say if it shows that it runs.
+/// Whether a third node can't reach the suspect, either. An unreachable third node counts only if it reports this node
+/// as unreachable, which shows that it runs.
 fn agrees(seen: &Seen<'_>, witness: &Member, suspect: &InstanceId) -> bool {
     misses(witness, suspect) || (seen.unreachable.contains_key(&witness.instance) && !misses(witness, seen.me))
 }
@@ -95,7 +92,7 @@ mod tests {
         Member { reported: true, unreachable, ..member(instance, last) }
     }
 
-    /// What `i-a` does, which reaches none of `unreachable` for a minute, when the API shows these members and it has the routes.
+    /// The verdict of `i-a`, the owner of the routes, which has reached none of `unreachable` for a minute.
     fn decided(unreachable: &[&str], members: Vec<Member>) -> Verdict {
         with(unreachable, members, |_| ())
     }
@@ -133,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_is_read_before_anything_is_reported_and_nothing_is_while_it_can_not_be_read() {
+    fn the_api_is_read_before_a_report() {
         assert_eq!(with(&["i-b"], pair(), |seen| seen.read = None), Verdict::Read);
     }
 
@@ -155,8 +152,8 @@ mod tests {
     #[test]
     fn a_node_that_another_reaches_is_not_reported() {
         assert_eq!(decided(&["i-b"], three(&[])), Verdict::Rest);
-        assert_eq!(decided(&["i-b", "i-c"], three(&["i-a"])), Verdict::Rest, "it is cut off with the suspect");
-        assert_eq!(decided(&["i-b", "i-c"], three(&["i-a", "i-b"])), Verdict::Report(id("i-b")), "it is alone");
+        assert_eq!(decided(&["i-b", "i-c"], three(&["i-a"])), Verdict::Rest, "i-c may reach i-b");
+        assert_eq!(decided(&["i-b", "i-c"], three(&["i-a", "i-b"])), Verdict::Report(id("i-b")), "i-c misses i-b");
     }
 
     #[test]
@@ -168,11 +165,7 @@ mod tests {
     #[test]
     fn of_two_dead_nodes_the_second_is_reported_when_the_first_is_gone() {
         let later = |seen: &mut Seen<'_>| seen.unreachable.extend([(id("i-c"), MINUTE * 2)]);
-        assert_eq!(
-            with(&["i-b", "i-c"], three(&[]), later),
-            Verdict::Report(id("i-c")),
-            "the one that is gone for longer"
-        );
+        assert_eq!(with(&["i-b", "i-c"], three(&[]), later), Verdict::Report(id("i-c")), "i-c is gone for longer");
         let first = id("i-c");
         let reported = || {
             let me = id("i-a");
@@ -185,15 +178,15 @@ mod tests {
             let read = Some(Read { members, routes });
             decide(&Seen { me: &me, replace_after: MINUTE, unreachable, reported: Some(&first), read })
         };
-        assert_eq!(decide(three(&["i-b"])), Verdict::Rest, "it is still there");
+        assert_eq!(decide(three(&["i-b"])), Verdict::Rest, "i-c is still a member");
         assert_eq!(decide(pair()), Verdict::Report(id("i-b")));
         let mut ending = three(&["i-b"]);
         ending[2].ending = true;
-        assert_eq!(decided(&["i-b"], ending), Verdict::Rest, "one is going");
+        assert_eq!(decided(&["i-b"], ending), Verdict::Rest, "i-c is ending");
     }
 
     #[test]
-    fn a_node_that_is_gone_or_goes_or_boots_is_not_reported() {
+    fn a_node_that_is_gone_ending_or_booting_is_not_reported() {
         let change = |change: fn(&mut Member)| {
             let mut members = pair();
             change(&mut members[1]);

@@ -1,4 +1,4 @@
-//! Facts about this machine, without which nothing can be done: so they are waited for, however long it takes.
+//! Reads the facts about this machine. Nothing works without them, so the boot waits for them without a limit.
 
 use std::fs;
 use std::time::Duration;
@@ -16,7 +16,7 @@ pub(super) async fn until_known(imds: &Imds) -> Facts {
             Ok(facts) => return facts,
             Err(error) => {
                 let error = anyhow::Error::new(error);
-                tracing::warn!("waiting for IMDS to say who this instance is: {error:#}");
+                tracing::warn!("cannot read this instance's facts from IMDS, trying again: {error:#}");
                 backoff.wait().await;
             }
         }

@@ -1,5 +1,5 @@
-//! What the API knows, waited for only so long: a pair that is launched together finds each other within a second or
-//! two, and an API that is out must not keep a node from serving.
+//! Reads members and route tables at boot, up to a limit. Nodes that are launched together find each other within a
+//! second or two, and an API outage must not keep a node from serving.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -19,10 +19,10 @@ use crate::node::observe::Observer;
 use crate::node::state::Topic;
 use crate::node::tables::{Serves, Table};
 
-/// How long peers are waited for at boot. A peer that comes later joins then.
+/// How long the boot waits for peers. Later peers join when they appear.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What could be learned.
+/// What the boot knows of the API.
 #[derive(Debug)]
 pub(super) struct Found {
     /// The members: read now, or known from before, or none.
@@ -31,11 +31,11 @@ pub(super) struct Found {
     pub listed: bool,
     /// The route tables: read now, or known from before, or none.
     pub tables: Option<Vec<Table>>,
-    /// What the API refused, if it did.
+    /// The reads that failed.
     pub problems: Vec<(Topic, String)>,
 }
 
-/// Reads members and route tables at once.
+/// Reads members and route tables concurrently.
 pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Facts) -> Found {
     let end = Instant::now() + LIMIT;
     let before = Known::load(Path::new(known::PATH), &facts.instance);
@@ -49,7 +49,10 @@ pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Fac
         Err(error) => (None, Some((Topic::Tables, unreadable(&error)))),
     };
     if sighting.is_none() {
-        tracing::warn!("going on with {}", if known.is_empty() { "no peers" } else { "the peers known before" });
+        tracing::warn!(
+            "cannot read the members, continuing with {}",
+            if known.is_empty() { "no peers" } else { "the peers known before" }
+        );
     }
     let whole = sighting.as_ref().is_some_and(|sighting| sighting.whole);
     Found {
@@ -60,7 +63,7 @@ pub(super) async fn gather(observer: &Observer, balancer: &Balancer, facts: &Fac
     }
 }
 
-/// Who was seen, and who was known before and needn't have been.
+/// The members that were seen, and the known ones unless the read is whole.
 fn joined(sighting: Option<Sighting>, known: Vec<Member>) -> Vec<Member> {
     let Some(Sighting { mut members, whole, .. }) = sighting else { return known };
     let unseen = known.into_iter().filter(|_| !whole);
@@ -69,7 +72,7 @@ fn joined(sighting: Option<Sighting>, known: Vec<Member>) -> Vec<Member> {
     members
 }
 
-/// What an earlier agent on this node knew, if it knew route tables.
+/// The snapshot of an earlier agent on this node, if it has route tables.
 pub(super) fn known(facts: &Facts) -> Option<Found> {
     let Known { members, tables, .. } = Known::load(Path::new(known::PATH), &facts.instance)?;
     (!tables.is_empty()).then(|| Found {
@@ -80,7 +83,7 @@ pub(super) fn known(facts: &Facts) -> Option<Found> {
     })
 }
 
-/// The members as soon as all nodes are there, or as they are at the end of the time.
+/// Reads the members until all nodes are there, or the time is over.
 async fn members(
     observer: &Observer,
     nodes: usize,
@@ -99,11 +102,11 @@ async fn members(
                 if roster.complete(nodes) {
                     return (read, trouble);
                 }
-                tracing::info!(target: CONSOLE, "waiting for peers: {peers} of {} there", nodes - 1);
+                tracing::info!(target: CONSOLE, found = peers, expected = nodes - 1, "waiting for peers");
                 trouble
             }
             Err(error) => {
-                tracing::warn!("waiting to find the peers: {error}");
+                tracing::warn!("cannot read the members: {error}");
                 Some(error)
             }
         };
@@ -122,7 +125,7 @@ async fn tables(observer: &Observer, end: Instant) -> Result<Vec<Table>, ApiErro
             Ok(tables) => return Ok(tables),
             Err(error) => error,
         };
-        tracing::warn!("waiting to find the route tables: {error}");
+        tracing::warn!("cannot read the route tables: {error}");
         let pause = backoff.next_pause();
         if Instant::now() + pause > end {
             return Err(error);
@@ -141,19 +144,19 @@ async fn in_time<T>(
     tokio::time::timeout_at(end, read).await.unwrap_or_else(|_| Err(late()))
 }
 
-/// What an unanswered question looks like on the board.
+/// A failed read, as the board shows it.
 pub fn unreadable(error: &ApiError) -> String {
     format!("cannot read the API: {error}")
 }
 
-/// Tables that the operator listed need not be found.
+/// Route tables that the balancer's file lists are known without a read.
 fn listed(wanted: &RouteTables) -> Option<Vec<Table>> {
     let RouteTables::Only(ids) = wanted else { return None };
     let table = |id: &String| Table { id: TableId(id.clone()), serves: Serves::Nobody, routes: Default::default() };
     Some(ids.iter().map(table).collect())
 }
 
-/// `members` with this node in it as IMDS tells it: the API's view of a node that just started may be old.
+/// `members`, with this node as IMDS shows it: the API's answers may be older than the node.
 pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
     if members.iter().all(|member| member.instance != facts.instance) {
         members.push(Member {
@@ -163,7 +166,7 @@ pub(super) fn with_me(mut members: Vec<Member>, facts: &Facts) -> Vec<Member> {
             zone: facts.zone.clone(),
             subnet: facts.subnet.clone(),
             ending: false,
-            // Until an answer of the API says that it is off.
+            // Counts as on until the API shows that it is off.
             source_dest_check: true,
             reported: false,
             says: None,
@@ -204,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_known_stays_unless_a_whole_list_misses_it() {
+    fn a_known_member_stays_unless_a_whole_list_misses_it() {
         let known = || vec![member("i-b", 2), member("i-c", 3)];
         let seen = |whole| Some(Sighting { members: vec![member("i-c", 3)], whole, trouble: None });
         assert_eq!(joined(None, known()), known());

@@ -1,4 +1,4 @@
-//! Configuration files of other programs: checked by the program itself, and put in place only if it agrees.
+//! Installs configuration files of other programs, if the program itself accepts them.
 
 use std::path::Path;
 
@@ -7,18 +7,18 @@ use anyhow::Context;
 use crate::host::files::{Draft, aside, discard_aside, draft_aside};
 use crate::host::process;
 
-/// Whether the file's reader has to read it again.
+/// Whether the program has to read its file again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Installed {
-    /// It was so already.
+    /// The file was the same already.
     Unchanged,
-    /// It is new, or was when a reload last failed.
+    /// The file is new, or its last reload failed.
     Changed,
 }
 
-/// Makes the file at `path` read `text`, if `check` (a program and its arguments, to which the draft's path is added)
-/// agrees; otherwise what was there stays. The file at `due` stands for as long as its reader hasn't read it: the caller
-/// removes it then, and a reload that failed, or that the agent didn't live to ask for, isn't forgotten.
+/// Writes `text` to the file at `path`, if `check` accepts it (a program and its arguments; the draft's path is added).
+/// Otherwise the old file stays. The marker at `due` exists until the program has read the file, and the caller removes
+/// it. So a reload that failed, or that an agent didn't live to request, is repeated.
 pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) -> anyhow::Result<Installed> {
     let file = path.to_owned();
     let present = aside(move || Ok(std::fs::read_to_string(file).ok())).await?;
@@ -31,19 +31,19 @@ pub(super) async fn install(path: &str, text: &str, check: &[&str], due: &Path) 
     Ok(Installed::Changed)
 }
 
-/// Whether `check` agrees with `text` for the file at `path`; nothing is changed.
+/// Checks `text` for the file at `path` with `check`; changes nothing.
 pub(super) async fn try_out(path: &str, text: &str, check: &[&str]) -> anyhow::Result<()> {
     discard_aside(checked(path, text, check).await?).await;
     Ok(())
 }
 
-/// A draft of the file at `path` that `check` agrees with.
+/// A draft of the file at `path` that `check` accepts.
 async fn checked(path: &str, text: &str, check: &[&str]) -> anyhow::Result<Draft> {
     let draft = draft_aside(Path::new(path), text.to_owned()).await?;
     let beside = draft.beside().to_string_lossy().into_owned();
     let (program, arguments) = check.split_first().context("no program to check with")?;
     let outcome = process::run(program, &[arguments, &[beside.as_str()]].concat()).await;
-    // What people know is the file's own name.
+    // The error names the file, not its draft.
     let outcome = outcome.map_err(|error| anyhow::anyhow!(format!("{error:#}").replace(&beside, path)));
     match outcome.with_context(|| format!("{path} stays as it is, the new one isn't valid")) {
         Ok(_) => Ok(draft),
@@ -75,7 +75,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_file_whose_reader_was_not_told_is_still_news() {
+    async fn a_file_that_was_not_reloaded_counts_as_changed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, due) = (folder.path().join("x.cfg"), folder.path().join("due"));
         let path = path.to_str().unwrap();

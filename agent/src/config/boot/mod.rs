@@ -1,6 +1,6 @@
-//! From a booted machine to a node that serves: which instance is this, which slot, which peers; then the interface, `lo`,
-//! HAProxy, and only when that answers, keepalived. Nothing here waits for the API without a limit: a node without a
-//! peer serves alone rather than not at all.
+//! Configures a booted machine as a node. The agent finds its instance, slot and peers, and sets up the interface,
+//! `lo`, HAProxy, and keepalived once HAProxy answers. Each wait for the API has a limit: a node without a peer serves
+//! alone rather than not at all.
 
 mod facts;
 mod gather;
@@ -38,18 +38,18 @@ pub use services::{Failed, Local};
 /// How long the boot waits for the source/destination check to be off; the attempt goes on after that.
 const SOURCE_DEST_LIMIT: Duration = Duration::from_secs(5);
 
-/// A configured node, and what it has learned on the way.
+/// A configured node, and what it read at boot.
 #[derive(Debug)]
 pub struct Node {
-    /// Who this instance is.
+    /// This instance's facts.
     pub facts: Facts,
     /// What keepalived's configuration depends on.
     pub local: Local,
     /// The API.
     pub api: Api,
-    /// How the API is read.
+    /// Reads the API.
     pub observer: Observer,
-    /// What the node knows about itself.
+    /// The node's shared state.
     pub board: Board,
     /// The members, as far as they are known.
     pub members: Vec<Member>,
@@ -57,13 +57,13 @@ pub struct Node {
     pub listed: bool,
     /// The peers.
     pub roster: Roster,
-    /// The route tables; unread ones are none.
+    /// The route tables; `None` if they weren't read.
     pub tables: Option<Vec<Table>>,
-    /// The peers that keepalived's configuration has; none if keepalived isn't up.
+    /// The peers in keepalived's configuration; `None` if keepalived isn't up.
     pub applied: Option<Vec<Ipv4Addr>>,
-    /// Whether keepalived ran before, and so has told its states to nobody.
+    /// Whether keepalived ran before this agent, which then missed its events.
     pub keepalived_ran: bool,
-    /// Whether members and route tables are what an earlier agent knew, and are to be read.
+    /// Whether members and route tables are an earlier agent's, and have to be read.
     pub outdated: bool,
 }
 
@@ -93,18 +93,18 @@ pub async fn configure() -> anyhow::Result<Node> {
     files::make_folder(Path::new(paths::RUN)).with_context(|| format!("making {}", paths::RUN))?;
     let keepalived_ran = systemd::is_active(keepalived::UNIT).await;
     if !keepalived_ran {
-        // keepalived starts in FAULT, and leaves it when it is told that all is well.
+        // keepalived starts in FAULT, and leaves it when its track files allow it.
         haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::No)?;
         files::write_track(Path::new(paths::API_TRACK), 0)?;
     }
     handover::prepare(&balancer.virtual_ips)?;
     let facts = facts::until_known(&Imds::at(imds::ADDRESS, http.clone())).await;
     tracing::info!(target: CONSOLE, instance = %facts.instance, zone = %facts.zone, address = %facts.address, %revision,
-        "configuring a node of {}", balancer.name);
+        balancer = balancer.name, "configuring this node");
     let api = ec2::connect(&facts.region);
     let observer = Observer::new(api.client.clone(), &balancer, &facts);
-    // An agent that is started again takes up where the last one stopped, from what that knew: keepalived may have made
-    // this node MASTER meanwhile. What is new it reads while it serves.
+    // A restarted agent begins with the last agent's snapshot, as keepalived may have made this node MASTER meanwhile.
+    // It reads the API again while it serves.
     let before = if keepalived_ran { gather::known(&facts) } else { None };
     let is_known = before.is_some();
     let gathering = async {
@@ -119,7 +119,7 @@ pub async fn configure() -> anyhow::Result<Node> {
     let members = gather::with_me(found.members, &facts);
     let slot = Slot::of(&facts.subnet, &balancer.subnets);
     let roster = Roster::of(&members, facts.address);
-    tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's place");
+    tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's slot");
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);
@@ -193,11 +193,12 @@ fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
     vips.iter().copied().map(VirtualIp::unheard).collect()
 }
 
-/// What needs to know nobody: the virtual IPs, and HAProxy. Returns what failed.
+/// Sets up what needs no peers: the virtual IPs, the rules that guard the metadata service, and HAProxy. Returns what
+/// failed.
 async fn serve(balancer: &Balancer) -> Vec<Failed> {
     let carried = loopback::carry(&balancer.virtual_ips).await;
     let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
-    // Before HAProxy runs, and not instead of it.
+    // Before HAProxy runs. If the rules fail, HAProxy runs all the same.
     let guarded = metadata::guard(balancer).await.map_err(|error| anyhow::anyhow!(metadata::problem(&error)));
     let guarded = guarded.map_err(|error| Failed { topic: Topic::Metadata, error });
     let failed = carried.err().into_iter().chain(guarded.err());
@@ -212,13 +213,13 @@ async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Ro
     board.change(|state| state.haproxy = Serves::Yes);
     tracing::info!(target: CONSOLE, "HAProxy answers");
     let peers = roster.peers();
-    // Who takes part already is known to its peers.
+    // A keepalived that runs is known to the peers already.
     if !systemd::is_active(keepalived::UNIT).await {
         peers::join(http, local.address, &peers).await;
     }
     let outcome = local.keepalived(&peers).await;
     if let Err(error) = haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::Yes) {
-        tracing::error!("keepalived cannot be told that HAProxy serves: {error:#}");
+        tracing::error!("cannot write keepalived's track file of HAProxy: {error:#}");
     }
     match outcome {
         Ok(()) => {
@@ -233,7 +234,7 @@ async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Ro
 }
 
 impl Failed {
-    /// Says it, and puts it on the board.
+    /// Logs the failure, and shows it on the board.
     fn show(self, board: &Board) {
         let problem = format!("{:#}", self.error);
         tracing::error!("{problem}");

@@ -1,4 +1,5 @@
-//! HAProxy and keepalived: rendered, checked, started or reloaded. Doing it again with nothing new disturbs neither.
+//! Renders and checks the configurations of HAProxy and keepalived, and starts or reloads both. Without a change,
+//! neither is disturbed.
 
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
@@ -14,7 +15,7 @@ use crate::host::systemd;
 use crate::node::state::Topic;
 use crate::{haproxy, keepalived};
 
-/// HAProxy reads its configuration and binds its ports within a second, and a busy boot is slower.
+/// Limit for HAProxy to answer: usually it does so within a second, on a busy boot later.
 const ANSWER_LIMIT: Duration = Duration::from_secs(20);
 const ANSWER_EVERY: Duration = Duration::from_millis(30);
 
@@ -24,7 +25,7 @@ const CHECK_KEEPALIVED: [&str; 3] = ["keepalived", "--config-test", "--use-file"
 /// What keepalived's configuration is rendered from, apart from the peers.
 #[derive(Debug, Clone)]
 pub struct Local {
-    /// The balancer it is a node of.
+    /// The node's balancer.
     pub balancer: Balancer,
     /// Its slot.
     pub slot: Slot,
@@ -34,12 +35,12 @@ pub struct Local {
     pub interface: String,
 }
 
-/// What didn't work, and what it is about.
+/// A failure, and the topic under which the board shows it.
 #[derive(Debug)]
 pub struct Failed {
-    /// What it is about.
+    /// The topic.
     pub topic: Topic,
-    /// What happened.
+    /// The error.
     pub error: anyhow::Error,
 }
 
@@ -48,7 +49,7 @@ fn about(topic: Topic) -> impl FnOnce(anyhow::Error) -> Failed {
 }
 
 impl Local {
-    /// keepalived with this node's configuration and `peers`.
+    /// Installs keepalived's configuration with `peers`, and starts or reloads keepalived.
     pub async fn keepalived(&self, peers: &[Ipv4Addr]) -> Result<(), Failed> {
         let due = reload_due(keepalived::UNIT);
         let up = async {
@@ -58,7 +59,7 @@ impl Local {
         up.await.map_err(about(Topic::Keepalived))
     }
 
-    /// Whether keepalived would take this configuration; nothing is changed.
+    /// Checks that keepalived accepts this configuration; changes nothing.
     pub async fn check_keepalived(&self, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
         try_out(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED).await
     }
@@ -74,13 +75,13 @@ impl Local {
     }
 }
 
-/// Whether HAProxy would take this balancer's configuration; nothing is changed.
+/// Checks that HAProxy accepts this balancer's configuration; changes nothing.
 pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
     try_out(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await
 }
 
-/// HAProxy with the balancer's configuration, up and answering. A configuration that isn't valid leaves the old one at
-/// work. Returns what failed: why a configuration was refused is told even where there is no old one that would serve.
+/// Installs HAProxy's configuration, starts or reloads HAProxy, and waits until it answers. An invalid configuration
+/// leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy is down, too.
 pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     let due = reload_due(haproxy::UNIT);
     let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY, &due).await;
@@ -96,7 +97,7 @@ pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     refused.into_iter().chain(down).collect()
 }
 
-/// Where it is kept that `unit` has yet to read its new configuration; nothing of that outlives a boot, and need not.
+/// The marker file that exists until `unit` has read its new configuration. It needn't survive a reboot.
 fn reload_due(unit: &str) -> PathBuf {
     Path::new(paths::RUN).join(format!("{unit}.reload-due"))
 }
@@ -104,7 +105,7 @@ fn reload_due(unit: &str) -> PathBuf {
 async fn bring_up(unit: &str, installed: Installed) -> anyhow::Result<()> {
     match (systemd::is_active(unit).await, installed) {
         (false, _) => systemd::start(unit).await?,
-        // Connections may be waited for when the machine shuts down, and who the peers are goes on to matter.
+        // systemd refuses a reload during a shutdown, and a node that drains then still needs its current peers.
         (true, Installed::Changed) if unit == keepalived::UNIT => systemd::hang_up(unit).await?,
         (true, Installed::Changed) => systemd::reload(unit).await?,
         (true, Installed::Unchanged) => return Ok(()),

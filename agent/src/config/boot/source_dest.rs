@@ -1,5 +1,5 @@
-//! The interface's source/destination check: while it is on, AWS drops what is for a virtual IP, as that isn't the
-//! interface's own address.
+//! Switches off the interface's source/destination check. While it is on, AWS drops packets for a virtual IP, as that
+//! isn't the interface's own address.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::aws::ids::InstanceId;
 use crate::host::backoff::Backoff;
 use crate::node::state::{Board, Topic};
 
-/// Switches it off, trying until it is: a fresh role's permissions take their time to spread.
+/// Tries until the check is off: the permissions of a new role take time to spread.
 pub async fn switch_off(client: &Client, instance: &InstanceId, board: &Board) {
     let mut backoff = Backoff::new(Duration::from_millis(500), Duration::from_secs(15));
     loop {

@@ -1,6 +1,6 @@
-//! Changing to another revision as the node runs. All of it is checked before anything is changed, and what fails on the
-//! way is taken back: virtual IPs are added first and removed last, HAProxy passes its sockets on, keepalived keeps its
-//! states, and the file that a boot goes by is written when everything else is done.
+//! Changes a running node to another revision. Everything is checked before anything is changed, and a failure on the
+//! way is undone. Virtual IPs are added first and removed last, HAProxy passes its sockets on, and keepalived keeps its
+//! states. The file that the next boot reads is written last.
 
 use std::time::Duration;
 
@@ -17,10 +17,10 @@ use crate::{handover, haproxy};
 /// How long a reloaded HAProxy may take to answer with its new configuration.
 const RELOAD: Duration = Duration::from_secs(20);
 const LOOK: Duration = Duration::from_millis(30);
-/// The elections run in this process, and hear of it at once.
+/// Limit for the elections to adopt the virtual IPs. They run in this process and do so at once.
 const ADOPTION: Duration = Duration::from_secs(5);
 
-/// Whether this node can change to `config`, by all that can be known without changing anything.
+/// Checks that this node can change to `config`, without changing anything.
 pub(super) async fn check(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
     let local = updater.local.lock().await.clone();
     checked(updater, &local, config).await.map(drop)
@@ -37,7 +37,7 @@ async fn checked(updater: &Updater, local: &Local, config: &NodeConfig) -> anyho
 
 /// Changes to `config`, or leaves everything as it was.
 pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
-    // Nobody else touches keepalived meanwhile.
+    // The lock keeps other tasks from changing keepalived.
     let mut local = updater.local.lock().await;
     let before = local.balancer.clone();
     let next = checked(updater, &local, config).await?;
@@ -47,7 +47,7 @@ pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Res
         files::write_aside(templates::paths::BALANCER.as_ref(), config.to_json()).await
     };
     if let Err(error) = changed.await {
-        tracing::error!("going back to revision {}: {error:#}", before.revision());
+        tracing::error!("change failed, going back to revision {}: {error:#}", before.revision());
         let old = Local { balancer: before.clone(), ..local.clone() };
         if let Err(back) = change(updater, &next.balancer, &old).await {
             bail!("{error:#}; and going back failed: {back:#}");
@@ -59,17 +59,17 @@ pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Res
     Ok(())
 }
 
-/// What the program said, and no more: it has to fit into a tag.
+/// The program's message only: it has to fit into a tag.
 fn short(error: anyhow::Error) -> anyhow::Error {
     anyhow::anyhow!("{}", error.root_cause())
 }
 
-/// Whether a node of `before` can become one of `after` as it runs.
+/// Checks that a running node of `before` can become a node of `after`.
 fn fits(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
-    ensure!(after.name == before.name, "it is of the balancer {:?}, not of {:?}", after.name, before.name);
-    ensure!(after.vpc == before.vpc, "it is for {}, and this node is in {}", after.vpc, before.vpc);
+    ensure!(after.name == before.name, "its balancer is {:?}, not {:?}", after.name, before.name);
+    ensure!(after.vpc == before.vpc, "it is for {}, but this node is in {}", after.vpc, before.vpc);
     let fixed = before.needs_new_nodes(after);
-    ensure!(fixed.is_empty(), "it differs in {}, for which it takes new nodes", fixed.join(", "));
+    ensure!(fixed.is_empty(), "it changes {}, which needs new nodes", fixed.join(", "));
     after.check().context("it isn't valid")
 }
 
@@ -89,7 +89,7 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let adopted = |state: &State| addresses(&state.virtual_ips).eq(after.virtual_ips.iter().copied());
     let mut board = updater.board.subscribe();
     let adopting = tokio::time::timeout(ADOPTION, board.wait_for(adopted)).await;
-    drop(adopting.context("the elections didn't take the virtual IPs")?);
+    drop(adopting.context("the elections didn't adopt the virtual IPs")?);
     let added: Vec<_> = after.virtual_ips.iter().filter(|vip| !before.virtual_ips.contains(vip)).copied().collect();
     handover::prepare(&added)?;
     let peers = updater.board.read().peers;
@@ -101,7 +101,8 @@ fn addresses(vips: &[VirtualIp]) -> impl Iterator<Item = std::net::Ipv4Addr> {
     vips.iter().map(|vip| vip.address)
 }
 
-/// A process that can't start with its new configuration leaves the old one at work, and its unit looks well.
+/// Waits until HAProxy runs the new revision. If a new process can't start, the old one keeps serving and the unit
+/// still looks well.
 async fn until_haproxy_runs(balancer: &Balancer) -> anyhow::Result<()> {
     let wanted = balancer.revision().0;
     let mut last = String::new();
@@ -116,7 +117,7 @@ async fn until_haproxy_runs(balancer: &Balancer) -> anyhow::Result<()> {
         }
     };
     let in_time = tokio::time::timeout(RELOAD, answers).await;
-    in_time.with_context(|| format!("HAProxy didn't take its new configuration: {last}"))
+    in_time.with_context(|| format!("HAProxy didn't load its new configuration: {last}"))
 }
 
 #[cfg(test)]
@@ -135,18 +136,18 @@ mod tests {
 
     #[test]
     fn another_balancers_revision_is_refused() {
-        assert!(refused(|after| after.name = "other".into()).starts_with("it is of the balancer \"other\", not of"));
-        assert!(refused(|after| after.vpc = "vpc-0f".into()).starts_with("it is for vpc-0f, and this node is in vpc-"));
+        assert!(refused(|after| after.name = "other".into()).starts_with("its balancer is \"other\", not "));
+        assert!(refused(|after| after.vpc = "vpc-0f".into()).starts_with("it is for vpc-0f, but this node is in vpc-"));
     }
 
     #[test]
-    fn what_takes_new_nodes_is_refused_and_named() {
+    fn a_change_that_needs_new_nodes_is_refused_and_named() {
         let said = refused(|after| drop(after.subnets.pop()));
-        assert_eq!(said, "it differs in subnets, for which it takes new nodes");
+        assert_eq!(said, "it changes subnets, which needs new nodes");
     }
 
     #[test]
-    fn what_no_file_could_say_is_refused_by_its_key() {
+    fn an_invalid_revision_is_refused_by_its_key() {
         let said = refused(|after| after.listeners[0].name = "two words".into());
         assert!(said.starts_with("it isn't valid: listener.name: \"two words\" can't be one"), "{said}");
     }

@@ -1,6 +1,6 @@
-//! The revision that was ordered, out of the balancer's launch template: one call reads the ordered version and the
-//! default version. The node takes the ordered version if it holds the ordered revision and isn't older than the default.
-//! A tag can't change a template's default: a tagger can't send a node back to a version that the operator has replaced.
+//! Reads the ordered revision from the balancer's launch template: one call reads the ordered version and the default
+//! version. The node takes the ordered version if it holds the ordered revision and isn't older than the default. A
+//! writer of tags can't change the default, so it can't send a node back to a version that the operator has replaced.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::LaunchTemplateVersion;
@@ -9,24 +9,23 @@ use templates::{Order, files, names};
 
 use crate::aws::ec2::{ApiError, Kind};
 
-/// EC2's name for the template's default version, whichever that is.
+/// EC2's name for a template's default version.
 const DEFAULT: &str = "$Default";
 
-/// What came of it.
 #[derive(Debug)]
 pub(super) enum Fetched {
-    /// What was ordered.
+    /// The ordered configuration.
     Config(Box<NodeConfig>),
     /// The API shows no such version, or an older one than the default. A read may be stale: this may change.
     Missing(String),
-    /// The version isn't what was ordered, and won't become it.
+    /// The version doesn't hold what was ordered, and never will.
     Unreadable(String),
-    /// The API can't say, for now.
+    /// The read failed, and may succeed later.
     NotNow(String),
 }
 
-/// Reads the version that `order` names. Launch templates have names that are unique in their Region, and a balancer's
-/// is known, so that a node which was started without one finds it too.
+/// Reads the version that `order` names. It finds the template by its name, which is unique in its Region, so a node
+/// that was launched without a template finds it, too.
 pub(super) async fn fetch(client: &Client, balancer: &str, order: &Order) -> Fetched {
     let name = names::regional(balancer);
     let call = client.describe_launch_template_versions().launch_template_name(&name);
@@ -53,7 +52,7 @@ pub(super) async fn fetch(client: &Client, balancer: &str, order: &Order) -> Fet
     }
 }
 
-/// Why the order goes back to a version that the template's default has replaced, if it does.
+/// Why the order is refused, if its version is older than the template's default.
 fn older_than_default(order: &Order, versions: &[LaunchTemplateVersion]) -> Option<String> {
     let default = versions.iter().find(|version| version.default_version() == Some(true));
     let Some(default) = default.and_then(LaunchTemplateVersion::version_number) else {
@@ -71,7 +70,7 @@ fn older_than_default(order: &Order, versions: &[LaunchTemplateVersion]) -> Opti
 fn judge(order: &Order, user_data: &str) -> Fetched {
     match files::read_back(user_data) {
         Ok(config) if config.revision == order.revision => Fetched::Config(Box::new(config)),
-        Ok(config) => Fetched::Unreadable(format!("it holds revision {}", config.revision)),
+        Ok(config) => Fetched::Unreadable(format!("the version holds revision {}", config.revision)),
         Err(error) => Fetched::Unreadable(format!("{:#}", anyhow::Error::new(error))),
     }
 }
@@ -96,7 +95,7 @@ mod tests {
     fn a_version_that_holds_what_was_ordered_is_taken_and_no_other() {
         assert!(matches!(judged(|_| ()), Fetched::Config(_)));
         let Fetched::Unreadable(why) = judged(|held| held.failover.preempt = true) else { panic!("it was taken") };
-        assert!(why.starts_with("it holds revision "), "{why}");
+        assert!(why.starts_with("the version holds revision "), "{why}");
     }
 
     #[test]
@@ -113,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn user_data_of_somebody_elses_making_is_no_revision() {
+    fn foreign_user_data_is_no_revision() {
         let order: Order = "3:0123456789ab".parse().unwrap();
         let Fetched::Unreadable(why) = judge(&order, "IyEvYmluL3NoCg==") else { panic!("it was taken") };
         assert_eq!(why, "the user-data isn't what Elbow writes: base64 of gzip of cloud-config");

@@ -1,6 +1,6 @@
-//! A running node is changed: the tag `elbow:revision` names a version of the launch template and the revision that it
-//! must hold. The node reads it there once, checks it, and changes to it without dropping a connection; what it can't
-//! run it refuses, says why, and serves on as it was. A tag is a request, not an order.
+//! In-place updates of a running node. The tag `elbow:revision` holds an order: a version of the launch template, and
+//! the revision that it must hold. The node reads that version once, checks it, and changes to it without dropping a
+//! connection. If it can't run the revision, it refuses the order, says why, and serves as before.
 
 mod apply;
 mod fetch;
@@ -29,44 +29,43 @@ use fetch::Fetched;
 use step::Step;
 use turn::Me;
 
-/// From one look at the tag to the next: IMDS is local and free, and throttles whoever hammers it.
+/// Interval between two reads of the tag, as IMDS throttles frequent ones.
 const LOOK: Duration = Duration::from_secs(1);
-/// How long a version may be missing: what was made just now isn't everywhere yet (EC2 Developer Guide, "Eventual
-/// consistency").
+/// How long a new version may be missing (EC2 Developer Guide, "Eventual consistency").
 const SPREADING: Duration = Duration::from_secs(30);
-/// So long it goes without saying.
+/// How long a missing version isn't reported.
 const USUAL: Duration = Duration::from_secs(4);
-/// From when a node shows that it asks for its turn to when it asks: longer than a peer's answer is under way.
+/// Time from when a node shows that it asks for its turn to when it asks: longer than a peer's answer takes.
 const SHOWN: Duration = Duration::from_millis(500);
-/// From one attempt to read a version to the next: it costs a call.
+/// Pauses between attempts to read a version, which cost a call each.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
-/// What an update changes, and what it is found by.
+/// Carries out in-place updates.
 pub struct Updater {
-    /// Where the tag is.
+    /// Reads the tag.
     pub imds: Imds,
-    /// Where the version is.
+    /// Reads the version.
     pub client: Client,
-    /// What the node says of itself.
+    /// The node's shared state.
     pub board: Board,
-    /// What is read of the API.
+    /// Reads members and route tables; an update changes its scope.
     pub observer: Observer,
     /// What keepalived's configuration is rendered from.
     pub local: Arc<Mutex<Local>>,
-    /// Whoever works by the balancer hears of a new one here.
+    /// Publishes the current balancer to the other tasks.
     pub balancer: watch::Sender<Balancer>,
-    /// Has the route tables read at once.
+    /// Triggers a read of the route tables.
     pub look: Box<dyn Fn() + Send + Sync>,
-    /// How peers are asked.
+    /// Asks the peers.
     pub http: reqwest::Client,
 }
 
-/// An order that wasn't carried out, or not yet.
+/// An order that is refused, or not carried out yet.
 #[derive(Debug)]
 struct Tried {
     order: Order,
     since: Instant,
-    /// What it holds: read and checked, but not this node's turn yet.
+    /// The ordered configuration, checked, while it isn't this node's turn.
     config: Option<Box<NodeConfig>>,
     refused: bool,
     backoff: Backoff,
@@ -87,14 +86,14 @@ impl Tried {
         Tried { order, since: now, config: None, refused: false, backoff: AGAIN, again: now }
     }
 
-    /// It is tried again, but not at once.
+    /// Schedules the next attempt.
     fn later(&mut self) {
         self.again = Instant::now() + self.backoff.next_pause();
     }
 }
 
 impl Updater {
-    /// Follows the tag, for ever; nothing to follow if the balancer isn't updated in place.
+    /// Follows the tag for ever. Does nothing if the balancer has no in-place updates.
     pub async fn follow(self) {
         let mut tried = None;
         loop {
@@ -106,7 +105,7 @@ impl Updater {
             let path = format!("meta-data/tags/instance/{TAG_REVISION}");
             match self.imds.get(&path).await {
                 Ok(tag) => self.hear(tag.as_deref(), &mut tried).await,
-                Err(error) => tracing::debug!("the tag {TAG_REVISION} can't be read: {error}"),
+                Err(error) => tracing::debug!("cannot read the tag {TAG_REVISION}: {error}"),
             }
         }
     }
@@ -122,7 +121,7 @@ impl Updater {
             Step::Complain(problem) => self.say(problem),
             Step::Take(order) => {
                 if tried.as_ref().is_none_or(|tried| tried.order != order) {
-                    tracing::info!(target: CONSOLE, %order, "told to run another revision");
+                    tracing::info!(target: CONSOLE, %order, "received an order");
                     *tried = None;
                 }
                 let tried = tried.get_or_insert_with(|| Tried::new(order));
@@ -152,14 +151,14 @@ impl Updater {
         self.board.change(|state| state.change = Change::None);
         match outcome {
             Ok(()) => {
-                tracing::info!(target: CONSOLE, order = %tried.order, "runs the revision that it was told");
+                tracing::info!(target: CONSOLE, order = %tried.order, "carried out the order");
                 self.well();
             }
             Err(error) => self.refuse(tried, format!("{error:#}")),
         }
     }
 
-    /// Reads what was ordered, and checks it; nothing if that is to be tried again.
+    /// Reads and checks the ordered configuration; `None` if that has to be tried again.
     async fn read(&self, tried: &mut Tried) -> Result<Option<Box<NodeConfig>>, Unfit> {
         let order = &tried.order;
         let name = self.balancer.borrow().name.clone();
@@ -172,7 +171,7 @@ impl Updater {
             Fetched::Unreadable(why) => return Err(Unfit::ForGood(why)),
             Fetched::Missing(_) if tried.since.elapsed() < USUAL => {}
             Fetched::Missing(why) | Fetched::NotNow(why) => {
-                self.say(format!("can't read revision {} yet: {why}", order.revision));
+                self.say(format!("cannot read revision {} yet: {why}", order.revision));
             }
         }
         tried.later();
@@ -190,7 +189,7 @@ impl Updater {
         self.board.change(|state| state.reports.refused_revision = Some(refusal));
     }
 
-    /// Whether it is this node's turn, as the peers see it. If so they see that it changes.
+    /// Whether it is this node's turn, by the peers' answers. If so, the node shows them that it changes.
     async fn is_next(&self, tried: &Tried) -> bool {
         let state = self.board.read();
         if state.peers.is_empty() {

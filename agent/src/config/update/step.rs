@@ -1,18 +1,17 @@
-//! What to make of the tag `elbow:revision`. Pure.
+//! Decides what to do about the tag `elbow:revision`. Pure.
 
 use templates::Order;
 use templates::balancer::Revision;
 
-/// What to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing is new.
     Rest,
     /// This node runs what it should.
     Well,
-    /// This can't be followed, and says why.
+    /// The tag is no order, for this reason.
     Complain(String),
-    /// Try to run this.
+    /// Try to carry out this order.
     Take(Order),
 }
 
@@ -36,7 +35,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_was_told_nothing_or_what_it_runs_rests() {
+    fn a_node_without_an_order_or_with_one_for_what_it_runs_is_well() {
         for tag in [None, Some(""), Some("7:0123456789ab")] {
             assert_eq!(step(tag, &running(), None), Step::Well);
         }
@@ -60,7 +59,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_that_is_no_order_is_said_to_be_none() {
+    fn a_tag_that_is_no_order_is_a_problem() {
         let Step::Complain(problem) = step(Some("newest"), &running(), None) else { panic!("it was followed") };
         assert_eq!(problem, "tag elbow:revision: \"newest\" is not <version>:<revision>, such as \"3:0123456789ab\"");
     }

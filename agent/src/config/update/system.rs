@@ -1,5 +1,5 @@
-//! Files that the system reads and that depend on the balancer: cloud-init writes them at the first boot, an update anew.
-//! What two balancers have in common stays as the first boot wrote it.
+//! Updates the system's files that depend on the balancer, which cloud-init wrote at the first boot. Files that are the
+//! same for both balancers stay.
 
 use std::path::Path;
 
@@ -9,22 +9,22 @@ use templates::{Balancer, files, paths};
 use crate::host::files::write_aside;
 use crate::host::process;
 
-/// systemd's own program for it.
+/// systemd's program that applies kernel settings.
 const SYSCTL: &str = "/usr/lib/systemd/systemd-sysctl";
-/// Ports that connections to targets don't take.
+/// The setting for local ports that connections to targets don't use.
 const RESERVED: &str = "ip_local_reserved_ports";
 
-/// Has the system go from what `before` needs to what `after` does.
+/// Changes the system's files and settings from those of `before` to those of `after`.
 pub(super) async fn follow(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
     let sysctl = files::sysctl_conf(after);
     if files::sysctl_conf(before) != sysctl {
         write_aside(Path::new(paths::SYSCTL), sysctl.clone()).await?;
-        // A kernel that doesn't know one of them goes without, as at boot.
+        // A setting that the kernel doesn't know is left out, as at boot.
         if let Err(error) = process::run(SYSCTL, &[paths::SYSCTL]).await {
-            tracing::warn!("not all kernel settings could be set: {error:#}");
+            tracing::warn!("cannot apply all kernel settings: {error:#}");
         }
         if !sysctl.contains(RESERVED) {
-            // What isn't in the file any more stays in the kernel otherwise.
+            // The kernel keeps a setting that is gone from the file.
             let file = format!("/proc/sys/net/ipv4/{RESERVED}");
             std::fs::write(&file, "\n").with_context(|| format!("writing {file}"))?;
         }

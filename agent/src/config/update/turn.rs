@@ -1,5 +1,5 @@
-//! Of several nodes that are told at once to change one changes at a time, the active ones last: a bad revision that slips
-//! through every check reloads no two nodes at the same moment. Pure.
+//! Decides whether it is a node's turn to change. With several orders at once, one node changes at a time, the active
+//! ones last: a bad revision that passes every check doesn't reload two nodes at once. Pure.
 
 use std::time::Duration;
 
@@ -11,17 +11,16 @@ use crate::haproxy::Serves;
 use crate::node::state::Change;
 use crate::peers::Health;
 
-/// How long an active node waits for standbys that don't run the revision: they may not have been told.
+/// How long an active node waits for standbys that don't run the revision: they may have no order.
 const STANDBYS: Duration = Duration::from_secs(20);
-/// How long a node waits in all: a change has limits of its own, and a peer that shows one for longer is stuck.
+/// The longest wait in all. A change has limits of its own: a peer that shows one for longer is stuck.
 const LONGEST: Duration = Duration::from_secs(90);
 
 /// The node that wants to change.
 #[derive(Debug)]
 pub(super) struct Me {
-    /// Its slot.
     pub slot: Slot,
-    /// Its instance, which decides between two of one slot.
+    /// Decides between two nodes in one slot.
     pub instance: InstanceId,
     /// Whether it is active for any virtual IP.
     pub active: bool,
@@ -29,8 +28,8 @@ pub(super) struct Me {
     pub waited: Duration,
 }
 
-/// Whether it is `me` who changes to `revision` now, by what the `peers` that answer say. Each node shows that it asks
-/// before it asks, so of two that ask at once at least one sees the other.
+/// Whether `me` changes to `revision` now, by the answers of `peers`. Each node shows that it asks before it asks, so
+/// of two that ask at once, at least one sees the other.
 pub(super) fn is_mine(me: &Me, peers: &[Health], revision: &Revision) -> bool {
     let goes_first = |peer: &Health| match peer.change {
         Change::Runs => true,

@@ -1,6 +1,6 @@
-//! When the list of instances can't be read: AWS fails DescribeInstances as a whole while a zone is disrupted, unless it
-//! names only ids outside that zone (EC2 API reference, "DescribeInstances"). Then interfaces say who the members are,
-//! and each zone is asked for its own by id.
+//! Reads the members when the list of instances can't be read. While a zone is disrupted, AWS fails DescribeInstances
+//! as a whole, unless it names only ids outside that zone (EC2 API reference, "DescribeInstances"). So network
+//! interfaces show the members, and one call per zone describes them by id.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,14 +16,14 @@ use crate::node::members::{self, Member, Sighting};
 pub struct Identified {
     /// Members.
     pub ours: Vec<Member>,
-    /// Interfaces of no node.
+    /// Interfaces that belong to no member.
     pub strangers: BTreeSet<InterfaceId>,
 }
 
 impl Observer {
-    /// The members, by every way but the list, which failed as `trouble` says.
+    /// Reads the members after the list failed with `trouble`.
     pub(super) async fn otherwise(&self, known: &[Member], trouble: ApiError) -> Result<Sighting, ApiError> {
-        // More calls are no remedy for too many.
+        // More calls would make throttling worse.
         if trouble.kind == Kind::Throttled {
             return Err(trouble);
         }
@@ -44,7 +44,7 @@ impl Observer {
         Ok(Sighting { trouble: Some(trouble), ..sighting })
     }
 
-    /// The owners of `interfaces`, as far as the API says.
+    /// Reads the owners of `interfaces`. An interface that can't be read is left out.
     pub async fn identify(&self, interfaces: &[InterfaceId], known: &[Member]) -> Result<Identified, ApiError> {
         let ids: Vec<&str> = interfaces.iter().map(|interface| interface.0.as_str()).collect();
         let found = self.interfaces("network-interface-id", &ids).await?;
@@ -52,11 +52,11 @@ impl Observer {
         for interface in &found {
             let node = match members::at(interface, known) {
                 Some(member) if self.lineage.has_group(interface.groups()) => Some(member),
-                // Somebody may have changed a node's security groups.
+                // A member may have lost the group: its profile or launch template shows it then.
                 Some(member) => match self.by_id(&[&member.instance]).await {
                     Ok(nodes) => nodes.into_iter().next(),
                     Err(error) => {
-                        tracing::warn!(instance = %member.instance, "cannot tell whether it is a node: {error}");
+                        tracing::warn!(instance = %member.instance, "cannot check whether it is a member: {error}");
                         continue;
                     }
                 },
@@ -81,18 +81,18 @@ impl Observer {
         Ok(found)
     }
 
-    /// Those of `members` whose zones answer.
+    /// Describes the `members` in zones that answer.
     async fn described(&self, members: &[Member]) -> Vec<Member> {
         let mut zones: BTreeMap<&str, Vec<&InstanceId>> = BTreeMap::new();
         members.iter().for_each(|member| zones.entry(&member.zone).or_default().push(&member.instance));
         let calls = zones.iter().map(async |(zone, ids)| {
             let answer = self.by_id(ids).await;
-            answer.inspect_err(|error| tracing::warn!(zone, "the members of a zone can't be read: {error}"))
+            answer.inspect_err(|error| tracing::warn!(zone, "cannot read the members in a zone: {error}"))
         });
         futures::future::join_all(calls).await.into_iter().flatten().flatten().collect()
     }
 
-    /// The nodes among the instances of these ids: nothing but ids, or the call fails with the zone that is disrupted.
+    /// The members among these ids. The call names only ids, or it fails while any zone is disrupted.
     async fn by_id(&self, ids: &[&InstanceId]) -> Result<Vec<Member>, ApiError> {
         let ids = ids.iter().map(|id| id.0.clone()).collect();
         let answer = self.client.describe_instances().set_instance_ids(Some(ids)).send().await;
@@ -107,7 +107,7 @@ impl Observer {
     }
 }
 
-/// The members that are `listed`, as they are `described` where they are.
+/// The `listed` members, each replaced by its `described` version if there is one.
 fn merged(listed: Vec<Member>, described: Vec<Member>) -> Vec<Member> {
     let better = |member: Member| {
         let found = described.iter().find(|other| other.instance == member.instance);

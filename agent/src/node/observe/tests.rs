@@ -1,4 +1,4 @@
-//! Reads of the members against an API that answers as scripted.
+//! Reads of the members against a scripted API.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ fn interface(letter: &str, groups: &[GroupIdentifier]) -> NetworkInterface {
         .build()
 }
 
-/// DescribeInstances fails with this code unless it names ids, and for `disrupted` then, too.
+/// DescribeInstances fails with `code` unless it names ids, and always if it names `disrupted`.
 fn list_fails(code: &'static str, disrupted: &'static str) -> Rule {
     let befalls = move |ids: &[String]| ids.is_empty() || ids.iter().any(|id| id == disrupted);
     mock!(Client::describe_instances)
@@ -116,11 +116,11 @@ async fn a_throttled_list_is_not_read_by_more_calls() {
 }
 
 #[tokio::test]
-async fn an_interface_is_a_nodes_a_strangers_or_stays_unknown() {
+async fn an_interface_is_a_members_a_strangers_or_unknown() {
     let ids = [InterfaceId::from("eni-b"), "eni-c".into(), "eni-d".into()];
     let lookup = interfaces(vec![interface("b", &[group()]), interface("c", &[]), interface("d", &[])]);
     let rules = [list_fails("InternalError", "i-d"), by_ids(vec![instance("c", &[])]), lookup];
     let identified = observer(&rules.each_ref()).identify(&ids, &[]).await.unwrap();
     assert_eq!(identified.ours.iter().map(|one| &one.instance.0[..]).collect::<Vec<_>>(), ["i-b"]);
-    assert_eq!(identified.strangers, ["eni-c".into()].into(), "nothing is known of eni-d");
+    assert_eq!(identified.strangers, ["eni-c".into()].into(), "eni-d stays unknown");
 }

@@ -9,16 +9,15 @@ use tokio::time::{Interval, MissedTickBehavior};
 use super::{Tags, ours};
 use crate::aws::imds::{self, Imds};
 
-/// From one look at the tags to the next.
+/// Interval between two looks at the tags.
 const LOOK: Duration = Duration::from_secs(10);
 /// How long IMDS may show a tag as it was before this node wrote it (AWS documents no limit).
 const SPREADING: Duration = Duration::from_secs(30);
-/// From one repair of a tag to the next: a writer that doesn't stop costs this much of the API's budget.
+/// Shortest pause between two repairs of a tag. It bounds the calls that a persistent writer can cause.
 const FIRST: Duration = Duration::from_secs(60);
-/// The same, where repairs change nothing.
+/// Longest pause, if repairs have no effect.
 const MOST: Duration = Duration::from_secs(3600);
 
-/// Looks at the node's tags.
 pub(super) struct Repair {
     imds: Imds,
     ticks: Interval,
@@ -37,12 +36,12 @@ impl Repair {
         self.watch.wrote.extend(keys.map(|key| (key, now)));
     }
 
-    /// Waits until a repair is due, and gives the tags as they are instead of as `reported`.
+    /// Waits until a repair is due. Returns the tags as they are instead of as `reported`.
     pub(super) async fn due(&mut self, reported: &Tags) -> Tags {
         loop {
             self.ticks.tick().await;
             match imds::tags(&self.imds).await {
-                // An instance of a balancer has tags: IMDS is told not to show them.
+                // No tags at all: a setting of the instance keeps them out of IMDS.
                 Ok(all) if all.is_empty() => {}
                 Ok(all) => {
                     if let Some(seen) = self.watch.look(reported, &ours(&all), Instant::now()) {
@@ -50,13 +49,13 @@ impl Repair {
                         return seen;
                     }
                 }
-                Err(error) => tracing::debug!("this node's tags can't be read: {error}"),
+                Err(error) => tracing::debug!("cannot read this node's tags from IMDS: {error}"),
             }
         }
     }
 }
 
-/// What earlier looks showed.
+/// The results of earlier looks.
 #[derive(Debug, Default)]
 struct Watch {
     wrote: BTreeMap<&'static str, Instant>,
@@ -72,7 +71,7 @@ struct Pause {
 }
 
 impl Watch {
-    /// The tags as they are, if a repair is due: two looks in a row show a tag otherwise than `reported`.
+    /// The tags as they are, if a repair is due: two looks in a row show the same value, which differs from `reported`.
     fn look(&mut self, reported: &Tags, seen: &Tags, now: Instant) -> Option<Tags> {
         let is_spreading = |key: &str| self.wrote.get(key).is_some_and(|wrote| now < *wrote + SPREADING);
         let differs = |key: &&'static str| seen.get(key) != reported.get(key) && !is_spreading(key);
@@ -117,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn tags_that_were_changed_deleted_or_added_are_seen_as_they_are_in_the_second_look() {
+    fn changed_deleted_or_added_tags_are_found_in_the_second_look() {
         let (mut watch, now) = (Watch::default(), Instant::now());
         let seen = Tags::from([(TAG_ROLE, "standby".into()), (TAG_MESSAGE, "all is well".into())]);
         assert_eq!(watch.look(&reported(), &seen, now), None);
@@ -136,7 +135,7 @@ mod tests {
         let stale = Tags::from([(TAG_RUNNING, "1".into()), (TAG_ROLE, "standby".into())]);
         let spreading = (SPREADING.as_secs() / LOOK.as_secs()) as u32;
         assert_eq!(repairs(&mut watch, &stale, now, spreading + 1), 0);
-        assert_eq!(repairs(&mut watch, &stale, now + SPREADING + LOOK, 1), 1, "it spreads for too long");
+        assert_eq!(repairs(&mut watch, &stale, now + SPREADING + LOOK, 1), 1, "it has had time to spread");
     }
 
     #[test]
@@ -157,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn a_writer_that_does_not_stop_costs_one_call_a_minute_and_repairs_that_change_nothing_less_and_less() {
+    fn a_persistent_writer_costs_one_call_a_minute_and_repairs_without_effect_become_rarer() {
         let (mut watch, mut now, mut calls) = (Watch::default(), Instant::now(), 0);
         let wrong = Tags::from([(TAG_RUNNING, "1".into()), (TAG_ROLE, "standby".into())]);
         for _ in 0..60 {
