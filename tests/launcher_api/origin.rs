@@ -64,7 +64,7 @@ fn a_default_that_was_set_by_hand_is_refused_with_what_differs_and_replaced_with
     let (image, plain) = (was["ImageId"].as_str().expect("an image"), rig.api.seed().images["plain"].clone());
     let cases = [
         (json!({"ImageId": plain}), vec![format!("-ImageId: {image}"), format!("+ImageId: {plain}")]),
-        (json!({"KeyName": "ops"}), vec!["no difference in what Elbow reads".to_owned()]),
+        (json!({"KeyName": "ops"}), vec!["no difference in the fields that Elbow reads".to_owned()]),
     ];
     for (version, (data, differs)) in (2..).zip(&cases) {
         made_by_hand(&rig, data, &revision);

@@ -45,7 +45,7 @@ fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
     assert!(versions.contains("nodes boot it, --rollback goes to it"), "{versions}");
     // No node has to do anything for it.
     let back = succeeded(rig.launcher(["update", "--rollback", "web"]));
-    assert!(text(&back.stderr).contains("an update wasn't finished"), "{}", text(&back.stderr));
+    assert!(text(&back.stderr).contains("an update is unfinished"), "{}", text(&back.stderr));
     assert_eq!(told(&rig.nodes()[1]), Some(format!("1:{before}").as_str()));
     assert_eq!((ports(&rig), default(&rig).as_str()), (vec![Some(80)], "1"));
     succeeded(rig.launcher(["status", "web"]));
