@@ -77,6 +77,6 @@ fn region(cli: &Cli) -> Result<String, Failure> {
     let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
     let environment = variables.filter_map(|name| std::env::var(name).ok()).find(|region| !region.is_empty());
     let region = cli.region.clone().or(environment);
-    let region = region.ok_or_else(|| Failure::bad_input("no Region: use --region or set AWS_REGION"))?;
+    let region = region.ok_or_else(|| Failure::bad_input("no region: use --region or set AWS_REGION"))?;
     check_region(&region).map(|()| region)
 }
