@@ -175,7 +175,7 @@ fn a_newer_image_behind_a_parameter_is_taken_when_it_is_asked_for_and_not_before
         "{said}"
     );
     let dry = update(&["--new-image", "--dry-run"]);
-    for part in ["replace nodes, because of image", "launch node 1 anew", "shut node 0"] {
+    for part in ["replace nodes, because of image", "launch a new node 1", "stop node 0"] {
         assert!(dry.contains(part), "{dry}");
     }
     assert!(dry.contains(&format!("image {} instead of {}", images["plain"], images["main"])), "{dry}");

@@ -101,7 +101,7 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
         }
         updating.join().expect("it ends")
     });
-    failed(&refuses, 1, "so nothing is taken back");
+    failed(&refuses, 1, "so nothing is undone");
     assert_eq!(rig.nodes().iter().map(told).collect::<Vec<_>>(), [Some(order.as_str()); 2]);
     assert_eq!(default(&rig), version);
 

@@ -160,10 +160,10 @@ fn what_a_running_node_cannot_change_to_replaces_it() {
     let said = World::new().plan(&new);
     let parts = [
         "add a version",
-        "launch node 1 anew",
-        "shut node 1",
-        "launch node 0 anew",
-        "shut node 0",
+        "launch a new node 1",
+        "stop node 1",
+        "launch a new node 0",
+        "stop node 0",
         "make that version",
     ];
     assert_eq!(said.len(), parts.len(), "{said:?}");
