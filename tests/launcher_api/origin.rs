@@ -171,7 +171,7 @@ fn a_newer_image_behind_a_parameter_is_taken_when_it_is_asked_for_and_not_before
     let said = update(&[]);
     assert!(said.contains("nothing changes"), "{said}");
     assert!(
-        said.contains(&format!("stands for {} by now, and nodes boot {}", images["plain"], images["main"])),
+        said.contains(&format!("now resolves to {}, and nodes boot {}", images["plain"], images["main"])),
         "{said}"
     );
     let dry = update(&["--new-image", "--dry-run"]);

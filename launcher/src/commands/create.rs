@@ -113,9 +113,9 @@ async fn converge(
                 changes.dedup();
                 return Ok(changes);
             }
-            Outcome::Taken(whose) => {
+            Outcome::Taken(refusal) => {
                 return Err(Failure::bad_input(format!(
-                    "{whose}; the resources that this run had created are removed"
+                    "{refusal}; the resources that this run had created are removed"
                 )));
             }
             Outcome::Overtaken => {}
