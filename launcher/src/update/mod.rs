@@ -1,8 +1,8 @@
 //! Changes a running balancer.
 //!
 //! These are pure: [`snapshot`] holds the wanted balancer and what was read, [`preflight`] checks it, and [`plan`] lists the
-//! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor (with a [`forecast`] for the
-//! plan), and [`instance_refresh`] for those of an Auto Scaling group.
+//! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor, and [`instance_refresh`] for
+//! an Auto Scaling group. [`forecast`] predicts a replacement.
 //!
 //! [`run`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
 //! [`default_history`] lists the versions that Elbow made the default, and [`diff`] shows how files change.

@@ -30,7 +30,8 @@ pub enum Setting {
     Policy(String),
 }
 
-/// What `new` needs beside `old` and is missing. Nodes of `old` may read versions until `new` forbids it.
+/// The missing settings that `old` and `new` need together. Nodes of `old` read the version of `new`, even if `new` forbids
+/// in-place updates.
 pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
     let route_tables = union(&old.route_tables, &new.route_tables);
     let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
