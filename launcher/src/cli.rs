@@ -50,7 +50,7 @@ impl Cli {
 pub enum Command {
     /// Create a balancer, or resume an interrupted create
     Create(Create),
-    /// Change a running balancer without losing a connection
+    /// Change a running balancer while it serves
     Update(Update),
     /// Show a balancer's nodes, their roles, and where the routes lead
     Status(Status),
@@ -86,7 +86,7 @@ pub struct Create {
     pub no_wait: bool,
 }
 
-/// Change a running balancer without losing a connection.
+/// Change a running balancer while it serves.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   launcher update web.toml --dry-run   print the plan and the changed files of the nodes
@@ -94,10 +94,11 @@ pub struct Create {
   launcher update --rollback web       return to the version before
   launcher update --versions web       list the versions
 
-Most settings change in place. A change of subnets, instance_type, image, agent, notify or metrics \
-replaces nodes one at a time, standby nodes first. The new node serves before the old one hands over. \
-The old node waits for open connections (drain_timeout) and is terminated. An Auto Scaling group \
-replaces all of its nodes itself, and launches the new ones first.")]
+Most settings change in place. A change of subnets, instance_type, image, agent, notify or metrics, \
+and any change with in_place = false, replaces nodes one at a time, standby nodes first. The new node \
+serves before the old one hands over. The old node waits for open connections, at most drain_timeout, \
+and is terminated. An Auto Scaling group replaces all of its nodes itself, and launches the new ones \
+first.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
     /// The balancer file (TOML)
