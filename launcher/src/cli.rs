@@ -15,236 +15,241 @@ use crate::aws::Account;
 use crate::model::which::Which;
 use crate::output::Output;
 
-/// Elbow: a self-run stand-in for an AWS load balancer.
+/// Creates, updates, shows and removes Elbow balancers, self-hosted stand-ins for the AWS load balancer.
 ///
-/// Reads AWS's standard environment, profiles and region. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2 bad
-/// input, nothing changed; 3 (status) something is degraded.
+/// Reads the standard AWS environment variables and profiles. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2
+/// bad input, nothing changed; 3 (status) something is degraded.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
-  launcher create web.toml      make the balancer that web.toml describes
-  launcher update web.toml      change it to what web.toml describes now
-  launcher status web           see how it is
-  launcher destroy web          remove all of it")]
+  launcher create web.toml      create the balancer that web.toml describes
+  launcher update web.toml      change it to match web.toml
+  launcher status web           show its nodes, routes and problems
+  launcher destroy web          remove it")]
 pub struct Cli {
-    /// How results are written: text, or json as docs/output.md describes it
+    /// Output format: text, or json (fields: docs/output.md)
     #[arg(long, global = true, value_enum, default_value_t, value_name = "FORMAT", hide_possible_values = true)]
     pub output: Output,
-    /// The AWS Region; default: the environment's or the profile's
+    /// AWS Region; default: from the environment or the profile
     #[arg(long, global = true, value_name = "REGION")]
     pub region: Option<String>,
-    /// The AWS profile
+    /// AWS profile
     #[arg(long, global = true, value_name = "NAME")]
     pub profile: Option<String>,
-    /// What to do
+    /// The command to run
     #[command(subcommand)]
     pub command: Command,
 }
 
 impl Cli {
-    /// Whom to be and where.
+    /// The AWS profile and Region to use.
     pub fn account(&self) -> Account {
         Account { profile: self.profile.clone(), region: self.region.clone() }
     }
 }
 
-/// What to do.
+/// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a balancer, or finish one that is half-made; what is there already stays
+    /// Create a balancer, or resume an interrupted create
     Create(Create),
-    /// Change a balancer that runs, without losing a connection
+    /// Change a running balancer while it serves
     Update(Update),
-    /// Show how a balancer is: its nodes, their roles, and where the routes lead
+    /// Show a balancer's nodes, their roles, and where the routes lead
     Status(Status),
     /// List the balancers in the Region
     List,
-    /// Have another node serve, without losing a request or a connection
+    /// Make another node active without losing a request or a connection
     Handover(Handover),
-    /// Remove a balancer, and prove that nothing of it is left
+    /// Remove a balancer, and check that nothing of it is left
     Destroy(Destroy),
-    /// Print a file that is made for a balancer; offline
+    /// Print a file that the launcher or a node generates; makes no AWS call
     #[command(subcommand)]
     Render(Render),
 }
 
-/// Make a balancer.
+/// Create a balancer, or resume an interrupted create.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  launcher create web.toml --dry-run   see what it would make
-  launcher create web.toml             make it and wait until it serves")]
+  launcher create web.toml --dry-run   print the plan
+  launcher create web.toml             create the balancer and wait until it serves
+
+Running it again resumes an interrupted run and replaces terminated nodes.")]
 pub struct Create {
-    /// The balancer's description (TOML)
+    /// The balancer file (TOML)
     pub file: PathBuf,
-    /// Show what would change, and change nothing
+    /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How long to wait until it serves, such as 90s or 10m
+    /// How long to wait until the balancer serves, such as 90s or 10m
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
-    /// Don't wait until it serves
+    /// Don't wait until the balancer serves
     #[arg(long)]
     pub no_wait: bool,
 }
 
-/// Change a balancer that runs.
+/// Change a running balancer while it serves.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  launcher update web.toml --dry-run   see which files change on the nodes, and how
-  launcher update web.toml             standbys first; all of it back if one refuses
-  launcher update --rollback web       go back to the version before
+  launcher update web.toml --dry-run   print the plan and the changed files of the nodes
+  launcher update web.toml             update the standby nodes first; undo it if a node refuses
+  launcher update --rollback web       return to the version before
   launcher update --versions web       list the versions
 
-What takes new nodes (subnets, instance_type, image, agent, notify, metrics) replaces them one at a \
-time, standbys first: the new one serves before the old one hands over, waits for open connections \
-(drain_timeout), and is ended. An Auto Scaling group replaces all of its nodes itself, new ones first.")]
+Most settings change in place. A change of subnets, instance_type, image, agent, notify or metrics, \
+and any change with in_place = false, replaces nodes one at a time, standby nodes first. The new node \
+serves before the old one hands over. The old node waits for open connections, at most drain_timeout, \
+and is terminated. An Auto Scaling group replaces all of its nodes itself, and launches the new ones \
+first.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
-    /// The balancer's description (TOML)
+    /// The balancer file (TOML)
     pub file: Option<PathBuf>,
-    /// Go back to the version that nodes booted before
+    /// Return this balancer to the version that its nodes booted before
     #[arg(long, value_name = "NAME")]
     pub rollback: Option<String>,
-    /// List the versions of the balancer's launch template, and change nothing
+    /// List the launch template versions of this balancer, and change nothing
     #[arg(long, value_name = "NAME")]
     pub versions: Option<String>,
-    /// Look anew what the file's image stands for, and replace nodes that were launched from another
+    /// Resolve the file's image again, and replace nodes that were launched from another image
     #[arg(long, conflicts_with_all = ["rollback", "versions"])]
     pub new_image: bool,
-    /// Show what would change, and change nothing
+    /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How long the nodes may take, each where they are replaced, such as 90s or 10m
+    /// How long the nodes may take, such as 90s or 10m; starts again with each step of a replacement
     #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
-    /// Go on although a node doesn't run, it isn't sure who is active, or somebody changed the launch
-    /// template or the Auto Scaling group's settings by hand
+    /// Continue although a node doesn't run, the active node isn't known, or the launch template or the
+    /// Auto Scaling group was changed outside of Elbow
     #[arg(long)]
     pub force: bool,
-    /// Go on without this node, which can't be reached; it takes the revision when it returns. May be given more than once
+    /// Continue without this unreachable node; it takes the revision when it returns. May be repeated
     #[arg(long, value_name = "SLOT|INSTANCE", conflicts_with = "versions")]
     pub without: Vec<Which>,
-    /// Go on although another update says that it is under way
+    /// Take the lease from another update that is under way
     #[arg(long)]
     pub take_over: bool,
 }
 
-/// Show how a balancer is.
+/// Show a balancer's nodes, their roles, and where the routes lead.
 #[derive(Debug, Args)]
-#[command(after_help = "Exits with 3 if something is degraded, so that monitoring can call it.")]
+#[command(after_help = "Exits with 3 if something is degraded, for use by monitoring.")]
 pub struct Status {
-    /// The balancer; default: all of them
+    /// The balancer's name; default: all balancers in the Region
     pub name: Option<String>,
 }
 
-/// Have another node serve.
+/// Make another node active without losing a request or a connection.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The active node gives up what it serves, to the node it thinks fit, and goes on with the connections it \
-                        has. With --to, every virtual IP goes to that node. A node that finds nobody fit keeps serving."
+    after_help = "The active node hands its virtual IPs over to a standby that can serve, and keeps serving its open \
+                        connections. With --to, every virtual IP goes to that node. If no standby can serve, the active \
+                        node refuses and stays active."
 )]
 pub struct Handover {
-    /// The balancer
+    /// The balancer's name
     pub name: String,
-    /// The node that is to serve; default: another than now
+    /// The node to make active; default: the active node chooses one
     #[arg(long, value_name = "SLOT|INSTANCE")]
     pub to: Option<Which>,
-    /// Show what would be asked of whom, and ask nothing
+    /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How long to wait until the routes have followed, such as 90s
+    /// How long to wait until the routes lead to the new active node, such as 90s
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
 }
 
-/// Remove a balancer.
+/// Remove a balancer, and check that nothing of it is left.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "It asks before it removes anything; --yes answers. It takes the virtual IPs' routes away only where they \
-                        lead to the balancer's own nodes or nowhere."
+    after_help = "Asks for confirmation before it removes anything, unless --yes is given. Deletes a route of a virtual IP \
+                        only if it leads to one of the balancer's nodes or is a blackhole."
 )]
 pub struct Destroy {
-    /// The balancer
+    /// The balancer's name
     pub name: String,
-    /// Show what would be removed, and remove nothing
+    /// Print the plan and remove nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// Don't ask
+    /// Don't ask for confirmation
     #[arg(long)]
     pub yes: bool,
-    /// How long to try, such as 5m
+    /// How long to wait until AWS has removed everything, such as 5m
     #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
 }
 
-/// What to print.
+/// The file to print.
 #[derive(Debug, Subcommand)]
 pub enum Render {
-    /// What a node boots with: cloud-config
+    /// A node's user-data (cloud-config)
     UserData {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
-        /// The bytes that are launched
+        /// Write gzip-compressed user-data, as the launcher passes it to EC2
         #[arg(long)]
         gzip: bool,
     },
-    /// A launch template, for Auto Scaling groups that you make yourself: JSON for `aws ec2 create-launch-template
+    /// A launch template for an Auto Scaling group of your own: JSON for `aws ec2 create-launch-template
     /// --cli-input-json` (docs/auto-scaling.md)
     LaunchTemplate {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
-        /// The nodes' security group
+        /// The nodes' security group id
         #[arg(long, value_name = "SG", value_parser = security_group)]
         security_group: String,
     },
-    /// The install step that a node runs at its first boot
+    /// The install script that a node runs at its first boot
     Install {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
     },
     /// The agent's systemd unit
     Unit {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
     },
     /// A node's haproxy.cfg
     Haproxy {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
-        /// The node's place among the others; HAProxy's file is the same for all
+        /// Accepted and checked; haproxy.cfg is the same on all nodes
         #[command(flatten)]
         node: NodeArgs,
     },
     /// A node's keepalived.conf
     Keepalived {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
-        /// The node's place among the others
+        /// The node's slot, and the addresses of all nodes
         #[command(flatten)]
         node: NodeArgs,
-        /// The node's network interface, as the node calls it
+        /// The name of the node's network interface
         #[arg(long, default_value = "eth0", value_name = "NAME", value_parser = interface)]
         interface: String,
     },
-    /// What the nodes' role may do (JSON)
+    /// The permission policy of the nodes' IAM role (JSON)
     Policy {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
     },
-    /// Who may take the nodes' role (JSON)
+    /// The trust policy of the nodes' IAM role (JSON)
     TrustPolicy {
-        /// The balancer's description (TOML)
+        /// The balancer file (TOML)
         file: PathBuf,
     },
 }
 
-/// A node's place among the others.
+/// A node's slot, and the addresses of all nodes.
 #[derive(Debug, Args)]
 pub struct NodeArgs {
-    /// The node's number
+    /// The node's slot
     #[arg(long, default_value = "0", value_name = "N")]
     pub slot: Slot,
-    /// The addresses of all nodes, by slot
+    /// The addresses of all nodes, in slot order
     #[arg(long, value_delimiter = ',', value_name = "IP,IP")]
     pub members: Vec<Ipv4Addr>,
 }
@@ -252,17 +257,17 @@ pub struct NodeArgs {
 fn security_group(text: &str) -> Result<String, String> {
     match names::is_security_group(text) {
         true => Ok(text.to_owned()),
-        false => Err("that is no security group: write its id, sg-…".to_owned()),
+        false => Err("not a security group id: write sg-…".to_owned()),
     }
 }
 
-/// As the kernel has it (15 bytes, no /), of characters that mean nothing to keepalived.
+/// Accepts what the kernel accepts (15 bytes, no /), without characters that keepalived interprets.
 fn interface(text: &str) -> Result<String, String> {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
     match (1..=15).contains(&text.len()) && text.bytes().all(fits) {
         true => Ok(text.to_owned()),
         false => {
-            Err("that is no network interface: write up to 15 letters, digits, ., _ and -, such as eth0".to_owned())
+            Err("not a network interface name: write up to 15 letters, digits, ., _ and -, such as eth0".to_owned())
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Creates, shows and destroys balancers.
+//! The launcher: creates, updates, shows and destroys balancers.
 //!
-//! Read [`plan`] and [`assess`] first: they decide, and do no I/O. [`commands`] strings the steps together: read the file,
-//! discover what it names and observe what is there ([`model`]), check both ([`preflight`]), [`plan`] the difference,
-//! [`apply`] it, and wait until the nodes say that they serve. [`update`] changes a balancer that runs.
+//! Read [`plan`] and [`assess`] first: they decide, and do no I/O. Each command in [`commands`] runs these steps: read the file,
+//! observe the account ([`model`]), check both ([`preflight`]), [`plan`] the difference, [`apply`] it, and wait until the nodes
+//! report that they serve. [`update`] changes a running balancer.
 
 pub mod apply;
 pub mod assess;
@@ -24,7 +24,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::output::failure::Failure;
 
-/// Runs the command line: its exit code is the one that DESIGN's operators script against.
+/// Runs the command line. Scripts depend on the exit codes, which [`Failure::exit_code`] maps.
 pub fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     tracing_subscriber::fmt()
@@ -41,7 +41,7 @@ pub fn main() -> ExitCode {
             () = stopped(&cli) => Err(Failure::Interrupted),
         }
     });
-    // A prompt that nobody answers any more isn't waited for.
+    // Don't wait for an unanswered prompt.
     runtime.shutdown_background();
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -49,7 +49,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// An update ends itself at the first signal, as it gives its lease back. The second ends any command.
+/// Waits for the signal that ends the command: the second for an update, which releases its lease at the first.
 async fn stopped(cli: &cli::Cli) {
     interrupted().await;
     if matches!(cli.command, cli::Command::Update(_)) {
@@ -57,7 +57,7 @@ async fn stopped(cli: &cli::Cli) {
     }
 }
 
-/// Does the work until an operator stops it.
+/// Does the work until a signal interrupts it.
 pub async fn until_interrupted<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     tokio::select! {
         outcome = work => outcome,

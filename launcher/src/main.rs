@@ -1,4 +1,4 @@
-//! The operator's side of Elbow.
+//! The launcher's entry point.
 
 use std::process::ExitCode;
 

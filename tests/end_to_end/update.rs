@@ -102,7 +102,7 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
         format!("{}{DRAIN}", text.replace(&line, &format!("image = \"{image}\"")))
     })?;
     let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
-    for part in ["because of image:", &image, "launch node 1 anew", "shut node 0"] {
+    for part in ["because of image:", &image, "launch a new node 1", "stop node 0"] {
         ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
     }
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, downloads: 1, ..Load::default() };
@@ -256,7 +256,7 @@ async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
     let output = rig.launcher(["update".as_ref(), changed.as_os_str()])?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(1), "update ended with {}: {said}", output.status);
-    for part in [&standby, "refuses revision", "/etc/haproxy/haproxy.cfg:", "runs on as it was"] {
+    for part in [&standby, "refuses revision", "/etc/haproxy/haproxy.cfg:", "still runs revision"] {
         ensure!(said.contains(part), "it doesn't say {part:?}: {said}");
     }
     wait_for("the refusal to be over", Duration::from_secs(10), || {

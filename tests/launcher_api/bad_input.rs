@@ -209,7 +209,7 @@ fn what_cannot_be_written_is_no_success() {
     let file = file.to_str().unwrap();
     let output = rig.launcher(["render", "launch-template", file, "--security-group", "elbow-web"]);
     assert_eq!(output.status.code(), Some(2));
-    says(&text(&output.stderr), &["--security-group", "no security group: write its id, sg-…"]);
+    says(&text(&output.stderr), &["--security-group", "not a security group id: write sg-…"]);
     let output = rig.launcher(["render", "keepalived", file, "--members", "10.0.1.5,10.0.1.5"]);
     assert_eq!(output.status.code(), Some(2));
     says(&text(&output.stderr), &["10.0.1.5 is there twice"]);

@@ -68,8 +68,8 @@ fn nodes_that_never_came_up_are_replaced_at_once_by_an_update_with_the_corrected
 
     let dry = text(&succeeded(launcher(&rig, "update", &right, &["--dry-run"])).stdout);
     for (slot, node) in dead.iter().enumerate() {
-        assert!(dry.contains(&format!("end node {slot} ({}), which never reported", node.id)), "{dry}");
-        assert!(dry.contains(&format!("launch node {slot} anew")), "{dry}");
+        assert!(dry.contains(&format!("terminate node {slot} ({}), which never reported", node.id)), "{dry}");
+        assert!(dry.contains(&format!("launch a new node {slot}")), "{dry}");
     }
     assert!(!dry.contains("standby"), "{dry}");
 

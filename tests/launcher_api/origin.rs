@@ -64,7 +64,7 @@ fn a_default_that_was_set_by_hand_is_refused_with_what_differs_and_replaced_with
     let (image, plain) = (was["ImageId"].as_str().expect("an image"), rig.api.seed().images["plain"].clone());
     let cases = [
         (json!({"ImageId": plain}), vec![format!("-ImageId: {image}"), format!("+ImageId: {plain}")]),
-        (json!({"KeyName": "ops"}), vec!["no difference in what Elbow reads".to_owned()]),
+        (json!({"KeyName": "ops"}), vec!["no difference in the fields that Elbow reads".to_owned()]),
     ];
     for (version, (data, differs)) in (2..).zip(&cases) {
         made_by_hand(&rig, data, &revision);
@@ -171,11 +171,11 @@ fn a_newer_image_behind_a_parameter_is_taken_when_it_is_asked_for_and_not_before
     let said = update(&[]);
     assert!(said.contains("nothing changes"), "{said}");
     assert!(
-        said.contains(&format!("stands for {} by now, and nodes boot {}", images["plain"], images["main"])),
+        said.contains(&format!("now resolves to {}, and nodes boot {}", images["plain"], images["main"])),
         "{said}"
     );
     let dry = update(&["--new-image", "--dry-run"]);
-    for part in ["replace nodes, because of image", "launch node 1 anew", "shut node 0"] {
+    for part in ["replace nodes, because of image", "launch a new node 1", "stop node 0"] {
         assert!(dry.contains(part), "{dry}");
     }
     assert!(dry.contains(&format!("image {} instead of {}", images["plain"], images["main"])), "{dry}");

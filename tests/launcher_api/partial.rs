@@ -131,7 +131,7 @@ fn nodes_are_not_ended_while_a_group_that_may_replace_them_cannot_be_read() {
     let read = ("autoscaling", "DescribeAutoScalingGroups");
     let output = denied(&rig, read, || rig.launcher(["destroy", "web", "--yes"]));
     assert_eq!(output.status.code(), Some(1));
-    assert!(text(&output.stderr).contains("Auto Scaling group first"), "{}", text(&output.stderr));
+    assert!(text(&output.stderr).contains("depends on the Auto Scaling group"), "{}", text(&output.stderr));
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
     rig.destroy();
     assert_eq!(rig.nodes(), []);

@@ -65,7 +65,7 @@ fn what_render_puts_into_files_is_checked_too() {
         (&["render", "policy", file, "--region", "us east\""][..], "region \"us east\\\"\" can't be one"),
         (
             &["render", "keepalived", file, "--members", "10.0.1.5", "--interface", "a b"],
-            "that is no network interface",
+            "not a network interface name",
         ),
     ] {
         let output = rig.launcher(arguments);

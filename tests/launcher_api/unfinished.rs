@@ -45,7 +45,7 @@ fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
     assert!(versions.contains("nodes boot it, --rollback goes to it"), "{versions}");
     // No node has to do anything for it.
     let back = succeeded(rig.launcher(["update", "--rollback", "web"]));
-    assert!(text(&back.stderr).contains("an update wasn't finished"), "{}", text(&back.stderr));
+    assert!(text(&back.stderr).contains("an update is unfinished"), "{}", text(&back.stderr));
     assert_eq!(told(&rig.nodes()[1]), Some(format!("1:{before}").as_str()));
     assert_eq!((ports(&rig), default(&rig).as_str()), (vec![Some(80)], "1"));
     succeeded(rig.launcher(["status", "web"]));
@@ -101,7 +101,7 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
         }
         updating.join().expect("it ends")
     });
-    failed(&refuses, 1, "so nothing is taken back");
+    failed(&refuses, 1, "so nothing is undone");
     assert_eq!(rig.nodes().iter().map(told).collect::<Vec<_>>(), [Some(order.as_str()); 2]);
     assert_eq!(default(&rig), version);
 
@@ -109,7 +109,7 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
     node::report(&rig, &nodes[1], revision, "standby");
     node::report(&rig, &nodes[0], revision, "standby");
     let waits = update(&rig, &first, &["--timeout", "1s"]);
-    failed(&waits, 1, "no node says that it is active for virtual IP 1 (--force goes on)");
+    failed(&waits, 1, "no node reports that it is active for virtual IP 1 (use --force to continue)");
     assert_eq!(rig.nodes().iter().map(told).collect::<Vec<_>>(), [Some(order.as_str()); 2]);
     with_obedient_nodes(&rig, || {
         let forced = update(&rig, &first, &["--timeout", "3s", "--force"]);
@@ -129,7 +129,7 @@ fn what_is_around_the_nodes_is_put_right_and_the_permission_to_read_goes_last() 
     let hole = ["--protocol", "tcp", "--port", "8443", "--cidr", "10.0.0.0/16"];
     rig.aws(&[&["ec2", "authorize-security-group-ingress", "--group-id", &group.id][..], &hole].concat());
     let dry = text(&succeeded(update(&rig, &first, &["--dry-run"])).stdout);
-    assert!(dry.contains("let in no more: tcp 8443 from 10.0.0.0/16"), "{dry}");
+    assert!(dry.contains("no longer let in: tcp 8443 from 10.0.0.0/16"), "{dry}");
     succeeded(update(&rig, &first, &[]));
     assert_eq!(ports(&rig), [Some(80)]);
 

@@ -1,5 +1,5 @@
-//! How the version that nodes boot differs from the one that Elbow made the default, for an operator to look at before
-//! one of them goes.
+//! Shows an operator how the version that nodes boot differs from the one that Elbow made the default, before either is
+//! replaced.
 
 use ipnet::Ipv4Net;
 
@@ -9,7 +9,7 @@ use crate::output;
 use crate::resources::launch_template::{self, Template};
 use crate::update::difference::{Scene, between_versions};
 
-/// Shows it on standard error, if the default was set by hand.
+/// Prints the difference on standard error, if the default was set by hand.
 pub async fn show(aws: &Aws, template: &Template, cidrs: &[Ipv4Net]) -> Result<(), CallFailed> {
     let defaults = template.defaults();
     let Some(own) = defaults.overruled(template.version) else { return Ok(()) };
@@ -25,7 +25,9 @@ pub async fn show(aws: &Aws, template: &Template, cidrs: &[Ipv4Net]) -> Result<(
         change.diff.lines().for_each(output::say);
     }
     if changes.is_empty() {
-        output::say("no difference in what Elbow reads: `aws ec2 describe-launch-template-versions` shows the rest");
+        output::say(
+            "no difference in the fields that Elbow reads; see `aws ec2 describe-launch-template-versions` for the others",
+        );
     }
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! `create`: from a file to a balancer that serves.
+//! `create`: makes the balancer that a file describes, and waits until it serves.
 
 use std::time::Duration;
 
@@ -26,10 +26,10 @@ use crate::resources::launch_template::Template;
 use crate::update::hold::blocking;
 use crate::update::lease::Lease;
 
-/// Two `create`s at once overtake each other a few times at most; more means that something undoes what is done.
+/// Concurrent `create`s interfere a few times at most. More rounds mean that another tool removes the resources.
 const ROUNDS: usize = 12;
 
-/// What came of it, for `--output json`.
+/// The result, for `--output json`.
 #[derive(Debug, Serialize)]
 struct Created<'a> {
     outcome: &'static str,
@@ -44,7 +44,6 @@ struct Created<'a> {
     status: Option<&'a Assessment>,
 }
 
-/// Makes the balancer.
 pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
     let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
@@ -86,7 +85,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     report.done(Some(&status))
 }
 
-/// An update that would have what it widens shut under it.
+/// The refusal, if an update of the balancer is under way: `create` would revoke the rules that the update has added.
 async fn under_way(aws: &Aws, name: &str, observed: &Observed) -> Result<Option<String>, CallFailed> {
     let tagged = |template: &&Template| Lease::in_the_way(template.tags.get(TAG_UPDATE)).is_some();
     let Some(template) = observed.template.as_ref().filter(tagged) else { return Ok(None) };
@@ -98,7 +97,7 @@ fn image(observed: &Observed, place: &Surroundings) -> String {
     pinned.or(place.image_id.clone()).unwrap_or_default()
 }
 
-/// Plans and applies until there is nothing left to do: once, unless somebody else is at it too. Answers what was done.
+/// Plans and applies until nothing is left to do: once, unless another `create` runs. Returns the changes.
 async fn converge(
     aws: &Aws,
     desired: &Desired,
@@ -114,12 +113,14 @@ async fn converge(
                 changes.dedup();
                 return Ok(changes);
             }
-            Outcome::Taken(whose) => {
-                return Err(Failure::bad_input(format!("{whose} (what this one made by then is removed again)")));
+            Outcome::Taken(refusal) => {
+                return Err(Failure::bad_input(format!(
+                    "{refusal}; the resources that this run had created are removed"
+                )));
             }
             Outcome::Overtaken => {}
         }
-        progress.live(&desired.balancer, "somebody else is making it too, looking again");
+        progress.live(&desired.balancer, "another program is creating it too; reading its state again");
         pause(Duration::from_millis(700)).await;
         *observed = observe(aws, &desired.balancer).await?;
         let foreign = crate::preflight::foreign(&desired.balancer, &desired.vpc, observed);
@@ -132,7 +133,7 @@ async fn converge(
         actions = plan(desired, observed);
     }
     Err(Failure::Failed(anyhow::anyhow!(
-        "{}: what is made is unmade as fast: is another program changing it? still to do: {}",
+        "{}: resources keep disappearing; is another tool changing them? Still to do: {}",
         desired.balancer,
         actions.iter().map(|action| action.change(desired).what).collect::<Vec<_>>().join(", ")
     )))

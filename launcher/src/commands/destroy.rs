@@ -1,4 +1,4 @@
-//! `destroy`: removes a balancer, and proves that nothing of it is left.
+//! `destroy`: removes a balancer, and checks that nothing of it is left.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, IsTerminal};
@@ -21,12 +21,11 @@ use crate::preflight::foreign;
 use crate::resources::route_tables::{self, Table, left_behind};
 use crate::resources::{instance_profile, instances, launch_template, leftovers, role, scaling_group, security_group};
 
-/// Between two looks at what is ending.
+/// Between two reads of a resource that is being removed.
 const LOOK: Duration = Duration::from_millis(800);
-/// How long AWS's answers may lag behind what was removed.
+/// How long AWS's answers may show a resource after its removal.
 const LAG: Duration = Duration::from_secs(60);
 
-/// Removes the balancer.
 pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     check_name(&args.name)?;
     let aws = aws::connect(&cli.account()).await?;
@@ -82,7 +81,7 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     report(cli, args, done, &format!("{} is destroyed: nothing of it is left", args.name))
 }
 
-/// What was done.
+/// The result.
 struct Done<'a> {
     outcome: &'static str,
     changes: &'a [Change],
@@ -103,11 +102,14 @@ async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Fa
         return Ok(());
     }
     if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::bad_input(format!("destroying {} asks at a terminal; elsewhere say --yes", args.name)));
+        return Err(Failure::bad_input(format!(
+            "destroy {}: no terminal to ask for confirmation; use --yes",
+            args.name
+        )));
     }
     changes.iter().for_each(|change| output::say(&format!("  {}", change.what)));
     drop(output::ask(&format!("Destroy {} in {vpc}? Type its name: ", args.name)));
-    // On a thread of its own, so that an interrupt is heard meanwhile.
+    // On a thread of its own, so that a signal can interrupt the prompt.
     let answer = tokio::task::spawn_blocking(|| {
         let mut answer = String::new();
         std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
@@ -127,14 +129,14 @@ struct Teardown<'a> {
     timeout: Duration,
     progress: &'a Progress,
     changes: Vec<Change>,
-    /// The kinds of which something is left, or may be.
+    /// The kinds of resources that are left, or may be.
     stuck: BTreeSet<Kind>,
-    /// What that is, and why.
+    /// Those resources, and why they are left.
     left: Vec<String>,
 }
 
 impl Teardown<'_> {
-    /// Removes all that can be removed, and fails if that isn't all.
+    /// Removes every resource that it can, and fails if any is left.
     async fn run(mut self) -> Result<Vec<Change>, Failure> {
         for kind in teardown::ORDER {
             let removals = match kind {
@@ -149,23 +151,25 @@ impl Teardown<'_> {
             }
         }
         if !self.left.is_empty() {
-            let line = format!("{} isn't wholly removed; the same command again goes on:", self.name);
+            let line = format!("{} isn't completely removed; run the same command again to continue:", self.name);
             return Err(Failure::Unfinished([line].into_iter().chain(self.left).collect()));
         }
-        self.progress.live(self.name, "looking whether anything is left");
+        self.progress.live(self.name, "checking that nothing is left");
         let asides = prove(self.aws, self.name, Some((self.vpc, self.observed)), LAG).await?;
         self.progress.clear();
         asides.iter().for_each(|line| output::warn(line));
         Ok(self.changes)
     }
 
-    /// Removes all of one kind, unless something that has to go first is there still, or may be.
+    /// Removes all resources of one kind, unless a resource that must go first is left, or may be.
     async fn remove_all(&mut self, kind: Kind, removals: Vec<Removal>) {
         if let Some(other) = teardown::in_the_way(kind, &self.stuck) {
             if !removals.is_empty() {
                 self.stuck.insert(kind);
             }
-            let stays = removals.iter().map(|removal| format!("didn't {}: {other} first", removal.change().what));
+            let stays = removals
+                .iter()
+                .map(|removal| format!("skipped: {}: depends on the {other}, which failed", removal.change().what));
             return self.left.extend(stays);
         }
         let outcomes = futures::future::join_all(removals.iter().map(|removal| self.remove(removal))).await;
@@ -179,7 +183,7 @@ impl Teardown<'_> {
         }
     }
 
-    /// Notes what was removed, or why it wasn't.
+    /// Records what was removed, or why it is left.
     fn note(&mut self, kind: Kind, outcome: Result<Option<Removal>, Failure>) {
         match outcome {
             Ok(removed) => {
@@ -194,7 +198,7 @@ impl Teardown<'_> {
         }
     }
 
-    /// The routes to delete, once no node makes them any more.
+    /// The routes to delete. Read after the nodes ended, as nodes create routes.
     async fn routes(&mut self) -> Vec<Removal> {
         match route_tables::find(&self.aws.ec2, self.vpc).await {
             Ok(tables) => teardown::routes(self.observed, &tables),
@@ -237,17 +241,18 @@ impl Teardown<'_> {
         }
     }
 
-    /// Until the group is gone: a namesake couldn't be made before; and until the instances are that it launched meanwhile.
+    /// Waits until the group is gone, as its name is in use until then; and until the instances that it launched meanwhile
+    /// have ended.
     async fn ungrouped(&self) -> Result<(), Failure> {
         let name = names::regional(self.name);
         while scaling_group::find(&self.aws.auto_scaling, &name).await?.is_some() {
             if Instant::now() >= self.deadline {
                 return Err(Failure::Failed(anyhow!(
-                    "Auto Scaling group {name} is still there after {} s; the same command again goes on",
+                    "Auto Scaling group {name} still exists after {} s; run the same command again to continue",
                     self.timeout.as_secs()
                 )));
             }
-            self.progress.live(self.name, &format!("waiting for Auto Scaling group {name} to go"));
+            self.progress.live(self.name, &format!("waiting until Auto Scaling group {name} is deleted"));
             pause(LOOK).await;
         }
         self.ended().await
@@ -264,12 +269,12 @@ impl Teardown<'_> {
             }
             if Instant::now() >= self.deadline {
                 return Err(Failure::Failed(anyhow!(
-                    "{} still run after {} s; the same command again goes on",
+                    "{}: not terminated after {} s; run the same command again to continue",
                     ending.join(", "),
                     self.timeout.as_secs()
                 )));
             }
-            self.progress.live(self.name, &format!("waiting for {} to end", ending.join(", ")));
+            self.progress.live(self.name, &format!("waiting until {} are terminated", ending.join(", ")));
             pause(LOOK).await;
         }
     }
@@ -279,8 +284,8 @@ fn waiting(progress: &Progress, error: &CallFailed) {
     progress.live(&error.object, "still in use, waiting");
 }
 
-/// Looks until nothing of the balancer is there, and fails naming what is, or what can't be read. Answers what only carries
-/// its tag.
+/// Reads until nothing of the balancer is left. Fails with the resources that are left or can't be read. Returns notes about
+/// resources of others with its tag.
 async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Duration) -> Result<Vec<String>, Failure> {
     let deadline = Instant::now() + lag;
     loop {
@@ -290,8 +295,8 @@ async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Durat
         }
         let denied = unread.iter().any(|error| matches!(error.reason, Reason::Denied(_)));
         if Instant::now() >= deadline || (there.is_empty() && denied) {
-            let line = format!("{name}: something is left, or may be; the same command again goes on:");
-            let there = there.into_iter().map(|what| format!("still there: {what}"));
+            let line = format!("{name}: resources are left, or may be; run the same command again to continue:");
+            let there = there.into_iter().map(|what| format!("left: {what}"));
             let unread = unread.iter().map(|error| format!("not checked: {error}"));
             return Err(Failure::Unfinished([line].into_iter().chain(there).chain(unread).collect()));
         }
@@ -299,12 +304,12 @@ async fn prove(aws: &Aws, name: &str, was: Option<(&str, &Observed)>, lag: Durat
     }
 }
 
-/// What there is still.
+/// What is left of a balancer.
 #[derive(Default)]
 struct Left {
     there: Vec<String>,
     unread: Vec<CallFailed>,
-    /// What only carries its tag.
+    /// Resources of others with its tag, a line each.
     asides: Vec<String>,
 }
 

@@ -1,4 +1,4 @@
-//! `handover`: asks the active node, in a tag, to give its virtual IPs up to another, and waits until the routes follow.
+//! `handover`: asks the active node, by a tag, to hand its virtual IPs over, and waits until the routes follow.
 
 use std::time::{Duration, Instant};
 
@@ -21,10 +21,10 @@ use crate::output::{self, progress::Progress};
 use crate::preflight::origin;
 use crate::resources::{instances, route_tables, tagging};
 
-/// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
+/// Between two reads: two Describe calls, far below AWS's limits for an account.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What came of it, for `--output json`.
+/// The result, for `--output json`.
 #[derive(Debug, Serialize)]
 struct Handed<'a> {
     outcome: &'static str,
@@ -35,7 +35,7 @@ struct Handed<'a> {
     status: &'a Assessment,
 }
 
-/// What is handed over, and what for.
+/// The balancer to hand over.
 struct Task<'a> {
     aws: &'a Aws,
     name: &'a str,
@@ -43,26 +43,25 @@ struct Task<'a> {
     config: NodeConfig,
 }
 
-/// How things are.
+/// One read of the balancer.
 struct Look {
     is: Assessment,
     /// The nodes that carry a request.
     asked: Vec<String>,
-    /// Why the routes couldn't be read, if so.
+    /// Why the routes couldn't be read, if they couldn't.
     unread: Option<CallFailed>,
 }
 
-/// What was asked of the nodes.
+/// The request to the nodes.
 struct Asked<'a> {
     plan: &'a Plan,
-    /// The request's.
+    /// The request's id.
     id: &'a str,
-    /// Whether the routes could be read.
+    /// Whether the routes could be read before the request.
     routed: bool,
     began: Instant,
 }
 
-/// Hands over.
 pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     check_name(&args.name)?;
     let aws = aws::connect(&cli.account()).await?;
@@ -87,7 +86,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
         if !glance.has_read(Kind::Template) {
             return Failure::Unfinished(glance.lines());
         }
-        let missing = "has no launch template that says what its nodes should be: `launcher create` makes it again";
+        let missing = "has no launch template with its configuration; run `launcher create` to make it again";
         Failure::bad_input(format!("{} {missing}", args.name))
     })?;
     glance.lines().iter().for_each(|line| output::warn(line));
@@ -95,7 +94,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let Look { is: before, asked, unread } = task.look().await.map_err(looking)?;
     let routed = unread.is_none();
     if let Some(error) = unread {
-        output::warn(&format!("the routes aren't checked, only the nodes' roles: {error}"));
+        output::warn(&format!("checking the nodes' roles only, not the routes: {error}"));
     }
     let plan =
         handover::plan(&before, task.config.balancer.failover.preempt, args.to.as_ref()).map_err(Failure::BadInput)?;
@@ -112,7 +111,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     let progress = Progress::new();
     progress.say(&format!("{}: {}", args.name, plan.change()));
     let began = Instant::now();
-    // What an earlier one left behind isn't acted upon twice, and goes now.
+    // Nodes act on a request once. Tags that an earlier handover left are removed with this one's.
     let givers: Vec<String> = plan.from.iter().map(|giver| giver.instance.clone()).collect();
     let tagged: Vec<String> =
         asked.into_iter().filter(|id| !givers.contains(id)).chain(givers.iter().cloned()).collect();
@@ -134,7 +133,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     task.report(cli, "handed-over", &plan, Some(seconds), &after, &text)
 }
 
-/// A request like no other.
+/// A request with a random id.
 fn request(plan: &Plan) -> Request {
     Request { id: format!("{:016x}", rand::random::<u64>()), to: plan.to.as_ref().map(|taker| taker.instance.clone()) }
 }
@@ -146,7 +145,7 @@ impl Task<'_> {
             futures::join!(instances::find(ec2, self.name, subnets), route_tables::find(ec2, &self.vpc));
         let nodes = match nodes {
             Ok(nodes) => nodes,
-            // While a zone is disrupted, nodes of others can be read by their ids.
+            // While a zone is disrupted, nodes of the other zones can be read by their ids.
             Err(error) => {
                 let mut known = instances::find_by_interfaces(ec2, self.name).await.nodes;
                 if known.is_empty() {
@@ -172,15 +171,15 @@ impl Task<'_> {
                     Stage::Refused(why) => return Err(Failure::Failed(anyhow!("{}: {why}", self.name))),
                     Stage::Under(left) => left,
                 },
-                // It may be over before the time is.
+                // The error may pass before the deadline.
                 Err(error) => vec![error.to_string()],
             };
             if began.elapsed() >= timeout {
                 let name = self.name;
                 let left = left.join("; ");
                 return Err(Failure::Failed(anyhow!(
-                    "{name} isn't handed over in time: {left}; the request is withdrawn, `launcher status {name}` shows \
-                     how it goes on"
+                    "{name} isn't handed over in time: {left}; the request is withdrawn; run `launcher status {name}` to \
+                     follow it"
                 )));
             }
             for line in &left {

@@ -1,4 +1,4 @@
-//! `list`: the balancers in the Region, half-made and half-removed ones too.
+//! `list`: the balancers in the Region, including those that are only partly created or removed.
 
 use std::collections::BTreeMap;
 
@@ -16,16 +16,15 @@ use crate::output::failure::{Failure, looking};
 use crate::output::{self, table::columns};
 use crate::resources::{instances, launch_template, security_group};
 
-/// A balancer by what carries its tag.
+/// A balancer, found by its tag.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Listed {
-    /// Its VPC, if anything says so.
+    /// Its VPC, if a tag or a node names it.
     pub vpc: Option<String>,
-    /// How many live nodes it has.
+    /// The number of its live nodes.
     pub nodes: usize,
 }
 
-/// Prints the list.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
     let (balancers, unread) = find(&aws).await;
@@ -38,8 +37,8 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
     output::result(cli.output, &document, &text(&aws.region, &balancers))
 }
 
-/// Every balancer of which anything but IAM's part is left, by name; and what couldn't be read. Warns of what only carries a
-/// balancer's tag.
+/// Every balancer with a security group, a launch template or a node, by name; and the calls that failed. Warns of resources
+/// of others with a balancer's tag.
 pub async fn find(aws: &Aws) -> (BTreeMap<String, Listed>, Vec<CallFailed>) {
     let (groups, templates, nodes) = futures::join!(
         security_group::tagged(&aws.ec2, TAG_BALANCER),
@@ -56,14 +55,14 @@ pub async fn find(aws: &Aws) -> (BTreeMap<String, Listed>, Vec<CallFailed>) {
     (balancers, unread)
 }
 
-/// A security group or a launch template that carries a balancer's tag.
+/// A security group or a launch template with a balancer's tag.
 struct Tagged {
     id: String,
     name: String,
     tags: Tags,
 }
 
-/// The balancers, and what only carries the tag of one, a line each.
+/// The balancers, and the resources of others with a balancer's tag, a line each.
 fn listed(
     region: &str,
     parts: impl Iterator<Item = Tagged>,

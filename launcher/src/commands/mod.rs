@@ -1,4 +1,4 @@
-//! The commands, a file each.
+//! The launcher's commands, one file each.
 
 mod by_hand;
 mod create;
@@ -13,7 +13,7 @@ mod versions;
 use crate::cli::{Cli, Command};
 use crate::output::failure::Failure;
 
-/// Does what the command line says.
+/// Runs the command.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
         Command::Create(args) => create::run(cli, args).await,

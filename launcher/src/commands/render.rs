@@ -1,4 +1,4 @@
-//! `render`: the files that are made for a balancer, without a call to AWS.
+//! `render`: prints the files of a balancer without a call to AWS.
 
 use std::path::Path;
 
@@ -9,7 +9,6 @@ use crate::cli::{Cli, NodeArgs, Render};
 use crate::output;
 use crate::output::failure::{Failure, read_balancer};
 
-/// Prints the file.
 pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
     match what {
         Render::UserData { file, gzip: true } => {
@@ -20,9 +19,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
             let plain = files::user_data(&read_balancer(file)?);
             if plain.len() > USER_DATA_LIMIT {
                 let size = plain.len();
-                output::warn(&format!(
-                    "this is {size} bytes, and EC2 takes {USER_DATA_LIMIT}: launch what --gzip writes"
-                ));
+                output::warn(&format!("user-data is {size} bytes, and EC2 accepts {USER_DATA_LIMIT}: use --gzip"));
             }
             text(plain)
         }
@@ -52,7 +49,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
     }
 }
 
-/// User-data that AWS wouldn't take.
+/// The failure for user-data that EC2 would reject.
 pub fn too_big(file: &Path, big: &files::TooBig) -> Failure {
     Failure::bad_input(format!("{}: {big}", file.display()))
 }
@@ -75,7 +72,7 @@ fn member(node: &NodeArgs) -> Result<std::net::Ipv4Addr, Failure> {
     })
 }
 
-/// Offline, so from the command line or environment only.
+/// The Region from the command line or the environment; `render` makes no AWS call and reads no profile.
 fn region(cli: &Cli) -> Result<String, Failure> {
     let variables = ["AWS_REGION", "AWS_DEFAULT_REGION"].into_iter();
     let environment = variables.filter_map(|name| std::env::var(name).ok()).find(|region| !region.is_empty());

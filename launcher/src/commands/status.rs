@@ -1,4 +1,4 @@
-//! `status`: how balancers are, by what their nodes say and where the routes lead.
+//! `status`: shows balancers by the reports of their nodes and where the routes lead.
 
 use std::collections::BTreeSet;
 
@@ -20,25 +20,25 @@ use crate::preflight::origin;
 use crate::resources::route_tables;
 use crate::update::lease::Lease;
 
-/// How one balancer is.
+/// One balancer, for `--output json`.
 #[derive(Debug, Serialize)]
 struct Shown {
     name: String,
     vpc: Option<String>,
     revision: Option<String>,
     image: Option<String>,
-    /// Who updates it at this moment.
+    /// The live lease, if an update is under way.
     update: Option<String>,
-    /// What only looks like a part of it, and is left alone.
+    /// Resources of others that look like a part of it.
     notes: Vec<String>,
     degraded: bool,
-    /// What couldn't be read, and why.
+    /// The reads that failed, and why.
     unread: Vec<String>,
     #[serde(flatten)]
     assessment: Assessment,
 }
 
-/// Prints it, and fails if something is degraded.
+/// Prints the balancers, and fails if one is degraded.
 pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     args.name.as_deref().map_or(Ok(()), check_name)?;
     let aws = aws::connect(&cli.account()).await?;
@@ -79,7 +79,7 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     if degraded { Err(Failure::Degraded) } else { Ok(()) }
 }
 
-/// Nothing of that name was seen: because there is nothing, or because it couldn't be read.
+/// The failure for a name of which nothing was found: it doesn't exist, or couldn't be read.
 pub fn unknown(aws: &Aws, name: &str, unread: Vec<Unread>) -> Failure {
     if unread.is_empty() {
         return Failure::bad_input(format!("there is no balancer named {name:?} in {}", aws.region));
@@ -118,12 +118,12 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     missing.extend(judged.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
     missing.extend(judged.and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
     if !glance.has_read(Kind::Nodes) {
-        // Those that couldn't be read may be there, and active.
+        // The nodes that couldn't be read may exist and be active.
         assessment.problems = assessment.nodes.iter().filter_map(|node| unwell(&expected, node)).collect();
     }
     missing.extend(observed.live_untagged().map(|node| identity::untagged(name, node)));
     if config.is_none() {
-        // Without it nothing is known of what its nodes should be; what they say is shown, not judged.
+        // Without a configuration the reports of the nodes can only be shown, not judged.
         assessment.problems.clear();
     }
     missing.append(&mut assessment.problems);
@@ -145,7 +145,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     }
 }
 
-/// The parts that a whole balancer has and this one hasn't.
+/// The missing parts of a balancer, a line each.
 fn absent(glance: &Glance, vpc: Option<&str>) -> Vec<String> {
     let observed = &glance.observed;
     let parts = [
@@ -183,7 +183,7 @@ fn text(one: &Shown) -> String {
                 },
                 dash(&node.roles.as_ref().map(|roles| roles.to_string())),
                 match (&node.running, &node.ordered) {
-                    (Some(running), Some(ordered)) => format!("{running}, told {ordered}"),
+                    (Some(running), Some(ordered)) => format!("{running}, ordered {ordered}"),
                     _ => dash(&node.running),
                 },
             ]
@@ -210,7 +210,7 @@ fn text(one: &Shown) -> String {
     text
 }
 
-/// How many routes lead to the active node; where they lead if it isn't known which one that is.
+/// How many routes lead to the active node. If no node is active: where the routes lead.
 fn routes(vip: &VipHealth) -> String {
     let right = vip.routes.iter().filter(|route| route.ok).count();
     let targets: BTreeSet<&str> = vip.routes.iter().filter_map(|route| route.target.as_deref()).collect();

@@ -1,4 +1,4 @@
-//! `update`: a balancer that runs becomes what its file says, without a request lost.
+//! `update`: changes a running balancer to match its file, without losing a request.
 
 use std::cell::RefCell;
 use std::io::IsTerminal;
@@ -30,10 +30,9 @@ use crate::update::next::{Force, Goal};
 use crate::update::roll::Roll;
 use crate::update::steps::{Step, steps};
 
-/// A plan that was carried out is followed by an empty one, unless the world changed meanwhile.
+/// The plan after a completed plan is empty, unless another program changed the balancer meanwhile.
 const ROUNDS: usize = 20;
 
-/// Updates the balancer.
 pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
     let Some((asked, known)) = until_interrupted(prepare(cli, args)).await? else { return Ok(()) };
     let steps = steps(&known);
@@ -46,7 +45,7 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
     carry_out(cli, &asked, &known.template.id).await
 }
 
-/// What was asked for, and all that is known of it. Nothing, if versions were to be shown.
+/// The request and a checked snapshot; nothing after `--versions`.
 async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, Known)>, Failure> {
     let new = args.file.as_ref().map(|file| {
         let balancer = read_balancer(file)?;
@@ -68,12 +67,12 @@ async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, K
     Ok(Some((asked, known)))
 }
 
-/// What was asked for, of whom.
+/// What the operator asked for.
 struct Asked<'a> {
     aws: Aws,
     args: &'a Update,
     name: String,
-    /// What the file says, if one was named.
+    /// The balancer of the file, if a file was given.
     new: Option<Balancer>,
 }
 
@@ -82,7 +81,7 @@ impl Asked<'_> {
         let Asked { aws, args, name, new } = self;
         let observed = observe(aws, name).await.map_err(looking)?;
         let Some(template) = observed.template.clone() else {
-            let hint = args.file.as_ref().map(|file| format!(": `launcher create {}` makes it", file.display()));
+            let hint = args.file.as_ref().map(|file| format!("; run `launcher create {}`", file.display()));
             let line = format!("there is no balancer named {name:?} in {}{}", aws.region, hint.unwrap_or_default());
             return Err(Failure::bad_input(line));
         };
@@ -96,7 +95,7 @@ impl Asked<'_> {
         Ok(Found { template, versions, observed })
     }
 
-    /// What is to be: as the file says, or as it was before.
+    /// The wanted balancer: that of the file, or of the version before.
     fn intent(&self, found: &Found) -> Result<Intent, Failure> {
         let Some(new) = self.new.clone() else { return super::versions::previous(&self.name, found) };
         let image = if self.args.new_image { Image::Newest } else { Image::Pinned };
@@ -110,7 +109,7 @@ impl Asked<'_> {
         Known::of(intent, goal, found, place).map_err(Failure::BadInput)
     }
 
-    /// Refuses it if something stands against it.
+    /// Runs the preflight checks, and refuses the update if one fails.
     async fn check(&self, known: &Known) -> Result<(), Failure> {
         let problems = against(known);
         if problems.is_empty() {
@@ -168,7 +167,7 @@ fn unchanged(cli: &Cli, known: &Known) -> Result<(), Failure> {
     output::result(cli.output, &known.document("unchanged", &[]), &text)
 }
 
-/// Takes the lease, looks again, as somebody else may have been at work until then, and does it.
+/// Takes the lease, reads the state again, as another update may have changed it until then, and runs the plan.
 async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), Failure> {
     let Asked { aws, args, name, .. } = asked;
     if !args.take_over {
@@ -182,7 +181,7 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
         beside(aws, template, &lease, roll(asked, &lease, &progress)).await
     };
     let outcome = until_interrupted(work).await;
-    // Whatever came of it, this one isn't at work any more.
+    // Release the lease, also after a failure.
     let ended = end(aws, template, &lease.into_inner()).await;
     let (known, changes) = outcome?;
     ended?;
@@ -199,8 +198,8 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
     output::result(cli.output, &document, &text)
 }
 
-/// Plans and carries out until nothing is left to do: once, unless something changes meanwhile. Answers what was known at
-/// first, and what was done.
+/// Plans and runs until nothing is left to do: once, unless another program changes the balancer meanwhile. Returns the first
+/// snapshot and the changes.
 async fn roll(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) -> Result<(Known, Vec<Change>), Failure> {
     let found = asked.look().await?;
     let intent = asked.intent(&found)?;
@@ -244,11 +243,11 @@ fn announce(known: &Known, intent: &Intent, progress: &Progress) {
     progress.say(&format!("{name}: from revision {} to {revision}", known.old.revision()));
     if known.replaces() {
         let how = match known.group() {
-            Some(group) => format!("by Auto Scaling group {}, new ones first", group.name),
-            None if known.never_served() => "at once".to_owned(),
-            None => "one at a time, the active ones last".to_owned(),
+            Some(group) => format!("by Auto Scaling group {}, new nodes first", group.name),
+            None if known.never_served() => "all at once".to_owned(),
+            None => "one at a time, active nodes last".to_owned(),
         };
-        progress.say(&format!("nodes are replaced {how}, because of {}", known.because().join(", ")));
+        progress.say(&format!("replacing nodes {how}, because of {}", known.because().join(", ")));
     }
 }
 

@@ -1,5 +1,5 @@
-//! The versions of a balancer's launch template: `update --versions` shows them and who runs them, `--rollback` goes to the
-//! one before.
+//! The versions of a balancer's launch template. `update --versions` lists them with the nodes that run them, and
+//! `--rollback` returns to the one before.
 
 use serde_json::json;
 use templates::balancer::Revision;
@@ -15,15 +15,15 @@ use crate::output::{self, table::columns};
 use crate::resources::launch_template::{Template, Version};
 use crate::update::known::{Found, Image, Intent};
 
-/// Where `--rollback` goes: to the version that was the default before; to the default itself while some node runs another
-/// or was told to.
+/// The version that `--rollback` returns to: the default before this one. While a node runs another version than the default,
+/// or has an order to, it is the default.
 pub fn previous(name: &str, found: &Found) -> Result<Intent, Failure> {
     let Found { template, versions, observed } = found;
     let to = |version, new, note| Intent { new, image: Image::Of(version), note };
     let default = files::read_back(&template.contents.user_data).ok();
     if let Some(default) = default.filter(|default| is_unfinished(&default.revision, template, observed)) {
         let note = format!(
-            "not all nodes run version {}, which they boot: an update wasn't finished, and going back ends there",
+            "an update is unfinished: not all nodes run version {}, which nodes boot; the rollback returns them to it",
             template.version
         );
         return Ok(to(template.version, default.balancer, Some(note)));
@@ -36,7 +36,7 @@ pub fn previous(name: &str, found: &Found) -> Result<Intent, Failure> {
     match config.filter(|config| config.revision == order.revision) {
         Some(config) => Ok(to(order.version, config.balancer, None)),
         None => Err(Failure::bad_input(format!(
-            "{name} can't go back: version {} of launch template {} isn't there, or doesn't hold revision {}",
+            "{name} can't be rolled back: version {} of launch template {} doesn't exist or doesn't hold revision {}",
             order.version, template.name, order.revision
         ))),
     }
@@ -46,16 +46,16 @@ fn before(template: &Template) -> Option<Order> {
     template.defaults().before(template.version).cloned()
 }
 
-/// Whether a node has left Elbow's default, or was told to. One that boots hasn't said what it runs.
+/// Whether a node runs another version than Elbow's default, or has an order to. Nodes that boot haven't reported yet.
 fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -> bool {
     if template.defaults().overruled(template.version).is_some() {
         return false;
     }
-    // One that was launched for a version that isn't the default yet may differ in its image alone.
+    // A node that was launched for a version that isn't the default yet may differ only in its image.
     let told = |node: &Node| node.tags.get(TAG_REVISION).and_then(|tag| tag.parse::<Order>().ok());
     let ahead = |node: &Node| told(node).is_some_and(|order| order.version > template.version);
     let newer = |node: &Node| ahead(node) && !node.image.is_empty() && node.image != template.contents.image;
-    // Nodes that a group is launching may have said nothing yet.
+    // Nodes that a group is launching may not have reported yet.
     let refresh = observed.scaling.as_ref().and_then(|group| group.active_refresh());
     let leaves = refresh.is_some_and(|refresh| refresh.to.as_ref().is_none_or(|(_, to)| *to != template.version));
     leaves || observed.live().any(|node| (running(node).is_some() && !follows(default, node)) || newer(node))

@@ -1,5 +1,5 @@
-//! A handover as the launcher sees it: whom to ask, and when it is done. Pure: what the nodes say and where the routes lead
-//! goes in.
+//! Decides which nodes the launcher asks to hand over, and when the handover is done. Pure: the input is the reports of the
+//! nodes and where the routes lead.
 
 use std::net::Ipv4Addr;
 
@@ -9,39 +9,39 @@ use templates::{Role, Slot};
 use crate::assess::{Assessment, NodeHealth, VipHealth};
 use crate::model::which::Which;
 
-/// Whom to ask to hand over, and what is to come of it.
+/// A planned handover. If `from` is empty, there is nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
-    /// The instances to ask, with their slots.
+    /// The nodes to ask.
     pub from: Vec<Giver>,
-    /// The node that is to be active; any other than now, if none.
+    /// The node to make active; none: any other than now.
     pub to: Option<Taker>,
-    /// Routes that are wrong beforehand, by virtual IP and table: it isn't known that anybody can move them.
+    /// Routes that are wrong beforehand, by virtual IP and table. They aren't waited for: perhaps no node can change them.
     pub astray: Vec<(Ipv4Addr, String)>,
 }
 
-/// The node that is to be active.
+/// The node to make active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taker {
     /// Its instance.
     pub instance: String,
-    /// For people.
+    /// Its slot and instance, for messages.
     pub called: String,
 }
 
-/// A node that is to give virtual IPs up.
+/// A node that hands virtual IPs over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Giver {
     /// Its instance.
     pub instance: String,
     /// Its slot.
     pub slot: Option<Slot>,
-    /// What it is to give up.
+    /// The virtual IPs to hand over.
     pub virtual_ips: Vec<Ipv4Addr>,
 }
 
 impl Plan {
-    /// What it would do, for people.
+    /// The plan in words.
     pub fn change(&self) -> String {
         let from = self.from.iter().map(|giver| {
             let slot = giver.slot.map_or_else(|| "node".to_owned(), |slot| format!("node {slot}"));
@@ -53,9 +53,8 @@ impl Plan {
     }
 }
 
-/// What to do so that `to`, or any other node than now, is active; what stands against just that, a line each. What else is
-/// amiss with the balancer is no reason to refuse: it may be why somebody wants another node to serve. An empty plan is one
-/// that is done.
+/// Plans to make `to`, or any other node than now, active. Fails with the reasons that prevent just that, a line each. Other
+/// problems of the balancer don't prevent a handover: they may be why the operator wants it.
 pub fn plan(is: &Assessment, preempt: bool, to: Option<&Which>) -> Result<Plan, Vec<String>> {
     let first = is.virtual_ips.iter().find_map(|vip| vip.active.first());
     let takes = |node: &&NodeHealth| match to {
@@ -70,14 +69,14 @@ pub fn plan(is: &Assessment, preempt: bool, to: Option<&Which>) -> Result<Plan, 
         );
     }
     if first.is_none() {
-        against.push("no node says that it is active: there is nothing to hand over".to_owned());
+        against.push("no node reports that it is active: there is nothing to hand over".to_owned());
     }
     against.extend(is.virtual_ips.iter().filter(|vip| vip.active.len() > 1).map(undecided));
     against.extend(
         givers
             .iter()
             .filter(|node| serves(is, node))
-            .filter_map(|node| Some(format!("{}: it wouldn't hear of a handover", node.unreachable()?))),
+            .filter_map(|node| Some(format!("{}: it can't receive a request to hand over", node.unreachable()?))),
     );
     against.extend(unfit(is, &takers, to));
     if !against.is_empty() {
@@ -89,7 +88,7 @@ pub fn plan(is: &Assessment, preempt: bool, to: Option<&Which>) -> Result<Plan, 
     Ok(Plan { from: from.collect(), to, astray: is.virtual_ips.iter().flat_map(astray).collect() })
 }
 
-/// What is amiss, and in nobody's way.
+/// Problems of the balancer that don't prevent a handover.
 pub fn amiss(is: &Assessment) -> impl Iterator<Item = &String> {
     is.problems.iter().chain(&is.messages)
 }
@@ -108,14 +107,14 @@ fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
     Giver { instance: node.instance.clone(), slot: node.slot, virtual_ips: given.map(|vip| vip.address).collect() }
 }
 
-/// Why none of `takers` can be handed over to, as far as can be seen from here: the active node asks them itself.
+/// Why none of `takers` can become active, by their reports. The active node asks them again itself.
 fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<&Which>) -> Vec<String> {
     match (takers, to) {
         ([], Some(Which::Slot(slot))) => {
-            vec![format!("there is no live node {slot}: `launcher status` shows which there are")]
+            vec![format!("there is no live node {slot}: `launcher status` lists the nodes")]
         }
         ([], Some(Which::Instance(id))) => {
-            vec![format!("{id} is no live node: `launcher status` shows which there are")]
+            vec![format!("{id} is no live node: `launcher status` lists the nodes")]
         }
         ([], None) => vec!["there is no other node to hand over to".to_owned()],
         _ => {
@@ -123,7 +122,7 @@ fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<&Which>) -> Vec<Str
             if reasons.len() < takers.len() {
                 return Vec::new();
             }
-            // It may be meant to get away from a node that is dead.
+            // The operator may want to hand over from a dead node.
             let serving = is.nodes.iter().find(|node| serves(is, node) && node.unreachable.is_none());
             let lost = takers.iter().any(|node| node.unreachable.is_some());
             reasons.extend(serving.filter(|_| lost).map(|node| format!("{} is active already", node.called())));
@@ -143,21 +142,21 @@ fn cannot_serve(node: &NodeHealth) -> Option<String> {
 }
 
 fn undecided(vip: &VipHealth) -> String {
-    format!("{}: {} nodes say that they are active", vip.address, vip.active.len())
+    format!("{}: {} nodes report that they are active", vip.address, vip.active.len())
 }
 
-/// How far a handover is.
+/// The progress of a handover.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Progress {
-    /// This is still to come, a line each.
+    /// What is left, a line each.
     Under(Vec<String>),
     /// The routes lead to the other node.
     Done,
-    /// A node says that it doesn't, and why.
+    /// A node refused, and why.
     Refused(String),
 }
 
-/// How far `plan` is, given how things are now, and that the nodes were asked by the request of this id.
+/// The progress of `plan`, after the nodes were asked by the request of this id.
 pub fn progress(plan: &Plan, id: &str, is: &Assessment) -> Progress {
     let refusal = plan.from.iter().find_map(|giver| {
         let node = is.nodes.iter().find(|node| node.instance == giver.instance)?;
@@ -176,7 +175,7 @@ fn left(plan: &Plan, giver: &Giver, is: &Assessment) -> Vec<String> {
     vips.filter_map(|vip| still(plan, giver, vip, is)).collect()
 }
 
-/// What is still to come for one virtual IP.
+/// What is left for one virtual IP.
 fn still(plan: &Plan, giver: &Giver, vip: &VipHealth, is: &Assessment) -> Option<String> {
     let address = vip.address;
     let [active] = &vip.active[..] else { return Some(undecided(vip)) };

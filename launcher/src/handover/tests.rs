@@ -1,4 +1,4 @@
-//! Which handovers are begun, and when they are done.
+//! Tests of which handovers start, and when they are done.
 
 use templates::balancer::NodeConfig;
 use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_ROLE};
@@ -47,7 +47,7 @@ fn the_active_node_is_asked() {
 }
 
 #[test]
-fn of_several_nodes_in_one_subnet_the_slot_names_the_first_and_the_instance_any() {
+fn a_slot_names_the_first_node_of_a_subnet_and_an_instance_names_any() {
     let mut nodes = vec![says(0, "active"), says(1, "standby"), says(1, "standby")];
     nodes[2] = Node { id: "i-2".into(), named: None, ..nodes[2].clone() };
     let to = |which: Which| plan(&is(&nodes, "eni-0"), false, Some(&which)).unwrap().to.unwrap();
@@ -57,15 +57,15 @@ fn of_several_nodes_in_one_subnet_the_slot_names_the_first_and_the_instance_any(
 }
 
 #[test]
-fn a_node_that_is_active_already_is_asked_for_nothing() {
+fn a_node_that_is_active_already_gets_no_request() {
     assert_eq!(planned(Some(0)).from, []);
 }
 
 #[test]
-fn what_stands_against_it_is_said_and_nothing_is_asked() {
+fn a_handover_that_cannot_work_is_refused_with_its_reason() {
     let refused =
         |nodes: &[Node], preempt, to: Option<u8>| plan(&is(nodes, "eni-0"), preempt, slot(to).as_ref()).unwrap_err();
-    let gone = "there is no live node 7: `launcher status` shows which there are";
+    let gone = "there is no live node 7: `launcher status` lists the nodes";
     assert_eq!(refused(&three(), false, Some(7)), [gone]);
     assert_eq!(refused(&three()[..1], false, None), ["there is no other node to hand over to"]);
     let faulty = [says(0, "active"), says(1, "fault")];
@@ -73,16 +73,16 @@ fn what_stands_against_it_is_said_and_nothing_is_asked() {
     let missing = "node 1 (i-1) has not reported yet";
     assert_eq!(refused(&[says(0, "active"), says(1, "none yet")], false, Some(1)), [missing]);
     let unknown = plan(&is(&three(), "eni-0"), false, Some(&Which::Instance("i-9".into()))).unwrap_err();
-    assert_eq!(unknown, ["i-9 is no live node: `launcher status` shows which there are"]);
-    let nobody = "no node says that it is active: there is nothing to hand over";
-    assert_eq!(refused(&three()[1..], false, None), [nobody]);
+    assert_eq!(unknown, ["i-9 is no live node: `launcher status` lists the nodes"]);
+    let none = "no node reports that it is active: there is nothing to hand over";
+    assert_eq!(refused(&three()[1..], false, None), [none]);
     let both = [says(0, "active"), says(1, "active"), says(2, "standby")];
-    assert_eq!(refused(&both, false, None), ["10.255.0.10: 2 nodes say that they are active"]);
+    assert_eq!(refused(&both, false, None), ["10.255.0.10: 2 nodes report that they are active"]);
     assert!(refused(&three(), true, None)[0].starts_with("preempt = true"));
 }
 
 #[test]
-fn it_is_done_when_the_other_is_active_and_has_the_routes() {
+fn a_handover_is_done_when_another_node_is_active_and_has_the_routes() {
     let under = |nodes: &[Node], target| match progress(&planned(None), ID, &is(nodes, target)) {
         Progress::Under(left) => left.join("; "),
         other => format!("{other:?}"),
@@ -92,7 +92,7 @@ fn it_is_done_when_the_other_is_active_and_has_the_routes() {
     assert_eq!(under(&nodes, "eni-0"), "10.255.0.10: 0 of 1 routes lead to node 1 (i-1)");
     assert_eq!(under(&nodes, "eni-1"), "Done");
     nodes[0] = says(0, "active");
-    assert_eq!(under(&nodes, "eni-1"), "10.255.0.10: 2 nodes say that they are active");
+    assert_eq!(under(&nodes, "eni-1"), "10.255.0.10: 2 nodes report that they are active");
 }
 
 #[test]
@@ -103,7 +103,7 @@ fn a_route_that_was_wrong_before_is_not_waited_for() {
 }
 
 #[test]
-fn another_node_than_the_wanted_one_is_not_it() {
+fn a_handover_to_another_node_than_the_wanted_one_is_not_done() {
     let nodes = [says(0, "standby"), says(1, "active"), says(2, "standby")];
     let left = vec!["10.255.0.10: node 1 (i-1) is active instead".to_owned()];
     assert_eq!(progress(&planned(Some(2)), ID, &is(&nodes, "eni-1")), Progress::Under(left));
@@ -111,7 +111,7 @@ fn another_node_than_the_wanted_one_is_not_it() {
 }
 
 #[test]
-fn a_refusal_of_this_request_is_told_in_the_nodes_words_whatever_else_is_wrong() {
+fn a_refusal_of_this_request_is_reported_with_the_nodes_reason() {
     let on = |refused: &str| {
         let mut nodes = three();
         nodes[0].tags =
@@ -124,13 +124,13 @@ fn a_refusal_of_this_request_is_told_in_the_nodes_words_whatever_else_is_wrong()
 }
 
 #[test]
-fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
+fn other_problems_are_reported_and_do_not_prevent_a_handover() {
     let sick = |slot: u8, role, message: &str| {
         let mut node = says(slot, role);
         node.tags = node.tags.with(TAG_MESSAGE, message);
         node
     };
-    // A kernel without the second chance says so for ever, a third is missing, and one of those that are left is in fault.
+    // One node always reports its old kernel, one is in fault and one is missing.
     let nodes = [sick(0, "active", "kernel 5.10 is too old"), says(1, "fault"), says(2, "standby")];
     let mut is = is(&nodes, "eni-0");
     is.problems.push("node 3 is missing".to_owned());
@@ -144,7 +144,7 @@ fn what_is_amiss_elsewhere_is_said_and_stands_in_nobodys_way() {
 }
 
 #[test]
-fn a_dead_node_is_neither_asked_nor_given_anything_and_is_named() {
+fn a_dead_node_gets_no_request_and_no_virtual_ip_and_is_named() {
     let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1)";
     let nodes = [lost(says(0, "active"), "i-1"), says(1, "active"), says(2, "standby")];
     let on = |nodes: &[Node], to: Option<u8>| plan(&is(nodes, "eni-1"), false, slot(to).as_ref());
@@ -156,8 +156,8 @@ fn a_dead_node_is_neither_asked_nor_given_anything_and_is_named() {
 }
 
 #[test]
-fn an_owner_that_would_not_hear_of_it_is_not_asked() {
+fn an_unreachable_owner_gets_no_request() {
     let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby")];
-    let said = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): it wouldn't hear of a handover";
+    let said = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): it can't receive a request to hand over";
     assert_eq!(plan(&is(&nodes, "eni-0"), false, None).unwrap_err(), [said]);
 }

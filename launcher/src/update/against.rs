@@ -1,4 +1,4 @@
-//! What stands against an update. Pure: a line each, before the first change.
+//! The preflight checks of an update: every reason to refuse it, a line each, before the first change. Pure.
 
 use std::collections::BTreeSet;
 
@@ -15,7 +15,7 @@ use crate::model::scaling::{Wanted, cannot_replace, other_launch, outside, unpin
 use crate::model::which::Which;
 use crate::preflight::origin;
 
-/// Everything that stands against it.
+/// Every reason to refuse the update.
 pub fn against(known: &Known) -> Vec<String> {
     if let Some(other) = other_launch(&known.old, &known.new) {
         return vec![other];
@@ -35,7 +35,7 @@ pub fn against(known: &Known) -> Vec<String> {
     problems
 }
 
-/// The nodes that can't be reached, unless the operator goes on without them.
+/// The unreachable nodes that `--without` doesn't name, and the reachable ones that it names.
 fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> {
     let running: Vec<&Node> = observed.live().filter(|node| node.state == "running").collect();
     let reached = running.iter().filter(|node| goal.names(node) && node.unreachable.is_none());
@@ -45,27 +45,27 @@ fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> 
         let (node, unreachable) = (health(node), node.unreachable.as_ref()?);
         let which = node.named.map_or(node.instance.clone(), |slot| slot.to_string());
         Some(format!(
-            "{} is {unreachable}: go on without it by --without {which}, or {}",
+            "{} is {unreachable}: use --without {which} to continue without it, or {}",
             node.called(),
             remedy(new.launch)
         ))
     });
     problems.extend(unconfirmed);
     if !running.is_empty() && running.iter().all(|node| goal.leaves_out(node)) {
-        problems.push("no node that can be reached is left to try the revision".to_owned());
+        problems.push("--without leaves out every running node: no node is left to try the revision".to_owned());
     }
     problems
 }
 
-/// What keeps the Auto Scaling group from replacing its nodes.
+/// What prevents the Auto Scaling group from replacing its nodes.
 fn group(known: &Known) -> Vec<String> {
     let outside = outside(&known.new, &known.observed);
     let Some(group) = known.group() else { return outside.into_iter().collect() };
     let by_hand = known.refresh().filter(|refresh| refresh.to.as_ref().is_none_or(|(id, _)| *id != known.template.id));
     let by_hand = by_hand.map(|refresh| {
         format!(
-            "instance refresh {} of Auto Scaling group {} isn't Elbow's ({}): wait for it, or `aws autoscaling \
-             cancel-instance-refresh --auto-scaling-group-name {}`",
+            "instance refresh {} of Auto Scaling group {} isn't Elbow's ({}): wait until it ends, or cancel it with `aws \
+             autoscaling cancel-instance-refresh --auto-scaling-group-name {}`",
             refresh.id,
             group.name,
             refresh.stands(),
@@ -77,7 +77,7 @@ fn group(known: &Known) -> Vec<String> {
     outside.into_iter().chain(by_hand).chain(asleep).collect()
 }
 
-/// What somebody changed in the Auto Scaling group: what is neither as it was nor as it is to be.
+/// Drift of the Auto Scaling group: settings that are neither the old ones nor the new ones.
 fn bent(known: &Known) -> Vec<String> {
     let (Some(group), Some(old), Some(new)) = (known.group(), Wanted::of(&known.old), Wanted::of(&known.new)) else {
         return Vec::new();
@@ -91,50 +91,47 @@ fn bent(known: &Known) -> Vec<String> {
     let boots = (known.template.id.as_str(), known.template.version);
     let said = said.chain(unpinned(group, boots)).map(|difference| {
         format!(
-            "Auto Scaling group {} has {difference}: somebody changed it by hand; put it back, or go on with --force, which \
-             does",
+            "Auto Scaling group {} has {difference}: it was changed outside of Elbow; change it back, or use --force to have \
+             it changed back",
             group.name
         )
     });
     said.collect()
 }
 
-/// Without a standby there is nobody to try a revision on.
+/// The nodes that don't run: a revision is tried on a standby first.
 fn missing(old: &Balancer, new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> {
     let nodes = old.subnets.len();
     if old.launch == Launch::AutoScaling {
         let running = observed.live().filter(|node| node.state == "running" && !goal.leaves_out(node)).count();
         let running = running + goal.without.len();
-        let problem =
-            || format!("{running} of {nodes} nodes run, {}, or go on with --force", unfilled(nodes, observed));
+        let problem = || format!("{running} of {nodes} nodes run; {}, or use --force", unfilled(nodes, observed));
         return (running < nodes).then(problem).into_iter().collect();
     }
     let missing =
         empty(new, observed).into_iter().filter(|slot| old.subnets.contains(&new.subnets[usize::from(slot.0)]));
     let missing = missing.filter(|slot| !goal.without.contains(&Which::Slot(*slot)));
     missing
-        .map(|slot| {
-            format!("node {slot} doesn't run: `launcher create` with the file that it has now, or go on with --force")
-        })
+        .map(|slot| format!("node {slot} doesn't run: run `launcher create` with the previous file, or use --force"))
         .collect()
 }
 
 /// Why a group has fewer nodes than it should, and what to do.
 fn unfilled(nodes: usize, observed: &Observed) -> String {
     let Some(group) = &observed.scaling else {
-        return "and there is no Auto Scaling group: `launcher create` with the file that it has now".to_owned();
+        return "there is no Auto Scaling group: run `launcher create` with the previous file".to_owned();
     };
     let [least, desired, most] = group.settings.sizes;
     if usize::try_from(desired).is_ok_and(|desired| desired < nodes) {
         let name = &group.name;
         return format!(
-            "as Auto Scaling group {name} has min {least}, desired {desired}, max {most}: set min and desired to {nodes}"
+            "Auto Scaling group {name} has min {least}, desired {desired}, max {most}: set min and desired to {nodes}"
         );
     }
-    format!("and Auto Scaling group {} is to launch the rest: wait for it", group.name)
+    format!("Auto Scaling group {} launches the others: wait", group.name)
 }
 
-/// Slots without a node that runs.
+/// Slots without a running node.
 pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
     let running = observed.live().filter(|node| node.state == "running");
     let running: BTreeSet<_> = running.filter_map(|node| node.slot).collect();
@@ -153,7 +150,7 @@ mod tests {
     use crate::resources::scaling_group::Member;
     use crate::update::steps::tests::{World, other_agent};
 
-    /// The example in a group of these sizes, which has this many of its nodes.
+    /// The example in a group of these sizes, with this many of its nodes as members.
     fn sized(sizes: [i32; 3], members: usize) -> Observed {
         let mut observed = whole();
         let mut group = group();
@@ -166,19 +163,22 @@ mod tests {
     }
 
     #[test]
-    fn what_a_person_changed_in_a_group_is_said_and_what_the_update_itself_changes_is_not() {
+    fn a_change_of_the_group_outside_of_elbow_is_refused_and_a_change_by_the_update_is_not() {
         let mut world = World::grouped(&other_agent());
         let said = |world: &World| against(&world.known(&other_agent())).join("; ");
         assert_eq!(said(&world), "");
         world.group().settings.sizes = [1, 2, 2];
         world.group().template.1 = "$Latest".to_owned();
         let bent = said(&world);
-        assert!(bent.contains("min 1, desired 2, max 2 instead of min 2, desired 2, max 4: somebody"), "{bent}");
-        assert!(bent.contains("launch template lt-1 version $Latest instead of lt-1 version 1: somebody"), "{bent}");
+        assert!(bent.contains("min 1, desired 2, max 2 instead of min 2, desired 2, max 4: it was changed"), "{bent}");
+        assert!(
+            bent.contains("launch template lt-1 version $Latest instead of lt-1 version 1: it was changed"),
+            "{bent}"
+        );
     }
 
     #[test]
-    fn a_group_that_cannot_replace_its_nodes_or_is_at_it_for_somebody_else_is_said() {
+    fn a_group_that_cannot_replace_nodes_or_runs_a_foreign_refresh_is_refused() {
         let mut world = World::grouped(&other_agent());
         let said = |world: &World| against(&world.known(&other_agent())).join("; ");
         world.group().suspended.insert("InstanceRefresh".to_owned());
@@ -186,7 +186,7 @@ mod tests {
         assert_eq!(against(&world.known(&auto_scaling())), [] as [&str; 0], "nothing is to be replaced");
         world.group().suspended.remove("InstanceRefresh");
         world.group().refresh = Some(refresh("InProgress", 2));
-        assert_eq!(said(&world), "", "it is this update's");
+        assert_eq!(said(&world), "", "it is the refresh of this update");
         world.group().refresh = Some(Refresh { to: None, ..refresh("InProgress", 2) });
         assert!(said(&world).contains("instance refresh r-1 of Auto Scaling group elbow-web isn't Elbow's"));
         let other = against(&world.known(&web()));
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_that_cannot_be_reached_is_said_until_the_operator_goes_on_without_it() {
+    fn an_unreachable_node_is_refused_unless_it_is_left_out() {
         let mut observed = whole();
         observed.nodes[0] = lost(observed.nodes[0].clone(), "i-1");
         let said = |observed: &Observed, without: &[u8]| {
@@ -202,14 +202,17 @@ mod tests {
                 Goal { without: without.iter().map(|slot| Which::Slot(Slot(*slot))).collect(), ..Goal::default() };
             unreachable(&web(), &goal, observed)
         };
-        let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): go on without it by --without 0, or reboot \
-                    it, or terminate it and run `launcher create` with the balancer's file";
+        let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): use --without 0 to continue without it, or \
+                    reboot it, or terminate it and run `launcher create` with the balancer's file";
         assert_eq!(said(&observed, &[]), [dead]);
         assert_eq!(said(&observed, &[0]), [] as [&str; 0]);
         let reached = "node 1 (i-1, standby) can be reached: --without is for a node that can't";
         assert_eq!(said(&observed, &[0, 1]), [reached]);
         observed.nodes[1] = lost(observed.nodes[1].clone(), "i-0");
-        assert_eq!(said(&observed, &[0, 1]), ["no node that can be reached is left to try the revision"]);
+        assert_eq!(
+            said(&observed, &[0, 1]),
+            ["--without leaves out every running node: no node is left to try the revision"]
+        );
         assert_eq!(said(&whole(), &[]), [] as [&str; 0]);
     }
 
@@ -222,10 +225,10 @@ mod tests {
         };
         assert_eq!(
             short([0, 1, 2]),
-            "1 of 2 nodes run, as Auto Scaling group elbow-web has min 0, desired 1, max 2: set min and desired to 2, or go \
-             on with --force"
+            "1 of 2 nodes run; Auto Scaling group elbow-web has min 0, desired 1, max 2: set min and desired to 2, or use \
+             --force"
         );
-        assert!(short([2; 3]).contains("is to launch the rest: wait for it"), "{}", short([2; 3]));
+        assert!(short([2; 3]).contains("launches the others: wait"), "{}", short([2; 3]));
         let alone = Observed { scaling: None, nodes: Vec::new(), ..whole() };
         assert!(
             missing(&auto_scaling(), &auto_scaling(), &Goal::default(), &alone)[0]

@@ -1,5 +1,5 @@
-//! What comes of a refusal: nodes that were told run what they ran, and nobody boots the version, which stays in the launch
-//! template.
+//! Undoes an update after a node refused it: the nodes return to the revision before. The new version stays in the launch
+//! template, and nodes don't boot it.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -16,13 +16,13 @@ use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
 
-/// From one look at the nodes' tags to the next.
+/// Between two reads of the nodes' tags.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long nodes that took a refused revision may take to go back.
+/// How long nodes may take to return to the revision before.
 const BACK: Duration = Duration::from_secs(30);
 
 impl Roll<'_> {
-    /// Has what was `told` taken back because `who` won't run it. Answers what to tell the operator.
+    /// Takes the order back from the `told` nodes because `who` refuses it. Returns the failure to report.
     pub(super) async fn refused(
         &mut self,
         order: &Order,
@@ -33,43 +33,44 @@ impl Roll<'_> {
         let name = &self.known.new.name;
         let refuses = format!("{who} refuses revision {}: {why}", order.revision);
         if self.boots == *order && self.proven {
-            // It is proven: what one that was born late makes of it is no reason to take it from all others.
+            // Every node has run this revision: a refusal by a node that was launched later doesn't undo it.
             return Ok(Failure::Failed(anyhow!(
-                "{refuses}; nodes boot this revision and the others run it, so nothing is taken back: terminate that one, or \
-                 go back with `launcher update --rollback {name}`"
+                "{refuses}; nodes boot this revision and the others run it, so nothing is undone: terminate that node, or run \
+                 `launcher update --rollback {name}`"
             )));
         }
         let away = self.take_back(order, told).await?;
         let before = &self.known.baseline().revision;
         Ok(Failure::Failed(match away.is_empty() {
-            true => anyhow!("{refuses}; {name} runs on as it was, revision {before}"),
+            true => anyhow!("{refuses}; {name} still runs revision {before}"),
             false => anyhow!(
-                "{refuses}; all that were told it were told revision {before} again, and after {} s {}: `launcher update` with \
-                 the file that it had goes on",
+                "{refuses}; the nodes were told to run revision {before} again, and after {} s {}; run `launcher update` with the \
+                 previous file to continue",
                 BACK.as_secs(),
                 away.join("; ")
             ),
         }))
     }
 
-    /// Tells them what they ran, and what is around them goes back when they have. Answers who hasn't, and how it stands.
+    /// Orders the nodes back to the revision before, and restores rules and policy when all run it. Returns the state of each
+    /// node that doesn't run it in time.
     async fn take_back(&mut self, order: &Order, told: &BTreeSet<String>) -> Result<Vec<String>, Failure> {
         let (ec2, before) = (&self.aws.ec2, self.known.baseline());
         if self.boots != before {
-            // A rollback has moved it: nodes that boot meanwhile, and agents that go down, look at it.
+            // A rollback has moved the default. Booting nodes use it, and agents return only to it.
             self.make_default(&before).await?;
         }
         let nodes = instances::find(ec2, &self.known.new.name, &self.known.new.subnets).await?;
-        // What the API shows may be older than what this command told.
+        // The API may not show this command's orders yet.
         let was_told =
             |node: &&Node| told.contains(&node.id) || node.tags.get(TAG_REVISION) == Some(&order.to_string());
         let ids: Vec<String> =
             nodes.iter().filter(|node| node.is_live()).filter(was_told).map(|node| node.id.clone()).collect();
         if !ids.is_empty() {
-            // One that changes at this moment is told as well as one that runs it, or never will.
+            // Also the nodes that are just changing, and those that refuse.
             self.hold().await?;
             tagging::set(ec2, &ids, TAG_REVISION, &before.to_string()).await?;
-            self.progress.done(&format!("tell {} to run revision {} as before", ids.join(", "), before.revision));
+            self.progress.done(&format!("tell {} to run revision {} again", ids.join(", "), before.revision));
         }
         let deadline = Instant::now() + BACK;
         loop {
@@ -77,7 +78,6 @@ impl Roll<'_> {
             let waited = |node: &&Node| ids.contains(&node.id) && !self.known.goal.leaves_out(node);
             let away = away(order, &before, nodes.iter().filter(waited));
             if away.is_empty() {
-                // What is around the nodes is what they need, again.
                 self.restore().await?;
                 return Ok(away);
             }
@@ -89,7 +89,7 @@ impl Roll<'_> {
     }
 }
 
-/// Those that don't run what they ran, or speak of `order` still, and how they stand.
+/// The state of each node that doesn't run the revision before, or still shows a refusal of `order`.
 fn away<'a>(order: &Order, before: &Order, nodes: impl Iterator<Item = &'a Node>) -> Vec<String> {
     let is_back = |node: &&Node| {
         node.tags.get(TAG_REVISION) == Some(&before.to_string())
@@ -100,7 +100,7 @@ fn away<'a>(order: &Order, before: &Order, nodes: impl Iterator<Item = &'a Node>
         .filter(|node| node.is_live() && !is_back(node))
         .map(|node| match running(node) {
             Some(running) if refusal(order, node).is_some() => {
-                format!("{} runs revision {running} and hasn't heard", called(node))
+                format!("{} runs revision {running} and still shows the refusal", called(node))
             }
             Some(running) => format!("{} runs revision {running}", called(node)),
             None => format!("{} has not reported", called(node)),
@@ -116,19 +116,19 @@ mod tests {
     use crate::model::observe::tests::node;
 
     #[test]
-    fn who_runs_what_was_refused_or_was_not_heard_of_since_is_not_back() {
+    fn a_node_that_runs_the_refused_revision_or_still_shows_a_refusal_is_not_back() {
         let order: Order = "2:fedcba987654".parse().unwrap();
         let mut node = node("i-1", 1, "running");
         let before: Order = format!("1:{}", node.tags.get(TAG_RUNNING).unwrap()).parse().unwrap();
         let said = |node: &Node| away(&order, &before, [node].into_iter());
         let set = |node: &mut Node, key: &str, value: &str| drop(node.tags.0.insert(key.to_owned(), value.to_owned()));
-        // What the API shows is from before it was told.
+        // The API doesn't show the order yet.
         set(&mut node, TAG_REVISION, "2:fedcba987654");
         assert_eq!(said(&node), [format!("node 1 (i-1, standby) runs revision {}", before.revision)]);
         set(&mut node, TAG_REVISION, &before.to_string());
         assert_eq!(said(&node), [] as [&str; 0]);
         set(&mut node, TAG_REFUSED_REVISION, "2:fedcba987654 haproxy.cfg:12: no");
-        assert!(said(&node)[0].ends_with("and hasn't heard"), "{:?}", said(&node));
+        assert!(said(&node)[0].ends_with("and still shows the refusal"), "{:?}", said(&node));
         node.tags.0.remove(TAG_REFUSED_REVISION);
         set(&mut node, TAG_RUNNING, "fedcba987654");
         assert_eq!(said(&node), ["node 1 (i-1, standby) runs revision fedcba987654"]);

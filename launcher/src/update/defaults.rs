@@ -1,12 +1,12 @@
-//! The versions that Elbow made the default of a launch template, as the template's tag `elbow:default` lists them, the
-//! newest first. The tag is written before the default moves, and a launcher may be killed in between: so Elbow's default
-//! is the first version of the list or the second. Any other was made the default by hand. Pure.
+//! The versions that Elbow made the default of a launch template, newest first, as in the template's tag `elbow:default`.
+//! The tag is written before the default moves, and a launcher may be killed in between: so Elbow's default is the first
+//! version of the list or the second. Any other was made the default by hand. Pure.
 
 use std::fmt;
 
 use templates::Order;
 
-/// The new default, the one before it, and where `--rollback` goes if the default never moved.
+/// The new default, the one before it, and the target of `--rollback` if the default never moved.
 const KEPT: usize = 3;
 
 /// The versions, the newest default first.
@@ -21,12 +21,12 @@ impl fmt::Display for Defaults {
 }
 
 impl Defaults {
-    /// Of a template that is made.
+    /// The list for a new template.
     pub fn first(order: Order) -> Defaults {
         Defaults(vec![order])
     }
 
-    /// What a tag's value says; what is no order is left out.
+    /// Reads a tag's value; words that aren't orders are left out.
     pub fn read(tag: &str) -> Defaults {
         Defaults(tag.split(' ').filter_map(|order| order.parse().ok()).collect())
     }
@@ -43,12 +43,12 @@ impl Defaults {
         self.0.first()
     }
 
-    /// Elbow's default, if `default` was made the default by hand. Of a template without the tag Elbow knows nothing.
+    /// Elbow's default, if `default` was made the default by hand. Nothing for a template without the tag.
     pub fn overruled(&self, default: i64) -> Option<&Order> {
         self.newest().filter(|_| self.place(default).is_none())
     }
 
-    /// What was the default before this one; Elbow's default if this one was made the default by hand.
+    /// The default before this one; Elbow's default if this one was made the default by hand.
     pub fn before(&self, default: i64) -> Option<&Order> {
         self.0.get(self.place(default).map_or(0, |at| at + 1))
     }
@@ -67,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn it_goes_back_and_forth_and_one_further_if_the_default_never_moved() {
+    fn the_default_moves_back_and_forth_and_a_move_that_failed_is_repeated() {
         let first = Defaults::first(order(1));
         assert_eq!(first.before(1), None);
         let second = first.moved(&order(1), &order(2));
@@ -82,12 +82,12 @@ mod tests {
         let back = third.moved(&order(3), &order(2));
         assert_eq!(back.to_string(), "2:0123456789ab 3:0123456789ab 2:0123456789ab");
         assert_eq!(back.before(2), Some(&order(3)));
-        assert_eq!(back.before(3), Some(&order(2)), "killed on the way back, which goes on");
+        assert_eq!(back.before(3), Some(&order(2)), "killed during a rollback, which continues");
         assert_eq!(back.moved(&order(2), &order(3)).before(3), Some(&order(2)));
     }
 
     #[test]
-    fn a_default_is_elbows_before_and_after_it_moved_and_no_other_is() {
+    fn only_the_first_two_versions_of_the_list_are_elbows_default() {
         let defaults = Defaults::read("3:0123456789ab 2:0123456789ab 1:0123456789ab");
         assert_eq!([3, 2].map(|default| defaults.overruled(default)), [None; 2]);
         assert_eq!([1, 4].map(|default| defaults.overruled(default)), [Some(&order(3)); 2]);
@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(
             defaults.moved(&order(4), &order(5)).overruled(4),
             None,
-            "killed on the way from it, the update goes on"
+            "killed before it moved, the update continues"
         );
         assert_eq!(Defaults::read("newest"), Defaults::default());
         assert_eq!(Defaults::default().overruled(1), None);

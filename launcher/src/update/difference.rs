@@ -1,4 +1,4 @@
-//! What an update changes, for people: files as the nodes have them, before and after. Pure.
+//! The diff that an update shows: the nodes' files before and after. Pure.
 
 use std::net::Ipv4Addr;
 
@@ -13,30 +13,30 @@ use templates::{Balancer, Slot};
 use crate::model::desired::rules;
 use crate::resources::launch_template::Contents;
 
-/// Lines around a change that are shown with it.
+/// Lines of context around a change.
 const CONTEXT: usize = 2;
 
 /// A file that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChange {
-    /// What it is called.
+    /// Its name.
     pub file: &'static str,
     /// The difference, as `diff -u` writes it.
     pub diff: String,
 }
 
-/// Where the files are rendered for.
+/// The place for which files are rendered.
 #[derive(Debug, Clone)]
 pub struct Scene<'a> {
     /// The Region.
     pub region: &'a str,
-    /// The VPC's own addresses.
+    /// The VPC's CIDRs.
     pub cidrs: &'a [Ipv4Net],
     /// The nodes' addresses, by slot.
     pub members: &'a [Ipv4Addr],
 }
 
-/// The files that differ between `old` and `new`; keepalived's are the ones of slot 0.
+/// The files that differ between `old` and `new`; keepalived.conf is that of slot 0.
 pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<FileChange> {
     let pairs = |render: &dyn Fn(&Balancer) -> String| (render(old), render(new));
     let keepalived = |balancer: &Balancer| {
@@ -47,20 +47,20 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
     let group =
         |balancer: &Balancer| rules(balancer, scene.cidrs).iter().map(|rule| format!("{rule}\n")).collect::<String>();
     [
-        ("what nodes are launched as", pairs(&machine)),
+        ("instances", pairs(&machine)),
         ("haproxy.cfg", pairs(&files::haproxy_cfg)),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
-        ("who reads the nodes' metadata", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
-        ("what the security group lets in", pairs(&group)),
-        ("what the nodes' role may do", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
+        ("instance metadata access", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
+        ("security group rules", pairs(&group)),
+        ("permissions of the nodes' role", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
     ]
     .into_iter()
     .filter_map(|(file, (old, new))| Some(FileChange { file, diff: unified(&old, &new)? }))
     .collect()
 }
 
-/// What differs between two versions of a launch template, in what Elbow reads of them.
+/// The differences between two versions of a launch template, in the fields that Elbow reads.
 pub fn between_versions(old: &Contents, new: &Contents, scene: &Scene<'_>) -> Vec<FileChange> {
     let template = unified(&fields(old), &fields(new)).map(|diff| FileChange { file: "the launch template", diff });
     let balancer = |contents: &Contents| files::read_back(&contents.user_data).ok().map(|config| config.balancer);
@@ -68,7 +68,7 @@ pub fn between_versions(old: &Contents, new: &Contents, scene: &Scene<'_>) -> Ve
     template.into_iter().chain(both.iter().flat_map(|(old, new)| difference(old, new, scene))).collect()
 }
 
-/// A version's fields in EC2's words. User-data may hold a webhook's secret address.
+/// A version's fields under EC2's names. User-data is hashed, as it may hold a webhook's secret address.
 fn fields(contents: &Contents) -> String {
     let Contents { image, instance_type, groups, profile, user_data, metadata, launched } = contents;
     let tags: String =
@@ -88,7 +88,7 @@ fn machine(balancer: &Balancer) -> String {
     format!("{instance_type}, image {image}\nagent {source}, sha256 {}\n{nodes}", agent.sha256)
 }
 
-/// Nothing if only the revision that every file names is another.
+/// The diff; nothing if only the revision differs, which every file names.
 fn unified(old: &str, new: &str) -> Option<String> {
     let diff = TextDiff::from_lines(old, new);
     let tells = |line: &str| !line.starts_with("# ") || !line.contains(", revision ");
@@ -98,7 +98,7 @@ fn unified(old: &str, new: &str) -> Option<String> {
     (news > 0).then(|| diff.unified_diff().context_radius(CONTEXT).to_string())
 }
 
-/// A difference as a terminal shows it.
+/// A diff with a terminal's colours.
 pub fn coloured(diff: &str) -> String {
     let paint = |line: &str| match line.as_bytes().first() {
         Some(b'+') => format!("\x1b[32m{line}\x1b[0m\n"),
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_target_is_a_line_of_haproxys_file_and_of_no_other() {
+    fn a_new_target_changes_one_line_of_haproxy_cfg_only() {
         let changes = between(|new| new.listeners[0].targets.push("10.0.3.20:8080".parse().unwrap()));
         let files: Vec<&str> = changes.iter().map(|change| change.file).collect();
         assert_eq!(files, ["haproxy.cfg"]);
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_port_changes_who_is_let_in() {
+    fn a_new_port_changes_the_security_group() {
         let changes = between(|new| new.listeners[0].port = 8080);
         let group = changes.iter().find(|change| change.file.contains("security group")).unwrap();
         assert!(group.diff.contains("-tcp 80 from 10.0.0.0/16\n"), "{}", group.diff);
@@ -139,12 +139,12 @@ mod tests {
     }
 
     #[test]
-    fn the_same_balancer_makes_no_difference() {
+    fn the_same_balancer_has_no_difference() {
         assert_eq!(between(|_| ()), []);
     }
 
     #[test]
-    fn versions_differ_by_their_fields_and_by_the_files_that_they_hold() {
+    fn versions_differ_by_their_fields_and_their_files() {
         let old = desired_of(&web()).contents("sg-1", None);
         let scene = Scene { region: "eu-west-1", cidrs: &[], members: &[] };
         let said = |new: &Contents| -> Vec<FileChange> { between_versions(&old, new, &scene) };

@@ -1,5 +1,5 @@
-//! Replaces nodes that can't change as they run, one slot after another: the new one is launched and serves, the old one
-//! hands over if it is active, is shut down, which has its agent wait for open connections, and then ended.
+//! Replaces nodes that can't be updated in place, one slot after another. The new node is launched and serves; the old one
+//! hands over if it is active, is stopped and is terminated. During the stop its agent waits for open connections.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -25,19 +25,19 @@ use crate::plan::Place;
 use crate::resources::instances;
 use crate::resources::{route_tables, tagging};
 
-/// From one look at the nodes to the next: two Describe calls.
+/// Between two reads of the nodes: two Describe calls.
 const LOOK: Duration = Duration::from_millis(700);
-/// How long the API may go on showing what was before a call.
+/// How long the API may show the state before a call.
 const SPREADING: Duration = Duration::from_secs(10);
 
-/// What was done last, and how long ago.
+/// The last step, and its time.
 struct Last {
     step: Step,
     since: Instant,
 }
 
 impl Roll<'_> {
-    /// Has every slot served by a node that was launched for `order`.
+    /// Replaces nodes until every slot has one that was launched for `order`.
     pub(super) async fn exchange(&mut self, order: &Order) -> Result<(), Failure> {
         let Known { old, new, .. } = self.known;
         let aim = Aim { order: order.clone(), ..self.known.aim() };
@@ -76,7 +76,7 @@ impl Roll<'_> {
         }
     }
 
-    /// What must be served all the while: the virtual IPs that old nodes and new ones have in the same place.
+    /// What must be served all the time: the virtual IPs with the same index in the old file and the new one.
     fn expected(&self) -> Expected {
         let (old, new) = (&self.known.old, &self.known.new);
         let both = old.virtual_ips.iter().zip(&new.virtual_ips).take_while(|(old, new)| old == new);
@@ -90,7 +90,7 @@ impl Roll<'_> {
         }
     }
 
-    /// Takes a step. Answers what it launched.
+    /// Takes a step. Returns the instance that it launched.
     async fn take(&mut self, order: &Order, step: &Step, nodes: &[Node]) -> Result<Option<String>, Failure> {
         let who = |id: &String| nodes.iter().find(|node| node.id == *id).map_or(id.clone(), called);
         let (ec2, known) = (&self.aws.ec2, self.known);
@@ -109,7 +109,7 @@ impl Roll<'_> {
                     progress: self.progress,
                 };
                 let id = launching.node(&place).await?;
-                self.done("launch", format!("launch node {slot} anew in {}, {id}", place.subnet));
+                self.done("launch", format!("launch a new node {slot} in {}: {id}", place.subnet));
                 Ok(Some(id))
             }
             Step::HandOver(id, to) => {
@@ -120,12 +120,12 @@ impl Roll<'_> {
             }
             Step::Stop(id) => {
                 instances::stop(ec2, std::slice::from_ref(id)).await?;
-                self.done("stop", format!("shut {} down", who(id)));
+                self.done("stop", format!("stop {}", who(id)));
                 Ok(None)
             }
             Step::End(id) => {
                 instances::terminate(ec2, std::slice::from_ref(id)).await?;
-                self.done("terminate", format!("end {}", who(id)));
+                self.done("terminate", format!("terminate {}", who(id)));
                 Ok(None)
             }
         }
@@ -149,26 +149,26 @@ impl Roll<'_> {
         let waits = match service {
             Service::Never => {
                 return Failure::Failed(anyhow!(
-                    "{name} doesn't serve, {seconds} s after its last node was launched: {standings}; `launcher update` with a \
-                     corrected file replaces nodes that never came up, the same command again goes on waiting"
+                    "{name} doesn't serve {seconds} s after its last node was launched: {standings}; `launcher update` with a \
+                     corrected file replaces nodes that never came up; run the same command again to keep waiting"
                 ));
             }
-            Service::Whole => "and serves on",
-            Service::Broken => "and no old node goes before every route leads to an active one",
+            Service::Whole => "and it still serves",
+            Service::Broken => "and old nodes stay until every route leads to an active node",
         };
         Failure::Failed(anyhow!(
-            "{name} isn't updated, nothing was to be done for {seconds} s, {waits}: {standings}; the same command again goes \
-             on, `launcher update` with the file it had goes back"
+            "{name} isn't updated: no step was possible for {seconds} s, {waits}: {standings}; run the same command again to \
+             continue, or `launcher update` with the previous file to go back"
         ))
     }
 }
 
-/// A node that was launched and has ended isn't launched for ever.
+/// Fails if a new node was terminated, so that it isn't launched again and again.
 fn lost(launched: &BTreeSet<String>, nodes: &[Node]) -> Result<(), Failure> {
     let Some(node) = nodes.iter().find(|node| launched.contains(&node.id) && !node.is_live()) else { return Ok(()) };
     let reason = node.reason.as_deref().unwrap_or("AWS gives no reason");
     Err(Failure::Failed(anyhow!(
-        "{} has ended: {reason}; the others serve on, and the same command again launches another",
+        "{} was terminated: {reason}; the other nodes still serve; run the same command again to launch another",
         called(node)
     )))
 }

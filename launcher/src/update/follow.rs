@@ -1,5 +1,5 @@
-//! Has an Auto Scaling group replace its nodes: starts the instance refresh, follows it to its end, and has it taken back if a
-//! new node refuses what it was launched with.
+//! Has an Auto Scaling group replace its nodes: starts an instance refresh, follows it to its end, and rolls it back if a new
+//! node refuses the order.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -20,10 +20,10 @@ use crate::resources::instances;
 use crate::resources::scaling_group::{self, Member, ScalingGroup};
 use crate::resources::tagging;
 
-/// From one look at the group and its nodes to the next: four Describe calls.
+/// Between two reads of the group and its nodes: four Describe calls.
 const LOOK: Duration = Duration::from_secs(1);
 
-/// How long a group's members have been as they are.
+/// Measures how long a group's members haven't changed.
 #[derive(Default)]
 struct Clock(Option<(Vec<Member>, Instant)>);
 
@@ -35,7 +35,7 @@ impl Clock {
 }
 
 impl Roll<'_> {
-    /// Has the group replace its nodes by such of `order`.
+    /// Has the group replace its nodes by nodes of `order`.
     pub(super) async fn refresh(&mut self, order: &Order) -> Result<(), Failure> {
         let known = self.known;
         let (name, to) = (&known.desired.name, (known.template.id.clone(), order.version));
@@ -54,7 +54,8 @@ impl Roll<'_> {
                 Turn::RollBack => self.undo().await?,
                 Turn::Lost(why) => {
                     return Err(Failure::Failed(anyhow!(
-                        "{name} didn't replace its nodes, and what there was serves on: the instance refresh ended as {why}"
+                        "Auto Scaling group {name} didn't replace its nodes: the instance refresh ended as {why}; the old nodes \
+                         still serve"
                     )));
                 }
                 Turn::Start => followed = self.start(order, &group).await?,
@@ -69,8 +70,9 @@ impl Roll<'_> {
                 say_silent(self.aws, &nodes, self.progress).await;
                 say_failure(self.aws, &known.new.name, self.progress).await;
                 return Err(Failure::Failed(anyhow!(
-                    "{} isn't updated, nothing has changed for {} s, and old nodes serve on: {}; the instance refresh goes on \
-                     by itself, the same command again follows it, `launcher update --rollback {}` takes it back",
+                    "{} isn't updated: its group hasn't changed for {} s, and old nodes still serve: {}; the instance refresh \
+                     continues by itself; run the same command again to follow it, or `launcher update --rollback {}` to roll \
+                     it back",
                     known.new.name,
                     patience.as_secs(),
                     listed(standings(order, &group, &nodes)),
@@ -81,14 +83,14 @@ impl Roll<'_> {
         }
     }
 
-    /// Starts a refresh. Answers its id; nothing if another one was started at the same moment. The template's tag lists the
-    /// version first: the group launches it from the refresh's success on, also if this update doesn't live to see that.
+    /// Starts a refresh. Returns its id; nothing if another one was started at the same moment. Before that it writes the
+    /// template's tag: AWS moves the group's version at the refresh's success, even if this update has ended.
     async fn start(&mut self, order: &Order, group: &ScalingGroup) -> Result<Option<String>, Failure> {
         let Aws { auto_scaling, ec2, .. } = self.aws;
         let (template, name) = (self.known.template.id.clone(), &group.name);
         self.hold().await?;
         if group.pinned().is_none() {
-            // A refresh can be rolled back only to a version by its number.
+            // AWS rolls a refresh back only to a numbered version.
             scaling_group::pin(auto_scaling, name, (&template, self.boots.version)).await?;
         }
         self.defaults = self.defaults.moved(&self.boots, order);
@@ -98,14 +100,14 @@ impl Roll<'_> {
             Err(error) if error.is("InstanceRefreshInProgress") => Ok(None),
             Err(error) => Err(error.into()),
             Ok(id) => {
-                let what = format!("have {name} replace its nodes by version {}, instance refresh {id}", order.version);
+                let what = format!("start instance refresh {id} of {name} to version {}", order.version);
                 self.done("start-instance-refresh", what);
                 Ok(Some(id))
             }
         }
     }
 
-    /// Has a refresh that is under way taken back, and waits until it is: old nodes are there again.
+    /// Rolls back the refresh that is under way, and waits until the old nodes are restored.
     pub(super) async fn undo(&mut self) -> Result<(), Failure> {
         let name = &self.known.desired.name;
         let (mut asked, mut clock) = (false, Clock::default());
@@ -116,7 +118,7 @@ impl Roll<'_> {
                 Some(Phase::Forward) if !asked => {
                     self.hold().await?;
                     instance_refresh::roll_back(&self.aws.auto_scaling, name).await?;
-                    self.done("roll-back-instance-refresh", format!("roll the instance refresh of {name} back"));
+                    self.done("roll-back-instance-refresh", format!("roll back the instance refresh of {name}"));
                     asked = true;
                 }
                 _ => {}
@@ -125,8 +127,8 @@ impl Roll<'_> {
             if clock.still(&group) >= self.timeout {
                 self.progress.clear();
                 return Err(Failure::Failed(anyhow!(
-                    "the instance refresh of {name} isn't rolled back, nothing has changed for {} s: {}; the same command \
-                     again goes on",
+                    "the instance refresh of {name} isn't rolled back: the group hasn't changed for {} s: {}; run the same \
+                     command again to continue",
                     self.timeout.as_secs(),
                     listed(standings(&self.boots, &group, &nodes))
                 )));
@@ -139,7 +141,7 @@ impl Roll<'_> {
         let (name, new) = (&self.known.desired.name, &self.known.new);
         let group = scaling_group::find(&self.aws.auto_scaling, name);
         let (group, nodes) = futures::try_join!(group, instances::find(&self.aws.ec2, &new.name, &new.subnets))?;
-        Ok((group.ok_or_else(|| anyhow!("there is no Auto Scaling group {name} any more"))?, nodes))
+        Ok((group.ok_or_else(|| anyhow!("Auto Scaling group {name} no longer exists"))?, nodes))
     }
 
     fn show_refresh(&self, order: &Order, group: &ScalingGroup, nodes: &[Node]) {
@@ -156,13 +158,13 @@ fn listed(standings: Vec<(String, String)>) -> String {
     standings.into_iter().map(|(node, stands)| format!("{node} {stands}")).collect::<Vec<_>>().join("; ")
 }
 
-/// Whether what was there before is there again.
+/// Fails if AWS couldn't roll the refresh back.
 fn undone(group: &ScalingGroup) -> Result<(), Failure> {
     match group.refresh.as_ref().filter(|refresh| refresh.status == "RollbackFailed") {
         None => Ok(()),
         Some(refresh) => Err(Failure::Failed(anyhow!(
-            "AWS couldn't roll the instance refresh of {} back: {}; `launcher status` shows what runs, and `launcher update` \
-             with the file that is to be run replaces the rest",
+            "AWS couldn't roll back the instance refresh of {}: {}; see `launcher status` for what runs, and run `launcher \
+             update` with the wanted file to replace the rest",
             group.name,
             refresh.stands()
         ))),

@@ -1,5 +1,5 @@
-//! Foretells how nodes are replaced: [`step`](super::replace::step) is played forward on what was found, and each node does
-//! what is expected of it. Pure.
+//! Forecasts a replacement for the plan: applies [`step`] to the snapshot again and again, as if each node did what it
+//! should. Pure.
 
 use templates::Role;
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
@@ -10,7 +10,7 @@ use crate::model::node_status::called;
 use crate::model::tags::Tags;
 use crate::plan::Change;
 
-/// All steps from `nodes` on, and the nodes that are there then, as far as they can be foreseen.
+/// The forecast steps from `nodes` on, and the nodes after them.
 pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service) -> (Vec<Change>, Vec<Node>) {
     let mut service = if service == Service::Never { service } else { Service::Whole };
     let mut nodes = nodes.to_vec();
@@ -19,7 +19,7 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
     loop {
         match step(aim, &nodes, service) {
             Step::Done => return (changes, nodes),
-            // What is under way comes to its end.
+            // Complete what is under way.
             Step::Wait => {
                 service = Service::Whole;
                 for node in nodes.iter_mut().filter(|node| node.is_live()) {
@@ -27,7 +27,7 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
                 }
             }
             Step::Launch(slot) => {
-                changes.push(change("launch", format!("launch node {slot} anew in {}", subnets[usize::from(slot.0)])));
+                changes.push(change("launch", format!("launch a new node {slot} in {}", subnets[usize::from(slot.0)])));
                 let tags = Tags::from_iter([(TAG_REVISION, aim.order.to_string())]);
                 let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
                 let subnet = subnets[usize::from(slot.0)].clone();
@@ -37,9 +37,11 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
             Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {
                     changes.push(match service {
-                        Service::Never => change("terminate", format!("end {}, which never reported", called(node))),
+                        Service::Never => {
+                            change("terminate", format!("terminate {}, which never reported", called(node)))
+                        }
                         _ => {
-                            let what = format!("shut {} down when its successor serves, and end it", called(node));
+                            let what = format!("stop {} when its successor serves, and terminate it", called(node));
                             change("stop", what)
                         }
                     });
@@ -67,7 +69,7 @@ mod tests {
     use crate::model::observe::tests::{lost, node};
     use crate::update::replace::tests::{aim, new, silent};
 
-    /// What is said of it, and the nodes that are live then.
+    /// The forecast in words, and the nodes that are live after it.
     fn foretold(aim: &Aim, nodes: &[Node], service: Service) -> (Vec<String>, Vec<Node>) {
         let (changes, mut nodes) = replaced(aim, &["subnet-a".into(), "subnet-b".into()], nodes, service);
         nodes.retain(Node::is_live);
@@ -75,17 +77,17 @@ mod tests {
     }
 
     #[test]
-    fn a_slot_after_another_gets_its_new_node_before_the_old_one_goes() {
+    fn each_slot_gets_its_new_node_before_the_old_one_goes() {
         let (said, nodes) = foretold(&aim(2), &[node("i-0", 0, "running"), node("i-1", 1, "running")], Service::Whole);
         let live: Vec<&str> = nodes.iter().map(|node| node.id.as_str()).collect();
         assert_eq!(live, ["new 1", "new 0"]);
         assert_eq!(
             said,
             [
-                "launch node 1 anew in subnet-b",
-                "shut node 1 (i-1, standby) down when its successor serves, and end it",
-                "launch node 0 anew in subnet-a",
-                "shut node 0 (i-0, active) down when its successor serves, and end it",
+                "launch a new node 1 in subnet-b",
+                "stop node 1 (i-1, standby) when its successor serves, and terminate it",
+                "launch a new node 0 in subnet-a",
+                "stop node 0 (i-0, active) when its successor serves, and terminate it",
             ]
         );
         let dead = lost(node("i-0", 0, "running"), "i-1");
@@ -94,14 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn nodes_that_never_reported_are_ended_first() {
+    fn nodes_that_never_reported_are_terminated_first() {
         let (said, _) = foretold(&aim(2), &[silent("i-0", 0)], Service::Never);
-        let ends = "end node 0 (i-0), which never reported";
-        assert_eq!(said, [ends, "launch node 1 anew in subnet-b", "launch node 0 anew in subnet-a"]);
+        let ends = "terminate node 0 (i-0), which never reported";
+        assert_eq!(said, [ends, "launch a new node 1 in subnet-b", "launch a new node 0 in subnet-a"]);
     }
 
     #[test]
-    fn what_is_launched_is_of_the_image_that_is_asked_for() {
+    fn new_nodes_have_the_wanted_image() {
         let aim = Aim { image: Some("ami-new".to_owned()), ..aim(2) };
         let (_, nodes) = foretold(&aim, &[new("i-0", 0, "active"), new("i-1", 1, "standby")], Service::Whole);
         assert!(nodes.iter().all(|node| node.image == "ami-new"), "{nodes:?}");

@@ -1,4 +1,4 @@
-//! Taking the lease on an update, keeping it, and giving it back.
+//! Takes the lease of an update, renews it, and releases it.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -17,17 +17,17 @@ use crate::aws::retry::pause;
 use crate::output::failure::Failure;
 use crate::resources::{launch_template, tagging};
 
-/// How long what this update wrote may be missing where it is read.
+/// How long a tag that this update wrote may be missing from AWS's answers.
 const SPREADING: Duration = Duration::from_secs(10);
-/// How long a lease that was given back may still be read.
+/// How long AWS's answers may show a released lease.
 const VANISHING: Duration = Duration::from_secs(3);
-/// As long as two who saw nobody at the same moment may be apart; and from one look to the next.
+/// The longest time between the writes of two updates that both saw no lease; also between two reads.
 const LOOK: Duration = Duration::from_millis(300);
-/// How long each of a renewal's two calls may take, and when a renewal that failed is tried again.
+/// How long each of a renewal's two calls may take, and when a failed renewal is repeated.
 const TRY: Duration = Duration::from_secs(5);
 const AGAIN: Duration = Duration::from_secs(1);
 
-/// Refuses to change a balancer that another update is changing.
+/// Refuses to change a balancer while another update holds its lease.
 pub async fn free(aws: &Aws, balancer: &str, template: &str) -> Result<(), Failure> {
     match blocking(aws, template).await? {
         Some(other) => Err(Failure::bad_input(other.refusal(balancer))),
@@ -35,7 +35,7 @@ pub async fn free(aws: &Aws, balancer: &str, template: &str) -> Result<(), Failu
     }
 }
 
-/// Takes the lease, from another update as well. Of two that take it at the same moment, both see which wrote last.
+/// Takes the lease, also from another update. Of two that take it at the same moment, both see which wrote last.
 pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease) -> Result<(), Failure> {
     tagging::set(&aws.ec2, &[template.to_owned()], TAG_UPDATE, &lease.to_string()).await?;
     pause(LOOK).await;
@@ -43,13 +43,13 @@ pub async fn begin(aws: &Aws, balancer: &str, template: &str, lease: &Lease) -> 
         Standing::Mine => Ok(()),
         Standing::Theirs(other) => Err(Failure::bad_input(other.refusal(balancer))),
         Standing::Unseen => Err(Failure::Failed(anyhow!(
-            "{template} doesn't show the tag {TAG_UPDATE} that was written {} s ago: try again",
+            "launch template {template} doesn't show the tag {TAG_UPDATE} {} s after it was written: try again",
             SPREADING.as_secs()
         ))),
     }
 }
 
-/// The live lease of another update, if there is one. A lease that was given back may still be read for a moment.
+/// The live lease of another update, if there is one.
 pub async fn blocking(aws: &Aws, template: &str) -> Result<Option<Lease>, CallFailed> {
     let deadline = Instant::now() + VANISHING;
     loop {
@@ -62,7 +62,7 @@ pub async fn blocking(aws: &Aws, template: &str) -> Result<Option<Lease>, CallFa
     }
 }
 
-/// Who has the lease; whoever may have been there before is given time to vanish.
+/// Reads who holds the lease. Retries while the answer is older than this update's write.
 async fn held(aws: &Aws, template: &str, lease: &Lease) -> Result<Standing, CallFailed> {
     let deadline = Instant::now() + SPREADING;
     loop {
@@ -74,13 +74,12 @@ async fn held(aws: &Aws, template: &str, lease: &Lease) -> Result<Standing, Call
     }
 }
 
-/// Gives the lease back, unless it is somebody else's by now.
+/// Releases the lease, unless another update has taken it.
 pub async fn end(aws: &Aws, template: &str, lease: &Lease) -> Result<(), CallFailed> {
     tagging::remove_one(&aws.ec2, template, TAG_UPDATE, &lease.to_string()).await
 }
 
-/// Does the work and renews the lease beside it, so that a call that takes long lets no lease lapse. A lease that is lost ends
-/// the work.
+/// Does the work and renews the lease meanwhile, so that it doesn't lapse during a long call. A lost lease ends the work.
 pub async fn beside<T>(
     aws: &Aws,
     template: &str,
@@ -101,7 +100,7 @@ pub async fn beside<T>(
     };
     match select(std::pin::pin!(work), std::pin::pin!(renewing)).await {
         Either::Left((outcome, renewing)) => {
-            // A renewal under way is waited for: it would write the lease again that is given back.
+            // Wait for a renewal under way: it would write the released lease again.
             drop(over);
             renewing.await.ok();
             outcome
@@ -113,7 +112,7 @@ pub async fn beside<T>(
     }
 }
 
-/// Gives a sign of life. Answers whether it was written in time; an API that fails is the work's own business.
+/// Renews the lease. Returns whether it was written in time; other API errors are left to the work.
 async fn renew(aws: &Aws, template: &str, lease: &RefCell<Lease>) -> Result<bool, Failure> {
     let mine = lease.borrow().clone();
     match timeout(TRY, held(aws, template, &mine)).await {
@@ -123,7 +122,7 @@ async fn renew(aws: &Aws, template: &str, lease: &RefCell<Lease>) -> Result<bool
     let renewed = mine.renewed();
     let value = renewed.to_string();
     let ids = [template.to_owned()];
-    // From here on the tag may have this value, whatever comes of the call.
+    // From here on the tag may have this value, even if the call fails.
     *lease.borrow_mut() = renewed;
     Ok(matches!(timeout(TRY, tagging::set(&aws.ec2, &ids, TAG_UPDATE, &value)).await, Ok(Ok(()))))
 }
@@ -133,14 +132,14 @@ fn still_mine(template: &str, standing: Standing) -> Result<(), Failure> {
         Standing::Mine => Ok(()),
         Standing::Theirs(other) => Err(Failure::Failed(anyhow!("the update was taken over {}", other.described()))),
         Standing::Unseen => Err(Failure::Failed(anyhow!(
-            "the update was taken over by somebody who is done, or its tag {TAG_UPDATE} was taken off {template}: \
-             `launcher update` again goes on from what is there"
+            "the lease of this update is gone: another update took it and has ended, or the tag {TAG_UPDATE} of launch \
+             template {template} was deleted; run `launcher update` again to continue"
         ))),
     }
 }
 
 impl Roll<'_> {
-    /// Goes on only if this update still has the lease: before every change.
+    /// Fails unless this update still holds the lease. Called before every change.
     pub(super) async fn hold(&mut self) -> Result<(), Failure> {
         let (id, lease) = (&self.known.template.id, self.lease.borrow().clone());
         still_mine(id, held(self.aws, id, &lease).await?)
@@ -153,7 +152,7 @@ mod tests {
     use crate::update::lease::DEAD;
 
     #[test]
-    fn a_renewal_that_the_api_cuts_off_once_comes_before_the_lease_lapses() {
+    fn a_renewal_that_fails_once_is_repeated_before_the_lease_lapses() {
         assert!(SIGN + 2 * TRY + AGAIN + 2 * TRY < DEAD);
     }
 }

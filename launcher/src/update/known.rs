@@ -1,4 +1,4 @@
-//! An update's context: what is to be, and all that is known of what is. Pure: [`super::steps`] plans by it.
+//! The snapshot that an update is planned from: the wanted balancer, and everything that was read of the present one. Pure.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -24,29 +24,29 @@ use crate::preflight::origin;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
 
-/// What is to be.
+/// The wanted balancer.
 #[derive(Debug, Clone)]
 pub struct Intent {
-    /// The balancer as its file describes it, or as an earlier version holds it.
+    /// The balancer of the file, or of an earlier version.
     pub new: Balancer,
     /// Which image nodes are launched from.
     pub image: Image,
-    /// What has to be said about it.
+    /// A line to show about it.
     pub note: Option<String>,
 }
 
 /// Which image nodes are launched from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Image {
-    /// The one that was found when the balancer's image was named.
+    /// The one that the file's image resolved to when it was first used.
     Pinned,
-    /// What the name stands for now: nodes of another are replaced.
+    /// What the file's image resolves to now: nodes of another are replaced.
     Newest,
-    /// That of this version, which is to be run: nodes of another are replaced.
+    /// That of this version, which is wanted: nodes of another are replaced.
     Of(i64),
 }
 
-/// What there is of the balancer.
+/// What was fetched of the present balancer.
 pub struct Found {
     /// Its launch template, by its default version.
     pub template: Template,
@@ -56,19 +56,19 @@ pub struct Found {
     pub observed: Observed,
 }
 
-/// What is to be, and all that is known of what is.
+/// The wanted balancer, and everything that was read of the present one.
 pub struct Known {
-    /// What is to be.
+    /// The wanted balancer.
     pub new: Balancer,
-    /// What nodes boot.
+    /// The balancer of the version that nodes boot.
     pub old: Balancer,
-    /// Worked out of `new`.
+    /// Derived from `new`.
     pub desired: Desired,
     /// The balancer's launch template, by its default version.
     pub template: Template,
-    /// What there is.
+    /// The balancer's resources.
     pub observed: Observed,
-    /// The VPC's own addresses.
+    /// The VPC's CIDRs.
     pub cidrs: Vec<Ipv4Net>,
     /// The Region.
     pub region: String,
@@ -80,7 +80,7 @@ pub struct Known {
 }
 
 impl Known {
-    /// Puts it together; what stands against `intent` at its place, a line each.
+    /// Builds the snapshot. Fails with the reasons why `intent` can't work in this account and VPC, a line each.
     pub fn of(intent: &Intent, goal: Goal, found: Found, place: Surroundings) -> Result<Known, Vec<String>> {
         let (new, image) = (intent.new.clone(), intent.image);
         let Found { template, versions, mut observed } = found;
@@ -98,19 +98,19 @@ impl Known {
         Ok(Known { new, old, desired, template, observed, cidrs, region, goal, image, versions, place })
     }
 
-    /// What is no reason to do anything, and should be known.
+    /// Lines for the operator that are no reason for a change.
     pub fn notes(&self) -> Vec<String> {
         let (pinned, today) = (&self.desired.image, self.place.image_id.as_ref());
         let newer =
             today.filter(|today| matches!(self.new.image, Reference::Parameter(_)) && *today != pinned).map(|today| {
                 format!(
-                    "image {} stands for {today} by now, and nodes boot {pinned}: --new-image takes it",
+                    "image {} now resolves to {today}, and nodes boot {pinned}: use --new-image to switch",
                     self.new.image
                 )
             });
         let strays = self.other_images().filter(|_| self.image == Image::Pinned).map(|node| {
             format!(
-                "{} was launched from {}, and nodes boot {pinned}: --new-image, or --rollback, replaces it",
+                "{} was launched from {}, and nodes boot {pinned}: use --new-image or --rollback to replace it",
                 called(node),
                 node.image
             )
@@ -119,17 +119,17 @@ impl Known {
         newer.into_iter().chain(strays).collect()
     }
 
-    /// Live nodes that were launched from another image than is to be.
+    /// Live nodes that were launched from another image than the wanted one.
     fn other_images(&self) -> impl Iterator<Item = &Node> {
         self.observed.live().filter(|node| !node.image.is_empty() && node.image != self.desired.image)
     }
 
-    /// The image of which nodes are to be, where that is asked for; and else it is that of what they run.
+    /// The image that nodes must have, if the operator asked for one. Otherwise nodes keep theirs.
     pub fn wanted_image(&self) -> Option<&str> {
         (self.image != Image::Pinned).then_some(self.desired.image.as_str())
     }
 
-    /// Whether nodes are to be replaced for their image's sake alone.
+    /// Whether nodes are replaced only because of their image.
     fn is_outdated(&self) -> bool {
         self.wanted_image().is_some() && self.other_images().next().is_some()
     }
@@ -139,8 +139,8 @@ impl Known {
         Order { version: self.template.version, revision: self.old.revision() }
     }
 
-    /// The version that holds what is to be run, if one does. A default that was set by hand may hold what Elbow doesn't
-    /// read, and is none.
+    /// The version that holds the wanted revision, if one does. Not a default that was set by hand: it may hold fields that
+    /// Elbow doesn't read.
     pub fn target(&self) -> Option<i64> {
         let group = self.observed.group(&self.new.vpc)?;
         let wanted = self.desired.contents(&group.id, None);
@@ -152,34 +152,34 @@ impl Known {
         };
         let same = self.versions.iter().filter(holds).map(|version| version.number);
         let boots = same.clone().find(|number| *number == default);
-        // A node goes down only to the default. What isn't it must be as new as all that nodes were told.
+        // A node takes an older version only if it is the default. Another must be as new as every order.
         let told = |node: &Node| node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.version);
         let newest = self.observed.live().filter_map(told).chain([default]).max();
         let asked = if let Image::Of(version) = self.image { Some(version) } else { None };
         asked.or(boots).or_else(|| same.filter(|number| Some(*number) >= newest).max())
     }
 
-    /// Whether nodes boot the version that is to be run: also those that a group launches, or a person.
+    /// Whether all new nodes boot the wanted version, also those that a group or a person launches.
     pub fn boots_target(&self) -> bool {
         let Template { id, version, default, .. } = &self.template;
         let group = self.group().is_none_or(|group| default == version && unpinned(group, (id, *version)).is_none());
         self.target() == Some(*version) && group
     }
 
-    /// Routes to the balancer's nodes, or to nothing, that an earlier version had and the new revision hasn't: of virtual
-    /// IPs that went, and in route tables that aren't listed any more.
+    /// Routes of an earlier version that the new revision doesn't have: of removed virtual IPs, and in removed route tables.
+    /// They lead to the balancer's nodes or are blackholes.
     pub fn stale_routes(&self) -> Vec<(String, String)> {
         let earlier = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
         let earlier: Vec<Balancer> = earlier.map(|config| config.balancer).chain([self.old.clone()]).collect();
         stale(&earlier, &self.new, &self.place.tables, &self.observed.interfaces())
     }
 
-    /// What is around the nodes is widened by these before any node changes.
+    /// The settings that are widened before any node changes.
     pub fn wider(&self) -> Vec<Setting> {
         settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed)
     }
 
-    /// Whether nodes are replaced: because a running one can't change to it, or because other subnets have them.
+    /// Whether nodes are replaced: because one can't be updated in place, or because the subnets change.
     pub fn replaces(&self) -> bool {
         let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
         self.old.subnets != self.new.subnets
@@ -188,18 +188,18 @@ impl Known {
             || live.into_iter().any(|node| !stays(&self.config(node), &self.new))
     }
 
-    /// Whether there is nothing to keep: no node but those of the new revision ever reported, and no route leads to one.
+    /// Whether nothing has to be kept: no node of an old revision ever reported, and no route leads to one.
     pub fn never_served(&self) -> bool {
         never_served(&self.aim(), &self.observed.nodes, &self.place.tables)
     }
 
-    /// Whether nodes are ended that never reported: one that didn't come up wouldn't hear of a change either.
+    /// Whether nodes are terminated because they never reported: such a node wouldn't read an order either.
     fn gives_up(&self) -> bool {
         let aim = self.aim();
         self.never_served() && self.observed.live().any(|node| !replace::is_new(&aim, node))
     }
 
-    /// The keys for which nodes are replaced.
+    /// The reasons why nodes are replaced: keys of the file, mostly.
     pub fn because(&self) -> Vec<&'static str> {
         let live = self.observed.live().filter(|node| running(node) != Some(&self.desired.revision.0));
         let configs: Vec<Balancer> = live.map(|node| self.config(node)).chain([self.old.clone()]).collect();
@@ -215,7 +215,7 @@ impl Known {
         keys
     }
 
-    /// What the node runs, or boots.
+    /// The balancer that the node runs, or boots.
     fn config(&self, node: &Node) -> Balancer {
         let told = || node.tags.get(TAG_REVISION)?.parse::<Order>().ok().map(|order| order.revision.0);
         let revision = running(node).map(str::to_owned).or_else(told);
@@ -224,12 +224,12 @@ impl Known {
         config.map_or_else(|| self.old.clone(), |config| config.balancer)
     }
 
-    /// Whether nodes are to be told another revision than they run.
+    /// Whether a node needs another order.
     pub fn tells(&self) -> bool {
         !self.boots_target() || self.observed.live().any(|node| !follows(&self.desired.revision, node))
     }
 
-    /// What has to be said before the first change.
+    /// The warning before the first change.
     pub fn warning(&self) -> Option<String> {
         let there = self.observed.group(&self.new.vpc).map_or(0, |group| group.rules.len());
         self.wider().iter().find_map(|setting| match setting {
@@ -238,12 +238,12 @@ impl Known {
         })
     }
 
-    /// What nodes are to be told, as far as it is known: a version that isn't there yet has no number.
+    /// The order for the nodes; its version is 0 until the version exists.
     pub fn order(&self) -> Order {
         Order { version: self.target().unwrap_or_default(), revision: self.desired.revision.clone() }
     }
 
-    /// What replacing nodes is to reach.
+    /// The aim of a replacement.
     pub fn aim(&self) -> replace::Aim {
         let slots = self.new.subnets.len() as u8;
         let (image, asks) = (self.wanted_image().map(str::to_owned), !self.old.failover.preempt);
@@ -259,26 +259,26 @@ impl Known {
     }
 }
 
-/// The image that stays, if one does: until the file names another, or another is asked for.
+/// The image that stays, if one does: until the file names another, or the operator asks for another.
 fn pinned(image: Image, new: &Balancer, template: &Template, versions: &[Version]) -> Option<String> {
     if let Image::Of(version) = image {
         return versions.iter().find(|one| one.number == version).map(|one| one.contents.image.clone());
     }
-    // Somebody's own image isn't Elbow's to keep.
+    // Don't keep the image of a default that was set by hand.
     let last = last_made(template, versions).map_or(&template.contents, |version| &version.contents);
     let named = files::read_back(&last.user_data).ok().map(|config| config.balancer.image);
     (image == Image::Pinned && named.as_ref() == Some(&new.image)).then(|| last.image.clone())
 }
 
-/// The version that Elbow made the default, where nodes boot another.
+/// The version that Elbow made the default, if nodes boot another.
 fn last_made<'a>(template: &Template, versions: &'a [Version]) -> Option<&'a Version> {
     let defaults = template.defaults();
     let own = defaults.overruled(template.version)?;
     versions.iter().find(|version| version.number == own.version)
 }
 
-/// The routes that balancers as in `earlier` had and `new` hasn't, where they lead to its `own` interfaces or to nothing. In
-/// a table that was never Elbow's, a route is somebody else's.
+/// The routes that `earlier` had and `new` doesn't, if they lead to `own` interfaces or are blackholes. Routes in tables that
+/// no earlier version listed belong to others.
 fn stale(
     earlier: &[Balancer],
     new: &Balancer,
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_that_is_not_listed_any_more_keeps_no_route_and_others_routes_stay() {
+    fn a_route_in_a_removed_table_is_stale_and_routes_of_others_stay() {
         let vip = "10.255.0.10";
         let tables = [
             table("rtb-1", vip, "eni-0", false),
@@ -338,9 +338,9 @@ mod tests {
     }
 
     #[test]
-    fn a_virtual_ip_that_went_leaves_no_route_in_any_table() {
+    fn a_route_of_a_removed_virtual_ip_is_stale_in_every_table() {
         let tables = [table("rtb-1", "10.255.0.11", "eni-0", false), table("rtb-2", "10.255.0.99", "eni-0", false)];
         let old = Balancer { virtual_ips: vec![[10, 255, 0, 10].into(), [10, 255, 0, 11].into()], ..web() };
-        assert_eq!(gone(&[old], &web(), &tables), ["rtb-1"], "nobody's virtual IP was ever 10.255.0.99");
+        assert_eq!(gone(&[old], &web(), &tables), ["rtb-1"], "10.255.0.99 was never a virtual IP");
     }
 }

@@ -1,5 +1,5 @@
-//! One update at a time: who does it says so in a tag of the launch template, and again every few seconds, so that an
-//! update which died is told from one that lives.
+//! The lease: a tag of the launch template that admits one update at a time. An update renews it every few seconds, so that
+//! a dead update can be recognized.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,32 +7,32 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 
-/// From one sign of life to the next.
+/// Between two renewals.
 pub const SIGN: Duration = Duration::from_secs(6);
-/// Without a sign for as long, an update is dead. Operators' clocks may differ by a few seconds.
+/// Without a renewal for this long, an update is dead. Operators' clocks may differ by a few seconds.
 pub const DEAD: Duration = Duration::from_secs(30);
 
-/// Who updates a balancer, as the tag says it.
+/// The lease of one update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lease {
-    /// `user@host`, for people.
+    /// `user@host`, for messages.
     pub who: String,
-    /// Tells this update from all others.
+    /// Identifies this update.
     pub nonce: String,
     /// When the update began.
     pub since: Timestamp,
-    /// When it last gave a sign of life.
+    /// When the lease was last renewed.
     pub seen: Timestamp,
 }
 
-/// Whose the lease is, by what can be read.
+/// Who holds the lease, by what was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Standing {
-    /// This update's.
+    /// This update.
     Mine,
-    /// Somebody else's.
+    /// Another update.
     Theirs(Lease),
-    /// Nobody's, or that of whoever had it before: what this update wrote isn't read yet, or isn't there any more.
+    /// No update, or an earlier one: this update's write isn't visible yet, or was deleted.
     Unseen,
 }
 
@@ -52,28 +52,28 @@ impl FromStr for Lease {
 }
 
 impl Lease {
-    /// This process's own, from now.
+    /// A new lease for this process.
     pub fn mine() -> Lease {
         let now = Timestamp::now();
         Lease { who: me(), nonce: format!("{:08x}", rand::random::<u32>()), since: now, seen: now }
     }
 
-    /// The same with a new sign of life.
+    /// The lease, renewed now.
     pub fn renewed(&self) -> Lease {
         Lease { seen: Timestamp::now(), ..self.clone() }
     }
 
-    /// Whether the update goes on, as far as can be told at `now`.
+    /// Whether the update still runs at `now`.
     pub fn is_live(&self, now: Timestamp) -> bool {
         now.duration_since(self.seen) < SignedDuration::from_secs(DEAD.as_secs() as i64)
     }
 
-    /// Whose it is, if `read` is what the tag says.
+    /// Who holds the lease, if `read` is the tag's value.
     pub fn standing(&self, read: Option<Lease>) -> Standing {
         match read {
             Some(read) if read.nonce == self.nonce => Standing::Mine,
-            // A sign of life from before this one began is an old answer of the API's: who took over has written since.
-            // The tag tells whole seconds.
+            // A renewal from before this lease began is an old answer: an update that took over has written since. Times in
+            // the tag are whole seconds.
             Some(read) if read.seen.as_second() >= self.since.as_second() => Standing::Theirs(read),
             _ => Standing::Unseen,
         }
@@ -95,7 +95,7 @@ impl Lease {
         )
     }
 
-    /// Whose it is, and how fresh.
+    /// Who holds it since when, and its age.
     pub fn described(&self) -> String {
         let ago = Timestamp::now().duration_since(self.seen).as_secs().max(0);
         format!("by {} since {:.0}, last sign of life {ago} s ago", self.who, self.since)
@@ -106,7 +106,7 @@ fn me() -> String {
     let user = ["USER", "LOGNAME"].iter().find_map(|name| std::env::var(name).ok()).unwrap_or_default();
     let word =
         |text: String| text.chars().filter(|c| c.is_ascii_alphanumeric() || "._-".contains(*c)).collect::<String>();
-    let user = Some(word(user)).filter(|user| !user.is_empty()).unwrap_or_else(|| "somebody".to_owned());
+    let user = Some(word(user)).filter(|user| !user.is_empty()).unwrap_or_else(|| "unknown".to_owned());
     format!("{user}@{}", word(host()))
 }
 
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_reads_back_as_written_and_nothing_else_is_one() {
+    fn a_lease_reads_back_as_written_and_other_text_is_refused() {
         let lease = lease("4e5f6a7b", 0, 8);
         assert_eq!(lease.to_string(), "alice@laptop 4e5f6a7b 2026-09-21T14:13:20Z 2026-09-21T14:13:28Z");
         assert_eq!(lease.to_string().parse(), Ok(lease));
@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_from_before_this_update_is_not_seen_and_a_later_one_of_the_same_user_is_theirs() {
+    fn an_earlier_lease_is_an_old_answer_and_a_later_one_is_another_updates() {
         let mine = lease("1", 100, 100);
         assert_eq!(mine.standing(Some(mine.renewed())), Standing::Mine);
         let other = |second| lease("2", 0, second);
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn an_update_without_a_sign_of_life_is_dead() {
+    fn an_update_without_a_renewal_is_dead() {
         assert!(lease("1", 0, 100).is_live(at(129)));
         assert!(!lease("1", 0, 100).is_live(at(130)));
         assert!(Lease::in_the_way(Some(&Lease::mine().to_string())).is_some());

@@ -1,9 +1,11 @@
-//! Changing a balancer that runs. [`known`] is what is to be and what was found, [`against`] says what stands against it,
-//! and [`steps`] plans: by [`next`] where nodes change as they run; where they can't, by [`replace`], which [`foretell`] plays
-//! forward, or by [`refresh`] where an Auto Scaling group replaces its own. All of these are pure. [`roll`] carries the plan
-//! out, with [`tell`], [`exchange`] and [`follow`]; [`back`] is what comes of a refusal. [`hold`] and [`lease`] keep two
-//! operators from doing it at once. [`defaults`] lists the versions that Elbow made the default, [`difference`] says how files
-//! change.
+//! Changes a running balancer.
+//!
+//! These are pure: [`snapshot`] holds the wanted balancer and what was read, [`preflight`] checks it, and [`plan`] lists the
+//! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor, and [`instance_refresh`] for
+//! an Auto Scaling group. [`forecast`] predicts a replacement.
+//!
+//! [`run`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
+//! [`default_history`] lists the versions that Elbow made the default, and [`diff`] shows how files change.
 
 pub mod against;
 pub mod back;

@@ -1,4 +1,4 @@
-//! Who is told to run the new revision next. Pure: looked at again and again until all run it or one refuses.
+//! Decides which running nodes get the order next. Pure; called until all nodes run the revision or one refuses.
 
 use std::collections::BTreeSet;
 
@@ -13,70 +13,70 @@ use crate::model::which::Which;
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Next {
-    /// Every node runs it, and is told nothing else.
+    /// Every node runs the revision, and none has another order.
     Done,
-    /// Tell these.
+    /// Give these nodes the order.
     Tell(Vec<String>),
-    /// Take the order from these: they refused it before this command gave it, and forget that when it goes.
+    /// Remove the order from these nodes: they refused it before this command gave it. They drop the refusal when it is removed.
     Withdraw(Vec<String>),
-    /// These have been told, or can't be yet.
+    /// Wait for these nodes: they have the order, or can't get it yet.
     Wait(Vec<String>),
-    /// For this: a virtual IP has no active node, or more than one.
+    /// Wait, for this reason: a virtual IP has no active node, or more than one.
     Unserved(String),
-    /// This one won't run it.
+    /// A node refused the order.
     Refused {
         /// The instance.
         node: String,
-        /// In the node's words.
+        /// The node's reason.
         why: String,
     },
 }
 
-/// What an operator accepts.
+/// What the operator accepts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Goal {
     /// The nodes that may be unreachable.
     pub without: Vec<Which>,
-    /// Whether to go on where a person should look first.
+    /// Whether to continue where an operator should check first.
     pub force: Force,
 }
 
-/// Whether to go on where a person should look first.
+/// Whether to continue where an operator should check first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Force {
-    /// Go on.
+    /// Continue.
     Yes,
-    /// Say what is to be looked at.
+    /// Report what to check.
     #[default]
     No,
 }
 
 impl Goal {
-    /// Whether the update goes on without this node.
+    /// Whether the update continues without this node.
     pub fn leaves_out(&self, node: &Node) -> bool {
         node.unreachable.is_some() && self.names(node)
     }
 
-    /// Whether the operator named this node as one to go on without.
+    /// Whether `--without` names this node.
     pub fn names(&self, node: &Node) -> bool {
         self.without.iter().any(|which| which.is(node.named, &node.id))
     }
 }
 
-/// What is asked of the nodes, and what was done so far.
+/// The order, and what this command has done so far.
 pub struct Asking<'a> {
-    /// What they should run.
+    /// What the nodes should run.
     pub order: &'a Order,
-    /// Which of them may be unreachable, and whether to go on where it isn't sure who is active.
+    /// Which nodes may be unreachable, and whether to continue where the active node isn't known.
     pub goal: &'a Goal,
-    /// The nodes that this very command told: the API may not show it yet.
+    /// The nodes that this command gave the order: the API may not show it yet.
     pub told: &'a BTreeSet<String>,
-    /// Of these, the nodes that may still show a refusal from before.
+    /// Those of them that may still show an earlier refusal.
     pub stale: &'a BTreeSet<String>,
 }
 
-/// What to do next to have `nodes` run the order. Nodes that are stopped or left out are told last and not waited for: they
-/// take the order when they start or return.
+/// What to do next to have `nodes` run the order. Stopped nodes and left-out nodes get it last and aren't waited for: they take
+/// it when they start or return.
 pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     let Asking { order, goal, told, stale } = *asking;
     let (live, away): (Vec<&Node>, Vec<&Node>) =
@@ -90,7 +90,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     if let Some(refused) = refused {
         return refused;
     }
-    // Those that run it and were told something else have that withdrawn: it changes nothing on them.
+    // Nodes that run the revision and have another order get this one; it changes nothing on them.
     let strayed = |node: &&&Node| !is_told(node) && told_otherwise(&order.revision, node);
     let strayed = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
     if !strayed.is_empty() {
@@ -98,7 +98,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     }
     let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
-        // A node that returns runs what it ran before, and takes what it was told last.
+        // A node that returns runs its old revision, and takes the last order.
         let others = ids(away.iter().filter(|node| !is_told(node) && !follows(&order.revision, node)));
         return if others.is_empty() { Next::Done } else { Next::Tell(others) };
     }
@@ -108,7 +108,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
         let forget = ids(pending.iter().filter(refused_before));
         return if ordered.is_empty() { Next::Wait(forget) } else { Next::Withdraw(ordered) };
     }
-    // One that starts now boots the default, and says so soon.
+    // A starting node boots the default, and reports soon.
     let waits = |node: &&&Node| is_told(node) || node.state != "running" || running(node).is_none();
     if pending.iter().any(|node| waits(&node)) {
         return Next::Wait(ids(pending.iter().filter(waits)));
@@ -120,12 +120,12 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     if !standbys.is_empty() && goal.force == Force::No {
         return Next::Tell(standbys);
     }
-    // Active ones one at a time, those with least to lose first. Who is active isn't sure where a person says to go on.
+    // Active nodes one at a time, those with the fewest virtual IPs first. With --force every node may be active.
     let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot)));
     Next::Tell(ids(first.into_iter()))
 }
 
-/// Whether the node is stopped or left out: told last, and not waited for.
+/// Whether the node is stopped or left out.
 pub fn is_away(goal: &Goal, node: &Node) -> bool {
     !matches!(node.state.as_str(), "pending" | "running") || goal.leaves_out(node)
 }
@@ -134,8 +134,8 @@ fn ids<'a, 'b: 'a>(nodes: impl Iterator<Item = &'a &'b Node>) -> Vec<String> {
     nodes.map(|node| node.id.clone()).collect()
 }
 
-/// The virtual IP that isn't active on just one running node, if there is one. During a failover nobody is seen to be
-/// active, and the standbys are more than standbys. Nodes of different revisions may have more of them or fewer.
+/// The virtual IP that isn't active on exactly one running node, if there is one: then a standby may be about to take over.
+/// Nodes of different revisions may have different numbers of virtual IPs.
 fn unserved(live: &[&Node]) -> Option<String> {
     let running = live.iter().filter(|node| node.state == "running" && node.unreachable.is_none());
     let roles: Vec<Roles> =
@@ -143,9 +143,9 @@ fn unserved(live: &[&Node]) -> Option<String> {
     let vips = roles.iter().map(|roles| roles.0.len()).min().unwrap_or_default();
     let actives = |vip: usize| roles.iter().filter(|roles| roles.0.get(vip) == Some(&Role::Active)).count();
     (0..vips.max(1)).find_map(|vip| match actives(vip) {
-        0 => Some(format!("no node says that it is active for virtual IP {}", vip + 1)),
+        0 => Some(format!("no node reports that it is active for virtual IP {}", vip + 1)),
         1 => None,
-        many => Some(format!("{many} nodes say that they are active for virtual IP {}", vip + 1)),
+        many => Some(format!("{many} nodes report that they are active for virtual IP {}", vip + 1)),
     })
 }
 

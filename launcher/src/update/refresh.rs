@@ -1,6 +1,5 @@
-//! An Auto Scaling group replaces its own nodes, by an instance refresh: what to do next with it. Pure. AWS launches new
-//! nodes first, within the bounds of the group, and undoes it if asked; so an update that was stopped goes on from what AWS
-//! says.
+//! Decides what to do next with the instance refresh of an Auto Scaling group. Pure. All state is in AWS's answers, so an
+//! update continues the refresh of an interrupted one.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -15,28 +14,28 @@ use crate::model::node_status::{called, is_in_fault, running};
 use crate::resources::instance_refresh::{Phase, Refresh};
 use crate::resources::scaling_group::ScalingGroup;
 
-/// How long a new node may be in fault and complain, before that is its last word.
+/// How long a new node may be in fault with a message before that counts as a refusal.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to do with the group's newest refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Turn {
-    /// Start one.
+    /// Start a refresh.
     Start,
-    /// Follow this one.
+    /// Follow this refresh.
     Follow(String),
-    /// Have it taken back: it replaces nodes by others than are wanted.
+    /// Roll it back: it launches other nodes than the wanted ones.
     RollBack,
-    /// What is under way comes to its end.
+    /// Wait until it ends.
     Wait,
     /// It replaced every node.
     Done,
-    /// It has ended otherwise, as it says.
+    /// It ended without success, in this state.
     Lost(String),
 }
 
-/// What to do to have every node replaced by this version of this launch template; `followed` is the refresh that this update
-/// started or found. Answers may lag behind: then the newest refresh is an earlier one.
+/// What to do to have every node replaced by version `to` of its launch template. `followed` is the refresh that this update
+/// started or found. `newest` may be an earlier one, as answers may lag behind.
 pub fn turn(to: &(String, i64), newest: Option<&Refresh>, followed: Option<&str>) -> Turn {
     match (newest, followed) {
         (Some(refresh), _) if refresh.phase() == Phase::Back => Turn::Wait,
@@ -64,14 +63,13 @@ impl Known {
         self.group()?.active_refresh()
     }
 
-    /// The refresh under way that replaces nodes by others than are wanted, or is being taken back: it has to end first.
+    /// The refresh under way that launches other nodes than the wanted ones, or is rolled back. It must end first.
     pub fn other_refresh(&self) -> Option<&Refresh> {
         let to = (self.template.id.clone(), self.target().unwrap_or_default());
         self.refresh().filter(|refresh| !matches!(turn(&to, Some(refresh), None), Turn::Follow(_)))
     }
 
-    /// Whether nodes that were launched from the version that is to be run may stay. Not if one of them was told to run
-    /// another since.
+    /// Whether nodes that were launched from the wanted version may stay. Not if one of them runs another revision now.
     pub fn skips_matching(&self) -> bool {
         let target = self.target();
         let strayed = |node: &Node| running(node).is_some_and(|revision| *revision != self.desired.revision.0);
@@ -79,7 +77,7 @@ impl Known {
         !self.observed.live().any(|node| is_strayed(&node))
     }
 
-    /// The nodes that the group is to replace.
+    /// The nodes that the group has to replace.
     pub fn refreshed(&self) -> impl Iterator<Item = &Node> {
         let kept = if self.skips_matching() { self.target() } else { None };
         self.observed.live().filter(move |node| kept.is_none() || self.launched_from(node) != kept)
@@ -95,7 +93,7 @@ fn launched_from(group: &ScalingGroup, node: &Node) -> Option<i64> {
     group.members.iter().find(|member| member.id == node.id)?.version
 }
 
-/// How far each live node is, on the way to `order`: the node and the rest.
+/// Each live node, and its progress towards `order`.
 pub fn standings(order: &Order, group: &ScalingGroup, nodes: &[Node]) -> Vec<(String, String)> {
     let standing = |node: &Node| {
         let member = group.members.iter().find(|member| member.id == node.id);
@@ -110,12 +108,12 @@ pub fn standings(order: &Order, group: &ScalingGroup, nodes: &[Node]) -> Vec<(St
     nodes.iter().filter(|node| node.is_live()).map(|node| (called(node), standing(node))).collect()
 }
 
-/// New nodes that can't serve what they were launched with, and since when.
+/// New nodes in fault, and since when.
 #[derive(Default)]
 pub struct Ill(BTreeMap<String, Instant>);
 
 impl Ill {
-    /// The node that refuses the order for good, and why: it has been in fault and complained for a while.
+    /// The node that refuses the order, and why: it has been in fault with a message for a while.
     pub fn refusal(
         &mut self,
         order: &Order,
@@ -134,7 +132,7 @@ impl Ill {
     }
 }
 
-/// What a node in fault complains of that was launched for the order.
+/// The message of a node in fault that was launched for the order.
 fn complaint<'a>(order: &Order, group: &ScalingGroup, node: &'a Node) -> Option<&'a str> {
     let is_new = node.is_live() && launched_from(group, node) == Some(order.version);
     let is_down = running(node) == Some(&order.revision.0) && is_in_fault(node);
@@ -167,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refresh_to_another_version_is_taken_back_and_what_is_taken_back_is_waited_for() {
+    fn a_refresh_to_another_version_is_rolled_back_and_its_end_awaited() {
         assert_eq!(on("InProgress", 3, None), Turn::RollBack);
         let by_hand = Refresh { to: None, ..refresh("InProgress", 2) };
         assert_eq!(turn(&("lt-1".to_owned(), 2), Some(&by_hand), None), Turn::RollBack);
@@ -178,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_node_that_stays_in_fault_and_says_why_refuses_and_an_old_one_or_one_that_boots_does_not() {
+    fn a_new_node_that_stays_in_fault_with_a_message_refuses_and_an_old_or_booting_one_does_not() {
         let order: Order = "2:fedcba987654".parse().unwrap();
         let member = |id: &str, version| Member { id: id.to_owned(), state: "Pending:Wait".to_owned(), version };
         let group = ScalingGroup { members: vec![member("i-0", Some(1)), member("i-2", Some(2))], ..group() };
@@ -196,12 +194,16 @@ mod tests {
         };
         let said = Some(("node 0 (i-2, standby)".to_owned(), "haproxy.cfg:12: no".to_owned()));
         assert_eq!(after(&[told("i-2", &ill)]), said);
-        assert_eq!(after(&[told("i-2", &ill[..2])]), None, "it says nothing");
+        assert_eq!(after(&[told("i-2", &ill[..2])]), None, "it has no message");
         assert_eq!(after(&[told("i-2", &[ill[1], ill[2], (TAG_ROLE, "standby")])]), None, "it serves");
         assert_eq!(after(&[told("i-0", &ill)]), None, "it is an old one");
         let mut seen = Ill::default();
         seen.refusal(&order, &group, &[told("i-2", &ill)], since);
         seen.refusal(&order, &group, &[told("i-2", &ill[..2])], since + PATIENCE / 2);
-        assert_eq!(seen.refusal(&order, &group, &[told("i-2", &ill)], since + PATIENCE), None, "it was well meanwhile");
+        assert_eq!(
+            seen.refusal(&order, &group, &[told("i-2", &ill)], since + PATIENCE),
+            None,
+            "it recovered meanwhile"
+        );
     }
 }

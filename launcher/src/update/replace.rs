@@ -1,7 +1,8 @@
-//! What a running node can't change to takes another node: which is launched, stopped or ended next. Pure. A slot's new
-//! node serves before its old one goes, so there is never one node fewer than there was, and one slot is changed after
-//! another: the active nodes' last. An active one hands over to a new one before it is stopped; stopping it has its agent
-//! wait for open connections. Where no node ever came up there is nothing to keep: all of them go at once.
+//! Decides which node is launched, stopped or terminated next, where nodes can't be updated in place. Pure.
+//!
+//! A slot's new node serves before its old one goes, so there is never one node fewer. One slot is changed after another, those
+//! of active nodes last. An active node hands over to a new one before it is stopped. During the stop its agent waits for open
+//! connections. If no old node ever came up, all of them are terminated at once.
 
 use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, Role, Slot};
@@ -14,45 +15,45 @@ use crate::resources::route_tables::Table;
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Every slot has its new node, and no other.
+    /// Every slot has its new node, and no old one.
     Done,
-    /// For what is under way.
+    /// Wait for the last step.
     Wait,
     /// Launch the slot's new node.
     Launch(Slot),
-    /// Ask the first, which is active, to hand over to the second.
+    /// Ask the first node, which is active, to hand over to the second.
     HandOver(String, Option<String>),
-    /// Shut this one down.
+    /// Stop this node.
     Stop(String),
-    /// End this one, which is shut down, or never came up.
+    /// Terminate this node, which is stopped, unreachable or never came up.
     End(String),
 }
 
-/// What old nodes do for anybody.
+/// Whether clients are served.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Service {
     /// Every route leads to the active node.
     Whole,
-    /// Somebody isn't served, or it isn't sure by whom.
+    /// A virtual IP has no active node, or not exactly one, or a route leads elsewhere.
     Broken,
-    /// None of them ever reported, and no route leads to any.
+    /// No old node ever reported, and no route leads to one.
     Never,
 }
 
-/// What is to be reached.
+/// The goal of a replacement.
 #[derive(Debug, Clone)]
 pub struct Aim {
-    /// What every node is to run.
+    /// What every node has to run.
     pub order: Order,
-    /// What a node boots that was told nothing.
+    /// What a node without an order boots.
     pub boots: Order,
-    /// The image that every node is to be of, where the revision doesn't tell.
+    /// The image that every node must have, if the revision alone doesn't tell new nodes from old.
     pub image: Option<String>,
     /// Which nodes may be unreachable.
     pub goal: Goal,
-    /// How many slots are to have a node.
+    /// The number of slots.
     pub slots: u8,
-    /// Whether nodes can be asked to hand over: not with `preempt`, where stopping alone does it.
+    /// Whether nodes can be asked to hand over. Not with `preempt`: there a stop hands over.
     pub asks: bool,
 }
 
@@ -67,11 +68,11 @@ pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
         return Step::End(node.id.clone());
     }
     let work = work(*slots, &new, &old);
-    // Nobody waits for anybody where there is no old node to wait with.
+    // Without old nodes, new ones don't wait for each other.
     if let (Some(Work::Fill(slot)), true) = (&work, old.is_empty()) {
         return Step::Launch(*slot);
     }
-    // One that is launched takes nothing from nodes none of which can serve.
+    // If no old node can serve, a launch takes nothing from them.
     let safe = service == Service::Whole || matches!(work, Some(Work::Fill(_))) && old.iter().all(|node| is_down(node));
     if !safe || new.iter().any(|node| !is_well(order, node) && !goal.leaves_out(node)) {
         return Step::Wait;
@@ -89,7 +90,7 @@ pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
     }
 }
 
-/// Whether no old node ever reported, and no route leads to one. If there is no old node at all, too.
+/// Whether no old node ever reported, and no route leads to one; also if there are no old nodes.
 pub fn never_served(aim: &Aim, nodes: &[Node], tables: &[Table]) -> bool {
     let routed = |node: &Node| {
         let targets = tables.iter().flat_map(|table| &table.routes).filter_map(|route| route.target.as_ref());
@@ -99,7 +100,7 @@ pub fn never_served(aim: &Aim, nodes: &[Node], tables: &[Table]) -> bool {
     old.all(|node| !has_reported(node) && !routed(node))
 }
 
-/// The new node in the same subnet; any, if there is none.
+/// The new node in the same slot; any new node, if there is none.
 fn successor(node: &Node, new: &[&Node]) -> Option<String> {
     let next = new.iter().find(|next| next.slot == node.slot).or(new.first())?;
     Some(next.id.clone())
@@ -114,7 +115,7 @@ enum Work<'a> {
 
 fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
     let has_new = |slot: Slot| new.iter().any(|node| node.slot == Some(slot));
-    // What was begun is brought to its end first.
+    // Finish a slot before the next begins.
     let replaced = old.iter().find(|node| node.slot.is_some_and(|slot| slot.0 < slots && has_new(slot)));
     if let Some(node) = replaced {
         return Some(Work::Clear(node));
@@ -125,11 +126,11 @@ fn work<'a>(slots: u8, new: &[&Node], old: &[&'a Node]) -> Option<Work<'a>> {
     if let Some(slot) = empty.min_by_key(|slot| (actives(*slot), std::cmp::Reverse(*slot))) {
         return Some(Work::Fill(slot));
     }
-    // Those left are of slots that there will be no more.
+    // The old nodes that are left are in removed slots.
     old.iter().min_by_key(|node| (active(node), &node.id)).map(|node| Work::Clear(node))
 }
 
-/// Whether the node runs what is aimed at, or was launched to.
+/// Whether the node runs the order, or was launched for it.
 pub fn is_new(aim: &Aim, node: &Node) -> bool {
     let runs = match (running(node), node.tags.get(TAG_REVISION)) {
         (Some(running), _) => *running == aim.order.revision.0,
@@ -139,7 +140,7 @@ pub fn is_new(aim: &Aim, node: &Node) -> bool {
     runs && aim.image.as_ref().is_none_or(|image| node.image == *image)
 }
 
-/// Whether the node can serve nothing, by what it says.
+/// Whether the node can serve nothing, by its report.
 fn is_down(node: &Node) -> bool {
     node.state != "running" || is_in_fault(node)
 }
@@ -151,7 +152,7 @@ fn is_well(order: &Order, node: &Node) -> bool {
         && roles(node).is_some_and(|roles| !roles.0.contains(&Role::Fault))
 }
 
-/// Whether a node that runs `now` can change to `new` as it runs.
+/// Whether a node that runs `now` can be updated to `new` in place.
 pub fn stays(now: &Balancer, new: &Balancer) -> bool {
     now.updates.in_place && now.needs_new_nodes(new).is_empty()
 }
@@ -188,7 +189,7 @@ pub(crate) mod tests {
         "1:0123456789ab".parse().unwrap()
     }
 
-    /// To replace the example's nodes.
+    /// The aim to replace the example's nodes.
     pub fn aim(slots: u8) -> Aim {
         Aim { order: order(), boots: first(), image: None, goal: Goal::default(), slots, asks: true }
     }
@@ -197,7 +198,7 @@ pub(crate) mod tests {
         step(&aim(2), nodes, Service::Whole)
     }
 
-    /// A node as it was launched, of which nothing was heard.
+    /// A launched node that never reported.
     pub fn silent(id: &str, slot: u8) -> Node {
         let mut node = node(id, slot, "running");
         node.tags.0.retain(|key, _| key != TAG_RUNNING && key != TAG_ROLE);
@@ -236,24 +237,24 @@ pub(crate) mod tests {
         let mut active = node("i-1", 1, "running");
         active.tags.0.insert(TAG_ROLE.to_owned(), "active".to_owned());
         let mut nodes = vec![dead, active];
-        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its word that it is active is an old one");
+        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its report that it is active is old");
         nodes.push(lost(new("i-2", 0, "standby"), "i-1"));
         assert_eq!(on(&nodes), Step::Wait);
         let without = Aim { goal: Goal { without: vec![Which::Instance("i-2".into())], ..Goal::default() }, ..aim(2) };
         assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
         nodes[2].unreachable = None;
-        assert_eq!(on(&nodes), Step::End("i-0".into()), "it neither hands over nor shuts down");
+        assert_eq!(on(&nodes), Step::End("i-0".into()), "it can neither hand over nor stop");
     }
 
     #[test]
-    fn nothing_goes_while_somebody_is_not_served() {
+    fn no_node_goes_while_a_virtual_ip_is_not_served() {
         let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), new("i-2", 1, "standby")];
         assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Wait);
         assert_eq!(step(&aim(2), &nodes[..2], Service::Broken), Step::Wait, "not even for a new one");
     }
 
     #[test]
-    fn nodes_that_never_reported_go_at_once_and_all_new_ones_come_at_once() {
+    fn nodes_that_never_reported_are_terminated_and_replaced_at_once() {
         let mut nodes = vec![silent("i-0", 0), silent("i-1", 1)];
         let on = |nodes: &[Node]| step(&aim(2), nodes, Service::Never);
         assert!(never_served(&aim(2), &nodes, &[]));
@@ -281,13 +282,13 @@ pub(crate) mod tests {
         let table = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![route] };
         assert!(!never_served(&aim(2), &[silent("i-0", 0)], std::slice::from_ref(&table)));
         assert!(never_served(&aim(2), &[silent("i-1", 1)], &[table]));
-        // They boot what is aimed at: they aren't old.
+        // They boot the order: they aren't old.
         let same = Aim { boots: order(), ..aim(2) };
         assert_eq!(step(&same, &[silent("i-0", 0), silent("i-1", 1)], Service::Never), Step::Wait);
     }
 
     #[test]
-    fn where_every_old_node_is_in_fault_new_ones_come_and_no_old_one_goes_before_they_serve() {
+    fn if_all_old_nodes_are_in_fault_new_ones_are_launched_and_old_ones_stay_until_those_serve() {
         let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running")];
         for node in &mut nodes {
             node.tags.0.insert(TAG_ROLE.to_owned(), "fault".to_owned());
@@ -298,7 +299,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn the_one_with_fewest_virtual_ips_goes_first() {
+    fn the_node_with_the_fewest_virtual_ips_goes_first() {
         let mut nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), node("i-2", 2, "running")];
         for (node, roles) in nodes.iter_mut().zip(["standby active", "active standby", "standby standby"]) {
             node.tags.0.insert(TAG_ROLE.to_owned(), roles.to_owned());
@@ -307,7 +308,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_slot_that_is_new_gets_a_node_and_one_that_is_gone_loses_it_last() {
+    fn a_new_slot_gets_a_node_and_a_removed_one_loses_it_last() {
         let nodes = [new("i-0", 0, "active"), new("i-1", 1, "standby")];
         assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
         let nodes = [new("i-0", 0, "standby"), new("i-1", 1, "standby"), node("i-2", 2, "running")];
@@ -315,7 +316,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_node_of_another_image_is_an_old_one_whatever_it_runs() {
+    fn a_node_of_another_image_is_old_whatever_it_runs() {
         let mut nodes = vec![new("i-0", 0, "active"), new("i-1", 1, "standby")];
         assert_eq!(on(&nodes), Step::Done);
         let aim = Aim { image: Some("ami-new".to_owned()), ..aim(2) };
@@ -327,7 +328,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn going_back_ends_a_successor_that_never_came_up() {
+    fn a_rollback_stops_a_successor_that_never_came_up() {
         let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running"), booting("i-2", 1)];
         for node in &mut nodes[..2] {
             node.tags.0.insert(TAG_RUNNING.to_owned(), "0123456789ab".to_owned());

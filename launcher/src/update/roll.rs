@@ -1,4 +1,4 @@
-//! Carries an update's [`steps`](super::steps) out, one after another.
+//! Runs the steps of an update's plan.
 
 use std::cell::RefCell;
 use std::time::{Duration, Instant};
@@ -24,37 +24,37 @@ use crate::plan::{Action, Change};
 use crate::resources::launch_template::{Contents, Template};
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
 
-/// How long a version that was made may be missing from what the API shows.
+/// How long a new version may be missing from AWS's answers.
 const SPREADING: Duration = Duration::from_secs(60);
-/// From one look at it to the next.
+/// Between two reads.
 const LOOK: Duration = Duration::from_millis(300);
 
 /// An update under way.
 pub struct Roll<'a> {
-    /// AWS.
+    /// The AWS clients.
     pub aws: &'a Aws,
-    /// What is to be, and what was there when it began.
+    /// The snapshot that the plan was made from.
     pub known: &'a Known,
-    /// This update's own; [`super::hold::beside`] renews it.
+    /// This update's lease; [`super::lease_keeper::beside`] renews it.
     pub lease: &'a RefCell<Lease>,
-    /// What nodes are to run. A version that is to be added has no number yet.
+    /// The order for the nodes. Its version is 0 until the version exists.
     pub order: Order,
-    /// What nodes boot.
+    /// The version that nodes boot.
     pub boots: Order,
     /// The versions that Elbow made the default.
     pub defaults: Defaults,
-    /// Whether every node has run what is to be.
+    /// Whether nodes booted the wanted version before this update.
     pub proven: bool,
     /// How long nodes may take.
     pub timeout: Duration,
-    /// For who watches.
+    /// Shows the progress.
     pub progress: &'a Progress,
-    /// What was done so far.
+    /// The changes so far.
     pub changes: Vec<Change>,
 }
 
 impl Roll<'_> {
-    /// Carries the steps out. Where AWS says that something is another than was seen, the rest is for the next plan.
+    /// Runs the steps. If AWS reports that the snapshot is outdated, the rest is left to the next plan.
     pub async fn all(&mut self, steps: &[Step]) -> Result<(), Failure> {
         for step in steps {
             match self.carry_out(step).await {
@@ -111,7 +111,7 @@ impl Roll<'_> {
         self.readable(version, &contents).await
     }
 
-    /// Waits until the API shows the version: a node that reads it too early would find nothing.
+    /// Waits until the API shows the version: a node that reads too early wouldn't find it.
     async fn readable(&mut self, number: i64, contents: &Contents) -> Result<(), Failure> {
         let Template { id, name, .. } = &self.known.template;
         let deadline = Instant::now() + SPREADING;
@@ -122,8 +122,8 @@ impl Roll<'_> {
             }
             if Instant::now() >= deadline {
                 return Err(Failure::Failed(anyhow!(
-                    "launch template {name} doesn't show version {number} as it was made {} s ago, and nobody was told to run \
-                     it: try again",
+                    "launch template {name}: version {number} can't be read {} s after it was added; no node was told to run it; \
+                     try again",
                     SPREADING.as_secs()
                 )));
             }
@@ -134,7 +134,7 @@ impl Roll<'_> {
     async fn set(&mut self, setting: &Setting) -> Result<(), Failure> {
         let known = self.known;
         let group = known.observed.group(&known.new.vpc).map(|group| group.id.clone());
-        let group = group.ok_or_else(|| anyhow!("{} has no security group any more", known.new.name))?;
+        let group = group.ok_or_else(|| anyhow!("{}: its security group no longer exists", known.new.name))?;
         self.hold().await?;
         let Aws { ec2, iam, .. } = self.aws;
         match setting {
@@ -153,7 +153,7 @@ impl Roll<'_> {
         Ok(())
     }
 
-    /// Gives way if somebody else has claimed the same virtual IPs at the same moment.
+    /// Takes the claims back if another balancer claimed the same virtual IPs at the same moment.
     async fn contend(&mut self) -> Result<(), Failure> {
         let Balancer { name, vpc, virtual_ips, route_tables, .. } = &self.known.new;
         let others = claims::find(self.aws, vpc, name, virtual_ips).await?;
@@ -161,11 +161,11 @@ impl Roll<'_> {
             return Ok(());
         };
         self.restore().await?;
-        let whose = claims::refusal(vip, other);
-        Err(Failure::Failed(anyhow!("{whose}; it was claimed at the same time, and {name} runs on as it was")))
+        let refusal = claims::refusal(vip, other);
+        Err(Failure::Failed(anyhow!("{refusal}; both balancers claimed it at the same time; {name} is unchanged")))
     }
 
-    /// Has what is around the nodes be just what the old revision needs, again.
+    /// Sets claims, rules and policy to just what the old revision needs.
     pub(super) async fn restore(&mut self) -> Result<(), Failure> {
         let Known { old, region, cidrs, .. } = self.known;
         let deadline = Instant::now() + SPREADING;
@@ -185,7 +185,7 @@ impl Roll<'_> {
         }
     }
 
-    /// Makes the version the one that nodes boot, and remembers which was before.
+    /// Makes the version the one that nodes boot, and records the one before.
     pub(super) async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
         self.hold().await?;
         self.defaults = self.defaults.moved(&self.boots, order);
@@ -195,11 +195,11 @@ impl Roll<'_> {
             scaling_group::pin(&self.aws.auto_scaling, &group.name, (template, order.version)).await?;
         }
         self.boots = order.clone();
-        self.done("set-default", format!("make version {} the one that nodes boot", order.version));
+        self.done("set-default", format!("make version {} the default for new nodes", order.version));
         Ok(())
     }
 
-    /// Has nodes come to be. What another one does at the same moment is for the next plan.
+    /// Launches nodes, or creates or corrects the group. Changes by others at the same moment are left to the next plan.
     async fn launch(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let desired = &self.known.desired;
         self.hold().await?;
@@ -216,7 +216,7 @@ impl Roll<'_> {
     }
 }
 
-/// Whether it failed as what was looked at isn't so any more.
+/// Whether the step failed because the snapshot is outdated.
 fn is_outdated(failure: &Failure) -> bool {
     match failure {
         Failure::Failed(error) => error.downcast_ref().is_some_and(|error: &CallFailed| {

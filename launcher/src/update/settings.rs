@@ -1,5 +1,5 @@
-//! What stands around the nodes and depends on the balancer: the security group's rules and the role's policy. For as
-//! long as some nodes run one revision and some another, both must work. Pure.
+//! The settings around the nodes: virtual IP claims, security group rules and the role's policy. While nodes of two revisions
+//! run, both must work. Pure.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -15,22 +15,23 @@ use crate::model::tags::claimed;
 use crate::plan::Change;
 use crate::resources::security_group::Rule;
 
-/// One call, and what it sets.
+/// One change of a setting.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Setting {
     /// Claim these virtual IPs.
     Claim(Vec<Ipv4Addr>),
-    /// Claim these no more.
+    /// Release these claims.
     Disclaim(Vec<Ipv4Addr>),
-    /// Let these in.
+    /// Add these rules.
     Allow(BTreeSet<Rule>),
-    /// Let these in no more.
+    /// Remove these rules.
     Revoke(BTreeSet<Rule>),
     /// Give the role this policy (JSON).
     Policy(String),
 }
 
-/// What both `old` and `new` need and isn't there. Nodes of `old` read `new` while it still forbids that.
+/// The missing settings that `old` and `new` need together. Nodes of `old` read the version of `new`, even if `new` forbids
+/// in-place updates.
 pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
     let route_tables = union(&old.route_tables, &new.route_tables);
     let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
@@ -41,7 +42,7 @@ pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], ob
     [claim, allow].into_iter().chain(policy).filter(Setting::does_something).collect()
 }
 
-/// What makes it just what `only` needs.
+/// What sets everything to just what `only` needs.
 pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
     let (claims, present, rules) = (claims(observed, &only.vpc), present(observed, &only.vpc), rules(only, cidrs));
     let around = [
@@ -63,14 +64,14 @@ impl Setting {
         }
     }
 
-    /// What it does, for people and for `--output json`.
+    /// The change in words and for `--output json`.
     pub fn change(&self, desired: &Desired) -> Change {
         let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
         let (action, what) = match self {
             Setting::Claim(vips) => ("claim", format!("claim {}", addresses(vips))),
-            Setting::Disclaim(vips) => ("disclaim", format!("claim {} no more", addresses(vips))),
+            Setting::Disclaim(vips) => ("disclaim", format!("release the claim of {}", addresses(vips))),
             Setting::Allow(rules) => ("allow", format!("let in: {}", list(rules))),
-            Setting::Revoke(rules) => ("revoke", format!("let in no more: {}", list(rules))),
+            Setting::Revoke(rules) => ("revoke", format!("no longer let in: {}", list(rules))),
             Setting::Policy(_) => ("set-policy", format!("set the policy of IAM role {}", desired.global_name)),
         };
         Change { action, what }
@@ -110,7 +111,7 @@ fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
     }
 }
 
-/// The tables in which both keep routes.
+/// The tables in which both have routes.
 pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
     match (old, new) {
         (RouteTables::Only(old), RouteTables::Only(new)) => {
@@ -129,7 +130,7 @@ pub(crate) mod tests {
 
     const REGION: &str = "eu-west-1";
 
-    /// What there is when these are made.
+    /// The balancer after these settings.
     pub fn after(settings: &[Setting], observed: &Observed) -> Observed {
         let mut observed = observed.clone();
         for setting in settings {
@@ -176,29 +177,29 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_listener_that_moves_is_let_in_first_and_its_old_port_shut_last() {
+    fn a_new_port_is_opened_first_and_the_old_one_closed_last() {
         let mut new = web();
         new.listeners[0].port = 8080;
         let wider = from_to(&web(), &new);
         assert_eq!(said(&wider), ["let in: tcp 8080 from 10.0.0.0/16"]);
         let between = after(&wider, &whole());
-        assert_eq!(said(&only(&new, &between)), ["let in no more: tcp 80 from 10.0.0.0/16"]);
-        assert_eq!(said(&only(&web(), &between)), ["let in no more: tcp 8080 from 10.0.0.0/16"], "back again");
+        assert_eq!(said(&only(&new, &between)), ["no longer let in: tcp 80 from 10.0.0.0/16"]);
+        assert_eq!(said(&only(&web(), &between)), ["no longer let in: tcp 8080 from 10.0.0.0/16"], "after a refusal");
     }
 
     #[test]
-    fn a_virtual_ip_is_claimed_before_any_node_has_it_and_given_up_when_none_has() {
+    fn a_virtual_ip_is_claimed_first_and_its_claim_released_last() {
         let new = Balancer { virtual_ips: vec![[10, 255, 0, 11].into()], ..web() };
         let wider = from_to(&web(), &new);
         assert_eq!(said(&wider), ["claim 10.255.0.11"]);
         let between = after(&wider, &whole());
         let exact = only(&new, &between);
-        assert_eq!(said(&exact), ["claim 10.255.0.10 no more"]);
+        assert_eq!(said(&exact), ["release the claim of 10.255.0.10"]);
         assert_eq!(only(&new, &after(&exact, &between)), []);
     }
 
     #[test]
-    fn the_policy_allows_the_tables_of_both_while_both_are_in_use() {
+    fn the_policy_allows_the_tables_of_both_revisions_during_an_update() {
         let tables = |ids: &[&str]| RouteTables::Only(ids.iter().map(|id| id.to_string()).collect());
         assert_eq!(
             union(&tables(&["rtb-1", "rtb-2"]), &tables(&["rtb-2", "rtb-3"])),
@@ -213,27 +214,27 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn nodes_may_read_versions_until_they_run_the_one_that_says_that_they_do_not() {
+    fn nodes_may_read_versions_until_they_run_one_that_forbids_it() {
         let forbids = Balancer { updates: Updates { in_place: false }, ..web() };
         assert_eq!(from_to(&web(), &forbids), []);
         let last = only(&forbids, &whole());
         assert!(!policy(&last).contains("DescribeLaunchTemplateVersions"), "{last:?}");
-        // The other way it comes first, for the nodes that are launched.
+        // In the other direction the permission comes first, for new nodes.
         let back = wider(&forbids, &web(), REGION, &cidrs(), &after(&last, &whole()));
         assert!(policy(&back).contains("DescribeLaunchTemplateVersions"));
     }
 
     #[test]
-    fn the_last_step_lets_in_again_what_somebody_shut_meanwhile() {
+    fn the_last_step_restores_a_rule_that_was_removed_meanwhile() {
         let mut observed = whole();
-        let shut = observed.groups[0].rules.pop_first().expect("it lets something in");
+        let shut = observed.groups[0].rules.pop_first().expect("it has a rule");
         let exact = only(&web(), &observed);
         assert_eq!(exact, [Setting::Allow(BTreeSet::from([shut]))]);
         assert_eq!(only(&web(), &after(&exact, &observed)), []);
     }
 
     #[test]
-    fn nothing_changes_around_what_is_as_it_should_be() {
+    fn correct_settings_need_no_change() {
         assert_eq!(from_to(&web(), &web()), []);
         assert_eq!(only(&web(), &whole()), []);
     }

@@ -1,6 +1,8 @@
-//! An update's plan: every step from what was found to what is to be. `--dry-run` prints this list, and [`super::roll`]
-//! carries it out. Pure. What nodes may do is widened first and narrowed last, and the version that nodes boot moves when
-//! every node runs it: so an update can stop anywhere, and the plan of the next one is the rest.
+//! An update's plan: every step from the present balancer to the wanted one. `--dry-run` prints it, and [`super::run`] runs it.
+//! Pure.
+//!
+//! Permissions are widened first and narrowed last. The version that nodes boot moves when every node runs it. So an update can
+//! stop anywhere, and the next plan is the rest.
 
 use std::collections::BTreeSet;
 
@@ -18,25 +20,25 @@ use crate::resources::scaling_group::{ScalingGroup, Settings};
 /// A step of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Change what is around the nodes.
+    /// Change a setting around the nodes.
     Set(Setting),
-    /// Add a version to the launch template that holds what is to be run.
+    /// Add a version with the wanted revision to the launch template.
     AddVersion,
-    /// Have the instance refresh that is under way taken back. What is left then is planned anew.
+    /// Roll back the instance refresh that is under way. The rest is planned after that.
     Undo,
     /// Replace nodes, one slot after another.
     Replace(Vec<Change>),
-    /// Have the Auto Scaling group's nodes be in the subnets that are to have them, with new ones first.
+    /// Set the Auto Scaling group's subnets, before its nodes are replaced.
     Spread(Settings),
-    /// Have the Auto Scaling group replace its nodes; so it is said.
+    /// Have the Auto Scaling group replace its nodes.
     Refresh(Change),
-    /// Have every node run the version in place; these are to be told.
+    /// Have every node run the version in place; these still need the order.
     Tell(Vec<String>),
     /// Make the version the one that nodes boot.
     SetDefault,
-    /// Have nodes come to be as the balancer says: by its Auto Scaling group, or launched.
+    /// Launch missing nodes, or create or correct the Auto Scaling group.
     Launch(Vec<Action>),
-    /// Delete a route that nothing needs any more.
+    /// Delete a route that isn't needed any more.
     DeleteRoute {
         /// `rtb-…`
         table: String,
@@ -68,7 +70,7 @@ pub fn steps(known: &Known) -> Vec<Step> {
         steps.extend(moves());
         there = nodes;
     } else if known.target().is_some_and(|target| target < known.template.version) {
-        // An agent goes down to a version only if it is the default, which no tag changes.
+        // An agent takes an older version only if it is the default.
         steps.extend(moves());
         steps.extend(tell(known));
     } else {
@@ -85,7 +87,7 @@ pub fn steps(known: &Known) -> Vec<Step> {
 }
 
 impl Step {
-    /// What it does, for people and for `--output json`.
+    /// The step in words and for `--output json`.
     pub fn changes(&self, known: &Known) -> Vec<Change> {
         let (desired, template) = (&known.desired, &known.template);
         let one = |action, what| vec![Change { action, what }];
@@ -98,7 +100,7 @@ impl Step {
                 one("create-launch-template-version", what)
             }
             Step::Undo => {
-                let what = format!("roll the instance refresh of {} back, and plan what is left", desired.name);
+                let what = format!("roll back the instance refresh of {}, then plan the rest", desired.name);
                 one("roll-back-instance-refresh", what)
             }
             Step::Spread(settings) => {
@@ -116,7 +118,7 @@ impl Step {
                     what: format!("tell {node} to run revision {}", desired.revision),
                 })
                 .collect(),
-            Step::SetDefault => one("set-default", "make that version the one that nodes boot".to_owned()),
+            Step::SetDefault => one("set-default", "make that version the default for new nodes".to_owned()),
             Step::DeleteRoute { table, destination } => {
                 one("delete-route", format!("delete route {destination} in {table}"))
             }
@@ -124,7 +126,7 @@ impl Step {
     }
 }
 
-/// What replaces nodes, if any is to be replaced; and what is there then.
+/// The replacement, if nodes are replaced; and the forecast balancer after it.
 fn exchanged(known: &Known) -> Option<(Vec<Change>, Observed)> {
     if !known.replaces() || known.desired.scaling.is_some() {
         return None;
@@ -134,14 +136,14 @@ fn exchanged(known: &Known) -> Option<(Vec<Change>, Observed)> {
     (!changes.is_empty()).then_some((changes, Observed { nodes, ..known.observed.clone() }))
 }
 
-/// The group with the subnets that are to have nodes: its number of nodes follows when they are replaced.
+/// The group's settings with the new subnets. Its size follows after the replacement.
 fn spread(known: &Known, group: &ScalingGroup) -> Option<Settings> {
     let subnets = known.new.subnets.iter().cloned().collect();
     let moves = group.settings.subnets != subnets && known.refresh().is_none();
     moves.then(|| Settings { subnets, ..group.settings.clone() })
 }
 
-/// What is said of the refresh.
+/// The refresh in words.
 fn refreshed(known: &Known, group: &ScalingGroup) -> Change {
     let name = &group.name;
     if let Some(refresh) = known.refresh() {
@@ -150,16 +152,17 @@ fn refreshed(known: &Known, group: &ScalingGroup) -> Change {
     }
     let nodes: Vec<String> = known.refreshed().map(called).collect();
     let what = format!(
-        "have Auto Scaling group {name} replace {} by an instance refresh: new nodes serve before old ones hand over and end",
+        "have Auto Scaling group {name} replace {} by an instance refresh: new nodes serve before old ones hand over and are \
+         terminated",
         nodes.join(", ")
     );
     Change { action: "start-instance-refresh", what }
 }
 
-/// Tells nodes, or waits for those that were told: standbys first, those that are stopped or left out last.
+/// The order for the nodes that need it, and the wait for the others: standbys first, stopped and left-out nodes last.
 fn tell(known: &Known) -> Option<Step> {
-    let (order, nobody) = (known.order(), BTreeSet::new());
-    let asking = Asking { order: &order, goal: &known.goal, told: &nobody, stale: &nobody };
+    let (order, none) = (known.order(), BTreeSet::new());
+    let asking = Asking { order: &order, goal: &known.goal, told: &none, stale: &none };
     if next(&asking, &known.observed.nodes) == Next::Done {
         return None;
     }

@@ -1,4 +1,4 @@
-//! Tells running nodes what to run, one after another, and waits for their answers.
+//! Gives the running nodes their order, one after another, and waits until they run or refuse it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -16,9 +16,9 @@ use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
 
-/// From one look at the nodes' tags to the next.
+/// Between two reads of the nodes' tags.
 const LOOK: Duration = Duration::from_millis(500);
-/// How long a refusal that a node has taken back may still be read.
+/// How long AWS's answers may show a refusal that a node has removed.
 const STALE: Duration = Duration::from_secs(4);
 
 impl Roll<'_> {
@@ -78,23 +78,23 @@ impl Roll<'_> {
 
     fn timed_out(&self, order: &Order, nodes: &[Node], unserved: Option<String>) -> Failure {
         Failure::Failed(anyhow!(
-            "{} isn't updated after {} s, {}: {}; the same command again goes on, `launcher update` with the file \
-             it had goes back",
+            "{} isn't updated after {} s, {}: {}; run the same command again to continue, or `launcher update` with the \
+             previous file to go back",
             self.known.new.name,
             self.timeout.as_secs(),
-            unserved.map_or("and serves on".to_owned(), |why| format!("as {why} (--force goes on)")),
+            unserved.map_or("and still serves".to_owned(), |why| format!("as {why} (use --force to continue)")),
             standings(order, nodes)
         ))
     }
 }
 
-/// How far each live node is, for an error's line.
+/// The progress of each live node, for an error.
 pub fn standings(order: &Order, nodes: &[Node]) -> String {
     let live = nodes.iter().filter(|node| node.is_live());
     live.map(|node| format!("{} {}", called(node), stands(order, node))).collect::<Vec<_>>().join("; ")
 }
 
-/// How far a node is.
+/// The progress of a node towards the order.
 pub fn stands(order: &Order, node: &Node) -> String {
     let told = node.tags.get(TAG_REVISION) == Some(&order.to_string());
     let message = node.tags.get(TAG_MESSAGE).map(|message| format!(" ({message})")).unwrap_or_default();

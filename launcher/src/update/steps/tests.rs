@@ -1,4 +1,4 @@
-//! The plan of an update: complete, in an order in which it can stop anywhere, and empty when it is done.
+//! Tests of an update's plan: it is complete, an update can stop after every step, and a finished update has an empty plan.
 
 use templates::names::{TAG_DEFAULT, TAG_REVISION, TAG_RUNNING};
 use templates::{Balancer, Slot};
@@ -29,7 +29,7 @@ fn version(number: i64, balancer: &Balancer) -> Version {
     Version { number, revision: balancer.revision().0, made: None, contents }
 }
 
-/// The example's versions, one for each of these, of which nodes boot the first.
+/// The example balancer and its versions, the first of which nodes boot.
 pub(in crate::update) struct World {
     pub observed: Observed,
     versions: Vec<Version>,
@@ -102,7 +102,7 @@ impl World {
         Known::of(&intent, self.goal.clone(), Found { template, versions, observed }, place()).unwrap()
     }
 
-    /// What is planned to get to `new`, in words.
+    /// The plan for `new`, in words.
     fn plan(&self, new: &Balancer) -> Vec<String> {
         let known = self.known(new);
         steps(&known).iter().flat_map(|step| step.changes(&known)).map(|change| change.what).collect()
@@ -110,26 +110,26 @@ impl World {
 }
 
 #[test]
-fn a_balancer_that_is_as_its_file_says_needs_no_step() {
+fn a_balancer_that_matches_its_file_needs_no_step() {
     assert_eq!(World::new().plan(&web()), [] as [&str; 0]);
 }
 
 #[test]
-fn a_change_in_place_is_let_in_told_to_standbys_first_and_booted_last() {
+fn an_in_place_update_widens_rules_orders_standbys_first_and_moves_the_default_last() {
     let (new, revision) = (moved(), moved().revision());
     let (add, set) = (
         format!("add a version of revision {revision} to launch template elbow-web"),
-        "make that version the one that nodes boot".to_owned(),
+        "make that version the default for new nodes".to_owned(),
     );
     let tell = |node: &str| format!("tell {node} to run revision {revision}");
     let (open, shut) =
-        ("let in: tcp 8080 from 10.0.0.0/16".to_owned(), "let in no more: tcp 80 from 10.0.0.0/16".to_owned());
+        ("let in: tcp 8080 from 10.0.0.0/16".to_owned(), "no longer let in: tcp 80 from 10.0.0.0/16".to_owned());
     let (standby, actives) = (tell("node 1 (i-1, standby)"), tell("node 0 (i-0, active)"));
     let all = [open, add, standby, actives, set, shut];
     assert_eq!(World::new().plan(&new), all);
-    // Killed after a step, the plan is the rest.
+    // After each step, the plan is the rest.
     let mut world = World::with(&new);
-    assert_eq!(world.plan(&new)[1..], all[2..], "its version is taken again");
+    assert_eq!(world.plan(&new)[1..], all[2..], "its version is used again");
     world = world.running(1);
     assert_eq!(world.plan(&new)[1..], all[3..]);
     world = world.running(0);
@@ -143,7 +143,7 @@ fn a_change_in_place_is_let_in_told_to_standbys_first_and_booted_last() {
 }
 
 #[test]
-fn a_version_that_was_the_default_is_the_default_again_before_a_node_goes_down_to_it() {
+fn a_rollback_moves_the_default_before_nodes_get_the_order() {
     let mut world = World::with(&moved()).booting().running(0).running(1);
     world.image = Image::Of(1);
     let said = world.plan(&web());
@@ -154,16 +154,16 @@ fn a_version_that_was_the_default_is_the_default_again_before_a_node_goes_down_t
 }
 
 #[test]
-fn what_a_running_node_cannot_change_to_replaces_it() {
+fn a_change_that_is_impossible_in_place_replaces_nodes() {
     let mut new = web();
     new.agent.sha256 = "1".repeat(64);
     let said = World::new().plan(&new);
     let parts = [
         "add a version",
-        "launch node 1 anew",
-        "shut node 1",
-        "launch node 0 anew",
-        "shut node 0",
+        "launch a new node 1",
+        "stop node 1",
+        "launch a new node 0",
+        "stop node 0",
         "make that version",
     ];
     assert_eq!(said.len(), parts.len(), "{said:?}");
@@ -171,7 +171,7 @@ fn what_a_running_node_cannot_change_to_replaces_it() {
 }
 
 #[test]
-fn a_node_that_is_left_out_is_told_once_and_not_waited_for() {
+fn a_left_out_node_gets_the_order_once_and_is_not_waited_for() {
     let mut world = World::with(&moved()).booting().running(1);
     world.observed.nodes[0] = lost(world.observed.nodes[0].clone(), "i-1");
     world.goal.without = vec![Which::Slot(Slot(0))];
@@ -189,7 +189,7 @@ fn a_default_that_was_set_by_hand_is_replaced_by_a_version_of_elbows() {
     let mut world = World::with(&web());
     world.observed.template.as_mut().unwrap().version = 2;
     let add = format!("add a version of revision {} to launch template elbow-web", web().revision());
-    assert_eq!(world.plan(&web()), [add, "make that version the one that nodes boot".to_owned()]);
+    assert_eq!(world.plan(&web()), [add, "make that version the default for new nodes".to_owned()]);
 }
 
 /// The example in its group, with another agent.
@@ -199,31 +199,31 @@ pub(in crate::update) fn other_agent() -> Balancer {
     new
 }
 
-const DEFAULT: &str = "make that version the one that nodes boot";
+const DEFAULT: &str = "make that version the default for new nodes";
 
 #[test]
 fn a_group_replaces_its_own_nodes_and_a_refresh_under_way_is_followed() {
     let mut world = World::grouped(&other_agent());
     let start = "have Auto Scaling group elbow-web replace node 0 (i-0, active), node 1 (i-1, standby) by an instance refresh: \
-                 new nodes serve before old ones hand over and end";
+                 new nodes serve before old ones hand over and are terminated";
     assert_eq!(world.plan(&auto_scaling()), [] as [&str; 0]);
     assert_eq!(world.plan(&other_agent()), [start, DEFAULT]);
     world.group().refresh = Some(refresh("InProgress", 2));
     let follow = "follow instance refresh r-1 of elbow-web";
     assert_eq!(world.plan(&other_agent()), [follow, DEFAULT]);
-    // One node is replaced, the other one's successor boots.
+    // One node is replaced; the successor of the other boots.
     world = world.running(0);
     assert_eq!(world.plan(&other_agent()), [follow, DEFAULT]);
 }
 
 #[test]
-fn a_refresh_to_something_else_is_taken_back_before_anything_else_is_planned() {
+fn a_refresh_to_another_version_is_rolled_back_before_the_rest_is_planned() {
     let mut world = World::grouped(&other_agent());
-    let undo = ["roll the instance refresh of elbow-web back, and plan what is left"];
+    let undo = ["roll back the instance refresh of elbow-web, then plan the rest"];
     world.group().refresh = Some(refresh("InProgress", 2));
     assert_eq!(world.plan(&auto_scaling()), undo, "back to what the group launches");
     world.group().refresh = Some(refresh("RollbackInProgress", 2));
-    assert_eq!(world.plan(&other_agent()), undo, "it comes to its end first");
+    assert_eq!(world.plan(&other_agent()), undo, "it must end first");
     world.group().refresh = Some(refresh("RollbackSuccessful", 2));
     assert_eq!(world.plan(&auto_scaling()), [] as [&str; 0]);
 }
@@ -236,13 +236,13 @@ fn a_node_that_was_launched_from_the_version_and_runs_another_is_replaced_too() 
     world.observed.template.as_mut().unwrap().default = 2;
     world.image = Image::Of(1);
     let known = world.known(&auto_scaling());
-    assert!(!known.skips_matching(), "they were told version 2 as they ran");
+    assert!(!known.skips_matching(), "they were updated to version 2 in place");
     assert_eq!(known.refreshed().count(), 2);
     assert!(World::grouped(&other_agent()).known(&other_agent()).skips_matching());
 }
 
 #[test]
-fn what_nodes_change_to_as_they_run_is_what_the_group_launches_from_then_on() {
+fn after_an_in_place_update_the_group_launches_the_new_version() {
     let mut new = auto_scaling();
     new.listeners[0].port = 8080;
     let mut world = World::grouped(&new);
