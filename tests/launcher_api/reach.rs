@@ -35,8 +35,8 @@ fn an_environment_that_cannot_work_is_refused_in_a_line_that_names_it() {
                                  sso_region = eu-west-1\nsso_account_id = 1\nsso_role_name = r\n",
     );
     let unfinished = file("unfinished", "[profile a\n");
-    refused(&rig, &[("AWS_ACCESS_KEY_ID", "AKIAX\r")], &["the AWS access key id has a character in it"]);
-    refused(&rig, &[("AWS_SESSION_TOKEN", "a\nb")], &["the AWS session token has a character in it"]);
+    refused(&rig, &[("AWS_ACCESS_KEY_ID", "AKIAX\r")], &["the AWS access key id contains an invalid character"]);
+    refused(&rig, &[("AWS_SESSION_TOKEN", "a\nb")], &["the AWS session token contains an invalid character"]);
     refused(&rig, &[("AWS_CA_BUNDLE", &broken)], &["broken.pem: certificate number 1 can't be read"]);
     refused(&rig, &[("AWS_CA_BUNDLE", &none)], &["none.pem: contains no certificate"]);
     refused(&rig, &[("AWS_ENDPOINT_URL", "foo")], &["AWS_ENDPOINT_URL: \"foo\" isn't an endpoint URL"]);
@@ -138,7 +138,7 @@ fn a_parameter_that_holds_no_image_is_named_with_what_it_holds() {
     let other = "/aws/service/global-infrastructure/regions/eu-west-1/longName";
     for (parameter, words) in [
         (format!("{standard}:999"), "no such parameter"),
-        (other.to_owned(), "holds \"Europe (Ireland)\", no image id"),
+        (other.to_owned(), "holds \"Europe (Ireland)\", which isn't an image id"),
     ] {
         let toml = rig.example().replace(&rig.api.seed().images["main"], &format!("resolve:ssm:{parameter}"));
         let file = rig.file("image.toml", &toml);

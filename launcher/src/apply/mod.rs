@@ -245,8 +245,8 @@ fn is_spreading(error: &CallFailed) -> bool {
         && MESSAGES.iter().any(|message| line.contains(message))
 }
 
-/// The idempotency token of a launch: equal for concurrent `create`s, new for a replacement or a new balancer. EC2 accepts
-/// 64 ASCII characters.
+/// The idempotency token of a launch: equal for concurrent `create`s, new for a replacement or a new balancer. EC2
+/// accepts 64 ASCII characters.
 fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
     let replaces = place.replaces.as_deref().unwrap_or_default();
     let order = place.order.as_ref().map(ToString::to_string).unwrap_or_default();

@@ -1,7 +1,7 @@
 //! Compares the nodes' reports with the routes to find out whether a balancer serves as it should. Pure.
 //!
-//! If reports contradict each other, reachable nodes ([`reach`]) outrank others. Between nodes that don't reach each other
-//! the routes decide.
+//! If reports contradict each other, reachable nodes ([`reach`]) outrank others. Between nodes that don't reach each
+//! other the routes decide.
 
 pub mod reach;
 
@@ -235,8 +235,8 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         && ordered.parse().map(|order: Order| order.revision).as_ref() != Ok(&expected.revision)
     {
         return Some(format!(
-            "{called} has an order for {ordered}, but nodes boot another revision: run `launcher update` with the file that \
-             is to run"
+            "{called} has an order for {ordered}, but nodes boot another revision: run `launcher update` with the file \
+             that is to run"
         ));
     }
     if *running != expected.revision.0 {

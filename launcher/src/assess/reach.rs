@@ -1,5 +1,5 @@
-//! Finds unreachable nodes by their peers' reports. Pure. A dead node keeps its last tags, and EC2 may show it as `running`
-//! for long; a live peer's report outranks both.
+//! Finds unreachable nodes by their peers' reports. Pure. A dead node keeps its last tags, and EC2 may show it as
+//! `running` for long; a live peer's report outranks both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,8 +10,8 @@ use templates::report::{Moment, Unreachable as Report};
 
 use crate::model::node::{Node, Unreachable};
 
-/// An active node renews its sign of life every 20 s while a peer is silent. If two nodes report each other, the one with
-/// a sign of life this much older is silent itself.
+/// An active node renews its sign of life every 20 s while a peer is silent. If two nodes report each other, the one
+/// with a sign of life this much older is silent itself.
 const OUTLIVED: Duration = Duration::from_secs(45);
 /// A node is silent if its sign of life is older than this, by the launcher's own clock.
 const SILENT: Duration = Duration::from_secs(90);
@@ -39,8 +39,8 @@ impl Reporter {
         Reporter { id: node.id.clone(), alive, peers: peers.unwrap_or_default() }
     }
 
-    /// Whether `other` reports this node, and this node's own report is the older one: it doesn't report `other`, or its
-    /// sign of life is older.
+    /// Whether `other` reports this node, and this node's own report is the older one: it doesn't report `other`, or
+    /// its sign of life is older.
     fn is_outlived_by(&self, other: &Reporter) -> bool {
         if !other.peers.contains_key(&self.id) {
             return false;

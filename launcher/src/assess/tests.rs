@@ -87,10 +87,8 @@ fn an_order_of_another_revision_that_a_node_has_not_taken_is_a_problem() {
     let said = problems(&nodes, &[table("rtb-1", "eni-0")]);
     assert_eq!(
         said,
-        [
-            "node 1 (i-1) has an order for 2:fedcba987654, but nodes boot another revision: run `launcher update` with the \
-             file that is to run"
-        ]
+        ["node 1 (i-1) has an order for 2:fedcba987654, but nodes boot another revision: run `launcher update` with \
+             the file that is to run"]
     );
     nodes[1].tags.0.insert(TAG_REVISION.into(), format!("2:{}", expected().revision));
     assert_eq!(problems(&nodes, &[table("rtb-1", "eni-0")]), [] as [&str; 0]);

@@ -1,5 +1,5 @@
-//! Reads the operator's AWS profile. The SDK's providers ignore a missing profile or unreadable files, and then report a
-//! missing Region or missing credentials.
+//! Reads the operator's AWS profile. The SDK's providers ignore a missing profile or unreadable files, and then report
+//! a missing Region or missing credentials.
 
 use aws_config::profile::{Profile as Section, ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;

@@ -1,5 +1,5 @@
-//! The transport of every AWS request. It chooses the proxy, retries throttled calls, reports long waits, and adds address
-//! and Region to errors.
+//! The transport of every AWS request. It chooses the proxy, retries throttled calls, reports long waits, and adds
+//! address and Region to errors.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};

@@ -8,7 +8,7 @@ use crate::aws::error::CallFailed;
 /// How long to keep trying.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// The deadline.
+    /// The total time.
     pub total: Duration,
     /// The average pause between attempts.
     pub pause: Duration,

@@ -1,5 +1,5 @@
-//! Retries calls of every service that AWS rejects for their rate or for a concurrent writer, for up to two minutes. The
-//! SDK's own retries end after seconds and share a budget, which many throttled calls exhaust.
+//! Retries calls of every service that AWS rejects for their rate or for a concurrent writer, for up to two minutes.
+//! The SDK's own retries end after seconds and share a budget, which many throttled calls exhaust.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -20,8 +20,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The first and the longest average pause between attempts; it doubles each time.
 const PAUSE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
 
-/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager. The last three mean concurrent
-/// writers: of one resource's tags in EC2, of one role in IAM.
+/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager. The last three mean
+/// concurrent writers: of one resource's tags in EC2, of one role in IAM.
 const PASSING: [&str; 8] = [
     "RequestLimitExceeded",
     "Throttling",
