@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_node_whose_own_sign_of_life_is_too_old_is_silent_and_a_day_is_named_if_it_is_not_today() {
+    fn a_node_with_an_old_sign_of_life_is_silent_and_another_day_is_named() {
         let nodes = || vec![says(0, &[], None), says(1, &[(0, 0)], Some(60))];
         assert_eq!(unreachable(nodes(), 120), ["i-0 since 14:00:00Z from i-1"]);
         let day = 24 * 3600;

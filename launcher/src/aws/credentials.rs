@@ -28,7 +28,7 @@ pub(super) async fn find(
 ) -> Result<SharedCredentialsProvider, Failure> {
     let config = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()));
     let chain = match &account.profile {
-        // A named profile excludes the environment's credentials: they may be of another account.
+        // A named profile excludes the environment's credentials: they may belong to another account.
         Some(name) => SharedCredentialsProvider::new(
             ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build(),
         ),

@@ -34,7 +34,6 @@ pub fn running(node: &Node) -> Option<&str> {
     node.tags.get(TAG_RUNNING)
 }
 
-/// For how many virtual IPs the node is active. An unreachable node's report may be old, and counts as 0.
 /// For how many virtual IPs the node is active. The report of an unreachable node doesn't count.
 pub fn active(node: &Node) -> usize {
     if node.unreachable.is_some() {

@@ -15,7 +15,7 @@ pub enum Which {
 }
 
 impl Which {
-    /// Whether it selects the node that is this `instance` and that slot `named` names, if one does.
+    /// Whether it selects this `instance`, which slot `named` names, if any.
     pub fn is(&self, named: Option<Slot>, instance: &str) -> bool {
         match self {
             Which::Slot(slot) => named == Some(*slot),

@@ -147,13 +147,13 @@ impl Action {
                 let differences = differences.join("; ");
                 ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))
             }
-            Action::Pin => ("pin-version", format!("pin Auto Scaling group {name} to that launch template version")),
+            Action::Pin => ("pin-version", format!("pin Auto Scaling group {name} to that version of template {name}")),
             Action::SetHook(Hook { name: hook, timeout, .. }) => (
                 "set-lifecycle-hook",
                 format!("set lifecycle hook {hook} of Auto Scaling group {name}, timeout {timeout} s"),
             ),
             Action::SuspendRebalance => {
-                ("suspend-rebalance", format!("suspend {REBALANCE} of Auto Scaling group {name}"))
+                ("suspend-rebalance", format!("suspend AZRebalance of Auto Scaling group {name}"))
             }
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
