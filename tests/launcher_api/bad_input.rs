@@ -180,7 +180,7 @@ fn a_profile_that_is_named_counts_more_than_credentials_in_the_environment() {
         assert_eq!(said.trim_end().lines().count(), 1, "{said}");
         said
     };
-    says(&refused("nope"), &["there is no AWS profile \"nope\""]);
+    says(&refused("nope"), &["AWS profile \"nope\" doesn't exist"]);
     says(&refused("other"), &["AWS doesn't accept these credentials"]);
 }
 

@@ -64,7 +64,7 @@ fn nodes_that_never_came_up_are_replaced_at_once_by_an_update_with_the_corrected
     assert!(said.contains("`launcher update` with a corrected file replaces nodes that never came up"), "{said}");
     let dead = rig.nodes();
     let create = ["create", right.to_str().unwrap()];
-    refused(&rig, &create, &["its nodes never reported", "`launcher update` with this file replaces them"]);
+    refused(&rig, &create, &["its nodes never reported", "`launcher update` with this file to replace them"]);
 
     let dry = text(&succeeded(launcher(&rig, "update", &right, &["--dry-run"])).stdout);
     for (slot, node) in dead.iter().enumerate() {
@@ -103,7 +103,7 @@ fn where_no_node_is_left_an_update_with_the_corrected_file_launches_them() {
         rig.aws(&["ec2", "terminate-instances", "--instance-ids", &node.id]);
     }
     let create = ["create", right.to_str().unwrap()];
-    refused(&rig, &create, &["it has no nodes", "`launcher update` with this file launches them"]);
+    refused(&rig, &create, &["it has no nodes", "`launcher update` with this file to launch them"]);
     let dry = text(&succeeded(launcher(&rig, "update", &right, &["--dry-run"])).stdout);
     assert!(dry.contains("launch node 0") && dry.contains("launch node 1"), "{dry}");
     with_nodes_that_come_up(&rig, &[], || succeeded(launcher(&rig, "update", &right, &[])));

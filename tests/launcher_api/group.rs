@@ -65,7 +65,8 @@ fn what_somebody_changed_in_the_group_is_shown_and_put_right() {
     let status = rig.launcher(["status", "web"]);
     let said = text(&status.stdout);
     assert_eq!(status.status.code(), Some(3), "{said}");
-    for line in ["has min 1, desired 2, max 3 instead of min 2, desired 2, max 4", "hook standby", "AZRebalance on"] {
+    for line in ["has min 1, desired 2, max 3 instead of min 2, desired 2, max 4", "hook standby", "AZRebalance active"]
+    {
         assert!(said.contains(line), "{said}");
     }
     rig.take_calls();

@@ -35,13 +35,13 @@ fn an_environment_that_cannot_work_is_refused_in_a_line_that_names_it() {
                                  sso_region = eu-west-1\nsso_account_id = 1\nsso_role_name = r\n",
     );
     let unfinished = file("unfinished", "[profile a\n");
-    refused(&rig, &[("AWS_ACCESS_KEY_ID", "AKIAX\r")], &["the AWS access key id has a character in it"]);
-    refused(&rig, &[("AWS_SESSION_TOKEN", "a\nb")], &["the AWS session token has a character in it"]);
-    refused(&rig, &[("AWS_CA_BUNDLE", &broken)], &["broken.pem: its certificate number 1 can't be read"]);
-    refused(&rig, &[("AWS_CA_BUNDLE", &none)], &["none.pem: has no certificate in it"]);
-    refused(&rig, &[("AWS_ENDPOINT_URL", "foo")], &["AWS_ENDPOINT_URL: \"foo\" is no endpoint"]);
-    refused(&rig, &[("AWS_ENDPOINT_URL_EC2", "//x")], &["AWS_ENDPOINT_URL_EC2: \"//x\" is no endpoint"]);
-    refused(&rig, &[("AWS_PROFILE", "nope")], &["there is no AWS profile \"nope\""]);
+    refused(&rig, &[("AWS_ACCESS_KEY_ID", "AKIAX\r")], &["the AWS access key id contains an invalid character"]);
+    refused(&rig, &[("AWS_SESSION_TOKEN", "a\nb")], &["the AWS session token contains an invalid character"]);
+    refused(&rig, &[("AWS_CA_BUNDLE", &broken)], &["broken.pem: certificate number 1 can't be read"]);
+    refused(&rig, &[("AWS_CA_BUNDLE", &none)], &["none.pem: contains no certificate"]);
+    refused(&rig, &[("AWS_ENDPOINT_URL", "foo")], &["AWS_ENDPOINT_URL: \"foo\" isn't an endpoint URL"]);
+    refused(&rig, &[("AWS_ENDPOINT_URL_EC2", "//x")], &["AWS_ENDPOINT_URL_EC2: \"//x\" isn't an endpoint URL"]);
+    refused(&rig, &[("AWS_PROFILE", "nope")], &["AWS profile \"nope\" doesn't exist"]);
     refused(&rig, &[("AWS_CONFIG_FILE", &unfinished)], &["unfinished on line 1"]);
     let named = |profile: &str, words: &[&str]| {
         let mut command = rig.command(["--profile", profile, "status"]);
@@ -50,8 +50,8 @@ fn an_environment_that_cannot_work_is_refused_in_a_line_that_names_it() {
         assert_eq!(output.status.code(), Some(2), "{said}");
         assert!(words.iter().all(|word| said.contains(word)), "{said:?} doesn't say all of {words:?}");
     };
-    named("nope", &["there is no AWS profile \"nope\": there are empty, sso"]);
-    named("empty", &["no AWS credentials: profile \"empty\" gives none"]);
+    named("nope", &["AWS profile \"nope\" doesn't exist: use one of empty, sso"]);
+    named("empty", &["no AWS credentials: profile \"empty\" provides none"]);
     named("sso", &["sign in with `aws sso login --profile sso`"]);
     assert!(rig.take_calls().is_empty());
 }
@@ -62,7 +62,7 @@ fn what_render_puts_into_files_is_checked_too() {
     let file = rig.web();
     let file = file.to_str().unwrap();
     for (arguments, word) in [
-        (&["render", "policy", file, "--region", "us east\""][..], "region \"us east\\\"\" can't be one"),
+        (&["render", "policy", file, "--region", "us east\""][..], "region \"us east\\\"\" isn't a valid name"),
         (
             &["render", "keepalived", file, "--members", "10.0.1.5", "--interface", "a b"],
             "not a network interface name",
@@ -103,7 +103,7 @@ fn calls_go_by_the_proxy_of_the_environment_unless_it_excepts_the_host() {
     let proxy = format!("http://user:pw@{place}");
     let output = status(&rig, &[("AWS_ENDPOINT_URL", "https://api.aws.invalid"), ("HTTPS_PROXY", &proxy)]);
     let said = text(&output.stderr);
-    assert!(said.contains(&format!("https://api.aws.invalid by the proxy {place} (eu-west-1)")), "{said}");
+    assert!(said.contains(&format!("https://api.aws.invalid via the proxy {place} (eu-west-1)")), "{said}");
     assert!(!said.contains("pw"), "{said}");
     std::net::TcpStream::connect(place).unwrap().write_all(b"stop\n").unwrap();
     let asked = asked.join().unwrap();
@@ -138,7 +138,7 @@ fn a_parameter_that_holds_no_image_is_named_with_what_it_holds() {
     let other = "/aws/service/global-infrastructure/regions/eu-west-1/longName";
     for (parameter, words) in [
         (format!("{standard}:999"), "no such parameter"),
-        (other.to_owned(), "holds \"Europe (Ireland)\", no image id"),
+        (other.to_owned(), "holds \"Europe (Ireland)\", which isn't an image id"),
     ] {
         let toml = rig.example().replace(&rig.api.seed().images["main"], &format!("resolve:ssm:{parameter}"));
         let file = rig.file("image.toml", &toml);

@@ -212,7 +212,7 @@ fn what_a_group_cannot_do_is_refused_before_anything_changes() {
     }
     let named = ["--auto-scaling-group-name", "elbow-web"];
     rig.aws(&[&["autoscaling", "suspend-processes"][..], &named, &["--scaling-processes", "Launch"]].concat());
-    let parts = ["has Launch suspended and replaces no node", "aws autoscaling resume-processes"];
+    let parts = ["has Launch suspended and can't replace nodes", "aws autoscaling resume-processes"];
     refused(&rig, &["update", larger.to_str().unwrap()], &parts);
     rig.aws(&[&["autoscaling", "resume-processes"][..], &named, &["--scaling-processes", "Launch"]].concat());
     rig.aws(&[&["autoscaling", "start-instance-refresh"][..], &named].concat());

@@ -26,7 +26,7 @@ fn more_rules_than_a_group_takes_are_warned_of_and_refused_by_aws_before_anythin
     let file = listeners(&rig, (0..35).map(|n| 1000 + 2 * n));
     let file = file.to_str().unwrap();
     let dry = text(&succeeded(rig.launcher(["create", file, "--dry-run"])).stdout);
-    assert!(dry.contains("warning: the security group would have 73 rules"), "{dry}");
+    assert!(dry.contains("warning: the security group needs 73 rules"), "{dry}");
     rig.take_calls();
     let output = rig.launcher(["create", file]);
     let said = text(&output.stderr);

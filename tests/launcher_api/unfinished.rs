@@ -40,7 +40,7 @@ fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
     let order = told(&rig.nodes()[1]).expect("the standby was told").to_owned();
     let status = rig.launcher(["status", "web"]);
     assert_eq!(status.status.code(), Some(3));
-    assert!(text(&status.stdout).contains(&format!("was told to run {order}, which isn't what nodes boot")));
+    assert!(text(&status.stdout).contains(&format!("has an order for {order}, but nodes boot another revision")));
     let versions = text(&succeeded(rig.launcher(["update", "--versions", "web"])).stdout);
     assert!(versions.contains("nodes boot it, --rollback goes to it"), "{versions}");
     // No node has to do anything for it.

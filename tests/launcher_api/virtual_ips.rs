@@ -17,7 +17,7 @@ fn a_virtual_ip_of_another_balancer_is_refused_however_that_one_is() {
     let rig = Rig::new();
     let file = shop(&rig, "[\"10.255.0.10\"]");
     let create = ["create", file.to_str().unwrap()];
-    let theirs = "virtual IP 10.255.0.10 is balancer web's: choose another";
+    let theirs = "virtual IP 10.255.0.10 belongs to balancer web: choose another";
     // Nothing leads to it yet.
     rig.create(&rig.web());
     refused(&rig, &create, &[theirs]);
@@ -64,7 +64,7 @@ fn of_two_creates_at_once_with_the_same_virtual_ip_one_is_made_and_the_other_lea
         }
         codes.sort();
         let [(Some(0), made, _), (Some(2), _, said)] = &codes[..] else { panic!("round {round}: {codes:?}") };
-        assert!(said.contains(&format!("virtual IP 10.255.0.10 is balancer {made}'s")), "round {round}: {said}");
+        assert!(said.contains(&format!("virtual IP 10.255.0.10 belongs to balancer {made}")), "round {round}: {said}");
         succeeded(rig.launcher(["destroy", made, "--yes"]));
         assert_eq!(rig.surroundings(), before, "round {round}");
     }

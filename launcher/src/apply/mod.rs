@@ -1,4 +1,4 @@
-//! Carries a plan out: one call for each action, those of a stage at once.
+//! Executes a plan stage by stage; the actions of a stage run concurrently.
 
 pub mod wait;
 
@@ -21,21 +21,21 @@ use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
 use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
 
-/// A new instance profile, or the role in it, may be unknown to EC2 for minutes.
+/// EC2 may not know a new instance profile, or its role, for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
 
-/// How a plan went.
+/// The result of a plan.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Outcome {
-    /// All of it is done.
+    /// Every action succeeded.
     Done,
-    /// Somebody else is making the same: look again, and plan anew.
+    /// Another `create` is at work, or AWS shows old data: observe and plan again.
     Overtaken,
-    /// A virtual IP is another balancer's, which was made at the same time: whose, in words. Nothing that was made is left.
+    /// Another balancer claims a virtual IP: the refusal. This plan's new group or claims are removed.
     Taken(String),
 }
 
-/// What calls so far have made, for those that need it.
+/// Ids that earlier stages created.
 #[derive(Debug, Clone, Default)]
 struct Known {
     group: Option<String>,
@@ -48,7 +48,7 @@ enum Made {
     Other,
 }
 
-/// Carries the plan out.
+/// Executes the plan.
 pub async fn apply(
     aws: &Aws,
     desired: &Desired,
@@ -98,7 +98,7 @@ pub async fn apply(
     Ok(Outcome::Done)
 }
 
-/// Another `create` of this balancer got there first, or AWS hasn't spread yet what one call made to where the next looks.
+/// Whether another `create` was faster, or AWS doesn't show the result of an earlier call yet.
 fn is_overtaken(error: &CallFailed) -> bool {
     let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
     let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
@@ -175,18 +175,19 @@ impl Step<'_> {
         self.desired.scaling.as_ref().expect("only a balancer that has a group has such actions")
     }
 
-    /// The launch template's id, and the version that is launched.
+    /// The launch template's id, and the version to launch.
     fn template(&self) -> (&str, i64) {
         self.known.template.as_ref().map_or(("", 0), |(id, version)| (id, *version))
     }
 
-    /// A namesake on its way out is waited for, as a profile on its way in.
+    /// Waits for a new instance profile, and for the deletion of a group of the same name.
     async fn create_scaling(&self) -> Result<(), CallFailed> {
         let Desired { name, tags, .. } = self.desired;
         let Wanted { settings, hooks } = self.scaling();
         let tags = tags.clone().with("Name", name.as_str());
         let waiting = |error: &CallFailed| {
-            let what = if is_spreading(error) { "IAM to spread the instance profile" } else { "the old group to go" };
+            let what =
+                if is_spreading(error) { "IAM to propagate the instance profile" } else { "the old group's deletion" };
             self.progress.live(name, &format!("waiting for {what}"));
         };
         let passes = |error: &CallFailed| is_spreading(error) || scaling_group::is_pending_delete(error);
@@ -195,22 +196,22 @@ impl Step<'_> {
     }
 }
 
-/// How nodes are launched, and from what.
+/// Launches nodes from a version of a launch template.
 pub struct Launching<'a> {
-    /// AWS.
+    /// The clients.
     pub aws: &'a Aws,
-    /// What is to be.
+    /// The desired balancer.
     pub desired: &'a Desired,
     /// The launch template's id.
     pub template: &'a str,
     /// Its version.
     pub version: i64,
-    /// For who watches.
+    /// Shows what a launch waits for.
     pub progress: &'a Progress,
 }
 
 impl Launching<'_> {
-    /// Launches the node of a place. Answers the instance.
+    /// Launches a node and returns its instance id.
     pub async fn node(&self, place: &Place) -> Result<String, CallFailed> {
         let name = format!("{}-{}", self.desired.name, place.slot);
         let order = place.order.as_ref().map(|order| (TAG_REVISION, order.to_string()));
@@ -222,11 +223,12 @@ impl Launching<'_> {
             let token = token(template, version, place, ended);
             let launch = instances::Launch { template, version, subnet: &place.subnet, tags: &tags, token: &token };
             let waiting = |_: &CallFailed| {
-                self.progress.live(&format!("node {}", place.slot), "waiting for IAM to spread the instance profile");
+                self.progress
+                    .live(&format!("node {}", place.slot), "waiting for IAM to propagate the instance profile");
             };
             let call = || instances::launch(&self.aws.ec2, &launch);
             match until(SPREADING, is_spreading, waiting, call).await {
-                // An instance that has ended and isn't listed any more had this token: the next one has another.
+                // An ended instance that EC2 doesn't list any more used this token: try the next one.
                 Err(error) if error.is("IdempotentInstanceTerminated") && ended < place.ended + 20 => ended += 1,
                 outcome => return outcome,
             }
@@ -235,16 +237,16 @@ impl Launching<'_> {
 }
 
 fn is_spreading(error: &CallFailed) -> bool {
-    // The second: the profile is known by now, what was put into it isn't yet.
+    // The second message: EC2 knows the profile, but not its role yet.
     const MESSAGES: [&str; 2] = ["Invalid IAM Instance Profile", "has no associated IAM Roles"];
     let line = error.to_string();
-    // The first is EC2's code, the second Auto Scaling's.
+    // EC2's code, and Auto Scaling's.
     (error.is("InvalidParameterValue") || error.is("ValidationError"))
         && MESSAGES.iter().any(|message| line.contains(message))
 }
 
-/// The same for two `create`s at the same moment, another one when a slot's node is replaced or the balancer made anew.
-/// 64 ASCII characters is what EC2 takes.
+/// The idempotency token of a launch: equal for concurrent `create`s, new for a replacement or a new balancer. EC2
+/// accepts 64 ASCII characters.
 fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
     let replaces = place.replaces.as_deref().unwrap_or_default();
     let order = place.order.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -290,7 +292,7 @@ mod tests {
             token("lt-1", 2, &place(0), 0),
             token("lt-1", 1, &place(1), 0),
             token("lt-1", 1, &place(0), 1),
-            // Going back to what the slot's first node was launched from.
+            // A rollback to what the slot's first node was launched from.
             token("lt-1", 1, &Place { replaces: Some("i-0".into()), ..place(0) }, 0),
             token("lt-1", 1, &Place { order: "1:0123456789ab".parse().ok(), ..place(0) }, 0),
         ] {

@@ -1,4 +1,4 @@
-//! Waits until a balancer serves: asks nodes nothing, only reads their tags and the routes.
+//! Waits until a balancer serves. It reads the nodes' tags and the routes, and never contacts a node.
 
 use std::time::{Duration, Instant};
 
@@ -16,13 +16,13 @@ use crate::output::progress::Progress;
 use crate::resources::instances;
 use crate::resources::{route_tables, scaling_group};
 
-/// From one look to the next: two Describe calls, of which AWS lets an account make many times more.
+/// Interval between polls. A poll is two Describe calls, far below an account's rate limit.
 const LOOK: Duration = Duration::from_millis(700);
-/// A launched instance may be missing from Describe answers for a while; one that has ended stays so.
+/// A new instance may be missing from Describe answers this long.
 const SPREADING: Duration = Duration::from_secs(10);
-/// A node that restarts can be reached again within this.
+/// A restarting node is reachable again within this.
 const RESTART: Duration = Duration::from_secs(60);
-/// How much of a silent node's console is shown.
+/// How many lines of a node's console are shown.
 const CONSOLE_LINES: usize = 12;
 
 /// Waits until every node has reported and every route leads to its active node.
@@ -79,7 +79,7 @@ fn phase(node: &NodeHealth, expected: &Expected) -> String {
     let mut phase = match (&node.roles, &node.running) {
         _ if node.state != "running" => node.state.clone(),
         _ if let Some(unreachable) = &node.unreachable => unreachable.to_string(),
-        // It has reported, and takes part in no election yet. In a real fault it says which.
+        // The node takes part in no election yet. A real fault comes with a message.
         (Some(roles), Some(running)) if *running == expected.revision.0 && is_starting(node, roles) => {
             "starting".to_owned()
         }
@@ -97,8 +97,8 @@ fn is_starting(node: &NodeHealth, roles: &Roles) -> bool {
     node.message.is_none() && roles.0.iter().all(|role| *role == Role::Fault)
 }
 
-/// Why waiting is in vain, once it has been so for a while: a node ended with nothing in its place, or can't be reached. A
-/// group replaces its own.
+/// Why waiting is useless, once it holds for this long: a node ended without a successor, or is unreachable. An Auto
+/// Scaling group replaces its own nodes.
 fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<(String, Duration)> {
     if expected.launch == Launch::AutoScaling {
         return None;
@@ -110,14 +110,14 @@ fn hopeless(expected: &Expected, nodes: &[Node]) -> Option<(String, Duration)> {
     ended(expected, nodes).map(|reason| (reason, SPREADING)).or(lost)
 }
 
-/// A node ended while it was awaited, with nothing in its place: AWS said why. AWS forgets in which subnet it was.
+/// A subnet without a node, and why the last instance ended. EC2 doesn't report the subnet of an ended instance.
 fn ended(expected: &Expected, nodes: &[Node]) -> Option<String> {
     let lives = |subnet: &String| nodes.iter().any(|node| node.is_live() && node.subnet == *subnet);
     let missing = expected.subnets.iter().find(|subnet| !lives(subnet))?;
     let last = nodes.iter().filter(|node| !node.is_live()).max_by_key(|node| node.launched)?;
     let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");
     Some(format!(
-        "no node is in {missing}, and {} has ended: {reason}; the same command again launches another",
+        "{missing}: no node runs there, and {} has ended: {reason}; run the same command again to launch another",
         last.id
     ))
 }
@@ -133,19 +133,18 @@ async fn timed_out(
     for node in troubled {
         say_trouble(aws, node, progress).await;
     }
-    // Nodes that come up late are none of these.
     let mend = match assessment.nodes.iter().all(|node| node.running.is_none()) {
         true => "; `launcher update` with a corrected file replaces nodes that never came up",
         false => "",
     };
     Failure::Failed(anyhow!(
-        "{balancer} doesn't serve after {} s: {}; `launcher status {balancer}` shows how it goes on{mend}",
+        "{balancer} doesn't serve after {} s: {}; run `launcher status {balancer}` to follow it{mend}",
         timeout.as_secs(),
         assessment.problems.join("; ")
     ))
 }
 
-/// Says of nodes of which nothing was heard what can be known of them.
+/// Prints state and console of each live node that hasn't reported.
 pub async fn say_silent(aws: &Aws, nodes: &[Node], progress: &Progress) {
     for node in nodes.iter().filter(|node| node.is_live()).map(health).filter(|node| node.running.is_none()) {
         say_trouble(aws, &node, progress).await;
@@ -172,13 +171,13 @@ async fn say_trouble(aws: &Aws, node: &NodeHealth, progress: &Progress) {
     ));
 }
 
-/// Why the group launches nothing, if it says.
+/// Prints why the group's last launch failed.
 pub async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
     let name = names::regional(balancer);
     match scaling_group::failure(&aws.auto_scaling, &name).await {
         Ok(Some(why)) => progress.say(&format!("Auto Scaling group {name} couldn't launch: {why}")),
         Ok(None) => {}
-        Err(error) => progress.say(&format!("why Auto Scaling group {name} launches nothing can't be read: {error}")),
+        Err(error) => progress.say(&format!("Auto Scaling group {name}: can't read its last launch: {error}")),
     }
 }
 
@@ -197,7 +196,7 @@ mod tests {
     use crate::model::which::Which;
 
     #[test]
-    fn an_ended_node_and_an_unreachable_one_are_not_waited_for_to_the_end() {
+    fn waiting_stops_for_an_ended_or_unreachable_node() {
         let expected = Expected::from(&templates::balancer::NodeConfig::of(&web()));
         let hopeless = |nodes: &[Node]| hopeless(&expected, nodes);
         let [first, second] = [node("i-0", 0, "running"), node("i-1", 1, "running")];
@@ -209,7 +208,7 @@ mod tests {
         let gone = Node { subnet: String::new(), ..node("i-0", 0, "terminated") };
         let (reason, patience) = hopeless(&[gone, second]).expect("it has ended");
         assert!(
-            reason.starts_with("no node is in subnet-0aaa, and i-0 has ended") && patience == SPREADING,
+            reason.starts_with("subnet-0aaa: no node runs there, and i-0 has ended") && patience == SPREADING,
             "{reason}"
         );
     }

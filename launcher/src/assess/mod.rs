@@ -1,6 +1,7 @@
-//! Whether a balancer serves as it should: what its nodes say of themselves against where the routes lead. Pure; `create`
-//! waits for it, `status` shows it. Where tags contradict each other, the word of nodes that can be reached ([`reach`])
-//! outranks that of others, and between nodes that don't reach each other the routes decide.
+//! Compares the nodes' reports with the routes to find out whether a balancer serves as it should. Pure.
+//!
+//! If reports contradict each other, reachable nodes ([`reach`]) outrank others. Between nodes that don't reach each
+//! other the routes decide.
 
 pub mod reach;
 
@@ -18,20 +19,20 @@ use crate::model::node_status;
 use crate::model::which::Which;
 use crate::resources::route_tables::{Table, eligible};
 
-/// What a balancer should be like.
+/// The expected state of a balancer.
 #[derive(Debug, Clone)]
 pub struct Expected {
-    /// What its nodes should run.
+    /// The revision of its nodes.
     pub revision: Revision,
     /// The subnets, by slot, that should have a node each.
     pub subnets: Vec<String>,
-    /// Who launches them.
+    /// How its nodes are launched.
     pub launch: Launch,
     /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
-    /// Where their routes should be.
+    /// The tables of their routes.
     pub route_tables: RouteTables,
-    /// The nodes that may be missing, or out of reach.
+    /// Nodes that may be missing or unreachable.
     pub without: Vec<Which>,
 }
 
@@ -55,20 +56,20 @@ impl Expected {
     }
 }
 
-/// How a balancer is.
+/// The state of a balancer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Assessment {
     /// Every live node, by slot.
     pub nodes: Vec<NodeHealth>,
     /// Every virtual IP.
     pub virtual_ips: Vec<VipHealth>,
-    /// What keeps it from serving as it should.
+    /// Each reason why it doesn't serve as it should.
     pub problems: Vec<String>,
-    /// What its nodes complain of.
+    /// The messages of its reachable nodes.
     pub messages: Vec<String>,
 }
 
-/// How a node is, by what it says.
+/// The state of a node, by EC2 and by its own report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NodeHealth {
     /// Its slot, if its subnet is one of the balancer's.
@@ -87,19 +88,19 @@ pub struct NodeHealth {
     pub address: Option<String>,
     /// Its network interface.
     pub interface: Option<String>,
-    /// In EC2's words.
+    /// EC2's instance state.
     pub state: String,
-    /// Since when the other nodes can't reach it. What it says below is its last word then.
+    /// Since when it is unreachable. The fields below are its last report then.
     pub unreachable: Option<Unreachable>,
-    /// For each virtual IP; none before it reported.
+    /// Its role for each virtual IP; none before its first report.
     pub roles: Option<Roles>,
     /// The revision it runs.
     pub running: Option<String>,
-    /// What it was told to run and doesn't (`<version>:<revision>`).
+    /// Its order, if it doesn't run it (`<version>:<revision>`).
     pub ordered: Option<String>,
-    /// What it complains of.
+    /// Its message to the operator.
     pub message: Option<String>,
-    /// The request to hand over that it refused.
+    /// The handover request that it refused.
     #[serde(skip)]
     pub refused: Option<Refusal<String>>,
     /// When it was launched.
@@ -130,7 +131,7 @@ pub struct RouteHealth {
     pub ok: bool,
 }
 
-/// Puts together what the nodes say and where the routes lead.
+/// Assesses a balancer by its nodes and its VPC's route tables.
 pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessment {
     let nodes: Vec<NodeHealth> = nodes.iter().filter(|node| node.is_live()).map(health).collect();
     let tables = eligible(tables, &expected.route_tables);
@@ -149,7 +150,6 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
 }
 
-/// The launcher launches a node in each subnet.
 fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
     let slots = (0..expected.subnets.len()).map(|slot| Slot(slot as u8));
     slots
@@ -165,14 +165,14 @@ fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
         .collect()
 }
 
-/// A group launches so many nodes, in subnets that it chooses.
+/// An Auto Scaling group chooses the subnets, so only the number of nodes counts.
 fn by_number(expected: &Expected, nodes: &[NodeHealth]) -> Option<String> {
     let (there, wanted) = (nodes.len(), expected.subnets.len());
     let least = wanted.saturating_sub(expected.without.len());
     (!(least..=wanted).contains(&there)).then(|| format!("there are {there} nodes instead of {wanted}"))
 }
 
-/// A node in a subnet that isn't the balancer's: no virtual IP prefers it.
+/// A node in a subnet that isn't the balancer's. No virtual IP prefers it.
 fn unlisted(node: &NodeHealth) -> Option<String> {
     let NodeHealth { instance, slot, subnet, .. } = node;
     (slot.is_none() && !subnet.is_empty()).then(|| {
@@ -184,7 +184,7 @@ fn unlisted(node: &NodeHealth) -> Option<String> {
 }
 
 impl NodeHealth {
-    /// For people.
+    /// The node's name in messages.
     pub fn called(&self) -> String {
         match self.slot {
             Some(slot) => format!("node {slot} ({})", self.instance),
@@ -192,13 +192,13 @@ impl NodeHealth {
         }
     }
 
-    /// That it can't be reached, if so.
+    /// The line about the node, if it is unreachable.
     pub fn unreachable(&self) -> Option<String> {
         Some(format!("{} is {}", self.called(), self.unreachable.as_ref()?))
     }
 }
 
-/// What a node says of itself.
+/// The state of a node.
 pub fn health(node: &Node) -> NodeHealth {
     NodeHealth {
         slot: node.slot,
@@ -219,7 +219,7 @@ pub fn health(node: &Node) -> NodeHealth {
     }
 }
 
-/// What keeps a node from being as it should.
+/// Why a node isn't as expected, if so.
 pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     let called = node.called();
     if node.state != "running" {
@@ -235,8 +235,8 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         && ordered.parse().map(|order: Order| order.revision).as_ref() != Ok(&expected.revision)
     {
         return Some(format!(
-            "{called} was told to run {ordered}, which isn't what nodes boot: `launcher update` with the file that is to be \
-             run tells it"
+            "{called} has an order for {ordered}, but nodes boot another revision: run `launcher update` with the file \
+             that is to run"
         ));
     }
     if *running != expected.revision.0 {
@@ -252,7 +252,7 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
     roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve"))
 }
 
-/// What an operator can do about a node that can't be reached.
+/// What an operator can do about an unreachable node.
 pub fn remedy(launch: Launch) -> &'static str {
     match launch {
         Launch::Instances => "reboot it, or terminate it and run `launcher create` with the balancer's file",
@@ -275,8 +275,7 @@ fn served(vip: usize, address: Ipv4Addr, nodes: &[NodeHealth], tables: &[&Table]
     VipHealth { address, routes: routes.collect(), active: active.iter().map(|node| node.instance.clone()).collect() }
 }
 
-/// Those of the nodes that say they are active which are believed: the ones that can be reached; if none can, the one that
-/// most routes lead to.
+/// The nodes that count as active: of those that report it the reachable ones, or else the one with the most routes.
 fn believed<'a>(address: Ipv4Addr, say: Vec<&'a NodeHealth>, tables: &[&Table]) -> Vec<&'a NodeHealth> {
     let (reached, lost): (Vec<_>, Vec<_>) = say.into_iter().partition(|node| node.unreachable.is_none());
     if !reached.is_empty() {

@@ -1,5 +1,5 @@
-//! Which nodes can't be reached, by what the others report. Pure. A node that is dead keeps the tags that it wrote last, and
-//! EC2 may call it `running` for long: the word of a peer that lives outranks both.
+//! Finds unreachable nodes by their peers' reports. Pure. A dead node keeps its last tags, and EC2 may show it as
+//! `running` for long; a live peer's report outranks both.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -10,13 +10,13 @@ use templates::report::{Moment, Unreachable as Report};
 
 use crate::model::node::{Node, Unreachable};
 
-/// An active node rewrites its sign of life every 20 s while a peer is silent. Of two nodes that report each other, the one
-/// with a sign that is older than the other's by this has fallen silent itself.
+/// An active node renews its sign of life every 20 s while a peer is silent. If two nodes report each other, the one
+/// with a sign of life this much older is silent itself.
 const OUTLIVED: Duration = Duration::from_secs(45);
-/// A sign of life that is older than this is the node's last one. It is compared with the launcher's own clock.
+/// A node is silent if its sign of life is older than this, by the launcher's own clock.
 const SILENT: Duration = Duration::from_secs(90);
 
-/// Marks the nodes that can't be reached at `now`. A node that never reported may boot yet: of it that is said instead.
+/// Marks the nodes that are unreachable at `now`. A node that never reported may still boot and isn't marked.
 pub fn mark(nodes: &mut [Node], now: Timestamp) {
     let running = nodes.iter().filter(|node| node.state == "running");
     let reporters: Vec<Reporter> = running.map(Reporter::of).collect();
@@ -39,7 +39,7 @@ impl Reporter {
         Reporter { id: node.id.clone(), alive, peers: peers.unwrap_or_default() }
     }
 
-    /// Whether the node's last word is older than what `other` says: `other` has lost it, and it hasn't lost `other`, or
+    /// Whether `other` reports this node, and this node's own report is the older one: it doesn't report `other`, or
     /// its sign of life is older.
     fn is_outlived_by(&self, other: &Reporter) -> bool {
         if !other.peers.contains_key(&self.id) {
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
     use crate::model::observe::tests::node;
 
-    /// At 14:00 and so many seconds.
+    /// This many seconds after 14:00.
     fn at(second: i64) -> Timestamp {
         "2026-11-29T14:00:00Z".parse::<Timestamp>().unwrap() + jiff::SignedDuration::from_secs(second)
     }
@@ -91,7 +91,7 @@ mod tests {
         node
     }
 
-    /// Each unreachable node by number, since which second, and from where.
+    /// A line for each unreachable node: id, since when, reporters.
     fn unreachable(mut nodes: Vec<Node>, now: i64) -> Vec<String> {
         mark(&mut nodes, at(now));
         let said = nodes.iter().filter_map(|node| {
@@ -113,7 +113,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_lost_node_said_last_counts_no_more() {
+    fn a_lost_nodes_last_report_does_not_count() {
         // i-0 reported i-2, then died; i-2 is back.
         let nodes = vec![says(0, &[(2, 100)], Some(180)), says(1, &[(0, 192)], Some(200)), says(2, &[], None)];
         assert_eq!(unreachable(nodes, 200), ["i-0 since 14:03:12Z from i-1"]);
@@ -126,13 +126,13 @@ mod tests {
     fn nodes_that_are_cut_off_from_each_other_are_both_reported() {
         let nodes = vec![says(0, &[(1, 192)], Some(200)), says(1, &[(0, 193)], Some(213))];
         assert_eq!(unreachable(nodes, 215), ["i-0 since 14:03:13Z from i-1", "i-1 since 14:03:12Z from i-0"]);
-        // One that has just begun to report has no sign of life yet.
+        // A node that has just begun to report has no sign of life yet.
         let nodes = vec![says(0, &[(1, 192)], None), says(1, &[(0, 20)], Some(195))];
         assert_eq!(unreachable(nodes, 196).len(), 2);
     }
 
     #[test]
-    fn a_node_whose_own_sign_of_life_is_too_old_is_silent_and_a_day_is_named_if_it_is_not_today() {
+    fn a_node_with_an_old_sign_of_life_is_silent_and_another_day_is_named() {
         let nodes = || vec![says(0, &[], None), says(1, &[(0, 0)], Some(60))];
         assert_eq!(unreachable(nodes(), 120), ["i-0 since 14:00:00Z from i-1"]);
         let day = 24 * 3600;
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn neither_one_that_does_not_run_nor_its_word_counts() {
+    fn a_node_that_does_not_run_is_not_marked_and_its_report_does_not_count() {
         let mut nodes = vec![says(0, &[], None), says(1, &[(0, 192)], Some(200))];
         nodes[1].state = "stopped".to_owned();
         assert_eq!(unreachable(nodes.clone(), 200), NONE);
@@ -153,14 +153,14 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_that_has_not_reported_is_not_called_unreachable() {
+    fn a_node_that_has_not_reported_is_not_unreachable() {
         let mut nodes = vec![says(0, &[], None), says(1, &[(0, 192)], Some(200))];
         nodes[0].tags.0.remove(TAG_RUNNING);
         assert_eq!(unreachable(nodes, 200), NONE);
     }
 
     #[test]
-    fn a_report_that_cannot_be_read_is_none() {
+    fn an_unreadable_report_is_ignored() {
         let mut nodes = vec![says(0, &[], None), says(1, &[], None)];
         nodes[1].tags = nodes[1].tags.clone().with(TAG_UNREACHABLE, "i-0 since yesterday").with(TAG_ALIVE, "now");
         assert_eq!(unreachable(nodes, 200), NONE);

@@ -1,4 +1,4 @@
-//! When a balancer serves as it should, and what is said when it doesn't.
+//! A balancer that serves as it should has no problem; each other one has its line.
 
 use templates::balancer::NodeConfig;
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
@@ -87,10 +87,8 @@ fn an_order_of_another_revision_that_a_node_has_not_taken_is_a_problem() {
     let said = problems(&nodes, &[table("rtb-1", "eni-0")]);
     assert_eq!(
         said,
-        [
-            "node 1 (i-1) was told to run 2:fedcba987654, which isn't what nodes boot: `launcher update` with the file that is \
-          to be run tells it"
-        ]
+        ["node 1 (i-1) has an order for 2:fedcba987654, but nodes boot another revision: run `launcher update` with \
+             the file that is to run"]
     );
     nodes[1].tags.0.insert(TAG_REVISION.into(), format!("2:{}", expected().revision));
     assert_eq!(problems(&nodes, &[table("rtb-1", "eni-0")]), [] as [&str; 0]);
@@ -110,7 +108,7 @@ fn one_node_is_active_not_none_and_not_two() {
 }
 
 #[test]
-fn what_a_node_complains_of_is_told_but_is_no_reason_to_wait() {
+fn a_nodes_message_is_shown_but_is_no_problem() {
     let mut nodes = pair();
     nodes[0].tags.0.insert(TAG_MESSAGE.into(), "no peer answers".into());
     let assessment = assess(&expected(), &nodes, &[table("rtb-1", "eni-0")]);
@@ -147,7 +145,7 @@ fn judged(nodes: &[Node], tables: &[Table]) -> (Vec<String>, usize, Vec<String>)
 }
 
 #[test]
-fn a_dead_nodes_last_word_does_not_count_and_the_survivor_has_all_routes() {
+fn a_dead_nodes_last_report_does_not_count_and_the_survivor_has_all_routes() {
     let mut nodes = [lost(says(0, "active"), "i-1"), says(1, "active")];
     nodes[0].tags.0.insert(TAG_MESSAGE.into(), "a peer is silent".into());
     let tables = [table("rtb-1", "eni-1"), table("rtb-2", "eni-1"), table("rtb-3", "eni-1")];
@@ -179,7 +177,7 @@ fn between_nodes_that_do_not_reach_each_other_the_routes_decide() {
 }
 
 #[test]
-fn an_owner_whose_agent_is_silent_serves_on_while_no_other_is_active() {
+fn an_owner_with_a_silent_agent_serves_while_no_other_node_is_active() {
     let nodes = [lost(says(0, "active"), "i-1"), says(1, "standby")];
     assert_eq!(judged(&nodes, &[table("rtb-1", "eni-0")]), (vec!["i-0".to_owned()], 1, vec![DEAD.to_owned()]));
 }
@@ -194,16 +192,16 @@ fn of_three_nodes_two_that_reach_each_other_outrank_the_third() {
 }
 
 #[test]
-fn a_node_that_the_operator_goes_on_without_is_no_reason_to_wait() {
+fn a_node_that_the_operator_leaves_out_is_no_problem() {
     let without = |nodes: &[Node]| {
         let expected = Expected { without: vec![Which::Slot(Slot(0))], ..expected() };
         assess(&expected, nodes, &[table("rtb-1", "eni-1")]).problems
     };
     assert_eq!(without(&[lost(says(0, "active"), "i-1"), says(1, "active")]), [] as [&str; 0]);
-    assert_eq!(without(&[says(1, "active")]), [] as [&str; 0], "it may be gone, too");
+    assert_eq!(without(&[says(1, "active")]), [] as [&str; 0], "it may be missing, too");
     let mut old = says(0, "standby");
     old.tags.0.insert(TAG_RUNNING.into(), "old".into());
-    assert_eq!(without(&[old, says(1, "active")]).len(), 1, "one that is back is waited for");
+    assert_eq!(without(&[old, says(1, "active")]).len(), 1, "a node that is reachable again is waited for");
     let grouped = Expected { launch: Launch::AutoScaling, ..expected() };
     let problems = assess(&grouped, &[lost(says(0, "active"), "i-1"), says(1, "active")], &[]).problems;
     assert!(problems[0].ends_with("terminate it and its Auto Scaling group launches another"), "{problems:?}");

@@ -1,4 +1,4 @@
-//! Whom to be: found before the first call, so that who has no credentials, or such as can't be sent, hears so at once.
+//! Finds the AWS credentials before the first call, so that missing or invalid ones are reported at once.
 
 use std::time::Duration;
 
@@ -16,10 +16,9 @@ use super::profile::Profile;
 use super::{Account, error};
 use crate::output::failure::Failure;
 
-/// Longer than a profile's helper program or an SSO refresh takes; shorter than a person's patience.
+/// Longer than a profile's helper program or an SSO refresh takes.
 const PATIENCE: Duration = Duration::from_secs(15);
 
-/// The provider that has them.
 pub(super) async fn find(
     account: &Account,
     profile: Option<&Profile>,
@@ -29,7 +28,7 @@ pub(super) async fn find(
 ) -> Result<SharedCredentialsProvider, Failure> {
     let config = ProviderConfig::without_region().with_http_client(http.clone()).with_region(Some(region.clone()));
     let chain = match &account.profile {
-        // What was named counts, not what else the environment has: the wrong account would be another's balancer.
+        // A named profile excludes the environment's credentials: they may belong to another account.
         Some(name) => SharedCredentialsProvider::new(
             ProfileFileCredentialsProvider::builder().configure(&config).profile_name(name).build(),
         ),
@@ -49,7 +48,7 @@ pub(super) async fn find(
 fn way_out(profile: Option<&Profile>) -> String {
     match profile {
         Some(profile) if profile.is_sso() => format!("sign in with `aws sso login --profile {}`", profile.name),
-        Some(profile) => format!("profile {:?} gives none", profile.name),
+        Some(profile) => format!("profile {:?} provides none", profile.name),
         None => "set AWS_PROFILE or AWS_ACCESS_KEY_ID, or sign in".to_owned(),
     }
 }
@@ -57,14 +56,14 @@ fn way_out(profile: Option<&Profile>) -> String {
 fn why(profile: Option<&Profile>, error: &CredentialsError) -> String {
     let why = error::innermost(error);
     if matches!(error, CredentialsError::CredentialsNotLoaded(_)) && profile.is_some_and(|profile| !profile.is_sso()) {
-        return "it holds no keys, and names no role, SSO session or program that has some".to_owned();
+        return "add keys, a role, an SSO session or a credential process to it".to_owned();
     }
-    // The rest says, over several lines, which providers there are.
+    // The other lines list the providers.
     let first = why.lines().next().unwrap_or_default().trim_end_matches(['.', ':']);
     first.trim_end_matches(" Attempted").trim_end_matches('.').to_owned()
 }
 
-/// They go into headers, and the SDK doesn't get over one that can't be.
+/// Refuses credentials that can't be sent in an HTTP header, before the SDK tries.
 fn check(credentials: &Credentials) -> Result<(), Failure> {
     let sendable = |text: &str| text.bytes().all(|byte| byte.is_ascii_graphic());
     let parts = [
@@ -74,7 +73,7 @@ fn check(credentials: &Credentials) -> Result<(), Failure> {
     match parts.into_iter().find(|(_, sendable)| !sendable) {
         None => Ok(()),
         Some((part, _)) => Err(Failure::bad_input(format!(
-            "the AWS {part} has a character in it that none has, such as a line break or a space: set it anew"
+            "the AWS {part} contains an invalid character, such as a line break or a space: set it again"
         ))),
     }
 }
@@ -84,7 +83,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_no_header_can_carry_is_refused_without_being_shown() {
+    fn credentials_with_invalid_characters_are_refused_and_not_shown() {
         let of = |id: &str, token: Option<&str>| {
             let credentials = Credentials::new(id, "secret", token.map(str::to_owned), None, "test");
             check(&credentials).map_err(|failure| failure.lines().join("; "))

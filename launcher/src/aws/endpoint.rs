@@ -1,15 +1,14 @@
-//! Where AWS's API is, if the environment or the profile says so: an address that can't be one is refused before it is
-//! called.
+//! Checks the AWS endpoint URLs of the environment and the profile before the first call.
 
 use url::Url;
 
 use super::profile::Profile;
 use crate::output::failure::Failure;
 
-/// The variable for all services; `_EC2` and the like after it say one's own (AWS SDKs guide, "Service-specific endpoints").
+/// The endpoint of all services; with a suffix such as `_EC2`, of one (AWS SDKs guide, "Service-specific endpoints").
 const VARIABLE: &str = "AWS_ENDPOINT_URL";
 
-/// Refuses addresses that can't be one.
+/// Refuses values that aren't HTTP URLs.
 pub(super) fn check(profile: Option<&Profile>) -> Result<(), Failure> {
     let said = |(name, value): (std::ffi::OsString, std::ffi::OsString)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(VARIABLE))?;
@@ -26,7 +25,7 @@ pub(super) fn check(profile: Option<&Profile>) -> Result<(), Failure> {
     }
 }
 
-/// What is wrong with an endpoint. Empty is as good as unset.
+/// What is wrong with an endpoint. An empty value counts as unset.
 fn problem(value: &str) -> Option<String> {
     if value.is_empty() {
         return None;
@@ -35,11 +34,11 @@ fn problem(value: &str) -> Option<String> {
         let plain = url.username().is_empty() && url.password().is_none();
         plain && matches!(url.scheme(), "http" | "https") && url.host_str().is_some_and(|host| !host.is_empty())
     };
-    let wrong = "is no endpoint: write one such as https://ec2.eu-west-1.amazonaws.com";
+    let wrong = "isn't an endpoint URL: set one such as https://ec2.eu-west-1.amazonaws.com";
     match Url::parse(value) {
         Ok(url) if fit(url.clone()) => None,
-        // A password isn't repeated.
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => Some(format!("what it names {wrong}")),
+        // A password must not be printed.
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => Some(format!("its value {wrong}")),
         _ => Some(format!("{value:?} {wrong}")),
     }
 }
@@ -49,14 +48,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_that_can_be_and_that_cannot() {
+    fn only_http_urls_are_endpoints() {
         for fit in ["", "http://127.0.0.1:4566", "https://vpce-1.ec2.eu-west-1.vpce.amazonaws.com/", "http://[::1]:80"]
         {
             assert_eq!(problem(fit), None, "{fit}");
         }
         for unfit in ["foo", "127.0.0.1:4566", "ftp://host", "https://", "http://host:port", "https://u:pw@host"] {
             let said = problem(unfit).expect(unfit);
-            assert!(said.contains("is no endpoint: write one such as https://"), "{said}");
+            assert!(said.contains("isn't an endpoint URL: set one such as https://"), "{said}");
             assert!(!said.contains("pw"), "{said}");
         }
     }

@@ -1,17 +1,17 @@
-//! What an AWS call's failure means, in a line that names the call and its object.
+//! Classifies failed AWS calls. An error's text names the call and its object.
 
 use std::error::Error;
 
 use aws_smithy_runtime_api::client::result::SdkError;
 use aws_smithy_types::error::metadata::ProvideErrorMetadata;
 
-/// A call to AWS that didn't do what it should.
+/// A failed call to AWS.
 #[derive(Debug, thiserror::Error)]
 #[error("{}", self.line())]
 pub struct CallFailed {
     /// As IAM policies write it: `ec2:CreateRoute`.
     pub action: &'static str,
-    /// What it was about: a name or an id.
+    /// The name or id that the call was about.
     pub object: String,
     /// Why.
     pub reason: Reason,
@@ -24,14 +24,14 @@ pub enum Reason {
     Refused {
         /// AWS's error code.
         code: String,
-        /// AWS's own words.
+        /// AWS's message.
         message: String,
     },
-    /// The caller's policies don't let it.
+    /// The caller's policies don't allow it.
     Denied(String),
-    /// There are no credentials, or AWS doesn't know them.
+    /// AWS rejects the credentials.
     NoCredentials(String),
-    /// No usable answer came.
+    /// AWS gave no usable answer.
     Unanswered(String),
 }
 
@@ -49,8 +49,7 @@ impl CallFailed {
         self.code() == Some(code)
     }
 
-    /// Whether somebody else made, at the same moment, what this call was to make. All of EC2's, IAM's and Auto
-    /// Scaling's codes for it.
+    /// Whether the call would create what exists already, by the codes of EC2, IAM and Auto Scaling.
     pub fn is_already_there(&self) -> bool {
         const CODES: [&str; 5] = [
             "InvalidGroup.Duplicate",
@@ -62,15 +61,15 @@ impl CallFailed {
         self.code().is_some_and(|code| CODES.contains(&code))
     }
 
-    /// Whether what was looked at to work this call out isn't so, or not any more: look again.
+    /// Whether the call was planned from old data: observe again.
     pub fn is_outdated(&self) -> bool {
         self.is("InvalidPermission.Duplicate") || self.is("InvalidPermission.NotFound")
     }
 
-    /// Whether AWS doesn't know (or no longer, or not yet) what the call was about.
+    /// Whether AWS doesn't know the call's object, not yet or not any more.
     pub fn is_absent(&self) -> bool {
         self.code().is_some_and(|code| {
-            // Also of a part of a thing: `InvalidLaunchTemplateId.VersionNotFound`, `ParameterVersionNotFound`.
+            // Also for a part of an object: `InvalidLaunchTemplateId.VersionNotFound`, `ParameterVersionNotFound`.
             code == "NoSuchEntity" || code.contains("NotFound")
         })
     }
@@ -83,22 +82,22 @@ impl CallFailed {
                 format!("not allowed to call {action} for {object}: add it to your IAM policy ({})", one_line(message))
             }
             Reason::NoCredentials(message) => format!("AWS doesn't accept these credentials: {}", one_line(message)),
-            // Where it was says more than what was asked there: all that is asked at once goes unanswered.
+            // The address comes first: all concurrent calls to it fail.
             Reason::Unanswered(why) => {
-                format!("no answer from AWS: {}; it was asked for {action} {object}", one_line(why))
+                format!("no answer from AWS: {}; the call was {action} {object}", one_line(why))
             }
         }
     }
 }
 
-/// AWS's messages may have several lines, and end in pages of encoded policy.
+/// Joins the lines of AWS's message, and drops an encoded policy at its end.
 fn one_line(message: &str) -> String {
     let message = message.split("Encoded authorization failure message").next().unwrap_or_default();
     let words: Vec<&str> = message.split_whitespace().collect();
     words.join(" ").trim_end_matches('.').to_owned()
 }
 
-/// The last of a chain of errors: the one that says what happened.
+/// The innermost error of a chain, which says what happened.
 pub fn innermost(error: &dyn Error) -> String {
     let mut error = error;
     while let Some(source) = error.source() {
@@ -107,7 +106,7 @@ pub fn innermost(error: &dyn Error) -> String {
     error.to_string()
 }
 
-/// Gives an SDK result its call's name and object.
+/// Adds a call's name and object to its SDK result.
 pub trait Named<T> {
     /// `action` as IAM policies write it, `object` a name or an id.
     fn named(self, action: &'static str, object: impl Into<String>) -> Result<T, CallFailed>;
@@ -146,7 +145,7 @@ where
     }
 }
 
-/// Absence is a value: a call that finds nothing found `None`.
+/// Turns the error of an absent object into `None`.
 pub fn found<T>(result: Result<T, CallFailed>) -> Result<Option<T>, CallFailed> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -183,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_there_already_and_what_is_absent_are_told_apart() {
+    fn existing_and_absent_objects_are_distinguished() {
         assert!(refused("InvalidGroup.Duplicate").is_already_there());
         assert!(refused("EntityAlreadyExists").is_already_there());
         assert!(!refused("InvalidGroup.NotFound").is_already_there());

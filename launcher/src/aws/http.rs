@@ -1,4 +1,4 @@
-//! HTTP clients, with and without the proxy that the operator's environment names, and the certificates that they trust.
+//! Builds the HTTP clients, with and without the environment's proxy, and the certificates that they trust.
 
 use std::ffi::OsStr;
 
@@ -21,7 +21,7 @@ pub(super) fn tls() -> Result<TlsContext, Failure> {
             bundle(&path).map_err(|why| Failure::bad_input(format!("AWS_CA_BUNDLE {}: {why}", path.display())))?;
         trust = trust.with_pem_certificate(pem);
     }
-    Ok(TlsContext::builder().with_trust_store(trust).build().context("setting TLS up")?)
+    Ok(TlsContext::builder().with_trust_store(trust).build().context("setting up TLS")?)
 }
 
 fn bundle(path: &OsStr) -> Result<Vec<u8>, String> {
@@ -29,27 +29,27 @@ fn bundle(path: &OsStr) -> Result<Vec<u8>, String> {
     check(&pem).map(|()| pem)
 }
 
-/// The SDK panics at a certificate that is none, and says nothing where there is none at all.
+/// The SDK panics on an invalid certificate, and ignores a file without any.
 fn check(pem: &[u8]) -> Result<(), String> {
     let certificates: Vec<_> = CertificateDer::pem_slice_iter(pem).collect();
     if certificates.is_empty() {
-        return Err("has no certificate in it: it must be PEM, with -----BEGIN CERTIFICATE-----".to_owned());
+        return Err("contains no certificate: use a PEM file with -----BEGIN CERTIFICATE-----".to_owned());
     }
     let mut roots = RootCertStore::empty();
     for (index, certificate) in certificates.into_iter().enumerate() {
         let added = certificate.map_err(|error| error.to_string());
         let added = added.and_then(|certificate| roots.add(certificate).map_err(|error| error.to_string()));
-        added.map_err(|why| format!("its certificate number {} can't be read: {why}", index + 1))?;
+        added.map_err(|why| format!("certificate number {} can't be read: {why}", index + 1))?;
     }
     Ok(())
 }
 
-/// Straight there: for what is on this machine's own link.
+/// Without a proxy: for link-local hosts.
 pub(super) fn direct(tls: &TlsContext) -> SharedHttpClient {
     client(tls, ProxyConfig::disabled())
 }
 
-/// By `HTTPS_PROXY` or `HTTP_PROXY`, unless `NO_PROXY` has the host.
+/// Through `HTTPS_PROXY` or `HTTP_PROXY`, unless `NO_PROXY` has the host.
 pub(super) fn proxied(tls: &TlsContext) -> SharedHttpClient {
     client(tls, ProxyConfig::from_env())
 }
@@ -75,10 +75,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_named_and_nothing_is_passed_over() {
+    fn each_invalid_certificate_is_named() {
         for (text, why) in [
-            (String::new(), "has no certificate in it"),
-            ("not PEM at all".to_owned(), "has no certificate in it"),
+            (String::new(), "contains no certificate"),
+            ("not PEM at all".to_owned(), "contains no certificate"),
             (block("bm8gY2VydGlmaWNhdGU="), "certificate number 1 can't be read"),
             (block("!!!"), "certificate number 1 can't be read"),
         ] {

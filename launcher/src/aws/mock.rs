@@ -1,4 +1,4 @@
-//! Clients that answer what a test says, in EC2's and IAM's own XML, so that errors are read as they are in earnest.
+//! An EC2 client with a test's answers, in EC2's own XML, so that errors are parsed as from AWS.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;

@@ -1,4 +1,4 @@
-//! AWS as the launcher meets it: the clients, what their errors mean, and which of them pass.
+//! The launcher's AWS clients, their transport, errors and retries.
 
 mod credentials;
 mod endpoint;
@@ -27,16 +27,16 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use self::profile::Profile;
 use crate::output::failure::Failure;
 
-/// IMDS is one hop away or isn't there: a laptop without credentials must hear so at once.
+/// IMDS is one hop away or absent: on a laptop without credentials the launcher must fail at once.
 const IMDS: Duration = Duration::from_millis(800);
 
-/// Things in one answer of a Describe call: EC2 throttles unpaged calls sooner. No more are allowed for some kinds.
+/// Page size of Describe calls. EC2 throttles unpaged calls sooner, and some calls allow no larger page.
 pub const PAGE: i32 = 100;
 
 /// The clients of one account and Region.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    /// Where.
+    /// The Region.
     pub region: String,
     /// Auto Scaling groups.
     pub auto_scaling: aws_sdk_autoscaling::Client,
@@ -46,11 +46,11 @@ pub struct Aws {
     pub iam: aws_sdk_iam::Client,
     /// Image parameters.
     pub ssm: aws_sdk_ssm::Client,
-    /// Who is asking.
+    /// The caller's account.
     pub sts: aws_sdk_sts::Client,
 }
 
-/// What the command line says about whom to be and where; the rest is AWS's standard environment and profile.
+/// The command line's profile and Region; AWS's standard environment and profiles supply the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
     /// `--profile`
@@ -59,7 +59,7 @@ pub struct Account {
     pub region: Option<String>,
 }
 
-/// Finds the Region and credentials, and says at once if there are none.
+/// Finds the Region and credentials, and fails at once without them.
 pub async fn connect(account: &Account) -> Result<Aws, Failure> {
     let tls = http::tls()?;
     let profile = Profile::selected(account.profile.as_deref()).await?;
@@ -70,7 +70,7 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
     let http = reach::client(&tls, region.as_ref());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
-        .app_name(AppName::new("elbow-launcher").context("the launcher's name in its requests")?)
+        .app_name(AppName::new("elbow-launcher").context("setting the application name")?)
         .retry_config(RetryConfig::standard().with_max_attempts(6).with_max_backoff(Duration::from_secs(5)))
         .timeout_config(
             TimeoutConfig::builder()
@@ -112,8 +112,7 @@ async fn region(account: &Account, imds: imds::Client) -> Result<Region, Failure
         .ok_or_else(|| Failure::bad_input("no region: set AWS_REGION, name a profile that has one, or use --region"))
 }
 
-/// Refuses a Region that can't be one. It becomes part of host names, where the SDK would stumble over it call by call,
-/// and of ARNs in policies.
+/// Refuses an invalid Region name. It becomes part of host names, where each call would fail, and of ARNs in policies.
 pub fn check_region(region: &str) -> Result<(), Failure> {
     let good = !region.is_empty()
         && region.len() <= 63
@@ -121,7 +120,7 @@ pub fn check_region(region: &str) -> Result<(), Failure> {
     if good {
         return Ok(());
     }
-    Err(Failure::bad_input(format!("region {region:?} can't be one: write it as AWS does, such as eu-west-1")))
+    Err(Failure::bad_input(format!("region {region:?} isn't a valid name: use one such as eu-west-1")))
 }
 
 fn imds_client(http: &SharedHttpClient) -> imds::Client {

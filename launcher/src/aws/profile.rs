@@ -1,5 +1,5 @@
-//! The profile that the operator named: whether it is there at all is found out first. The SDK's providers pass over one
-//! that isn't, and over files that they can't read, and then miss a Region or credentials.
+//! Reads the operator's AWS profile. The SDK's providers ignore a missing profile or unreadable files, and then report
+//! a missing Region or missing credentials.
 
 use aws_config::profile::{Profile as Section, ProfileSet, load};
 use aws_runtime::env_config::file::EnvConfigFiles;
@@ -16,7 +16,7 @@ pub(super) struct Profile {
 }
 
 impl Profile {
-    /// The profile that was named, if one was.
+    /// The named profile, if there is a name.
     pub async fn selected(named: Option<&str>) -> Result<Option<Profile>, Failure> {
         let environment = || std::env::var("AWS_PROFILE").ok().filter(|name| !name.is_empty());
         let name = named.map(str::to_owned).or_else(environment);
@@ -24,12 +24,11 @@ impl Profile {
         name.map(|name| of(&profiles, name)).transpose()
     }
 
-    /// A setting of its.
     pub fn get(&self, key: &str) -> Option<String> {
         self.section.get(key).map(str::to_owned)
     }
 
-    /// Whether its credentials come by signing in.
+    /// Whether its credentials come from SSO.
     pub fn is_sso(&self) -> bool {
         self.section.get("sso_session").is_some() || self.section.get("sso_start_url").is_some()
     }
@@ -42,10 +41,10 @@ fn of(profiles: &ProfileSet, name: String) -> Result<Profile, Failure> {
     let mut known: Vec<&str> = profiles.profiles().collect();
     known.sort_unstable();
     let known = match known[..] {
-        [] => "there is none at all in AWS's config and credentials files".to_owned(),
-        _ => format!("there are {}", known.join(", ")),
+        [] => "AWS's config and credentials files have none".to_owned(),
+        _ => format!("use one of {}", known.join(", ")),
     };
-    Err(Failure::bad_input(format!("there is no AWS profile {name:?}: {known}")))
+    Err(Failure::bad_input(format!("AWS profile {name:?} doesn't exist: {known}")))
 }
 
 fn unreadable(error: aws_config::profile::ProfileFileLoadError) -> Failure {

@@ -1,5 +1,5 @@
-//! The way to AWS: every request goes by here. An error says which address it was that didn't answer, and in which Region;
-//! and who waits is told so before they wonder.
+//! The transport of every AWS request. It chooses the proxy, retries throttled calls, reports long waits, and adds
+//! address and Region to errors.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -22,9 +22,9 @@ use super::throttled::Throttled;
 use super::{error, http};
 use crate::output;
 
-/// So long nobody wonders yet.
+/// A longer wait is reported.
 const SILENCE: Duration = Duration::from_secs(3);
-/// It isn't said again before.
+/// Interval between reports.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// A client for AWS's API in this Region.
@@ -77,10 +77,10 @@ impl HttpConnector for Way {
         let at = uri.authority().map(|host| host.as_str()).unwrap_or_default();
         let at = format!("{}://{at}", uri.scheme_str().unwrap_or_default());
         let (way, at) = match proxy.as_ref().and_then(|proxy| proxy.uri().authority()) {
-            // What it wants to be told by whoever comes by is a secret.
+            // The proxy's user info is secret.
             Some(proxy) => {
                 let place = proxy.as_str().rsplit('@').next().unwrap_or_default();
-                (self.proxied.clone(), format!("{at} by the proxy {place}"))
+                (self.proxied.clone(), format!("{at} via the proxy {place}"))
             }
             None => (self.direct.clone(), at),
         };
@@ -91,7 +91,7 @@ impl HttpConnector for Way {
     }
 }
 
-/// Whether only this machine can be there: IMDS and what gives containers their credentials. No proxy is asked for it.
+/// Whether the host is link-local: IMDS or a container's credentials endpoint. These bypass the proxy.
 fn is_near(host: &str) -> bool {
     match host.trim_matches(['[', ']']).parse() {
         Ok(IpAddr::V4(address)) => address.is_link_local(),
@@ -101,7 +101,7 @@ fn is_near(host: &str) -> bool {
     }
 }
 
-/// How long nothing came back.
+/// How long AWS hasn't answered.
 #[derive(Debug)]
 struct Wait {
     region: String,
@@ -146,7 +146,7 @@ impl Wait {
     }
 }
 
-/// Nothing came back from an address.
+/// An address that didn't answer.
 #[derive(Debug, thiserror::Error)]
 #[error("{at}: {why}")]
 struct Unreached {
@@ -154,7 +154,7 @@ struct Unreached {
     why: String,
 }
 
-/// The same error, of the same kind (which says whether it is tried again), that names where.
+/// Adds the address to an error. The error's kind stays: it decides whether the SDK retries.
 fn named(error: ConnectorError, at: &str) -> ConnectorError {
     let unreached = Box::new(Unreached { at: at.to_owned(), why: error::innermost(&error) });
     let named = match &error {
@@ -174,7 +174,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_error_names_where_it_was_and_stays_of_its_kind() {
+    fn an_error_names_its_address_and_keeps_its_kind() {
         let refused = || Box::new(std::io::Error::from(std::io::ErrorKind::ConnectionRefused));
         let io = named(ConnectorError::io(refused()), "https://ec2.example.com (eu-west-1)");
         assert!(io.is_io());
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn no_proxy_is_asked_for_what_is_on_the_link() {
+    fn link_local_hosts_bypass_the_proxy() {
         for near in ["169.254.169.254", "169.254.170.2", "[fd00:ec2::254]", "[fd00:ec2::23]"] {
             assert!(is_near(near), "{near}");
         }

@@ -1,4 +1,4 @@
-//! Trying again, for errors that are known to pass: to a deadline, with jitter, saying what is awaited.
+//! Retries calls on errors that are known to be transient: until a deadline, with jitter.
 
 use std::future::Future;
 use std::time::{Duration, Instant};
@@ -8,13 +8,13 @@ use crate::aws::error::CallFailed;
 /// How long to keep trying.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// In all.
+    /// The total time.
     pub total: Duration,
-    /// From one attempt to the next, on average.
+    /// The average pause between attempts.
     pub pause: Duration,
 }
 
-/// Calls until it works, fails for a reason that doesn't pass, or the time is over. `waiting` is told of each retry.
+/// Calls until success, an error that isn't transient (`passes`), or the deadline. Calls `waiting` before each retry.
 pub async fn until<T, F, Fut>(
     patience: Patience,
     passes: impl Fn(&CallFailed) -> bool,
@@ -37,7 +37,7 @@ where
     }
 }
 
-/// Sleeps for half to one and a half times `about`, so that callers that started together don't stay together.
+/// Sleeps for 0.5 to 1.5 times `about`, so that concurrent callers spread out.
 pub async fn pause(about: Duration) {
     tokio::time::sleep(about.mul_f64(rand::random_range(0.5..1.5))).await;
 }
@@ -74,7 +74,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn an_error_that_does_not_pass_is_told_at_once() {
+    async fn an_error_that_does_not_pass_is_returned_at_once() {
         let calls = Cell::new(0);
         let outcome: Result<(), _> = until(
             QUICK,

@@ -1,6 +1,5 @@
-//! Calls that AWS refuses without carrying them out, because there are too many or because another writer is at work: one
-//! policy for every call of every service. Such a call is repeated for up to two minutes. The SDK's own retries end after
-//! some seconds, and share a budget that many throttled calls use up.
+//! Retries calls of every service that AWS rejects for their rate or for a concurrent writer, for up to two minutes.
+//! The SDK's own retries end after seconds and share a budget, which many throttled calls exhaust.
 
 use std::sync::Mutex;
 use std::time::Duration;
@@ -13,16 +12,16 @@ use tokio::time::Instant;
 
 use super::retry::pause;
 
-/// What uses the account's budget up may be another program. A signature is valid for five minutes.
+/// Another program may exhaust the account's rate limit. A request's signature is valid for five minutes.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// A shorter wait isn't mentioned, and a longer one once in a while.
+/// A longer wait is reported, once per [`AGAIN`].
 const UNMENTIONED: Duration = Duration::from_secs(4);
 const AGAIN: Duration = Duration::from_secs(60);
-/// From one try to the next, on average: doubled each time.
+/// The first and the longest average pause between attempts; it doubles each time.
 const PAUSE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
 
-/// Codes of calls that weren't carried out and will be, from EC2's, IAM's, Auto Scaling's and Systems Manager's lists of
-/// common errors; of another writer's work: EC2's on one resource's tags, IAM's on one role.
+/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager. The last three mean
+/// concurrent writers: of one resource's tags in EC2, of one role in IAM.
 const PASSING: [&str; 8] = [
     "RequestLimitExceeded",
     "Throttling",
@@ -34,7 +33,7 @@ const PASSING: [&str; 8] = [
     "ConcurrentModificationException",
 ];
 
-/// The policy, and when a wait was mentioned last.
+/// The policy, and when a wait was reported last.
 #[derive(Debug)]
 pub(super) struct Throttled {
     patience: Duration,
@@ -49,7 +48,7 @@ impl Default for Throttled {
 }
 
 impl Throttled {
-    /// `send`s the request until AWS carries the call out or refuses it for another reason.
+    /// `send`s the request until AWS executes the call or rejects it for another reason.
     pub(super) async fn outlast<F>(
         &self,
         mut request: HttpRequest,
@@ -72,7 +71,7 @@ impl Throttled {
             };
             if began.elapsed() >= self.patience {
                 let why = format!("{code} for {} s, try again later", self.patience.as_secs());
-                // Not a response: the SDK would go on trying.
+                // A response would make the SDK retry.
                 return Err(ConnectorError::other(why.into(), None));
             }
             if began.elapsed() >= UNMENTIONED {
@@ -87,12 +86,12 @@ impl Throttled {
         let mut said = self.mentioned.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if said.is_none_or(|said| said.elapsed() >= AGAIN) {
             *said = Some(Instant::now());
-            crate::output::say(&format!("  … AWS puts {action} off ({code}), trying again"));
+            crate::output::say(&format!("  … AWS rejected {action} ({code}), retrying"));
         }
     }
 }
 
-/// The code of an error that passes: `<Code>` in XML, the end of `__type` in JSON.
+/// The code of a transient error: `<Code>` in XML, the end of `__type` in JSON.
 fn passing(body: &[u8]) -> Option<&'static str> {
     let body = std::str::from_utf8(body).ok()?;
     let xml = body.split_once("<Code>").and_then(|(_, rest)| rest.split_once('<'));
@@ -122,7 +121,7 @@ mod tests {
         HttpRequest::new(SdkBody::from("Action=CreateTags&Version=2016-11-15"))
     }
 
-    /// What comes of a call whose answers, in order, have these codes, and the last one for ever; and how often it is sent.
+    /// The outcome of a call with these codes as its answers, the last one repeated, and how often it is sent.
     async fn outcome(codes: &'static [&'static str]) -> (Result<String, String>, u32) {
         let sent = AtomicU32::new(0);
         let send = |_| {
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn another_refusal_is_the_answer_with_all_its_words() {
+    async fn another_error_is_returned_unchanged() {
         let (answer, sent) = outcome(&["Throttling", "DependencyViolation"]).await;
         assert!(answer.unwrap().contains("<Code>DependencyViolation</Code><Message>No.</Message>"));
         assert_eq!(sent, 2);

@@ -1,5 +1,5 @@
-//! Which virtual IPs are other balancers': nodes of two that had the same one would take its routes from each other for ever.
-//! A balancer's security group says it in tags, as the group is the first thing that it has and the last that goes.
+//! Finds the virtual IPs that other balancers claim: two balancers with one virtual IP would redirect its routes
+//! forever. Claims are tags on the security group, which is created first and deleted last.
 
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
@@ -15,26 +15,26 @@ use crate::model::desired::Desired;
 use crate::model::tags::{claim, claimed};
 use crate::resources::{launch_template, security_group, tagging};
 
-/// How long another that began at the same moment may take to give way, or to go on.
+/// How long a concurrent `create` may take to give up its claims, or to go on.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// From one look at it to the next.
+/// Interval between polls.
 const LOOK: Duration = Duration::from_millis(500);
 
-/// What another balancer claims.
+/// The claims of another balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claim {
     /// Its name.
     pub balancer: String,
     /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
-    /// Where their routes are; all, if nothing says.
+    /// The tables of their routes; all, if unknown.
     pub route_tables: RouteTables,
-    /// Whether it has a launch template: then it has seen that nobody else has them.
+    /// Whether it has a launch template, and so has passed its own check for rival claims.
     pub settled: bool,
 }
 
 impl Claim {
-    /// Whether it has this virtual IP in some of these tables.
+    /// Whether it has this virtual IP in one of these tables.
     fn has(&self, vip: Ipv4Addr, tables: &RouteTables) -> bool {
         let overlap = match (&self.route_tables, tables) {
             (RouteTables::Only(theirs), RouteTables::Only(ours)) => theirs.iter().any(|id| ours.contains(id)),
@@ -44,36 +44,36 @@ impl Claim {
     }
 }
 
-/// Those of `vips`, with routes in `tables`, that another balancer has, and that one.
+/// Each of `vips` that another balancer has in one of `tables`, with that balancer's claim.
 pub fn taken<'a>(vips: &[Ipv4Addr], tables: &RouteTables, others: &'a [Claim]) -> Vec<(Ipv4Addr, &'a Claim)> {
     vips.iter().filter_map(|vip| Some((*vip, others.iter().find(|other| other.has(*vip, tables))?))).collect()
 }
 
-/// For people.
+/// The line for the operator.
 pub fn refusal(vip: Ipv4Addr, other: &Claim) -> String {
     let name = &other.balancer;
     match other.settled {
-        true => format!("virtual IP {vip} is balancer {name}'s: choose another"),
+        true => format!("virtual IP {vip} belongs to balancer {name}: choose another"),
         false => format!(
-            "virtual IP {vip} is balancer {name}'s, which is half-made: choose another, or wait for its `create`, or remove it \
-             with `launcher destroy {name}`"
+            "virtual IP {vip} belongs to balancer {name}, which is incomplete: choose another, wait for its `create`, \
+             or remove it with `launcher destroy {name}`"
         ),
     }
 }
 
-/// What other balancers of the VPC claim of `vips`.
+/// The claims of the VPC's other balancers on `vips`.
 pub async fn find(aws: &Aws, vpc: &str, balancer: &str, vips: &[Ipv4Addr]) -> Result<Vec<Claim>, CallFailed> {
     let mut claims = Vec::new();
     for group in security_group::tagged(&aws.ec2, TAG_BALANCER).await? {
         let Some(other) = group.tags.balancer().filter(|other| *other != balancer && group.vpc == vpc) else {
             continue;
         };
-        // Tags alone make no group a balancer's; its name can't be tagged.
+        // A tag alone proves nothing; a group's name can't be changed.
         if group.name != names::regional(other) {
             continue;
         }
         let mut virtual_ips = claimed(&group.tags);
-        // One without such tags was made by an Elbow that didn't write any, or has given way.
+        // A group without claims is an older Elbow's, or has given them up.
         if !virtual_ips.is_empty() && !virtual_ips.iter().any(|vip| vips.contains(vip)) {
             continue;
         }
@@ -93,8 +93,8 @@ pub async fn find(aws: &Aws, vpc: &str, balancer: &str, vips: &[Ipv4Addr]) -> Re
     Ok(claims)
 }
 
-/// Looks again when this balancer's own claim is written. Of two that began at the same moment the one whose name comes
-/// first waits, and the other gives way; who has a launch template has looked already. Answers whose it is, if not its own.
+/// Checks for rival claims once this balancer's own claims are written; returns the refusal, if any. A rival with a
+/// launch template wins. Of two concurrent `create`s the one with the first name waits, and the other gives way.
 pub async fn contend(aws: &Aws, desired: &Desired) -> Result<Option<String>, CallFailed> {
     let deadline = Instant::now() + PATIENCE;
     loop {
@@ -108,7 +108,7 @@ pub async fn contend(aws: &Aws, desired: &Desired) -> Result<Option<String>, Cal
     }
 }
 
-/// Gives the virtual IPs up.
+/// Removes these claims.
 pub async fn give_way(aws: &Aws, group: &str, vips: &[Ipv4Addr]) -> Result<(), CallFailed> {
     for vip in vips {
         tagging::remove(&aws.ec2, &[group.to_owned()], &claim(*vip)).await?;

@@ -1,4 +1,4 @@
-//! What a balancer consists of on AWS: everything the launcher makes, worked out before anything is made.
+//! Computes a balancer's desired resources on AWS from its file, before anything is created.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -17,32 +17,32 @@ use crate::resources::security_group::{Rule, Source};
 /// The default of AWS's quota L-0EA8095F (VPC user guide, "Amazon VPC quotas"); a rule from a group counts as one, too.
 const RULES: usize = 60;
 
-/// Everything that is to be there.
+/// The desired resources.
 #[derive(Debug, Clone)]
 pub struct Desired {
     /// The balancer's name.
     pub balancer: String,
     /// Its VPC.
     pub vpc: String,
-    /// What its nodes run.
+    /// The revision of its nodes.
     pub revision: Revision,
-    /// Of security group and launch template; the slot is added for an instance.
+    /// The name of security group and launch template; an instance's name adds the slot.
     pub name: String,
-    /// Of role, role policy and instance profile.
+    /// The name of role, role policy and instance profile.
     pub global_name: String,
-    /// On everything.
+    /// The tags of every resource.
     pub tags: Tags,
     /// Its virtual IPs, which the security group claims.
     pub virtual_ips: Vec<Ipv4Addr>,
-    /// Where their routes are to be.
+    /// The tables of their routes.
     pub route_tables: RouteTables,
-    /// What the security group lets in.
+    /// The security group's rules.
     pub rules: BTreeSet<Rule>,
-    /// Who may take the role (JSON).
+    /// The role's trust policy (JSON).
     pub trust: String,
-    /// What the role may do (JSON).
+    /// The role's permission policy (JSON).
     pub policy: String,
-    /// The image, as it was resolved now.
+    /// The resolved image id.
     pub image: String,
     /// For example `t3.small`.
     pub instance_type: String,
@@ -55,7 +55,7 @@ pub struct Desired {
 }
 
 impl Desired {
-    /// Works it out. `user_data` is the gzip, `image` what the balancer's image stands for today, `cidrs` the VPC's.
+    /// `user_data` is the gzip, `image` the resolved image id, `cidrs` the VPC's.
     pub fn of(balancer: &Balancer, region: &str, cidrs: &[Ipv4Net], image: &str, user_data: &[u8]) -> Desired {
         Desired {
             balancer: balancer.name.clone(),
@@ -77,17 +77,17 @@ impl Desired {
         }
     }
 
-    /// The slots and where each goes.
+    /// Each slot and its subnet.
     pub fn slots(&self) -> impl Iterator<Item = (Slot, &str)> {
         self.subnets.iter().enumerate().map(|(slot, subnet)| (Slot(slot as u8), subnet.as_str()))
     }
 
-    /// On the security group.
+    /// The security group's tags, claims included.
     pub fn group_tags(&self) -> Tags {
         self.virtual_ips.iter().fold(self.tags.clone(), |tags, vip| tags.with(&tags::claim(*vip), ""))
     }
 
-    /// What a launch template's version should hold. An image that was pinned stays: another one is an update.
+    /// The contents of the launch template's version. A pinned image stays: only `update` changes it.
     pub fn contents(&self, group: &str, pinned: Option<&str>) -> Contents {
         Contents {
             image: pinned.unwrap_or(&self.image).to_owned(),
@@ -101,7 +101,7 @@ impl Desired {
     }
 }
 
-/// What the security group lets in for this balancer, in as few rules as it takes: AWS counts them.
+/// The security group's rules, as few as possible: AWS limits their number.
 pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     let clients = if balancer.clients.is_empty() { cidrs } else { &balancer.clients };
     let readers = balancer.metrics.as_ref().map_or(&[][..], |metrics| &metrics.clients);
@@ -125,7 +125,7 @@ pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     rules
 }
 
-/// First and last of the ports that follow one another.
+/// The ranges of consecutive ports.
 fn ranges(ports: BTreeSet<u16>) -> Vec<(u16, u16)> {
     let mut ranges: Vec<(u16, u16)> = Vec::new();
     for port in ports {
@@ -137,12 +137,12 @@ fn ranges(ports: BTreeSet<u16>) -> Vec<(u16, u16)> {
     ranges
 }
 
-/// What has to be said of a group of so many rules, before AWS does.
+/// The warning about a group with more rules than AWS's default quota.
 pub fn many(rules: usize) -> Option<String> {
     (rules > RULES).then(|| {
         format!(
-            "the security group would have {rules} rules, and AWS's quota \"Inbound or outbound rules per security group\" is \
-             {RULES} unless it was raised: name fewer clients, or ports that follow one another"
+            "the security group needs {rules} rules, and AWS's quota \"Inbound or outbound rules per security group\" \
+             is {RULES} by default: list fewer clients, use consecutive ports, or raise the quota"
         )
     })
 }
@@ -213,7 +213,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
     }
 
     #[test]
-    fn ports_that_follow_one_another_and_networks_that_make_one_are_one_rule() {
+    fn consecutive_ports_and_adjacent_networks_are_one_rule() {
         let mut balancer = web();
         let listener = balancer.listeners[0].clone();
         let ports = [8081, 65535, 8080, 8082, 65534, 443];
@@ -236,7 +236,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
     }
 
     #[test]
-    fn readers_of_metrics_are_let_in_where_they_are_read() {
+    fn metrics_clients_may_reach_the_health_port() {
         let mut balancer = web();
         balancer.metrics = Some(templates::balancer::Metrics { clients: vec!["10.0.9.0/24".parse().unwrap()] });
         let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();

@@ -1,4 +1,4 @@
-//! What a balancer file names and the launcher doesn't make: VPC, subnets, route tables, image, instance type.
+//! Reads what a balancer file names and the launcher doesn't create: VPC, subnets, route tables, image, instance type.
 
 use templates::Balancer;
 
@@ -10,12 +10,12 @@ use crate::resources::instance_type::{self, InstanceType};
 use crate::resources::network::{self, Subnet, Vpc};
 use crate::resources::route_tables::{self, Table};
 
-/// The place a balancer is put into, as it is. What the file names and isn't there is absent here.
+/// A balancer's surroundings. What the file names and AWS doesn't have is absent.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// Where.
+    /// The Region.
     pub region: String,
-    /// The account that is asking.
+    /// The caller's account.
     pub account: String,
     /// The VPC.
     pub vpc: Option<Vpc>,
@@ -23,17 +23,17 @@ pub struct Surroundings {
     pub subnets: Vec<Subnet>,
     /// All route tables of the VPC.
     pub tables: Vec<Table>,
-    /// What the image stands for; none if its parameter isn't there.
+    /// The resolved image id; none if its parameter doesn't exist.
     pub image_id: Option<String>,
     /// The image itself.
     pub image: Option<Image>,
     /// The instance type.
     pub instance_type: Option<InstanceType>,
-    /// What other balancers of the VPC claim.
+    /// The claims of the VPC's other balancers.
     pub others: Vec<Claim>,
 }
 
-/// Looks at everything at once.
+/// Reads everything concurrently.
 pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, CallFailed> {
     let image = async {
         let id = image::resolve(&aws.ssm, &balancer.image).await?;

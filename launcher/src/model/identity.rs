@@ -1,5 +1,5 @@
-//! Which instances are a balancer's nodes. Every principal that may tag can set Elbow's tags; so a tag counts only together
-//! with a sign that tagging can't set. Pure.
+//! Decides which instances are a balancer's nodes. Pure. Any principal that may tag can set Elbow's tags, so a tag
+//! counts only together with a sign that tagging can't set.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use templates::names::TAG_BALANCER;
 
 use crate::model::node::Node;
 
-/// EC2 puts this tag on what is launched from a launch template, and refuses it from users (EC2 User Guide, "Launch
+/// EC2 sets this tag on instances of a launch template, and rejects it from users (EC2 User Guide, "Launch
 /// instances using a launch template"; "Tag restrictions").
 pub const TAG_TEMPLATE: &str = "aws:ec2launchtemplate:id";
 
@@ -23,18 +23,18 @@ pub struct Signs {
     pub template: Option<String>,
 }
 
-/// What an instance is to a balancer.
+/// An instance's relation to a balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
     /// One of its nodes.
     Node,
-    /// One of its nodes, which has lost the balancer's tag.
+    /// One of its nodes that lost the balancer's tag.
     Untagged,
     /// Not a node, although it carries the balancer's tag.
     Stranger,
     /// Not a node, although it is in the balancer's security group.
     Guest,
-    /// Nothing.
+    /// Unrelated.
     Other,
 }
 
@@ -58,8 +58,8 @@ impl Signs {
         signs.into_iter().filter(|sign| *sign).count()
     }
 
-    /// What the instance is to this balancer. One sign may be borrowed (a bastion in the nodes' security group), so without
-    /// the tag it takes two. EC2 takes the signs off an ended instance; nothing is done to one.
+    /// The instance's relation to this balancer. Other instances may have one sign (a bastion in the nodes' security
+    /// group), so an untagged node needs two. EC2 removes the signs of an ended instance.
     pub fn standing(&self, balancer: &str, node: &Node) -> Standing {
         match (node.tags.balancer() == Some(balancer), self.count(node)) {
             (true, 1..) => Standing::Node,
@@ -72,18 +72,18 @@ impl Signs {
     }
 }
 
-/// A balancer's instances, by what they are.
+/// A balancer's instances by their relation to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Instances {
     /// Its nodes, ended ones too.
     pub nodes: Vec<Node>,
     /// Its nodes that lost its tag.
     pub untagged: Vec<Node>,
-    /// What Elbow leaves alone and an operator should know, a line each.
+    /// A line for each instance that Elbow leaves alone and an operator should check.
     pub asides: Vec<String>,
 }
 
-/// Sorts out what was found, each instance once.
+/// Sorts the instances, each once.
 pub fn sort_out(balancer: &str, signs: &Signs, found: Vec<Node>) -> Instances {
     let mut instances = Instances::default();
     let mut seen = BTreeSet::new();
@@ -102,7 +102,7 @@ pub fn sort_out(balancer: &str, signs: &Signs, found: Vec<Node>) -> Instances {
     instances
 }
 
-/// Names an instance that a tag alone claims for a balancer.
+/// The line about an instance that has a balancer's tag alone.
 pub fn stranger(balancer: &str, node: &Node) -> String {
     format!(
         "{} carries {TAG_BALANCER}={balancer} but neither its security group, its instance profile nor its launch template; \
@@ -113,12 +113,13 @@ pub fn stranger(balancer: &str, node: &Node) -> String {
 
 fn guest(balancer: &str, signs: &Signs, node: &Node) -> String {
     format!(
-        "{} is in security group {} and is no node of {balancer}; left alone: take it out, or AWS won't delete the group",
+        "{} is in security group {} but isn't a node of {balancer}; left alone: remove it, or AWS can't delete the \
+         group",
         node.id, signs.group
     )
 }
 
-/// Names a node that lost its balancer's tag.
+/// The line about a node that lost its balancer's tag.
 pub fn untagged(balancer: &str, node: &Node) -> String {
     format!(
         "{} is a node of {balancer} by its security group, instance profile or launch template and lacks the tag \
@@ -152,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tag_counts_only_with_a_sign_that_nobody_can_tag() {
+    fn a_tag_counts_only_with_a_sign_that_tagging_cannot_set() {
         let standing = |node: &Node| signs().standing("web", node);
         for (group, profile, template) in
             [("elbow-web", "", ""), ("x", "elbow-eu-west-1-web", ""), ("x", "other", "lt-1")]

@@ -1,4 +1,4 @@
-//! What a balancer should be (`desired`), what there is of it (`observe`) and around it (`discover`), and its nodes.
+//! A balancer's desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
 
 pub mod claims;
 pub mod desired;

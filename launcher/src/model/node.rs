@@ -8,32 +8,32 @@ use templates::Slot;
 
 use crate::model::tags::Tags;
 
-/// An instance as it is.
+/// An instance.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Node {
     /// `i-…`
     pub id: String,
     /// `pending`, `running`, `shutting-down`, `terminated`, `stopping`, `stopped`
     pub state: String,
-    /// Why AWS changed the state by itself.
+    /// AWS's reason for the last change of state.
     pub reason: Option<String>,
     /// `ami-…`
     pub image: String,
-    /// Where it is.
+    /// Its VPC.
     pub vpc: String,
-    /// Where in it.
+    /// Its availability zone.
     pub zone: String,
-    /// Where in that; empty once it has ended.
+    /// Its subnet; empty once it has ended.
     pub subnet: String,
     /// Its number in the RunInstances call that launched it.
     pub launch_index: i32,
-    /// Its slot, the place of its subnet in the balancer's list; none if the list or the subnet isn't known, see [`number`](crate::resources::instances::number).
+    /// The index of its subnet in the balancer's list, if known: see [`number`](crate::resources::instances::number).
     pub slot: Option<Slot>,
     /// The slot that names this node; none if another node of the subnet comes first.
     pub named: Option<Slot>,
     /// Its own address.
     pub address: Option<String>,
-    /// `eni-…`, the first one first.
+    /// `eni-…`, in EC2's order.
     pub interfaces: Vec<String>,
     /// `vol-…`
     pub volumes: Vec<String>,
@@ -41,34 +41,34 @@ pub struct Node {
     pub groups: Vec<String>,
     /// Its instance profile's name.
     pub profile: Option<String>,
-    /// What the launcher said to it and it says of itself.
+    /// Its tags: the launcher's order and its own report.
     pub tags: Tags,
     /// When it was last started.
     pub launched: Option<Timestamp>,
-    /// Since when the other nodes can't reach it.
+    /// Since when it is unreachable.
     pub unreachable: Option<Unreachable>,
 }
 
 impl Node {
-    /// Whether it runs or may run again. What has ended stays visible for an hour.
+    /// Whether it runs or may run again. EC2 shows ended instances for an hour.
     pub fn is_live(&self) -> bool {
         !matches!(self.state.as_str(), "shutting-down" | "terminated")
     }
 
-    /// The Auto Scaling group that has it (Auto Scaling User Guide, "Tag lifecycle").
+    /// Its Auto Scaling group (Auto Scaling User Guide, "Tag lifecycle").
     pub fn group(&self) -> Option<&str> {
         self.tags.get("aws:autoscaling:groupName")
     }
 }
 
-/// Since when a node can't be reached.
+/// Since when a node is unreachable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Unreachable {
     /// By the earliest report.
     pub since: Timestamp,
     /// The instances that report it; none if the node's own sign of life is too old.
     pub from: Vec<String>,
-    /// The time for people, in UTC.
+    /// The time as text, in UTC.
     #[serde(skip)]
     pub clock: String,
 }
@@ -83,7 +83,7 @@ impl fmt::Display for Unreachable {
 }
 
 impl Unreachable {
-    /// By these, as it is to be said `now`.
+    /// The text names the date if it isn't that of `now`.
     pub fn of(since: Timestamp, from: Vec<String>, now: Timestamp) -> Unreachable {
         let today = since.strftime("%F").to_string() == now.strftime("%F").to_string();
         let clock = since.strftime(if today { "%H:%M:%SZ" } else { "%F %H:%M:%SZ" }).to_string();

@@ -1,4 +1,4 @@
-//! What there is of a balancer on AWS, by its name: whole, half-made, or somebody else's of the same name.
+//! Reads a balancer's resources on AWS by its name: complete, incomplete, or another owner's of the same name.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -18,7 +18,7 @@ use crate::resources::role::{self, Role};
 use crate::resources::scaling_group::{self, ScalingGroup};
 use crate::resources::security_group::{self, Group};
 
-/// What there is under a balancer's names and tags.
+/// The resources under a balancer's names and tags.
 #[derive(Debug, Clone, Default)]
 pub struct Observed {
     /// Security groups of its name: one in each VPC at most.
@@ -39,7 +39,7 @@ pub struct Observed {
     pub asides: Vec<String>,
 }
 
-/// A kind of part that is looked for.
+/// A kind of resource.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
     /// Security groups.
@@ -72,12 +72,12 @@ impl fmt::Display for Kind {
     }
 }
 
-/// What couldn't be read, and why.
+/// A kind that couldn't be read.
 #[derive(Debug)]
 pub struct Unread {
-    /// What.
+    /// The kind.
     pub kind: Kind,
-    /// Why.
+    /// The reason.
     pub error: CallFailed,
 }
 
@@ -87,10 +87,10 @@ impl fmt::Display for Unread {
     }
 }
 
-/// What could be read, and what couldn't.
+/// What could be read, and what couldn't be.
 #[derive(Debug, Default)]
 pub struct Glance {
-    /// The parts that were read; of the instances those that could be.
+    /// The resources that were read; of the instances those that could be.
     pub observed: Observed,
     /// The rest.
     pub unread: Vec<Unread>,
@@ -102,7 +102,7 @@ impl Glance {
         self.unread.iter().all(|unread| unread.kind != kind)
     }
 
-    /// Takes what was read, and notes why the rest wasn't.
+    /// Returns what was read; notes an error and returns the default instead.
     pub fn take<T: Default>(&mut self, kind: Kind, read: Result<T, CallFailed>) -> T {
         read.unwrap_or_else(|error| {
             self.unread.push(Unread { kind, error });
@@ -110,30 +110,30 @@ impl Glance {
         })
     }
 
-    /// A line for each thing that wasn't read.
+    /// A line for each kind that wasn't read.
     pub fn lines(&self) -> Vec<String> {
         self.unread.iter().map(Unread::to_string).collect()
     }
 }
 
-/// Something of a balancer's name: what it is, which, and its tags.
+/// A resource with a balancer's name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part<'a> {
-    /// For people: `security group elbow-web (sg-1)`.
+    /// Kind, name and id: `security group elbow-web (sg-1)`.
     pub what: String,
-    /// Where its name is unique, if not in the Region or account.
+    /// The VPC, if its name is unique only there.
     pub vpc: Option<&'a str>,
-    /// Whose it says it is.
+    /// Its tags, which name the balancer.
     pub tags: &'a Tags,
 }
 
-/// Looks at everything at once; all of it must be readable.
+/// Reads everything concurrently; fails if a part can't be read.
 pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> {
     let Glance { observed, unread } = glance(aws, balancer).await;
     unread.into_iter().next().map_or(Ok(observed), |unread| Err(unread.error))
 }
 
-/// Looks at everything at once, and goes on with what can be read.
+/// Reads everything concurrently; notes the parts that can't be read.
 pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
     let name = names::regional(balancer);
     let global = names::global(&aws.region, balancer);
@@ -147,7 +147,7 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
     );
     let mut glance = Glance::default();
     let Instances { nodes, untagged, asides } = match instances {
-        // It fails as a whole while a zone is disrupted (EC2 API reference, DescribeInstances).
+        // The call fails as a whole while a zone is disrupted (EC2 API reference, DescribeInstances).
         Err(error) if !matches!(error.reason, Reason::Denied(_) | Reason::NoCredentials(_)) => {
             let known = instances::find_by_interfaces(&aws.ec2, balancer).await;
             glance.take::<()>(Kind::Nodes, Err(error));
@@ -178,13 +178,13 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
 }
 
 impl Observed {
-    /// Gives the nodes their slots, by these subnets.
+    /// Sets the nodes' slots by these subnets.
     pub fn number(&mut self, subnets: &[String]) {
         [&mut self.nodes, &mut self.untagged].into_iter().for_each(|nodes| instances::number(nodes, subnets));
     }
 
-    /// The version that the Auto Scaling group launches, if that isn't the launch template's default: a default that somebody
-    /// moves changes nothing for a group.
+    /// The version that the Auto Scaling group launches, if it isn't the launch template's default: moving the default
+    /// doesn't affect the group.
     fn pinned_elsewhere(&self) -> Option<i64> {
         let (group, template) = self.scaling.as_ref().zip(self.template.as_ref())?;
         let is_ours = group.tags.balancer() == template.tags.balancer() && group.template.0 == template.id;
@@ -206,17 +206,17 @@ impl Observed {
         self.untagged.iter().filter(|node| node.is_live())
     }
 
-    /// The interfaces of those instances, and of the untagged ones.
+    /// The interfaces of all live instances, untagged ones too.
     pub fn interfaces(&self) -> BTreeSet<&str> {
         self.live().chain(self.live_untagged()).flat_map(|node| &node.interfaces).map(String::as_str).collect()
     }
 
-    /// The configuration that nodes launched now would get.
+    /// The configuration of a node that is launched now.
     pub fn config(&self) -> Option<NodeConfig> {
         files::read_back(&self.template.as_ref()?.contents.user_data).ok()
     }
 
-    /// The VPC that the balancer says it is in.
+    /// The balancer's VPC, by its resources' tags or by its instances.
     pub fn vpc(&self) -> Option<&str> {
         let tagged =
             self.parts().into_iter().filter(|part| part.tags.balancer().is_some()).find_map(|part| part.tags.vpc());
@@ -287,14 +287,14 @@ pub(crate) mod tests {
         }
     }
 
-    /// The node, dead since 14:03:12 by the word of `from`.
+    /// The node, unreachable since 14:03:12 as `from` reports.
     pub(crate) fn lost(node: Node, from: &str) -> Node {
         let since = "2026-11-29T14:03:12Z".parse().unwrap();
         let unreachable = Unreachable { since, from: vec![from.to_owned()], clock: "14:03:12Z".to_owned() };
         Node { unreachable: Some(unreachable), ..node }
     }
 
-    /// All that the example balancer consists of.
+    /// The complete example balancer.
     pub(crate) fn whole() -> Observed {
         let desired = desired();
         let group = Group {

@@ -1,5 +1,5 @@
-//! What a balancer's Auto Scaling group should be like, and in what one differs. Pure: `create` puts it right, `status`
-//! says so, `update` has it replace its nodes.
+//! The desired Auto Scaling group of a balancer, and how an existing one differs. Pure: `create` corrects the
+//! differences, `status` shows them.
 
 use std::collections::BTreeSet;
 
@@ -11,23 +11,23 @@ use crate::model::node_status::active;
 use crate::model::observe::Observed;
 use crate::resources::scaling_group::{Hook, REBALANCE, ScalingGroup, Settings};
 
-/// What a group is for, without which a lost node isn't replaced.
+/// The processes without which a group doesn't replace a lost node.
 const NEEDED: [&str; 4] = ["Launch", "Terminate", "HealthCheck", "ReplaceUnhealthy"];
 
-/// What a group replaces nodes by.
+/// The processes without which a group can't replace nodes on request.
 const REPLACING: [&str; 3] = ["Launch", "Terminate", "InstanceRefresh"];
 
-/// What a group should be like.
+/// The desired group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// What it does.
+    /// Its settings.
     pub settings: Settings,
-    /// The hooks at which it waits for a node that it launches, and for one that it ends.
+    /// Its launch hook and its termination hook.
     pub hooks: [Hook; 2],
 }
 
 impl Wanted {
-    /// The group of this balancer, if it is to have one.
+    /// The group of this balancer, if a group launches its nodes.
     pub fn of(balancer: &Balancer) -> Option<Wanted> {
         (balancer.launch == Launch::AutoScaling).then(|| Wanted {
             settings: Settings::of(&balancer.subnets),
@@ -35,7 +35,7 @@ impl Wanted {
         })
     }
 
-    /// In what the group's settings differ from those that it should have, each as "A instead of B".
+    /// Each setting of the group that differs, as "A instead of B".
     pub fn differences(&self, group: &ScalingGroup) -> Vec<String> {
         let both = words(&group.settings).into_iter().zip(words(&self.settings));
         both.filter(|(there, wanted)| there != wanted)
@@ -43,39 +43,35 @@ impl Wanted {
             .collect()
     }
 
-    /// The hooks that the group lacks, or has otherwise.
+    /// The hooks that the group lacks or has with other settings.
     pub fn missing_hooks<'a>(&'a self, group: &'a ScalingGroup) -> impl Iterator<Item = &'a Hook> {
         self.hooks.iter().filter(|hook| !group.hooks.contains(hook))
     }
 
-    /// What is wrong with the group, which should launch this version of this launch template; a line each.
+    /// A line for each problem of the group, which should launch the version `boots`.
     fn problems(&self, group: Option<&ScalingGroup>, boots: Option<(&str, i64)>) -> Vec<String> {
         let Some(group) = group else {
-            return vec!["its Auto Scaling group is missing: `launcher create` makes it again".to_owned()];
+            return vec!["its Auto Scaling group is missing: run `launcher create` to create it again".to_owned()];
         };
         if group.deleting {
             return vec![format!("its Auto Scaling group {} is being deleted", group.name)];
         }
         let mut said = self.differences(group);
         said.extend(boots.and_then(|boots| unpinned(group, boots)));
-        said.extend(
-            self.missing_hooks(group).map(|hook| format!("another lifecycle hook {} than Elbow's, or none", hook.name)),
-        );
+        said.extend(self.missing_hooks(group).map(|hook| format!("a missing or changed lifecycle hook {}", hook.name)));
         if !group.suspended.contains(REBALANCE) {
-            said.push(format!("{REBALANCE} on, which may end healthy nodes"));
+            said.push(format!("{REBALANCE} active, which may end healthy nodes"));
         }
-        let right = "`launcher create` puts it right";
+        let right = "run `launcher create` to correct it";
         let mut problems: Vec<String> =
             said.iter().map(|what| format!("its Auto Scaling group has {what}: {right}")).collect();
         problems.extend(asleep(group, &NEEDED).map(|(asleep, resume)| {
-            format!(
-                "its Auto Scaling group has {asleep} suspended, so that lost nodes aren't replaced: {resume} ends that"
-            )
+            format!("its Auto Scaling group has {asleep} suspended and doesn't replace lost nodes: run {resume}")
         }));
         problems.extend(group.active_refresh().map(|refresh| {
             format!(
-                "an instance refresh of its Auto Scaling group is under way ({}): `launcher update` with the same file \
-                 follows it, with --rollback takes it back",
+                "an instance refresh of its Auto Scaling group is in progress ({}): run `launcher update` with the \
+                 same file to follow it, or with --rollback to undo it",
                 refresh.stands()
             )
         }));
@@ -97,14 +93,14 @@ fn words(settings: &Settings) -> [String; 5] {
     ]
 }
 
-/// That the group doesn't launch the version that it should, if so.
+/// The difference, if the group doesn't launch this version.
 pub fn unpinned(group: &ScalingGroup, (id, number): (&str, i64)) -> Option<String> {
     let (template, version) = &group.template;
     let is_other = template != id || group.pinned() != Some(number);
     is_other.then(|| format!("launch template {template} version {version} instead of {id} version {number}"))
 }
 
-/// Those of these processes that are suspended, and what resumes them.
+/// The suspended ones of these processes, and the command that resumes them.
 fn asleep(group: &ScalingGroup, needed: &[&str]) -> Option<(String, String)> {
     let asleep: Vec<&str> = needed.iter().filter(|process| group.suspended.contains(**process)).copied().collect();
     let resume = format!(
@@ -118,10 +114,10 @@ fn asleep(group: &ScalingGroup, needed: &[&str]) -> Option<(String, String)> {
 /// Why the group can't replace its nodes, if so.
 pub fn cannot_replace(group: &ScalingGroup) -> Option<String> {
     let (asleep, resume) = asleep(group, &REPLACING)?;
-    Some(format!("Auto Scaling group {} has {asleep} suspended and replaces no node: {resume} ends that", group.name))
+    Some(format!("Auto Scaling group {} has {asleep} suspended and can't replace nodes: run {resume}", group.name))
 }
 
-/// What is wrong with how the nodes come to be, a line each.
+/// A line for each problem of how the nodes are launched.
 pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let group = observed.scaling.as_ref();
     let Some(wanted) = Wanted::of(balancer) else {
@@ -132,35 +128,35 @@ pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     wanted.problems(group, boots).into_iter().chain(outside(balancer, observed)).collect()
 }
 
-/// A group beside nodes that the launcher launches: it would launch others.
+/// The problem of a group beside nodes that the launcher launches.
 pub fn stray(group: &ScalingGroup) -> String {
     format!(
-        "launch = \"instances\" and there is an Auto Scaling group {0}: delete it by `aws autoscaling \
-         delete-auto-scaling-group --auto-scaling-group-name {0}`, with --force-delete if its nodes may go, too",
+        "launch = \"instances\", but Auto Scaling group {0} exists: delete it with `aws autoscaling \
+         delete-auto-scaling-group --auto-scaling-group-name {0}`; --force-delete also terminates its nodes",
         group.name
     )
 }
 
-/// Nodes that run beside the group, which launches its own.
+/// The problem of nodes that run outside their balancer's group.
 pub fn outside(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let outside = observed.live().filter(|node| balancer.launch == Launch::AutoScaling && node.group().is_none());
     let outside: Vec<&str> = outside.map(|node| node.id.as_str()).collect();
     (!outside.is_empty()).then(|| {
         format!(
-            "launch = \"auto-scaling\" and {} run without its Auto Scaling group, which launches nodes of its own: stop and \
-             terminate them, one after another",
+            "launch = \"auto-scaling\", but {} run outside the Auto Scaling group, which launches its own nodes: stop \
+             and terminate them, one after another",
             outside.join(", ")
         )
     })
 }
 
-/// Why a balancer that runs isn't launched in another way from now on.
+/// The refusal to change `launch` of a running balancer.
 pub fn other_launch(old: &Balancer, new: &Balancer) -> Option<String> {
     (old.launch != new.launch).then(|| {
         format!(
-            "launch = \"{}\": {} was created with \"{}\", which can't be changed while it runs; create a second balancer \
-             with another name and virtual IP and move clients to it, or `launcher destroy {1}` and create it again, which \
-             serves no client for the minutes in between",
+            "launch = \"{}\": {} was created with \"{}\", which can't be changed while it runs; create a second \
+             balancer with another name and virtual IP and move clients to it, or run `launcher destroy {1}` and \
+             create it again; no client is served meanwhile",
             String::from(new.launch),
             new.name,
             String::from(old.launch)
@@ -168,8 +164,8 @@ pub fn other_launch(old: &Balancer, new: &Balancer) -> Option<String> {
     })
 }
 
-/// All nodes where one outage takes them all: a group that launched them while the other zones had no room leaves them
-/// there (Auto Scaling user guide, "Balanced best effort"), as it isn't to end healthy nodes.
+/// The problem of nodes that are all in one zone. A group launches them there while other zones lack capacity, and
+/// leaves them there, as AZRebalance is suspended (Auto Scaling user guide, "Balanced best effort").
 pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let live: Vec<&Node> = observed.live().collect();
     let zones: BTreeSet<&str> = live.iter().map(|node| node.zone.as_str()).collect();
@@ -178,8 +174,8 @@ pub fn in_one_zone(balancer: &Balancer, observed: &Observed) -> Option<String> {
     };
     let standby = live.iter().min_by_key(|node| active(node)).map_or("INSTANCE", |node| node.id.as_str());
     Some(format!(
-        "all nodes are in {zone}: when the other zones have room, `aws autoscaling terminate-instance-in-auto-scaling-group \
-         --instance-id {standby} --no-should-decrement-desired-capacity` has the group launch one there"
+        "all nodes are in {zone}: when another zone has capacity, let the group launch a node there: `aws autoscaling \
+         terminate-instance-in-auto-scaling-group --instance-id {standby} --no-should-decrement-desired-capacity`"
     ))
 }
 
@@ -242,7 +238,7 @@ pub(crate) mod tests {
         let observed = Observed { scaling: Some(group()), ..whole() };
         assert!(super::problems(&web(), &observed)[0].contains("delete-auto-scaling-group"));
         assert_eq!(outside(&web(), &observed), None);
-        assert!(outside(&auto_scaling(), &observed).is_some_and(|said| said.contains("and i-0, i-1 run without")));
+        assert!(outside(&auto_scaling(), &observed).is_some_and(|said| said.contains("but i-0, i-1 run outside")));
     }
 
     #[test]
@@ -254,7 +250,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_somebody_changed_in_the_group_is_said_with_what_puts_it_right() {
+    fn each_change_of_the_group_is_shown_with_its_remedy() {
         let mut bent = group();
         bent.settings.sizes = [1, 1, 2];
         bent.settings.bounds = None;
@@ -262,20 +258,20 @@ pub(crate) mod tests {
         bent.hooks.remove(1);
         bent.suspended = ["Launch".to_owned()].into();
         bent.refresh = Some(refresh("InProgress", 2));
-        let right = |what: &str| format!("its Auto Scaling group has {what}: `launcher create` puts it right");
+        let right = |what: &str| format!("its Auto Scaling group has {what}: run `launcher create` to correct it");
         assert_eq!(
             problems(Some(&bent)),
             [
                 right("min 1, desired 1, max 2 instead of min 2, desired 2, max 4"),
                 right("no instance maintenance policy instead of 100 to 200 % healthy while nodes are replaced"),
                 right("launch template lt-1 version $Default instead of lt-1 version 1"),
-                right("another lifecycle hook handover than Elbow's, or none"),
-                right("AZRebalance on, which may end healthy nodes"),
-                "its Auto Scaling group has Launch suspended, so that lost nodes aren't replaced: `aws autoscaling \
-                 resume-processes --auto-scaling-group-name elbow-web --scaling-processes Launch` ends that"
+                right("a missing or changed lifecycle hook handover"),
+                right("AZRebalance active, which may end healthy nodes"),
+                "its Auto Scaling group has Launch suspended and doesn't replace lost nodes: run `aws autoscaling \
+                 resume-processes --auto-scaling-group-name elbow-web --scaling-processes Launch`"
                     .to_owned(),
-                "an instance refresh of its Auto Scaling group is under way (InProgress, 50 %): `launcher update` with the \
-                 same file follows it, with --rollback takes it back"
+                "an instance refresh of its Auto Scaling group is in progress (InProgress, 50 %): run `launcher \
+                 update` with the same file to follow it, or with --rollback to undo it"
                     .to_owned(),
             ]
         );

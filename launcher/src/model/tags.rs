@@ -1,4 +1,4 @@
-//! Tags: how Elbow knows its own.
+//! Tags, by which Elbow recognizes its resources.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -43,7 +43,7 @@ impl Tags {
         self.0.iter().map(|(key, value)| ec2::Tag::builder().key(key).value(value).build()).collect()
     }
 
-    /// For EC2's calls that make something.
+    /// For EC2's calls that create something.
     pub fn specification(&self, kind: ec2::ResourceType) -> ec2::TagSpecification {
         ec2::TagSpecification::builder().resource_type(kind).set_tags(Some(self.ec2())).build()
     }
@@ -73,7 +73,7 @@ impl From<&[iam::Tag]> for Tags {
     }
 }
 
-/// The tag that claims a virtual IP, whatever its value.
+/// The key of the tag that claims a virtual IP.
 pub fn claim(vip: Ipv4Addr) -> String {
     format!("{TAG_VIRTUAL_IP}{vip}")
 }

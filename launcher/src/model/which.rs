@@ -1,4 +1,4 @@
-//! Which node an operator means: by its slot, or by its instance.
+//! Selects a node by its slot or by its instance.
 
 use std::fmt;
 use std::str::FromStr;
@@ -15,7 +15,7 @@ pub enum Which {
 }
 
 impl Which {
-    /// Whether it means the node that is this `instance`, and that the slot `named` names, if one does.
+    /// Whether it selects this `instance`, which slot `named` names, if any.
     pub fn is(&self, named: Option<Slot>, instance: &str) -> bool {
         match self {
             Which::Slot(slot) => named == Some(*slot),
@@ -24,7 +24,7 @@ impl Which {
     }
 }
 
-/// What was written names no node.
+/// The text names no node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("name a node by its slot (0 is the first) or by its instance (i-…), as `launcher status` shows them")]
 pub struct NamesNoNode;

@@ -1,5 +1,5 @@
-//! What a terminal would obey rather than show: tags, names, console output and error messages come from AWS, and everybody
-//! who may tag writes some of them. All that the launcher writes goes through here.
+//! Escapes terminal control characters in all that the launcher prints. Tags, names, console output and error messages
+//! come from AWS, and any principal that may tag can write some of them.
 
 use std::fmt::Write;
 
@@ -13,7 +13,7 @@ fn is_obeyed(c: char) -> bool {
             | '\u{feff}' | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// One line: what a terminal would obey stands there as `\u{1b}`.
+/// One line, with control characters escaped as `\u{1b}`.
 pub fn line(text: &str) -> String {
     text.chars().fold(String::with_capacity(text.len()), |mut shown, c| {
         match is_obeyed(c) {
@@ -56,7 +56,7 @@ mod tests {
         "a\x1b[2J\x1b]0;title\x07\r\nb\u{9b}31m\u{7f}\u{202e}txt.exe\u{2066}\u{200b}\u{feff}\u{e0041}\tc\u{2028}d";
 
     #[test]
-    fn a_line_shows_what_a_terminal_would_obey() {
+    fn a_line_escapes_control_characters() {
         assert_eq!(
             line(NASTY),
             "a\\u{1b}[2J\\u{1b}]0;title\\u{7}\\u{d}\\u{a}b\\u{9b}31m\\u{7f}\\u{202e}txt.exe\\u{2066}\\u{200b}\\u{feff}\\u{e0041}\
@@ -77,7 +77,7 @@ mod tests {
         assert_eq!(data(&shown), data(&document));
     }
 
-    /// Whatever writes past this folder would write past [`line`], too.
+    /// Output from outside this folder would bypass [`line`].
     #[test]
     fn nothing_else_writes_to_the_terminal() {
         let mut files = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];

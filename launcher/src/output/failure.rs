@@ -1,31 +1,31 @@
-//! How a command can end badly, and the exit code of each way.
+//! The ways in which a command fails, and their exit codes.
 
 use templates::balancer::Balancer;
 
 use crate::aws::error::{CallFailed, Reason};
 
-/// How a command can end badly.
+/// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
-    /// The input, or the world it meets, can't work; nothing was changed. One line for each problem.
+    /// The input is invalid or doesn't fit what AWS has; nothing was changed. One line for each problem.
     BadInput(Vec<String>),
     /// It was tried and failed, or took too long.
     Failed(anyhow::Error),
-    /// It did what it could; a line for each thing that is left.
+    /// It did a part; a line for each thing that is left.
     Unfinished(Vec<String>),
-    /// `status`: what is there doesn't serve as it should. Already shown.
+    /// `status`: the balancer doesn't serve as it should. Already shown.
     Degraded,
     /// The operator stopped it.
     Interrupted,
 }
 
 impl Failure {
-    /// Input that can't work, for one reason.
+    /// Bad input with one problem.
     pub fn bad_input(problem: impl Into<String>) -> Failure {
         Failure::BadInput(vec![problem.into()])
     }
 
-    /// What scripts see.
+    /// The process's exit code.
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Failed(_) | Failure::Unfinished(_) | Failure::Interrupted => 1,
@@ -40,7 +40,7 @@ impl Failure {
             Failure::BadInput(problems) | Failure::Unfinished(problems) => problems.clone(),
             Failure::Failed(error) => vec![format!("{error:#}")],
             Failure::Degraded => Vec::new(),
-            Failure::Interrupted => vec!["stopped; the same command again takes up where this one was".to_owned()],
+            Failure::Interrupted => vec!["interrupted; run the same command again to resume".to_owned()],
         }
     }
 }
@@ -57,7 +57,7 @@ impl From<CallFailed> for Failure {
     }
 }
 
-/// A call that failed before anything was changed: credentials that AWS doesn't take are bad input.
+/// The failure of a call before anything was changed. Rejected credentials are bad input.
 pub fn looking(error: CallFailed) -> Failure {
     match error.reason {
         Reason::NoCredentials(_) => Failure::bad_input(error.to_string()),
@@ -65,12 +65,12 @@ pub fn looking(error: CallFailed) -> Failure {
     }
 }
 
-/// Refuses a name that no balancer has, before AWS is asked for it: in a filter `*` would be every balancer.
+/// Refuses an invalid balancer name before any call: in a filter `*` would match every balancer.
 pub fn check_name(name: &str) -> Result<(), Failure> {
     templates::names::check(name).map_err(|problem| Failure::bad_input(format!("name: {problem}")))
 }
 
-/// Reads and validates a balancer file, before anything else happens.
+/// Reads and validates a balancer file.
 pub fn read_balancer(path: &std::path::Path) -> Result<Balancer, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::bad_input(format!("{}: can't be read: {error}", path.display())))?;

@@ -1,4 +1,4 @@
-//! What commands say: results on standard output, as text or JSON; progress and errors on standard error. All of it goes
+//! Writes results to standard output, as text or JSON, and progress and errors to standard error. All of it passes
 //! through [`clean`].
 
 pub mod clean;
@@ -15,13 +15,13 @@ use serde_json::json;
 
 use crate::output::failure::Failure;
 
-/// For whom results are written.
+/// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Output {
-    /// People.
+    /// Text for people.
     #[default]
     Text,
-    /// Programs: one JSON document, see docs/output.md.
+    /// One JSON document, see docs/output.md.
     Json,
 }
 
@@ -38,7 +38,7 @@ pub fn print(text: &str) -> Result<(), Failure> {
     print_painted(text, str::to_owned)
 }
 
-/// The same in colours, which `paint` adds to what is clean already.
+/// Like [`print`], with colours that `paint` adds after cleaning.
 pub fn print_painted(text: &str, paint: impl Fn(&str) -> String) -> Result<(), Failure> {
     write(format!("{}\n", paint(&clean::lines(text)).trim_end_matches('\n')).as_bytes())
 }
@@ -48,12 +48,12 @@ fn print_json(document: &impl Serialize) -> Result<(), Failure> {
     write(format!("{}\n", clean::json(&document)).as_bytes())
 }
 
-/// Writes a file that was made for a balancer, byte by byte, with one newline at its end.
+/// Writes a rendered file unchanged, with one newline at its end.
 pub fn file(text: &str) -> Result<(), Failure> {
     write(format!("{}\n", text.trim_end_matches('\n')).as_bytes())
 }
 
-/// Writes to standard output. A reader that went away (`| head`) is no error; a full disk is one.
+/// Writes to standard output. A closed pipe (`| head`) is no error; a full disk is one.
 pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
@@ -64,7 +64,7 @@ pub fn write(bytes: &[u8]) -> Result<(), Failure> {
     }
 }
 
-/// Says what doesn't stop a command, on standard error.
+/// Writes a warning to standard error.
 pub fn warn(line: &str) {
     say(&format!("launcher: warning: {line}"));
 }
@@ -81,7 +81,7 @@ pub fn ask(question: &str) -> std::io::Result<()> {
     terminal.flush()
 }
 
-/// Says what went wrong: a line each on standard error, and a document for programs.
+/// Writes a failure's lines to standard error and, for [`Output::Json`], a document to standard output.
 pub fn failed(output: Output, failure: &Failure) {
     let lines = failure.lines();
     for line in &lines {
@@ -94,7 +94,7 @@ pub fn failed(output: Output, failure: &Failure) {
             Failure::Interrupted => "interrupted",
         };
         let document = json!({"outcome": outcome, "problems": lines});
-        // What can't be written has been said on standard error already.
+        // Standard error has the failure already.
         drop(print_json(&document));
     }
 }

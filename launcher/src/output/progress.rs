@@ -1,4 +1,4 @@
-//! What a person sees while things happen: on standard error, live at a terminal, plain lines elsewhere.
+//! Shows progress on standard error: live lines at a terminal, plain lines elsewhere.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
 use super::clean;
 
-/// The lines that are live, and how to show them.
+/// The live lines, and how to show them.
 #[derive(Debug)]
 pub struct Progress {
     bars: Option<MultiProgress>,
@@ -29,12 +29,12 @@ impl Progress {
         Progress { bars, live: RefCell::default() }
     }
 
-    /// Something was done.
+    /// Reports a finished action.
     pub fn done(&self, what: &str) {
         self.say(&format!("  ✓ {what}"));
     }
 
-    /// A line that stays.
+    /// Writes a line that stays.
     pub fn say(&self, line: &str) {
         match &self.bars {
             // A failure to draw is no reason to fail.
@@ -43,7 +43,7 @@ impl Progress {
         }
     }
 
-    /// What is known of `who` now; replaces what was.
+    /// Replaces the live line of `who`.
     pub fn live(&self, who: &str, text: &str) {
         let mut live = self.live.borrow_mut();
         if live.get(who).is_some_and(|line| line.text == text) {
@@ -57,7 +57,7 @@ impl Progress {
         live.insert(who.to_owned(), Line { text: text.to_owned(), bar });
     }
 
-    /// Takes the live lines away.
+    /// Removes the live lines.
     pub fn clear(&self) {
         for line in std::mem::take(&mut *self.live.borrow_mut()).into_values() {
             if let Some(bar) = line.bar {

@@ -1,4 +1,4 @@
-//! Columns for people.
+//! Lays out text in columns.
 
 use super::clean;
 

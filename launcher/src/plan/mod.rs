@@ -1,4 +1,4 @@
-//! What to do to make what is there what should be there. Pure; the order is the order in which things need each other.
+//! Plans the actions that turn the observed balancer into the desired one, in the order of their dependencies. Pure.
 
 pub mod teardown;
 
@@ -20,41 +20,41 @@ use crate::resources::security_group::Rule;
 /// One change: one call to AWS.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// Make the security group, empty.
+    /// Create the security group, without rules.
     CreateGroup,
-    /// Say that these virtual IPs are this balancer's.
+    /// Claim these virtual IPs.
     Claim(Vec<Ipv4Addr>),
-    /// Let these in.
+    /// Add these rules.
     Allow(BTreeSet<Rule>),
-    /// Let these in no more.
+    /// Remove these rules.
     Revoke(BTreeSet<Rule>),
-    /// Make the role, without a policy.
+    /// Create the role, without a policy.
     CreateRole,
-    /// Say who may take it.
+    /// Set its trust policy.
     SetTrust,
-    /// Say what it may do.
+    /// Set its permission policy.
     SetPolicy,
-    /// Make the instance profile, empty.
+    /// Create the instance profile, without the role.
     CreateProfile,
-    /// Put the role in.
+    /// Add the role to the instance profile.
     AddRole,
-    /// Make the launch template.
+    /// Create the launch template.
     CreateTemplate,
-    /// Add a version to this one that holds what it should; the image stays.
+    /// Add a corrected version to this template; the image stays.
     AddVersion(Box<Template>),
     /// Launch a node.
     Launch(Place),
-    /// Make the Auto Scaling group.
+    /// Create the Auto Scaling group.
     CreateScaling,
-    /// Make the group do what it should: in which it differs, in words.
+    /// Correct these differences of the group.
     SetScaling(Vec<String>),
-    /// Have the group launch the launch template's version.
+    /// Pin the group to the launch template's version.
     Pin,
-    /// Make the group wait for nodes at this hook.
+    /// Set this lifecycle hook of the group.
     SetHook(Hook),
-    /// Keep the group from ending healthy nodes.
+    /// Suspend AZRebalance, which ends healthy nodes.
     SuspendRebalance,
-    /// Start a node that was stopped.
+    /// Start a stopped node.
     Start {
         /// The instance.
         id: String,
@@ -63,37 +63,37 @@ pub enum Action {
     },
 }
 
-/// Where a node goes, and which launch it is.
+/// A node to launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
     /// The slot.
     pub slot: Slot,
     /// Its subnet.
     pub subnet: String,
-    /// How many instances of the balancer have ended: the same launch twice is one, the next one is another.
+    /// How many instances of the balancer have ended: each end gives the next launch another idempotency token.
     pub ended: usize,
-    /// What it is to run, where that isn't what nodes boot by default.
+    /// Its order, if it isn't to run the default.
     pub order: Option<Order>,
-    /// The instance in whose place it is launched.
+    /// The instance that it replaces.
     pub replaces: Option<String>,
 }
 
-/// Actions of one stage don't need each other, and go at once.
+/// Actions of one stage don't depend on each other and run concurrently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
-    /// The security group, whose tags and rules may be refused: nothing else is there then.
+    /// The security group and its claims. If they are refused, nothing else exists yet.
     Group,
-    /// What it lets in.
+    /// New rules of the security group.
     Admit,
-    /// Containers.
+    /// The role.
     Make,
-    /// What goes into them.
+    /// Policies, the instance profile, and rules to remove.
     Fill,
-    /// What refers to them.
+    /// What refers to the stages before.
     Join,
-    /// The nodes.
+    /// The nodes, or their group.
     Launch,
-    /// What only there is then.
+    /// Settings of the Auto Scaling group.
     Settle,
 }
 
@@ -102,7 +102,7 @@ pub const STAGES: [Stage; 7] =
     [Stage::Group, Stage::Admit, Stage::Make, Stage::Fill, Stage::Join, Stage::Launch, Stage::Settle];
 
 impl Action {
-    /// When it can be done.
+    /// The action's stage.
     pub fn stage(&self) -> Stage {
         match self {
             Action::CreateGroup | Action::Claim(_) => Stage::Group,
@@ -115,7 +115,7 @@ impl Action {
         }
     }
 
-    /// What it does, for people and for `--output json`.
+    /// The action as text and for `--output json`.
     pub fn change(&self, desired: &Desired) -> Change {
         let Desired { name, global_name, .. } = desired;
         let list = |rules: &BTreeSet<Rule>| rules.iter().map(Rule::to_string).collect::<Vec<_>>().join(", ");
@@ -125,18 +125,18 @@ impl Action {
                 let vips = vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ");
                 ("claim", format!("claim {vips} for {name}"))
             }
-            Action::Allow(rules) => ("allow", format!("let into {name}: {}", list(rules))),
-            Action::Revoke(rules) => ("revoke", format!("let no more into {name}: {}", list(rules))),
+            Action::Allow(rules) => ("allow", format!("allow inbound to {name}: {}", list(rules))),
+            Action::Revoke(rules) => ("revoke", format!("revoke inbound to {name}: {}", list(rules))),
             Action::CreateRole => ("create-role", format!("create IAM role {global_name}")),
-            Action::SetTrust => ("set-trust", format!("correct who may take IAM role {global_name}")),
+            Action::SetTrust => ("set-trust", format!("correct the trust policy of IAM role {global_name}")),
             Action::SetPolicy => ("set-policy", format!("set the policy of IAM role {global_name}")),
             Action::CreateProfile => ("create-instance-profile", format!("create instance profile {global_name}")),
-            Action::AddRole => ("add-role", format!("put the role into instance profile {global_name}")),
+            Action::AddRole => ("add-role", format!("add the role to instance profile {global_name}")),
             Action::CreateTemplate => {
                 ("create-launch-template", format!("create launch template {name}, revision {}", desired.revision))
             }
             Action::AddVersion(_) => {
-                ("create-launch-template-version", format!("correct launch template {name} by a new version"))
+                ("create-launch-template-version", format!("correct launch template {name} with a new version"))
             }
             Action::Launch(place) => ("launch", format!("launch node {} in {}", place.slot, place.subnet)),
             Action::CreateScaling => {
@@ -147,28 +147,30 @@ impl Action {
                 let differences = differences.join("; ");
                 ("set-auto-scaling-group", format!("correct Auto Scaling group {name}: {differences}"))
             }
-            Action::Pin => ("pin-version", format!("have {name} launch that version of launch template {name}")),
+            Action::Pin => ("pin-version", format!("pin Auto Scaling group {name} to that version of template {name}")),
             Action::SetHook(Hook { name: hook, timeout, .. }) => (
                 "set-lifecycle-hook",
-                format!("have {name} wait for nodes at the hook {hook}, for {timeout} s at most"),
+                format!("set lifecycle hook {hook} of Auto Scaling group {name}, timeout {timeout} s"),
             ),
-            Action::SuspendRebalance => ("suspend-rebalance", format!("keep {name} from ending healthy nodes")),
+            Action::SuspendRebalance => {
+                ("suspend-rebalance", format!("suspend AZRebalance of Auto Scaling group {name}"))
+            }
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
     }
 }
 
-/// A change, for people and for `--output json`.
+/// A change as text and for `--output json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
-    /// What kind.
+    /// Its kind.
     pub action: &'static str,
-    /// All of it, in words.
+    /// The change in words.
     pub what: String,
 }
 
-/// Everything that is missing or isn't as it should be.
+/// The actions for everything that is missing or differs.
 pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     let mut actions = Vec::new();
     group(desired, observed, &mut actions);
@@ -180,7 +182,7 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     actions
 }
 
-/// What has nodes come to be: the group, as it should be, or the nodes themselves.
+/// The actions that launch nodes: those of the Auto Scaling group, or of the nodes themselves.
 pub fn launching(desired: &Desired, observed: &Observed) -> Vec<Action> {
     match &desired.scaling {
         None => nodes(desired, observed),
@@ -242,7 +244,7 @@ fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
-/// A group that is there launches the template's version, also one that is added by `actions`.
+/// An existing group must launch the template's version, also one that `actions` add.
 fn pin(observed: &Observed, actions: &[Action]) -> Option<Action> {
     let group = observed.scaling.as_ref().filter(|group| !group.deleting)?;
     let is_new = actions.iter().any(|action| matches!(action, Action::CreateTemplate | Action::AddVersion(_)));
@@ -250,7 +252,7 @@ fn pin(observed: &Observed, actions: &[Action]) -> Option<Action> {
     (is_new || boots.is_some_and(|boots| unpinned(group, boots).is_some())).then_some(Action::Pin)
 }
 
-/// A group that is being deleted is to be made again, once it is gone.
+/// A group that is being deleted is created again once it is gone.
 fn scaling(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
     let Some(group) = observed.scaling.as_ref().filter(|group| !group.deleting) else {
         return vec![Action::CreateScaling, Action::SuspendRebalance];
@@ -261,9 +263,9 @@ fn scaling(wanted: &Wanted, observed: &Observed) -> Vec<Action> {
     differences.map(Action::SetScaling).into_iter().chain(hooks).chain(evens_out).collect()
 }
 
-/// What brings the launcher's nodes back: each subnet gets one.
+/// Each subnet gets a node.
 fn nodes(desired: &Desired, observed: &Observed) -> Vec<Action> {
-    // AWS forgets in which subnet an instance was that has ended.
+    // EC2 doesn't report the subnet of an ended instance.
     let ended = observed.nodes.iter().filter(|node| !node.is_live()).count();
     let action = |(slot, subnet): (Slot, &str)| {
         let live: Vec<&Node> = observed.live().filter(|node| node.subnet == subnet).collect();

@@ -1,7 +1,6 @@
-//! What to remove to leave nothing, and in which order. Pure.
+//! Plans what `destroy` removes, and in which order. Pure.
 //!
-//! The launch template goes after the routes: it is what says which virtual IPs were this balancer's, so that a `destroy`
-//! that was stopped half-way still knows when it is run again.
+//! The launch template goes after the routes: it lists the virtual IPs, which a repeated `destroy` needs.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -16,7 +15,7 @@ use crate::resources::route_tables::{Table, left_behind};
 /// One step of a removal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub enum Removal {
-    /// Delete the Auto Scaling group, which would replace what is ended.
+    /// Delete the Auto Scaling group, which would replace ended instances.
     Scaling(String),
     /// End these instances, and wait until they have ended.
     Terminate(Vec<String>),
@@ -41,7 +40,7 @@ pub enum Removal {
         /// The role in it.
         role: Option<String>,
     },
-    /// Take its policies off the role and delete it.
+    /// Remove the role's policies and delete it.
     Role(String),
     /// Delete the security group.
     Group {
@@ -56,26 +55,26 @@ pub enum Removal {
 pub const ORDER: [Kind; 7] =
     [Kind::Scaling, Kind::Nodes, Kind::Tables, Kind::Template, Kind::Profile, Kind::Role, Kind::Groups];
 
-/// What has to be gone before anything of this kind is removed.
+/// The kinds that must be gone before this kind is removed.
 fn before(kind: Kind) -> &'static [Kind] {
     match kind {
         Kind::Scaling => &[],
         // The group would replace them.
         Kind::Nodes => &[Kind::Scaling],
         Kind::Tables | Kind::Profile | Kind::Groups => &[Kind::Nodes],
-        // It says which virtual IPs there were.
+        // It lists the virtual IPs.
         Kind::Template => &[Kind::Nodes, Kind::Tables],
         Kind::Role => &[Kind::Nodes, Kind::Profile],
     }
 }
 
-/// What keeps things of this kind, if some of the `stuck` kinds couldn't be removed or read.
+/// The kind that prevents the removal of this kind, if any: one of `stuck`, which couldn't be removed or read.
 pub fn in_the_way(kind: Kind, stuck: &BTreeSet<Kind>) -> Option<Kind> {
     before(kind).iter().find(|before| stuck.contains(before)).copied()
 }
 
-/// The kinds of which something may be left, as they couldn't be read. A group that the template and the nodes don't know
-/// of isn't missed.
+/// The unread kinds of which something may exist. An Auto Scaling group counts only if the template or a node indicates
+/// it.
 pub fn unsure(glance: &Glance) -> BTreeSet<Kind> {
     let observed = &glance.observed;
     let without = observed.config().is_some_and(|config| config.balancer.launch == Launch::Instances)
@@ -85,7 +84,7 @@ pub fn unsure(glance: &Glance) -> BTreeSet<Kind> {
 }
 
 impl Removal {
-    /// What it removes.
+    /// The kind that it removes.
     pub fn kind(&self) -> Kind {
         match self {
             Removal::Scaling(_) => Kind::Scaling,
@@ -98,7 +97,7 @@ impl Removal {
         }
     }
 
-    /// What it does, for people and for `--output json`.
+    /// The removal as text and for `--output json`.
     pub fn change(&self) -> Change {
         let (action, what) = match self {
             Removal::Scaling(name) => ("delete-auto-scaling-group", format!("delete Auto Scaling group {name}")),
@@ -135,7 +134,7 @@ pub fn instances(observed: &Observed) -> Option<Removal> {
 /// The routes to delete, once the instances have ended.
 pub fn routes(observed: &Observed, tables: &[Table]) -> Vec<Removal> {
     let vips: Vec<Ipv4Addr> = observed.config().map(|config| config.balancer.virtual_ips).unwrap_or_default();
-    // Interfaces of ended instances are gone, and their routes blackholes; but AWS may say so later than the other.
+    // Routes to ended instances become blackholes, but AWS may show that late.
     let own =
         observed.nodes.iter().chain(&observed.untagged).flat_map(|node| &node.interfaces).map(String::as_str).collect();
     let routes = left_behind(tables, &vips, &own).into_iter();

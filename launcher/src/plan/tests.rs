@@ -1,4 +1,4 @@
-//! What is planned for what is there.
+//! Plans for observed states.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ fn kinds(actions: &[Action]) -> Vec<&'static str> {
 }
 
 #[test]
-fn nothing_there_means_everything_is_made_in_an_order_that_works() {
+fn without_resources_everything_is_created_in_an_order_that_works() {
     let actions = plan(&desired(), &Observed::default());
     assert_eq!(
         kinds(&actions),
@@ -38,7 +38,7 @@ fn a_whole_balancer_needs_nothing() {
 }
 
 #[test]
-fn whatever_part_is_missing_is_made_and_no_other() {
+fn only_the_missing_part_is_created() {
     let without = |change: fn(&mut Observed)| {
         let mut observed = whole();
         change(&mut observed);
@@ -78,7 +78,7 @@ fn a_template_that_names_another_group_gets_a_version_with_the_same_image() {
 }
 
 #[test]
-fn an_image_that_moved_on_changes_nothing() {
+fn a_newer_image_changes_nothing() {
     let mut observed = whole();
     observed.template.as_mut().unwrap().contents.image = "ami-0123".into();
     assert_eq!(plan(&desired(), &observed), []);
@@ -118,14 +118,14 @@ fn another_vpcs_group_of_the_name_is_not_used() {
 }
 
 #[test]
-fn a_group_is_made_instead_of_nodes_and_kept_from_evening_out_zones() {
+fn a_group_is_created_instead_of_nodes_and_does_not_rebalance_zones() {
     let desired = desired_of(&auto_scaling());
     let last: Vec<_> = plan(&desired, &Observed::default()).into_iter().rev().take(3).collect();
     assert_eq!(last, [Action::SuspendRebalance, Action::CreateScaling, Action::CreateTemplate]);
 }
 
 #[test]
-fn what_was_changed_in_a_group_is_put_right_and_a_right_one_left_alone() {
+fn a_changed_group_is_corrected_and_a_correct_one_left_alone() {
     let desired = desired_of(&auto_scaling());
     let changed = |change: &dyn Fn(&mut Observed)| {
         let group = group();

@@ -1,5 +1,4 @@
-//! Whether a balancer can be made where it is to be made. Pure: everything that stands against it, a line each, before
-//! the first change.
+//! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
 pub mod origin;
 
@@ -33,7 +32,7 @@ pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) 
     problems
 }
 
-/// Every problem of the place that it is put into.
+/// Every problem of its surroundings.
 pub fn surroundings(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = Vec::new();
     name(balancer, &place.region, &mut problems);
@@ -52,14 +51,14 @@ fn name(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
     let role = names::global(region, &balancer.name);
     if role.len() > ROLE_NAME {
         problems.push(format!(
-            "name {:?} is too long: the role's name {role} would have {} characters, and IAM takes {ROLE_NAME}",
+            "name {:?} is too long: the role's name {role} would have {} characters, and IAM allows {ROLE_NAME}",
             balancer.name,
             role.len()
         ));
     }
 }
 
-/// What has the balancer's names and isn't this balancer's.
+/// Resources that have the balancer's names and aren't this balancer's.
 pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
     let mut problems = Vec::new();
     let mut elsewhere = BTreeSet::new();
@@ -67,7 +66,7 @@ pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
         match (part.tags.balancer(), part.tags.vpc()) {
             (Some(owner), Some(other)) if owner == balancer && other != vpc => drop(elsewhere.insert(other.to_owned())),
             (Some(owner), Some(_)) if owner == balancer => {}
-            // A security group's name is its VPC's own: a namesake in another one is nobody's business.
+            // A security group's name is unique in its VPC only: one in another VPC doesn't matter.
             _ if part.vpc.is_some_and(|other| other != vpc) => {}
             _ => problems.push(format!(
                 "{} exists and isn't Elbow's (it lacks the tags elbow:balancer={balancer} and elbow:vpc={vpc}): rename the \
@@ -78,8 +77,8 @@ pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
     }
     for node in observed.live().filter(|node| node.tags.vpc().is_none()) {
         problems.push(format!(
-            "instance {} carries elbow:balancer={balancer} and lacks elbow:vpc, as no node of Elbow's does: add it, or take the \
-             other away",
+            "instance {} has the tag elbow:balancer={balancer} but not elbow:vpc, which every node has: add elbow:vpc, \
+             or remove elbow:balancer",
             node.id
         ));
     }
@@ -97,7 +96,7 @@ fn vpc(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
     };
     if let Some(owner) = vpc.owner.as_ref().filter(|owner| **owner != place.account) {
         problems.push(format!(
-            "vpc {} is shared from account {owner}: its route tables are that account's, so the balancer must be too",
+            "vpc {} is shared from account {owner}, which owns its route tables: create the balancer in that account",
             vpc.id
         ));
     }
@@ -125,14 +124,14 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
         }
         if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != place.account) {
             problems.push(format!(
-                "subnet {id} is shared from account {owner}: its route tables are that account's, so the balancer must be too"
+                "subnet {id} is shared from account {owner}, which owns its route tables: create the balancer in that \
+                 account"
             ));
             continue;
         }
         let offered = place.instance_type.as_ref().is_none_or(|kind| kind.zones.contains(&subnet.zone));
         if !offered {
-            problems
-                .push(format!("instance type {} isn't on offer in {} of {id}", balancer.instance_type, subnet.zone));
+            problems.push(format!("instance type {} isn't offered in {} of {id}", balancer.instance_type, subnet.zone));
         }
         zones.insert(&subnet.zone);
     }
@@ -148,10 +147,10 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
 
 fn machines(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
     match (&place.image_id, &place.image) {
-        (None, _) => problems.push(format!("image {}: there is no such parameter in {}", balancer.image, place.region)),
+        (None, _) => problems.push(format!("image {}: no such parameter in {}", balancer.image, place.region)),
         (Some(held), None) if !matches!(held.parse(), Ok(Image::Id(_))) => {
             let shown: String = held.chars().take(40).collect();
-            problems.push(format!("image: parameter {} holds {shown:?}, no image id", balancer.image));
+            problems.push(format!("image: parameter {} holds {shown:?}, which isn't an image id", balancer.image));
         }
         (Some(id), None) => {
             problems.push(format!("image {id} doesn't exist in {}, or isn't shared with you", place.region))
@@ -197,14 +196,14 @@ fn tables(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>)
     }
 }
 
-/// The listed route tables stand in the policy of the nodes' role one by one.
+/// The policy of the nodes' role names each listed route table.
 fn policy(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
     let RouteTables::Only(ids) = &balancer.route_tables else { return };
     let size = files::permission_policy(balancer, region).chars().filter(|c| !c.is_whitespace()).count();
     if size > ROLE_POLICY {
         problems.push(format!(
-            "route_tables lists {} tables: the nodes' policy would have {size} characters, and IAM takes {ROLE_POLICY}; list \
-             fewer, or write \"all\"",
+            "route_tables lists {} tables: the nodes' policy would have {size} characters, and IAM allows \
+             {ROLE_POLICY}; list fewer, or write \"all\"",
             ids.len()
         ));
     }
@@ -234,7 +233,7 @@ fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, proble
     }
 }
 
-/// What stands against it in its Auto Scaling group.
+/// The problem of its Auto Scaling group, if any.
 fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let group = observed.scaling.as_ref();
     if balancer.launch == Launch::Instances {
@@ -242,7 +241,7 @@ fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
     }
     let refresh = group.and_then(|group| group.active_refresh()).map(|refresh| {
         format!(
-            "an instance refresh replaces the nodes of {} ({}): `launcher update` with the file that it came from follows it",
+            "an instance refresh replaces the nodes of {} ({}): run `launcher update` with its file to follow it",
             balancer.name,
             refresh.stands()
         )
@@ -250,12 +249,12 @@ fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
     refresh.or_else(|| scaling::outside(balancer, observed).filter(|_| same_launch(balancer, observed)))
 }
 
-/// Whether what is there, if anything is, was launched in the same way.
+/// Whether the existing balancer, if any, has the same `launch`.
 fn same_launch(balancer: &Balancer, observed: &Observed) -> bool {
     observed.config().is_none_or(|config| config.balancer.launch == balancer.launch)
 }
 
-/// What an existing balancer of this name runs, if that isn't what the file says.
+/// Refuses a file that differs from the existing balancer of its name.
 fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let template = observed.template.as_ref()?;
     let wanted = balancer.revision();
@@ -270,21 +269,21 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let differing =
         if differing.is_empty() { String::new() } else { format!(" (it differs in {})", differing.join(", ")) };
     let (name, revision) = (&balancer.name, &template.revision);
-    let there = format!("{name} is of revision {revision} and this file of revision {wanted}{differing}");
+    let there = format!("{name} has revision {revision} and this file has revision {wanted}{differing}");
     let live: Vec<_> = observed.live().collect();
     Some(match &live[..] {
-        [] => format!("{there}, and it has no nodes: `launcher update` with this file launches them"),
+        [] => format!("{there}, and it has no nodes: run `launcher update` with this file to launch them"),
         nodes if !nodes.iter().any(|node| has_reported(node)) => {
-            format!("{there}, and its nodes never reported: `launcher update` with this file replaces them")
+            format!("{there}, and its nodes never reported: run `launcher update` with this file to replace them")
         }
         _ => format!(
-            "{name} runs revision {revision} and this file is revision {wanted}{differing}: create doesn't change a \
-             balancer, `launcher update` does"
+            "{name} runs revision {revision} and this file is revision {wanted}{differing}: use `launcher update` to \
+             change a balancer"
         ),
     })
 }
 
-/// What nodes boot and this Elbow didn't make: `create` doesn't replace it.
+/// Refuses a booted version that this Elbow didn't make the default: `create` doesn't replace it.
 fn other_origin(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let ours = |template: &&Template| template.tags.balancer() == Some(&balancer.name);
     let Some(template) = observed.template.as_ref().filter(ours) else { return Vec::new() };

@@ -1,27 +1,28 @@
-//! Who made the version that nodes boot the default: this Elbow, a newer one, or a person. Pure; `create`, `update`,
-//! `handover` and `status` ask the same.
+//! Detects drift of the default: a newer Elbow or a person set the version that nodes boot. Pure; `create`, `update`,
+//! `handover` and `status` use it.
 
 use templates::files;
 
 use crate::resources::launch_template::Template;
 
-/// This Elbow.
+/// The version of this Elbow.
 const OWN: &str = env!("CARGO_PKG_VERSION");
 
-/// Why nothing is known of what nodes should be, if what they boot can't be read.
+/// The problem, if the version that nodes boot can't be read.
 pub fn unreadable(template: &Template) -> Option<String> {
     let error = files::read_back(&template.contents.user_data).err()?;
     let error = anyhow::Error::new(error);
     let who = newer(template).map_or("it was made by a newer Elbow, or by hand".to_owned(), |newer| newer.1);
     Some(format!(
-        "{} can't be read ({error:#}): {who}; use that Elbow, or make a version of this one's the default",
+        "{} can't be read ({error:#}): {who}; use that Elbow, or make a version by this Elbow the default",
         called(template)
     ))
 }
 
-/// What to say if a newer Elbow made what nodes boot: this one would take back what it doesn't know of.
+/// The problem, if a newer Elbow made the version that nodes boot: this one would undo settings that it doesn't know.
 pub fn by_a_newer_one(template: &Template) -> Option<String> {
-    newer(template).map(|(version, who)| format!("{}: {who}, and this is {OWN}: use Elbow {version}", called(template)))
+    newer(template)
+        .map(|(version, who)| format!("{} is too new: {who}, and this is {OWN}: use Elbow {version}", called(template)))
 }
 
 fn newer(template: &Template) -> Option<(String, String)> {
@@ -30,12 +31,12 @@ fn newer(template: &Template) -> Option<(String, String)> {
     (numbers(&maker) > numbers(OWN)).then_some((maker, who))
 }
 
-/// A version's numbers, as they compare.
+/// The numbers of a version, for comparison.
 fn numbers(version: &str) -> Vec<u64> {
     version.split(['.', '-', '+']).map_while(|part| part.parse().ok()).collect()
 }
 
-/// What to say if the version that nodes boot was made the default by hand.
+/// The problem, if the version that nodes boot was set by hand.
 pub fn by_hand(template: &Template) -> Option<String> {
     let own = template.defaults().overruled(template.version)?.version;
     let what = match template.version == template.default {

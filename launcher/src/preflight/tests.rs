@@ -1,4 +1,4 @@
-//! Bad input: each gets its line, and good input gets none.
+//! Each bad input has its line, and good input has none.
 
 use templates::text::Image as Reference;
 
@@ -51,7 +51,7 @@ fn table(id: &str, vip_target: Option<(&str, bool)>) -> Table {
     Table { id: id.into(), name: None, gateway: false, routes: vip_target.into_iter().map(route).collect() }
 }
 
-/// The one problem there is after a change of the file or of the place.
+/// The single problem after a change of the file or its surroundings.
 fn problem(change: impl FnOnce(&mut Balancer, &mut Surroundings, &mut Observed)) -> String {
     let (mut balancer, mut place, mut observed) = (web(), place(), Observed::default());
     change(&mut balancer, &mut place, &mut observed);
@@ -70,7 +70,7 @@ fn says(problem: &str, words: &[&str]) {
 }
 
 #[test]
-fn nothing_stands_against_a_good_file() {
+fn a_good_file_has_no_problem() {
     assert_eq!(problems(&web(), &place(), &Observed::default()), [] as [&str; 0]);
     assert_eq!(problems(&web(), &place(), &whole()), [] as [&str; 0]);
 }
@@ -108,7 +108,7 @@ fn an_image_and_a_type_exist_and_fit_each_other() {
         balancer.image = Reference::Parameter("/a/b".into());
         (place.image_id, place.image) = (Some("hello".into()), None);
     });
-    says(&other, &["parameter resolve:ssm:/a/b holds \"hello\", no image id"]);
+    says(&other, &["parameter resolve:ssm:/a/b holds \"hello\", which isn't an image id"]);
     says(&problem(|_, place, _| place.instance_type = None), &["instance type t3.small doesn't exist"]);
     let xen = problem(|_, place, _| place.instance_type.as_mut().unwrap().shows_tags = false);
     says(&xen, &["t3.small", "Xen", "Nitro"]);
@@ -153,7 +153,7 @@ fn an_untagged_namesake_is_an_error_that_names_it() {
 }
 
 #[test]
-fn an_untagged_group_of_the_name_in_another_vpc_is_nobodys_business() {
+fn an_untagged_group_of_the_name_in_another_vpc_is_ignored() {
     let mut observed = Observed { groups: whole().groups, ..Observed::default() };
     observed.groups[0].tags = Tags::default();
     observed.groups[0].vpc = "vpc-other".into();
@@ -219,5 +219,8 @@ fn a_virtual_ip_that_is_taken_is_one_line_in_however_many_tables() {
             settled: true,
         }];
     });
-    assert_eq!(said, "virtual IP 10.255.0.10 is balancer shop's: choose another", "its routes are nothing to delete");
+    assert_eq!(
+        said, "virtual IP 10.255.0.10 belongs to balancer shop: choose another",
+        "its routes are nothing to delete"
+    );
 }

@@ -1,16 +1,16 @@
-//! The instance profile that hands the role to the nodes.
+//! The instance profile, which gives the nodes their role.
 
 use aws_sdk_iam::Client;
 
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::tags::Tags;
 
-/// An instance profile as it is.
+/// An instance profile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Profile {
     /// `elbow-<region>-…`
     pub name: String,
-    /// Whose it is.
+    /// Its tags, which name its balancer.
     pub tags: Tags,
     /// The role in it; IAM allows one.
     pub role: Option<String>,
@@ -27,25 +27,25 @@ pub async fn find(iam: &Client, name: &str) -> Result<Option<Profile>, CallFaile
     }))
 }
 
-/// Makes the profile, with its tags in the same call.
+/// Creates the profile, with its tags in the same call.
 pub async fn create(iam: &Client, name: &str, tags: &Tags) -> Result<(), CallFailed> {
     let call = iam.create_instance_profile().instance_profile_name(name).set_tags(Some(tags.iam()));
     call.send().await.named("iam:CreateInstanceProfile", name).map(drop)
 }
 
-/// Puts the role into the profile.
+/// Adds the role to the profile.
 pub async fn add_role(iam: &Client, name: &str, role: &str) -> Result<(), CallFailed> {
     let call = iam.add_role_to_instance_profile().instance_profile_name(name).role_name(role);
     call.send().await.named("iam:AddRoleToInstanceProfile", name).map(drop)
 }
 
-/// Takes the role out of the profile.
+/// Removes the role from the profile.
 pub async fn remove_role(iam: &Client, name: &str, role: &str) -> Result<(), CallFailed> {
     let call = iam.remove_role_from_instance_profile().instance_profile_name(name).role_name(role);
     found(call.send().await.named("iam:RemoveRoleFromInstanceProfile", name)).map(drop)
 }
 
-/// Deletes the profile; take the role out first.
+/// Deletes the profile; call [`remove_role`] first.
 pub async fn delete(iam: &Client, name: &str) -> Result<(), CallFailed> {
     let call = iam.delete_instance_profile().instance_profile_name(name);
     found(call.send().await.named("iam:DeleteInstanceProfile", name)).map(drop)

@@ -1,5 +1,5 @@
-//! An instance refresh: by it an Auto Scaling group replaces its instances. Launch first, then end: new instances complete
-//! the launch hook before old ones are ended, and old ones hand over at theirs.
+//! Instance refreshes, by which an Auto Scaling group replaces its instances. New instances complete the launch hook
+//! before old ones end, and old ones hand over at the termination hook.
 
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{
@@ -8,25 +8,25 @@ use aws_sdk_autoscaling::types::{
 
 use crate::aws::error::{CallFailed, Named};
 
-/// The fewest and the most healthy nodes while some are replaced, in percent of what is wanted: new ones first.
+/// The fewest and the most healthy nodes during a refresh, in percent of the desired capacity: new nodes come first.
 pub const BOUNDS: (i32, i32) = (100, 200);
 
-/// A refresh as it is.
+/// A refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
     /// Its id.
     pub id: String,
-    /// The launch template's id and the version's number of what it launches; nothing if it names none.
+    /// The launch template's id and the version that it launches, if it names one.
     pub to: Option<(String, i64)>,
-    /// In AWS's words: `InProgress`.
+    /// AWS's status, such as `InProgress`.
     pub status: String,
-    /// Why it isn't further, in AWS's words.
+    /// AWS's reason for the status.
     pub reason: Option<String>,
-    /// How far it is, of a hundred.
+    /// Its progress in percent.
     pub percent: i32,
 }
 
-/// Where a refresh is.
+/// The direction of a refresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Phase {
     /// It replaces instances.
@@ -38,7 +38,7 @@ pub enum Phase {
 }
 
 impl Refresh {
-    /// Where it is.
+    /// Its phase.
     pub fn phase(&self) -> Phase {
         match self.status.as_str() {
             "Successful" | "Failed" | "Cancelled" | "RollbackSuccessful" | "RollbackFailed" => Phase::Ended,
@@ -47,7 +47,7 @@ impl Refresh {
         }
     }
 
-    /// For people.
+    /// Status, progress and reason for messages.
     pub fn stands(&self) -> String {
         let reason = self.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
         format!("{}, {} %{reason}", self.status, self.percent)
@@ -74,8 +74,8 @@ fn read(refresh: &InstanceRefresh) -> Refresh {
     }
 }
 
-/// Has the group replace its instances by such of this version; if `skip`, only those of another version. Answers the
-/// refresh's id. The group launches the version from the refresh's success on.
+/// Starts a refresh to this version and returns its id. With `skip`, instances of this version stay. The group launches
+/// the version once the refresh has succeeded.
 pub async fn start(
     client: &Client,
     group: &str,
@@ -88,7 +88,7 @@ pub async fn start(
     let preferences = RefreshPreferences::builder()
         .min_healthy_percentage(lowest)
         .max_healthy_percentage(highest)
-        // The launch hook says when a node serves.
+        // The launch hook shows when a node serves.
         .instance_warmup(0)
         .skip_matching(skip)
         .auto_rollback(true)
@@ -103,7 +103,7 @@ pub async fn start(
     Ok(output.instance_refresh_id().unwrap_or_default().to_owned())
 }
 
-/// Has the group replace what came with its refresh by what was there before. A refresh that has ended meanwhile stays so.
+/// Rolls the group's refresh back. A refresh that has ended meanwhile stays.
 pub async fn roll_back(client: &Client, group: &str) -> Result<(), CallFailed> {
     let call = client.rollback_instance_refresh().auto_scaling_group_name(group);
     match call.send().await.named("autoscaling:RollbackInstanceRefresh", group) {
@@ -123,7 +123,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn every_status_has_a_phase_and_one_that_is_new_to_elbow_is_under_way() {
+    fn every_status_has_a_phase_and_an_unknown_one_is_forward() {
         for (status, phase) in [
             ("Pending", Phase::Forward),
             ("InProgress", Phase::Forward),

@@ -1,4 +1,4 @@
-//! The instance type: does it show changed tags in IMDS, which images does it boot, where is it on offer.
+//! Reads an instance type: its IMDS tags, the architectures that it boots, and its zones.
 
 use std::collections::BTreeSet;
 
@@ -8,12 +8,12 @@ use aws_sdk_ec2::types::{Filter, InstanceTypeHypervisor, LocationType};
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
-/// An instance type as it is.
+/// An instance type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceType {
     /// For example `t3.small`.
     pub name: String,
-    /// Whether IMDS shows tags as they are now: on Nitro and bare metal it does, on Xen it shows those of the launch.
+    /// Whether IMDS shows changed tags: on Nitro and bare metal it does, on Xen it shows those of the launch.
     pub shows_tags: bool,
     /// `x86_64`, `arm64`, …
     pub architectures: Vec<String>,

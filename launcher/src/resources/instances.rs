@@ -1,4 +1,4 @@
-//! The nodes as EC2 sees them.
+//! EC2 instances: finds, launches, starts, stops and terminates a balancer's nodes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -24,8 +24,8 @@ pub async fn find(ec2: &Client, balancer: &str, subnets: &[String]) -> Result<Ve
     Ok(nodes)
 }
 
-/// Gives the nodes their slots, by the subnets that their balancer lists, and sorts them. Of several live nodes in one
-/// subnet the slot names the first by launch index, then by instance.
+/// Sets the nodes' slots by their balancer's subnets, and sorts the nodes. Of several live nodes in one subnet the slot
+/// names the first by launch index, then by instance.
 pub fn number(nodes: &mut [Node], subnets: &[String]) {
     for node in nodes.iter_mut() {
         node.slot = Some(Slot::of(&node.subnet, subnets)).filter(|slot| *slot != Slot::UNLISTED);
@@ -37,7 +37,7 @@ pub fn number(nodes: &mut [Node], subnets: &[String]) {
     }
 }
 
-/// A balancer's nodes, those that lost its tag too, and what else has its tag or its security group.
+/// A balancer's nodes, untagged ones too, and other instances with its tag or its security group.
 pub async fn look(ec2: &Client, balancer: &str) -> Result<Instances, CallFailed> {
     let group = Filter::builder().name("instance.group-name").values(names::regional(balancer)).build();
     let (tagged, grouped) =
@@ -49,7 +49,7 @@ fn by_tag(balancer: &str) -> Filter {
     Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build()
 }
 
-/// The launch template's id is looked up only for an instance that nothing else tells from a stranger.
+/// Reads the launch template's id only if no other sign tells an instance from a stranger.
 async fn sorted(ec2: &Client, balancer: &str, found: Vec<Node>) -> Result<Instances, CallFailed> {
     let region = ec2.config().region().map(|region| region.to_string()).unwrap_or_default();
     let mut signs = Signs::of(&region, balancer);
@@ -63,13 +63,13 @@ async fn sorted(ec2: &Client, balancer: &str, found: Vec<Node>) -> Result<Instan
     Ok(sort_out(balancer, &signs, found))
 }
 
-/// Every instance that has this tag, with whatever value.
+/// Every instance that has a tag with this key.
 pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Node>, CallFailed> {
     filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await
 }
 
-/// The instances of a balancer as far as they can be read zone by zone, found by their network interfaces. For when
-/// [`find`] fails: with ids of one zone the call doesn't depend on another.
+/// The balancer's instances that can be read zone by zone, by their network interfaces. The fallback if [`find`] fails:
+/// a call with the ids of one zone doesn't depend on other zones.
 pub async fn find_by_interfaces(ec2: &Client, balancer: &str) -> Instances {
     let pages =
         ec2.describe_network_interfaces().filters(by_tag(balancer)).into_paginator().page_size(PAGE).items().send();
@@ -92,7 +92,7 @@ async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node
     Ok(marked(reservations.iter().flat_map(|group| group.instances()).map(node).collect()))
 }
 
-/// With what they say of each other.
+/// Sorts the nodes and marks the unreachable ones.
 fn marked(mut nodes: Vec<Node>) -> Vec<Node> {
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
     reach::mark(&mut nodes, Timestamp::now());
@@ -137,15 +137,15 @@ pub struct Launch<'a> {
     pub template: &'a str,
     /// Its version.
     pub version: i64,
-    /// Where.
+    /// The subnet.
     pub subnet: &'a str,
-    /// For the instance and all that comes with it.
+    /// The tags of the instance, its interfaces and volumes.
     pub tags: &'a Tags,
-    /// The same token twice launches once.
+    /// The idempotency token.
     pub token: &'a str,
 }
 
-/// Launches one instance. Answers its id.
+/// Launches one instance and returns its id.
 pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFailed> {
     let template = LaunchTemplateSpecification::builder()
         .launch_template_id(launch.template)
@@ -170,19 +170,19 @@ pub async fn start(ec2: &Client, id: &str) -> Result<(), CallFailed> {
     ec2.start_instances().instance_ids(id).send().await.named("ec2:StartInstances", id).map(drop)
 }
 
-/// Shuts instances down. The systems in them stop their services, and the agent hands over.
+/// Shuts instances down. Their agents hand over.
 pub async fn stop(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
     let call = ec2.stop_instances().set_instance_ids(Some(ids.to_vec()));
     call.send().await.named("ec2:StopInstances", ids.join(" ")).map(drop)
 }
 
-/// Ends instances for good.
+/// Terminates instances.
 pub async fn terminate(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
     let call = ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
     found(call.send().await.named("ec2:TerminateInstances", ids.join(" "))).map(drop)
 }
 
-/// What an instance wrote on its console so far, as far as AWS has it.
+/// An instance's console output, as far as AWS has it.
 pub async fn console(ec2: &Client, id: &str) -> Result<String, CallFailed> {
     use base64::Engine;
     let output =
@@ -196,7 +196,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slot_is_a_subnets_place_and_names_the_first_of_several_nodes_by_launch_index_and_instance() {
+    fn a_slot_is_a_subnets_index_and_names_the_first_node_by_launch_index_and_instance() {
         let node = |id: &str, subnet: &str, launch_index: i32, state: &str| Node {
             id: id.into(),
             subnet: subnet.into(),

@@ -1,4 +1,4 @@
-//! The launch template: all that nodes of one revision have in common.
+//! The launch template, which holds what nodes of one revision have in common.
 
 use std::collections::BTreeMap;
 
@@ -21,17 +21,17 @@ use crate::model::tags::Tags;
 use crate::resources::tagging;
 use crate::update::defaults::Defaults;
 
-/// The kinds of things that come to be with an instance and carry its tags.
+/// The resources that EC2 creates with an instance and that get its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];
 
-/// A launch template as it is, by the version that nodes boot: its default, or the one that the Auto Scaling group launches.
+/// A launch template with the version that nodes boot: its default, or the one that the Auto Scaling group launches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     /// `lt-…`
     pub id: String,
     /// `elbow-…`
     pub name: String,
-    /// Whose it is.
+    /// Its tags, which name its balancer.
     pub tags: Tags,
     /// The default version's number.
     pub default: i64,
@@ -43,7 +43,7 @@ pub struct Template {
     pub contents: Contents,
 }
 
-/// A version as it is.
+/// A version of a launch template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
     /// Its number.
@@ -56,14 +56,14 @@ pub struct Version {
     pub contents: Contents,
 }
 
-/// What is launched. The rest is the same for every node and every balancer.
+/// What a version launches. The rest is the same for every node of every balancer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// `ami-…`: pinned, so that a node launched later boots what its peers booted.
+    /// `ami-…`, pinned: a node that is launched later boots the same image as its peers.
     pub image: String,
     /// For example `t3.small`.
     pub instance_type: String,
-    /// `sg-…`; one.
+    /// `sg-…`, one.
     pub groups: Vec<String>,
     /// The instance profile's name.
     pub profile: String,
@@ -81,7 +81,7 @@ impl Template {
         self.tags.get(TAG_DEFAULT).map(Defaults::read).unwrap_or_default()
     }
 
-    /// Has nodes boot this version instead of the default, if it is there.
+    /// Replaces the default by this version, if there is one.
     pub fn boot(&mut self, version: Option<Version>) {
         if let Some(Version { number, revision, contents, .. }) = version {
             (self.version, self.revision, self.contents) = (number, revision, contents);
@@ -105,10 +105,10 @@ pub struct Metadata {
     pub hop_limit: i32,
 }
 
-/// What the agent needs of IMDS, and nothing that a container on the node could use.
+/// What the agent needs of IMDS. The hop limit excludes containers on the node.
 pub const METADATA: Metadata = Metadata { tokens_required: true, tags: true, hop_limit: 1 };
 
-/// The template of this name, if there is one.
+/// The template of this name, if it exists.
 pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFailed> {
     let filter = Filter::builder().name("launch-template-name").values(name).build();
     let found = describe(ec2, filter, name).await?;
@@ -118,7 +118,7 @@ pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFail
     }
 }
 
-/// Id, name and tags of every template that has this tag, with whatever value.
+/// Id, name and tags of every template that has a tag with this key.
 pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, String, Tags)>, CallFailed> {
     let found = describe(ec2, Filter::builder().name("tag-key").values(key).build(), key).await?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
@@ -156,7 +156,7 @@ pub async fn versions(ec2: &Client, id: &str) -> Result<Vec<Version>, CallFailed
     Ok(versions.named("ec2:DescribeLaunchTemplateVersions", id)?.iter().map(read).collect())
 }
 
-/// A version of the template, if the API shows it.
+/// A version of the template, if EC2 shows it.
 pub async fn version(ec2: &Client, id: &str, number: i64) -> Result<Option<Version>, CallFailed> {
     let call = ec2.describe_launch_template_versions().launch_template_id(id).versions(number.to_string());
     let output =
@@ -172,7 +172,7 @@ pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
     Ok(output.launch_templates().first().map(|template| Tags::from(template.tags())).unwrap_or_default())
 }
 
-/// Makes the newest of `defaults` the version that nodes boot. Notes them first: see [`Defaults`].
+/// Makes the newest of `defaults` the default version. Writes their tag first: see [`Defaults`].
 pub async fn set_default(ec2: &Client, id: &str, defaults: &Defaults) -> Result<(), CallFailed> {
     tagging::set(ec2, &[id.to_owned()], TAG_DEFAULT, &defaults.to_string()).await?;
     let version = defaults.newest().map(|order| order.version.to_string());
@@ -243,7 +243,7 @@ fn request(contents: &Contents) -> RequestLaunchTemplateData {
     data.build()
 }
 
-/// Makes the template, with its tags in the same call: its first version is the default. Answers its id and version.
+/// Creates the template, with its tags in the same call. Returns its id and its version, which is the default.
 pub async fn create(
     ec2: &Client,
     name: &str,
@@ -267,7 +267,7 @@ pub async fn create(
     Ok((id.to_owned(), template.and_then(|template| template.latest_version_number()).unwrap_or(1)))
 }
 
-/// Adds a version. Answers its number.
+/// Adds a version and returns its number.
 pub async fn add_version(ec2: &Client, id: &str, revision: &str, contents: &Contents) -> Result<i64, CallFailed> {
     let made = ec2
         .create_launch_template_version()

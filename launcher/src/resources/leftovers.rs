@@ -1,5 +1,4 @@
-//! Things that come and go with instances: interfaces and volumes. Looked for only to prove that none is left; nothing here
-//! is deleted.
+//! Finds interfaces and volumes that ended instances left behind. Only reports them; deletes nothing.
 
 use std::collections::BTreeSet;
 
@@ -11,18 +10,18 @@ use templates::names::TAG_BALANCER;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
-/// Something that carries a balancer's tag.
+/// An interface or volume that has a balancer's tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Leftover {
     /// `interface` or `volume`.
     pub kind: &'static str,
     /// `eni-…`, `vol-…`
     pub id: String,
-    /// Whether it is in the balancer's security group, which no tag does.
+    /// Whether it is in the balancer's security group, which tagging can't set.
     pub grouped: bool,
 }
 
-/// Network interfaces and volumes that carry the balancer's tag.
+/// Network interfaces and volumes that have the balancer's tag.
 pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<Leftover>, CallFailed> {
     let filter = Filter::builder().name(format!("tag:{TAG_BALANCER}")).values(balancer).build();
     let interfaces = async {
@@ -51,7 +50,7 @@ pub async fn find(ec2: &Client, balancer: &str) -> Result<Vec<Leftover>, CallFai
     Ok(interfaces.chain(volumes).collect())
 }
 
-/// What is left of nodes that had the interfaces and volumes `of_nodes`, and what only carries the tag, a line each.
+/// A line for each leftover of nodes, which had `of_nodes`, and a line for each object that only has the tag.
 pub fn sort_out(balancer: &str, found: Vec<Leftover>, of_nodes: &BTreeSet<&str>) -> (Vec<String>, Vec<String>) {
     let (left, asides): (Vec<Leftover>, Vec<Leftover>) =
         found.into_iter().partition(|one| one.grouped || of_nodes.contains(one.id.as_str()));
@@ -68,7 +67,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tag_alone_makes_nothing_a_nodes_leftover() {
+    fn a_tag_alone_does_not_make_a_leftover() {
         let one = |kind, id: &str, grouped| Leftover { kind, id: id.to_owned(), grouped };
         let found = vec![
             one("interface", "eni-1", true),

@@ -1,4 +1,5 @@
-//! One file for each kind of AWS resource: find, make, delete; a call each. Absence is a value, not an error.
+//! One file for each kind of AWS resource, with the calls that find, create and delete it. Absence is a value, not an
+//! error.
 
 pub mod image;
 pub mod instance_profile;

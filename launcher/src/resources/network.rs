@@ -1,4 +1,4 @@
-//! The VPC and subnets that a balancer is put into, and who is asking.
+//! Reads a balancer's VPC and subnets, and the caller's account.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{Filter, VpcCidrBlockStateCode};
@@ -7,33 +7,33 @@ use ipnet::Ipv4Net;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
-/// A VPC as it is.
+/// A VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vpc {
     /// `vpc-…`
     pub id: String,
     /// All of its IPv4 ranges.
     pub cidrs: Vec<Ipv4Net>,
-    /// The account whose it is.
+    /// The account that owns it.
     pub owner: Option<String>,
 }
 
-/// A subnet as it is.
+/// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
     /// `subnet-…`
     pub id: String,
-    /// Where it is.
+    /// Its VPC.
     pub vpc: String,
     /// Its availability zone's name.
     pub zone: String,
-    /// The account whose it is.
+    /// The account that owns it.
     pub owner: Option<String>,
 }
 
-/// The VPC of this id, if there is one.
+/// The VPC of this id, if it exists.
 pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
-    // By filter, not by id: what isn't there is then an empty answer instead of one of several errors.
+    // By filter: absence is then an empty answer, not one of several errors.
     let filter = Filter::builder().name("vpc-id").values(id).build();
     let pages = ec2.describe_vpcs().filters(filter).into_paginator().page_size(PAGE).items().send();
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcs", id)?;
@@ -52,7 +52,7 @@ pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
     }))
 }
 
-/// Those of these subnets that there are.
+/// The existing ones of these subnets.
 pub async fn subnets(ec2: &Client, ids: &[String]) -> Result<Vec<Subnet>, CallFailed> {
     let filter = Filter::builder().name("subnet-id").set_values(Some(ids.to_vec())).build();
     let pages = ec2.describe_subnets().filters(filter).into_paginator().page_size(PAGE).items().send();

@@ -1,4 +1,4 @@
-//! The nodes' IAM role and the one policy in it.
+//! The nodes' IAM role and its one policy.
 
 use aws_sdk_iam::Client;
 use serde_json::Value;
@@ -6,20 +6,20 @@ use serde_json::Value;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::tags::Tags;
 
-/// A role as it is.
+/// A role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// `elbow-<region>-…`
     pub name: String,
-    /// Whose it is.
+    /// Its tags, which name its balancer.
     pub tags: Tags,
-    /// Who may take it.
+    /// Its trust policy.
     pub trust: Value,
-    /// What its policy of the role's own name allows.
+    /// Its inline policy of the same name.
     pub policy: Option<Value>,
 }
 
-/// The role of this name, if there is one.
+/// The role of this name, if it exists.
 pub async fn find(iam: &Client, name: &str) -> Result<Option<Role>, CallFailed> {
     let role = async { found(iam.get_role().role_name(name).send().await.named("iam:GetRole", name)) };
     let policy = async {
@@ -35,13 +35,13 @@ pub async fn find(iam: &Client, name: &str) -> Result<Option<Role>, CallFailed> 
     }))
 }
 
-/// IAM hands documents out URL-encoded (RFC 3986; IAM API reference, GetRolePolicy). One that isn't JSON equals none.
+/// Decodes IAM's URL-encoded documents (RFC 3986; IAM API reference, GetRolePolicy). Invalid JSON becomes null.
 fn document(encoded: &str) -> Value {
     let text = percent_encoding::percent_decode_str(encoded).decode_utf8_lossy();
     serde_json::from_str(&text).unwrap_or(Value::Null)
 }
 
-/// Makes the role, with its tags in the same call.
+/// Creates the role, with its tags in the same call.
 pub async fn create(iam: &Client, name: &str, trust: &str, description: &str, tags: &Tags) -> Result<(), CallFailed> {
     iam.create_role()
         .role_name(name)
@@ -54,19 +54,19 @@ pub async fn create(iam: &Client, name: &str, trust: &str, description: &str, ta
         .map(drop)
 }
 
-/// Says who may take the role.
+/// Sets the trust policy.
 pub async fn set_trust(iam: &Client, name: &str, trust: &str) -> Result<(), CallFailed> {
     let call = iam.update_assume_role_policy().role_name(name).policy_document(trust);
     call.send().await.named("iam:UpdateAssumeRolePolicy", name).map(drop)
 }
 
-/// Says what the role may do.
+/// Sets the permission policy.
 pub async fn set_policy(iam: &Client, name: &str, policy: &str) -> Result<(), CallFailed> {
     let call = iam.put_role_policy().role_name(name).policy_name(name).policy_document(policy);
     call.send().await.named("iam:PutRolePolicy", name).map(drop)
 }
 
-/// Takes every policy off the role, also those that somebody attached since: AWS keeps a role that has any.
+/// Removes every policy of the role, also foreign ones: AWS doesn't delete a role that has any.
 pub async fn strip(iam: &Client, name: &str) -> Result<(), CallFailed> {
     let inline = iam.list_role_policies().role_name(name).into_paginator().items().send();
     let inline = found(inline.collect::<Result<Vec<_>, _>>().await.named("iam:ListRolePolicies", name))?;

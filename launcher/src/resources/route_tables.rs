@@ -1,4 +1,4 @@
-//! Route tables: which can hold a virtual IP's route, and where such routes lead.
+//! Route tables: those that can hold a virtual IP's route, and where such routes lead.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -11,21 +11,21 @@ use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 use crate::model::tags::Tags;
 
-/// A route table as it is.
+/// A route table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     /// `rtb-…`
     pub id: String,
     /// Its tag `Name`, which a main table often lacks.
     pub name: Option<String>,
-    /// Associated with a gateway: such a table can't hold a route outside the VPC's CIDRs (AWS VPC user guide, "Gateway
-    /// route tables").
+    /// Whether a gateway is associated: the table can't hold a route outside the VPC's CIDRs then (AWS VPC user guide,
+    /// "Gateway route tables").
     pub gateway: bool,
     /// Its routes.
     pub routes: Vec<Route>,
 }
 
-/// A route as it is.
+/// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// A CIDR, or a prefix list's id.
@@ -53,7 +53,7 @@ impl std::fmt::Display for Table {
     }
 }
 
-/// The tables that are to hold the virtual IPs' routes. Listed ones that aren't there are `check`'s business.
+/// The tables that hold the virtual IPs' routes. The preflight reports listed ones that don't exist.
 pub fn eligible<'a>(tables: &'a [Table], wanted: &RouteTables) -> Vec<&'a Table> {
     let holds = |table: &&Table| match wanted {
         RouteTables::All => !table.gateway,
@@ -62,8 +62,8 @@ pub fn eligible<'a>(tables: &'a [Table], wanted: &RouteTables) -> Vec<&'a Table>
     tables.iter().filter(holds).collect()
 }
 
-/// The routes that a balancer leaves behind: those of its virtual IPs that lead to its own interfaces or to nothing, and
-/// whatever single address leads to one of its own interfaces.
+/// The routes that a balancer leaves behind, as table and destination: `/32` routes to its own interfaces, and
+/// blackholes of its virtual IPs.
 pub fn left_behind(tables: &[Table], vips: &[Ipv4Addr], own: &BTreeSet<&str>) -> Vec<(String, String)> {
     let vips: BTreeSet<String> = vips.iter().map(|vip| format!("{vip}/32")).collect();
     let mut found = Vec::new();
@@ -115,7 +115,7 @@ fn route(route: &Ec2Route) -> Route {
     }
 }
 
-/// Deletes a route. One that isn't there is fine.
+/// Deletes a route. An absent route is no error.
 pub async fn delete_route(ec2: &Client, table: &str, destination: &str) -> Result<(), CallFailed> {
     let call = ec2.delete_route().route_table_id(table).destination_cidr_block(destination);
     crate::aws::error::found(call.send().await.named("ec2:DeleteRoute", format!("{destination} in {table}"))).map(drop)
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_route_that_is_gone_already_is_as_good_as_deleted() {
+    async fn deleting_an_absent_route_is_no_error() {
         let answers = |status, code: &'static str| {
             aws_smithy_mocks::mock!(Client::delete_route).then_http_response(move || ec2_error(status, code, "no"))
         };

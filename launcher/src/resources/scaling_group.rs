@@ -1,4 +1,4 @@
-//! The Auto Scaling group: launches the nodes, and replaces those that are lost.
+//! The Auto Scaling group, which launches the nodes and replaces lost ones.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -15,60 +15,60 @@ use super::instance_refresh::{self, BOUNDS, Phase, Refresh};
 use crate::aws::error::{CallFailed, Named};
 use crate::model::tags::Tags;
 
-/// Ends healthy nodes in order to even out the zones. Nodes are not capacity: that would move a virtual IP for nothing.
+/// The process that ends healthy nodes to balance the zones. It would move a virtual IP without need.
 pub const REBALANCE: &str = "AZRebalance";
-/// What a group waits for before it counts a node, and before it ends one.
+/// The lifecycle transitions at which a group waits for its hooks.
 const LAUNCHING: &str = "autoscaling:EC2_INSTANCE_LAUNCHING";
 const ENDING: &str = "autoscaling:EC2_INSTANCE_TERMINATING";
-/// By EC2: a node that can't serve gives the virtual IPs up by itself, and isn't made better by being ended.
+/// EC2's status checks: a node that can't serve yields its virtual IPs by itself, and ending it doesn't help.
 const HEALTH: &str = "EC2";
 
-/// What a group does, in Auto Scaling's words.
+/// A group's settings, as Auto Scaling names them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The fewest instances, the wanted number, and the most.
+    /// Minimum, desired and maximum number of instances.
     pub sizes: [i32; 3],
-    /// Where they are.
+    /// Their subnets.
     pub subnets: BTreeSet<String>,
-    /// Who says whether an instance is healthy.
+    /// The health check type.
     pub health: String,
     /// The fewest and the most healthy instances while some are replaced, in percent.
     pub bounds: Option<(i32, i32)>,
-    /// How long an instance in service doesn't count yet, in seconds.
+    /// The default warm-up in seconds.
     pub warmup: Option<i32>,
 }
 
-/// How long a group waits at a hook, and what it does then.
+/// A lifecycle hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
     /// Its name.
     pub name: String,
-    /// Of an instance's life.
+    /// The lifecycle transition.
     pub transition: String,
-    /// In seconds.
+    /// The heartbeat timeout in seconds.
     pub timeout: i32,
-    /// `CONTINUE` or `ABANDON`
+    /// The default result, `CONTINUE` or `ABANDON`.
     pub result: String,
 }
 
-/// A group as it is.
+/// An Auto Scaling group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ScalingGroup {
     /// `elbow-…`
     pub name: String,
-    /// Whose it is.
+    /// Its tags, which name its balancer.
     pub tags: Tags,
-    /// What it does.
+    /// Its settings.
     pub settings: Settings,
     /// The launch template's id and the version that it launches: a number, or `$Default`, `$Latest`.
     pub template: (String, String),
-    /// The hooks at which it waits for nodes.
+    /// Its lifecycle hooks.
     pub hooks: Vec<Hook>,
     /// Its newest instance refresh.
     pub refresh: Option<Refresh>,
-    /// What it doesn't do.
+    /// Its suspended processes.
     pub suspended: BTreeSet<String>,
-    /// The instances that it knows of.
+    /// Its instances.
     pub members: Vec<Member>,
     /// Whether it is being deleted.
     pub deleting: bool,
@@ -79,27 +79,27 @@ pub struct ScalingGroup {
 pub struct Member {
     /// `i-…`
     pub id: String,
-    /// In Auto Scaling's words: `Pending`, `InService`, `Terminating:Wait`, …
+    /// Auto Scaling's lifecycle state: `Pending`, `InService`, `Terminating:Wait`, …
     pub state: String,
     /// The version of the launch template that it was launched from.
     pub version: Option<i64>,
 }
 
 impl ScalingGroup {
-    /// The refresh that is under way.
+    /// The refresh that is in progress.
     pub fn active_refresh(&self) -> Option<&Refresh> {
         self.refresh.as_ref().filter(|refresh| refresh.phase() != Phase::Ended)
     }
 
-    /// The version of its launch template that the group launches, if that is one by its number.
+    /// The version of its launch template that the group launches, if it is set by number.
     pub fn pinned(&self) -> Option<i64> {
         self.template.1.parse().ok()
     }
 }
 
 impl Settings {
-    /// For so many nodes in these subnets. The maximum leaves room for as many new ones beside them: AWS doesn't say whether
-    /// it binds while nodes are replaced.
+    /// One node for each of these subnets. The maximum is twice that: AWS doesn't document whether it applies while
+    /// nodes are replaced.
     pub fn of(subnets: &[String]) -> Settings {
         let nodes = subnets.len() as i32;
         Settings {
@@ -123,12 +123,12 @@ impl Settings {
 }
 
 impl Hook {
-    /// At the launch: a node that can't serve in time is ended, and another launched.
+    /// The launch hook: the group ends a node that can't serve in time, and launches another.
     pub fn launch() -> Hook {
         Hook::of(LAUNCH_HOOK, LAUNCHING, LAUNCH_TIMEOUT, "ABANDON")
     }
 
-    /// At the end, for a node that waits so long for its connections.
+    /// The termination hook, which waits for a node's drain.
     pub fn end(drain_timeout: Millis) -> Hook {
         Hook::of(HOOK, ENDING, heartbeat(drain_timeout), "CONTINUE")
     }
@@ -152,7 +152,7 @@ fn specification((id, version): (&str, i64)) -> LaunchTemplateSpecification {
     LaunchTemplateSpecification::builder().launch_template_id(id).version(version.to_string()).build()
 }
 
-/// The group of this name, if there is one.
+/// The group of this name, if it exists.
 pub async fn find(client: &Client, name: &str) -> Result<Option<ScalingGroup>, CallFailed> {
     let call = client.describe_auto_scaling_groups().auto_scaling_group_names(name);
     let output = call.send().await.named("autoscaling:DescribeAutoScalingGroups", name)?;
@@ -191,7 +191,7 @@ fn read(group: &AutoScalingGroup) -> ScalingGroup {
         },
         template: (
             word(template.and_then(|template| template.launch_template_id())),
-            // A group without a version means the default one.
+            // A group without a version launches the default.
             template.and_then(|template| template.version()).unwrap_or("$Default").to_owned(),
         ),
         hooks: Vec::new(),
@@ -217,8 +217,8 @@ fn hook(hook: &LifecycleHook) -> Hook {
     }
 }
 
-/// Makes the group with its hooks, so that it waits for its very first node, too. It launches this version of the launch
-/// template. Its instances get `tags`, too.
+/// Creates the group, which launches this version of the launch template. Its hooks are in the same call, so that they
+/// hold for the first node. The group and its instances get `tags`.
 pub async fn create(
     client: &Client,
     name: &str,
@@ -245,7 +245,7 @@ pub async fn create(
     call.send().await.named("autoscaling:CreateAutoScalingGroup", name).map(drop)
 }
 
-/// Makes the group do what it should.
+/// Sets the group's settings.
 pub async fn set(client: &Client, name: &str, settings: &Settings) -> Result<(), CallFailed> {
     let [min, desired, max] = settings.sizes;
     let call = client
@@ -261,14 +261,14 @@ pub async fn set(client: &Client, name: &str, settings: &Settings) -> Result<(),
     call.send().await.named("autoscaling:UpdateAutoScalingGroup", name).map(drop)
 }
 
-/// Has the group launch this version of this launch template from now on.
+/// Pins the group to this version of this launch template.
 pub async fn pin(client: &Client, name: &str, template: (&str, i64)) -> Result<(), CallFailed> {
     let call = client.update_auto_scaling_group().auto_scaling_group_name(name);
     let call = call.launch_template(specification(template));
     call.send().await.named("autoscaling:UpdateAutoScalingGroup", name).map(drop)
 }
 
-/// Makes the group wait for nodes.
+/// Sets a lifecycle hook.
 pub async fn set_hook(client: &Client, name: &str, hook: &Hook) -> Result<(), CallFailed> {
     let call = client
         .put_lifecycle_hook()
@@ -280,13 +280,13 @@ pub async fn set_hook(client: &Client, name: &str, hook: &Hook) -> Result<(), Ca
     call.send().await.named("autoscaling:PutLifecycleHook", name).map(drop)
 }
 
-/// Keeps the group from ending healthy nodes.
+/// Suspends [`REBALANCE`].
 pub async fn suspend_rebalance(client: &Client, name: &str) -> Result<(), CallFailed> {
     let call = client.suspend_processes().auto_scaling_group_name(name).scaling_processes(REBALANCE);
     call.send().await.named("autoscaling:SuspendProcesses", name).map(drop)
 }
 
-/// Deletes the group and ends its instances, without waiting at hooks: there is nobody left to hand over to.
+/// Deletes the group and ends its instances without waiting at hooks: no node is left to take over.
 pub async fn delete(client: &Client, name: &str) -> Result<(), CallFailed> {
     let call = client.delete_auto_scaling_group().auto_scaling_group_name(name).force_delete(true);
     match call.send().await.named("autoscaling:DeleteAutoScalingGroup", name) {
@@ -295,7 +295,7 @@ pub async fn delete(client: &Client, name: &str) -> Result<(), CallFailed> {
     }
 }
 
-/// Why the group's last launch failed, if it did and none has succeeded since.
+/// Why the group's last launch failed, if it did.
 pub async fn failure(client: &Client, name: &str) -> Result<Option<String>, CallFailed> {
     let call = client.describe_scaling_activities().auto_scaling_group_name(name).max_records(20);
     let output = call.send().await.named("autoscaling:DescribeScalingActivities", name)?;
@@ -304,19 +304,19 @@ pub async fn failure(client: &Client, name: &str) -> Result<Option<String>, Call
     Ok(last.and_then(|activity| activity.status_message()).filter(|says| !says.is_empty()).map(str::to_owned))
 }
 
-/// Whether there is no such group. Auto Scaling has one code for whatever isn't valid; the words tell (seen in answers, not
-/// documented).
+/// Whether the group doesn't exist. Auto Scaling has one code for all invalid requests, so the message decides
+/// (observed, not documented).
 pub fn is_absent(error: &CallFailed) -> bool {
     error.is("ValidationError") && error.to_string().contains("not found")
 }
 
-/// Whether the group is on its way out.
+/// Whether the group is being deleted.
 pub fn is_pending_delete(error: &CallFailed) -> bool {
     error.to_string().contains("pending delete")
 }
 
-/// Whether the group isn't as it was described a moment ago, or is at work: another look tells. Auto Scaling has one code
-/// for whatever isn't valid; the words tell (seen in answers, not documented).
+/// Whether the group has changed since it was read, or is busy: read it again. For a refresh the message decides, as in
+/// [`is_absent`].
 pub fn has_changed(error: &CallFailed) -> bool {
     const CODES: [&str; 4] =
         ["ResourceInUse", "ScalingActivityInProgress", "ResourceContention", "InstanceRefreshInProgress"];

@@ -1,4 +1,4 @@
-//! The nodes' security group: clients on the listeners' ports, and the nodes among themselves.
+//! The nodes' security group: it admits clients on the listeners' ports, and the nodes among themselves.
 
 use std::collections::BTreeSet;
 use std::fmt;
@@ -12,33 +12,33 @@ use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::tags::Tags;
 
-/// A security group as it is.
+/// A security group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Group {
     /// `sg-…`
     pub id: String,
     /// Unique in its VPC only.
     pub name: String,
-    /// Where it is.
+    /// Its VPC.
     pub vpc: String,
-    /// Whose it is.
+    /// Its tags, which name its balancer.
     pub tags: Tags,
-    /// What it lets in.
+    /// Its inbound rules.
     pub rules: BTreeSet<Rule>,
 }
 
-/// One thing that a group lets in.
+/// An inbound rule with one source.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, or a number; `-1` is all.
     pub protocol: String,
     /// First and last port; none where the protocol has no ports.
     pub ports: Option<(i32, i32)>,
-    /// From where.
+    /// The source.
     pub source: Source,
 }
 
-/// From where a rule lets traffic in.
+/// The source of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// IPv4 addresses.
@@ -71,12 +71,12 @@ impl fmt::Display for Rule {
     }
 }
 
-/// Every group of this name, whosever and in whichever VPC.
+/// Every group of this name, in all VPCs and of all owners.
 pub async fn find(ec2: &Client, name: &str) -> Result<Vec<Group>, CallFailed> {
     filtered(ec2, Filter::builder().name("group-name").values(name).build(), name).await
 }
 
-/// Every group that has this tag, with whatever value.
+/// Every group that has a tag with this key.
 pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Group>, CallFailed> {
     filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await
 }
@@ -136,7 +136,7 @@ fn permission(own: &str, rule: &Rule) -> IpPermission {
     .build()
 }
 
-/// Makes the group, with its tags in the same call, so that none is ever without. Answers its id.
+/// Creates the group, with its tags in the same call, and returns its id.
 pub async fn create(ec2: &Client, name: &str, description: &str, vpc: &str, tags: &Tags) -> Result<String, CallFailed> {
     let made = ec2
         .create_security_group()
@@ -150,14 +150,14 @@ pub async fn create(ec2: &Client, name: &str, description: &str, vpc: &str, tags
     Ok(made.group_id().unwrap_or_default().to_owned())
 }
 
-/// Lets more in.
+/// Adds rules.
 pub async fn allow(ec2: &Client, id: &str, rules: &BTreeSet<Rule>) -> Result<(), CallFailed> {
     let permissions = rules.iter().map(|rule| permission(id, rule)).collect();
     let call = ec2.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
-    call.send().await.named("ec2:AuthorizeSecurityGroupIngress", format!("{} more for {id}", rules.len())).map(drop)
+    call.send().await.named("ec2:AuthorizeSecurityGroupIngress", format!("{} rules for {id}", rules.len())).map(drop)
 }
 
-/// Lets less in.
+/// Removes rules.
 pub async fn revoke(ec2: &Client, id: &str, rules: &BTreeSet<Rule>) -> Result<(), CallFailed> {
     let permissions = rules.iter().map(|rule| permission(id, rule)).collect();
     let call = ec2.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_aws_reports_for_a_protocol_without_ports_make_no_difference() {
+    fn ports_of_a_protocol_without_ports_are_ignored() {
         let odd = IpPermission::builder().ip_protocol("112").from_port(-1).to_port(-1);
         let odd = odd.user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-1").build()).build();
         assert_eq!(rules("sg-1", &odd), [Rule { protocol: "112".into(), ports: None, source: Source::Members }]);

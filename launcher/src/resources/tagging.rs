@@ -1,4 +1,4 @@
-//! Tags on what EC2 has already: instances are told something, and the launch template says who is at work.
+//! Sets and removes tags of existing EC2 resources.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
@@ -12,13 +12,13 @@ pub async fn set(ec2: &Client, ids: &[String], key: &str, value: &str) -> Result
     call.send().await.named("ec2:CreateTags", ids.join(" ")).map(drop)
 }
 
-/// Takes a tag off all of `ids`; where it isn't, or there is nothing any more, is fine.
+/// Removes a tag from all of `ids`. An absent tag or resource is no error.
 pub async fn remove(ec2: &Client, ids: &[String], key: &str) -> Result<(), CallFailed> {
     let call = ec2.delete_tags().set_resources(Some(ids.to_vec())).tags(Tag::builder().key(key).build());
     found(call.send().await.named("ec2:DeleteTags", ids.join(" "))).map(drop)
 }
 
-/// Takes a tag off `id` if it has just this value (EC2 API reference, DeleteTags).
+/// Removes a tag from `id` if it has exactly this value (EC2 API reference, DeleteTags).
 pub async fn remove_one(ec2: &Client, id: &str, key: &str, value: &str) -> Result<(), CallFailed> {
     let call = ec2.delete_tags().resources(id).tags(Tag::builder().key(key).value(value).build());
     found(call.send().await.named("ec2:DeleteTags", id)).map(drop)

@@ -182,7 +182,7 @@ mod tests {
         let mut world = World::grouped(&other_agent());
         let said = |world: &World| against(&world.known(&other_agent())).join("; ");
         world.group().suspended.insert("InstanceRefresh".to_owned());
-        assert!(said(&world).contains("has InstanceRefresh suspended and replaces no node"), "{}", said(&world));
+        assert!(said(&world).contains("has InstanceRefresh suspended and can't replace nodes"), "{}", said(&world));
         assert_eq!(against(&world.known(&auto_scaling())), [] as [&str; 0], "nothing is to be replaced");
         world.group().suspended.remove("InstanceRefresh");
         world.group().refresh = Some(refresh("InProgress", 2));

@@ -61,7 +61,7 @@ fn a_group_goes_first_whatever_it_is_doing() {
 }
 
 #[test]
-fn what_depends_on_something_that_stays_stays() {
+fn a_kind_stays_if_a_kind_that_must_go_first_stays() {
     let stays = |stuck: &[Kind]| {
         let stuck = stuck.iter().copied().collect();
         ORDER.into_iter().filter(|kind| in_the_way(*kind, &stuck).is_some()).collect::<Vec<_>>()
@@ -70,12 +70,12 @@ fn what_depends_on_something_that_stays_stays() {
     assert_eq!(stays(&[Kind::Scaling]), [Kind::Nodes]);
     let nodes = [Kind::Tables, Kind::Template, Kind::Profile, Kind::Role, Kind::Groups];
     assert_eq!(stays(&[Kind::Nodes]), nodes, "they may run");
-    assert_eq!(stays(&[Kind::Tables]), [Kind::Template], "it says which virtual IPs there were");
+    assert_eq!(stays(&[Kind::Tables]), [Kind::Template], "it lists the virtual IPs");
     assert_eq!(stays(&[Kind::Profile]), [Kind::Role]);
 }
 
 #[test]
-fn a_group_that_cannot_be_read_is_missed_only_if_there_may_be_one() {
+fn an_unreadable_group_counts_only_if_it_may_exist() {
     let unread = |observed: Observed| {
         let mut glance = Glance { observed, ..Glance::default() };
         let reason = crate::aws::error::Reason::Denied(String::new());

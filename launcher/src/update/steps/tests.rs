@@ -266,5 +266,5 @@ fn a_group_launches_in_new_subnets_first_and_has_its_new_hooks_last() {
     let said = world.plan(&new);
     assert_eq!(said[0], "have Auto Scaling group elbow-web launch nodes in subnet-0aaa, subnet-0bbb");
     assert!(said[1].contains("by an instance refresh") && said[2] == DEFAULT, "{said:?}");
-    assert_eq!(said[3..], ["have elbow-web wait for nodes at the hook handover, for 150 s at most"]);
+    assert_eq!(said[3..], ["set lifecycle hook handover of Auto Scaling group elbow-web, timeout 150 s"]);
 }
