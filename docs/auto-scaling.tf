@@ -1,19 +1,19 @@
-# Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md makes them with the AWS CLI.
-# NOT RUN: written by the AWS provider's documentation (version 5), and not tried.
+# Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md creates them with the AWS CLI.
+# NOT RUN: written after the AWS provider's documentation (version 5), and not tested.
 #
 # Before `terraform apply`, and again after each change of web.toml:
 #   launcher render trust-policy web.toml > trust-policy.json
 #   launcher render policy web.toml > policy.json
 #   launcher render user-data web.toml --gzip > user-data.gz
-# Terraform doesn't know the virtual IPs' routes: they are the nodes' doing, and stay behind after `terraform destroy`.
-# In route tables that Terraform manages, leave them out of its sight (separate aws_route resources, no inline routes).
+# Terraform doesn't know the virtual IPs' routes: the nodes create them, and they remain after `terraform destroy`. In
+# route tables that Terraform manages, use separate aws_route resources, not inline routes.
 
 variable "name" { default = "web" }
 variable "region" { default = "eu-west-1" }
 variable "vpc" {}                                       # vpc-…
-variable "subnets" { type = list(string) }              # of two availability zones
-variable "clients" { type = list(string) }              # who may connect, as CIDRs
-variable "ports" { default = [80] }                     # web.toml's listeners'
+variable "subnets" { type = list(string) }              # in two availability zones
+variable "clients" { type = list(string) }              # that may connect, as CIDRs
+variable "ports" { default = [80] }                     # of web.toml's listeners
 variable "nodes" { default = 2 }
 variable "image" {}                                     # ami-…, or resolve:ssm:…
 variable "instance_type" { default = "t3.small" }
@@ -101,13 +101,13 @@ resource "aws_launch_template" "nodes" {
     }
   }
 
-  # Not on the template itself, or the launcher would take it for its own.
+  # No tags on the template itself, or the launcher would take it for its own.
 }
 
 resource "aws_autoscaling_group" "nodes" {
   name                = "elbow-${var.name}"
   min_size            = var.nodes
-  max_size            = 2 * var.nodes # new nodes come before old ones go
+  max_size            = 2 * var.nodes # new nodes start before old ones stop
   vpc_zone_identifier = var.subnets
   health_check_type   = "EC2"
   suspended_processes = ["AZRebalance"]
@@ -134,11 +134,11 @@ resource "aws_autoscaling_group" "nodes" {
   initial_lifecycle_hook {
     name                 = "handover"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-    heartbeat_timeout    = 120 # drain_timeout and a minute
+    heartbeat_timeout    = 120 # drain_timeout plus a minute
     default_result       = "CONTINUE"
   }
 
-  # By these a node may complete the hooks.
+  # The nodes' role may complete the hooks of a group with these tags only.
   dynamic "tag" {
     for_each = local.tags
     content {
