@@ -1,20 +1,30 @@
+<<<<<<< HEAD
 # Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md makes them with the AWS CLI.
 # NOT RUN: written from the AWS provider's documentation (version 5).
+=======
+# Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md creates them with the AWS CLI.
+# NOT RUN: written after the AWS provider's documentation (version 5), and not tested.
+>>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 #
 # Before `terraform apply`, and again after each change of web.toml:
 #   launcher render trust-policy web.toml > trust-policy.json
 #   launcher render policy web.toml > policy.json
 #   launcher render user-data web.toml --gzip > user-data.gz
+<<<<<<< HEAD
 # Terraform doesn't manage the virtual IPs' routes: the nodes make them, and they remain after `terraform destroy`. A route
 # table with inline `route {}` blocks deletes these routes at each apply: use separate aws_route resources.
 # Admit this security group in the targets' security groups.
+=======
+# Terraform doesn't know the virtual IPs' routes: the nodes create them, and they remain after `terraform destroy`. In
+# route tables that Terraform manages, use separate aws_route resources, not inline routes.
+>>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 
 variable "name" { default = "web" }
 variable "region" { default = "eu-west-1" }
 variable "vpc" {}                                       # vpc-…
-variable "subnets" { type = list(string) }              # of two availability zones
-variable "clients" { type = list(string) }              # who may connect, as CIDRs
-variable "ports" { default = [80] }                     # web.toml's listeners'
+variable "subnets" { type = list(string) }              # in two availability zones
+variable "clients" { type = list(string) }              # that may connect, as CIDRs
+variable "ports" { default = [80] }                     # of web.toml's listeners
 variable "nodes" { default = 2 }
 variable "image" {}                                     # ami-…, or resolve:ssm:…
 variable "instance_type" { default = "t3.small" }
@@ -118,13 +128,17 @@ resource "aws_launch_template" "nodes" {
     }
   }
 
+<<<<<<< HEAD
   # Leave the tags off the template itself: the launcher would treat the template as its own.
+=======
+  # No tags on the template itself, or the launcher would take it for its own.
+>>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 }
 
 resource "aws_autoscaling_group" "nodes" {
   name                = "elbow-${var.name}"
   min_size            = var.nodes
-  max_size            = 2 * var.nodes # new nodes come before old ones go
+  max_size            = 2 * var.nodes # new nodes start before old ones stop
   vpc_zone_identifier = var.subnets
   health_check_type   = "EC2"
   suspended_processes = ["AZRebalance"]
@@ -151,11 +165,11 @@ resource "aws_autoscaling_group" "nodes" {
   initial_lifecycle_hook {
     name                 = "handover"
     lifecycle_transition = "autoscaling:EC2_INSTANCE_TERMINATING"
-    heartbeat_timeout    = 120 # drain_timeout and a minute
+    heartbeat_timeout    = 120 # drain_timeout plus a minute
     default_result       = "CONTINUE"
   }
 
-  # By these a node may complete the hooks.
+  # The nodes' role may complete the hooks of a group with these tags only.
   dynamic "tag" {
     for_each = local.tags
     content {

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# The whole way, watched: a VPC comes up, a balancer is created, it serves, its active node loses power, it serves
-# again, it is destroyed, and the AWS CLI shows that nothing is left. `make demo` builds what this needs.
+# A demonstration in the lab: creates a balancer, cuts the power of its active node, destroys the balancer, and shows with
+# the AWS CLI that nothing is left. `make demo` builds what this needs.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PATH=$PWD/target/release:$PATH
 export ELBOW_LAB_DIR=${ELBOW_LAB_DIR:-$PWD/target/lab}
 
 if [[ $EUID -ne 0 ]]; then
-    echo "demo: the lab makes containers and network namespaces: run it as root (make demo does, by sudo)" >&2
+    echo "demo: the lab needs root for containers and network namespaces; run make demo, which uses sudo" >&2
     exit 1
 fi
 
@@ -31,24 +31,24 @@ trap finish EXIT
 trap 'exit 130' INT TERM
 start=$EPOCHREALTIME
 
-say "A VPC in a box: two zones with private subnets, a client in a third, AWS's API in front of it"
+say "A VPC in a box: private subnets in two zones, a client in a third zone, and AWS's API"
 run lab up
 eval "$(lab env)"
 
-say "A balancer, as an operator describes it"
+say "The balancer's file"
 lab example | tee "$folder/balancer.toml"
 vip=$(sed -n 's/^virtual_ips *= *\["\(.*\)"\]/\1/p' "$folder/balancer.toml")
 
-say "launcher create: role, security group, launch template, two instances; they do the rest themselves"
+say "launcher create: role, security group, launch template, two instances, which configure themselves"
 from=$EPOCHREALTIME
 run launcher create "$folder/balancer.toml"
 echo "created and serving after $(since "$from")"
 
-say "The client, in the third zone, asks the virtual IP"
+say "The client in the third zone sends requests to the virtual IP"
 for _ in 1 2 3 4; do run lab client curl --silent --show-error --max-time 2 "http://$vip/"; done
 run lab status
 
-say "A new request every 10 ms; and the active node's power is cut (100 ms API latency)"
+say "A new request every 10 ms, while the active node loses power (100 ms API latency)"
 run lab latency 100
 lab probe "$vip:80" --every 10 &
 probing=$!
@@ -60,15 +60,15 @@ run lab client curl --silent --show-error --max-time 2 "http://$vip/"
 run lab latency 0
 run lab status
 
-say "launcher destroy: all of it"
+say "launcher destroy: removes everything"
 run launcher destroy web --yes
 
-say "The proof, by the AWS CLI: nothing live carries the tag, nothing is named elbow-, no route leads to the virtual IP"
+say "The AWS CLI finds no live resource with the tag, none named elbow-, and no route to the virtual IP"
 none() {
     printf '%s$ %s%s\n' "$bold" "$*" "$plain"
     found=$("$@" --output json)
     echo "$found"
-    [[ $found == "[]" ]] || { echo "demo: something is left" >&2; return 1; }
+    [[ $found == "[]" ]] || { echo "demo: these resources are left" >&2; return 1; }
 }
 none aws ec2 describe-instances --query 'Reservations[].Instances[].InstanceId' --filters \
     Name=tag-key,Values=elbow:balancer Name=instance-state-name,Values=pending,running,stopping,stopped,shutting-down
@@ -79,7 +79,7 @@ none aws ec2 describe-route-tables --filters "Name=route.destination-cidr-block,
 none aws iam list-roles --query "Roles[?starts_with(RoleName, 'elbow-')].RoleName"
 none aws iam list-instance-profiles --query "InstanceProfiles[?starts_with(InstanceProfileName, 'elbow-')].InstanceProfileName"
 
-say "The lab goes down, and takes everything along"
+say "The lab stops"
 run lab down
 echo
-echo "all of it took $(since "$start")"
+echo "total time: $(since "$start")"

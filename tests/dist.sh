@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Builds what is shipped, into target/dist: static of everything but glibc, of which 2.17 (2012) is enough, so that one
-# file runs on Amazon Linux 2 and 2023, Debian 11+ and Ubuntu 20.04+. zig is the linker that knows old glibcs.
+# Builds the released programs into target/dist. They link statically to all but glibc, and need 2.17 (2012): one file runs
+# on Amazon Linux 2 and 2023, Debian 11+ and Ubuntu 20.04+. zig is the linker, as it knows old versions of glibc.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,32 +1,32 @@
 #!/usr/bin/env bash
-# The tests, quickest first, in some twenty minutes. `tests/run.sh faults`: the faults and the longest of the others; or the
-# faults that are named after.
-# The lab's need root (containers, network namespaces): as another user they run by sudo.
+# Runs the tests, quickest first, in about twenty minutes. `tests/run.sh faults` runs all faults and the longest other tests;
+# with names, it runs these faults only.
+# Tests in the lab need root for containers and network namespaces: for another user they run by sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 if [[ $EUID -ne 0 ]]; then
     if ! command -v sudo >/dev/null || ! sudo -v; then
-        echo "make test: the lab's tests start containers and network namespaces: run as root, or let this user use sudo" >&2
+        echo "make test: tests in the lab need root for containers and network namespaces; run as root, or allow this user sudo" >&2
         exit 1
     fi
-    # Cargo stays this user's; only the test programs run as root.
+    # Cargo runs as this user, and only the test programs as root.
     runner="CARGO_TARGET_$(uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER"
     export "$runner=sudo --preserve-env"
 fi
 
-# A failed test says what it saw; the stack below each error would bury that.
+# A failed test prints what it saw; backtraces would hide that.
 export RUST_BACKTRACE=0
 
-# Tests that share a lab take turns on it, and it is there as long as one waits for its turn: so all of them do at once.
+# Tests take turns on a shared lab, which stops when no test waits for it: so all of them start at once.
 on_labs() { cargo test --release --workspace --locked --no-fail-fast --test "$1" -- --test-threads=64 "${@:2}"; }
 
-# Of the others those that take long and are faults, too.
+# Slow end-to-end tests that are faults, too.
 slow=(
     a_node_that_cannot_reach_the_api_is_less_preferred_and_never_in_fault
     two_hundred_throttled_tables_take_the_buckets_own_time
 )
-# What must never lose anything: to be tried more often.
+# Tests that run ten times, as they must never lose a request.
 again=(a_power_cut_is_over handovers_lose_no_request notices_and_stops_lose_no_request)
 
 if [[ ${1:-} == faults ]]; then
@@ -35,7 +35,7 @@ if [[ ${1:-} == faults ]]; then
     exit
 fi
 
-# moto's own tests run while cargo compiles: nothing that measures time runs beside them.
+# moto's own tests run while cargo compiles: no test that measures time runs beside them.
 said=$(mktemp)
 target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/lab/moto >"$said" 2>&1 &
 moto=$!
@@ -50,7 +50,7 @@ cargo test --release --workspace --locked --no-fail-fast "$@"
 [[ $# -eq 0 ]] || exit 0
 cargo test --release --workspace --locked --no-fail-fast --test launcher_api -- --test-threads=8
 on_labs end_to_end "${slow[@]/#/--skip=}"
-# What is likeliest to break, and quick.
+# Quick faults that are the likeliest to break.
 on_labs faults \
     a_node_without_power_is_replaced_by_the_other \
     a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \

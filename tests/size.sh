@@ -1,15 +1,15 @@
 #!/usr/bin/env bash
-# What the agent weighs: the file that is shipped, and its memory on nodes of the lab that run that very file.
+# Prints the size of the released agent, and its memory on nodes of the lab that run the same file.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export ELBOW_LAB_DIR=${ELBOW_LAB_DIR:-$PWD/target/lab}
 
 if [[ $EUID -ne 0 ]]; then
-    echo "size: the lab makes containers and network namespaces: run it as root (make size does, by sudo)" >&2
+    echo "size: the lab needs root for containers and network namespaces; run make size, which uses sudo" >&2
     exit 1
 fi
 
-# The lab hands out the agent that lies beside it.
+# The lab serves the agent in its own folder.
 folder=$(mktemp -d -p target)
 PATH=$PWD/$folder:$PWD/target/release:$PATH
 cp target/release/lab target/dist/agent "$folder/"
@@ -27,10 +27,10 @@ eval "$(lab env)"
 lab example >"$folder/balancer.toml"
 launcher create "$folder/balancer.toml"
 
-printf '\nagent, as shipped: %s bytes\n' "$(stat -c %s target/dist/agent)"
+printf '\nreleased agent: %s bytes\n' "$(stat -c %s target/dist/agent)"
 for node in active standby; do
     printf 'agent, %s: ' "$node"
-    # shellcheck disable=SC2016 # for the node's shell
+    # shellcheck disable=SC2016 # expanded by the node's shell
     lab exec "$node" sh -c 'grep -E "^(VmRSS|RssAnon|VmHWM):" /proc/$(systemctl show -P MainPID elbow-agent)/status' |
         awk '{ printf "%s %.1f MB  ", $1, $2 / 1024 } END { print "" }'
 done

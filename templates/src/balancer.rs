@@ -1,4 +1,4 @@
-//! The Balancer: what an operator describes in `balancer.toml`, and what every node is given as `balancer.json`.
+//! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
 pub(crate) mod check;
 pub mod discreet;
@@ -20,7 +20,7 @@ pub use node_config::{BadNodeConfig, NodeConfig};
 pub use observers::{Metrics, Notify, Webhook};
 pub use parse::Invalid;
 
-/// The named thing an operator creates. Field order is the canonical order: it makes the revision.
+/// A load balancer, as its file describes it. The order of the fields determines the revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Balancer {
@@ -35,27 +35,27 @@ pub struct Balancer {
     /// A Nitro type: others don't show changed tags in IMDS.
     #[serde(default = "default_instance_type")]
     pub instance_type: String,
-    /// What the nodes boot.
+    /// The nodes' machine image.
     #[serde(default = "default_image")]
     pub image: Image,
-    /// Who may connect; none named: the VPC's CIDRs.
+    /// Networks that may connect; if empty, the VPC's CIDRs.
     #[serde(default)]
     pub clients: Vec<Ipv4Net>,
     /// Which route tables get the virtual IPs' routes.
     #[serde(default)]
     pub route_tables: RouteTables,
-    /// How nodes come to be.
+    /// How nodes are launched.
     #[serde(default)]
     pub launch: Launch,
     /// Where a booting node gets the agent.
     pub agent: AgentSource,
-    /// How fast and in whose favour nodes fail over.
+    /// Timing and preferences of failover.
     #[serde(default)]
     pub failover: Failover,
-    /// Who is told when something happens; nobody unless named.
+    /// The receiver of events, if any.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notify: Option<Notify>,
-    /// Who reads the nodes' metrics; only the nodes unless named.
+    /// Readers of the nodes' metrics; by default only the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
     /// How a running balancer is changed.
@@ -64,7 +64,7 @@ pub struct Balancer {
     /// What programs on the nodes may do.
     #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
     pub node: NodeSettings,
-    /// What is balanced.
+    /// The ports, and the targets of each.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
 }
@@ -81,7 +81,7 @@ fn default_image() -> Image {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "OneOrMany", into = "OneOrMany")]
 pub enum RouteTables {
-    /// Every one of the VPC that can hold them.
+    /// All of the VPC that can hold the routes.
     #[default]
     All,
     /// These ids.
@@ -100,7 +100,7 @@ impl TryFrom<OneOrMany> for RouteTables {
     fn try_from(value: OneOrMany) -> Result<Self, String> {
         match value {
             OneOrMany::Word(word) if word == "all" => Ok(RouteTables::All),
-            OneOrMany::Word(_) => Err("write \"all\" or a list of rtb-… ids".to_owned()),
+            OneOrMany::Word(_) => Err("unknown value; write \"all\" or a list of rtb-… ids".to_owned()),
             OneOrMany::Ids(ids) => Ok(RouteTables::Only(ids)),
         }
     }
@@ -115,14 +115,14 @@ impl From<RouteTables> for OneOrMany {
     }
 }
 
-/// How nodes come to be.
+/// How nodes are launched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum Launch {
     /// The launcher launches one instance in each subnet.
     #[default]
     Instances,
-    /// An Auto Scaling group launches them, and replaces what is lost.
+    /// An Auto Scaling group launches nodes and replaces lost ones.
     AutoScaling,
 }
 
@@ -132,7 +132,7 @@ impl TryFrom<String> for Launch {
         match word.as_str() {
             "instances" => Ok(Launch::Instances),
             "auto-scaling" => Ok(Launch::AutoScaling),
-            _ => Err("write \"instances\" or \"auto-scaling\"".to_owned()),
+            _ => Err("unknown value; write \"instances\" or \"auto-scaling\"".to_owned()),
         }
     }
 }
@@ -146,7 +146,7 @@ impl From<Launch> for String {
     }
 }
 
-/// Where a booting node gets the agent, and what it must hash to before it is run.
+/// Where a booting node gets the agent, and the checksum that it must have.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSource {
@@ -156,37 +156,37 @@ pub struct AgentSource {
     pub sha256: String,
 }
 
-/// How fast and in whose favour nodes fail over.
+/// Timing and preferences of failover.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failover {
-    /// VRRP advertisement interval; a node is taken for lost after about three (RFC 5798 section 6.1). VRRPv3 counts
-    /// in hundredths of a second.
+    /// VRRP advertisement interval; a node is lost after about three without an advertisement (RFC 5798 section 6.1).
+    /// VRRPv3 counts in hundredths of a second.
     pub advertisement_interval: Millis,
     /// Whether a virtual IP's preferred node takes it back when it returns.
     pub preempt: bool,
-    /// How long an agent that is stopped waits for open connections; none: [`DRAIN_TIMEOUT`].
+    /// How long a stopping agent waits for open connections; by default [`DRAIN_TIMEOUT`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Millis>,
-    /// How long a node of an Auto Scaling group is unreachable before the group is told to replace it; none:
-    /// [`REPLACE_AFTER`].
+    /// How long a node of an Auto Scaling group is unreachable before its peers report it as unhealthy to the group; by
+    /// default [`REPLACE_AFTER`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<Millis>,
 }
 
-/// As long as HAProxy keeps an idle HTTP connection: what is left then is long-lived, and might be for hours.
+/// As long as HAProxy keeps an idle HTTP connection. Connections that are left then may last for hours.
 pub const DRAIN_TIMEOUT: Millis = Millis(60_000);
 
 /// Longer than a reboot takes on most machines.
 pub const REPLACE_AFTER: Millis = Millis(60_000);
 
 impl Failover {
-    /// How long an agent that is stopped waits for open connections.
+    /// How long a stopping agent waits for open connections.
     pub fn drain_timeout(&self) -> Millis {
         self.drain_timeout.unwrap_or(DRAIN_TIMEOUT)
     }
 
-    /// How long a node of an Auto Scaling group is unreachable before the group is told to replace it.
+    /// How long a node of an Auto Scaling group is unreachable before its peers report it as unhealthy.
     pub fn replace_after(&self) -> Millis {
         self.replace_after.unwrap_or(REPLACE_AFTER)
     }
@@ -202,8 +202,8 @@ impl Default for Failover {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
-    /// Whether nodes read a new revision from the launch template and change to it as they run. The permission for that
-    /// has no resource scope: whoever has it reads the user-data of every launch template in the Region.
+    /// Whether running nodes read a new revision from the launch template and change to it. The permission has no
+    /// resource scope: it allows to read the user-data of every launch template in the Region.
     pub in_place: bool,
 }
 
@@ -244,7 +244,7 @@ pub enum Metadata {
     Root,
 }
 
-/// A port that is listened on, on every virtual IP, and where its connections go.
+/// A port of every virtual IP, and the targets of its connections.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
@@ -252,17 +252,17 @@ pub struct Listener {
     pub name: String,
     /// Unique in its balancer.
     pub port: u16,
-    /// What HAProxy understands of the traffic.
+    /// How HAProxy reads the traffic.
     #[serde(default)]
     pub mode: Mode,
     /// Where connections go.
     pub targets: Vec<SocketAddrV4>,
-    /// How targets are checked; none: by a TCP connection every 2 s.
+    /// How targets are checked; by default with a TCP connection every 2 s.
     #[serde(default)]
     pub health_check: HealthCheck,
 }
 
-/// What HAProxy understands of a listener's traffic.
+/// How HAProxy reads a listener's traffic.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
@@ -277,7 +277,7 @@ pub enum Mode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheck {
-    /// GET this and want 2xx or 3xx; none: a TCP connection is enough.
+    /// HAProxy GETs this and expects 2xx or 3xx; if none, a TCP connection is enough.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<String>,
     /// From one check to the next.
@@ -302,12 +302,13 @@ impl std::fmt::Display for Revision {
 }
 
 impl Balancer {
-    /// The canonical form: compact JSON with every default written out, fields in the order of this file.
+    /// The canonical form: compact JSON, fields in the order of this file. Defaults are written out, except of fields
+    /// with `skip_serializing_if`.
     pub fn canonical(&self) -> String {
         serde_json::to_string(self).expect("a Balancer has only string keys")
     }
 
-    /// The keys in which `other` differs from this and to which a running node can't change.
+    /// The keys that differ in `other` and that a running node can't change.
     pub fn needs_new_nodes(&self, other: &Balancer) -> Vec<&'static str> {
         let fixed = [
             ("subnets", self.subnets != other.subnets),

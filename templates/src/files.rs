@@ -1,5 +1,5 @@
-//! Every file that Elbow writes, rendered from templates/templates/: what a node boots with, what its agent writes, and
-//! what IAM is told. All end in a newline: HAProxy refuses a last line without one, and so do people.
+//! Renders every file that Elbow writes from templates/templates/: user-data, the agent's files and IAM policies. All
+//! end in a newline: HAProxy refuses a last line without one.
 
 mod haproxy;
 mod keepalived;
@@ -21,7 +21,7 @@ pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, greeted, second_chanc
 pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};
 pub use user_data::{TooBig, USER_DATA_LIMIT, Unreadable, install_script, maker, read_back, user_data, user_data_gzip};
 
-/// Renders a template, which can't fail: no template here calls anything that does. askama drops a template's last
+/// Renders a template. This can't fail, as no template calls anything that fails. askama drops a template's last
 /// newline; this puts it back.
 fn render(template: &impl Template) -> String {
     let mut text = template.render().expect("templates only write to memory");

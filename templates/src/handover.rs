@@ -1,5 +1,5 @@
-//! What launcher, agent and keepalived.conf agree on about a handover: the request in the tag `elbow:drain`, how a node
-//! refuses one, and what is added to a node's priority meanwhile.
+//! What the launcher, the agent and keepalived.conf share about a handover: the request in the tag `elbow:drain`, its
+//! refusal, the lifecycle hooks and the preferences.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,49 +7,49 @@ use std::time::Duration;
 
 use crate::balancer::Millis;
 
-/// How a node's message begins that can't do what `elbow:drain` asks for.
+/// The start of a node's message that refuses a request in `elbow:drain`.
 pub const REFUSED: &str = "handover refused: ";
 
-/// The lifecycle hook by which an Auto Scaling group waits for a node that it ends.
+/// The lifecycle hook at which an Auto Scaling group waits before it terminates a node.
 pub const HOOK: &str = "handover";
 
-/// The lifecycle hook by which an Auto Scaling group waits for a node that it launched: until the node can serve, the group
-/// doesn't count it, and ends no other in its favour.
+/// The lifecycle hook at which an Auto Scaling group waits for a new node. Until the node can serve, the group doesn't
+/// count it and terminates no other node in its favour.
 pub const LAUNCH_HOOK: &str = "standby";
 
-/// How long a group waits for a node that it launched, before it ends that one and launches another: time to install
-/// packages, and for a person to read the console of a node that can't serve.
+/// How long a group waits for a new node before it terminates it and launches another. This is time to install
+/// packages, and for an operator to read the console of a node that can't serve.
 pub const LAUNCH_TIMEOUT: Duration = Duration::from_secs(1800);
 
-/// What a node that leaves takes beside waiting for connections: routes that move under throttling, and a last report.
+/// The time of a stop beside `drain_timeout`: for routes that move under throttling, and a last report.
 pub const LIMIT: Millis = Millis(60_000);
 
-/// How long a group waits at its hook: what a stop takes. Auto Scaling takes 30 s to 2 h (API reference,
+/// How long a group waits at [`HOOK`]: as long as a stop takes. Auto Scaling accepts 30 s to 2 h (API reference,
 /// PutLifecycleHook), and `drain_timeout` is an hour at most.
 pub fn heartbeat(drain_timeout: Millis) -> Duration {
     drain_timeout.duration() + LIMIT.duration()
 }
 
-/// Added to the priority of the node that is to be elected next, and of one to which all routes lead: above every other,
-/// whatever its slot.
+/// The preference of a successor and of a settled node: its priority exceeds that of every other node, whatever the
+/// slots.
 pub const ABOVE: i16 = 50;
-/// Added to the priority of a node that is to go away: below every other that has its agent, and not so low that it
-/// couldn't serve when it is the last.
+/// The preference of a node that leaves: its priority is below every other node with a running agent, but valid, so
+/// that the last node serves.
 pub const LEAVING: i16 = -90;
 
-/// A request to hand over, as the value of the tag `elbow:drain`: `65a1-3f` or `65a1-3f to i-0abc`. An agent follows a
+/// A request to hand over, as the value of the tag `elbow:drain`: `65a1-3f` or `65a1-3f to i-0abc`. An agent handles a
 /// value once, so each request has an id of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Request {
-    /// Unlike every other request's; without spaces.
+    /// Unique; without spaces.
     pub id: String,
-    /// The instance that is to be active; any node that can, if none.
+    /// The instance that becomes active; if none, any node that can.
     pub to: Option<String>,
 }
 
-/// A tag's value that is no request.
+/// A tag's value that isn't a request.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no request to hand over: an id, or an id, \"to\" and an instance")]
+#[error("{0:?} is not a handover request: write <id>, or <id> to <instance id>")]
 pub struct NotARequest(String);
 
 impl fmt::Display for Request {
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn the_chosen_node_is_above_and_a_leaving_one_below_all_others_and_both_are_priorities() {
+    fn a_preference_puts_a_node_above_or_below_all_others_within_valid_priorities() {
         let all = || (0..5).flat_map(|vip| (0..5).map(move |slot| i16::from(Slot(slot).priority(vip))));
         let (lowest, highest) = (all().min().unwrap(), all().max().unwrap());
         assert!(lowest + ABOVE > highest && highest + ABOVE <= 254);

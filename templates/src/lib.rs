@@ -1,6 +1,5 @@
-//! What the launcher and the agent agree on: the [`Balancer`] an operator describes, the names and tags by which its
-//! parts are known, and every file rendered from it. Nothing here touches the outside world, so nothing here can fail
-//! for a reason that isn't in its arguments.
+//! What the launcher and the agent share: the [`Balancer`] that an operator describes, the names and tags of its
+//! resources, and every file rendered from it. Nothing here does I/O, so errors depend on the arguments only.
 
 pub mod balancer;
 pub mod files;

@@ -1,7 +1,8 @@
-//! What Elbow calls what it makes. Names are deterministic, so that doing a thing twice finds what the first time made.
+//! Names and tags of Elbow's AWS resources. Names are deterministic, so that a second run finds the resources of the
+//! first.
 //!
-//! All tags, in the order in which they stand below. Programs read each value by the type that is named; `elbow:message`
-//! is for people only. EC2 allows 255 characters in a value.
+//! All tags, in the order of the constants below. Programs read each value with the type named here; `elbow:message` is
+//! for people only. EC2 allows 255 characters in a value.
 //!
 //! | tag | written by | on | value | meaning |
 //! |---|---|---|---|---|
@@ -28,7 +29,7 @@ pub const TAG_BALANCER: &str = "elbow:balancer";
 pub const TAG_VPC: &str = "elbow:vpc";
 /// The prefix of the tag that claims a virtual IP: the address follows.
 pub const TAG_VIRTUAL_IP: &str = "elbow:virtual-ip:";
-/// What the node should run, if that isn't what it booted with.
+/// The order: what the node is to run, if that isn't what it booted with.
 pub const TAG_REVISION: &str = "elbow:revision";
 /// A request to hand over.
 pub const TAG_DRAIN: &str = "elbow:drain";
@@ -56,17 +57,18 @@ pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
 pub const REPORTS: [&str; 7] =
     [TAG_ROLE, TAG_RUNNING, TAG_MESSAGE, TAG_UNREACHABLE, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION];
 
-/// Why a balancer can't have this name. `elbow-<region>-<name>` must fit in the 64 characters of a role's name and be one
-/// for security groups, launch templates and tags as well; and it is asked for by EC2's filters, where `*` and `?` stand
-/// for anything.
+/// Why a balancer can't have this name. `elbow-<region>-<name>` must fit the 64 characters of a role's name, and suit
+/// security groups, launch templates and tags. EC2's filters read `*` and `?` as wildcards.
 pub fn check(balancer: &str) -> Result<(), String> {
     if is_label(balancer, 32) {
         return Ok(());
     }
-    Err(format!("{balancer:?} can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -"))
+    Err(format!(
+        "{balancer:?} is not a valid name; use up to 32 of a-z, 0-9 and -, starting with a letter and not ending with -"
+    ))
 }
 
-/// Whether this is how a security group's id looks.
+/// Whether `id` has the form of a security group's id.
 pub fn is_security_group(id: &str) -> bool {
     has_prefix(id, "sg-")
 }

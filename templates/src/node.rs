@@ -1,35 +1,34 @@
-//! A node's place in its balancer: its slot, its priority for a virtual IP, and its role.
+//! A node's slot, its priority for a virtual IP, and its role.
 
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A node's number, 0..N-1.
+/// The index of a node's subnet in `subnets`, from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Slot(pub u8);
 
 impl Slot {
-    /// The slot of a node in a subnet that its balancer doesn't list: behind all others for every virtual IP.
+    /// The slot of a node in a subnet that its balancer doesn't list. It has the lowest priority for every virtual IP.
     pub const UNLISTED: Slot = Slot(16);
 
-    /// The slot of a node in `subnet`: the subnet's place in the balancer's `subnets`.
+    /// The slot of a node in `subnet`.
     pub fn of(subnet: &str, subnets: &[String]) -> Slot {
         let place = subnets.iter().position(|listed| listed == subnet);
         place.map_or(Slot::UNLISTED, |place| Slot(place as u8))
     }
 
-    /// VRRP priority (1-254) for the virtual IP at position `vip` of the balancer's list. It doesn't depend on how many
-    /// subnets there are; each virtual IP prefers another slot, so that two of them on two nodes are active-active.
+    /// VRRP priority (1-254) for the virtual IP at position `vip` of the balancer's list. It doesn't depend on the
+    /// number of subnets. Each virtual IP prefers another slot, so that two of them on two nodes are active-active.
     /// Nodes of one subnet have the same priority: VRRP breaks the tie by address.
     pub fn priority(self, vip: usize) -> u8 {
         let distance = if self < Slot::UNLISTED { (i32::from(self.0) - vip as i32).rem_euclid(16) } else { 16 };
         (200 - 3 * distance) as u8
     }
 
-    /// The slot that is preferred for that virtual IP among `nodes` nodes: the one of the same number, the first one for
-    /// those beyond.
+    /// The preferred slot of the virtual IP at position `vip` among `nodes` slots: the same number, or else 0.
     pub fn preferred(vip: usize, nodes: usize) -> Slot {
         let slots = (0..nodes).map(|slot| Slot(slot as u8));
         slots.max_by_key(|slot| slot.priority(vip)).unwrap_or(Slot(0))
@@ -49,12 +48,12 @@ impl FromStr for Slot {
     }
 }
 
-/// What was written isn't a node's number.
+/// Text that isn't a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a slot is a small number, as `launcher status` shows it: 0 is the first")]
+#[error("not a slot; write its number, as `launcher status` shows it, such as 0")]
 pub struct NotASlot;
 
-/// What a node is for a virtual IP, in operators' words.
+/// A node's role for a virtual IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
@@ -76,7 +75,7 @@ impl fmt::Display for Role {
     }
 }
 
-/// A word that is no role.
+/// A word that isn't a role.
 #[derive(Debug, thiserror::Error)]
 #[error("{0:?} is not a role: active, standby or fault")]
 pub struct NotARole(String);

@@ -1,20 +1,21 @@
-//! What a node is told to run, and its refusal: the words of an update, which launcher and agent exchange in tags.
+//! The order that the launcher writes in a tag of a node, and the text of a refusal.
 
 use std::fmt;
 use std::str::FromStr;
 
 use crate::balancer::Revision;
 
-/// The value of the tag `elbow:revision`: a version of the balancer's launch template, and the revision that it must hold.
+/// The value of the tag `elbow:revision`: a version of the balancer's launch template, and the revision that it must
+/// hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Order {
     /// The version's number.
     pub version: i64,
-    /// What it holds.
+    /// The revision in it.
     pub revision: Revision,
 }
 
-/// A tag's value that is no order.
+/// A tag's value that isn't an order.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0:?} is not <version>:<revision>, such as \"3:0123456789ab\"")]
 pub struct NotAnOrder(String);

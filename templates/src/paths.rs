@@ -1,4 +1,4 @@
-//! Where things are on a node.
+//! Paths and ports of a node.
 
 use std::net::Ipv4Addr;
 
@@ -12,20 +12,20 @@ pub const AGENT_UNIT: &str = "/etc/systemd/system/elbow-agent.service";
 pub const HAPROXY_UNIT: &str = "/etc/systemd/system/haproxy.service.d/elbow.conf";
 /// What Elbow adds to the distribution's keepalived.service.
 pub const KEEPALIVED_UNIT: &str = "/etc/systemd/system/keepalived.service.d/elbow.conf";
-/// rsyslog's part of HAProxy's log.
+/// rsyslog's configuration for HAProxy's log.
 pub const RSYSLOG: &str = "/etc/rsyslog.d/40-elbow.conf";
-/// logrotate's part of HAProxy's log. The haproxy package's own file of this name would be a second entry for the same
-/// log, which logrotate refuses.
+/// logrotate's configuration for HAProxy's log. It replaces the haproxy package's file, as logrotate refuses a second
+/// entry for one log.
 pub const LOGROTATE: &str = "/etc/logrotate.d/haproxy";
 /// Kernel settings.
 pub const SYSCTL: &str = "/etc/sysctl.d/90-elbow.conf";
-/// Who may ask the instance metadata service: loaded before HAProxy starts.
+/// The nftables rules that guard the instance metadata service, loaded before HAProxy starts.
 pub const METADATA: &str = "/etc/elbow/metadata.nft";
-/// The agent itself.
+/// The agent's program.
 pub const AGENT: &str = "/opt/elbow/agent";
 /// State that doesn't outlive a boot.
 pub const RUN: &str = "/run/elbow";
-/// keepalived tells the agent its states here (`vrrp_notify_fifo`, keepalived.conf(5)).
+/// keepalived reports its states to the agent here (`vrrp_notify_fifo`, keepalived.conf(5)).
 pub const FIFO: &str = "/run/elbow/keepalived.fifo";
 /// keepalived's `track_file`: 0 while HAProxy serves, 1 otherwise.
 pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
@@ -36,17 +36,17 @@ pub const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
 /// keepalived's configuration.
 pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
 
-/// In [`RUN`], keepalived's `track_file` for a virtual IP: 1 for the moment in which this node hands it over, 0 otherwise.
+/// In [`RUN`], keepalived's `track_file` for a virtual IP: 1 while this node hands it over, 0 otherwise.
 pub fn yield_track(vip: Ipv4Addr) -> String {
     format!("{vip}.yield")
 }
 
-/// In [`RUN`], keepalived's `track_file` for a virtual IP: what is added to this node's priority, see [`crate::handover`].
+/// In [`RUN`], keepalived's `track_file` for a virtual IP: this node's preference, see [`crate::handover`].
 pub fn preference_track(vip: Ipv4Addr) -> String {
     format!("{vip}.preference")
 }
 
-/// The agent's health and role, on the ENI's own address, for members of the balancer.
+/// The agent's health page, on the ENI's own address, for members of the balancer.
 pub const HEALTH_PORT: u16 = 9110;
 /// The tunnels between the members (RFC 7348), UDP.
 pub const TUNNEL_PORT: u16 = 4789;

@@ -1,4 +1,4 @@
-//! What an agent says in tags for programs to read: the peers that it can't reach, its sign of life, and what it refused.
+//! A node's report in tags for programs: its unreachable peers, its sign of life, and its refusals.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -14,7 +14,7 @@ pub const LONGEST: usize = 255;
 pub struct Moment(Timestamp);
 
 impl Moment {
-    /// The second that `time` is in.
+    /// `time` without its fraction of a second.
     pub fn of(time: Timestamp) -> Moment {
         Moment(Timestamp::from_second(time.as_second()).unwrap_or(time))
     }
@@ -48,7 +48,7 @@ impl NotAReport {
 impl FromStr for Moment {
     type Err = NotAReport;
     fn from_str(text: &str) -> Result<Self, NotAReport> {
-        text.parse().map(Moment::of).map_err(|_| NotAReport::new(text, "a moment, such as \"2026-11-29T14:03:12Z\""))
+        text.parse().map(Moment::of).map_err(|_| NotAReport::new(text, "a time, such as \"2026-11-29T14:03:12Z\""))
     }
 }
 
@@ -56,7 +56,7 @@ impl FromStr for Moment {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Unreachable(pub BTreeMap<String, Moment>);
 
-/// The first entries that a tag holds, those that have been silent for the longest: six, with ids as EC2 makes them.
+/// The entries that fit a tag, the longest unreachable first: six, with ids as EC2 makes them.
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut entries: Vec<(&Moment, &String)> = self.0.iter().map(|(peer, since)| (since, peer)).collect();
@@ -87,13 +87,12 @@ impl FromStr for Unreachable {
     }
 }
 
-/// What a node refused, and why: `<what> <why>`. What it refused is a word: the id of a request, or an
-/// [`Order`](crate::Order).
+/// A refusal: `<what> <why>`. The refused is one word: the id of a request, or an [`Order`](crate::Order).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal<T> {
-    /// What was asked for.
+    /// What the node refused.
     pub of: T,
-    /// Why the node doesn't do it.
+    /// The reason.
     pub why: String,
 }
 
@@ -107,7 +106,7 @@ impl<T: FromStr> FromStr for Refusal<T> {
     type Err = NotAReport;
     fn from_str(text: &str) -> Result<Self, NotAReport> {
         let (of, why) = text.split_once(' ').unwrap_or((text, ""));
-        let wrong = || NotAReport::new(text, "what was refused and why, such as \"65a1-3f no other node answers\"");
+        let wrong = || NotAReport::new(text, "a refusal, such as \"65a1-3f no other node answers\"");
         if of.is_empty() {
             return Err(wrong());
         }
@@ -153,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn of_more_peers_than_a_tag_holds_the_longest_silent_are_named() {
+    fn a_tag_names_the_longest_unreachable_peers_that_fit() {
         let peer = |n: i64| (format!("i-{n:017x}"), Moment(Timestamp::from_second(1_800_000_000 - n).unwrap()));
         let text = Unreachable((0..16).map(peer).collect()).to_string();
         assert!(text.len() <= LONGEST, "{text}");

@@ -1,4 +1,4 @@
-//! Small types with a text form that people write: durations and image references.
+//! Durations and image references, as an operator writes them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A duration as HAProxy and people write it: `200ms`, `2s`, `1m`. Resolution: a millisecond.
+/// A duration as HAProxy writes it: `200ms`, `2s`, `1m`. Resolution: a millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Millis(pub u32);
@@ -27,9 +27,9 @@ impl fmt::Display for Millis {
     }
 }
 
-/// Text that is no duration.
+/// Text that isn't a duration.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a duration: write a number and ms, s or m, such as \"200ms\"")]
+#[error("{0:?} is not a duration; write a number and ms, s or m, such as \"200ms\"")]
 pub struct NotADuration(String);
 
 impl FromStr for Millis {
@@ -72,9 +72,9 @@ pub enum Image {
     Parameter(String),
 }
 
-/// Text that names no image.
+/// Text that isn't an image.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not an image: write ami-… or resolve:ssm:/path")]
+#[error("{0:?} is not an image; write ami-… or resolve:ssm:/path")]
 pub struct NotAnImage(String);
 
 impl FromStr for Image {

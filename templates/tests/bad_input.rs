@@ -1,5 +1,5 @@
-//! What an operator gets for a `balancer.toml` that can't be: one line that names the thing. Each case is a change to the
-//! example, and the whole line that it gets.
+//! The errors for an invalid `balancer.toml`: one line that names the key. Each case is a change to the example and its
+//! whole line.
 
 use templates::Balancer;
 
@@ -37,30 +37,36 @@ fn text_that_is_no_toml() {
     assert_eq!(error.line, Some(1));
     assert!(!error.to_string().contains('\n'), "{error}");
     let error = Balancer::parse(&GOOD.replace("port = 80", "port = 80\nport = 81")).unwrap_err();
-    assert_eq!(error.to_string(), "line 13: port: is there twice: leave one of them out");
+    assert_eq!(error.to_string(), "line 13: port: is defined twice; remove one of them");
 }
 
 #[test]
 fn values_of_another_kind() {
     let top = |key: &str, line: &str| refused("\n[agent]", &format!("{key}\n[agent]"), &format!("line 5: {line}"));
-    top("route_tables = 5", "route_tables: 5: write \"all\" or a list of rtb-… ids");
-    top("clients = \"10.0.0.0/16\"", "clients: \"10.0.0.0/16\": write a list of CIDRs, such as [\"10.0.0.0/16\"]");
-    top("launch = true", "launch: true: write \"instances\" or \"auto-scaling\"");
-    top("failover = 5", "failover: 5: write [failover], once, and below it its keys");
-    let vips = "line 4: virtual_ips: \"10.255.0.10\": write a list of addresses, such as [\"10.255.0.10\"]";
+    top("route_tables = 5", "route_tables: 5: wrong type; write \"all\" or a list of rtb-… ids");
+    top(
+        "clients = \"10.0.0.0/16\"",
+        "clients: \"10.0.0.0/16\": wrong type; write a list of CIDRs, such as [\"10.0.0.0/16\"]",
+    );
+    top("launch = true", "launch: true: wrong type; write \"instances\" or \"auto-scaling\"");
+    top("failover = 5", "failover: 5: wrong type; write [failover] once, with its keys below it");
+    let vips = "line 4: virtual_ips: \"10.255.0.10\": wrong type; write a list of addresses, such as [\"10.255.0.10\"]";
     refused("[\"10.255.0.10\"]", "\"10.255.0.10\"", vips);
-    let vpc = "line 2: vpc: 2026-01-01: write an id in quotes, such as \"vpc-0a1b2c3d\"";
+    let vpc = "line 2: vpc: 2026-01-01: wrong type; write an id in quotes, such as \"vpc-0a1b2c3d\"";
     refused("\"vpc-0a1b2c3d\"", "2026-01-01", vpc);
-    let listener = "write [[listener]], with two brackets, and below it its keys";
+    let listener = "wrong type; write [[listener]] in double brackets, with its keys below it";
     refused("[[listener]]", "[listener]", &format!("line 10: listener: [listener]: {listener}"));
-    let agent = "write [agent], once, and below it source and sha256";
+    let agent = "wrong type; write [agent] once, with source and sha256 below it";
     refused("[agent]", "[[agent]]", &format!("line 6: agent: [[agent]]: {agent}"));
     let of = |text: &str, line: &str| refused(text.split_once("//").unwrap().0, text.split_once("//").unwrap().1, line);
-    of("80//\"80\"", "line 12: listener.port: \"80\": write a number from 1 to 65535, without quotes");
+    of("80//\"80\"", "line 12: listener.port: \"80\": wrong type; write a number from 1 to 65535, without quotes");
     let targets = "[\"10.0.1.20:8080\", \"10.0.2.20:8080\"]//\"10.0.1.20:8080\"";
-    of(targets, "line 14: listener.targets: \"10.0.1.20:8080\": write a list, such as [\"10.0.1.20:8080\"]");
+    of(
+        targets,
+        "line 14: listener.targets: \"10.0.1.20:8080\": wrong type; write a list, such as [\"10.0.1.20:8080\"]",
+    );
     let health = "{ path = \"/healthz\", interval = \"2s\" }";
-    let line = format!("line 15: listener.health_check: \"/healthz\": write {health}");
+    let line = format!("line 15: listener.health_check: \"/healthz\": wrong type; write {health}");
     refused(health, "\"/healthz\"", &line);
 }
 
@@ -69,18 +75,18 @@ fn values_that_are_no_toml_are_named_by_their_keys() {
     refused(
         "[agent]",
         "[failover]\npreempt = yes\n[agent]",
-        "line 7: failover.preempt: can't be read: write true or false",
+        "line 7: failover.preempt: not valid TOML; write true or false",
     );
     refused(
         "port = 80",
         "port = 8O",
-        "line 12: listener.port: can't be read: write a number from 1 to 65535, without quotes",
+        "line 12: listener.port: not valid TOML; write a number from 1 to 65535, without quotes",
     );
 }
 
 #[test]
 fn names_that_aws_would_not_take() {
-    let rule = "can't be one: write up to 32 of a-z, 0-9 and -, from a letter to no -";
+    let rule = "is not a valid name; use up to 32 of a-z, 0-9 and -, starting with a letter and not ending with -";
     for bad in ["", "Web", "1web", "web-", "we_b", "a name", "a-name-that-is-longer-than-32-chars"] {
         refused("\"web\"", &format!("{bad:?}"), &format!("line 1: name: {bad:?} {rule}"));
     }
@@ -89,32 +95,32 @@ fn names_that_aws_would_not_take() {
 
 #[test]
 fn ids_of_another_shape() {
-    refused("vpc-0a1b2c3d", "vpc0a1b", "line 2: vpc: \"vpc0a1b\" is not an id: vpc- and hex digits");
-    refused("subnet-0b", "vpc-0b", "line 3: subnets: \"vpc-0b\" is not an id: subnet- and hex digits");
+    refused("vpc-0a1b2c3d", "vpc0a1b", "line 2: vpc: \"vpc0a1b\" is not an id; write vpc- and hex digits");
+    refused("subnet-0b", "vpc-0b", "line 3: subnets: \"vpc-0b\" is not an id; write subnet- and hex digits");
     refused(
         "\n[agent]",
         "route_tables = [\"rtb-0a\", \"x\"]\n[agent]",
-        "line 5: route_tables: \"x\" is not an id: rtb- and hex digits",
+        "line 5: route_tables: \"x\" is not an id; write rtb- and hex digits",
     );
     refused(
         "\n[agent]",
         "route_tables = []\n[agent]",
-        "line 5: route_tables: none are listed: write \"all\" or at least one id",
+        "line 5: route_tables: the list is empty; write \"all\" or at least one id",
     );
     refused(
         "\n[agent]",
         "route_tables = \"some\"\n[agent]",
-        "line 5: route_tables: \"some\": write \"all\" or a list of rtb-… ids",
+        "line 5: route_tables: \"some\": unknown value; write \"all\" or a list of rtb-… ids",
     );
     refused(
         "\n[agent]",
         "image = \"debian\"\n[agent]",
-        "line 5: image: \"debian\" is not an image: write ami-… or resolve:ssm:/path",
+        "line 5: image: \"debian\" is not an image; write ami-… or resolve:ssm:/path",
     );
     refused(
         "\n[agent]",
         "instance_type = \"big\"\n[agent]",
-        "line 5: instance_type: \"big\" is not one, such as \"t3.small\"",
+        "line 5: instance_type: \"big\" is not an instance type, such as \"t3.small\"",
     );
 }
 
@@ -122,46 +128,53 @@ fn ids_of_another_shape() {
 fn too_few_and_too_many_nodes() {
     let few = "at least two are needed, in two availability zones: one node in each";
     refused(", \"subnet-0b\"]", "]", &format!("line 3: subnets: {few}"));
-    refused("\"subnet-0b\"]", "\"subnet-0a\"]", "line 3: subnets: subnet-0a is there twice");
+    refused("\"subnet-0b\"]", "\"subnet-0a\"]", "line 3: subnets: subnet-0a is listed twice");
     let six = "\"subnet-1\", \"subnet-2\", \"subnet-3\", \"subnet-4\", \"subnet-5\"]";
-    refused("\"subnet-0b\"]", six, "line 3: subnets: 6 are too many: five nodes at most");
+    refused("\"subnet-0b\"]", six, "line 3: subnets: 6 are too many; write at most five");
 }
 
 #[test]
 fn virtual_ips_that_cannot_be() {
     let vips = |list: &str, line: &str| refused("[\"10.255.0.10\"]", list, line);
     vips("[]", "line 4: virtual_ips: at least one is needed");
-    vips("[\"10.255.0.10\", \"10.255.0.10\"]", "line 4: virtual_ips: 10.255.0.10 is there twice");
-    vips("[\"10.255.0.300\"]", "line 4: virtual_ips: \"10.255.0.300\": not an IPv4 address");
-    vips("[\"10.255.0.10/32\"]", "line 4: virtual_ips: \"10.255.0.10/32\": not an IPv4 address");
+    vips("[\"10.255.0.10\", \"10.255.0.10\"]", "line 4: virtual_ips: 10.255.0.10 is listed twice");
+    vips("[\"10.255.0.300\"]", "line 4: virtual_ips: \"10.255.0.300\": not an IPv4 address, such as \"10.255.0.10\"");
+    vips(
+        "[\"10.255.0.10/32\"]",
+        "line 4: virtual_ips: \"10.255.0.10/32\": not an IPv4 address, such as \"10.255.0.10\"",
+    );
     for (vip, what) in [
         ("127.0.0.1", "a loopback address"),
         ("224.0.0.18", "a multicast address"),
         ("169.254.1.1", "a link-local address"),
-        ("0.0.0.0", "no host's address"),
+        ("0.0.0.0", "not the address of a host"),
         ("255.255.255.255", "the broadcast address"),
         ("240.0.0.1", "a reserved address"),
     ] {
-        let line = format!("line 4: virtual_ips: {vip} is {what}: choose an address outside the VPC");
+        let line = format!("line 4: virtual_ips: {vip} is {what}; choose an address outside the VPC");
         vips(&format!("[{vip:?}]"), &line);
     }
     let many: Vec<String> = (1..=17).map(|n| format!("\"10.255.0.{n}\"")).collect();
-    vips(&format!("[{}]", many.join(",")), "line 4: virtual_ips: 17 are too many: 16 at most");
+    vips(&format!("[{}]", many.join(",")), "line 4: virtual_ips: 17 are too many; write at most 16");
 }
 
 #[test]
 fn listeners_that_cannot_be() {
     let port = |new: &str, line: &str| refused("port = 80", new, line);
-    port("port = 8404", "line 12: listener.port: 8404 is the port of HAProxy's stats page: choose another");
-    port("port = 9110", "line 12: listener.port: 9110 is the agent's own port: choose another");
-    port("port = 22", "line 12: listener.port: 22 is the port of the image's own sshd: choose another");
-    port("port = 0", "line 12: listener.port: 0 is no port: choose another");
+    port("port = 8404", "line 12: listener.port: 8404 is the port of HAProxy's stats page; choose another port");
+    port("port = 9110", "line 12: listener.port: 9110 is the agent's own port; choose another port");
+    port("port = 22", "line 12: listener.port: 22 is the port of the image's own sshd; choose another port");
+    port("port = 0", "line 12: listener.port: 0 is not a port; choose another port");
     port("port = 70000", "line 12: listener.port: 70000: not a number from 1 to 65535");
     let again = "[[listener]]\nname = \"two\"\nport = 80\ntargets = [\"10.0.1.1:1\"]\n\n[[listener]]";
-    refused("[[listener]]", again, "line 17: listener.port: 80 is \"two\"'s, too");
+    refused("[[listener]]", again, "line 17: listener.port: 80 is the port of \"two\", too");
     let again = "[[listener]]\nname = \"http\"\nport = 81\ntargets = [\"10.0.1.1:1\"]\n\n[[listener]]";
-    refused("[[listener]]", again, "line 16: listener.name: \"http\" is another listener's, too");
-    refused("mode = \"http\"", "mode = \"https\"", "line 13: listener.mode: \"https\": write http or tcp");
+    refused("[[listener]]", again, "line 16: listener.name: \"http\" is another listener's name");
+    refused(
+        "mode = \"http\"",
+        "mode = \"https\"",
+        "line 13: listener.mode: \"https\": unknown value; write http or tcp",
+    );
     let none = &GOOD[..GOOD.find("[[listener]]").unwrap()];
     assert_eq!(Balancer::parse(none).unwrap_err().to_string(), "listener: is missing");
 }
@@ -172,25 +185,25 @@ fn targets_that_cannot_be() {
     let shape = "not address:port, such as \"10.0.1.20:8080\"";
     target("10.0.2.20", &format!("\"10.0.2.20\": {shape}"));
     target("web.internal:80", &format!("\"web.internal:80\": {shape}"));
-    target("10.0.2.20:0", "10.0.2.20:0 has no port");
-    target("10.0.1.20:8080", "10.0.1.20:8080 is there twice");
-    target("127.0.0.1:80", "127.0.0.1:80 is a loopback address");
-    target("10.255.0.10:80", "10.255.0.10:80 is a virtual IP of this balancer: it would be its own target");
+    target("10.0.2.20:0", "10.0.2.20:0 has port 0; write 1 to 65535");
+    target("10.0.1.20:8080", "10.0.1.20:8080 is listed twice");
+    target("127.0.0.1:80", "127.0.0.1:80 is a loopback address; write the address of a host");
+    target("10.255.0.10:80", "10.255.0.10:80 is a virtual IP of this balancer, which can't be its own target");
     refused("[\"10.0.1.20:8080\", \"10.0.2.20:8080\"]", "[]", "line 14: listener.targets: at least one is needed");
 }
 
 #[test]
 fn health_checks_that_cannot_be() {
-    let rule = "can't be asked for: write / and up to 199 of the characters of a URL's path and query";
+    let rule = "is not a path; write / and up to 199 of the characters of a URL's path and query";
     for bad in ["healthz", "/a b", "/a\\nserver x", "/a'", "/a#b"] {
         refused("/healthz", bad, &format!("line 15: listener.health_check.path: \"{bad}\" {rule}"));
     }
     refused(
         "\"2s\"",
         "\"5\"",
-        "line 15: listener.health_check.interval: \"5\" is not a duration: write a number and ms, s or m, such as \"200ms\"",
+        "line 15: listener.health_check.interval: \"5\" is not a duration; write a number and ms, s or m, such as \"200ms\"",
     );
-    refused("\"2s\"", "\"1ms\"", "line 15: listener.health_check.interval: 1ms can't be one: write 100ms to 300s");
+    refused("\"2s\"", "\"1ms\"", "line 15: listener.health_check.interval: 1ms is out of range; write 100ms to 300s");
 }
 
 #[test]
@@ -198,24 +211,24 @@ fn agents_that_cannot_be_fetched() {
     let source = |new: &str, line: &str| refused("https://downloads.example.com/elbow/agent", new, line);
     source(
         "s3://bucket/agent",
-        "line 7: agent.source: \"s3://bucket/agent\" can't be fetched yet: write an https:// or http:// address",
+        "line 7: agent.source: \"s3://bucket/agent\" is not supported; write an https:// or http:// URL",
     );
-    source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// address");
-    source("https:///agent", "line 7: agent.source: \"https:///agent\" names no host");
+    source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// URL");
+    source("https:///agent", "line 7: agent.source: \"https:///agent\" has no host; write https://host/path");
     source(
         "s3://b/agent?s3cret",
-        "line 7: agent.source: \"s3://b/agent?…\" can't be fetched yet: write an https:// or http:// address",
+        "line 7: agent.source: \"s3://b/agent?…\" is not supported; write an https:// or http:// URL",
     );
-    let secret = "has a user or a password in it, which user-data, install.sh and dry runs show (it isn't shown here): \
-                  leave them out";
+    let secret = "has a user or a password, which user-data, install.sh and dry runs would show; remove them (the URL \
+                  isn't shown here)";
     source("https://user:s3cret@host/agent", &format!("line 7: agent.source: {secret}"));
     source("https://s3cret@host", &format!("line 7: agent.source: {secret}"));
-    let rule = "is not an address: up to 2000 of the characters of RFC 3986, without quotes";
+    let rule = "is not a URL; use at most 2000 of the characters of RFC 3986, without quotes";
     source("https://x/'; reboot", &format!("line 7: agent.source: \"https://x/'; reboot\" {rule}"));
     refused(
         "9f86",
         "",
-        "line 8: agent.sha256: \"d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\" is not a SHA-256: 64 hex digits, as sha256sum prints",
+        "line 8: agent.sha256: \"d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\" is not a SHA-256; write 64 hex digits, as sha256sum prints",
     );
 }
 
@@ -223,7 +236,7 @@ fn agents_that_cannot_be_fetched() {
 fn failover_clients_and_launch_that_cannot_be() {
     let interval = |value: &str, said: &str| {
         let line = format!(
-            "line 7: failover.advertisement_interval: {said} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms"
+            "line 7: failover.advertisement_interval: {said} is out of range; write 10ms to 40950ms, in steps of 10ms"
         );
         refused("[agent]", &format!("[failover]\nadvertisement_interval = \"{value}\"\n[agent]"), &line);
     };
@@ -231,23 +244,23 @@ fn failover_clients_and_launch_that_cannot_be() {
     interval("105ms", "105ms");
     interval("1m", "60s");
     let top = |key: &str, line: &str| refused("\n[agent]", &format!("{key}\n[agent]"), &format!("line 5: {line}"));
-    top("clients = [\"10.0.0.1/16\"]", "clients: 10.0.0.1/16 has host bits set: write 10.0.0.0/16");
+    top("clients = [\"10.0.0.1/16\"]", "clients: 10.0.0.1/16 has host bits set; write 10.0.0.0/16");
     top("clients = [\"10.0.0.0\"]", "clients: \"10.0.0.0\": not a CIDR, such as \"10.0.0.0/16\"");
-    top("launch = \"lambda\"", "launch: \"lambda\": write \"instances\" or \"auto-scaling\"");
+    top("launch = \"lambda\"", "launch: \"lambda\": unknown value; write \"instances\" or \"auto-scaling\"");
 }
 
 #[test]
-fn a_wait_for_connections_that_nobody_waits_for() {
+fn a_drain_timeout_above_an_hour() {
     let of = |value: &str| format!("[failover]\ndrain_timeout = \"{value}\"\n[agent]");
-    let line = "line 7: failover.drain_timeout: 3601s is too long: write up to 60m, or 0s for not to wait";
+    let line = "line 7: failover.drain_timeout: 3601s is out of range; write at most 60m, or 0s for no wait";
     refused("[agent]", &of("3601s"), line);
     Balancer::parse(&GOOD.replace("[agent]", &of("0s"))).unwrap();
 }
 
 #[test]
-fn a_replacement_that_no_group_makes_or_that_comes_too_early() {
+fn a_replace_after_without_a_group_or_below_twenty_seconds() {
     let of = |value: &str| format!("[failover]\nreplace_after = \"{value}\"\n[agent]");
-    let line = "line 7: failover.replace_after: only an Auto Scaling group replaces nodes: leave this out, or write launch = \
+    let line = "line 7: failover.replace_after: only an Auto Scaling group replaces nodes; remove this key, or write launch = \
                 \"auto-scaling\"";
     refused("[agent]", &of("60s"), line);
     let group =
@@ -255,7 +268,7 @@ fn a_replacement_that_no_group_makes_or_that_comes_too_early() {
     for value in ["19s", "61m"] {
         let error = group(value).unwrap_err().to_string();
         assert!(
-            error.contains("failover.replace_after: ") && error.ends_with("can't be one: write 20s to 60m"),
+            error.contains("failover.replace_after: ") && error.ends_with("is out of range; write 20s to 60m"),
             "{error}"
         );
     }
@@ -280,14 +293,14 @@ fn webhooks_that_cannot_be_and_no_line_shows_one() {
             &format!("line 7: notify.webhook: {line}"),
         );
     };
-    let clear = "is sent in the clear with http://, and is a secret: write https:// (http:// to 127.0.0.1 only)";
+    let clear = "is a secret that http:// would send unencrypted; write https:// (http:// only to 127.0.0.1)";
     webhook("\"http://hooks.example.com/s3cret\"", clear);
-    webhook("\"s3cret\"", "is not an address: write https://host/path (it isn't shown here)");
-    webhook("\"ftp://hooks.example.com/s3cret\"", "is not an https:// address (it isn't shown here)");
-    webhook("\"mailto:s3cret\"", "names no host: write https://host/path (it isn't shown here)");
-    let shape = "is not an address: write up to 2000 of the characters of RFC 3986 (it isn't shown here)";
+    webhook("\"s3cret\"", "is not a URL; write https://host/path (the value isn't shown here)");
+    webhook("\"ftp://hooks.example.com/s3cret\"", "is not an https:// URL (the value isn't shown here)");
+    webhook("\"mailto:s3cret\"", "has no host; write https://host/path (the value isn't shown here)");
+    let shape = "is not a URL; use at most 2000 of the characters of RFC 3986 (the value isn't shown here)";
     webhook("\"https://hooks.example.com/s3 cret\"", shape);
-    let text = "is not text: write [notify] and, below it, webhook = \"https://…\"";
+    let text = "wrong type; write [notify] and, below it, webhook = \"https://…\"";
     webhook("[\"https://hooks.example.com/s3cret\"]", text);
     refused("\n[agent]", "notify = \"https://h/s3cret\"\n[agent]", &format!("line 5: notify: {text}"));
     refused("[agent]", "[notify]\n[agent]", "line 6: notify.webhook: is missing");
@@ -296,7 +309,7 @@ fn webhooks_that_cannot_be_and_no_line_shows_one() {
 }
 
 #[test]
-fn no_error_under_notify_repeats_what_stands_there() {
+fn no_error_under_notify_repeats_a_value() {
     let secret = "https://hooks.example.com/T0/S3cret?token=S3cret";
     let tables =
         ["[notify]\n", "[ notify ]\n", "[\"notify\"]\n", "[[notify]]\n", "notify.", "notify = { ", "[notify.x]\n"];
@@ -358,10 +371,14 @@ fn a_webhook_is_not_shown_by_debug() {
 #[test]
 fn readers_of_metadata_that_cannot_be() {
     let node = |text: &str, line: &str| refused("[agent]", &format!("[node]\n{text}\n[agent]"), line);
-    node("metadata = \"nobody\"", "line 7: node.metadata: \"nobody\": write restricted or root");
-    node("metadata = true", "line 7: node.metadata: true: write \"restricted\" or \"root\"");
+    node("metadata = \"nobody\"", "line 7: node.metadata: \"nobody\": unknown value; write restricted or root");
+    node("metadata = true", "line 7: node.metadata: true: wrong type; write \"restricted\" or \"root\"");
     node("metdata = \"root\"", "line 7: node.metdata: unknown key; did you mean metadata?");
-    refused("[agent]", "node = \"root\"\n[agent]", "line 6: node: \"root\": write [node], once, and below it metadata");
+    refused(
+        "[agent]",
+        "node = \"root\"\n[agent]",
+        "line 6: node: \"root\": wrong type; write [node] once, with metadata below it",
+    );
 }
 
 #[test]
@@ -370,11 +387,11 @@ fn readers_of_metrics_that_cannot_be() {
         let line = format!("line 7: metrics.clients: {line}");
         refused("[agent]", &format!("[metrics]\nclients = {list}\n[agent]"), &line);
     };
-    clients("[]", "none are named: leave [metrics] out, and only the nodes read them");
-    clients("[\"10.0.9.1/24\"]", "10.0.9.1/24 has host bits set: write 10.0.9.0/24");
-    clients("[\"10.0.9.0/24\", \"10.0.9.0/24\"]", "10.0.9.0/24 is there twice");
+    clients("[]", "the list is empty; write at least one CIDR, or remove [metrics]");
+    clients("[\"10.0.9.1/24\"]", "10.0.9.1/24 has host bits set; write 10.0.9.0/24");
+    clients("[\"10.0.9.0/24\", \"10.0.9.0/24\"]", "10.0.9.0/24 is listed twice");
     for all in ["\"0.0.0.0/0\"", "\"0.0.0.0/1\", \"128.0.0.0/1\"", "\"64.0.0.0/2\", \"128.0.0.0/1\", \"0.0.0.0/2\""] {
-        clients(&format!("[{all}]"), "0.0.0.0/0 is everybody: name who reads them");
+        clients(&format!("[{all}]"), "0.0.0.0/0 admits every address; write the CIDRs of the readers");
     }
     clients("[\"10.0.9.9\"]", "\"10.0.9.9\": not a CIDR, such as \"10.0.0.0/16\"");
     refused("[agent]", "[metrics]\n[agent]", "line 6: metrics.clients: is missing");

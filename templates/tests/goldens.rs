@@ -1,5 +1,5 @@
-//! Every rendered file, compared whole with the one in goldens/, which people read in review and the real programs
-//! check (tests/checks). `ELBOW_GOLDENS=write` rewrites them.
+//! Every rendered file, compared whole with the one in goldens/. The real programs check them, too (tests/checks).
+//! `ELBOW_GOLDENS=write` rewrites them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ fn same(case: &str, name: &str, rendered: &str) {
     let first = golden.lines().zip(rendered.lines()).position(|(a, b)| a != b);
     assert!(
         golden == rendered,
-        "{} differs from line {}; if that is meant, run again with ELBOW_GOLDENS=write\n--- golden\n{golden}\n--- rendered\n{rendered}",
+        "{} differs from line {}; if that is right, run again with ELBOW_GOLDENS=write\n--- golden\n{golden}\n--- rendered\n{rendered}",
         path.display(),
         first.unwrap_or_else(|| golden.lines().count().min(rendered.lines().count())) + 1,
     );
@@ -39,7 +39,7 @@ fn keepalived(balancer: &Balancer, slot: u8, peers: &[&str]) -> String {
     files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(slot), address, peers: &peers, interface: "ens5" })
 }
 
-/// Without the bytes of user-data.yaml, which nobody could read.
+/// Without the bytes of user-data.yaml, which are unreadable.
 fn launch_template(balancer: &Balancer, region: &str) -> String {
     let text = files::launch_template(balancer, region, "sg-0a1b2c3d4e5f67890").unwrap();
     let (before, after) = text.split_once("\"UserData\": \"").unwrap();

@@ -45,7 +45,7 @@ fn an_agent_with_another_checksum_is_not_run_and_the_console_says_so() {
     let said = machine
         .run("/etc/elbow/install.sh >/dev/null; echo code $?; ls /opt/elbow; systemctl is-enabled elbow-agent; :");
     let line = format!(
-        "console: elbow: wrong checksum: the agent from http://127.0.0.1:8000/agent has SHA-256 {}, and {wanted} is wanted; it is not run",
+        "console: elbow: wrong checksum: the agent from http://127.0.0.1:8000/agent has SHA-256 {}, but agent.sha256 is {wanted}; correct agent.sha256 or the file",
         sha256(AGENT)
     );
     let said = said.ok().with("code 1").with("disabled").with(&line);

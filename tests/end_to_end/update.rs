@@ -220,7 +220,7 @@ async fn made_by_hand(rig: &Rig) -> Result<()> {
     wait_for("both refusals in `launcher status`", Duration::from_secs(10), || {
         let output = rig.launcher(["status", "web"])?;
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        ensure!(said.matches("listener.name: \"two words\" can't be one").count() == 2, "{said}");
+        ensure!(said.matches("listener.name: \"two words\" is not a valid name").count() == 2, "{said}");
         Ok(())
     })?;
     rig.figure(

@@ -161,7 +161,7 @@ fn names_that_no_balancer_has() {
         for arguments in [&["status", name][..], &["destroy", name, "--yes"]] {
             let output = rig.launcher(arguments);
             assert_eq!(output.status.code(), Some(2), "{arguments:?}");
-            says(&text(&output.stderr), &[&format!("name: {name:?} can't be one")]);
+            says(&text(&output.stderr), &[&format!("name: {name:?} is not a valid name")]);
         }
     }
     assert!(rig.take_calls().is_empty(), "nobody is asked for such a name");

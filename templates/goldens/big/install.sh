@@ -1,6 +1,6 @@
 #!/bin/sh
-# Makes this machine a node of the Elbow balancer payments-eu: puts in what is missing, fetches the agent, verifies it and
-# starts it. cloud-init runs this once; running it again changes nothing.
+# Makes this machine a node of the Elbow balancer payments-eu: installs missing packages, fetches the agent, verifies it and
+# starts it. cloud-init runs this once; another run changes nothing.
 set -eu
 
 source='http://10.0.9.9:8000/agent?version=1&arch=arm64'
@@ -12,12 +12,12 @@ PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
 export PATH LC_ALL
 
-# cloud-init takes this to its log, and on most images to the console.
+# cloud-init writes this to its log, and on most images to the console.
 say() {
     echo "elbow: $*"
 }
 
-# The console for certain: it is all that an operator can read from outside.
+# Writes to the console in any case: an operator can read only that from outside.
 shout() {
     say "$*"
     { echo "elbow: $*" >/dev/console; } 2>/dev/null || :
@@ -29,7 +29,7 @@ fail() {
     exit 1
 }
 
-# Whatever ends it early, the console says so.
+# Reports every early end on the console.
 scratch=
 policy=
 ended=no
@@ -59,7 +59,7 @@ retry() {
     fail "$what: gave up after 10 tries, the last failed with status $status; see /var/log/cloud-init-output.log"
 }
 
-# Services start when they are configured, not when they are unpacked.
+# Keeps services from starting before they are configured.
 hold_services() {
     [ ! -e /usr/sbin/policy-rc.d ] || return 0
     policy=/usr/sbin/policy-rc.d
@@ -83,7 +83,7 @@ with_dnf() {
     dnf -q -y install "$@"
 }
 
-# want COMMAND PACKAGE: what is there stays as it is.
+# want COMMAND PACKAGE: adds the package to `missing` if the command is absent.
 missing=
 want() {
     command -v "$1" >/dev/null || missing="$missing $2"
@@ -106,7 +106,7 @@ install_packages() {
         missing="$missing ca-certificates"
     [ -n "$missing" ] || return 0
     command -v apt-get >/dev/null || command -v dnf >/dev/null ||
-        fail "neither apt-get nor dnf is here to install$missing: use an image that has them"
+        fail "found neither apt-get nor dnf to install$missing; use an image that has these packages"
     say "installing$missing"
     hold_services
     # shellcheck disable=SC2086 # a list of words
@@ -120,8 +120,8 @@ checksum() {
     echo "${sum%% *}"
 }
 
-# A download that began encrypted stays so. An older curl (before 8.4) limits only a size that it knows beforehand: so what
-# is written has a limit, too, in blocks of 512 bytes.
+# A download by https stays on https. curl before 8.4 limits only a size that it knows beforehand, so ulimit limits the file,
+# too, in blocks of 512 bytes.
 download() (
     case "$source" in
         https://*) protocols='=https' ;;
@@ -132,7 +132,7 @@ download() (
         --max-filesize 268435456 --connect-timeout 5 --max-time 300 --output "$scratch" "$source"
 )
 
-# Leaves `fetched` saying whether the agent is another one than before.
+# Sets `fetched` to whether the agent changed.
 fetch_agent() {
     fetched=no
     [ ! -x "$agent" ] || [ "$(checksum "$agent")" != "$sha256" ] || return 0
@@ -141,7 +141,7 @@ fetch_agent() {
     retry "fetching the agent from $shown" download
     got=$(checksum "$scratch")
     [ "$got" = "$sha256" ] ||
-        fail "wrong checksum: the agent from $shown has SHA-256 $got, and $sha256 is wanted; it is not run"
+        fail "wrong checksum: the agent from $shown has SHA-256 $got, but agent.sha256 is $sha256; correct agent.sha256 or the file"
     chmod 755 "$scratch"
     sync "$scratch"
     mv -f -- "$scratch" "$agent"
@@ -158,14 +158,14 @@ allow_by_selinux() {
     esac
     say "SELinux enforces: allowing HAProxy and keepalived what they need"
     setsebool -P haproxy_connect_any=1 keepalived_connect_any=1 ||
-        fail "SELinux enforces, and setsebool can't set haproxy_connect_any and keepalived_connect_any: do so in the image, or make it permissive"
+        fail "SELinux enforces, and setsebool can't set haproxy_connect_any and keepalived_connect_any; do so in the image, or make SELinux permissive"
     echo '(typepermissive keepalived_t)' >/etc/elbow/elbow_keepalived.cil
     semodule -i /etc/elbow/elbow_keepalived.cil ||
-        fail "SELinux enforces, and semodule can't make keepalived_t permissive: do so in the image, or make it permissive"
+        fail "SELinux enforces, and semodule can't make keepalived_t permissive; do so in the image, or make SELinux permissive"
     chcon -t bin_t "$agent" || fail "SELinux enforces, and chcon can't label $agent as a program (bin_t)"
 }
 
-# HAProxy and keepalived are the agent's to start, in order and only when configured.
+# The agent starts HAProxy and keepalived, in order and only when configured.
 release_services() {
     systemctl daemon-reload
     for unit in haproxy keepalived; do
@@ -175,12 +175,12 @@ release_services() {
         fi
     done
     systemctl is-enabled --quiet rsyslog 2>/dev/null || systemctl enable --quiet rsyslog
-    systemctl restart rsyslog || say "rsyslog doesn't start: there is no /var/log/haproxy.log"
+    systemctl restart rsyslog || say "rsyslog doesn't start, so /var/log/haproxy.log isn't written; see systemctl status rsyslog"
 }
 
 start_agent() {
     systemctl enable --quiet elbow-agent.service
-    # Not waited for: the agent waits for peers and for the API, and says so itself.
+    # --no-block: the agent waits for peers and for the API, and reports so itself.
     if [ "$fetched" = yes ]; then
         systemctl restart --no-block elbow-agent.service
     else
@@ -189,10 +189,10 @@ start_agent() {
 }
 
 install_packages
-/usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf || say "not all of /etc/sysctl.d/90-elbow.conf could be set"
+/usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf || say "can't set all of /etc/sysctl.d/90-elbow.conf"
 release_services
 fetch_agent
 allow_by_selinux
 start_agent
 ended=yes
-say "installed; the agent takes it from here"
+say "installed; the agent is starting"

@@ -1,5 +1,4 @@
-//! What a balancer must be beyond its shape, in the order of the file. Pure: what only AWS knows is the launcher's to
-//! check, as it must ask.
+//! The offline checks of a parsed balancer, in the order of the file. The launcher checks what only AWS knows.
 
 mod listeners;
 mod network;
@@ -12,10 +11,10 @@ use super::{Balancer, Failover, Launch};
 use crate::names;
 use crate::text::{Image, Millis};
 
-/// As long as HAProxy keeps an idle tunnel.
+/// As long as HAProxy keeps an idle tunnel (`timeout tunnel`).
 const LONGEST_DRAIN: Millis = Millis(3_600_000);
 
-/// Something that can't be, and where it stands.
+/// What is wrong with a value, and its path.
 pub struct Problem {
     pub path: Path,
     pub message: String,
@@ -29,7 +28,7 @@ impl Problem {
 
 type Checked = Result<(), Problem>;
 
-/// The first thing that is wrong.
+/// The first problem.
 pub fn first_problem(b: &Balancer) -> Option<Problem> {
     [
         name(&b.name),
@@ -62,17 +61,20 @@ fn instance_type(instance_type: &str) -> Checked {
     };
     match instance_type.split_once('.') {
         Some((family, size)) if word(family) && word(size) => Ok(()),
-        _ => Err(Problem::new(at!["instance_type"], format!("{instance_type:?} is not one, such as \"t3.small\""))),
+        _ => Err(Problem::new(
+            at!["instance_type"],
+            format!("{instance_type:?} is not an instance type, such as \"t3.small\""),
+        )),
     }
 }
 
 fn image(image: &Image) -> Checked {
     let wrong = |what| Err(Problem::new(at!["image"], format!("\"{image}\" {what}")));
     match image {
-        Image::Id(id) if !has_prefix(id, "ami-") => wrong("is not an image's id: ami- and hex digits"),
+        Image::Id(id) if !has_prefix(id, "ami-") => wrong("is not an image id; write ami- and hex digits"),
         // A parameter's name: Systems Manager API reference, PutParameter.
         Image::Parameter(path) if !path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.-:".contains(&b)) => {
-            wrong("is not an SSM parameter: a-z, A-Z, 0-9 and /_.-")
+            wrong("is not an SSM parameter; use a-z, A-Z, 0-9 and /_.-:")
         }
         _ => Ok(()),
     }
@@ -81,22 +83,22 @@ fn image(image: &Image) -> Checked {
 fn source(source: &str) -> Checked {
     let wrong = |what: &str| Err(Problem::new(at!["agent", "source"], format!("{source:?} {what}")));
     if source.starts_with("s3://") {
-        return wrong("can't be fetched yet: write an https:// or http:// address");
+        return wrong("is not supported; write an https:// or http:// URL");
     }
     let Some(rest) = source.strip_prefix("https://").or_else(|| source.strip_prefix("http://")) else {
-        return wrong("is not an https:// or http:// address");
+        return wrong("is not an https:// or http:// URL");
     };
     if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
-        return wrong("names no host");
+        return wrong("has no host; write https://host/path");
     }
     if rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@')) {
-        let said = "has a user or a password in it, which user-data, install.sh and dry runs show (it isn't shown here): \
-                    leave them out";
+        let said = "has a user or a password, which user-data, install.sh and dry runs would show; remove them (the URL \
+                    isn't shown here)";
         return Err(Problem::new(at!["agent", "source"], said));
     }
-    // It stands in single quotes in a shell script.
+    // install.sh contains the URL in single quotes.
     if source.len() > 2000 || !source.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\`<>{}|^".contains(&b)) {
-        return wrong("is not an address: up to 2000 of the characters of RFC 3986, without quotes");
+        return wrong("is not a URL; use at most 2000 of the characters of RFC 3986, without quotes");
     }
     Ok(())
 }
@@ -107,7 +109,7 @@ fn sha256(sha256: &str) -> Checked {
     }
     Err(Problem::new(
         at!["agent", "sha256"],
-        format!("{sha256:?} is not a SHA-256: 64 hex digits, as sha256sum prints"),
+        format!("{sha256:?} is not a SHA-256; write 64 hex digits, as sha256sum prints"),
     ))
 }
 
@@ -115,38 +117,38 @@ fn sha256(sha256: &str) -> Checked {
 fn failover(failover: &Failover) -> Checked {
     let interval = failover.advertisement_interval;
     if !(10..=40_950).contains(&interval.0) || !interval.0.is_multiple_of(10) {
-        let message = format!("{interval} can't be one: VRRP takes 10ms to 40950ms, in steps of 10ms");
+        let message = format!("{interval} is out of range; write 10ms to 40950ms, in steps of 10ms");
         return Err(Problem::new(at!["failover", "advertisement_interval"], message));
     }
     match failover.drain_timeout {
         Some(time) if time.0 > LONGEST_DRAIN.0 => Err(Problem::new(
             at!["failover", "drain_timeout"],
-            format!("{time} is too long: write up to 60m, or 0s for not to wait"),
+            format!("{time} is out of range; write at most 60m, or 0s for no wait"),
         )),
         _ => Ok(()),
     }
 }
 
-/// A peer that this node can't reach may be cut off and run: it reports so within ten seconds, and the API shows it some
-/// seconds later.
+/// At least 20 s: an unreachable peer that still runs reports so within ten seconds, and the API shows it seconds
+/// later.
 fn replace_after(balancer: &Balancer) -> Checked {
     let Some(time) = balancer.failover.replace_after else { return Ok(()) };
     let message = if balancer.launch != Launch::AutoScaling {
-        "only an Auto Scaling group replaces nodes: leave this out, or write launch = \"auto-scaling\"".to_owned()
+        "only an Auto Scaling group replaces nodes; remove this key, or write launch = \"auto-scaling\"".to_owned()
     } else if !(20_000..=3_600_000).contains(&time.0) {
-        format!("{time} can't be one: write 20s to 60m")
+        format!("{time} is out of range; write 20s to 60m")
     } else {
         return Ok(());
     };
     Err(Problem::new(at!["failover", "replace_after"], message))
 }
 
-/// A list, at `path`, without the same thing twice.
+/// Refuses a list, at `path`, that contains an item twice.
 fn once<T: PartialEq + std::fmt::Display>(path: &Path, items: &[T]) -> Checked {
     match repeated(items) {
         None => Ok(()),
         Some(index) => {
-            Err(Problem::new([path.clone(), at![index]].concat(), format!("{} is there twice", items[index])))
+            Err(Problem::new([path.clone(), at![index]].concat(), format!("{} is listed twice", items[index])))
         }
     }
 }

@@ -1,15 +1,15 @@
-//! What errors don't repeat: a webhook's address, and what may be secret in other addresses (user, password, query).
+//! Hides secrets in errors: a webhook's address, and user, password and query of other addresses.
 
-/// What belongs under `[notify]`.
+/// What to write for `[notify]`.
 pub(super) const WANTED: &str = "write [notify] and, below it, webhook = \"https://…\"";
-/// Of what stands under `[notify]` and isn't TOML.
+/// The error for text under `[notify]` that isn't TOML.
 pub(super) const UNREADABLE: &str =
-    "can't be read: write [notify] and, below it, webhook = \"https://…\" (its address isn't shown here)";
+    "not valid TOML; write [notify] and, below it, webhook = \"https://…\" (the value isn't shown here)";
 
 const TABLES: [&str; 6] = ["agent", "failover", "listener", "metrics", "node", "updates"];
 
-/// Whether this line, from 1, of text that may be no TOML belongs to `notify`: from its header, or from `notify = …`, to
-/// the next header or known key. What a line in between looks like says nothing: it may be inside a string.
+/// Whether this line, from 1, of text that may be no TOML belongs to `notify`: from its header or `notify = …` to the
+/// next header or known key. Other lines are ignored, as they may be inside a string.
 pub(super) fn is_of_notify(text: &str, line: usize) -> bool {
     let (mut header, mut inline) = (false, false);
     for line in text.lines().take(line).map(str::trim) {
@@ -30,7 +30,7 @@ pub(super) fn is_of_notify(text: &str, line: usize) -> bool {
     header || inline
 }
 
-/// Whether it looks like a key of a balancer file, rather than a secret.
+/// Whether `text` looks like a key rather than a secret.
 pub(super) fn is_key(text: &str) -> bool {
     (1..=16).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }

@@ -1,6 +1,6 @@
 //! "Did you mean": the known word that is nearest to a misspelt one.
 
-/// The candidate that takes the fewest edits, if that is few enough to be what was meant.
+/// The candidate with the fewest edits, at most a third of the word's letters.
 pub fn nearest<'a>(word: &str, candidates: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let limit = (word.chars().count() / 3).max(1);
     candidates

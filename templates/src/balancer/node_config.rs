@@ -1,4 +1,4 @@
-//! What a node is told: the validated balancer with its revision, as `/etc/elbow/balancer.json`.
+//! A node's configuration, `/etc/elbow/balancer.json`: the validated balancer with its revision.
 
 use serde::{Deserialize, Serialize};
 
@@ -8,24 +8,24 @@ use super::{Balancer, Revision, discreet};
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct NodeConfig {
-    /// The revision of `balancer`: a file that was changed by hand is not what the launcher launched.
+    /// The revision of `balancer`. It shows whether the file was changed by hand.
     pub revision: Revision,
-    /// The balancer this is a node of.
+    /// The node's balancer.
     pub balancer: Balancer,
 }
 
-/// Text that is no node's configuration.
+/// Text that isn't a node's configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum BadNodeConfig {
-    /// Not the JSON of a [`NodeConfig`]: what is wrong, without the values there.
+    /// Not the JSON of a [`NodeConfig`]: what is wrong, without the file's values.
     #[error("not a node's configuration: {0}")]
     Json(String),
-    /// The revision is another content's.
-    #[error("revision {said} is not its content's, which is {real}")]
+    /// The revision isn't that of the content.
+    #[error("revision {said} is not that of its content, {real}; was the file changed by hand?")]
     Revision {
-        /// What the file says.
+        /// In the file.
         said: Revision,
-        /// What its content makes.
+        /// Of its content.
         real: Revision,
     },
 }
@@ -39,7 +39,7 @@ impl NodeConfig {
     /// Reads what [`NodeConfig::to_json`] wrote.
     ///
     /// # Errors
-    /// If it isn't that, or if the revision isn't the content's.
+    /// If the JSON is invalid, or the revision isn't that of the content.
     pub fn parse(json: &str) -> Result<NodeConfig, BadNodeConfig> {
         let config: NodeConfig = serde_json::from_str(json)
             .map_err(|error| BadNodeConfig::Json(discreet::addresses(&discreet::unquoted(&error.to_string()))))?;

@@ -1,11 +1,11 @@
-//! Who is told of a balancer beyond its operator's own questions: a webhook, and whoever reads its metrics.
+//! The observers of a balancer: a webhook that gets its events, and readers of its metrics.
 
 use std::fmt;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
-/// Who is told when something happens.
+/// The receiver of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
@@ -13,14 +13,14 @@ pub struct Notify {
     pub webhook: Webhook,
 }
 
-/// A webhook's address. Who knows it can write to where it leads, so it is never shown: it has no `Display`, and its
-/// `Debug` says nothing. Only what a node boots with contains it.
+/// A webhook's address. It is a secret, as it lets anyone post to the webhook: it has no `Display`, and its `Debug`
+/// hides it. Only a node's user-data contains it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Webhook(String);
 
 impl Webhook {
-    /// The address itself, for who writes it to the node or connects to it.
+    /// The address itself, to write it to a node or connect to it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -32,7 +32,7 @@ impl fmt::Debug for Webhook {
     }
 }
 
-/// Who may read the nodes' metrics, beside the nodes themselves.
+/// Readers of the nodes' metrics, beside the nodes themselves.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {

@@ -1,5 +1,4 @@
-//! From the text of a `balancer.toml` to a [`Balancer`] that is valid as far as that can be known offline. The first
-//! thing that is wrong is said in one line that names it.
+//! Parses and checks a `balancer.toml` offline. An error is one line with the first problem and its key.
 
 use std::fmt;
 
@@ -8,10 +7,10 @@ use toml::de::DeTable;
 use super::place::{self, Path, Step};
 use super::{Balancer, check, discreet, hint, wanted};
 
-/// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is there twice`.
+/// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is listed twice`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid {
-    /// Counted from 1; absent if what is wrong is something that isn't there.
+    /// Counted from 1; none if the text has no such line.
     pub line: Option<usize>,
     /// The key, with dots between tables; empty if no key is at fault.
     pub key: String,
@@ -35,7 +34,7 @@ impl Balancer {
     /// Reads a `balancer.toml`.
     ///
     /// # Errors
-    /// If it isn't TOML, has unknown keys or lacks some, or describes what can't be; what only AWS knows isn't checked.
+    /// If it isn't TOML, has an unknown key or lacks one, or has an invalid value. What only AWS knows isn't checked.
     pub fn parse(toml_text: &str) -> Result<Balancer, Invalid> {
         let document = DeTable::parse(toml_text).map_err(|e| syntax(toml_text, &e))?;
         let root = document.get_ref();
@@ -53,10 +52,10 @@ impl Balancer {
 }
 
 impl Balancer {
-    /// Whether it can be, as [`Balancer::parse`] finds out of a file: for one that was read from elsewhere.
+    /// The checks of [`Balancer::parse`], for a balancer from another source.
     ///
     /// # Errors
-    /// The first thing that is wrong, by its key.
+    /// The first problem, with its key.
     pub fn check(&self) -> Result<(), Invalid> {
         match check::first_problem(self) {
             None => Ok(()),
@@ -78,12 +77,12 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
     }
     match repeated {
         Some(key) if error.message() == "duplicate key" => {
-            Invalid { line, key: key.to_owned(), message: "is there twice: leave one of them out".to_owned() }
+            Invalid { line, key: key.to_owned(), message: "is defined twice; remove one of them".to_owned() }
         }
         _ => {
             let key = line.map(|line| key_at(text, line)).unwrap_or_default();
             let message = match wanted::of(&key) {
-                Some(wanted) => format!("can't be read: write {wanted}"),
+                Some(wanted) => format!("not valid TOML; write {wanted}"),
                 None => one_line(error.message()),
             };
             Invalid { line, key, message }
@@ -91,7 +90,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
     }
 }
 
-/// The key that is given a value in this line, as far as can be told of what is no TOML.
+/// The key that this line sets, guessed, as the text is no TOML.
 fn key_at(text: &str, line: usize) -> String {
     let before: Vec<&str> = text.lines().take(line).map(str::trim).collect();
     let Some((key, _)) = before.last().and_then(|line| line.split_once('=')) else { return String::new() };
@@ -101,7 +100,7 @@ fn key_at(text: &str, line: usize) -> String {
     table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}"))
 }
 
-/// TOML that isn't a balancer: a key too many or too few, or a value of another type.
+/// TOML that isn't a balancer: an unknown or missing key, or a value of the wrong type.
 fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     let message = one_line(error.message());
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
@@ -116,7 +115,7 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     }
     let key = place::dotted(&path);
     if message.starts_with("unknown field") {
-        // A webhook's address may stand where a key should.
+        // The key may be a webhook's address.
         let is_shown = path.iter().skip(1).all(|step| !matches!(step, Step::Key(key) if !discreet::is_key(key)));
         let key = match key.starts_with("notify") && !is_shown {
             true => "notify".to_owned(),
@@ -126,23 +125,23 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     }
     if key.starts_with("notify") {
         // The library repeats the value, and a webhook's address is a secret.
-        return Invalid { line, key, message: format!("is not text: {}", discreet::WANTED) };
+        return Invalid { line, key, message: format!("wrong type; {}", discreet::WANTED) };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
     let message = match wanted::of(&key).filter(|_| is_of_another_kind(&message)) {
-        Some(wanted) => format!("write {wanted}"),
+        Some(wanted) => format!("wrong type; write {wanted}"),
         None => plain(&message, &quoted),
     };
     let message = match value {
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
-        // Nothing says which key it is about.
+        // Without a key, the value may be a secret.
         None if key.is_empty() => discreet::unquoted(&message),
         _ => message,
     };
     Invalid { line, key, message: discreet::addresses(&message) }
 }
 
-/// Whether it is about a value's kind (text, a list, a table) rather than about what is in it.
+/// Whether the message is about a value's type (text, a list, a table) rather than its content.
 fn is_of_another_kind(message: &str) -> bool {
     message.starts_with("invalid type")
         || message.starts_with("wanted ")
@@ -156,14 +155,16 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
     }
 }
 
-/// The libraries' words for what isn't an address and the like, in words that say what to write.
+/// A library's message in words that say what to write.
 fn plain(message: &str, quoted: &[&str]) -> String {
     let plain = match message {
-        "invalid IPv4 address syntax" => "not an IPv4 address",
+        "invalid IPv4 address syntax" => "not an IPv4 address, such as \"10.255.0.10\"",
         "invalid IPv4 socket address syntax" => "not address:port, such as \"10.0.1.20:8080\"",
         "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
         _ if message.ends_with("expected u16") => "not a number from 1 to 65535",
-        _ if message.starts_with("unknown variant") => return format!("write {}", quoted[1..].join(" or ")),
+        _ if message.starts_with("unknown variant") => {
+            return format!("unknown value; write {}", quoted[1..].join(" or "));
+        }
         other => other,
     };
     plain.to_owned()

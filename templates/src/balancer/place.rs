@@ -1,4 +1,4 @@
-//! Where in the TOML text a thing stands, so that an error can name the line.
+//! Finds values in the TOML text, so that an error can name the line.
 
 use std::ops::Range;
 
@@ -25,7 +25,7 @@ impl From<usize> for Step {
     }
 }
 
-/// The way to a value, from the top.
+/// The steps from the top to a value.
 pub type Path = Vec<Step>;
 
 /// A [`Path`] written down: `at!["listener", 0, "port"]`.
@@ -35,7 +35,7 @@ macro_rules! at {
 
 pub(in crate::balancer) use at;
 
-/// A path as people write it: keys only, as the line says the rest.
+/// A path as an error shows it: keys only, as the line tells the item.
 pub fn dotted(path: &[Step]) -> String {
     let keys: Vec<&str> =
         path.iter().filter_map(|s| if let Step::Key(key) = s { Some(key.as_str()) } else { None }).collect();
@@ -47,8 +47,7 @@ pub fn line(text: &str, byte: usize) -> usize {
     1 + text.as_bytes()[..byte.min(text.len())].iter().filter(|&&b| b == b'\n').count()
 }
 
-/// Where the value at this path starts; where it isn't written, the nearest table around it that is. `None`: nowhere
-/// but at the top.
+/// The byte at which the value at this path starts, or else the nearest table around it. `None`: the text has neither.
 pub fn find(root: &DeTable<'_>, path: &[Step]) -> Option<usize> {
     let mut found = None;
     let mut table = Some(root);
@@ -69,7 +68,7 @@ pub fn find(root: &DeTable<'_>, path: &[Step]) -> Option<usize> {
     found
 }
 
-/// The innermost key or value that holds this piece of the text.
+/// The path of the innermost key or value that contains this span.
 pub fn around(root: &DeTable<'_>, span: &Range<usize>) -> Path {
     let mut path = Path::new();
     descend(root, span, &mut path);
@@ -83,7 +82,7 @@ fn descend(table: &DeTable<'_>, span: &Range<usize>, path: &mut Path) {
             path.push(Step::Key(key.get_ref().to_string()));
             return inside(value.get_ref(), span, path);
         }
-        // A list of tables and a dotted table have spans that don't reach over what is in them.
+        // The spans of a list of tables and of a dotted table don't cover their content.
         let mut deeper = at![&**key.get_ref()];
         let before = deeper.len();
         inside(value.get_ref(), span, &mut deeper);

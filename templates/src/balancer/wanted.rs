@@ -1,6 +1,6 @@
-//! What to write for a key, for whoever wrote a value of another kind there.
+//! What to write for each key of a balancer file, for errors.
 
-/// What belongs there, as one writes it; none if nobody knows the key.
+/// The value that `key` takes, as an operator writes it; none if the key is unknown.
 pub fn of(key: &str) -> Option<&'static str> {
     Some(match key {
         "name" => "text in quotes, such as \"web\"",
@@ -12,18 +12,18 @@ pub fn of(key: &str) -> Option<&'static str> {
         "clients" | "metrics.clients" => "a list of CIDRs, such as [\"10.0.0.0/16\"]",
         "route_tables" => "\"all\" or a list of rtb-… ids",
         "launch" => "\"instances\" or \"auto-scaling\"",
-        "agent" => "[agent], once, and below it source and sha256",
-        "agent.source" => "an address in quotes, such as \"https://artifacts.example.com/agent\"",
+        "agent" => "[agent] once, with source and sha256 below it",
+        "agent.source" => "a URL in quotes, such as \"https://artifacts.example.com/agent\"",
         "agent.sha256" => "64 hex digits in quotes, as sha256sum prints",
-        "failover" => "[failover], once, and below it its keys",
+        "failover" => "[failover] once, with its keys below it",
         "failover.advertisement_interval" => "a duration in quotes, such as \"200ms\"",
         "failover.drain_timeout" | "failover.replace_after" => "a duration in quotes, such as \"60s\"",
         "failover.preempt" | "updates.in_place" => "true or false",
-        "metrics" => "[metrics], once, and below it clients",
-        "updates" => "[updates], once, and below it in_place",
-        "node" => "[node], once, and below it metadata",
+        "metrics" => "[metrics] once, with clients below it",
+        "updates" => "[updates] once, with in_place below it",
+        "node" => "[node] once, with metadata below it",
         "node.metadata" => "\"restricted\" or \"root\"",
-        "listener" => "[[listener]], with two brackets, and below it its keys",
+        "listener" => "[[listener]] in double brackets, with its keys below it",
         "listener.name" => "text in quotes, such as \"http\"",
         "listener.port" => "a number from 1 to 65535, without quotes",
         "listener.mode" => "\"http\" or \"tcp\"",

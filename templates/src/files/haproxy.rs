@@ -1,5 +1,5 @@
-//! HAProxy's configuration: the same on every node of a balancer. Listeners bind `*`, so that the virtual IPs needn't be
-//! there when HAProxy starts, and `socket wildcard` in nftables can see which connections are ours.
+//! HAProxy's configuration: the same on every node of a balancer. Listeners bind `*`, so that HAProxy starts without
+//! the virtual IPs, and `socket wildcard` in nftables can tell this node's connections.
 
 use askama::Template;
 
@@ -9,7 +9,7 @@ use crate::paths;
 
 /// Connections of all listeners together. At 32 kB of buffers each that is 640 MB, which a t3.small has.
 const MAXCONN: usize = 20_000;
-/// Connections beyond those that the probe and the stats page may have.
+/// More connections, for the probe and the stats page.
 const MAXCONN_PROBE: usize = 100;
 
 #[derive(Template)]

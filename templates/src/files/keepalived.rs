@@ -1,5 +1,5 @@
-//! keepalived's configuration for one node: a VRRPv3 instance for each virtual IP, unicast, told apart by a token
-//! address on `lo` rather than by the virtual IP, which stays on every node.
+//! keepalived's configuration of one node: a unicast VRRPv3 instance for each virtual IP. It moves a token address on
+//! `lo`, not the virtual IP, which every node has.
 
 use std::net::Ipv4Addr;
 
@@ -10,24 +10,24 @@ use crate::balancer::{Balancer, Millis, Revision};
 use crate::node::Slot;
 use crate::{names, paths};
 
-/// A peer that is nobody, for a node that has none yet: with an empty list keepalived speaks multicast. Loopback, so
-/// that its advertisements leave no machine.
-const NOBODY: Ipv4Addr = Ipv4Addr::LOCALHOST;
+/// The peer of a node that has none yet: with an empty list keepalived uses multicast. Advertisements to loopback don't
+/// leave the node.
+const NO_PEER: Ipv4Addr = Ipv4Addr::LOCALHOST;
 
-/// Seconds from a node's return to when it takes back what it prefers: until then it has asked each target twice at the
-/// usual pace, and has heard its peers' MASTER, so that it need not look before it leaps.
+/// Seconds from a node's return to its preemption. By then it has checked each target twice at the default interval,
+/// and has heard the MASTER.
 const PREEMPT_DELAY: u8 = 5;
 
 /// What keepalived's configuration depends on.
 #[derive(Debug, Clone, Copy)]
 pub struct KeepalivedNode<'a> {
-    /// The balancer this is a node of.
+    /// The node's balancer.
     pub balancer: &'a Balancer,
-    /// This node's slot: it makes the priorities.
+    /// This node's slot, which determines its priorities.
     pub slot: Slot,
     /// This node's own address.
     pub address: Ipv4Addr,
-    /// The other nodes' addresses; they are sorted here, so that their order changes nothing.
+    /// The other nodes' addresses, in any order.
     pub peers: &'a [Ipv4Addr],
     /// The interface that has `address`.
     pub interface: &'a str,
@@ -85,7 +85,7 @@ pub fn keepalived_conf(node: &KeepalivedNode<'_>) -> String {
     })
 }
 
-/// The name of the VRRP instance of the virtual IP at this position, as the FIFO says it: `v0`, `v1`, …
+/// The name of the VRRP instance of the virtual IP at this position, as the FIFO names it: `v0`, `v1`, …
 pub fn instance(vip: usize) -> String {
     format!("v{vip}")
 }
@@ -100,7 +100,7 @@ fn peers(node: &KeepalivedNode<'_>) -> Vec<Ipv4Addr> {
     peers.sort_unstable();
     peers.dedup();
     if peers.is_empty() {
-        peers.push(NOBODY);
+        peers.push(NO_PEER);
     }
     peers
 }

@@ -1,5 +1,5 @@
-//! A launch template for people who make their own Auto Scaling groups: what `aws ec2 create-launch-template
-//! --cli-input-json` reads. The template itself isn't tagged as Elbow's, as the launcher would take it for its own.
+//! A launch template for operators with their own Auto Scaling groups, as the input of `aws ec2 create-launch-template
+//! --cli-input-json`. It isn't tagged as Elbow's, or the launcher would take it for its own.
 
 use askama::Template;
 use base64::Engine;
@@ -9,7 +9,7 @@ use super::{TooBig, render, user_data_gzip};
 use crate::balancer::{Balancer, Revision};
 use crate::names::{self, TAG_BALANCER, TAG_VPC};
 
-/// The kinds of things that come to be with an instance and carry its tags.
+/// The resource types that a launch creates and tags.
 const LAUNCHED: [&str; 3] = ["instance", "network-interface", "volume"];
 
 #[derive(Template)]
@@ -26,8 +26,8 @@ struct LaunchTemplate<'a> {
     tag_vpc: &'static str,
 }
 
-/// The launch template of a balancer's nodes in this Region, in this security group (`sg-…`). The instance profile is
-/// the one that the balancer's is called.
+/// The launch template of a balancer's nodes in this Region and security group (`sg-…`). The instance profile has the
+/// balancer's [`names::global`] name.
 pub fn launch_template(balancer: &Balancer, region: &str, group: &str) -> Result<String, TooBig> {
     Ok(render(&LaunchTemplate {
         balancer,

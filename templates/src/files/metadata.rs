@@ -1,5 +1,5 @@
-//! The nftables rules that keep programs which talk to clients from the credentials of the node's role: those are one
-//! request to the instance metadata service away (EC2 User Guide, "Limit access to the instance metadata service").
+//! The nftables rules that keep programs which talk to clients from the instance metadata service: it hands out the
+//! credentials of the node's role (EC2 User Guide, "Limit access to the instance metadata service").
 
 use std::collections::BTreeSet;
 
@@ -9,22 +9,22 @@ use super::render;
 use crate::balancer::{Balancer, Metadata};
 use crate::paths;
 
-/// The user that keepalived's scripts become: nobody, everywhere. They ask for two pages of this machine, and need no more.
+/// The user of keepalived's scripts: `nobody` on every distribution. They only request two pages of this node.
 pub const SCRIPT_USER: u32 = 65_534;
-/// The user that EC2 Instance Connect asks for SSH keys as, where its package is installed.
+/// The user as which EC2 Instance Connect reads SSH keys, if its package is installed.
 const INSTANCE_CONNECT_USER: &str = "ec2-instance-connect";
 
 #[derive(Template)]
 #[template(path = "metadata.nft", escape = "none")]
 struct Rules {
     listeners: String,
-    /// Whether `users` are the only ones that may ask, rather than the ones that may not.
+    /// Whether only `users` are admitted; otherwise only `users` are refused.
     only: bool,
     users: String,
 }
 
-/// The rules, for `nft -f`: they replace what was there at once. nft refuses users that don't exist; `present` says
-/// whether one does.
+/// The rules, for `nft -f`: they replace the previous ones atomically. nft refuses users that don't exist; `present`
+/// says whether one does.
 pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> String {
     let listeners = balancer.listeners.iter().map(|listener| listener.port);
     let listeners: BTreeSet<u16> = listeners.chain([paths::STATS_PORT]).collect();

@@ -1,5 +1,5 @@
-//! What IAM is told about a node's role: who may take it, and what it allows. The account isn't named, so that both can
-//! be rendered offline; a role only ever acts in its own account.
+//! The trust policy and the permissions of a node's role. They don't name the account, so that they render offline; a
+//! role only acts in its own account.
 
 use askama::Template;
 
@@ -11,31 +11,31 @@ use crate::names::{self, REPORTS, TAG_BALANCER, TAG_VPC};
 #[template(path = "trust-policy.json", escape = "none")]
 struct Trust;
 
-// "ec2:Attribute" carries the attribute's name: AWS documents no spelling for this one, and some report that it is absent.
-// So both usual spellings are allowed, and a request without the key is.
+// "ec2:Attribute" carries the attribute's name. AWS documents no spelling for this one, and some users report that the
+// key is absent. So both usual spellings are allowed, and a request without the key.
 #[derive(Template)]
 #[template(path = "permission-policy.json", escape = "none")]
 struct Permissions<'a> {
     balancer: &'a Balancer,
     arn: String,
     tables: Vec<&'a str>,
-    /// The Auto Scaling group's ARN, if it has one.
+    /// The Auto Scaling group's ARN, if there is a group.
     group: Option<String>,
     tag_balancer: &'static str,
     tag_vpc: &'static str,
     reported_tags: &'static [&'static str],
 }
 
-/// The trust policy of a node's role: EC2 instances may take it. EC2 has one name in every partition (AWS CLI's pull
+/// The trust policy of a node's role: EC2 instances may assume it. EC2 has one name in every partition (AWS CLI's pull
 /// request 8703).
 pub fn trust_policy() -> String {
     render(&Trust)
 }
 
-/// What a node's role allows: to find its peers and the route tables, to move routes in this VPC (or in the listed
-/// tables only), to read the launch template's versions if it is updated in place, to switch off the source/destination
-/// check of this balancer's instances, and to report in their tags; in an Auto Scaling group also to complete its
-/// lifecycle hooks and to report its nodes as unhealthy.
+/// The permissions of a node's role: read peers and route tables, move routes in this VPC (or in the listed tables
+/// only), switch off the source/destination check of this balancer's instances, and report in their tags. With in-place
+/// updates also: read launch template versions. In an Auto Scaling group also: complete lifecycle hooks and report
+/// unhealthy nodes.
 pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     let tables = match &balancer.route_tables {
         RouteTables::All => vec!["*"],
@@ -57,7 +57,7 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     })
 }
 
-/// The group of Regions that `region` is in, which its ARNs name (AWS's SDKs, `partitions.json`).
+/// The partition of `region`, as its ARNs name it (AWS's SDKs, `partitions.json`).
 fn partition(region: &str) -> &'static str {
     let of = [
         ("cn-", "aws-cn"),
@@ -86,7 +86,7 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_speaks_of_its_regions_partition() {
+    fn a_policy_names_its_regions_partition() {
         for (region, name) in [("eu-west-1", "aws"), ("eusc-de-east-1", "aws-eusc"), ("us-isob-east-1", "aws-iso-b")] {
             assert_eq!(partition(region), name);
         }

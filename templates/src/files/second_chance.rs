@@ -1,4 +1,4 @@
-//! The nftables rules of the second chance, and the names that members have inside its tunnels.
+//! The nftables rules of the second chance, and the members' names (addresses) inside its tunnels.
 
 use std::net::Ipv4Addr;
 
@@ -7,22 +7,23 @@ use askama::Template;
 use super::render;
 use crate::paths::TUNNEL_PORT;
 
-/// What VXLAN puts around a packet: an Ethernet, an IPv4, a UDP and its own header (RFC 7348 section 5).
+/// Bytes that VXLAN adds to a packet: an Ethernet, an IPv4, a UDP and its own header (RFC 7348 section 5).
 pub const AROUND: u16 = 50;
-/// IPv4's and TCP's own headers.
+/// Bytes of an IPv4 and a TCP header.
 const HEADERS: u16 = 40;
-/// Where members have their names inside the tunnels. Nobody routes it (RFC 1112 section 4), so it can be nothing else.
+/// The members' names inside the tunnels. No network routes this range (RFC 1112 section 4), so no host has one of
+/// them.
 pub const NAMES: &str = "240.0.0.0/4";
-/// A packet passes at most that many tunnels: more than a balancer has nodes.
+/// The most tunnels that a packet passes: more than a balancer has nodes.
 pub const HOPS: usize = 6;
 
-/// How many packets a second of one client are passed on although no member knows their connections, and how many at once:
-/// what is known goes on unlimited, and what is over the limit is answered here at once, as it would be in the end.
+/// Packets per second, and in a burst, of one client's connections that no member knows: this node forwards so many,
+/// and answers the rest itself. Packets of connections that a member knows have no limit.
 const RATE: u32 = 100;
 const BURST: u32 = 200;
 
-/// How many handshakes a node of that much memory remembers. An entry takes 125 bytes (measured on Linux 6.18), so all of them
-/// take less than a hundredth.
+/// How many handshakes a node with this much memory remembers. An entry takes 125 bytes (measured on Linux 6.18), so
+/// from 1 GiB up all of them take less than a hundredth.
 pub fn greeted(memory_kb: u64) -> u32 {
     (memory_kb / 16).clamp(65_536, 1_048_576) as u32
 }
@@ -36,11 +37,11 @@ pub struct SecondChance {
     pub address: Ipv4Addr,
     /// How many handshakes are remembered, see [`greeted`].
     pub greeted: u32,
-    /// How long a packet on the interface can be, in bytes.
+    /// The interface's MTU, in bytes.
     pub mtu: u16,
-    /// Who is asked next, if there is anybody.
+    /// The next member of the ring, if any.
     pub next: Option<Ipv4Addr>,
-    /// How many members there are that live, this node among them.
+    /// The number of live members, this node included.
     pub living: usize,
 }
 
@@ -59,14 +60,14 @@ struct Rules {
     mss: u16,
 }
 
-/// What becomes of a strange packet that came through a tunnel.
+/// Where a packet of an unknown connection goes that came through the tunnel `from`.
 struct Hop {
     from: String,
     next: Ipv4Addr,
     to: Option<String>,
 }
 
-/// The tunnel that a packet goes through as its `hop`th, from 1.
+/// The `hop`th tunnel of a packet, from 1.
 pub fn tunnel(hop: usize) -> String {
     format!("elbow{hop}")
 }
@@ -76,10 +77,11 @@ pub fn tunnel_name(address: Ipv4Addr) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(address) | 0xf000_0000)
 }
 
-/// The rules, for `nft -f`: they replace what was there at once.
+/// The rules, for `nft -f`: they replace the previous ones atomically.
 pub fn second_chance_nft(node: &SecondChance) -> String {
     let next = node.next.map(tunnel_name);
-    // The ring ends where it began: only there can a connection be, of which the kernel remembers nothing yet (tcp_syncookies).
+    // The ring ends at its first member: only its kernel may accept a connection that it doesn't remember
+    // (tcp_syncookies).
     let hop = |hop: usize| Hop {
         from: tunnel(hop),
         next: next.unwrap_or(Ipv4Addr::UNSPECIFIED),
@@ -116,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_last_tunnel_of_the_ring_is_the_last_that_is_passed() {
+    fn a_packet_passes_at_most_one_tunnel_for_each_living_member() {
         let next = Some(Ipv4Addr::new(10, 0, 2, 10));
         let rules = |living| {
             let vips = vec![Ipv4Addr::new(10, 255, 0, 10)];

@@ -1,4 +1,4 @@
-//! Files that are the same for every balancer, or nearly so, but for the places that [`crate::paths`] names.
+//! Files that are the same, or nearly the same, for every balancer.
 
 use askama::Template;
 
@@ -6,7 +6,7 @@ use super::render;
 use crate::balancer::{Balancer, Millis};
 use crate::{handover, paths};
 
-/// The first port that a connection to a target may have on its own side; sysctl.conf says so to the kernel.
+/// The lowest local port of a connection to a target, as sysctl.conf sets it.
 const FIRST_LOCAL_PORT: u16 = 10_240;
 
 #[derive(Template)]
@@ -56,8 +56,8 @@ pub fn agent_unit(balancer: &Balancer) -> String {
     })
 }
 
-/// MiB for the agent and the programs that it runs, of a balancer with so many targets. Measured: 20 for the agent and 15
-/// for `haproxy -c`, and 9 KiB for each target on 64 vCPUs.
+/// MiB for the agent and the programs that it runs. Measured: 20 for the agent, 15 for `haproxy -c`, and 9 KiB for each
+/// target on 64 vCPUs.
 fn memory_max(targets: usize) -> usize {
     128 + (targets * 20).div_ceil(1024)
 }
@@ -72,12 +72,12 @@ pub fn keepalived_unit() -> String {
     render(&KeepalivedUnit)
 }
 
-/// rsyslog's part of HAProxy's log.
+/// rsyslog's configuration for HAProxy's log.
 pub fn rsyslog_conf() -> String {
     render(&Rsyslog)
 }
 
-/// logrotate's part of HAProxy's log.
+/// logrotate's configuration for HAProxy's log.
 pub fn logrotate_conf() -> String {
     render(&Logrotate)
 }

@@ -1,4 +1,4 @@
-//! What a node boots with: cloud-init writes the files and runs the install step, and the agent does the rest.
+//! A node's user-data: cloud-init writes its files and runs the install step, which starts the agent.
 
 use std::io::{Read, Write};
 
@@ -15,16 +15,14 @@ use crate::paths;
 /// Bytes of user-data that EC2 takes, before base64 (EC2 User Guide, "Run commands when you launch an EC2 instance").
 pub const USER_DATA_LIMIT: usize = 16 * 1024;
 
-/// Before the version of the Elbow that made it.
+/// Precedes the version of the Elbow that made it.
 const MAKER: &str = "# Made by Elbow ";
-/// Ends the line before the node's configuration, which is one line of JSON: found by this comment, not by YAML's indentation.
+/// Marks the line before the node's configuration, which is one line of JSON. [`read_back`] looks for this mark.
 const MARK: &str = " # elbow:node-config";
 
 /// User-data that EC2 would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "the user-data is {size} bytes even compressed, and EC2 takes {USER_DATA_LIMIT}: use fewer listeners or targets"
-)]
+#[error("the compressed user-data has {size} bytes, and EC2 accepts {USER_DATA_LIMIT}; use fewer listeners or targets")]
 pub struct TooBig {
     /// Bytes after gzip.
     pub size: usize,
@@ -34,7 +32,7 @@ pub struct TooBig {
 #[derive(Debug, thiserror::Error)]
 pub enum Unreadable {
     /// Not base64 of gzip of text.
-    #[error("the user-data isn't what Elbow writes: base64 of gzip of cloud-config")]
+    #[error("the user-data is not base64 of gzip of cloud-config, as Elbow writes it")]
     Packing,
     /// Cloud-config without the file, or without the mark before it.
     #[error("the user-data has no {}", paths::BALANCER)]
@@ -78,7 +76,7 @@ pub fn user_data(balancer: &Balancer) -> String {
         maker: MAKER,
         version: env!("CARGO_PKG_VERSION"),
         files: vec![
-            // A webhook's address in it is nobody else's on the node.
+            // Only root may read it, as it may contain a webhook's address.
             File { mode: "0600", mark: MARK, ..file(paths::BALANCER, NodeConfig::of(balancer).to_json()) },
             File { mode: "0755", ..file(paths::INSTALL, install_script(balancer)) },
             file(paths::AGENT_UNIT, agent_unit(balancer)),
@@ -92,7 +90,7 @@ pub fn user_data(balancer: &Balancer) -> String {
     })
 }
 
-/// The same, compressed as it is launched: the same bytes for the same balancer, always.
+/// The user-data, compressed for a launch: the same bytes for the same balancer, always.
 pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
     // No time and no operating system in the header: they would change the bytes.
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
@@ -101,17 +99,17 @@ pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
     if bytes.len() > USER_DATA_LIMIT { Err(TooBig { size: bytes.len() }) } else { Ok(bytes) }
 }
 
-/// Reads the node's configuration back out of what [`user_data_gzip`] made, in base64 as EC2 hands it out.
+/// Reads the node's configuration out of user-data, in base64 as EC2 returns it.
 ///
 /// # Errors
-/// If there is none in it, or one that isn't valid.
+/// If it contains none, or an invalid one.
 pub fn read_back(user_data: &str) -> Result<NodeConfig, Unreadable> {
     let text = unpacked(user_data)?;
     let config = text.lines().skip_while(|line| !line.ends_with(MARK)).nth(1).ok_or(Unreadable::Absent)?;
     Ok(NodeConfig::parse(config)?)
 }
 
-/// The version of the Elbow that made it, as it says; those before 0.1.0's end didn't.
+/// The version of the Elbow that made it, if it names one.
 pub fn maker(user_data: &str) -> Option<String> {
     let text = unpacked(user_data).ok()?;
     text.lines().take_while(|line| line.starts_with('#')).find_map(|line| line.strip_prefix(MAKER)).map(str::to_owned)
@@ -120,7 +118,7 @@ pub fn maker(user_data: &str) -> Option<String> {
 fn unpacked(user_data: &str) -> Result<String, Unreadable> {
     let bytes = STANDARD.decode(user_data).map_err(|_| Unreadable::Packing)?;
     let mut text = String::new();
-    // More than that no user-data of ours unpacks to, and a node has little memory to lose.
+    // Elbow's user-data never unpacks to more, and a node has little memory.
     let limit = 64 * USER_DATA_LIMIT as u64;
     GzDecoder::new(bytes.as_slice()).take(limit).read_to_string(&mut text).map_err(|_| Unreadable::Packing)?;
     Ok(text)

@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn an_invalid_revision_is_refused_by_its_key() {
         let said = refused(|after| after.listeners[0].name = "two words".into());
-        assert!(said.starts_with("it isn't valid: listener.name: \"two words\" can't be one"), "{said}");
+        assert!(said.starts_with("it isn't valid: listener.name: \"two words\" is not a valid name"), "{said}");
     }
 
     #[test]

@@ -115,6 +115,6 @@ mod tests {
     fn foreign_user_data_is_no_revision() {
         let order: Order = "3:0123456789ab".parse().unwrap();
         let Fetched::Unreadable(why) = judge(&order, "IyEvYmluL3NoCg==") else { panic!("it was taken") };
-        assert_eq!(why, "the user-data isn't what Elbow writes: base64 of gzip of cloud-config");
+        assert_eq!(why, "the user-data is not base64 of gzip of cloud-config, as Elbow writes it");
     }
 }

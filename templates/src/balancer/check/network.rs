@@ -1,4 +1,4 @@
-//! What can be said of the network without asking AWS.
+//! Checks of ids, addresses and networks that need no call to AWS.
 
 use std::net::Ipv4Addr;
 
@@ -9,7 +9,7 @@ use super::{Checked, Problem, once};
 use crate::balancer::RouteTables;
 use crate::balancer::place::{Path, at};
 
-/// Priorities are for 16 slots and as many virtual IPs, see [`crate::Slot::priority`].
+/// [`crate::Slot::priority`] covers 16 virtual IPs.
 const MAX_VIRTUAL_IPS: usize = 16;
 /// An inline policy holds 10,240 characters (IAM quotas), and each listed table takes about 80.
 const MAX_ROUTE_TABLES: usize = 80;
@@ -25,7 +25,7 @@ pub fn subnets(subnets: &[String]) -> Checked {
             Err(Problem::new(at!["subnets"], "at least two are needed, in two availability zones: one node in each"))
         }
         2..=5 => Ok(()),
-        n => Err(Problem::new(at!["subnets"], format!("{n} are too many: five nodes at most"))),
+        n => Err(Problem::new(at!["subnets"], format!("{n} are too many; write at most five"))),
     }
 }
 
@@ -34,7 +34,7 @@ pub fn virtual_ips(vips: &[Ipv4Addr]) -> Checked {
         if let Some(what) = unusable(*vip) {
             return Err(Problem::new(
                 at!["virtual_ips", i],
-                format!("{vip} is {what}: choose an address outside the VPC"),
+                format!("{vip} is {what}; choose an address outside the VPC"),
             ));
         }
     }
@@ -42,7 +42,7 @@ pub fn virtual_ips(vips: &[Ipv4Addr]) -> Checked {
     match vips.len() {
         0 => Err(Problem::new(at!["virtual_ips"], "at least one is needed")),
         1..=MAX_VIRTUAL_IPS => Ok(()),
-        n => Err(Problem::new(at!["virtual_ips"], format!("{n} are too many: {MAX_VIRTUAL_IPS} at most"))),
+        n => Err(Problem::new(at!["virtual_ips"], format!("{n} are too many; write at most {MAX_VIRTUAL_IPS}"))),
     }
 }
 
@@ -50,12 +50,12 @@ pub fn clients(clients: &[Ipv4Net]) -> Checked {
     nets(&at!["clients"], clients)
 }
 
-/// Networks, each written as one, none twice; the list is at `path`.
+/// Refuses networks with host bits, and a network that is listed twice. The list is at `path`.
 pub fn nets(path: &Path, nets: &[Ipv4Net]) -> Checked {
     for (i, net) in nets.iter().enumerate() {
         if *net != net.trunc() {
             let path = [path.clone(), at![i]].concat();
-            return Err(Problem::new(path, format!("{net} has host bits set: write {}", net.trunc())));
+            return Err(Problem::new(path, format!("{net} has host bits set; write {}", net.trunc())));
         }
     }
     once(path, nets)
@@ -65,19 +65,19 @@ pub fn route_tables(tables: &RouteTables) -> Checked {
     let RouteTables::Only(tables) = tables else { return Ok(()) };
     ids("route_tables", tables, "rtb-")?;
     match tables.len() {
-        0 => Err(Problem::new(at!["route_tables"], "none are listed: write \"all\" or at least one id")),
+        0 => Err(Problem::new(at!["route_tables"], "the list is empty; write \"all\" or at least one id")),
         1..=MAX_ROUTE_TABLES => Ok(()),
         n => Err(Problem::new(
             at!["route_tables"],
-            format!("{n} are too many to list: {MAX_ROUTE_TABLES} at most, or \"all\""),
+            format!("{n} are too many; write at most {MAX_ROUTE_TABLES}, or \"all\""),
         )),
     }
 }
 
-/// What keeps an address from being one that packets are sent to across a VPC (RFC 6890).
+/// Why this can't be the address of a host in a VPC (RFC 6890), if it can't.
 pub fn unusable(address: Ipv4Addr) -> Option<&'static str> {
     match address {
-        a if a.octets()[0] == 0 => Some("no host's address"),
+        a if a.octets()[0] == 0 => Some("not the address of a host"),
         a if a.is_loopback() => Some("a loopback address"),
         a if a.is_link_local() => Some("a link-local address"),
         a if a.is_multicast() => Some("a multicast address"),
@@ -95,5 +95,5 @@ fn ids(key: &str, ids: &[String], prefix: &str) -> Checked {
 }
 
 fn id(id: &str, prefix: &str) -> Result<(), String> {
-    if has_prefix(id, prefix) { Ok(()) } else { Err(format!("{id:?} is not an id: {prefix} and hex digits")) }
+    if has_prefix(id, prefix) { Ok(()) } else { Err(format!("{id:?} is not an id; write {prefix} and hex digits")) }
 }

@@ -1,7 +1,7 @@
-//! Shapes of words, and repetitions.
+//! Checks of words and lists that several keys share.
 
-/// Lower-case letters, digits and hyphens, from a letter to no hyphen: good for every kind of name that AWS, HAProxy and
-/// keepalived have, and in need of quotes nowhere.
+/// Whether `word` has lower-case letters, digits and hyphens only, starts with a letter and doesn't end with a hyphen.
+/// AWS, HAProxy and keepalived accept such names without quotes.
 pub fn is_label(word: &str, limit: usize) -> bool {
     word.len() <= limit
         && word.starts_with(|c: char| c.is_ascii_lowercase())
@@ -9,14 +9,14 @@ pub fn is_label(word: &str, limit: usize) -> bool {
         && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
 }
 
-/// An AWS id: its prefix and hex digits. AWS makes 8 or 17 of them; how many there are is left for AWS to say.
+/// Whether `id` is an AWS id: its prefix and hex digits. AWS makes 8 or 17 of them, and checks the number itself.
 pub fn has_prefix(id: &str, prefix: &str) -> bool {
     id.strip_prefix(prefix).is_some_and(|hex| {
         (1..=17).contains(&hex.len()) && hex.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
     })
 }
 
-/// The position of the first item that was there before.
+/// The position of the first item that equals an earlier one.
 pub fn repeated<T: PartialEq>(items: &[T]) -> Option<usize> {
     (1..items.len()).find(|&i| items[..i].contains(&items[i]))
 }
