@@ -74,7 +74,7 @@ fn per_balancer(calls: usize) -> String {
 
 fn create(rig: &Rig, file: &Path) -> Result<()> {
     let said = rig.create(file)?;
-    ensure!(said.contains("is served by"), "create printed {said}");
+    ensure!(said.contains("is served by"), "create ends with {said}");
     Ok(())
 }
 

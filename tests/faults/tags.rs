@@ -98,7 +98,7 @@ fn an_order_to_an_older_version_than_the_default_is_refused_until_a_rollback_mak
         wait_for("the refusal", SOON, || {
             let tags = tags(rig, &standby)?;
             let refused = tags.get("elbow:refused-revision").context("no tag elbow:refused-revision")?;
-            ensure!(refused.contains("is older than the default"), "elbow:refused-revision is {refused:?}");
+            ensure!(refused.contains("is older than the default"), "it refuses {refused:?}");
             Ok(())
         })?;
         ensure!(running(&standby)? == new, "{standby} runs another revision");
