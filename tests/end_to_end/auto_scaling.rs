@@ -1,5 +1,5 @@
-//! Runs the commands of docs/auto-scaling.md: the AWS CLI makes an Auto Scaling group from the rendered launch template.
-//! The nodes configure themselves, a terminated node hands over first, and nothing is left at the end.
+//! Runs the commands of docs/auto-scaling.md: the AWS CLI makes an Auto Scaling group from the rendered launch
+//! template. The nodes configure themselves, a terminated node hands over first, and nothing is left at the end.
 
 use std::path::Path;
 use std::process::Command;

@@ -101,7 +101,7 @@ async fn lost(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// The group puts both nodes into one subnet: they share a slot, hand over to each other, and take over from each other.
+/// The group puts both nodes into one subnet: they share a slot, and can hand over to and take over from each other.
 fn in_one_zone(rig: &Rig, file: &Path) -> Result<()> {
     let group = "--auto-scaling-group-name=elbow-web";
     let active = rig.active()?;

@@ -1,5 +1,5 @@
-//! The lab's Auto Scaling, without Elbow: a group made with the AWS CLI boots instances in two zones, pauses at lifecycle
-//! hooks, shows the target state in IMDS, and replaces lost instances.
+//! The lab's Auto Scaling, without Elbow: a group made with the AWS CLI boots instances in two zones, pauses at
+//! lifecycle hooks, shows the target state in IMDS, and replaces lost instances.
 
 use std::time::{Duration, Instant};
 

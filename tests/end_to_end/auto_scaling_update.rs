@@ -1,5 +1,5 @@
-//! Updates of a group by an instance refresh: one replaces both nodes under load; another is rolled back, as the new nodes
-//! can't run their revision.
+//! Updates of a group by an instance refresh: one replaces both nodes under load; another is rolled back, as the new
+//! nodes can't run their revision.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -1,5 +1,5 @@
-//! Health checks of the active node: if HAProxy is killed or hangs, the other node takes over. A reload, a short freeze or
-//! a lost way to the API moves nothing.
+//! Health checks of the active node: if HAProxy is killed or hangs, the other node takes over. A reload, a short freeze
+//! or a lost way to the API moves nothing.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! The lab's own tests: each fault has its effect and ends, and a lab that is killed or goes down leaves nothing behind.
+//! The lab's own tests: each fault has its effect and ends, and a lab that was killed or went down is cleared away.
 
 use std::path::Path;
 use std::time::{Duration, Instant};

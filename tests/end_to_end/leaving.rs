@@ -1,5 +1,5 @@
-//! A node hands over before it leaves: on a notice of AWS, at a reboot, and when its agent is stopped. A restarted agent
-//! hands nothing over.
+//! A node hands over before it leaves: on a notice of AWS, at a reboot, and when its agent is stopped. A restarted
+//! agent hands nothing over.
 
 use std::time::{Duration, Instant};
 

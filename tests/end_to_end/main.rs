@@ -1,4 +1,4 @@
-//! End-to-end tests: the programs' own command lines, in the lab, on instances that boot. They need root and `make setup`,
+//! End-to-end tests: the programs' own command lines, in the lab, on instances that boot. They need root, `make setup`,
 //! and no other lab on the machine.
 
 mod auto_scaling;

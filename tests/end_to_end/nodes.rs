@@ -12,8 +12,8 @@ use serde_json::Value;
 
 const BOOT: Duration = Duration::from_secs(90);
 
-/// One RunInstances call launches two nodes in node 0's subnet, another call a node in a subnet outside the balancer. Then
-/// the other nodes are terminated, and the two nodes of one subnet serve both virtual IPs.
+/// One RunInstances call launches two nodes in node 0's subnet, another call a node in a subnet outside the balancer.
+/// Then the other nodes are terminated, and the two nodes of one subnet serve both virtual IPs.
 #[tokio::test]
 async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     let rig = Rig::up()?;

@@ -248,7 +248,7 @@ async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
     let nodes = rig.settled(2, BOOT)?;
     let active = rig.active()?;
     let standby = nodes.into_iter().find(|node| node.id != active).context("a standby")?.id;
-    // Without the user that haproxy.cfg names, HAProxy on this node refuses it; the launcher's preflight can't find that.
+    // Without the user in haproxy.cfg, HAProxy on this node refuses it; the launcher's preflight can't find that.
     rig.inside(&standby, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
     let prober = rig.prober(20)?;
     let changed = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;

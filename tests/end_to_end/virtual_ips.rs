@@ -43,8 +43,8 @@ async fn two_virtual_ips_are_active_active_and_return_only_with_preempt() -> Res
     rig.destroy("web").map(drop)
 }
 
-/// Creates the balancer; the preferred node of the first virtual IP boots seconds later than the other one. The other node
-/// serves both virtual IPs until then, and hands the first over. Returns both nodes.
+/// Creates the balancer; the preferred node of the first virtual IP boots seconds later than the other one. The other
+/// node serves both virtual IPs until then, and hands the first over. Returns both nodes.
 fn created_with_a_late_node(rig: &Rig) -> Result<[String; 2]> {
     let file = file(rig, "")?;
     printed(&rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?)?;

@@ -1,6 +1,6 @@
 //! Faults of a running balancer, as its clients see them: one file for each kind of fault, one test for each fault.
-//! Most tests share one stage (`stage.rs`): the pair that has the fault, and a second pair in the same VPC that must not
-//! notice it.
+//! Most tests share one stage (`stage.rs`): the pair with the fault, and a second pair in the VPC that must not notice
+//! it.
 
 mod api;
 mod clock;

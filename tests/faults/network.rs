@@ -11,7 +11,7 @@ use crate::stage::{BOOT, Stage, play};
 const LOOK: Duration = Duration::from_secs(35);
 
 impl Stage {
-    /// Waits until every route leads to one node, and it is one of `masters` MASTER nodes. Returns it and the time taken.
+    /// Waits until every route leads to one node, one of `masters` MASTER nodes. Returns it and the time taken.
     fn one_owner(&self, masters: usize, patience: Duration) -> Result<(String, Duration)> {
         let began = Instant::now();
         let owner = wait_for("one owner", patience, || {

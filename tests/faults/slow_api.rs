@@ -1,5 +1,5 @@
-//! Takeovers while the API takes seconds to answer, compared with a bare client that has no limits. The tests share a lab
-//! of their own with 23 route tables.
+//! Takeovers while the API takes seconds to answer, compared with a bare client that has no limits. The tests share a
+//! lab of their own with 23 route tables.
 
 #[path = "../bench/floor.rs"]
 #[expect(dead_code, reason = "the bench measures more")]

@@ -81,8 +81,8 @@ fn a_route_that_is_deleted_or_redirected_is_repaired_within_35_s() -> Result<()>
 fn a_table_that_is_added_gets_the_route_within_35_s_and_a_gateways_table_never() -> Result<()> {
     play(|stage| {
         let (active, _) = stage.pair()?;
-        // The active node must not read the tables between the two calls: it would create the route, and AWS would refuse
-        // the association.
+        // The active node must not read the tables between the two calls: it would create the route, and AWS would
+        // refuse the association.
         stage.rig.lab(["fail", "DescribeRouteTables", "InternalError", "1000"])?;
         let gateways = stage.new_table()?;
         let association = stage.associate(&gateways)?;

@@ -1,4 +1,4 @@
-//! `launch = "auto-scaling"`: `create` makes one group, also after a kill, and corrects settings that were changed by hand.
+//! `launch = "auto-scaling"`: `create` makes one group, also after a kill, and corrects settings changed by hand.
 
 use std::process::Stdio;
 use std::sync::Arc;

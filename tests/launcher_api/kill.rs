@@ -1,5 +1,5 @@
-//! The launcher is killed before and after each of its API calls, and resumes when it runs again: it makes nothing twice
-//! and leaves nothing behind.
+//! The launcher is killed before and after each of its API calls, and resumes when it runs again: it makes nothing
+//! twice and leaves nothing behind.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};

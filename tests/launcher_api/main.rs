@@ -1,5 +1,5 @@
-//! Tests of the launcher with the lab's API and without instances: what it creates, leaves alone and refuses, and that it
-//! can be killed at any call. [`node`] writes the nodes' reports where a test needs them.
+//! Tests of the launcher with the lab's API and without instances: what it creates, leaves alone and refuses, and that
+//! it can be killed at any call. [`node`] writes the nodes' reports where a test needs them.
 
 mod bad_input;
 mod create;

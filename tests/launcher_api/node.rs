@@ -1,5 +1,5 @@
-//! Stands in for nodes, as no instance boots here: writes their tags and routes with the instances' own credentials, and so
-//! with the rights of a node.
+//! Stands in for nodes, as no instance boots here: writes their tags and routes with the instances' own credentials,
+//! and so with the rights of a node.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;

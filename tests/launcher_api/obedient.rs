@@ -36,8 +36,8 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     })
 }
 
-/// The active node hands over on request, or when its group terminates it. Fails if an active node is stopped, which would
-/// lose connections.
+/// The active node hands over on request, or when its group terminates it. Fails if an active node is stopped, which
+/// would lose connections.
 fn elect(rig: &Rig, nodes: &[Instance]) {
     let is_active = |node: &&Instance| node.tags.get("elbow:role").is_some_and(|role| role == "active");
     let ends = |node: &&Instance| !is_active(node) && node::is_ending(node);

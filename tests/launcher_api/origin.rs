@@ -1,5 +1,5 @@
-//! Drift of the default version: the launcher refuses a default that another program or a newer Elbow made, and shows the
-//! difference. And a newer image behind the same SSM parameter.
+//! Drift of the default version: the launcher refuses a default that another program or a newer Elbow made, and shows
+//! the difference. And a newer image behind the same SSM parameter.
 
 use std::io::{Read, Write};
 use std::sync::Arc;

@@ -1,5 +1,5 @@
-//! One reading call is denied or fails: the launcher uses and shows the other results, names the failed call, and reports
-//! nothing about what it couldn't read.
+//! One reading call is denied or fails: the launcher uses and shows the other results, names the failed call, and
+//! reports nothing about what it couldn't read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};

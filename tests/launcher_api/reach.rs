@@ -74,7 +74,7 @@ fn arguments_of_render_are_checked() {
     }
 }
 
-/// The lab's API accepts requests to a proxy. The endpoint's name doesn't exist, so the request must have used the proxy.
+/// The lab's API accepts requests to a proxy. The endpoint's name doesn't exist: the request must have used the proxy.
 #[test]
 fn calls_use_the_proxy_of_the_environment_except_for_no_proxy_hosts() {
     let rig = Rig::new();

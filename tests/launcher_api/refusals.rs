@@ -1,5 +1,5 @@
-//! Nodes refuse a handover or an order while another, graver problem is in their message: the launcher reports the refusal
-//! at once.
+//! Nodes refuse a handover or an order while another, graver problem is in their message: the launcher reports the
+//! refusal at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,8 +12,8 @@ const GRAVER: &str = "the routes of 10.255.0.10 can't be moved: denied (and 1 mo
 /// Much less than the launcher's time limits.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
-/// Runs the launcher while each node refuses requests and orders with `why`. It must fail at once and print `why`; returns
-/// its messages.
+/// Runs the launcher while each node refuses requests and orders with `why`. It must fail at once and print `why`;
+/// returns its messages.
 fn refuses(rig: &Rig, arguments: &[&str], why: &str) -> String {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {

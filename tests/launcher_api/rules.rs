@@ -1,5 +1,5 @@
-//! The limit of rules in a security group: the launcher merges rules and warns of too many. AWS refuses those before the
-//! launcher creates other resources.
+//! The limit of rules in a security group: the launcher merges rules and warns of too many. AWS refuses those before
+//! the launcher creates other resources.
 
 use std::path::PathBuf;
 

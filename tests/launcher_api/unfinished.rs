@@ -1,5 +1,5 @@
-//! `update` after another update that failed, that still runs, or that was changed by hand: what it rolls back, withdraws
-//! and leaves alone.
+//! `update` after another update that failed, that still runs, or that was changed by hand: what it rolls back,
+//! withdraws and leaves alone.
 
 use std::path::Path;
 use std::process::Output;

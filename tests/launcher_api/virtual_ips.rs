@@ -1,5 +1,5 @@
-//! Two balancers of a VPC never get the same virtual IP, whatever the state of the first, and also if both are created at
-//! once.
+//! Two balancers of a VPC never get the same virtual IP, whatever the state of the first, and also if both are created
+//! at once.
 
 use std::path::PathBuf;
 use std::process::Stdio;

@@ -1,5 +1,5 @@
-//! Limits of the second chance: closed ports behind the tunnels, few packets of unknown connections, and a full table of
-//! handshakes.
+//! Limits of the second chance: closed ports behind the tunnels, few packets of unknown connections, and a full table
+//! of handshakes.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub(super) fn ports_are_closed(rig: &Rig, nodes: &[String]) -> Result<()> {
     super::passing(rig, nodes, nodes.len())
 }
 
-/// A client sends packets of unknown connections: few of them pass the tunnels, and its uploads through the tunnels go on.
+/// A client sends packets of unknown connections: few of them pass the tunnels, and its uploads there go on.
 pub(super) async fn strays_are_limited(rig: &Rig, nodes: &[String]) -> Result<()> {
     let turner = Turner::of(rig, nodes)?;
     let active = turner.back()?;

@@ -21,7 +21,7 @@ pub(super) async fn one_is_used_again(turner: &Turner<'_>, nodes: &[String]) -> 
     ask(&mut stream, "").await.context("after the route was turned to the node with the port in TIME_WAIT")
 }
 
-/// Opens a connection to the node `now` from a port that is in TIME_WAIT on the node `before`; the route leads to `now`.
+/// Opens a connection to the node `now`, the route's target, from a port in TIME_WAIT on the node `before`.
 pub(super) async fn used_again(turner: &Turner<'_>, ports: Range<u16>, before: &str, now: &str) -> Result<TcpStream> {
     // The active node reads its route every half a minute and may turn it back meanwhile: then the next port is tried.
     for port in ports {
