@@ -40,7 +40,7 @@ impl Arena {
         Ok(Arena { place, programs, build, quick })
     }
 
-    /// A fresh lab.
+    /// Starts a lab.
     pub fn rig(&self) -> Result<Rig> {
         Rig::up_with(LabDir::at(self.place.join("lab"))?, self.programs.clone())
     }

@@ -40,7 +40,7 @@ async fn a_group_made_by_the_handbook_serves_and_waits_for_handovers() -> Result
     Ok(())
 }
 
-/// The role and the tags of the document let a node complete its termination hook.
+/// With the names and tags of the document, a node may complete its termination hook.
 fn completes_the_hook(rig: &Rig) -> Result<()> {
     let leaving = rig.active()?;
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];

@@ -1,4 +1,4 @@
-//! An API that fails, hangs, lies or refuses while a node takes over.
+//! Takeovers while the API fails, hangs, gives stale answers or denies a call.
 
 use std::time::{Duration, Instant};
 

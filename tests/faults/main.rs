@@ -1,5 +1,5 @@
 //! Faults of a running balancer, as its clients see them: one file for each kind of fault, one test for each fault.
-//! Most tests share one stage (`stage.rs`): the pair with the fault, and a second pair in the VPC that must not notice
+//! Most tests share a stage (`stage.rs`): the pair with the fault, and a second pair in the VPC that must not notice
 //! it.
 
 mod api;

@@ -41,7 +41,7 @@ pub fn route(rig: &Rig, node: &Instance, table: &str) {
     done(call.destination_cidr_block("10.255.0.10/32").send());
 }
 
-/// Replaces the virtual IP's route in each of these tables: it leads to this node afterwards.
+/// Replaces the virtual IP's routes, so that all of them lead to this node.
 pub fn succeed(rig: &Rig, node: &Instance) {
     let interface = node.interface.as_deref().expect("a running instance has an interface");
     for table in rig.world().route_tables {

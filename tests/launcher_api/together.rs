@@ -1,4 +1,4 @@
-//! Two launchers at once.
+//! Two launchers run at once.
 
 use std::process::Stdio;
 
