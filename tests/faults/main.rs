@@ -1,6 +1,5 @@
 //! Faults of a running balancer, as its clients see them: one file for each kind of fault, one test for each fault.
-//! Most tests share a stage (`stage.rs`): the pair with the fault, and a second pair in the VPC that must not notice
-//! it.
+//! Most tests share a stage (`stage.rs`): the pair with the fault, and a second pair that must not notice it.
 
 mod api;
 mod clock;
