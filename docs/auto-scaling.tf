@@ -1,23 +1,13 @@
-<<<<<<< HEAD
 # Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md makes them with the AWS CLI.
 # NOT RUN: written from the AWS provider's documentation (version 5).
-=======
-# Elbow's nodes in an Auto Scaling group, as docs/auto-scaling.md creates them with the AWS CLI.
-# NOT RUN: written after the AWS provider's documentation (version 5), and not tested.
->>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 #
 # Before `terraform apply`, and again after each change of web.toml:
 #   launcher render trust-policy web.toml > trust-policy.json
 #   launcher render policy web.toml > policy.json
 #   launcher render user-data web.toml --gzip > user-data.gz
-<<<<<<< HEAD
 # Terraform doesn't manage the virtual IPs' routes: the nodes make them, and they remain after `terraform destroy`. A route
 # table with inline `route {}` blocks deletes these routes at each apply: use separate aws_route resources.
 # Admit this security group in the targets' security groups.
-=======
-# Terraform doesn't know the virtual IPs' routes: the nodes create them, and they remain after `terraform destroy`. In
-# route tables that Terraform manages, use separate aws_route resources, not inline routes.
->>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 
 variable "name" { default = "web" }
 variable "region" { default = "eu-west-1" }
@@ -128,11 +118,7 @@ resource "aws_launch_template" "nodes" {
     }
   }
 
-<<<<<<< HEAD
   # Leave the tags off the template itself: the launcher would treat the template as its own.
-=======
-  # No tags on the template itself, or the launcher would take it for its own.
->>>>>>> ac4aef1690b72f114d1067f11f590697b46bf266
 }
 
 resource "aws_autoscaling_group" "nodes" {

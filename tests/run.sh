@@ -56,4 +56,4 @@ on_labs faults \
     a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
     haproxy_that_is_killed_costs_its_node_the_virtual_ip \
     an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
-    after_a_power_cut_the_operator_is_told_the_truth_and_goes_on_without_the_dead_node
+    after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node

@@ -1,5 +1,5 @@
-//! Where things are measured: a lab of its own kind, whose instances boot the benchmark's image, and run the agent as it
-//! is shipped if that has been built from what is here.
+//! The benchmark's lab: its instances boot the benchmark's image, and run the shipped agent if `make dist` has built it
+//! from the current sources.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -13,17 +13,16 @@ use lab::rig::{self, Rig};
 use crate::image;
 use crate::results::{Build, Conditions, Measured};
 
-/// Where a run takes place.
 pub struct Arena {
     place: PathBuf,
     programs: PathBuf,
     build: Build,
-    /// Few repetitions: to try the benchmark itself.
+    /// Few repetitions, to test the benchmark itself.
     pub quick: bool,
 }
 
 impl Arena {
-    /// Builds what isn't there.
+    /// Builds the image if it is missing or outdated.
     pub fn open(quick: bool) -> Result<Arena> {
         let lab = LabDir::open()?;
         let place = results_folder(&lab)?;
@@ -41,22 +40,22 @@ impl Arena {
         Ok(Arena { place, programs, build, quick })
     }
 
-    /// A fresh lab.
+    /// Starts a lab.
     pub fn rig(&self) -> Result<Rig> {
         Rig::up_with(LabDir::at(self.place.join("lab"))?, self.programs.clone())
     }
 
-    /// Where results go.
+    /// The folder of the results.
     pub fn place(&self) -> &Path {
         &self.place
     }
 
-    /// So many repetitions, or one for a trial.
+    /// The number of repetitions: `wanted`, or one if [`Arena::quick`].
     pub fn times(&self, wanted: usize) -> usize {
         if self.quick { 1 } else { wanted }
     }
 
-    /// Measures, and notes the conditions.
+    /// Runs a section and notes its conditions.
     pub fn measure<T>(&self, section: impl FnOnce() -> Result<T>) -> Result<Measured<T>> {
         let (load, start) = (load_average()?, Instant::now());
         let data = section()?;
@@ -74,19 +73,19 @@ impl Arena {
     }
 }
 
-/// Says on standard error what is being done.
+/// Prints progress to standard error.
 pub fn say(what: impl std::fmt::Display) {
     eprintln!("bench: {what}");
 }
 
-/// Where results are, under the lab's folder.
+/// The folder of the results, below the lab's folder.
 pub fn results_folder(lab: &LabDir) -> Result<PathBuf> {
     let place = lab.root().join("bench");
-    fs::create_dir_all(&place).with_context(|| format!("making {}", place.display()))?;
+    fs::create_dir_all(&place).with_context(|| format!("creating {}", place.display()))?;
     Ok(place)
 }
 
-/// The programs in a folder of their own, as a lab hands out the agent that lies beside it.
+/// Copies the programs into one folder: a lab serves the agent that lies beside it.
 fn programs(place: &Path) -> Result<(PathBuf, Build)> {
     let built = rig::programs()?;
     let checkout = dir::checkout()?;
@@ -99,7 +98,7 @@ fn programs(place: &Path) -> Result<(PathBuf, Build)> {
     fs::create_dir_all(&folder)?;
     for (name, from) in [("agent", agent), ("launcher", built.join("launcher")), ("lab", built.join("lab"))] {
         let to = folder.join(name);
-        // A program that runs can't be written to, but it can be replaced.
+        // A running program can't be overwritten, but it can be replaced.
         let beside = folder.join(format!("{name}.new"));
         fs::copy(&from, &beside).with_context(|| format!("copying {}", from.display()))?;
         fs::rename(&beside, &to)?;
@@ -107,7 +106,7 @@ fn programs(place: &Path) -> Result<(PathBuf, Build)> {
     Ok((folder, build))
 }
 
-/// Whether it was built after the last change of what it is built from.
+/// Whether the shipped agent is newer than all of its sources.
 fn is_current(shipped: &Path, checkout: &Path) -> Result<bool> {
     let Ok(built) = fs::metadata(shipped).and_then(|file| file.modified()) else { return Ok(false) };
     for folder in ["agent", "templates/src", "templates/templates"] {
@@ -143,6 +142,6 @@ fn load_average() -> Result<f64> {
 
 fn field(file: &str, name: &str) -> Result<String> {
     let text = fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
-    let line = text.lines().find(|line| line.starts_with(name)).with_context(|| format!("{file} says no {name}"))?;
+    let line = text.lines().find(|line| line.starts_with(name)).with_context(|| format!("{file} has no {name}"))?;
     Ok(line.split_once(':').map_or("", |(_, value)| value).trim().to_owned())
 }

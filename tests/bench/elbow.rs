@@ -1,4 +1,4 @@
-//! Elbow at work: a balancer of so many tables, and takeovers that nobody has to die for.
+//! Elbow's part of the benchmark: a balancer with a given number of route tables, and takeovers without a lost node.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -11,14 +11,14 @@ use serde_json::{Value, json};
 
 use crate::results::Attempt;
 
-/// Within this a pair has booted, or is back to two nodes.
+/// The limit for a pair to boot or to recover.
 pub const RECOVERY: Duration = Duration::from_secs(90);
-/// More are refused.
+/// The launcher refuses a longer list of route tables.
 const LISTED: usize = 80;
 /// A takeover of 200 tables under throttling takes half a minute.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// So many tables of the VPC that can hold routes, the client's (the main one) first; made where there are fewer.
+/// `count` eligible tables of the VPC, the client's (the main one) first. Creates missing ones.
 pub fn tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     let status = rig.status()?;
     let have = eligible_tables(rig, &status.vpc)?.len();
@@ -38,18 +38,18 @@ pub fn tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     Ok(std::iter::once(main).chain(others).take(count).collect())
 }
 
-/// The example balancer, in these tables alone. More than can be listed have to be all that there are.
+/// The example balancer with these tables. More than [`LISTED`] must be all tables of the VPC.
 pub fn balancer(rig: &Rig, tables: &[String]) -> Result<PathBuf> {
     if tables.len() > LISTED {
         let all = eligible_tables(rig, &rig.status()?.vpc)?.len();
-        ensure!(all == tables.len(), "{all} tables are there, and {} of them can't be listed", tables.len());
+        ensure!(all == tables.len(), "the VPC has {all} tables, and {} of them are too many to list", tables.len());
         return rig.balancer(|text| text);
     }
     rig.balancer(|text| text.replace("[agent]", &format!("route_tables  = {tables:?}\n\n[agent]")))
 }
 
-/// One takeover: the active node's keepalived is killed, and the standby becomes MASTER. From its agent's `vrrp MASTER`
-/// until its last ReplaceRoute is answered.
+/// One takeover: the active node's keepalived is killed, and the standby becomes MASTER. Measures from its agent's
+/// `vrrp MASTER` to the answer to its last ReplaceRoute.
 pub fn take_over(rig: &Rig, tables: usize) -> Result<Attempt> {
     rig.settled(2, RECOVERY)?;
     let loser = rig.active()?;
@@ -66,6 +66,6 @@ pub fn take_over(rig: &Rig, tables: usize) -> Result<Attempt> {
     ensure!(heir != loser, "{heir} took over from itself");
     let last = moves.iter().map(answered).collect::<Result<Vec<_>>>()?.into_iter().max().context("a call")?;
     let took = Duration::try_from(last.duration_since(master_since(rig, &heir)?))?;
-    ensure!(took < start.elapsed(), "{heir} became MASTER before its peer was lost");
+    ensure!(took < start.elapsed(), "{heir} became MASTER before keepalived was killed");
     Ok(Attempt { seconds: took.as_secs_f64(), moved: tables })
 }

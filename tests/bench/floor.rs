@@ -1,5 +1,5 @@
-//! The floor: the same calls fired at once by a client that does nothing else, from an instance's place in the VPC, over
-//! new connections, TLS and all, or over ones that stand open. No takeover through the same API can be much faster.
+//! The floor: a bare client makes a takeover's calls concurrently from an instance's network, over new or open TLS
+//! connections. No takeover through the same API can be much faster.
 
 use std::net::IpAddr;
 use std::time::{Duration, Instant};
@@ -17,19 +17,17 @@ use lab::network::namespace;
 use lab::rig::Rig;
 use lab::tls::Authority;
 
-/// Routes to be led somewhere.
+/// The routes to one virtual IP.
 pub struct Routes<'a> {
-    /// In these tables.
     pub tables: &'a [String],
-    /// To this address.
     pub vip: &'a str,
 }
 
-/// How often all calls are made by one client; the last time counts.
+/// How often one client makes all calls; the last round is measured.
 #[derive(Debug, Clone, Copy)]
 struct Rounds(usize);
 
-/// Where the calls come from, and who makes them.
+/// The bare client's network namespace and credentials.
 pub struct Bare {
     namespace: String,
     authority: String,
@@ -38,7 +36,7 @@ pub struct Bare {
 }
 
 impl Bare {
-    /// At the place of an instance's interface, with the operator's credentials.
+    /// A client in the network namespace behind an instance's interface, with the operator's credentials.
     pub fn at(rig: &Rig, interface: &str) -> Result<Bare> {
         let set = |key: &str| rig.variable(key);
         Ok(Bare {
@@ -55,12 +53,12 @@ impl Bare {
         })
     }
 
-    /// Points the routes at an interface, all at once, over new connections: how long it took.
+    /// Points the routes at an interface concurrently over new connections; returns the time taken.
     pub fn replace(&self, routes: &Routes, interface: &str) -> Result<Duration> {
         self.replacing(Rounds(1), routes, interface)
     }
 
-    /// The same once more over the connections that stand open then: how long that took.
+    /// Like [`Bare::replace`], twice; returns the time of the second round, over open connections.
     pub fn replace_again(&self, routes: &Routes, interface: &str) -> Result<Duration> {
         self.replacing(Rounds(2), routes, interface)
     }
@@ -72,7 +70,7 @@ impl Bare {
         })
     }
 
-    /// Makes the routes, all at once.
+    /// Creates the routes concurrently.
     pub fn create(&self, routes: &Routes, interface: &str) -> Result<Duration> {
         self.at_once(Rounds(1), routes, |client, table, vip| async move {
             let call = client.create_route().route_table_id(table).destination_cidr_block(vip);
@@ -80,7 +78,7 @@ impl Bare {
         })
     }
 
-    /// Removes the routes, all at once.
+    /// Deletes the routes concurrently.
     pub fn delete(&self, routes: &Routes) -> Result<Duration> {
         self.at_once(Rounds(1), routes, |client, table, vip| async move {
             let call = client.delete_route().route_table_id(table).destination_cidr_block(vip);
@@ -112,7 +110,7 @@ impl Bare {
         namespace::enter(&self.namespace, work)?
     }
 
-    /// A fresh one, without a connection yet.
+    /// A client without open connections.
     fn client(&self) -> Result<Client> {
         let trust = TrustStore::empty().with_pem_certificate(self.authority.as_bytes());
         let context = TlsContext::builder().with_trust_store(trust).build().context("trusting the lab's authority")?;
@@ -126,7 +124,7 @@ impl Bare {
             .credentials_provider(self.credentials.clone())
             .http_client(http)
             .retry_config(RetryConfig::disabled())
-            // The SDK gives a connection up after 3.1 s by itself.
+            // By default the SDK aborts a connection attempt after 3.1 s.
             .timeout_config(TimeoutConfig::disabled())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .build();
@@ -134,7 +132,7 @@ impl Bare {
     }
 }
 
-/// The API's address in the VPC: this process has the host's resolver, which doesn't know it.
+/// Resolves each name to the API's address in the VPC, which the host's resolver doesn't know.
 #[derive(Debug, Clone, Copy)]
 struct TheApi;
 

@@ -1,5 +1,5 @@
-//! The image that everybody boots here: the lab's own, with the AWS CLI and Pacemaker's resource agents. What is measured
-//! on it runs in the same kind of instance; nothing of it is ever installed on the host.
+//! The image of all instances in the benchmark: the lab's image with the AWS CLI and Pacemaker's resource agents.
+//! Nothing is installed on the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 
 const RECIPE: &str = include_str!("image/build.sh");
 
-/// The image's root under `place`, built if it isn't there or if what it is made from has changed.
+/// The image's root below `place`. Builds it if it is missing, or if its recipe or the lab's image has changed.
 pub fn ensure(lab: &LabDir, place: &Path) -> Result<PathBuf> {
     image::ensure(lab).context("building the lab's image")?;
     let (image, stamp) = (place.join("image"), place.join("image.stamp"));
@@ -29,14 +29,14 @@ pub fn ensure(lab: &LabDir, place: &Path) -> Result<PathBuf> {
     let (recipe, list) = (place.join("build.sh"), place.join("sources.list"));
     fs::write(&recipe, RECIPE)?;
     fs::write(&list, sources::of_this_host()?)?;
-    // In a mount namespace of its own, so that a build that is killed leaves no mount behind.
+    // In a mount namespace, so that a killed build leaves no mount behind.
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh"])
         .args([&recipe, &lab.image(), &list, &work])
         .status()
         .context("starting unshare for the image's recipe")?;
     ensure!(status.success(), "building the benchmark's image failed ({status}): see the lines above");
-    fs::rename(&work, &image).with_context(|| format!("putting {} into its place", image.display()))?;
+    fs::rename(&work, &image).with_context(|| format!("moving the image to {}", image.display()))?;
     fs::write(&stamp, wanted)?;
     Ok(image)
 }

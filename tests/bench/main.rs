@@ -1,5 +1,5 @@
-//! `make bench`: Elbow and the other ways to do it at the same work, in one run on one machine. Each section leaves its raw
-//! results in `target/lab/bench`, and docs/bench.md with its plots is rendered from what is there.
+//! `make bench`: measures Elbow and other tools at the same work, in one run on one machine. Each section saves its raw
+//! results in `target/lab/bench`; docs/bench.md and its plots are rendered from them.
 
 mod arena;
 mod elbow;
@@ -9,7 +9,7 @@ mod others;
 #[allow(
     dead_code,
     unused_imports,
-    reason = "Cargo sets `test` here too and leaves the tests out: report_test.rs has them"
+    reason = "Cargo sets `test` here, too, but doesn't run the tests: report_test.rs runs them"
 )]
 mod report;
 mod results;
@@ -26,23 +26,23 @@ use arena::{Arena, results_folder, say};
 use results::{LATENCIES, Results, save};
 use sections::{idle, lost, takeover, zone};
 
-/// Measures Elbow and others at the same work, and writes docs/bench.md. Wants root, and `make setup` before.
+/// Measures Elbow and other tools at the same work, and writes docs/bench.md. Needs root, and `make setup` before.
 #[derive(Debug, Parser)]
 #[command(name = "bench")]
 struct Cli {
-    /// What to measure; nothing named: everything
+    /// The sections to measure; all by default
     #[arg(value_enum)]
     sections: Vec<Section>,
-    /// Few repetitions, short watches: to try the benchmark itself
+    /// Measure briefly with few repetitions, to test the benchmark itself
     #[arg(long)]
     quick: bool,
-    /// Build the image that everything is measured in, and no more
+    /// Only build the benchmark's image
     #[arg(long, conflicts_with_all = ["render", "quick", "sections"])]
     prepare: bool,
-    /// Measure nothing: render the document from the results that are there
+    /// Only render the document from the saved results
     #[arg(long)]
     render: bool,
-    /// What Cargo says to every benchmark
+    /// Cargo passes this to every benchmark
     #[arg(long, hide = true)]
     bench: bool,
 }
@@ -51,20 +51,20 @@ struct Cli {
 enum Section {
     /// Takeovers of 1 to 200 route tables, at all latencies
     Takeover,
-    /// The same at one latency
+    /// The same at 0 ms
     #[value(name = "takeover-0")]
     Takeover0,
-    /// The same at one latency
+    /// The same at 50 ms
     #[value(name = "takeover-50")]
     Takeover50,
-    /// The same at one latency
+    /// The same at 200 ms
     #[value(name = "takeover-200")]
     Takeover200,
-    /// A node lost, served again
+    /// Outages after a node's power cut
     Lost,
     /// Ten balancers lose a zone
     Zone,
-    /// Ten minutes of nothing
+    /// The cost of an idle pair in ten minutes
     Idle,
 }
 
@@ -81,7 +81,7 @@ fn main() -> Result<()> {
         for section in sections {
             section.run(&arena)?;
         }
-        say(format!("measured within {:.0} min", start.elapsed().as_secs_f64() / 60.0));
+        say(format!("measured in {:.0} min", start.elapsed().as_secs_f64() / 60.0));
     }
     let results = Results::read(&results_folder(&LabDir::open()?)?)?;
     let docs = dir::checkout()?.join("docs");

@@ -1,4 +1,4 @@
-//! That the benchmark says of its results what they are: from raw results to the document, without measuring anything.
+//! Tests the benchmark's report, from raw results to the document, without a measurement.
 
 mod report;
 mod results;
@@ -56,7 +56,7 @@ fn results() -> Results {
 }
 
 #[test]
-fn every_section_says_its_figures() {
+fn every_section_has_its_figures() {
     let files = report::render(&results()).unwrap();
     let names: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["bench.md", "bench-takeover.svg", "bench-lost.svg", "bench-zone.svg"]);
@@ -77,7 +77,7 @@ fn every_section_says_its_figures() {
 }
 
 #[test]
-fn what_has_not_been_measured_is_said() {
+fn sections_without_results_are_named() {
     let files = report::render(&Results { zone: None, ..results() }).unwrap();
     assert!(files[0].1.contains("Not measured yet: `zone`."), "{}", files[0].1);
     let error = report::render(&Results::default()).unwrap_err();
@@ -85,7 +85,7 @@ fn what_has_not_been_measured_is_said() {
 }
 
 #[test]
-fn results_read_back_as_they_were_kept() {
+fn saved_results_are_read_back_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let results = results();
     save(folder.path(), "takeover-50", &results.takeover[0]).unwrap();

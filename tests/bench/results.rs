@@ -1,4 +1,4 @@
-//! What a section leaves behind: raw results, as JSON, from which the document is rendered. Times are in seconds.
+//! The raw results of the sections, saved as JSON. Times are in seconds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -7,33 +7,26 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-/// What a section measured, and under which conditions.
+/// A section's results and conditions.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Measured<T> {
-    /// Where and how.
     pub conditions: Conditions,
-    /// What came out.
     pub data: T,
 }
 
-/// Where and how something was measured.
+/// The machine and the circumstances of a measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Conditions {
-    /// The machine's cores.
     pub cores: usize,
-    /// What the processor says it is.
     pub processor: String,
-    /// The machine's memory in GB.
     pub memory_gb: u64,
-    /// The kernel's release.
     pub kernel: String,
-    /// Which build of the agent it was.
     pub agent: Build,
-    /// The machine's load average over a minute, before: what others did to it.
+    /// The load average over a minute before the measurement: the load of other programs.
     pub load: f64,
-    /// How long it took.
+    /// The time that the section took.
     pub seconds: f64,
-    /// Whether it was a trial with few repetitions.
+    /// Whether this was a test run with few repetitions.
     pub quick: bool,
 }
 
@@ -41,19 +34,19 @@ pub struct Conditions {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Build {
-    /// As it is shipped: `make dist`.
+    /// The shipped one: `make dist`.
     Dist,
-    /// As tests run it: `make build`.
+    /// The tests' one: `make build`.
     Release,
 }
 
-/// Who takes over.
+/// The tool that takes over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Who {
-    /// The same calls at once over connections that stand open, by a client that does nothing else.
+    /// A bare client that makes the same calls concurrently over open connections.
     WarmFloor,
-    /// The same over new connections; where throttling binds, the token bucket's time.
+    /// The same over new connections; with throttling, the token bucket's time.
     Floor,
     /// Elbow's agent.
     Agent,
@@ -66,89 +59,82 @@ pub enum Who {
 /// One takeover.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
-    /// From its beginning to the answer to its last ReplaceRoute; to its being stopped, if it was.
+    /// From its start to the answer to its last ReplaceRoute, or until it was stopped.
     pub seconds: f64,
-    /// How many tables' routes had been moved by then.
+    /// The number of tables with a moved route by then.
     pub moved: usize,
 }
 
-/// Takeovers of so many tables by one of them.
+/// One tool's takeovers with one number of tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cell {
-    /// By whom.
     pub who: Who,
-    /// Of how many tables.
     pub tables: usize,
     /// Whether the API throttled.
     pub throttled: bool,
-    /// Each takeover.
     pub attempts: Vec<Attempt>,
 }
 
 /// Takeovers at one API latency.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Takeover {
-    /// From a call's coming to its answer's leaving.
+    /// From a call's arrival to its answer.
     pub latency_ms: u64,
-    /// All that was measured.
     pub cells: Vec<Cell>,
 }
 
-/// Outages that a client saw after a node lost its power.
+/// Outages that a client saw after a node's power cut.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Lost {
-    /// From a call's coming to its answer's leaving.
+    /// From a call's arrival to its answer.
     pub latency_ms: u64,
-    /// How many route tables each had to change.
+    /// The number of route tables.
     pub tables: usize,
-    /// Elbow's, in order.
+    /// In order.
     pub elbow: Vec<f64>,
-    /// The others'.
     pub original: Vec<f64>,
 }
 
-/// A zone lost by many balancers together.
+/// Many balancers lose a zone at once.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Zone {
-    /// From a call's coming to its answer's leaving.
+    /// From a call's arrival to its answer.
     pub latency_ms: u64,
-    /// How many tables the VPC has.
+    /// The number of the VPC's route tables.
     pub tables: usize,
-    /// Tokens that the account's bucket holds.
+    /// The size of the account's token bucket.
     pub burst: u32,
-    /// Tokens that it regains a second.
+    /// Its refill per second.
     pub refill: f64,
     /// With `route_tables = "all"`.
     pub all: ZoneLoss,
-    /// With the tables of living clients named.
+    /// With only the tables of clients in other zones.
     pub named: ZoneLoss,
 }
 
-/// How a lost zone went.
+/// The results for one choice of tables.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ZoneLoss {
-    /// Tables that each balancer had its route in.
+    /// The number of each balancer's route tables.
     pub tables: usize,
-    /// The outage of each balancer as its client saw it.
+    /// Each balancer's outage, as its client saw it.
     pub outages: Vec<f64>,
-    /// From the loss until the last route of the last balancer was right.
+    /// From the first ReplaceRoute to the answer to the last.
     pub settled: f64,
-    /// How many calls were throttled.
+    /// The number of throttled calls.
     pub throttled: usize,
 }
 
-/// What nodes cost when nothing happens.
+/// The cost of an idle pair.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Idle {
-    /// For how long it was watched.
+    /// The time of the measurement.
     pub seconds: f64,
-    /// The active node's.
     pub active: Cost,
-    /// The standby's.
     pub standby: Cost,
 }
 
-/// What one node cost while it was watched.
+/// The cost of one node during the measurement.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// EC2 calls, by action.
@@ -159,28 +145,25 @@ pub struct Cost {
     pub keepalived_cpu: f64,
     /// The agent's resident memory at the end.
     pub rss_kb: u64,
-    /// The most that it was.
+    /// Its peak.
     pub peak_kb: u64,
 }
 
-/// All that there is.
+/// All saved results.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Results {
     /// One for each latency, in order.
     pub takeover: Vec<Measured<Takeover>>,
-    /// Node lost, served again.
     pub lost: Option<Measured<Lost>>,
-    /// A zone lost.
     pub zone: Option<Measured<Zone>>,
-    /// Idle.
     pub idle: Option<Measured<Idle>>,
 }
 
-/// API latencies that takeovers are measured at.
+/// The API latencies of the takeover sections, in milliseconds.
 pub const LATENCIES: [u64; 3] = [0, 50, 200];
 
 impl Results {
-    /// What is in a folder.
+    /// Reads the results in a folder; missing ones are left out.
     pub fn read(folder: &Path) -> Result<Results> {
         let mut takeover = Vec::new();
         for latency in LATENCIES {
@@ -191,7 +174,7 @@ impl Results {
     }
 }
 
-/// Keeps a section's results.
+/// Saves a section's results.
 pub fn save<T: Serialize>(folder: &Path, name: &str, measured: &Measured<T>) -> Result<()> {
     let path = folder.join(name).with_extension("json");
     std::fs::write(&path, serde_json::to_string_pretty(measured)?)

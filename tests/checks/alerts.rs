@@ -1,4 +1,4 @@
-//! The example alerts, by Prometheus' own checker: they are rules, each fires when it should, and not otherwise.
+//! Checks docs/alerts.yml with `promtool`: the rules are valid, and each alert fires only when it should.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

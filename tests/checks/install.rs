@@ -1,5 +1,5 @@
-//! The install step, run on a machine: what it leaves alone, what it refuses, and that running it again changes nothing.
-//! systemctl knows that it is in a chroot, and only enables and disables.
+//! Runs the install step on a throw-away machine: what it installs and refuses, and that a second run changes nothing.
+//! In a chroot, systemctl only enables and disables units.
 
 use sha2::{Digest, Sha256};
 use templates::balancer::Balancer;
@@ -39,7 +39,7 @@ fn the_agent_is_fetched_verified_and_enabled() {
 }
 
 #[test]
-fn an_agent_with_another_checksum_is_not_run_and_the_console_says_so() {
+fn an_agent_with_another_checksum_is_not_run_and_the_console_shows_it() {
     let wanted = sha256("another agent");
     let machine = machine(&balancer("http://127.0.0.1:8000/agent", &wanted));
     let said = machine
@@ -49,12 +49,12 @@ fn an_agent_with_another_checksum_is_not_run_and_the_console_says_so() {
         sha256(AGENT)
     );
     let said = said.ok().with("code 1").with("disabled").with(&line);
-    assert!(!said.text.lines().any(|line| line.starts_with("agent")), "something was installed:\n{}", said.text);
+    assert!(!said.text.lines().any(|line| line.starts_with("agent")), "an agent was installed:\n{}", said.text);
 }
 
 #[test]
-fn a_query_reaches_the_server_and_no_message() {
-    // Brackets would be a pattern to curl.
+fn the_query_of_a_source_reaches_the_server_but_no_message() {
+    // curl takes brackets as a pattern unless globbing is off.
     let source = "http://127.0.0.1:8000/agent[1-2]?signature=s3cret";
     let machine = Machine::node().with_files_of(&balancer(source, &sha256("another")), "").serving("agent[1-2]", AGENT);
     let said = machine.run("/etc/elbow/install.sh; echo code $?").ok().with("code 1");
@@ -63,7 +63,7 @@ fn a_query_reaches_the_server_and_no_message() {
 }
 
 #[test]
-fn a_download_is_no_file_of_the_nodes_own_and_ends_at_its_limit() {
+fn a_download_takes_no_local_file_and_ends_at_its_size_limit() {
     let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)));
     let run = "sed -n '/^download()/,/^)/p' /etc/elbow/install.sh >/tmp/download; . /tmp/download; scratch=/tmp/got
         for source in file:///etc/hostname ftp://127.0.0.1/agent; do download; echo code $?; done
@@ -88,15 +88,15 @@ fn installing_twice_changes_nothing_and_asks_for_nothing() {
 }
 
 #[test]
-fn an_image_that_has_everything_is_not_installed_to() {
+fn a_complete_image_gets_no_packages() {
     let machine = machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)))
         .with("/usr/local/sbin/apt-get", "#!/bin/sh\necho apt-get was called\nexit 1\n");
     machine.run("/etc/elbow/install.sh").ok().without(&["apt-get was called", "installing"]);
 }
 
 #[test]
-fn a_plain_image_is_told_what_it_lacks_and_services_are_held_back_meanwhile() {
-    // Stands in for apt-get's own work, which the lab does for real; here it is what apt is asked, and when.
+fn a_plain_image_gets_missing_packages_without_starting_their_services() {
+    // A stand-in for apt-get that prints its arguments and what policy-rc.d answers; the lab's tests run the real one.
     let apt = "#!/bin/sh\necho apt-get $*\ncase \"$*\" in *install*) /usr/sbin/policy-rc.d haproxy start; echo haproxy $?; /usr/sbin/policy-rc.d rsyslog start; echo rsyslog $?;; esac\n";
     let balancer = balancer("http://127.0.0.1:8000/agent", &sha256(AGENT));
     let machine =
@@ -122,7 +122,7 @@ fn installing_from_the_repository_puts_in_what_is_missing() {
     assert!(!said.text.contains("try 1 of 10"), "{}", said.text);
 }
 
-/// SELinux's own programs, as far as the install step uses them: each says what it was asked for and ends with a status.
+/// Stand-ins for SELinux's programs: each prints its arguments and exits with the given status.
 fn with_selinux(mode: &str, setsebool: i32, semodule: i32) -> Machine {
     let program = |name: &str, status: i32| format!("#!/bin/sh\necho {name} $*\nexit {status}\n");
     machine(&balancer("http://127.0.0.1:8000/agent", &sha256(AGENT)))
@@ -135,14 +135,14 @@ fn with_selinux(mode: &str, setsebool: i32, semodule: i32) -> Machine {
 const INSTALL_AND_LOOK: &str = "/etc/elbow/install.sh; echo code $?; systemctl is-enabled elbow-agent; :";
 
 #[test]
-fn an_image_on_which_selinux_enforces_is_told_what_haproxy_and_keepalived_may() {
+fn where_selinux_enforces_haproxy_and_keepalived_get_their_permissions() {
     let said = with_selinux("Enforcing", 0, 0).run(INSTALL_AND_LOOK).ok();
     let said = said.with("setsebool -P haproxy_connect_any=1 keepalived_connect_any=1\n");
     said.with("semodule -i ").with("chcon -t bin_t /opt/elbow/agent\n").with("code 0\nenabled");
 }
 
 #[test]
-fn an_image_whose_selinux_cannot_be_told_does_not_serve_and_the_console_says_so() {
+fn where_selinux_cannot_be_changed_the_node_does_not_serve_and_the_console_shows_it() {
     for (setsebool, semodule, what) in [(1, 0, "haproxy_connect_any"), (0, 1, "keepalived_t permissive")] {
         let said = with_selinux("Enforcing", setsebool, semodule).run(INSTALL_AND_LOOK).ok();
         let said = said.with("code 1\ndisabled").with("console: elbow: SELinux enforces, and ");
@@ -151,7 +151,7 @@ fn an_image_whose_selinux_cannot_be_told_does_not_serve_and_the_console_says_so(
 }
 
 #[test]
-fn where_selinux_only_watches_nothing_is_changed() {
+fn where_selinux_does_not_enforce_nothing_is_changed() {
     for mode in ["Permissive", "Disabled"] {
         with_selinux(mode, 1, 1).run(INSTALL_AND_LOOK).ok().with("code 0").without(&["setsebool", "selinux"]);
     }

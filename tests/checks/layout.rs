@@ -1,4 +1,5 @@
-//! The house's shape: no circle of imports, no loose file at a crate's root, and no file that a document names wrongly.
+//! Checks the layout of the repository: no import cycles, no loose files at a crate's root, and no wrong file names in
+//! documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use syn::{ItemMod, ItemUse, UseTree};
 
-/// The crates, and the files that may lie at the root of each.
+/// The crates, and the files that are allowed at the root of each (empty: all).
 const CRATES: [(&str, &[&str]); 4] = [
     ("agent/src", &["cli.rs", "lib.rs", "main.rs"]),
     ("launcher/src", &["cli.rs", "lib.rs", "main.rs"]),
@@ -78,7 +79,7 @@ impl Imports<'_> {
 }
 
 impl<'ast> Visit<'ast> for Imports<'_> {
-    /// Only tests are modules in a file; they may import what they like.
+    /// Skips inline modules: they are tests, which may import anything.
     fn visit_item_mod(&mut self, _: &'ast ItemMod) {}
 
     fn visit_item_use(&mut self, item: &'ast ItemUse) {
@@ -91,7 +92,7 @@ impl<'ast> Visit<'ast> for Imports<'_> {
     }
 }
 
-/// Which modules each module of a crate imports. A module that only tests use doesn't count.
+/// The imports of each module of a crate, without `tests` modules.
 fn imports(root: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
     let sources: BTreeMap<Module, PathBuf> = files(root)
         .into_iter()
@@ -110,7 +111,7 @@ fn imports(root: &Path) -> BTreeMap<Module, BTreeSet<Module>> {
     sources.iter().filter(|(this, _)| this.last().is_none_or(|name| name != "tests")).map(of).collect()
 }
 
-/// A circle, if there is one: each module imports the next, and the last the first.
+/// An import cycle, if any: each module imports the next, and the last one the first.
 fn circle(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
     fn from(
         at: &Module,
@@ -140,7 +141,7 @@ fn circle(imports: &BTreeMap<Module, BTreeSet<Module>>) -> Option<Vec<Module>> {
 }
 
 #[test]
-fn no_crate_has_a_circle_of_imports() {
+fn no_crate_has_an_import_cycle() {
     for (folder, _) in CRATES {
         let imports = imports(&checkout().join(folder));
         assert!(imports.values().any(|named| !named.is_empty()), "{folder}: no import was found");
@@ -153,7 +154,7 @@ fn no_crate_has_a_circle_of_imports() {
 }
 
 #[test]
-fn a_circle_is_found() {
+fn an_import_cycle_is_found() {
     let modules = |names: &[&str]| names.iter().map(|name| vec![(*name).to_owned()]).collect::<BTreeSet<Module>>();
     let names = |text: &str| vec![text.to_owned()];
     let mut imports = BTreeMap::from([(names("a"), modules(&["b"])), (names("b"), modules(&["c", "d"]))]);
@@ -198,7 +199,7 @@ fn every_file_that_a_document_names_exists() {
                 true => *file == name || file.ends_with(&format!("/{name}")),
                 false => file.starts_with(name) || file.contains(&format!("/{name}")),
             };
-            assert!(here.iter().any(named), "{document} names `{name}`, which isn't there");
+            assert!(here.iter().any(named), "{document} names `{name}`, which doesn't exist");
         }
     }
     assert!(seen > 50, "only {seen} names were found");

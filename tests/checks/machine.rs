@@ -1,5 +1,5 @@
-//! A throw-away machine: one of the lab's images under an overlay, with a network namespace of its own that has an `ens5`
-//! and no way out. Nothing of it outlives the command that it is made for.
+//! A throw-away machine for one command: one of the lab's images under an overlay, in a network namespace with an
+//! `ens5` and no route out. Nothing remains after the command.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -10,7 +10,7 @@ use lab::dir::LabDir;
 use templates::balancer::{Balancer, NodeConfig};
 use templates::{files, paths};
 
-/// Made in a mount, network and process namespace that end with it: overlay, /proc, /dev, addresses, then the command.
+/// In new mount, network and process namespaces: sets up the overlay, /proc, /dev and addresses, and runs the command.
 const ENTER: &str = r#"
     mount -t tmpfs scratch "$SCRATCH"
     mkdir "$SCRATCH/upper" "$SCRATCH/work" "$SCRATCH/root"
@@ -47,7 +47,7 @@ const ENTER: &str = r#"
     exit $status
 "#;
 
-/// A machine that isn't running yet: an image and what is put over it.
+/// A machine that isn't running yet: an image and files to put over it.
 pub struct Machine {
     image: PathBuf,
     files: tempfile::TempDir,
@@ -56,12 +56,12 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// One with HAProxy, keepalived and the like in it.
+    /// A machine with a node's packages, such as HAProxy and keepalived.
     pub fn node() -> Machine {
         Machine::of(LabDir::open().unwrap().image())
     }
 
-    /// One without them.
+    /// A machine without them.
     pub fn plain() -> Machine {
         Machine::of(LabDir::open().unwrap().plain())
     }
@@ -72,7 +72,7 @@ impl Machine {
         Machine { image, files: tempfile::tempdir().unwrap(), served: tempfile::tempdir().unwrap(), repository: None }
     }
 
-    /// With everything that its user-data and its agent would write.
+    /// Adds all files that the user-data and the agent of a node write.
     pub fn with_files_of(self, balancer: &Balancer, keepalived: &str) -> Machine {
         self.with(paths::BALANCER, &NodeConfig::of(balancer).to_json())
             .with(paths::INSTALL, &files::install_script(balancer))
@@ -88,7 +88,7 @@ impl Machine {
             .with("/tmp/user-data.yaml", &files::user_data(balancer))
     }
 
-    /// With this file; one that starts with `#!` can be run.
+    /// Adds a file, executable if it starts with `#!`.
     pub fn with(self, path: &str, content: &str) -> Machine {
         let there = self.files.path().join(path.trim_start_matches('/'));
         write(&there, content);
@@ -97,13 +97,13 @@ impl Machine {
         self
     }
 
-    /// With this to be had at `http://127.0.0.1:8000/NAME`.
+    /// Serves this at `http://127.0.0.1:8000/NAME`.
     pub fn serving(self, name: &str, content: &str) -> Machine {
         write(&self.served.path().join(name), content);
         self
     }
 
-    /// With the lab's package repository as the only one.
+    /// Adds the lab's package repository as the only one.
     pub fn with_repository(mut self) -> Machine {
         let repository = LabDir::open().unwrap().repository();
         assert!(repository.is_dir(), "no packages at {}: `make setup` first", repository.display());
@@ -111,7 +111,7 @@ impl Machine {
         self.with("/etc/apt/sources.list", "deb [trusted=yes] file:/srv/repository/debian bookworm main\n")
     }
 
-    /// Runs a shell command on it and returns what it said, on its console as well, and its exit code.
+    /// Runs a shell command; returns its output, the console's output and the exit code.
     pub fn run(&self, command: &str) -> Said {
         let scratch = tempfile::tempdir().unwrap();
         let serves = fs::read_dir(self.served.path()).unwrap().next().is_some();
@@ -135,7 +135,7 @@ fn write(path: &Path, content: &str) {
     fs::write(path, content).unwrap();
 }
 
-/// What a command said, and how it ended.
+/// A command's output and exit code.
 #[derive(Debug)]
 pub struct Said {
     pub code: Option<i32>,
@@ -157,7 +157,7 @@ impl Said {
         self
     }
 
-    /// Fails the test if one of these words was said, in whatever case.
+    /// Fails the test if the output contains one of these words, in any case.
     #[track_caller]
     pub fn without(self, words: &[&str]) -> Said {
         let text = self.text.to_lowercase();
@@ -167,7 +167,7 @@ impl Said {
         self
     }
 
-    /// Fails the test unless this was said.
+    /// Fails the test unless the output contains `what`.
     #[track_caller]
     pub fn with(self, what: &str) -> Said {
         assert!(self.text.contains(what), "no {what:?} in:\n{}", self.text);

@@ -1,5 +1,5 @@
-//! Each program on the files that are for it, for a small balancer and a big one. The texts are those of the goldens,
-//! rendered anew: templates' own tests see to it that they are the same.
+//! Runs each program with its rendered files, for a small and a big balancer. The files equal the goldens, which the
+//! tests of `templates` check.
 
 use std::path::Path;
 use std::process::Command;
@@ -22,7 +22,7 @@ fn keepalived(balancer: &Balancer, peers: &[&str]) -> String {
     files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(0), address, peers: &peers, interface: "ens5" })
 }
 
-/// Machines with all files of the small balancer (whose node has no peer) and of the big one (whose node has four).
+/// Machines with all files of the small balancer (a node without peers) and of the big one (a node with four peers).
 fn machines() -> [Machine; 2] {
     let agent = "#!/bin/sh\nexit 0\n";
     [("small", &[][..]), ("big", &["10.0.2.10", "10.0.3.10", "10.0.4.10", "10.0.5.10"])].map(|(case, peers)| {
@@ -44,7 +44,7 @@ fn haproxy_accepts_its_configuration() {
 #[test]
 fn haproxy_answers_the_probe_and_speaks_http_to_health_checks() {
     let [machine, _] = machines();
-    // A target that answers whatever it is asked, and keeps what that was.
+    // A target that answers every request and logs it.
     let run = "mkdir -p /run/haproxy; ip address add 10.0.1.20/32 dev lo; ip address add 10.0.2.20/32 dev lo
         python3 -c 'if True:
             import http.server
@@ -80,7 +80,7 @@ fn keepalived_accepts_its_configuration() {
 #[test]
 fn a_node_without_a_peer_becomes_master_and_sends_no_multicast() {
     let [machine, _] = machines();
-    // The token on lo is what MASTER looks like; group 224.0.0.18 is VRRP's.
+    // A MASTER has the token on lo; 224.0.0.18 is VRRP's multicast group.
     let run = "mkdir -p /run/elbow; echo 0 >/run/elbow/haproxy.track; rm /usr/bin/systemctl; ln -s /bin/true /usr/bin/systemctl
         keepalived --dont-fork --log-console &
         until ip -o address show dev lo | grep -q 169.254.100.1/32; do sleep 0.05; done
@@ -90,14 +90,14 @@ fn a_node_without_a_peer_becomes_master_and_sends_no_multicast() {
 }
 
 #[test]
-fn nft_accepts_the_second_chance_and_takes_it_again() {
+fn nft_accepts_the_second_chance_twice() {
     for (vips, next, living) in [(1, None, 1), (1, Some([10, 0, 2, 10]), 2), (3, Some([10, 0, 2, 10]), 5)] {
         let vips = (0..vips).map(|vip| [10, 255, 0, 10 + vip].into()).collect();
         let (address, next) = ([10, 0, 1, 10].into(), next.map(Into::into));
         let node = files::SecondChance { vips, address, greeted: 131_072, mtu: 9001, next, living };
         let path = "/tmp/second-chance.nft";
         let machine = Machine::node().with(path, &files::second_chance_nft(&node));
-        // nft looks the tunnels up.
+        // nft resolves the tunnels' names.
         let tunnels = "for hop in 1 2 3 4 5 6; do ip link add elbow$hop type vxlan id $hop dstport 4789; done";
         let run = format!("{tunnels}; nft -f {path} && nft -f {path} && nft list table ip elbow");
         machine.run(&run).ok().with("socket wildcard 1");
@@ -107,7 +107,7 @@ fn nft_accepts_the_second_chance_and_takes_it_again() {
 #[test]
 fn haproxys_and_the_scripts_users_cannot_ask_the_metadata_service_and_root_can() {
     let [restricted, root_only] = machines();
-    // `listener` connects from HAProxy's port as the user, from a socket that root has opened.
+    // `listener` connects as the user haproxy from HAProxy's port, over a socket that root has opened.
     let run = "ip address add 169.254.169.254/32 dev lo; ip -6 address add fd00:ec2::254/128 dev lo nodad
         ip address add 169.254.169.123/32 dev lo
         echo secret >/tmp/credentials; cd /tmp
@@ -133,7 +133,7 @@ fn haproxys_and_the_scripts_users_cannot_ask_the_metadata_service_and_root_can()
     for (machine, daemon) in [(restricted, "secret"), (root_only, "7")] {
         let said = machine.run(run).ok().with("listener 111\n");
         for service in ["169.254.169.254", "[fd00:ec2::254]"] {
-            // curl's 7 is a refused connection, and comes at once; its 28 would be silence.
+            // curl's exit code 7 is a refused connection, which fails at once; 28 would be a timeout.
             let of = |user: &str, answer: &str| said.text.contains(&format!("{user} {service} {answer}\n"));
             assert!(of("root", "secret") && of("haproxy", "7") && of("nobody", "7"), "{}", said.text);
             assert!(of("daemon", daemon), "{}", said.text);
@@ -152,7 +152,7 @@ fn cloud_init_accepts_the_user_data() {
 }
 
 #[test]
-fn what_cloud_init_writes_is_what_was_rendered() {
+fn cloud_init_writes_what_was_rendered() {
     for (case, machine) in ["small", "big"].into_iter().zip(machines()) {
         let b = balancer(case);
         let read = "python3 -c 'if True:
@@ -184,7 +184,7 @@ fn the_agents_unit_is_exposed_to_4_0_at_most() {
     }
 }
 
-/// A log that has grown to `size` bytes, and 200 lines that HAProxy sends then.
+/// Sends 200 lines as HAProxy to a log of `size` bytes; returns the sizes of the logs.
 fn flooded(size: u64, before: &str) -> Said {
     let [machine, _] = machines();
     let run = format!(
@@ -213,7 +213,7 @@ fn a_log_that_is_too_large_is_rotated_at_once() {
 }
 
 #[test]
-fn a_log_that_cannot_be_rotated_stops_to_grow() {
+fn a_log_that_cannot_be_rotated_stops_growing() {
     let said = flooded(105_800_000, "rm /usr/sbin/logrotate; ln -s /bin/false /usr/sbin/logrotate");
     let grown = said.text.lines().find_map(|line| line.strip_prefix("/var/log/haproxy.log ")?.parse::<u64>().ok());
     assert!(grown.is_some_and(|size| (105_906_176..106_000_000).contains(&size)), "{}", said.text);
@@ -249,7 +249,7 @@ fn logrotate_rotates_haproxys_log_and_nothing_twice() {
 #[test]
 fn the_kernel_has_every_setting() {
     let [machine, _] = machines();
-    // net.core of a network namespace has what is its own; the file names nothing else.
+    // A network namespace has only its own settings of net.core; the file uses no others.
     machine.run("mount -o remount,rw /proc; /usr/lib/systemd/systemd-sysctl /etc/sysctl.d/90-elbow.conf && cat /proc/sys/net/ipv4/ip_local_port_range").ok().with("10240").without(&["couldn't", "failed"]);
 }
 

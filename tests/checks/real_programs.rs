@@ -1,6 +1,6 @@
-//! Rendered files in the hands of the programs that they are for, in the lab's images: HAProxy, keepalived, cloud-init,
-//! systemd, rsyslog, logrotate and Prometheus say whether they understand them, and the install step runs. Needs root, for chroot
-//! and namespaces of its own; an image or a program that isn't there is a failure.
+//! Checks rendered files with the real programs in the lab's images: HAProxy, keepalived, cloud-init, systemd, rsyslog,
+//! logrotate and Prometheus. Also runs the install step. Needs root for chroot and namespaces; fails if an image or a
+//! program is missing.
 
 mod alerts;
 mod install;

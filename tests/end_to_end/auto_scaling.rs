@@ -1,5 +1,5 @@
-//! docs/auto-scaling.md as it is written: an Auto Scaling group that the AWS CLI makes from the rendered launch template
-//! gives nodes that configure themselves, goes on when one that it ends has handed over, and leaves nothing behind.
+//! Runs the commands of docs/auto-scaling.md: the AWS CLI makes an Auto Scaling group from the rendered launch
+//! template. The nodes configure themselves, a terminated node hands over first, and nothing is left at the end.
 
 use std::path::Path;
 use std::process::Command;
@@ -15,7 +15,7 @@ const SOON: Duration = Duration::from_secs(20);
 const DOCUMENT: &str = include_str!("../../docs/auto-scaling.md");
 
 #[tokio::test]
-async fn a_group_made_by_the_handbook_balances_and_waits_for_what_it_ends() -> Result<()> {
+async fn a_group_made_by_the_handbook_serves_and_waits_for_handovers() -> Result<()> {
     let rig = Rig::up()?;
     let [_, role, group, template, down] = <[&str; 5]>::try_from(blocks()).ok().context("five blocks to run")?;
     let file = rig.balancer(|text| format!("launch = \"auto-scaling\"\n{text}"))?;
@@ -26,7 +26,7 @@ async fn a_group_made_by_the_handbook_balances_and_waits_for_what_it_ends() -> R
     run(&rig, folder, &[role, group, template])?;
     let nodes = rig.settled(2, BOOT)?;
     rig.figure("Auto Scaling group by the handbook: made to a full pair", format!("{:.1?}", made.elapsed()))?;
-    ensure!(nodes[0].slot != nodes[1].slot && nodes[0].zone != nodes[1].zone, "they are {nodes:?}");
+    ensure!(nodes[0].slot != nodes[1].slot && nodes[0].zone != nodes[1].zone, "nodes: {nodes:?}");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "5", "http://10.255.0.10/"])?;
 
     completes_the_hook(&rig)?;
@@ -40,7 +40,7 @@ async fn a_group_made_by_the_handbook_balances_and_waits_for_what_it_ends() -> R
     Ok(())
 }
 
-/// A node that the group ends may complete its hook, by the names and tags that the document gives.
+/// With the names and tags of the document, a node may complete its termination hook.
 fn completes_the_hook(rig: &Rig) -> Result<()> {
     let leaving = rig.active()?;
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
@@ -51,7 +51,7 @@ fn completes_the_hook(rig: &Rig) -> Result<()> {
         Ok(())
     })?;
     let calls = rig.calls()?;
-    let done = calls.iter().find(|call| is_handover(call)).context("nobody completed the hook")?;
+    let done = calls.iter().find(|call| is_handover(call)).context("no call completed the hook")?;
     ensure!(done["caller"] == leaving.as_str() && done["status"] == 200, "the call is {done}");
     wait_for("its peer to serve", SOON, || rig.active()).map(drop)
 }
@@ -60,7 +60,7 @@ fn is_handover(call: &Value) -> bool {
     call["action"] == "CompleteLifecycleAction" && call["request"]["LifecycleHookName"] == "handover"
 }
 
-/// What the document tells to run.
+/// The document's shell blocks.
 fn blocks() -> Vec<&'static str> {
     DOCUMENT.split("```sh\n").skip(1).filter_map(|rest| rest.split_once("```")).map(|(block, _)| block).collect()
 }
@@ -76,8 +76,7 @@ fn security_group(rig: &Rig) -> Result<String> {
     ])?)
 }
 
-/// Runs blocks of the document one after the other, as a person in `folder` would, in the lab's VPC instead of the
-/// document's.
+/// Runs blocks of the document in order, in `folder`, with the lab's VPC.
 fn run(rig: &Rig, folder: &Path, blocks: &[&str]) -> Result<()> {
     let (vpc, subnets) = place(rig)?;
     let ours = format!(
@@ -101,7 +100,7 @@ fn run(rig: &Rig, folder: &Path, blocks: &[&str]) -> Result<()> {
     printed(&output).with_context(|| format!("running\n{script}")).map(drop)
 }
 
-/// The lab's VPC, and its private subnets.
+/// The lab's VPC and its private subnets.
 fn place(rig: &Rig) -> Result<(String, String)> {
     let subnets = ["ec2", "describe-subnets", "--filters=Name=tag:Name,Values=private-a,private-b"];
     let found = rig.aws(subnets.into_iter().chain(["--query=join(`,`, Subnets[].SubnetId)"]))?;

@@ -1,5 +1,5 @@
-//! The lab's Auto Scaling, without Elbow: a group made with the AWS CLI boots instances in two zones, pauses at hooks as
-//! IMDS tells, and replaces what is lost.
+//! The lab's Auto Scaling, without Elbow: a group made with the AWS CLI boots instances in two zones, pauses at
+//! lifecycle hooks, shows the target state in IMDS, and replaces lost instances.
 
 use std::time::{Duration, Instant};
 
@@ -19,15 +19,15 @@ async fn a_group_boots_its_instances_and_replaces_those_that_are_lost() -> Resul
     make_group(&rig)?;
     let [one, other] = pair(&rig, &[])?;
     ensure!(one.zone != other.zone, "both are in {}", one.zone);
-    ensure!(imds(&rig, &one.id, "autoscaling/target-lifecycle-state")? == "InService", "as {one:?} is told");
-    ensure!(imds(&rig, &one.id, "tags/instance/aws:autoscaling:groupName")? == "plain", "as {one:?} is told");
+    ensure!(imds(&rig, &one.id, "autoscaling/target-lifecycle-state")? == "InService", "the IMDS of {one:?}");
+    ensure!(imds(&rig, &one.id, "tags/instance/aws:autoscaling:groupName")? == "plain", "the IMDS of {one:?}");
     rig.inside(&one.id, &["curl", "--silent", "--show-error", "https://autoscaling.eu-west-1.amazonaws.com/"])?;
 
     let lost = Instant::now();
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &one.id])?;
     let [kept, newcomer] = pair(&rig, &[&one.id])?;
     rig.figure("Auto Scaling in the lab: instance terminated to replacement up", format!("{:.1?}", lost.elapsed()))?;
-    ensure!([&kept.id, &newcomer.id].contains(&&other.id), "{} went too", other.id);
+    ensure!([&kept.id, &newcomer.id].contains(&&other.id), "{} was replaced, too", other.id);
 
     rig.aws([
         "autoscaling",
@@ -38,9 +38,9 @@ async fn a_group_boots_its_instances_and_replaces_those_that_are_lost() -> Resul
     ])?;
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
     rig.aws(end.into_iter().chain(["--instance-id", &other.id]))?;
-    wait_for("IMDS to say what becomes of the instance", SOON, || {
+    wait_for("IMDS to announce the termination", SOON, || {
         let told = imds(&rig, &other.id, "autoscaling/target-lifecycle-state")?;
-        ensure!(told == "Terminated", "it says {told}");
+        ensure!(told == "Terminated", "the target state is {told}");
         Ok(())
     })?;
     rig.aws([
@@ -62,7 +62,7 @@ async fn a_group_boots_its_instances_and_replaces_those_that_are_lost() -> Resul
     })
 }
 
-/// Two in the private subnets, from a plain launch template that nothing of Elbow made.
+/// A group of two instances in the private subnets, from a launch template without Elbow.
 fn make_group(rig: &Rig) -> Result<()> {
     let ask = |words: &[&str]| -> Result<Value> { rig.aws(words.iter().copied()) };
     let subnets = ask(&[
@@ -90,7 +90,7 @@ fn make_group(rig: &Rig) -> Result<()> {
     Ok(())
 }
 
-/// The two instances that are up, in service by the API, and none of those that are to be gone.
+/// Waits until the only instances are two that are up and `InService`, none of them in `gone`.
 fn pair(rig: &Rig, gone: &[&str]) -> Result<[InstanceStatus; 2]> {
     let query = "--query=AutoScalingInstances[?LifecycleState=='InService'].InstanceId";
     wait_for("two instances of the group to be up", BOOT, || {
@@ -104,7 +104,7 @@ fn pair(rig: &Rig, gone: &[&str]) -> Result<[InstanceStatus; 2]> {
     })
 }
 
-/// What an instance reads below /latest/meta-data/.
+/// Reads `path` below /latest/meta-data/ on an instance.
 fn imds(rig: &Rig, id: &str, path: &str) -> Result<String> {
     let script = format!(
         "token=$(curl -sfX PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token) &&

@@ -1,5 +1,5 @@
-//! A group that replaces its own nodes while clients use them: by an instance refresh that `launcher update` starts; and one
-//! that it takes back, as a new node can't run what it was launched with.
+//! Updates of a group by an instance refresh: one replaces both nodes under load; another is rolled back, as the new
+//! nodes can't run their revision.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ const BOOT: Duration = Duration::from_secs(120);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
 const GROUP: &str = "launch = \"auto-scaling\"\n";
 const PORT: u16 = 8444;
-/// What AWS calls the client's address: the VPC's resolver knows it.
+/// The AWS host name of the client's address; the VPC's resolver knows it.
 const HOST: &str = "ip-10-0-3-10.eu-west-1.compute.internal";
 
 #[tokio::test]
@@ -41,7 +41,7 @@ async fn a_group_replaces_its_nodes_under_load_and_no_request_fails() -> Result<
     ensure!(printed(&rig.launcher(["update".as_ref(), larger.as_os_str()])?)?.contains("is updated"), "the update");
     rig.figure("a group replaces both nodes under 200 requests/s", format!("{:.1?}", began.elapsed()))?;
     let (calls, drained) = (rig.calls()?, completed(&rig, "handover")?);
-    ensure!(drained.len() == 2, "the hooks that were completed: {drained:?}");
+    ensure!(drained.len() == 2, "completed hooks: {drained:?}");
     let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
     let first = drained[0];
     let early = report.lost.iter().filter(|loss| loss.at < first).count();
@@ -62,15 +62,15 @@ async fn a_group_replaces_its_nodes_under_load_and_no_request_fails() -> Result<
     let after = rig.settled(2, BOOT)?;
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
-    ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
+    ensure!(slots == BTreeSet::from(["0", "1"]), "the slots changed: {after:?}");
     ensure!(calls.iter().all(|call| call["action"] != "RunInstances"), "the launcher launched a node");
     printed(&rig.launcher(["status", "web"])?)?;
     rig.destroy("web").map(drop)
 }
 
-/// The new nodes lack the user that haproxy.cfg names: the program itself refuses, and no launcher can know.
+/// The new nodes lack the user that haproxy.cfg names: HAProxy refuses it, which the launcher's preflight can't find.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Result<()> {
+async fn a_refresh_is_rolled_back_if_new_nodes_cannot_run_their_revision() -> Result<()> {
     let rig = Rig::up()?;
     let made = || rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"));
     rig.create(&made()?)?;
@@ -88,22 +88,22 @@ async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Resu
         let broken = wait_for("both new nodes to boot", BOOT, || {
             let there = rig.status()?.instances.into_iter().map(|node| node.id);
             let new: Vec<String> = there.filter(|id| !before.contains(id)).collect();
-            ensure!(new.len() == 2, "there are {new:?}");
+            ensure!(new.len() == 2, "new nodes: {new:?}");
             new.iter().try_for_each(|id| rig.inside(id, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"]).map(drop))
         });
         open.store(true, Ordering::Relaxed);
-        let output = updating.join().expect("it doesn't panic")?;
-        broken.with_context(|| format!("update said {}", String::from_utf8_lossy(&output.stderr)))?;
+        let output = updating.join().expect("update doesn't panic")?;
+        broken.with_context(|| format!("update printed {}", String::from_utf8_lossy(&output.stderr)))?;
         anyhow::Ok(output)
     })?;
     download.abort();
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(1), "update ended with {}: {said}", output.status);
     for part in ["refuses revision", "/etc/haproxy/haproxy.cfg", "web still runs revision"] {
-        ensure!(said.contains(part), "it doesn't say {part:?}: {said}");
+        ensure!(said.contains(part), "{part:?} isn't in: {said}");
     }
     rig.figure("a refused refresh: to the end of its rollback", format!("{:.1?}", began.elapsed()))?;
-    ensure!(ids(&rig)? == before && rig.active()? == active, "other nodes serve, or the virtual IP has moved");
+    ensure!(ids(&rig)? == before && rig.active()? == active, "the nodes changed, or the virtual IP has moved");
     let report = prober.finish()?;
     let failed: Vec<_> = report.iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests failed: {failed:?}");
@@ -113,7 +113,7 @@ async fn a_refresh_whose_nodes_cannot_run_their_revision_is_taken_back() -> Resu
     rig.destroy("web").map(drop)
 }
 
-/// The agent for whoever asks at the client's place, once it is `open`; until then the nodes try again.
+/// Serves the agent program from the client's address once `open` is set; until then the nodes retry.
 fn serve_agent(rig: &Rig, open: Arc<AtomicBool>) -> Result<tokio::task::JoinHandle<()>> {
     let agent = std::fs::read(programs()?.join("agent")).context("reading the agent")?;
     let config = Authority::open(&rig.dir().ca())?.server([HOST])?;
@@ -130,14 +130,14 @@ fn serve_agent(rig: &Rig, open: Arc<AtomicBool>) -> Result<tokio::task::JoinHand
     Ok(tokio::spawn(async move { drop(door.await) }))
 }
 
-/// The nodes, the lower id first.
+/// The nodes' ids, sorted.
 fn ids(rig: &Rig) -> Result<Vec<String>> {
     let mut ids: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
     ids.sort();
     Ok(ids)
 }
 
-/// When nodes completed this hook, in order.
+/// The times at which nodes completed this hook, in order.
 fn completed(rig: &Rig, hook: &str) -> Result<Vec<Instant>> {
     let is_it = |call: &&Value| {
         call["action"] == "CompleteLifecycleAction"

@@ -1,4 +1,4 @@
-//! The active node's power is cut, and clients are served again.
+//! Failover after a power cut of the active node, and the time of a takeover with twenty route tables.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -25,14 +25,14 @@ async fn power_cuts(rig: &Rig, file: &Path) -> Result<()> {
         let prober = rig.prober(10)?;
         prober.answered(50, Duration::from_secs(10)).await.context("before the power cut")?;
         rig.lab(["kill", &lost])?;
-        // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+        // Answers within this time may belong to requests from before the cut.
         tokio::time::sleep(Duration::from_millis(100)).await;
         prober.answered(50, Duration::from_secs(30)).await.context("after the power cut")?;
         let outage = prober::longest_outage(&prober.finish()?).context("there were two answers")?;
         outages.push(outage.length());
         ensure!(rig.active()? != lost, "the route still points at {lost}");
 
-        // The API goes on saying `running` of a node without power, until somebody terminates it.
+        // The API reports a node without power as `running` until it is terminated.
         rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost])?;
         rig.create(file).context("launching the lost node again")?;
     }
@@ -73,7 +73,7 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     Ok(())
 }
 
-/// The same calls from a client that does nothing else: all at once, over new connections.
+/// The time of a client that makes the same calls concurrently over new connections, and does nothing else.
 async fn bare_client(rig: &Rig, tables: &[String], interface: &str) -> Result<Duration> {
     let client = operator(rig)?;
     let start = Instant::now();

@@ -1,4 +1,4 @@
-//! `launcher handover`: another node serves, because an operator wants it to.
+//! `launcher handover` makes another node active without a lost request, and refuses what is impossible.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,11 +12,11 @@ use crate::load::{Load, judge};
 use crate::pair::{on_pair, rounds};
 
 const BOOT: Duration = Duration::from_secs(90);
-/// For what is asked in a tag: IMDS is read every two seconds.
+/// For a request in a tag: the agent reads tags in IMDS every two seconds.
 const HEARD: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn an_operator_hands_over_to_whom_they_like() -> Result<()> {
+async fn an_operator_hands_over_to_a_chosen_node() -> Result<()> {
     let rig = Rig::up()?;
     rig.create(&three(&rig)?)?;
     let prober = rig.prober(10)?;
@@ -45,7 +45,7 @@ async fn an_operator_hands_over_to_whom_they_like() -> Result<()> {
 }
 
 #[tokio::test]
-async fn what_can_not_be_handed_over_is_refused_and_goes_on_serving() -> Result<()> {
+async fn impossible_handovers_are_refused_and_the_node_keeps_serving() -> Result<()> {
     on_pair(refusals).await
 }
 
@@ -67,7 +67,7 @@ async fn refusals(rig: &Rig) -> Result<()> {
     let dry = printed(&rig.launcher(["handover", "web", "--dry-run"])?)?;
     ensure!(dry.contains("hands over 10.255.0.10") && drains(rig)?.is_empty(), "it said {dry:?}");
 
-    // What only the node can see: its peer has lost its power, and its tags say that it is well.
+    // The standby has lost power, but its tags still show it as healthy: only the active node can see that.
     rig.lab(["kill", "standby"])?;
     refused(&["web"], 1, "keeps serving")?;
     ensure!(rig.active()? == active, "the route has moved");
@@ -77,7 +77,7 @@ async fn refusals(rig: &Rig) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_request_that_a_killed_launcher_left_is_followed_once() -> Result<()> {
+async fn a_request_that_a_killed_launcher_left_is_handled_once() -> Result<()> {
     on_pair(requests_left_behind).await
 }
 
@@ -97,15 +97,15 @@ async fn requests_left_behind(rig: &Rig) -> Result<()> {
     let second = moved_from(&first)?;
     rig.settled(2, BOOT)?;
     ask(&second)?;
-    ensure!(moved_from(&second)? == first, "there are only two");
+    ensure!(moved_from(&second)? == first, "a third node is active");
     rig.settled(2, BOOT)?;
-    // It is active with a request in its tags that it has followed, and its agent's memory is new.
+    // The restarted agent must not handle the old request in its tag again.
     rig.inside(&first, &["systemctl", "restart", "elbow-agent"])?;
     let prober = rig.prober(20)?;
     prober.answered(250, HEARD).await?;
-    ensure!(rig.active()? == first, "the old request was followed again");
+    ensure!(rig.active()? == first, "the agent handled the old request again");
     printed(&rig.launcher(["handover", "web"])?)?;
-    ensure!(rig.active()? == second, "a new one wasn't");
+    ensure!(rig.active()? == second, "the agent didn't handle the new request");
     ensure!(drains(rig)? == [] as [String; 0], "requests are left: {:?}", drains(rig)?);
     Ok(())
 }
@@ -130,7 +130,7 @@ async fn handovers(rig: &Rig) -> Result<()> {
     rig.figure("handovers: median from command to done", format!("{median:.1?}"))
 }
 
-/// The load under which nodes hand over.
+/// The load during handovers.
 pub async fn crowd(rig: &Rig) -> Result<Crowd> {
     let load = Load { keep_alive: 4, pause: Duration::from_millis(50), idle: 1, downloads: 1, ..Load::default() };
     load.begin(rig, HEARD).await
@@ -141,14 +141,14 @@ fn slot(rig: &Rig, id: &str) -> Result<String> {
     found.with_context(|| format!("{id} has no slot"))
 }
 
-/// The nodes that carry a request.
+/// The nodes with a handover request in their tags.
 fn drains(rig: &Rig) -> Result<Vec<String>> {
     let tags =
         rig.aws(["ec2", "describe-tags", "--filters", "Name=key,Values=elbow:drain", "--query", "Tags[].ResourceId"])?;
     tags.as_array().context("a list of tags")?.iter().map(text).collect()
 }
 
-/// The lab's example with a node in the clients' subnet, too.
+/// The lab's example with a third node in the clients' subnet.
 pub fn three(rig: &Rig) -> Result<PathBuf> {
     let third =
         ["ec2", "describe-subnets", "--filters", "Name=tag:Name,Values=clients", "--query", "Subnets[0].SubnetId"];

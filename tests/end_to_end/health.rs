@@ -1,5 +1,5 @@
-//! HAProxy fails on the active node, in more than one way, and clients are served again by the other one; or it doesn't
-//! fail, and nothing moves.
+//! Health checks of the active node: if HAProxy is killed or hangs, the other node takes over. A reload, a short freeze
+//! or a lost way to the API moves nothing.
 
 use std::time::Duration;
 
@@ -10,11 +10,11 @@ use lab::rig::{Rig, wait_for};
 
 use crate::pair::{RECOVERY, log, on_pair, rounds};
 
-/// As long as a false failover could take to show.
+/// A false failover would show within this time.
 const CALM: Duration = Duration::from_secs(3);
 
 #[tokio::test]
-async fn an_haproxy_that_is_killed_is_relieved_within_0_4_seconds() -> Result<()> {
+async fn an_haproxy_that_is_killed_is_replaced_within_0_4_seconds() -> Result<()> {
     on_pair(killed).await
 }
 
@@ -29,7 +29,7 @@ async fn killed(rig: &Rig) -> Result<()> {
 }
 
 #[tokio::test]
-async fn an_haproxy_that_hangs_is_relieved_within_2_seconds() -> Result<()> {
+async fn an_haproxy_that_hangs_is_replaced_within_2_seconds() -> Result<()> {
     on_pair(hung).await
 }
 
@@ -46,7 +46,7 @@ async fn hung(rig: &Rig) -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_hiccup_a_reload_and_a_worker_that_leaves_move_nothing() -> Result<()> {
+async fn a_short_stop_and_a_reload_of_haproxy_move_nothing() -> Result<()> {
     on_pair(hiccups).await
 }
 
@@ -56,22 +56,22 @@ async fn hiccups(rig: &Rig) -> Result<()> {
     let prober = rig.prober(10)?;
 
     rig.inside(&active, &["sh", "-c", "pkill -STOP -x haproxy; sleep 0.5; pkill -CONT -x haproxy"])?;
-    prober.answered(50, CALM).await.context("after a hiccup of half a second")?;
+    prober.answered(50, CALM).await.context("after HAProxy was stopped for half a second")?;
     let worker = rig.inside(&active, &["sh", "-c", "pgrep -x haproxy | tail -n 1"])?;
     rig.inside(&active, &["systemctl", "reload", "haproxy"])?;
-    // It leaves by itself as soon as it has no connection any more.
-    wait_for("the relieved worker to leave", RECOVERY, || {
+    // The old worker exits when its last connection has ended.
+    wait_for("the old worker to exit", RECOVERY, || {
         let alive = rig.inside(&active, &["pgrep", "-x", "haproxy"])?;
-        ensure!(!alive.lines().any(|pid| pid == worker.trim()), "worker {} is still there", worker.trim());
+        ensure!(!alive.lines().any(|pid| pid == worker.trim()), "worker {} still runs", worker.trim());
         Ok(())
     })?;
-    prober.answered(50, CALM).await.context("after the relieved worker left")?;
+    prober.answered(50, CALM).await.context("after the old worker exited")?;
     calm(rig, prober, &active, before).await?;
     Ok(())
 }
 
 #[tokio::test]
-async fn a_machine_that_stands_still_for_a_moment_stays_active() -> Result<()> {
+async fn a_machine_that_is_frozen_for_a_moment_stays_active() -> Result<()> {
     on_pair(standstill).await
 }
 
@@ -79,17 +79,17 @@ async fn standstill(rig: &Rig) -> Result<()> {
     let active = rig.active()?;
     let before = log(rig, &active)?.len();
     let prober = rig.prober(10)?;
-    // The fault suite plays 400 ms, which leaves an election's patience some 46 ms for the machine's own delays.
+    // The fault tests play 400 ms, which leaves the election timeout some 46 ms for the machine's own delays.
     rig.lab(["freeze", &active, "200"])?;
     calm(rig, prober, &active, before).await?;
 
-    // Longer than an election takes: the other one is active then, and the one that comes round holds nothing against
-    // an HAProxy that stood as still as itself.
+    // Longer than an election takes: the other node becomes active. The thawed node must not report its HAProxy, which
+    // was frozen, too.
     rig.lab(["freeze", &active, "5000"])?;
     rig.settled(2, RECOVERY)?;
     let log = log(rig, &active)?;
     let said = &log[before..];
-    ensure!(!said.contains("HAProxy doesn't answer"), "the thawed node accuses its HAProxy:\n{said}");
+    ensure!(!said.contains("HAProxy doesn't answer"), "the thawed node reports its HAProxy:\n{said}");
     Ok(())
 }
 
@@ -106,20 +106,20 @@ async fn no_way_to_the_api(rig: &Rig) -> Result<()> {
     let priority = |lost: &str| {
         wait_for(&format!("api.track to be {lost}"), RECOVERY, || {
             let track = rig.inside(&active, &["cat", "/run/elbow/api.track"])?;
-            ensure!(track.trim() == lost, "it is {track:?}");
+            ensure!(track.trim() == lost, "api.track is {track:?}");
             Ok(())
         })
     };
     priority("1")?;
     priority_falls(rig, &active, 50, RECOVERY)?;
-    // It has the routes and serves: with nopreempt it stays.
+    // With nopreempt the owner of the routes stays active.
     calm(rig, prober, &active, before).await?;
     rig.lab(["heal"])?;
     priority("0")?;
     Ok(())
 }
 
-/// Runs a command on the active node; how long clients went without an answer until the other one answered.
+/// Runs a command on the active node, waits for the failover, and returns the outage.
 async fn outage_of(rig: &Rig, command: &[&str]) -> Result<Duration> {
     let active = rig.active()?;
     let prober = rig.prober(10)?;
@@ -133,7 +133,7 @@ async fn outage_of(rig: &Rig, command: &[&str]) -> Result<Duration> {
     Ok(prober::longest_outage(&prober.finish()?).context("there were two answers")?.length())
 }
 
-/// The median is held to the bar; the worst to what a machine may add that has other work to do.
+/// Fails if the median outage exceeds `bar`, or the worst exceeds `limit`, which allows for other work on the machine.
 fn report(rig: &Rig, fault: &str, outages: &[Duration], bar: Duration, limit: Duration) -> Result<()> {
     let median = prober::median(outages).context("some outages")?;
     rig.figure(&format!("{fault}, 100 ms latency: outages"), format!("{outages:.2?}"))?;
@@ -145,12 +145,12 @@ fn report(rig: &Rig, fault: &str, outages: &[Duration], bar: Duration, limit: Du
     Ok(())
 }
 
-/// Nothing has moved since the active node's log was so long, and nothing does for a while.
+/// Fails if the active node's role has changed since its log had `before` bytes, or changes within [`CALM`].
 async fn calm(rig: &Rig, prober: Prober, active: &str, before: usize) -> Result<()> {
     tokio::time::sleep(CALM).await;
     prober.answered(10, CALM).await?;
     let log = log(rig, active)?;
     let said = &log[before..];
-    ensure!(rig.active()? == active && !said.contains(" vrrp "), "the active node has changed:\n{said}");
+    ensure!(rig.active()? == active && !said.contains(" vrrp "), "the active node's role has changed:\n{said}");
     Ok(())
 }

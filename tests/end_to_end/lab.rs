@@ -1,4 +1,4 @@
-//! The lab does as it is told: every way to make it misbehave has the effect it names, and it leaves nothing behind.
+//! The lab's own tests: each fault has its effect and ends, and a lab that was killed or went down is cleared away.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use lab::rig::{Rig, wait_for};
 
 const BOOT: Duration = Duration::from_secs(60);
 
-/// A read of the API that answers at once: the values of tags named `seen`.
+/// A cheap reading call: the values of tags named `seen`.
 const LOOK: [&str; 6] = ["ec2", "describe-tags", "--filters", "Name=key,Values=seen", "--query", "Tags[].Value"];
 
 fn see(rig: &Rig) -> Result<()> {
@@ -22,33 +22,33 @@ fn see(rig: &Rig) -> Result<()> {
 async fn a_slow_api_answers_later() -> Result<()> {
     let rig = Rig::up()?;
     ensure!(rig.lab(["up"])?.contains("up already"), "up of a lab that is up");
-    // moto's first call of a kind takes it a while; its own time counts, and what is measured here is the latency.
+    // moto's first call of a kind is slow, and its time would count.
     rig.aws(LOOK)?;
     rig.lab(["latency", "200"])?;
     rig.lab(["calls", "--clear"])?;
     rig.aws(LOOK)?;
-    let call = rig.calls()?.pop().context("the call was recorded")?;
+    let call = rig.calls()?.pop().context("no call was recorded")?;
     ensure!((200.0..600.0).contains(&call["duration_ms"].as_f64().unwrap_or_default()), "{call}");
     Ok(())
 }
 
 #[tokio::test]
-async fn an_api_that_fails_fails_as_often_as_told() -> Result<()> {
+async fn a_failing_api_fails_the_set_number_of_times() -> Result<()> {
     let rig = Rig::up()?;
     rig.lab(["fail", "DescribeTags", "UnauthorizedOperation", "1"])?;
-    let failed = format!("{:#}", rig.aws(LOOK).err().context("a call that was to fail")?);
+    let failed = format!("{:#}", rig.aws(LOOK).err().context("the call succeeded")?);
     ensure!(failed.contains("UnauthorizedOperation"), "{failed}");
     rig.aws(LOOK).map(drop)
 }
 
 #[tokio::test]
-async fn a_stale_api_shows_the_world_as_it_was() -> Result<()> {
+async fn a_stale_api_shows_an_earlier_state() -> Result<()> {
     let rig = Rig::up()?;
     rig.lab(["stale", "600000"])?;
     see(&rig)?;
-    ensure!(rig.aws(LOOK)? == serde_json::json!([]), "the tag is seen at once");
+    ensure!(rig.aws(LOOK)? == serde_json::json!([]), "the stale API shows the new tag");
     rig.lab(["stale", "0"])?;
-    ensure!(rig.aws(LOOK)? == serde_json::json!(["yes"]), "the tag isn't seen at all");
+    ensure!(rig.aws(LOOK)? == serde_json::json!(["yes"]), "the API doesn't show the new tag");
     Ok(())
 }
 
@@ -58,7 +58,7 @@ async fn a_throttled_api_refuses_what_its_bucket_does_not_hold() -> Result<()> {
     rig.lab(["throttle", "2", "0"])?;
     see(&rig)?;
     see(&rig)?;
-    let throttled = format!("{:#}", see(&rig).err().context("a third call of a bucket of two")?);
+    let throttled = format!("{:#}", see(&rig).err().context("a bucket of two allowed a third call")?);
     ensure!(throttled.contains("RequestLimitExceeded"), "{throttled}");
     ensure!(rig.status()?.faults == ["throttle: burst 2, refill 0 a second"], "{:?}", rig.status()?.faults);
     rig.lab(["throttle", "0", "0"])?;
@@ -68,7 +68,7 @@ async fn a_throttled_api_refuses_what_its_bucket_does_not_hold() -> Result<()> {
 }
 
 #[tokio::test]
-async fn a_command_at_the_clients_place_is_the_callers_own() -> Result<()> {
+async fn a_command_at_the_client_runs_in_the_callers_folder() -> Result<()> {
     let rig = Rig::up()?;
     let folder = std::env::current_dir()?;
     ensure!(Path::new(rig.lab(["client", "pwd"])?.trim_end()) == folder, "it ran in another folder");
@@ -76,19 +76,19 @@ async fn a_command_at_the_clients_place_is_the_callers_own() -> Result<()> {
         rig.lab(["client", "ip", "-brief", "address"])?.contains("10.0.3.10/24"),
         "it isn't at the client's address"
     );
-    let failed = format!("{:#}", rig.lab(["client", "sh", "-c", "exit 7"]).err().context("a command that fails")?);
+    let failed = format!("{:#}", rig.lab(["client", "sh", "-c", "exit 7"]).err().context("`exit 7` succeeded")?);
     ensure!(failed.contains("exit status: 7"), "{failed}");
-    let unknown = format!("{:#}", rig.lab(["kill", "i-0"]).err().context("no such instance")?);
+    let unknown = format!("{:#}", rig.lab(["kill", "i-0"]).err().context("`kill i-0` succeeded")?);
     ensure!(unknown.contains("i-0: no such instance") && unknown.trim_end().lines().count() == 1, "{unknown}");
     Ok(())
 }
 
-/// Two nodes that serve, and one's view of the other.
+/// A lab with two nodes; `one` requests the health page of `other`.
 struct Pair {
     rig: Rig,
     one: String,
     other: String,
-    /// The other's health page.
+    /// The health page of `other`.
     health: String,
 }
 
@@ -104,7 +104,7 @@ impl Pair {
         Ok(Pair { rig, one, other, health: format!("http://{peer}:9110/") })
     }
 
-    /// Whether the one reaches `url`.
+    /// Fails if `one` can't reach `url`.
     fn reaches(&self, url: &str) -> Result<String> {
         self.rig.inside(&self.one, &["curl", "--silent", "--output", "/dev/null", "--max-time", "1", url])
     }
@@ -116,11 +116,11 @@ async fn a_partition_drops_what_it_names_until_it_is_healed() -> Result<()> {
     let Pair { rig, one, other, health } = &pair;
     pair.reaches(health)?;
     rig.lab(["partition", one, other])?;
-    ensure!(pair.reaches(health).is_err() && pair.reaches(API).is_ok(), "only the peer is out of reach");
+    ensure!(pair.reaches(health).is_err() && pair.reaches(API).is_ok(), "not only the peer is unreachable");
     rig.lab(["heal"])?;
     wait_for("the peer after healing", BOOT, || pair.reaches(health))?;
     rig.lab(["partition", one, "api"])?;
-    ensure!(pair.reaches(health).is_ok() && pair.reaches(API).is_err(), "only the API is out of reach");
+    ensure!(pair.reaches(health).is_ok() && pair.reaches(API).is_err(), "not only the API is unreachable");
     ensure!(rig.status()?.faults == [format!("partition: {one} | api")], "{:?}", rig.status()?.faults);
     rig.lab(["heal"])?;
     pair.reaches(API)?;
@@ -128,7 +128,7 @@ async fn a_partition_drops_what_it_names_until_it_is_healed() -> Result<()> {
 }
 
 #[tokio::test]
-async fn imds_answers_what_it_is_given() -> Result<()> {
+async fn imds_answers_with_the_set_values() -> Result<()> {
     let pair = Pair::up()?;
     let Pair { rig, one, .. } = &pair;
     let token =
@@ -136,11 +136,11 @@ async fn imds_answers_what_it_is_given() -> Result<()> {
     let told = format!(
         "{token}; curl -sf -H \"X-aws-ec2-metadata-token: $t\" http://169.254.169.254/latest/meta-data/spot/instance-action"
     );
-    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "there is a Spot notice before there is one");
+    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "IMDS has a Spot notice before the lab sets one");
     rig.lab(["imds", one, "spot/instance-action", r#"{"action":"stop"}"#])?;
-    ensure!(rig.inside(one, &["sh", "-c", &told])? == r#"{"action":"stop"}"#, "the Spot notice");
+    ensure!(rig.inside(one, &["sh", "-c", &told])? == r#"{"action":"stop"}"#, "IMDS has no Spot notice");
     rig.lab(["imds", one, "spot/instance-action"])?;
-    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "the Spot notice stays");
+    ensure!(rig.inside(one, &["sh", "-c", &told]).is_err(), "IMDS still has the Spot notice");
     rig.destroy("web").map(drop)
 }
 
@@ -150,9 +150,9 @@ async fn a_frozen_instance_thaws_after_the_set_time() -> Result<()> {
     let Pair { rig, other, health, .. } = &pair;
     let frozen = Instant::now();
     rig.lab(["freeze", other, "1500"])?;
-    ensure!(state(rig, other)? == "frozen" && pair.reaches(health).is_err(), "it isn't frozen");
+    ensure!(state(rig, other)? == "frozen" && pair.reaches(health).is_err(), "{other} isn't frozen");
     wait_for("the thaw", BOOT, || pair.reaches(health))?;
-    ensure!(frozen.elapsed() >= Duration::from_millis(1500), "it froze for {:?} only", frozen.elapsed());
+    ensure!(frozen.elapsed() >= Duration::from_millis(1500), "{other} thawed after {:?}", frozen.elapsed());
     rig.destroy("web").map(drop)
 }
 
@@ -164,15 +164,15 @@ async fn an_instance_reboots_stops_and_starts() -> Result<()> {
     let before = booted()?;
     rig.lab(["reboot", other])?;
     wait_for("the reboot", BOOT, || {
-        ensure!(booted()? != before, "it says {before}");
+        ensure!(booted()? != before, "systemd still shows {before}");
         pair.reaches(health)
     })?;
     rig.lab(["stop", other])?;
     wait_for("the shutdown", BOOT, || {
-        ensure!(state(rig, other)? == "stopped" && pair.reaches(health).is_err(), "it is {}", state(rig, other)?);
+        ensure!(state(rig, other)? == "stopped" && pair.reaches(health).is_err(), "{other} is {}", state(rig, other)?);
         let status = rig.status()?;
-        let seen = status.instances.iter().find(|instance| instance.id == *other).context("the one that is stopped")?;
-        ensure!(seen.api == "stopped", "the API says that it is {}", seen.api);
+        let seen = status.instances.iter().find(|instance| instance.id == *other).context("the stopped node")?;
+        ensure!(seen.api == "stopped", "the API reports {other} as {}", seen.api);
         Ok(())
     })?;
     rig.aws(["ec2", "start-instances", "--instance-ids", other])?;
@@ -192,12 +192,12 @@ async fn a_lab_that_was_killed_is_cleared_away() -> Result<()> {
     let launched = rig.aws(launch.iter().chain(&["--query", "Instances[0].InstanceId"]))?;
     let id = launched.as_str().context("an instance's id")?;
     wait_for("the instance to boot", BOOT, || {
-        ensure!(state(&rig, id)? == "up", "it is {}", state(&rig, id)?);
+        ensure!(state(&rig, id)? == "up", "{id} is {}", state(&rig, id)?);
         Ok(())
     })?;
 
     kill_the_lab(&rig)?;
-    ensure!(!left(&rig)?.is_empty(), "a killed lab left nothing to clear away: this test proves nothing");
+    ensure!(!left(&rig)?.is_empty(), "the killed lab left nothing behind: this test proves nothing");
     rig.lab(["down"])?;
     wait_for("everything to be gone", BOOT, || {
         let left = left(&rig)?;
@@ -216,7 +216,7 @@ async fn a_lab_that_was_killed_is_cleared_away() -> Result<()> {
     Ok(())
 }
 
-/// `kill -9`: nothing of it has a say in the matter.
+/// `kill -9`: the lab can't clean up.
 fn kill_the_lab(rig: &Rig) -> Result<()> {
     let holder = std::fs::read_to_string("/run/elbow-lab.lock")?;
     let folder = rig.run_folder();
@@ -226,13 +226,13 @@ fn kill_the_lab(rig: &Rig) -> Result<()> {
     let lab = rustix::process::Pid::from_raw(lab).context("the lab's process")?;
     rustix::process::kill_process(lab, rustix::process::Signal::KILL)?;
     wait_for("the lab to be gone", BOOT, || {
-        ensure!(!is_alive(lab), "it is still there");
+        ensure!(!is_alive(lab), "process {lab:?} still runs");
         Ok(())
     })
 }
 
-/// Where process 1 doesn't reap what it inherits, as in many containers, the dead stay in the list as zombies: also while
-/// threads of theirs are still ending, and hold their files.
+/// In many containers process 1 doesn't reap its children: a dead process stays as a zombie. While some of its threads
+/// are still ending, they hold its files, and it counts as alive.
 fn is_alive(process: rustix::process::Pid) -> bool {
     let of = |what: &str| format!("/proc/{}/{what}", process.as_raw_nonzero());
     let stat = std::fs::read_to_string(of("stat"));

@@ -1,5 +1,5 @@
-//! A node that is to go away hands over before it does: on AWS's notices, at a reboot, when its agent is stopped. And an
-//! agent that is only restarted doesn't.
+//! A node hands over before it leaves: on a notice of AWS, at a reboot, and when its agent is stopped. A restarted
+//! agent hands nothing over.
 
 use std::time::{Duration, Instant};
 
@@ -13,12 +13,12 @@ use crate::load::judge;
 use crate::pair::{DRAIN, on_pair, rounds};
 
 const BOOT: Duration = Duration::from_secs(90);
-/// For a notice: IMDS is read every five seconds.
+/// For a notice: the agent reads notices in IMDS every five seconds.
 const HEARD: Duration = Duration::from_secs(20);
 const SPOT: &str = r#"{"action": "terminate", "time": "2026-11-23T08:22:00Z"}"#;
 
 #[tokio::test]
-async fn a_notice_makes_a_node_hand_over_and_stay_aside_until_it_is_gone() -> Result<()> {
+async fn a_notice_makes_a_node_hand_over_and_stay_standby_until_it_ends() -> Result<()> {
     on_pair(notices).await
 }
 
@@ -38,14 +38,14 @@ async fn notices(rig: &Rig) -> Result<()> {
         moved_from(rig, &before).context(words)?;
         rig.figure(&format!("{words}: from notice to the other node"), format!("{:.1?}", began.elapsed()))?;
         said(rig, &before, |message| message.contains(words) && message.contains("other nodes are preferred"))?;
-        // The last choice is better than none.
+        // A node with a notice takes over if no other node can.
         if path.starts_with("spot") {
             let heir = rig.active()?;
             rig.inside(&heir, &["systemctl", "stop", "haproxy"])?;
-            ensure!(moved_from(rig, &heir)? == before, "there are only two");
-            // And when there is a choice again, it is given up again.
+            ensure!(moved_from(rig, &heir)? == before, "a third node is active");
+            // When the other node recovers, the node with the notice hands over again.
             rig.inside(&heir, &["systemctl", "start", "haproxy"])?;
-            ensure!(moved_from(rig, &before)? == heir, "there are only two");
+            ensure!(moved_from(rig, &before)? == heir, "a third node is active");
         }
         rig.lab(["imds", &before, path])?;
         said(rig, &before, |message| message.is_empty())?;
@@ -73,18 +73,18 @@ async fn restart_and_stop(rig: &Rig) -> Result<()> {
 
     rig.inside(&active, &["systemctl", "stop", "elbow-agent"])?;
     ensure!(rig.active()? != active, "{active} is still active after its agent was stopped");
-    wait_for("roles that say so", HEARD, || rig.settled(2, Duration::ZERO))?;
+    wait_for("both nodes to report their roles", HEARD, || rig.settled(2, Duration::ZERO))?;
     prober.answered(50, HEARD).await?;
     let failed = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).count();
     ensure!(failed == 0, "{failed} requests failed");
 
-    // The other one has nobody to hand over to: its peer has no agent.
+    // The other node can't hand over: its peer's agent is stopped.
     let last = rig.active()?;
     rig.inside(&last, &["systemctl", "stop", "elbow-agent"])?;
     let log = rig.inside(&last, &["journalctl", "-u", "elbow-agent", "--no-pager"])?;
-    ensure!(log.contains("stopping without a handover"), "it doesn't say so: {log}");
+    ensure!(log.contains("stopping without a handover"), "the agent logged {log}");
     let prober = rig.prober(20)?;
-    prober.answered(50, HEARD).await.context("from HAProxy alone")?;
+    prober.answered(50, HEARD).await.context("from HAProxy without an agent")?;
     drop(prober);
     for node in [&active, &last] {
         rig.inside(node, &["systemctl", "start", "elbow-agent"])?;
@@ -109,7 +109,7 @@ async fn drains(rig: &Rig) -> Result<()> {
     let took = stop(&active)?;
     let report = download.finish()?;
     ensure!(report.lost.is_empty(), "{:?}", report.lost);
-    ensure!(took >= Duration::from_secs(3) && took < DRAIN, "a download of 5 s held it for {took:?}");
+    ensure!(took >= Duration::from_secs(3) && took < DRAIN, "with a download of 5 s the stop took {took:?}");
     rig.inside(&active, &["systemctl", "start", "elbow-agent"])?;
     wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
 
@@ -117,7 +117,7 @@ async fn drains(rig: &Rig) -> Result<()> {
     idle.ready(HEARD).await?;
     let active = rig.active()?;
     let took = stop(&active)?;
-    ensure!(took >= DRAIN && took < DRAIN + Duration::from_secs(6), "an idle connection held it for {took:?}");
+    ensure!(took >= DRAIN && took < DRAIN + Duration::from_secs(6), "with an idle connection the stop took {took:?}");
     drop(idle);
     rig.inside(&active, &["systemctl", "start", "elbow-agent"]).map(drop)
 }
@@ -170,7 +170,7 @@ async fn many_departures(rig: &Rig) -> Result<()> {
     judge(rig, clients, &format!("{} stops of the agent", rounds()))
 }
 
-/// Waits until the route leads to another node than `id`; gives that one.
+/// Waits until the route leads to another node than `id`; returns that node.
 fn moved_from(rig: &Rig, id: &str) -> Result<String> {
     wait_for("the other node to be active", HEARD, || {
         ensure!(rig.active()? != id, "{id} is still active: {:?}", rig.status()?.instances);
@@ -178,12 +178,12 @@ fn moved_from(rig: &Rig, id: &str) -> Result<String> {
     })
 }
 
-/// Waits until the node's message is as it should be.
+/// Waits until `is` accepts the node's message.
 fn said(rig: &Rig, id: &str, is: impl Fn(&str) -> bool) -> Result<()> {
     wait_for("the node's message", HEARD, || {
         let node = rig.status()?.instances.into_iter().find(|node| node.id == id);
         let message = node.and_then(|node| node.message).unwrap_or_default();
-        ensure!(is(&message), "it says {message:?}");
+        ensure!(is(&message), "the message of {id} is {message:?}");
         Ok(())
     })
 }

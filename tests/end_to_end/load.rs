@@ -1,4 +1,4 @@
-//! The load that a balancer carries while something happens to it, and what that may cost: nothing.
+//! The load on a balancer during a test. No request may fail, and no connection may be lost.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use lab::clients::{Crowd, Kind};
 use lab::rig::Rig;
 
-/// 200 requests a second, half of which take 500 ms, and so many connections that last.
+/// 200 requests a second, half of which take 500 ms, and these numbers of long connections.
 #[derive(Default)]
 pub struct Load {
     pub keep_alive: usize,
@@ -18,7 +18,7 @@ pub struct Load {
 }
 
 impl Load {
-    /// Clients of the first virtual IP, whose connections are all open by then.
+    /// Starts clients of the first virtual IP; waits up to `limit` until all their connections are open.
     pub async fn begin(self, rig: &Rig, limit: Duration) -> Result<Crowd> {
         let crowd = rig.crowd(self.kinds())?;
         crowd.ready(limit).await?;
@@ -38,7 +38,7 @@ impl Load {
     }
 }
 
-/// Nothing may be lost.
+/// Ends the load; fails if a request failed or a connection was lost.
 pub fn judge(rig: &Rig, crowd: Crowd, what: &str) -> Result<()> {
     let report = crowd.finish()?;
     let (failed, lost) = (&report.failed, &report.lost);

@@ -1,5 +1,5 @@
-//! The whole way, as an operator and their clients walk it: in the lab, with instances that boot, through the programs'
-//! own command lines. They need root, `make setup` before, and the machine's one lab to themselves.
+//! End-to-end tests: the programs' own command lines, in the lab, on instances that boot. They need root, `make setup`,
+//! and no other lab on the machine.
 
 mod auto_scaling;
 mod auto_scaling_create;

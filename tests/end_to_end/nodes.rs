@@ -1,4 +1,4 @@
-//! Nodes that come, stay alone or are bare: by hand, without a peer, from an image with nothing in it.
+//! Nodes in unusual cases: launched by hand, without a peer, and from an image without packages.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,8 +12,8 @@ use serde_json::Value;
 
 const BOOT: Duration = Duration::from_secs(90);
 
-/// Two nodes of one RunInstances call join node 0 in its subnet, a third one comes into a subnet that isn't the balancer's.
-/// Then the launcher's own nodes go, and the two of one subnet serve both virtual IPs.
+/// One RunInstances call launches two nodes in node 0's subnet, another call a node in a subnet outside the balancer.
+/// Then the other nodes are terminated, and the two nodes of one subnet serve both virtual IPs.
 #[tokio::test]
 async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     let rig = Rig::up()?;
@@ -32,10 +32,10 @@ async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
 
     wait_for("five nodes to report", BOOT, || {
         let nodes = rig.status()?.instances;
-        ensure!(nodes.len() == 5 && nodes.iter().all(|node| node.role.is_some()), "there are {nodes:?}");
+        ensure!(nodes.len() == 5 && nodes.iter().all(|node| node.role.is_some()), "nodes: {nodes:?}");
         let mut slots: Vec<_> = nodes.iter().filter_map(|node| node.slot.as_deref()).collect();
         slots.sort_unstable();
-        ensure!(slots == ["0", "0", "0", "1", "16"], "they have slots {slots:?}");
+        ensure!(slots == ["0", "0", "0", "1", "16"], "slots: {slots:?}");
         knows_its_peers(&rig, &nodes)
     })?;
     let said = rig.launcher(["status", "web"])?;
@@ -43,21 +43,21 @@ async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     ensure!(said.contains("slot 0 has 3 nodes: ") && said.contains(&format!("{} is in {clients}", ours[2])), "{said}");
 
     printed(&rig.launcher(["handover", "web", "--to", &ours[0]])?)?;
-    ensure!(owners(&rig)? == [ours[0].clone(), ours[0].clone()], "{:?} are active", owners(&rig)?);
+    ensure!(owners(&rig)? == [ours[0].clone(), ours[0].clone()], "owners: {:?}", owners(&rig)?);
     let others = rig.status()?.instances.into_iter().map(|node| node.id).filter(|id| !ours[..2].contains(id));
     let others: Vec<String> = others.collect();
     rig.aws(["ec2", "terminate-instances", "--instance-ids"].into_iter().chain(others.iter().map(String::as_str)))?;
     rig.lab(["kill", &ours[0]])?;
-    wait_for("the other of the two to serve both", BOOT, || {
-        ensure!(owners(&rig)? == [ours[1].clone(), ours[1].clone()], "{:?} are active", owners(&rig)?);
+    wait_for("the last node to own both virtual IPs", BOOT, || {
+        ensure!(owners(&rig)? == [ours[1].clone(), ours[1].clone()], "owners: {:?}", owners(&rig)?);
         Ok(())
     })?;
     let prober = rig.prober_of("10.255.0.11:80", 50)?;
-    prober.answered(20, BOOT).await.context("from a node that is left alone in the subnet")?;
+    prober.answered(20, BOOT).await.context("from the last node")?;
     rig.destroy("web").map(drop)
 }
 
-/// What `aws ec2 run-instances --count` launches.
+/// Launches instances with `aws ec2 run-instances --count`.
 fn run_instances(rig: &Rig, like: &Value, user_data: &Path, subnet: &str, count: &str) -> Result<Vec<String>> {
     let of = |key: &str| like[key].as_str().unwrap_or_default().to_owned();
     let tags = format!(
@@ -95,13 +95,13 @@ fn knows_its_peers(rig: &Rig, nodes: &[InstanceStatus]) -> Result<()> {
     for node in nodes {
         let written = rig.inside(&node.id, &["cat", "/etc/keepalived/keepalived.conf"])?;
         for peer in nodes.iter().filter_map(|peer| peer.address) {
-            ensure!(written.contains(&peer.to_string()), "{} doesn't know {peer}", node.id);
+            ensure!(written.contains(&peer.to_string()), "keepalived.conf of {} lacks {peer}", node.id);
         }
     }
     Ok(())
 }
 
-/// The instances that all routes of the first and of the second virtual IP lead to.
+/// For each virtual IP, the one instance that all of its routes lead to.
 fn owners(rig: &Rig) -> Result<[String; 2]> {
     let routes = rig.status()?.routes;
     let owner = |vip: &str| {
@@ -116,13 +116,13 @@ fn owners(rig: &Rig) -> Result<[String; 2]> {
 }
 
 #[tokio::test]
-async fn a_node_whose_peer_never_comes_serves_alone() -> Result<()> {
+async fn a_node_without_an_answering_peer_serves_alone() -> Result<()> {
     let rig = Rig::up()?;
     rig.create(&rig.balancer(|text| text)?)?;
     rig.settled(2, BOOT)?;
     let active = rig.active()?;
     rig.lab(["kill", "standby"])?;
-    // Its peer is `running`, says the API, and never answers.
+    // The API reports the peer as `running`, but the peer never answers.
     rig.lab(["reboot", &active])?;
     let prober = rig.prober(50)?;
     prober.answered(20, BOOT).await.context("after the reboot of the only node with power")?;

@@ -1,4 +1,4 @@
-//! The pair that most tests play on: the lab's example, with the drain's limit short enough to wait for.
+//! The pair that most tests share: the lab's example with a short `drain_timeout`.
 
 use std::time::Duration;
 
@@ -6,29 +6,29 @@ use anyhow::{Result, ensure};
 use lab::rig::{Rig, wait_for};
 use lab::stage::{Stage, end_all_faults};
 
-/// How long a stopped agent waits for open connections.
+/// The pair's `drain_timeout`.
 pub const DRAIN: Duration = Duration::from_secs(8);
-/// Within this both nodes are well again.
+/// Both nodes recover within this time.
 pub const RECOVERY: Duration = Duration::from_secs(120);
 
 static PAIR: Stage<Rig> = Stage::new();
 
-/// Plays on a pair of which both nodes are well, and leaves one.
+/// Runs `test` on the shared pair; both nodes are healthy before and after it.
 pub async fn on_pair(test: impl AsyncFnOnce(&Rig) -> Result<()>) -> Result<()> {
     PAIR.play(raise, test, mend).await
 }
 
-/// The balancer's file; what is lost of the pair, `create` launches again with it.
+/// The pair's balancer file; `create` with it replaces lost nodes.
 pub fn file(rig: &Rig) -> Result<std::path::PathBuf> {
     rig.balancer(|text| format!("{text}\n[failover]\ndrain_timeout = \"{}s\"\n", DRAIN.as_secs()))
 }
 
-/// How often what could go wrong once in a while is tried: `ELBOW_ROUNDS`, or three times.
+/// The number of rounds of tests for rare failures: `ELBOW_ROUNDS`, or 3.
 pub fn rounds() -> usize {
     std::env::var("ELBOW_ROUNDS").map_or(3, |rounds| rounds.parse().expect("ELBOW_ROUNDS is a number"))
 }
 
-/// What the agent on a node has logged since it booted; two of them differ by what came between.
+/// The log of a node's agent since the node booted.
 pub fn log(rig: &Rig, node: &str) -> Result<String> {
     rig.inside(node, &["journalctl", "-b", "-u", "elbow-agent", "--no-pager"])
 }
@@ -42,9 +42,9 @@ fn raise() -> Result<Rig> {
 
 fn mend(rig: &Rig) -> Result<()> {
     end_all_faults(rig)?;
-    wait_for("the pair to be well", RECOVERY, || {
+    wait_for("the pair to be healthy", RECOVERY, || {
         for node in rig.settled(2, Duration::ZERO)? {
-            ensure!(node.message.is_none(), "{} says: {}", node.id, node.message.unwrap_or_default());
+            ensure!(node.message.is_none(), "message of {}: {}", node.id, node.message.unwrap_or_default());
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! What a node does when it is given what it must not take, or isn't given what it asks for.
+//! A node refuses an agent with a wrong checksum and an invalid haproxy.cfg, and retries API calls that are denied.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use lab::rig::{Rig, wait_for};
 const BOOT: Duration = Duration::from_secs(90);
 
 #[tokio::test]
-async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> Result<()> {
+async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_shows_it() -> Result<()> {
     let rig = Rig::up()?;
     let wrong = |text: String| {
         let keep = |line: &str| !line.starts_with("sha256");
@@ -18,10 +18,10 @@ async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> 
     };
     let file = rig.balancer(wrong)?;
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--timeout".as_ref(), "20s".as_ref()])?;
-    ensure!(output.status.code() == Some(1), "create ended with {}", output.status);
+    ensure!(output.status.code() == Some(1), "create exited with {}", output.status);
 
     let node = rig.status()?.instances.into_iter().find(|i| i.balancer.as_deref() == Some("web"));
-    let node = node.ok_or_else(|| anyhow::anyhow!("create left no node to look at"))?.id;
+    let node = node.ok_or_else(|| anyhow::anyhow!("create left no node"))?.id;
     wait_for("the checksum on the console", BOOT, || {
         let console =
             rig.aws(["ec2", "get-console-output", "--latest", "--instance-id", &node, "--query", "Output"])?;
@@ -34,9 +34,9 @@ async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_says_so() -> 
 }
 
 #[tokio::test]
-async fn an_api_that_denies_at_boot_is_asked_again_and_that_is_said() -> Result<()> {
+async fn calls_that_are_denied_at_boot_are_retried_and_logged() -> Result<()> {
     let rig = Rig::up()?;
-    // Calls that nodes make and the launcher doesn't.
+    // Only nodes make these calls.
     rig.lab(["fail", "ModifyInstanceAttribute", "UnauthorizedOperation", "4"])?;
     rig.lab(["fail", "CreateRoute", "RequestLimitExceeded", "6"])?;
     rig.create(&rig.balancer(|text| text)?)?;
@@ -46,17 +46,17 @@ async fn an_api_that_denies_at_boot_is_asked_again_and_that_is_said() -> Result<
     let nodes = rig.settled(2, BOOT)?;
     let logs: Result<Vec<String>> =
         nodes.iter().map(|n| rig.inside(&n.id, &["journalctl", "-u", "elbow-agent", "--no-pager"])).collect();
-    ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent said that it was denied");
+    ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent logged the denied call");
     rig.destroy("web").map(drop)
 }
 
 #[tokio::test]
-async fn a_configuration_that_haproxy_refuses_is_not_installed_and_that_is_said() -> Result<()> {
+async fn a_configuration_that_haproxy_refuses_is_not_installed_but_reported() -> Result<()> {
     let rig = Rig::up()?;
     rig.create(&rig.balancer(|text| text)?)?;
     let node = rig.active()?;
-    // The user that the configuration names is gone, so HAProxy refuses what it took before; and what is installed
-    // differs by a line, so that the agent wants to write it anew.
+    // Without the user that it names, HAProxy refuses the configuration. The installed file differs by a line, so that
+    // the agent tries to write it again.
     rig.inside(&node, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
     rig.inside(&node, &["sh", "-c", "echo '# as it was' >> /etc/haproxy/haproxy.cfg"])?;
     let prober = rig.prober(50)?;
@@ -68,7 +68,7 @@ async fn a_configuration_that_haproxy_refuses_is_not_installed_and_that_is_said(
         Ok(())
     })?;
     let installed = rig.inside(&node, &["tail", "-n", "1", "/etc/haproxy/haproxy.cfg"])?;
-    ensure!(installed.trim() == "# as it was", "installed all the same, it ends with {installed:?}");
+    ensure!(installed.trim() == "# as it was", "the agent installed it: it ends with {installed:?}");
     prober.answered(20, Duration::from_secs(10)).await?;
     ensure!(rig.active()? == node, "the virtual IP has moved");
     drop(prober);

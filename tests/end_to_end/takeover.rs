@@ -1,4 +1,4 @@
-//! A takeover's calls: nothing goes before them, and where the API throttles they are as fast as it allows.
+//! A takeover's ReplaceRoute calls: no other call precedes them, and a throttled API is used at its full rate.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::pair::{RECOVERY, on_pair};
 
-/// Two of these are what a new connection costs in the lab.
+/// A new connection takes twice this time in the lab.
 const LATENCY: Duration = Duration::from_millis(400);
 
 #[tokio::test]
@@ -26,7 +26,7 @@ fn takes_over(rig: &Rig) -> Result<()> {
     wait_for("a standby with as many connections as there are tables", RECOVERY, || {
         let open = ["exec", "standby", "ss", "-Htn", "state", "established", "dport", "=", ":443"];
         let open = rig.lab(open)?.lines().count();
-        ensure!(open >= tables.len(), "it has {open}");
+        ensure!(open >= tables.len(), "the standby has {open}");
         Ok(())
     })?;
     rig.lab(["latency", &LATENCY.as_millis().to_string()])?;
@@ -39,11 +39,11 @@ fn takes_over(rig: &Rig) -> Result<()> {
     let last = came.into_iter().max().context("some calls")?;
     let took = Duration::try_from(last.duration_since(elected))?;
     rig.figure("3 tables: from `vrrp MASTER` to the last call's coming to the API", format!("{took:.1?}"))?;
-    // Credentials, a name and a table list come over connections too: none was waited for.
+    // Reading credentials, resolving a name or listing tables first would take at least one more latency.
     ensure!(took < LATENCY, "the last ReplaceRoute came {took:?} after `vrrp MASTER`");
     for call in rig.calls()?.iter().filter(|call| call["caller"] == replaced[0]["caller"]) {
         let between = (elected..=last).contains(&self::came(call)?);
-        ensure!(!between || call["action"] == "ReplaceRoute", "{} was on the path", call["action"]);
+        ensure!(!between || call["action"] == "ReplaceRoute", "{} was called during the takeover", call["action"]);
     }
     Ok(())
 }
@@ -76,17 +76,17 @@ async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> 
     rig.figure("200 tables, bucket of 50 refilled at 5/s: agent", format!("{took:.1?}, {made} calls"))?;
     rig.figure("200 tables throttled: agent / the bucket's own time", format!("{ratio:.2}"))?;
     ensure!(ratio <= 1.15, "it took {took:?}, {ratio:.2} times the bucket's own {floor:?}");
-    // What follows is no part of it, and would wait for the same bucket.
+    // The calls after the takeover would wait for the same bucket.
     rig.lab(["throttle", "1000", "1000"])?;
     let lost: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
-    ensure!(lost.is_empty(), "the bystander's clients noticed: {} requests, first {:?}", lost.len(), lost[0]);
-    ensure!(elections(&rig, &theirs)? == before, "the bystander was elected anew");
+    ensure!(lost.is_empty(), "{} requests to the bystander failed, the first: {:?}", lost.len(), lost[0]);
+    ensure!(elections(&rig, &theirs)? == before, "the bystander had an election");
     let moved = |call: &Value| theirs.iter().any(|node| call["caller"] == node.id) && call["action"] == "ReplaceRoute";
     ensure!(!rig.calls()?.iter().any(moved), "the bystander moved routes");
     Ok(())
 }
 
-/// The calls that replaced routes, once there are so many.
+/// Waits for `count` successful ReplaceRoute calls; returns them.
 pub fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Vec<Value>> {
     wait_for(&format!("{count} replaced routes"), patience, || {
         let done = |call: &Value| call["action"] == "ReplaceRoute" && call["status"] == 200;
@@ -96,7 +96,7 @@ pub fn replaced(rig: &Rig, count: usize, patience: Duration) -> Result<Vec<Value
     })
 }
 
-/// Makes route tables until the VPC has so many that are eligible; gives them.
+/// Creates route tables until the VPC has `count` eligible ones; returns those.
 pub async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     let vpc = rig.status()?.vpc;
     let client = operator(rig)?;
@@ -109,7 +109,7 @@ pub async fn with_tables(rig: &Rig, count: usize) -> Result<Vec<String>> {
     Ok(tables)
 }
 
-/// The API as somebody outside the VPC calls it.
+/// An EC2 client outside the VPC.
 pub fn operator(rig: &Rig) -> Result<Client> {
     let set = |key: &str| rig.variable(key);
     let credentials = Credentials::new(set("AWS_ACCESS_KEY_ID")?, set("AWS_SECRET_ACCESS_KEY")?, None, None, "lab");

@@ -1,4 +1,4 @@
-//! A balancer is changed while clients use it; and what a node won't run goes no further.
+//! Updates of a balancer under load, and updates that a node refuses.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -15,14 +15,14 @@ use templates::{Balancer, files, paths};
 use crate::load::Load;
 
 const BOOT: Duration = Duration::from_secs(90);
-/// How long nodes that go wait for open connections.
+/// The balancer's `drain_timeout`.
 const DRAINED: Duration = Duration::from_secs(4);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
-/// A port that the kernel might give to a connection.
+/// A port in the kernel's range of local ports.
 const SECOND: u16 = 20_081;
 
 #[tokio::test]
-async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() -> Result<()> {
+async fn updates_under_load_lose_nothing_and_leave_nothing_behind() -> Result<()> {
     let rig = Rig::up()?;
     under_load(&rig).await?;
     after_a_reboot_and_back(&rig)?;
@@ -31,7 +31,7 @@ async fn what_is_updated_under_load_loses_nothing_and_leaves_nothing_behind() ->
     rig.destroy("web").map(drop)
 }
 
-/// A new target and a new listener, while all kinds of clients are at work.
+/// Adds a target and a listener under all kinds of load.
 async fn under_load(rig: &Rig) -> Result<()> {
     let file = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
     ensure!(!std::fs::read_to_string(&file)?.contains("10.0.2.20"), "the example has another target");
@@ -51,7 +51,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let took = began.elapsed();
     rig.figure("update of both nodes under 200 requests/s (bar: 10 s)", format!("{took:.1?}"))?;
     // Twice the bar: other work may share the machine.
-    ensure!(took <= Duration::from_secs(20), "it took {took:?}");
+    ensure!(took <= Duration::from_secs(20), "the update took {took:?}");
     ensure!(rig.active()? == active && elected()? == masters, "the virtual IP has moved");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", &format!("http://10.255.0.10:{SECOND}/")])?;
     let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
@@ -64,7 +64,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     written_in_a_sandbox(rig)
 }
 
-/// The update wrote every file that depends on the balancer, and the agent that did so may write no other.
+/// The update wrote every file that depends on the balancer, and the agent can't write other files.
 fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
     let written = format!(
         "set -eux; grep reserved_ports.*{SECOND} {}; grep {SECOND} /proc/sys/net/ipv4/ip_local_reserved_ports
@@ -85,25 +85,24 @@ fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
         for part in ["NoNewPrivs: 1", "Seccomp: 2", "CapBnd: 0000000000001002", "Max core file size 0 0"] {
             ensure!(words.contains(part), "no {part:?} on {}: {words}", node.id);
         }
-        ensure!(!words.contains("wrote"), "the agent of {} may write anywhere: {words}", node.id);
+        ensure!(!words.contains("wrote"), "the agent of {} wrote another file: {words}", node.id);
     }
     Ok(())
 }
 
-/// Another image and nothing else: every node is another one afterwards, of that image.
-/// What is open when a node goes is waited for, and what isn't over by then is all that is lost.
+/// An update to another image replaces every node. Only connections that outlast the drain timeout are lost.
 async fn replaced_under_load(rig: &Rig) -> Result<()> {
     let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
     let image = ["ec2", "describe-images", "--filters", "Name=name,Values=elbow-debian-12-next"];
     let image = rig.aws(image)?["Images"][0]["ImageId"].as_str().context("the next image")?.to_owned();
-    ensure!(images(rig, &before)?.iter().all(|one| *one != image), "they are of {image} already");
+    ensure!(images(rig, &before)?.iter().all(|one| *one != image), "the nodes have {image} already");
     let file = rig.balancer(|text| {
         let line = text.lines().find(|line| line.starts_with("image ")).unwrap_or_default().to_owned();
         format!("{}{DRAIN}", text.replace(&line, &format!("image = \"{image}\"")))
     })?;
     let dry = printed(&rig.launcher(["update".as_ref(), file.as_os_str(), "--dry-run".as_ref()])?)?;
     for part in ["because of image:", &image, "launch a new node 1", "stop node 0"] {
-        ensure!(dry.contains(part), "it doesn't say {part:?} beforehand: {dry}");
+        ensure!(dry.contains(part), "the dry run doesn't print {part:?}: {dry}");
     }
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), idle: 1, downloads: 1, ..Load::default() };
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
@@ -127,13 +126,13 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     let after = rig.settled(2, BOOT)?;
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
     let ids: Vec<String> = after.iter().map(|node| node.id.clone()).collect();
-    ensure!(images(rig, &ids)? == [image.clone(), image.clone()], "not all of {after:?} are of {image}");
+    ensure!(images(rig, &ids)? == [image.clone(), image.clone()], "not all of {after:?} have {image}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
-    ensure!(slots == BTreeSet::from(["0", "1"]), "they have other slots than those before: {after:?}");
+    ensure!(slots == BTreeSet::from(["0", "1"]), "the slots changed: {after:?}");
     Ok(())
 }
 
-/// What the instances were launched from.
+/// The instances' image ids.
 fn images(rig: &Rig, ids: &[String]) -> Result<Vec<String>> {
     let query = ["--query", "Reservations[].Instances[].ImageId", "--instance-ids"];
     let ids = ids.iter().map(String::as_str);
@@ -141,7 +140,7 @@ fn images(rig: &Rig, ids: &[String]) -> Result<Vec<String>> {
     Ok(serde_json::from_value(said)?)
 }
 
-/// When a node was told last to shut down.
+/// The time of the last StopInstances call.
 fn stopped_last(rig: &Rig) -> Result<Instant> {
     let calls = rig.calls()?;
     let call = calls.iter().rfind(|call| call["action"] == "StopInstances").context("no node was shut down")?;
@@ -149,24 +148,24 @@ fn stopped_last(rig: &Rig) -> Result<Instant> {
     Instant::now().checked_sub(at.duration_until(jiff::Timestamp::now()).unsigned_abs()).context("a time before")
 }
 
-/// cloud-init writes the node's files once in its life: what it was told since stays.
+/// A reboot keeps the node's updated files, because cloud-init writes files only at the first boot. Then a rollback.
 fn after_a_reboot_and_back(rig: &Rig) -> Result<()> {
     let (active, shown) = (rig.active()?, rig.launcher(["status", "web", "--output", "json"])?);
     let document: Value = serde_json::from_str(&printed(&shown)?)?;
     let revision = document["revision"].as_str().context("a revision")?.to_owned();
     let standby = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a standby")?.id;
     rig.lab(["reboot", &standby])?;
-    wait_for("the rebooted node to serve what it was told", BOOT, || {
+    wait_for("the rebooted node to run the updated revision", BOOT, || {
         let installed = rig.inside(&standby, &["cat", "/etc/haproxy/haproxy.cfg", "/etc/elbow/balancer.json"])?;
-        ensure!(installed.matches(&revision).count() == 3, "it runs {installed}");
-        ensure!(rig.inside(&standby, &["systemctl", "is-active", "elbow-agent"])?.trim() == "active", "it boots");
+        ensure!(installed.matches(&revision).count() == 3, "{standby} runs {installed}");
+        ensure!(rig.inside(&standby, &["systemctl", "is-active", "elbow-agent"])?.trim() == "active", "no agent");
         Ok(())
     })?;
     rig.settled(2, BOOT)?;
 
     ensure!(printed(&rig.launcher(["update", "--rollback", "web"])?)?.contains("is updated"), "rollback");
     let refused = rig.lab(["client", "curl", "--silent", "--max-time", "2", &format!("http://10.255.0.10:{SECOND}/")]);
-    ensure!(refused.is_err(), "the listener that was taken back still answers");
+    ensure!(refused.is_err(), "the removed listener still answers");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "2", "http://10.255.0.10/"]).map(drop)
 }
 
@@ -184,19 +183,19 @@ fn virtual_ips_come_and_go(rig: &Rig) -> Result<()> {
     }
     let probes = prober.finish()?;
     let failed: Vec<_> = probes.iter().filter(|probe| probe.outcome.is_err()).collect();
-    ensure!(failed.is_empty(), "requests to the address that stayed failed: {failed:?}");
+    ensure!(failed.is_empty(), "requests to the remaining virtual IP failed: {failed:?}");
     Ok(())
 }
 
 #[tokio::test]
-async fn what_a_node_cannot_run_is_run_by_nobody_and_that_is_said() -> Result<()> {
+async fn a_revision_that_a_node_refuses_runs_on_no_node_and_is_reported() -> Result<()> {
     let rig = Rig::up()?;
     made_by_hand(&rig).await?;
     refused_by_a_standby(&rig).await?;
     rig.destroy("web").map(drop)
 }
 
-/// An invalid revision, past the launcher's own check.
+/// An invalid revision that is ordered by hand, without the launcher's checks.
 async fn made_by_hand(rig: &Rig) -> Result<()> {
     let file = rig.balancer(|text| text)?;
     rig.create(&file)?;
@@ -229,16 +228,16 @@ async fn made_by_hand(rig: &Rig) -> Result<()> {
     )?;
     for node in &nodes {
         let running = rig.inside(&node.id, &["cat", "/etc/haproxy/haproxy.cfg", "/etc/elbow/balancer.json"])?;
-        ensure!(running.contains(&old.revision().0) && !running.contains("two words"), "it runs {running}");
+        ensure!(running.contains(&old.revision().0) && !running.contains("two words"), "{} runs {running}", node.id);
     }
-    // A node that is born meanwhile boots what is proven.
+    // A node that is launched meanwhile boots the default version, which is valid.
     let standby = nodes.iter().find(|node| node.id != active).context("a standby")?;
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &standby.id])?;
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?;
     printed(&output)?;
     let born = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a new standby")?;
     let running = rig.inside(&born.id, &["cat", "/etc/elbow/balancer.json"])?;
-    ensure!(running.contains(&old.revision().0), "it boots {running}");
+    ensure!(running.contains(&old.revision().0), "{} booted {running}", born.id);
     let report = prober.finish()?;
     let failed: Vec<_> = report.iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests failed: {failed:?}");
@@ -249,26 +248,26 @@ async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
     let nodes = rig.settled(2, BOOT)?;
     let active = rig.active()?;
     let standby = nodes.into_iter().find(|node| node.id != active).context("a standby")?.id;
-    // The user that haproxy.cfg names is gone from this node: the program itself refuses, and nobody else can know.
+    // Without the user in haproxy.cfg, HAProxy on this node refuses it; the launcher's preflight can't find that.
     rig.inside(&standby, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
     let prober = rig.prober(20)?;
     let changed = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
     let output = rig.launcher(["update".as_ref(), changed.as_os_str()])?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    ensure!(output.status.code() == Some(1), "update ended with {}: {said}", output.status);
+    ensure!(output.status.code() == Some(1), "update exited with {}: {said}", output.status);
     for part in [&standby, "refuses revision", "/etc/haproxy/haproxy.cfg:", "still runs revision"] {
-        ensure!(said.contains(part), "it doesn't say {part:?}: {said}");
+        ensure!(said.contains(part), "{part:?} isn't in: {said}");
     }
     wait_for("the refusal to be over", Duration::from_secs(10), || {
         printed(&rig.launcher(["status", "web"])?).map(drop)
     })?;
     ensure!(rig.active()? == active, "the virtual IP has moved");
     let outage = lab::prober::longest_outage(&prober.finish()?).context("answers")?;
-    ensure!(outage.length() < Duration::from_secs(1), "nobody was served for {:?}", outage.length());
+    ensure!(outage.length() < Duration::from_secs(1), "the outage was {:?}", outage.length());
     an_old_refusal_counts_no_more(rig, &standby, &changed)
 }
 
-/// The node refuses the order that stands in its tag. When the cause is gone, an update orders the same again.
+/// A node refuses the order in its tag. After the cause is fixed, an update with the same order succeeds.
 fn an_old_refusal_counts_no_more(rig: &Rig, standby: &str, changed: &Path) -> Result<()> {
     let query = "--query=LaunchTemplates[0].LatestVersionNumber";
     let version = rig.aws(["ec2", "describe-launch-templates", "--launch-template-names=elbow-web", query])?;
@@ -281,7 +280,7 @@ fn an_old_refusal_counts_no_more(rig: &Rig, standby: &str, changed: &Path) -> Re
     })?;
     rig.inside(standby, &["sed", "-i", "s/^gone:/haproxy:/", "/etc/passwd"])?;
     let document = update(rig, changed)?;
-    ensure!(!document.to_string().contains("create-launch-template-version"), "it is another order: {document}");
+    ensure!(!document.to_string().contains("create-launch-template-version"), "another version: {document}");
     Ok(())
 }
 
@@ -296,7 +295,7 @@ fn routes(rig: &Rig, destination: &str) -> Result<usize> {
     Ok(rig.status()?.routes.iter().filter(|route| route.destination == destination).count())
 }
 
-/// A version of the launch template with this balancer, made with the AWS CLI; the tag's value that orders it.
+/// Makes a launch template version with this balancer by the AWS CLI; returns the order for it.
 fn version_by_hand(rig: &Rig, balancer: &Balancer) -> Result<String> {
     let user_data = base64::engine::general_purpose::STANDARD.encode(files::user_data_gzip(balancer)?);
     let data = serde_json::json!({"UserData": user_data}).to_string();

@@ -1,5 +1,5 @@
-//! Two virtual IPs on two nodes: each is active on one of them. A node that lost its own gets it back only if the operator
-//! says so, and then no client notices.
+//! Two virtual IPs on two nodes, each active on one of them. A lost virtual IP returns to its preferred node only with
+//! `preempt = true`, and then no client notices.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -16,11 +16,11 @@ const OTHER_VIP: &str = "10.255.0.11:80";
 const BOOT: Duration = Duration::from_secs(90);
 /// Much longer than an election takes.
 const LATE: Duration = Duration::from_secs(3);
-/// For a node without `nopreempt` to take what it prefers, and more.
+/// Longer than a node with preemption takes to take back its virtual IP.
 const TEMPTATION: Duration = Duration::from_secs(2);
 
 #[tokio::test]
-async fn two_virtual_ips_are_active_active_and_go_home_only_if_asked_to() -> Result<()> {
+async fn two_virtual_ips_are_active_active_and_return_only_with_preempt() -> Result<()> {
     let rig = Rig::up()?;
     let [first, second] = created_with_a_late_node(&rig)?;
 
@@ -28,7 +28,7 @@ async fn two_virtual_ips_are_active_active_and_go_home_only_if_asked_to() -> Res
     rig.lab(["reboot", &first])?;
     settled(&rig, [&second, &second])?;
     std::thread::sleep(TEMPTATION);
-    ensure!(owners(&rig)? == [second.clone(), second.clone()], "without preempt a virtual IP went back");
+    ensure!(owners(&rig)? == [second.clone(), second.clone()], "a virtual IP moved without preempt");
 
     let crowds = crowds(&rig).await?;
     printed(&rig.launcher(["update".as_ref(), file(&rig, "preempt = true")?.as_os_str()])?)?;
@@ -43,21 +43,21 @@ async fn two_virtual_ips_are_active_active_and_go_home_only_if_asked_to() -> Res
     rig.destroy("web").map(drop)
 }
 
-/// Creates it; the node that is preferred for the first virtual IP boots seconds later than the other one, which serves both
-/// until then and hands the first over. Both nodes.
+/// Creates the balancer; the preferred node of the first virtual IP boots seconds later than the other one. The other
+/// node serves both virtual IPs until then, and hands the first over. Returns both nodes.
 fn created_with_a_late_node(rig: &Rig) -> Result<[String; 2]> {
     let file = file(rig, "")?;
     printed(&rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?)?;
     let mut nodes = rig.status()?.instances;
     nodes.sort_by_key(|node| node.slot.clone());
-    let [first, second] = &nodes[..] else { anyhow::bail!("{nodes:?} are not two") };
-    wait_for("the first node to be on", BOOT, || rig.lab(["freeze", &first.id, &LATE.as_millis().to_string()]))?;
+    let [first, second] = &nodes[..] else { anyhow::bail!("not two nodes: {nodes:?}") };
+    wait_for("the first node to run", BOOT, || rig.lab(["freeze", &first.id, &LATE.as_millis().to_string()]))?;
     rig.create(&file)?;
     settled(rig, [&first.id, &second.id])?;
     Ok([first.id.clone(), second.id.clone()])
 }
 
-/// Cuts a node's power: its virtual IP is served again soon, and the other one all the while.
+/// Cuts a node's power: the outage of its virtual IP is short, and the other virtual IP has none.
 async fn power_cut(rig: &Rig, lost: &str, called: &str, [moves, stays]: [&str; 2]) -> Result<()> {
     rig.lab(["latency", "100"])?;
     let probers = [rig.prober_of(moves, 10)?, rig.prober_of(stays, 10)?];
@@ -65,7 +65,7 @@ async fn power_cut(rig: &Rig, lost: &str, called: &str, [moves, stays]: [&str; 2
         prober.answered(50, Duration::from_secs(10)).await.context("before the power cut")?;
     }
     rig.lab(["kill", lost])?;
-    // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+    // Answers within this time may belong to requests from before the cut.
     tokio::time::sleep(Duration::from_millis(100)).await;
     let mut holes = Vec::new();
     for prober in probers {
@@ -81,7 +81,7 @@ async fn power_cut(rig: &Rig, lost: &str, called: &str, [moves, stays]: [&str; 2
     rig.lab(["latency", "0"]).map(drop)
 }
 
-/// The same load on each virtual IP.
+/// Starts the same load on each virtual IP.
 async fn crowds(rig: &Rig) -> Result<[Crowd; 2]> {
     let load = Load { keep_alive: 4, pause: Duration::from_millis(50), idle: 1, ..Load::default() };
     let kinds = load.kinds();
@@ -99,17 +99,16 @@ fn unnoticed(rig: &Rig, crowds: [Crowd; 2], what: &str) -> Result<()> {
     Ok(())
 }
 
-/// Waits until the balancer is well with these nodes active for the first and for the second virtual IP.
+/// Waits until the balancer is healthy with these nodes active for the first and the second virtual IP.
 fn settled(rig: &Rig, wanted: [&str; 2]) -> Result<()> {
     wait_for(&format!("the active nodes {wanted:?}"), BOOT, || {
         let active = owners(rig)?;
-        ensure!(active == wanted, "{active:?} are");
+        ensure!(active == wanted, "the active nodes are {active:?}");
         Ok(())
     })
 }
 
-/// Who is active for each virtual IP, if the launcher finds that all is well: every route leads there, and nobody else says
-/// that it is.
+/// The active node of each virtual IP; fails if `status` reports a problem.
 fn owners(rig: &Rig) -> Result<[String; 2]> {
     let status: Value = serde_json::from_str(&printed(&rig.launcher(["status", "web", "--output", "json"])?)?)?;
     let of = |vip: usize| status["virtual_ips"][vip]["active"][0].as_str().map(str::to_owned);

@@ -1,4 +1,4 @@
-//! Create, serve, create again, destroy; and what of it is left.
+//! The life of a balancer: create, serve, create again, destroy; nothing is left at the end.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use lab::rig::{Rig, printed};
 
-/// What create may take here: the goal on an idle machine is 15 s, and this one may be busy.
+/// The limit for `create`: the goal on an idle machine is 15 s, but this one may be busy.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 #[tokio::test]
@@ -26,7 +26,7 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
     let (created, first) = (creating.0.context("launcher create")?, creating.1?);
     rig.figure("launcher create to the first 200 from the virtual IP", format!("{first:.1?}"))?;
     rig.figure("launcher create in all", format!("{:.1?}", start.elapsed()))?;
-    ensure!(!created.is_empty(), "create said nothing");
+    ensure!(!created.is_empty(), "create printed nothing");
     drop(prober);
 
     let zones: Vec<_> = rig.settled(2, Duration::from_secs(10))?.into_iter().map(|i| i.zone).collect();
@@ -38,17 +38,17 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
     let calls = rig.calls()?;
     let launchers: Vec<&str> =
         calls.iter().filter(|c| c["caller"] == "launcher").filter_map(|c| c["action"].as_str()).collect();
-    ensure!(!launchers.is_empty(), "create again called nothing");
+    ensure!(!launchers.is_empty(), "the second create made no call");
     let changing: Vec<_> = launchers.iter().filter(|action| !is_reading(action)).collect();
-    ensure!(changing.is_empty(), "create again called {changing:?}");
+    ensure!(changing.is_empty(), "the second create called {changing:?}");
 
     rig.destroy("web")?;
     nothing_is_left(&rig)?;
     let after = self::others(&rig)?;
-    ensure!(others == after, "others' things before: {others:#}\nand after: {after:#}");
+    ensure!(others == after, "other resources before: {others:#}\nand after: {after:#}");
 
-    let twice = printed(&rig.launcher(["destroy", "web", "--yes"])?).context("destroying what isn't there")?;
-    ensure!(!twice.is_empty(), "destroy of what isn't there said nothing");
+    let twice = printed(&rig.launcher(["destroy", "web", "--yes"])?).context("the second destroy")?;
+    ensure!(!twice.is_empty(), "the second destroy printed nothing");
     Ok(())
 }
 
@@ -70,7 +70,7 @@ fn is_reading(action: &str) -> bool {
     ["Describe", "Get", "List"].iter().any(|start| action.starts_with(start))
 }
 
-/// What is in the account that isn't the balancer's, as the AWS CLI shows it.
+/// The account's resources as the AWS CLI shows them; called while the balancer doesn't exist.
 fn others(rig: &Rig) -> Result<Value> {
     let ec2 = |what: &str, query: &str| rig.aws(["ec2", what, "--query", query]);
     Ok(serde_json::json!({
@@ -84,7 +84,7 @@ fn others(rig: &Rig) -> Result<Value> {
     }))
 }
 
-/// Nothing live is tagged `elbow:balancer`, nothing is named `elbow-`, no route leads to the virtual IP.
+/// Fails if a live resource has the tag `elbow:balancer` or a name with `elbow-`, or a route leads to the virtual IP.
 fn nothing_is_left(rig: &Rig) -> Result<()> {
     let states = "Name=instance-state-name,Values=pending,running,shutting-down,stopping,stopped";
     let tag = "Name=tag-key,Values=elbow:balancer";

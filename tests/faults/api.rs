@@ -1,4 +1,4 @@
-//! An API that fails, hangs, lies or refuses while a node takes over.
+//! Takeovers while the API fails, hangs, gives stale answers or denies a call.
 
 use std::time::{Duration, Instant};
 
@@ -11,11 +11,11 @@ use crate::tables::{LIMIT, VIP};
 
 /// How long the API is out of order.
 const OUT_OF_ORDER: Duration = Duration::from_secs(20);
-/// Longer than an active node goes without a look at the routes.
+/// Longer than the active node's interval between two reads of the routes.
 const LONG: Duration = Duration::from_secs(45);
 
 impl Stage {
-    /// The active node is lost while the API is out of order for `time`, which begins and ends as told.
+    /// Kills the active node while the API is out of order for `time`: `begin` starts the fault, `end` ends it.
     fn lost_meanwhile(
         &self,
         fault: &str,
@@ -28,8 +28,8 @@ impl Stage {
         begin()?;
         let began = Instant::now();
         self.rig.lab(["kill", &active])?;
-        wait_for("the other to be MASTER", BOOT, || {
-            ensure!(self.masters()? == [standby.clone()], "{:?} are", self.masters()?);
+        wait_for("the standby to be MASTER", BOOT, || {
+            ensure!(self.masters()? == [standby.clone()], "MASTER nodes: {:?}", self.masters()?);
             Ok(())
         })?;
         watch.go_on(time.saturating_sub(began.elapsed()));
@@ -37,7 +37,7 @@ impl Stage {
         end()?;
         ensure!(self.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        ensure!(self.settled(BOOT)? == standby, "some routes were forgotten");
+        ensure!(self.settled(BOOT)? == standby, "some routes don't lead to the standby");
         watch.end(fault)?.at_most(time + Duration::from_secs(3))
     }
 }
@@ -53,9 +53,10 @@ fn a_takeover_ends_when_an_api_that_failed_for_20_s_works_again() -> Result<()> 
 }
 
 #[test]
-fn a_takeover_outlasts_the_looks_at_routes_that_cannot_be_moved_yet() -> Result<()> {
+fn a_takeover_goes_on_while_no_route_can_be_moved_for_45_s() -> Result<()> {
     play(|stage| {
-        // It looks at a silent peer that would be preferred to it: the likeliest to be left alone.
+        // Node 0 is killed: the standby reads the routes of a silent peer that would be preferred to it. That is the
+        // case in which it is likeliest to stop its takeover.
         let nodes = stage.rig.settled(2, BOOT)?;
         let active = nodes.iter().find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
         if active.slot.as_deref() != Some("0") {
@@ -78,7 +79,7 @@ fn a_takeover_ends_when_an_api_that_hung_for_20_s_answers_again() -> Result<()> 
 }
 
 #[test]
-fn answers_that_are_10_s_old_mislead_nobody() -> Result<()> {
+fn answers_that_are_10_s_old_cause_no_needless_route_changes() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         stage.rig.lab(["stale", "10000"])?;
@@ -86,7 +87,7 @@ fn answers_that_are_10_s_old_mislead_nobody() -> Result<()> {
         stage.rig.lab(["kill", &active])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        // Its first looks show it the world from before its takeover.
+        // The node's first reads show the routes as they were before its takeover.
         watch.go_on(Duration::from_secs(40));
         ensure!(stage.settled(BOOT)? == standby, "the routes have moved on");
         let seen = watch.end("power cut while Describe answers 10 s stale")?;
@@ -103,7 +104,7 @@ fn answers_that_are_10_s_old_mislead_nobody() -> Result<()> {
 }
 
 #[test]
-fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
+fn one_denied_table_does_not_delay_the_others() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let routes = stage.rig.status()?.routes;
@@ -120,12 +121,12 @@ fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
         stage.rig.lab(["kill", &active])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        let said = wait_for("the node to say which table", BOOT, || {
+        let said = wait_for("the node's message to name the denied table", BOOT, || {
             let nodes = stage.rig.status()?.instances;
             let said = nodes.into_iter().find(|node| node.id == standby).and_then(|node| node.message);
-            said.filter(|said| said.contains(&denied)).context("it says something else")
+            said.filter(|said| said.contains(&denied)).with_context(|| format!("no message names {denied}"))
         })?;
-        println!("it says: {said}");
+        println!("{standby}: {said}");
         let others = |(table, to): &(String, String)| (table == &denied) == (to == &active);
         ensure!(stage.routes()?.iter().all(others), "{denied} is denied, and the routes lead {:?}", stage.routes()?);
         watch.end("power cut while one of three tables is denied")?.at_most(Duration::from_millis(1500))?;
@@ -133,12 +134,12 @@ fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
         let other = &routes.iter().find(|route| route.name == "private-b").context("the table private-b")?.table;
         stage.rig.aws(["ec2", "delete-route", "--route-table-id", other, "--destination-cidr-block", VIP])?;
         let deleted = Instant::now();
-        wait_for("the route that was deleted", BOOT, || stage.is_routed(other, &standby))?;
+        wait_for("the deleted route to be repaired", BOOT, || stage.is_routed(other, &standby))?;
         let time = deleted.elapsed();
         stage
             .rig
             .figure("a route that was deleted while another table is denied: right within", format!("{time:.0?}"))?;
-        ensure!(time <= LIMIT, "it took {time:.0?}");
+        ensure!(time <= LIMIT, "the repair took {time:.0?}");
 
         stage.rig.aws(["iam", "delete-role-policy"].iter().chain(&role))?;
         let allowed = Instant::now();
@@ -147,7 +148,7 @@ fn one_table_that_is_denied_keeps_no_other_waiting() -> Result<()> {
             "a table that was denied: right after being allowed within",
             format!("{:.0?}", allowed.elapsed()),
         )?;
-        ensure!(allowed.elapsed() <= Duration::from_secs(35), "it took {:?}", allowed.elapsed());
+        ensure!(allowed.elapsed() <= Duration::from_secs(35), "the repair took {:?}", allowed.elapsed());
         Ok(())
     })
 }

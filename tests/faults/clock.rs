@@ -1,4 +1,4 @@
-//! Nodes whose time stands still for a while, as in a live migration.
+//! Nodes that are frozen for a while, as in a live migration.
 
 use std::time::Duration;
 
@@ -40,11 +40,11 @@ fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
         let watch = stage.watch()?;
         stage.thawed(&active)?;
         let owner = stage.settled(BOOT)?;
-        // Whoever would take the routes back does so at the next look.
+        // A node that reclaims routes does so when it reads them next.
         watch.go_on(Duration::from_secs(35));
         ensure!(stage.settled(BOOT)? == owner, "the routes have moved on");
-        ensure!(stage.masters()? == [owner], "somebody else is MASTER");
-        ensure!(stage.agent(&active)? == agent, "systemd took an agent for hung that stood still with its machine");
+        ensure!(stage.masters()? == [owner], "another node is MASTER");
+        ensure!(stage.agent(&active)? == agent, "systemd restarted the agent of a machine that was frozen");
         let seen = watch.end("thaw after 5 s")?;
         ensure!(seen.changes().values().all(|changes| *changes <= 1), "routes moved more than once: {:?}", seen.moves);
         seen.at_most(Duration::from_millis(1000))
@@ -54,7 +54,7 @@ fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
 #[test]
 fn a_standby_that_thaws_takes_nothing_from_a_healthy_owner() -> Result<()> {
     play(|stage| {
-        // Each node is the standby once: the one that is preferred, and the other.
+        // Each node is the standby once, with and without the preference.
         for _ in 0..2 {
             let (active, standby) = stage.pair()?;
             let watch = stage.watch()?;
@@ -63,10 +63,10 @@ fn a_standby_that_thaws_takes_nothing_from_a_healthy_owner() -> Result<()> {
                 stage.thawed(&standby)?;
                 watch.go_on(Duration::from_secs(2));
             }
-            ensure!(stage.masters()? == [active.as_str()], "the standby has made itself MASTER");
+            ensure!(stage.masters()? == [active.as_str()], "the standby became MASTER");
             watch.end("standby frozen for 1.5 s, four times")?.nothing_happened()?;
             stage.rig.launcher(["handover", "web"])?;
-            ensure!(stage.moved(&active, BOOT)? == standby, "it wasn't handed over");
+            ensure!(stage.moved(&active, BOOT)? == standby, "the virtual IP wasn't handed over");
             ensure!(stage.settled(BOOT)? == standby, "another node is active");
         }
         Ok(())

@@ -1,4 +1,4 @@
-//! A disk without a free byte.
+//! Nodes with full disks serve, fail over and boot.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ fn nodes_with_full_disks_serve_fail_over_and_restart() -> Result<()> {
         let watch = stage.watch()?;
         for node in [&active, &standby] {
             stage.rig.lab(["disk", node, "0"])?;
-            ensure!(stage.rig.inside(node, &["sh", "-c", "echo full >/var/lib/full"]).is_err(), "there is room");
+            ensure!(stage.rig.inside(node, &["sh", "-c", "echo full >/var/lib/full"]).is_err(), "the disk isn't full");
         }
         stage.rig.inside(&standby, &["systemctl", "restart", "elbow-agent"])?;
         watch.go_on(Duration::from_secs(10));
@@ -34,7 +34,7 @@ fn nodes_with_full_disks_serve_fail_over_and_restart() -> Result<()> {
         watch.end("a node with a full disk boots")?.nothing_happened()?;
         for node in [&active, &standby] {
             stage.rig.lab(["disk", node])?;
-            wait_for("room", BOOT, || stage.rig.inside(node, &["sh", "-c", "echo room >/var/lib/full"]))?;
+            wait_for("free space", BOOT, || stage.rig.inside(node, &["sh", "-c", "echo room >/var/lib/full"]))?;
         }
         Ok(())
     })

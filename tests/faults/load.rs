@@ -1,4 +1,4 @@
-//! Nodes that nothing is wrong with: at rest they cost little, and a machine that is overloaded makes them change nothing.
+//! Healthy nodes: at rest they make few API calls, and on an overloaded machine they move no routes.
 
 use std::collections::BTreeMap;
 use std::process::{Child, Command};
@@ -8,7 +8,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::stage::play;
 
-/// How many calls a node at rest may make in a minute.
+/// API calls that a node at rest may make in a minute.
 const ACTIVE: usize = 3;
 const STANDBY: usize = 1;
 
@@ -32,7 +32,7 @@ fn nodes_at_rest_spend_little_of_the_apis_budget() -> Result<()> {
     })
 }
 
-/// Programs that keep every core busy; ended when dropped.
+/// `stress-ng` on every core; ended when dropped.
 struct Load(Child);
 
 impl Load {
@@ -44,7 +44,7 @@ impl Load {
 
 impl Drop for Load {
     fn drop(&mut self) {
-        // It ends its own workers on this signal.
+        // On this signal `stress-ng` ends its workers, too.
         if let Some(id) = rustix::process::Pid::from_raw(self.0.id() as i32) {
             let _ = rustix::process::kill_process(id, rustix::process::Signal::TERM);
         }
@@ -53,7 +53,7 @@ impl Drop for Load {
 }
 
 #[test]
-fn ten_minutes_of_an_overloaded_machine_make_no_failover() -> Result<()> {
+fn ten_minutes_on_an_overloaded_machine_cause_no_failover() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let agents = || Ok([stage.agent(&active)?, stage.agent(&standby)?]);
@@ -67,7 +67,7 @@ fn ten_minutes_of_an_overloaded_machine_make_no_failover() -> Result<()> {
         let seen = watch.end("ten minutes of stress-ng on every core")?;
         ensure!(seen.moves.is_empty(), "routes were moved: {:?}", seen.moves);
         let after: Result<[String; 2]> = agents();
-        ensure!(after? == before, "systemd took a healthy agent for hung");
+        ensure!(after? == before, "systemd restarted a healthy agent");
         Ok(())
     })
 }

@@ -1,6 +1,5 @@
-//! Everything that can go wrong with a running balancer, as its clients see it: a file for each family of faults, a test
-//! for each fault. All but a few play on one stage (`stage.rs`): a pair that the fault befalls, and beside it, in the same
-//! VPC, a pair that must not notice.
+//! Faults of a running balancer, as its clients see them: one file for each kind of fault, one test for each fault.
+//! Most tests share a stage (`stage.rs`): the pair with the fault, and a second pair that must not notice it.
 
 mod api;
 mod clock;

@@ -1,4 +1,4 @@
-//! Ten balancers of one VPC, made and removed at the same moment, under AWS's throttling. In a lab of its own.
+//! Ten balancers of one VPC are created and destroyed at once, with AWS's throttling. The test has a lab of its own.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -7,10 +7,11 @@ use anyhow::{Context, Result, ensure};
 use lab::rig::{Rig, printed};
 
 const TEN: usize = 10;
-/// Of mutating calls; the lab gives reading ones twice and four times that, as AWS does.
+/// Bucket size and refill per second for mutating calls. For reading calls the lab doubles the size and quadruples the
+/// refill, as AWS does.
 const BUCKET: [&str; 2] = ["50", "5"];
 
-/// What `launcher` was run for, and how long it took.
+/// The API calls of ten parallel launchers, and the time that each of them took.
 struct Run {
     calls: usize,
     times: Vec<Duration>,
@@ -37,7 +38,7 @@ fn ten_balancers_of_one_vpc_are_created_and_destroyed_at_once() -> Result<()> {
     let destroyed = at_once(&rig, |number| rig.destroy(&name(number)).map(drop))?;
     report(&rig, "destroyed", &destroyed)?;
     let status = rig.status()?;
-    ensure!(status.instances.is_empty() && status.routes.len() == before, "something is left: {status:?}");
+    ensure!(status.instances.is_empty() && status.routes.len() == before, "left after destroy: {status:?}");
     let left = printed(&rig.launcher(["list"])?)?;
     ensure!(left.contains("no balancers"), "{left}");
     Ok(())

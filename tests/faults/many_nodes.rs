@@ -1,4 +1,4 @@
-//! Five nodes with three virtual IPs: what a pair with one shows must hold for them, too. In a lab of its own.
+//! Five nodes with three virtual IPs survive the loss of two nodes. The test has a lab of its own.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::processes::NO_AGENT;
 use crate::stage::BOOT;
 
-/// In this order in the file: the first prefers the node in slot 0, and so on.
+/// In the file's order: the first prefers the node in slot 0, the second slot 1, the third slot 2.
 const VIPS: [&str; 3] = ["10.255.0.10", "10.255.0.11", "10.255.0.12"];
 const MOVES: [&str; 2] = ["ReplaceRoute", "CreateRoute"];
 
@@ -35,7 +35,7 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     let mut lost = Vec::new();
     for round in 0..2 {
         let active = owners(&rig)?[0].clone();
-        // The second time whoever prefers it next can't move a route.
+        // In the second round the agent of the next preferred node hangs: that node can't move a route.
         let next = nodes.iter().find(|node| **node != active && !lost.contains(*node));
         let hangs = next.filter(|_| round == 1);
         if let Some(hangs) = hangs {
@@ -44,39 +44,39 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
         }
         power_cut(&rig, &active).await?;
         lost.push(active);
-        wait_for("every route to lead to a node that lives", BOOT, || {
+        wait_for("every route to lead to a live node", BOOT, || {
             let now = owners(&rig)?;
             ensure!(lost.iter().all(|node| !now.contains(node)), "{now:?} are active, of {nodes:?}");
-            ensure!(hangs != Some(&now[0]), "a node whose agent hangs was elected beside others");
+            ensure!(hangs != Some(&now[0]), "a node with a hung agent was elected");
             Ok(())
         })?;
     }
     rig.lab(["latency", "0"])?;
     let said = rig.launcher(["status", "web"])?;
-    ensure!(said.status.code() == Some(3), "two of five are lost, and status ends with {}", said.status);
+    ensure!(said.status.code() == Some(3), "two of five nodes are lost, and status exits with {}", said.status);
 
     let before = owners(&rig)?;
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &lost[0], &lost[1]])?;
     rig.create(&three)?;
-    ensure!(owners(&rig)? == before, "a virtual IP went back without preempt");
+    ensure!(owners(&rig)? == before, "a virtual IP moved without preempt");
     let one = file(&rig, &subnets, &VIPS[..1])?;
     let prober = rig.prober_of(&format!("{}:80", VIPS[0]), 10)?;
     printed(&rig.launcher(["update".as_ref(), one.as_os_str()])?)?;
     left_nothing(&rig, &VIPS[1..])?;
     let failed: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
-    ensure!(failed.is_empty(), "requests to the address that stayed failed: {failed:?}");
+    ensure!(failed.is_empty(), "requests to the remaining virtual IP failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
     rig.destroy("web").map(drop)
 }
 
-/// Cuts the power of a node; notes how long each virtual IP wasn't served, and how often routes were changed.
+/// Cuts a node's power, and notes each virtual IP's outage and the number of route changes.
 async fn power_cut(rig: &Rig, node: &str) -> Result<()> {
     let owned: Vec<bool> = owners(rig)?.iter().map(|owner| owner == node).collect();
     rig.lab(["calls", "--clear"])?;
     let probers = VIPS.iter().map(|vip| rig.prober_of(&format!("{vip}:80"), 10)).collect::<Result<Vec<_>>>()?;
     answered(&probers, "before the power cut").await?;
     rig.lab(["kill", node])?;
-    // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+    // Answers within this time may belong to requests from before the cut.
     tokio::time::sleep(Duration::from_millis(100)).await;
     answered(&probers, "after the power cut").await?;
     let outage = |prober: Prober| Ok(prober::longest_outage(&prober.finish()?).context("two answers")?.length());
@@ -89,7 +89,7 @@ async fn power_cut(rig: &Rig, node: &str) -> Result<()> {
     )?;
     for (outage, owned) in outages.iter().zip(owned) {
         let limit = Duration::from_millis(if owned { 1500 } else { 500 });
-        ensure!(*outage <= limit, "not served for {outages:?}, more than {limit:?}");
+        ensure!(*outage <= limit, "the outages were {outages:?}; the limit is {limit:?}");
     }
     Ok(())
 }
@@ -103,7 +103,7 @@ fn is_move(call: &Value) -> bool {
     MOVES.iter().any(|action| call["action"] == *action) && call["status"] == 200
 }
 
-/// Neither a route in any table nor an address on any node.
+/// Fails if a table has a route to one of `vips`, or a node has an address or a rule for it.
 fn left_nothing(rig: &Rig, vips: &[&str]) -> Result<()> {
     let status = rig.status()?;
     let is_left = |text: &str| vips.iter().any(|vip| text.contains(vip));
@@ -112,13 +112,13 @@ fn left_nothing(rig: &Rig, vips: &[&str]) -> Result<()> {
     for node in nodes(rig)? {
         for place in [&["ip", "address", "show"][..], &["nft", "list", "ruleset"]] {
             let there = rig.inside(&node, place)?;
-            ensure!(!is_left(&there), "{node} has left: {there}");
+            ensure!(!is_left(&there), "left on {node}: {there}");
         }
     }
     Ok(())
 }
 
-/// The instance that every table's route leads to, for each virtual IP.
+/// For each virtual IP, the one instance that all of its routes lead to.
 fn owners(rig: &Rig) -> Result<Vec<String>> {
     let routes = rig.status()?.routes;
     let owner = |vip: &&str| {
@@ -140,7 +140,7 @@ fn nodes(rig: &Rig) -> Result<Vec<String>> {
     Ok(nodes.into_iter().map(|node| node.id).collect())
 }
 
-/// Two each in two zones, and one in the third, the clients'.
+/// Two subnets each in two zones, and the clients' subnet in the third.
 fn five_subnets(rig: &Rig) -> Result<Vec<String>> {
     let vpc = rig.status()?.vpc;
     let query = "Subnets[?Tags[?Key=='Name'&&Value!='shared']].SubnetId";
@@ -156,7 +156,7 @@ fn five_subnets(rig: &Rig) -> Result<Vec<String>> {
 }
 
 fn strings(list: &Value) -> Result<Vec<String>> {
-    serde_json::from_value(list.clone()).with_context(|| format!("{list} is no list of ids"))
+    serde_json::from_value(list.clone()).with_context(|| format!("{list} isn't a list of ids"))
 }
 
 fn file(rig: &Rig, subnets: &[String], vips: &[&str]) -> Result<PathBuf> {

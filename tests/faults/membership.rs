@@ -1,4 +1,4 @@
-//! Members that can't be read, and tags that somebody takes away.
+//! Nodes that can't list the members, and nodes that lose their tags.
 
 use std::time::Duration;
 
@@ -8,9 +8,9 @@ use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
 
-/// Both nodes look at the routes at least four times meanwhile: a war would show.
+/// Each node reads the routes at least four times in this time: contention would show.
 const LOOKS: Duration = Duration::from_secs(120);
-/// So many calls fail: all.
+/// More calls than a test makes: all of them fail.
 const MANY: &str = "1000000";
 /// The calls by which a node finds the other members.
 const FINDING: [&str; 2] = ["DescribeInstances", "DescribeNetworkInterfaces"];
@@ -21,7 +21,7 @@ impl Stage {
         calls.iter().try_for_each(fail)
     }
 
-    /// Runs `act` with a node that is launched beside the pair, while `calls` fail, those that `more` says.
+    /// Launches a third node and runs `act` with it while `calls` fail; `more` limits the fault.
     fn with_newcomer(&self, calls: &[&str], more: &[&str], act: impl FnOnce(&str) -> Result<()>) -> Result<()> {
         let (_, standby) = self.pair()?;
         let query = "Reservations[0].Instances[0].SubnetId";
@@ -38,9 +38,9 @@ impl Stage {
     }
 
     fn agent_says(&self, node: &str, text: &str) -> Result<()> {
-        wait_for(&format!("{node} to say {text:?}"), BOOT, || {
+        wait_for(&format!("{node} to log {text:?}"), BOOT, || {
             let log = self.rig.inside(node, &["journalctl", "-b", "-u", "elbow-agent", "--no-pager", "-o", "cat"])?;
-            ensure!(log.contains(text), "it doesn't");
+            ensure!(log.contains(text), "the agent's log doesn't contain it");
             Ok(())
         })
     }
@@ -51,12 +51,12 @@ fn a_node_that_boots_while_a_disrupted_zone_fails_the_list_of_instances_joins_an
     play(|stage| {
         let (active, _) = stage.pair()?;
         let zone =
-            stage.rig.status()?.instances.into_iter().find(|node| node.id == active).context("it is there")?.zone;
+            stage.rig.status()?.instances.into_iter().find(|node| node.id == active).context("the active node")?.zone;
         let watch = stage.watch()?;
         stage.with_newcomer(&["DescribeInstances"], &[MANY, "--zone", &zone], |newcomer| {
             stage.joined(newcomer)?;
             watch.go_on(LOOKS);
-            ensure!(stage.masters()? == [active.clone()], "{:?} are MASTER", stage.masters()?);
+            ensure!(stage.masters()? == [active.clone()], "MASTER nodes: {:?}", stage.masters()?);
             Ok(())
         })?;
         ensure!(stage.settled(BOOT)? == active, "the routes have moved");
@@ -73,7 +73,7 @@ fn a_node_that_boots_and_cannot_find_any_member_takes_no_route_from_a_healthy_ow
             stage.agent_says(newcomer, "vrrp MASTER")?;
             watch.go_on(LOOKS);
             let astray: Vec<_> = stage.routes()?.into_iter().filter(|(_, to)| *to != active).collect();
-            ensure!(astray.is_empty(), "these routes lead elsewhere than to {active}: {astray:?}");
+            ensure!(astray.is_empty(), "these routes don't lead to {active}: {astray:?}");
             stage.fail(&FINDING, &["0"])?;
             stage.joined(newcomer)
         })?;
@@ -96,7 +96,7 @@ fn nodes_without_their_tags_stay_members_and_move_no_route() -> Result<()> {
         let own: serde_json::Value = serde_json::from_str(&own).context("reading the agent's status")?;
         ensure!(
             own["peers"].as_array().is_some_and(|peers| peers.len() == 1),
-            "it knows these peers: {}",
+            "peers in the standby's status: {}",
             own["peers"]
         );
         tags("create-tags", "Key=elbow:balancer,Value=web")?;

@@ -1,4 +1,4 @@
-//! Links and paths that fail while every machine is well.
+//! Links and paths that fail while the machines are healthy.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
 
-/// An active node looks at its routes at least so often.
+/// The longest time between two reads of the routes by the active node.
 const LOOK: Duration = Duration::from_secs(35);
 
 impl Stage {
-    /// Waits until one node is MASTER and has every route; how long that took.
+    /// Waits until every route leads to one node, one of `masters` MASTER nodes. Returns it and the time taken.
     fn one_owner(&self, masters: usize, patience: Duration) -> Result<(String, Duration)> {
         let began = Instant::now();
         let owner = wait_for("one owner", patience, || {
@@ -19,7 +19,7 @@ impl Stage {
             let owner = routes.first().context("there are no routes")?.1.clone();
             ensure!(routes.iter().all(|(_, to)| *to == owner), "the routes lead to {routes:?}");
             let now = self.masters()?;
-            ensure!(now.len() == masters && now.contains(&owner), "{owner} has the routes, {now:?} are MASTER");
+            ensure!(now.len() == masters && now.contains(&owner), "owner: {owner}; MASTER nodes: {now:?}");
             Ok(owner)
         })?;
         Ok((owner, began.elapsed()))
@@ -57,24 +57,24 @@ fn nodes_cut_off_from_each_other_agree_on_one_owner_and_on_the_master_when_heale
         let watch = stage.watch()?;
         stage.rig.lab(["partition", &active, &standby])?;
         wait_for("both to be MASTER", BOOT, || {
-            ensure!(stage.masters()?.len() == 2, "{:?} are", stage.masters()?);
+            ensure!(stage.masters()?.len() == 2, "MASTER nodes: {:?}", stage.masters()?);
             Ok(())
         })?;
         let (_, time) = stage.one_owner(2, BOOT)?;
         stage.rig.figure("cut off from each other: one owner after", format!("{time:.1?}"))?;
         ensure!(time <= Duration::from_secs(3), "it took {time:.1?} until the routes led to one of them");
-        // Whoever would take the routes back does so at the next look, or the one after.
+        // A node that reclaims routes does so at one of its next two reads.
         watch.go_on(LOOK * 2);
         let seen = watch.end("nodes cut off from each other")?;
         ensure!(seen.changes().values().all(|changes| *changes <= 2), "routes moved more than twice: {:?}", seen.moves);
-        // What was under way as the route moved is reset: nodes that don't reach each other can't pass it on.
+        // Requests in flight are reset as the route moves: the nodes have no tunnel to pass them through.
         seen.at_most(Duration::from_millis(300))?;
 
         let watch = stage.watch()?;
         stage.rig.lab(["heal"])?;
         let (owner, time) = stage.one_owner(1, BOOT)?;
         stage.rig.figure("healed: one owner that is the MASTER after", format!("{time:.1?}"))?;
-        ensure!(time <= Duration::from_secs(5), "it took {time:.1?}");
+        ensure!(time <= Duration::from_secs(5), "one MASTER after {time:.1?}");
         watch.go_on(LOOK);
         ensure!(stage.settled(BOOT)? == owner, "the routes have moved on");
         let seen = watch.end("nodes that were cut off from each other, healed")?;
@@ -91,7 +91,7 @@ fn an_active_node_that_cannot_reach_the_api_goes_on_serving() -> Result<()> {
         let watch = stage.watch()?;
         stage.rig.lab(["partition", &active, "api"])?;
         watch.go_on(LOOK + Duration::from_secs(10));
-        ensure!(stage.masters()? == [active.clone()], "it isn't MASTER any more");
+        ensure!(stage.masters()? == [active.clone()], "{active} is no longer MASTER");
         watch.end("active node cut off from the API for 45 s")?.nothing_happened()?;
 
         let watch = stage.watch()?;

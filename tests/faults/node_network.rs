@@ -1,4 +1,4 @@
-//! What others may do to a node through its network, and what programs on it may do: nothing that costs the balancer a thing.
+//! Attacks on a node through its network, and programs on it that ask for credentials: the balancer isn't affected.
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use crate::stage::{BOOT, Stage, play};
 
-/// More than the descriptors that a program may have by default.
+/// More than a program's default limit of file descriptors.
 const MANY: usize = 1100;
 const PORT: u16 = 9110;
 
@@ -26,7 +26,7 @@ struct Flood {
 }
 
 impl Flood {
-    /// From that place to these, opened anew after so long.
+    /// Opens connections from the network namespace behind `from` to each of `to`, and reopens them after `every`.
     fn begin(from: &str, to: &[SocketAddr], every: Duration) -> Result<Flood> {
         let limit = getrlimit(Resource::Nofile);
         setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum })?;
@@ -65,13 +65,13 @@ impl Stage {
     fn addresses(&self, nodes: [&String; 2]) -> Result<[SocketAddr; 2]> {
         let all = self.rig.status()?.instances;
         let of = |id: &String| -> Result<SocketAddr> {
-            let node = all.iter().find(|node| node.id == *id).context("the node is there")?;
-            Ok(SocketAddr::from((node.address.context("it has an address")?, PORT)))
+            let node = all.iter().find(|node| node.id == *id).with_context(|| format!("{id} isn't in the status"))?;
+            Ok(SocketAddr::from((node.address.with_context(|| format!("{id} has no address"))?, PORT)))
         };
         Ok([of(nodes[0])?, of(nodes[1])?])
     }
 
-    /// Lets the client in to the agents' port, or no more.
+    /// Opens the agents' port to the client (`authorize`), or closes it (`revoke`).
     fn strangers(&self, verb: &str) -> Result<()> {
         let port = PORT.to_string();
         let rule = ["--protocol", "tcp", "--port", &port, "--cidr", "10.0.3.0/24"];
@@ -87,7 +87,7 @@ impl Stage {
         self.rig.inside(node, &["journalctl", "-u", unit, "--no-pager", "-o", "cat"])
     }
 
-    /// A node asks another how it is.
+    /// A node requests another node's health page.
     fn asks(&self, node: &str, other: SocketAddr) -> Result<String> {
         let url = format!("http://{other}/health");
         self.rig.inside(node, &["curl", "--silent", "--show-error", "--fail", "--max-time", "1", &url])
@@ -102,7 +102,7 @@ impl Stage {
 }
 
 #[test]
-fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_taking_over() -> Result<()> {
+fn a_thousand_idle_connections_block_no_health_check_and_no_takeover() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let [of_active, of_standby] = stage.addresses([&active, &standby])?;
@@ -112,7 +112,7 @@ fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_ta
         stage.strangers("authorize")?;
         let watch = stage.watch()?;
         {
-            // From strangers again and again, from the members themselves once.
+            // Strangers reconnect every second, members connect once.
             let [again, once] = [1, 600].map(Duration::from_secs);
             let _strangers = Flood::begin(CLIENT, &[of_active, of_standby], again)?;
             let card = |node: &String| interface_of(&stage.rig, node);
@@ -121,7 +121,7 @@ fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_ta
                 Flood::begin(&card(&standby)?, &[of_active], once)?,
             ];
             watch.go_on(Duration::from_secs(1));
-            // As long as systemd waits for a word of the agent.
+            // Longer than the agent's watchdog timeout in systemd.
             for _ in 0..12 {
                 for (node, other) in [(&active, of_standby), (&standby, of_active)] {
                     stage.asks(node, other)?;
@@ -130,12 +130,12 @@ fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_ta
             }
             ensure!([stage.agent(&active)?, stage.agent(&standby)?] == agents, "an agent was restarted");
             for (node, own) in [(&active, of_active), (&standby, of_standby)] {
-                ensure!(stage.metric(node, own, "elbow_peers_answering")? == 1.0, "{node} misses its peer");
+                ensure!(stage.metric(node, own, "elbow_peers_answering")? == 1.0, "{node} counts no answering peer");
             }
             let said = [0, 1].map(|node| logs(node, "keepalived"));
             for (said, before) in said.into_iter().zip(keepaliveds) {
                 let said = said?.split_off(before);
-                ensure!(!said.contains("agent_answers"), "keepalived's own question wasn't answered: {said}");
+                ensure!(!said.contains("agent_answers"), "the agent didn't answer keepalived: {said}");
             }
             watch.end("1,100 idle connections from everywhere to port 9110")?.nothing_happened()?;
 
@@ -143,7 +143,7 @@ fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_ta
             stage.rig.lab(["kill", &active])?;
             ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
             watch.served(BOOT)?;
-            ensure!(stage.agent(&standby)? == agents[1], "its agent was restarted");
+            ensure!(stage.agent(&standby)? == agents[1], "the standby's agent was restarted");
             watch.end("power cut under 1,100 idle connections to port 9110")?.at_most(Duration::from_millis(1500))?;
         }
         stage.strangers("revoke")
@@ -151,12 +151,12 @@ fn a_thousand_idle_connections_keep_no_member_from_an_answer_and_no_node_from_ta
 }
 
 #[test]
-fn an_agent_without_descriptors_accuses_nobody() -> Result<()> {
+fn an_agent_without_file_descriptors_reports_no_fault() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let nodes = [&active, &standby];
         let agents = [stage.agent(&active)?, stage.agent(&standby)?];
-        // The soft limit; the hard one is what the node may have.
+        // Sets the soft limit to `soft`, which may name the hard limit.
         let limit = |node: &str, soft: &str| {
             let agent = "prlimit --pid=$(systemctl show --property MainPID --value elbow-agent)";
             let hard = format!("hard=$({agent} --nofile --output HARD --noheadings | tr -d ' ')");
@@ -165,14 +165,14 @@ fn an_agent_without_descriptors_accuses_nobody() -> Result<()> {
         let before = [stage.log(&active, "elbow-agent")?.len(), stage.log(&standby, "elbow-agent")?.len()];
         let watch = stage.watch()?;
         nodes.iter().try_for_each(|node| limit(node, "8"))?;
-        // Longer than systemd waits for a word of the agent.
+        // Longer than the agent's watchdog timeout in systemd.
         watch.go_on(Duration::from_secs(12));
         nodes.iter().try_for_each(|node| limit(node, "$hard"))?;
         ensure!(stage.settled(BOOT)? == active, "another node is active");
         ensure!([stage.agent(&active)?, stage.agent(&standby)?] == agents, "an agent was restarted");
         for (node, before) in nodes.into_iter().zip(before) {
             let said = stage.log(node, "elbow-agent")?.split_off(before);
-            ensure!(!said.contains("HAProxy doesn't answer") && !said.contains("vrrp"), "{node} says:\n{said}");
+            ensure!(!said.contains("HAProxy doesn't answer") && !said.contains("vrrp"), "{node} logged:\n{said}");
         }
         watch.end("both agents without a descriptor for 12 s")?.nothing_happened()
     })
@@ -195,7 +195,7 @@ fn haproxys_user_reads_no_credentials_and_root_does() -> Result<()> {
         let closed = |node: &str| -> Result<()> {
             for user in ["haproxy", "nobody"] {
                 let said = as_user(node, user)?;
-                ensure!(said.contains("(7)") && said.ends_with("refused\n"), "{user} on {node} is told: {said}");
+                ensure!(said.contains("(7)") && said.ends_with("refused\n"), "answer to {user} on {node}: {said}");
             }
             Ok(())
         };
@@ -203,15 +203,15 @@ fn haproxys_user_reads_no_credentials_and_root_does() -> Result<()> {
         for node in [&active, &standby] {
             closed(node)?;
             let root = as_user(node, "root")?;
-            ensure!(root.contains("elbow-eu-west-1-web"), "root on {node} is told: {root}");
+            ensure!(root.contains("elbow-eu-west-1-web"), "answer to root on {node}: {root}");
         }
-        wait_for("the node to count what was refused", Duration::from_secs(15), || {
-            ensure!(stage.metric(&standby, own, "elbow_metadata_refused_total")? >= 2.0, "it counts less");
+        wait_for("elbow_metadata_refused_total to count the requests", Duration::from_secs(15), || {
+            ensure!(stage.metric(&standby, own, "elbow_metadata_refused_total")? >= 2.0, "it is less than 2");
             Ok(())
         })?;
-        // HAProxy doesn't start without the rules, whatever another program has done to them.
+        // HAProxy's start restores the rules that another program has deleted.
         stage.rig.inside(&standby, &["nft", "delete", "table", "inet", "elbow_metadata"])?;
-        ensure!(as_user(&standby, "haproxy")?.contains("elbow-"), "the test asks something else");
+        ensure!(as_user(&standby, "haproxy")?.contains("elbow-"), "no credentials without the rules");
         stage.rig.inside(&standby, &["systemctl", "restart", "haproxy"])?;
         closed(&standby)
     })

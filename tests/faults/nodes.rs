@@ -25,7 +25,7 @@ fn a_standby_that_restarts_leaves_the_virtual_ip_where_it_is() -> Result<()> {
         let (active, standby) = stage.pair()?;
         let watch = stage.watch()?;
         stage.rig.lab(["reboot", &standby])?;
-        ensure!(stage.rig.settled(2, BOOT)?.iter().any(|node| node.id == active), "the active node is gone");
+        ensure!(stage.rig.settled(2, BOOT)?.iter().any(|node| node.id == active), "{active} isn't there");
         stage.joined(&standby)?;
         watch.go_on(Duration::from_secs(3));
         ensure!(stage.settled(BOOT)? == active, "the route has moved");
@@ -50,7 +50,7 @@ fn both_nodes_restart_and_serve_again() -> Result<()> {
 }
 
 #[test]
-fn the_owner_dies_while_the_standby_restarts() -> Result<()> {
+fn a_standby_that_restarts_takes_over_when_the_owner_dies_meanwhile() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let watch = stage.watch()?;
@@ -75,7 +75,7 @@ fn a_lost_zone_with_its_way_to_the_api_is_survived() -> Result<()> {
         stage.rig.lab(["lose", &active.zone])?;
         stage.moved(&active.id, BOOT)?;
         watch.served(BOOT)?;
-        // The bystander has lost a node there, too: it has its own to notice.
+        // The bystander lost a node in this zone, too, and fails over itself.
         watch
             .end_shared("a zone lost with its way to the API and its target, 100 ms latency")?
             .at_most(Duration::from_millis(2500))

@@ -1,4 +1,4 @@
-//! What the operator sees and can do after a fault. No client is watched here.
+//! What the operator sees and can do after a fault. These tests watch no clients.
 
 use std::process::Output;
 use std::time::{Duration, Instant};
@@ -9,11 +9,11 @@ use serde_json::Value;
 
 use crate::stage::{BOOT, Stage, play};
 
-/// The truth must be told this soon after the fault.
+/// `status` must be correct this soon after the fault.
 const TRUTH: Duration = Duration::from_secs(10);
-/// What is refused is refused this soon.
+/// The launcher refuses within this time.
 const AT_ONCE: Duration = Duration::from_secs(10);
-/// What an update adds.
+/// A listener that an update adds.
 pub const SECOND: &str =
     "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
 
@@ -23,25 +23,25 @@ impl Stage {
         Ok((output.status.code(), serde_json::from_slice(&output.stdout).context("reading the status")?))
     }
 
-    /// Waits until `status` names the node as unreachable, and says that the other serves on all routes.
+    /// Waits until `status` shows `dead` as unreachable and `survivor` as active with all routes.
     fn told(&self, dead: &str, survivor: &str) -> Result<Duration> {
         let began = Instant::now();
-        wait_for("status to tell the truth", TRUTH * 3, || {
+        wait_for("status to be correct", TRUTH * 3, || {
             let (code, is) = self.seen()?;
             let node = is["nodes"].as_array().and_then(|nodes| nodes.iter().find(|node| node["instance"] == dead));
-            let node = node.with_context(|| format!("it doesn't show {dead}"))?;
-            ensure!(node["unreachable"]["since"].is_string(), "it calls {dead} {node}");
+            let node = node.with_context(|| format!("status doesn't show {dead}"))?;
+            ensure!(node["unreachable"]["since"].is_string(), "status shows {dead} as {node}");
             let vip = &is["virtual_ips"][0];
             ensure!(vip["active"] == serde_json::json!([survivor]), "active: {}", vip["active"]);
             let routes = vip["routes"].as_array().context("there are no routes")?;
             ensure!(routes.len() == 3 && routes.iter().all(|route| route["ok"] == true), "routes: {routes:?}");
-            ensure!(code == Some(3), "it exits with {code:?}");
+            ensure!(code == Some(3), "status exits with {code:?}");
             Ok(())
         })?;
         Ok(began.elapsed())
     }
 
-    /// The launcher refuses at once, with this in its words.
+    /// The launcher refuses at once, and its message contains `part`.
     fn refuses(&self, arguments: &[&str], part: &str) -> Result<()> {
         let began = Instant::now();
         let output = self.rig.launcher(arguments)?;
@@ -66,13 +66,13 @@ fn complaints(output: &Output) -> String {
 }
 
 #[test]
-fn after_a_power_cut_the_operator_is_told_the_truth_and_goes_on_without_the_dead_node() -> Result<()> {
+fn after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node() -> Result<()> {
     play(|stage| {
         let (dead, survivor) = stage.pair()?;
         stage.rig.lab(["kill", &dead])?;
         let told = stage.told(&dead, &survivor)?;
-        stage.rig.figure("power cut of the active node: status tells the truth after", format!("{told:.1?}"))?;
-        ensure!(told <= TRUTH, "it took {told:.1?}");
+        stage.rig.figure("power cut of the active node: status is correct after", format!("{told:.1?}"))?;
+        ensure!(told <= TRUTH, "status was correct after {told:.1?}");
         let shown = String::from_utf8_lossy(&stage.rig.launcher(["status", "web"])?.stdout).into_owned();
         ensure!(shown.contains("unreachable since") && shown.contains("reboot it, or terminate it"), "{shown}");
         ensure!(shown.contains("3 of 3"), "{shown}");
@@ -100,20 +100,20 @@ fn after_a_power_cut_the_operator_is_told_the_truth_and_goes_on_without_the_dead
             Ok(())
         })?;
         stage.healthy()?;
-        // The others play with the revision that it had.
+        // Other tests on this stage expect the first revision.
         printed(&stage.rig.launcher(["update", "--rollback", "web"])?)?;
         stage.healthy()
     })
 }
 
 #[test]
-fn after_a_power_cut_of_the_standby_the_operator_is_told_the_truth() -> Result<()> {
+fn after_a_power_cut_of_the_standby_status_is_correct() -> Result<()> {
     play(|stage| {
         let (active, dead) = stage.pair()?;
         stage.rig.lab(["kill", &dead])?;
         let told = stage.told(&dead, &active)?;
-        stage.rig.figure("power cut of the standby: status tells the truth after", format!("{told:.1?}"))?;
-        ensure!(told <= TRUTH, "it took {told:.1?}");
+        stage.rig.figure("power cut of the standby: status is correct after", format!("{told:.1?}"))?;
+        ensure!(told <= TRUTH, "status was correct after {told:.1?}");
         stage.refuses(&["handover", "web"], "is active already")?;
         stage.rig.lab(["reboot", &dead])?;
         stage.healthy()
@@ -121,7 +121,7 @@ fn after_a_power_cut_of_the_standby_the_operator_is_told_the_truth() -> Result<(
 }
 
 #[test]
-fn of_nodes_that_are_cut_off_from_each_other_the_one_with_the_routes_is_active() -> Result<()> {
+fn status_shows_the_owner_as_active_while_nodes_are_cut_off_from_each_other() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         stage.rig.lab(["partition", &active, &standby])?;
@@ -131,7 +131,7 @@ fn of_nodes_that_are_cut_off_from_each_other_the_one_with_the_routes_is_active()
             ensure!(nodes.iter().all(|node| node["unreachable"]["since"].is_string()), "{nodes:?}");
             let owner = stage.routes()?.first().context("there are no routes")?.1.clone();
             ensure!(is["virtual_ips"][0]["active"] == serde_json::json!([owner]), "{}", is["virtual_ips"]);
-            ensure!(code == Some(3), "it exits with {code:?}");
+            ensure!(code == Some(3), "status exits with {code:?}");
             Ok(())
         })?;
         stage.rig.lab(["heal"])?;

@@ -1,4 +1,4 @@
-//! Programs on a node that die, hang, or are started again.
+//! Programs on a node that die, hang or restart.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
 
-/// What a node without an agent that answers loses of its priority.
+/// How far a node's priority falls while its agent doesn't answer.
 pub const NO_AGENT: i32 = 110;
 
 impl Stage {
@@ -21,17 +21,17 @@ impl Stage {
     fn agent_again(&self, node: &str, before: &str) -> Result<()> {
         wait_for("the agent to run again", BOOT, || {
             let now = self.agent(node)?;
-            ensure!(now != before && now.contains("ActiveState=active"), "systemd says {now}");
+            ensure!(now != before && now.contains("ActiveState=active"), "systemd shows {now}");
             Ok(())
         })
     }
 
-    /// systemd's word on a node's agent.
+    /// The process and the state of a node's agent, as systemd shows them.
     pub fn agent(&self, node: &str) -> Result<String> {
         self.rig.inside(node, &["systemctl", "show", "--property", "MainPID,ActiveState", "elbow-agent"])
     }
 
-    /// The active node's agent is started again, by `how`: nothing moves, and it still knows what it is for.
+    /// Restarts both agents by `how`: nothing moves, and the standby still takes over.
     fn agent_restarted(&self, how: &[&str], fault: &str) -> Result<()> {
         let (active, standby) = self.pair()?;
         let watch = self.watch()?;
@@ -40,7 +40,6 @@ impl Stage {
             self.rig.inside(node, how)?;
             self.agent_again(node, &before)?;
         }
-        // It has been seen to know its state when it follows keepalived again.
         watch.served(BOOT)?;
         ensure!(self.settled(BOOT)? == active, "another node is active");
         watch.end(fault)?.nothing_happened()?;
@@ -94,7 +93,7 @@ fn keepalived_that_is_killed_moves_the_virtual_ip_without_an_outage() -> Result<
 }
 
 #[test]
-fn an_active_nodes_agent_dies_and_nobody_notices() -> Result<()> {
+fn agents_that_are_killed_cause_no_outage() -> Result<()> {
     play(|stage| stage.agent_restarted(&["systemctl", "kill", "--signal", "KILL", "elbow-agent"], "agent killed"))
 }
 
@@ -124,15 +123,15 @@ fn an_agent_that_hangs_just_before_the_other_node_is_lost_is_restarted_and_takes
         stage.signal(&standby, "STOP", "elbow-agent")?;
         stage.rig.lab(["kill", &active])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
-        ensure!(stage.settled(BOOT)? == standby, "some routes were forgotten");
+        ensure!(stage.settled(BOOT)? == standby, "some routes don't lead to the standby");
         watch.served(BOOT)?;
-        // systemd's ten seconds, one until it starts the agent again, and what that needs on a busy machine.
+        // Ten seconds of systemd's watchdog, one second before the restart, and the agent's start on a busy machine.
         watch.end("standby's agent hung just before the active node's power was cut")?.at_most(Duration::from_secs(16))
     })
 }
 
 #[test]
-fn agents_that_hang_are_less_preferred_and_restarted_and_nobody_notices() -> Result<()> {
+fn agents_that_hang_lose_priority_and_are_restarted_without_an_outage() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let nodes = [&active, &standby];
@@ -153,7 +152,7 @@ fn agents_that_hang_are_less_preferred_and_restarted_and_nobody_notices() -> Res
             format!("{noticed:.1?}, {again:.1?}"),
         )?;
         ensure!(stage.settled(BOOT)? == active, "another node is active");
-        // Whoever would move routes does so at its first look.
+        // An agent that moves routes after its start does so when it first reads them.
         watch.go_on(Duration::from_secs(5));
         watch.end("agents of both nodes hung, and restarted")?.nothing_happened()?;
 
@@ -169,21 +168,21 @@ fn agents_that_hang_are_less_preferred_and_restarted_and_nobody_notices() -> Res
 fn an_agent_killed_in_the_middle_of_a_takeover_finishes_it_when_it_is_back() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
-        // So slow that no call is answered before the agent dies.
+        // No call is answered before the agent is killed.
         stage.rig.lab(["latency", "1500"])?;
         let watch = stage.watch()?;
         stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "1000"])?;
         stage.rig.lab(["kill", &active])?;
         wait_for("the takeover to begin", BOOT, || {
             ensure!(stage.masters()?.contains(&standby), "{standby} isn't MASTER");
-            ensure!(stage.rig.calls()?.iter().any(|call| call["action"] == "ReplaceRoute"), "it hasn't called yet");
+            ensure!(stage.rig.calls()?.iter().any(|call| call["action"] == "ReplaceRoute"), "no ReplaceRoute call");
             Ok(())
         })?;
         stage.signal(&standby, "KILL", "elbow-agent")?;
         stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "0"])?;
         stage.rig.lab(["latency", "0"])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
-        ensure!(stage.settled(BOOT)? == standby, "some routes were forgotten");
+        ensure!(stage.settled(BOOT)? == standby, "some routes don't lead to the standby");
         watch.served(BOOT)?;
         watch.end("agent killed in the middle of its takeover")?.at_most(Duration::from_secs(10))
     })

@@ -1,5 +1,5 @@
-//! An API that answers after seconds, where a bare client with no limits at all is the measure: handshakes and one call. In
-//! a lab of their own, with 23 tables.
+//! Takeovers while the API takes seconds to answer, compared with a bare client that has no limits. The tests share a
+//! lab of their own with 23 route tables.
 
 #[path = "../bench/floor.rs"]
 #[expect(dead_code, reason = "the bench measures more")]
@@ -20,7 +20,7 @@ use crate::stage::BOOT;
 use crate::tables::VIP;
 
 const TABLES: usize = 23;
-/// Two cores, and what a process takes to start.
+/// For a machine with two cores, and for the start of a process.
 const MARGIN: Duration = Duration::from_millis(1500);
 
 static STAGE: lab::stage::Stage<Rig> = lab::stage::Stage::new();
@@ -30,19 +30,19 @@ fn at_1_s_of_latency_a_takeover_takes_what_a_bare_client_does() -> Result<()> {
     takes_what_a_bare_client_does(Duration::from_millis(1000), Duration::ZERO)
 }
 
-/// The API slowed down a moment before: the connections that stand open are still there.
+/// The API slows down just before the power cut: the standby's open connections still exist.
 #[test]
 fn at_2_5_s_of_latency_a_takeover_takes_what_a_bare_client_does() -> Result<()> {
     takes_what_a_bare_client_does(Duration::from_millis(2500), Duration::ZERO)
 }
 
-/// Long enough for the standby to lose its connections, which the API closes, and to read over new ones.
+/// The API is slow long enough to close the standby's connections, and the standby has read over new ones.
 #[test]
 fn at_8_s_of_latency_a_standby_stays_fit_and_takes_what_a_bare_client_does() -> Result<()> {
     takes_what_a_bare_client_does(Duration::from_secs(8), Duration::from_secs(40))
 }
 
-/// The active node loses power after the API has been slow for a while.
+/// The active node loses power after the API has been slow for `after`.
 fn takes_what_a_bare_client_does(latency: Duration, after: Duration) -> Result<()> {
     let act = async |rig: &Rig| {
         let nodes = rig.settled(2, BOOT)?;
@@ -78,25 +78,25 @@ fn raise() -> Result<Rig> {
     Ok(rig)
 }
 
-/// The time that a client without limits takes to make the same calls from the standby's place, over new connections. They
-/// change nothing: the routes lead there already.
+/// The time of a client without limits for the same calls from the standby's network, over new connections. The calls
+/// change nothing: the routes lead to `active` already.
 fn bare_time(rig: &Rig, tables: &[String], standby: &str, active: &str) -> Result<Duration> {
     let routes = Routes { tables, vip: VIP.trim_end_matches("/32") };
     let bare = Bare::at(rig, &interface_of(rig, standby)?)?;
     bare.replace(&routes, &interface_of(rig, active)?)
 }
 
-/// A slow API isn't an unreachable one: nothing is wrong with a node, and others aren't preferred to it.
+/// With a slow API a node reports no problem and loses no priority.
 fn is_fit(rig: &Rig, node: &str) -> Result<()> {
     let lost = rig.inside(node, &["cat", "/run/elbow/api.track"])?;
-    ensure!(lost.trim() == "0", "the API counts as lost");
+    ensure!(lost.trim() == "0", "/run/elbow/api.track is {lost:?}");
     let own = rig.inside(node, &["/opt/elbow/agent", "status", "--output", "json"])?;
     let own: Value = serde_json::from_str(&own).context("reading the agent's status")?;
-    ensure!(own["problems"].as_object().is_none_or(serde_json::Map::is_empty), "the standby says {}", own["problems"]);
+    ensure!(own["problems"].as_object().is_none_or(serde_json::Map::is_empty), "{node} reports {}", own["problems"]);
     Ok(())
 }
 
-/// From `vrrp MASTER` to the last answer; fails if a call was made twice.
+/// The time from `vrrp MASTER` to the last answer; fails if a call was made twice.
 fn take_over(rig: &Rig, heir: &str, tables: &[String], patience: Duration) -> Result<Duration> {
     let calls = || -> Result<Vec<Value>> {
         let calls = rig.calls()?.into_iter();
@@ -105,7 +105,7 @@ fn take_over(rig: &Rig, heir: &str, tables: &[String], patience: Duration) -> Re
     let done = wait_for("all routes to be moved", patience, || {
         let done: Vec<Value> = calls()?.into_iter().filter(|call| call["status"] == 200).collect();
         let moved: BTreeSet<_> = done.iter().map(|call| call["request"]["RouteTableId"].to_string()).collect();
-        ensure!(moved.len() == tables.len(), "{} of {} are", moved.len(), tables.len());
+        ensure!(moved.len() == tables.len(), "{} of {} are moved", moved.len(), tables.len());
         Ok(done)
     })?;
     let made = calls()?.len();

@@ -1,4 +1,4 @@
-//! The stage that faults play on: a lab with the balancer `web`, and `db` as the bystander.
+//! The lab that most fault tests share: the balancer `web`, which has the faults, and the bystander `db`.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::watch::Watch;
 
-/// For nodes to boot, or to be well again.
+/// The limit for nodes to boot or to recover.
 pub const BOOT: Duration = Duration::from_secs(120);
 
 static STAGE: lab::stage::Stage<Stage> = lab::stage::Stage::new();
@@ -21,7 +21,7 @@ pub struct Stage {
     pub rig: Rig,
 }
 
-/// Plays a fault.
+/// Runs `fault` on the shared stage, and restores the stage.
 pub fn play(fault: impl FnOnce(&Stage) -> Result<()>) -> Result<()> {
     let act = async |stage: &Stage| fault(stage).inspect_err(|_| stage.explain());
     futures::executor::block_on(STAGE.play(Stage::raise, act, |stage| stage.mend().inspect_err(|_| stage.explain())))
@@ -60,47 +60,47 @@ impl Stage {
         Watch::start(self)
     }
 
-    /// Waits until the main table's route leads elsewhere than to `from`.
+    /// Waits until the main table's route leads to another node than `from`; returns that node.
     pub fn moved(&self, from: &str, patience: Duration) -> Result<String> {
         wait_for(&format!("the route to leave {from}"), patience, || {
             let active = self.rig.active()?;
-            ensure!(active != from, "it leads there still");
+            ensure!(active != from, "it still leads there");
             Ok(active)
         })
     }
 
-    /// Waits until every route of `web` leads to its one active node, and gives that.
+    /// Waits until every route of `web` leads to its one active node; returns that node.
     pub fn settled(&self, patience: Duration) -> Result<String> {
         wait_for("every route to lead to the one active node", patience, || {
             let (active, _) = self.pair_now()?;
             let astray: Vec<_> = self.routes()?.into_iter().filter(|(_, to)| to != &active).collect();
-            ensure!(astray.is_empty(), "{active} is active, and these routes lead elsewhere: {astray:?}");
+            ensure!(astray.is_empty(), "{active} is active, but these routes lead elsewhere: {astray:?}");
             Ok(active)
         })
     }
 
-    /// Each of `web`'s routes: its table, and the instance that it leads to.
+    /// Each of `web`'s routes: its table and its instance (or its state, if it leads to none).
     pub fn routes(&self) -> Result<Vec<(String, String)>> {
         let routes = self.rig.status()?.routes.into_iter().filter(|route| route.destination == "10.255.0.10/32");
         Ok(routes.map(|route| (route.table, route.instance.unwrap_or(route.state))).collect())
     }
 
-    /// Waits until a node that was frozen goes on.
+    /// Waits until a frozen node runs again.
     pub fn thawed(&self, node: &str) -> Result<()> {
         wait_for("the thaw", BOOT, || {
             let nodes = self.rig.status()?.instances;
             let now = nodes.into_iter().find(|one| one.id == node).map(|one| one.lab);
-            ensure!(now.as_deref() == Some("up"), "it is {now:?}");
+            ensure!(now.as_deref() == Some("up"), "{node} is {now:?}");
             Ok(())
         })
     }
 
-    /// Waits until a node that was restarted takes part again: its agent and its keepalived run, and it isn't MASTER.
+    /// Waits until a rebooted node's agent and keepalived run and it has been BACKUP.
     pub fn joined(&self, node: &str) -> Result<()> {
         wait_for(&format!("{node} to join"), BOOT, || {
             self.rig.inside(node, &["systemctl", "is-active", "elbow-agent", "keepalived"])?;
             let log = self.rig.inside(node, &["journalctl", "-b", "-u", "elbow-agent", "--no-pager", "-o", "cat"])?;
-            ensure!(log.contains("vrrp BACKUP"), "its agent hasn't heard that it is BACKUP");
+            ensure!(log.contains("vrrp BACKUP"), "its agent hasn't logged `vrrp BACKUP`");
             Ok(())
         })
     }
@@ -120,11 +120,11 @@ impl Stage {
         let nodes = self.rig.status()?.instances;
         let ours = nodes.into_iter().filter(|node| node.balancer.as_deref() == Some("web") && node.lab == "up");
         let (active, others): (Vec<_>, Vec<_>) = ours.partition(|node| node.role.as_deref() == Some("active"));
-        ensure!(active.len() == 1, "{} nodes say that they are active", active.len());
+        ensure!(active.len() == 1, "{} nodes report that they are active", active.len());
         Ok((active[0].id.clone(), others.into_iter().map(|node| node.id).collect()))
     }
 
-    /// Everything as it was in the beginning, but for who is active.
+    /// Restores the stage; either node may be active.
     fn mend(&self) -> Result<()> {
         end_all_faults(&self.rig)?;
         self.well("web").and_then(|()| self.well(bystander::NAME))?;
@@ -132,9 +132,9 @@ impl Stage {
     }
 
     fn well(&self, balancer: &str) -> Result<()> {
-        wait_for(&format!("{balancer} to be well"), BOOT, || {
+        wait_for(&format!("{balancer} to be healthy"), BOOT, || {
             for node in self.rig.settled_of(balancer, 2, Duration::ZERO)? {
-                ensure!(node.message.is_none(), "{} says: {}", node.id, node.message.unwrap_or_default());
+                ensure!(node.message.is_none(), "message of {}: {}", node.id, node.message.unwrap_or_default());
                 let own = self.rig.inside(&node.id, &["/opt/elbow/agent", "status", "--output", "json"])?;
                 let own: Value = serde_json::from_str(&own).context("reading the agent's status")?;
                 ensure!(own["peers"].as_array().is_some_and(|peers| !peers.is_empty()), "{} knows no peer", node.id);
@@ -143,7 +143,7 @@ impl Stage {
         })
     }
 
-    /// What a person would look at first.
+    /// Prints the lab's status and the agents' logs.
     fn explain(&self) {
         let Ok(status) = self.rig.lab(["status"]) else { return };
         eprintln!("{status}");

@@ -1,4 +1,4 @@
-//! What a node writes to takes nothing more: a journal that stalls, a /run without a free byte.
+//! A node can't write: the journal stalls, or /run is full.
 
 use std::time::Duration;
 
@@ -7,7 +7,7 @@ use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
 
-/// An agent that logs much: the connection to the journal holds some hundred lines.
+/// Makes the agent log much, because the socket to the journal buffers some hundred lines.
 const LOUD: &str = "dir=/run/systemd/system/elbow-agent.service.d; mkdir -p $dir
     printf '[Service]\\nEnvironment=ELBOW_LOG=trace\\nLogRateLimitIntervalSec=0\\n' >$dir/loud.conf
     systemctl daemon-reload; systemctl restart elbow-agent";
@@ -34,7 +34,7 @@ fn a_journal_that_stalls_holds_up_no_takeover() -> Result<()> {
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
         watch.end("power cut while the standby's journal stalls")?.at_most(Duration::from_millis(1500))?;
-        ensure!(stage.agent(&standby)? == before, "the agent was started again");
+        ensure!(stage.agent(&standby)? == before, "the agent was restarted");
 
         stage.shell(&standby, "kill -CONT $(pidof systemd-journald)")?;
         stage.shell(&standby, QUIET).map(drop)
@@ -46,7 +46,7 @@ fn a_node_without_room_in_run_still_gives_its_virtual_ip_up_and_takes_part_again
     play(|stage| {
         let (active, standby) = stage.pair()?;
         let full = "mount -o remount,size=16M /run && cat /dev/zero >/run/elbow/full 2>/dev/null; echo x >/run/full 2>/dev/null && test -s /run/full";
-        ensure!(stage.shell(&active, full).is_err(), "there is room in /run");
+        ensure!(stage.shell(&active, full).is_err(), "/run isn't full");
         let watch = stage.watch()?;
         stage.shell(&active, "systemctl kill --signal STOP haproxy")?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
@@ -58,9 +58,9 @@ fn a_node_without_room_in_run_still_gives_its_virtual_ip_up_and_takes_part_again
         )?;
         wait_for("keepalived to take part again", BOOT, || {
             let track = stage.shell(&active, "cat /run/elbow/haproxy.track")?;
-            ensure!(track == "0\n", "its track file says {track:?}");
+            ensure!(track == "0\n", "/run/elbow/haproxy.track is {track:?}");
             let status = stage.shell(&active, "/opt/elbow/agent status")?;
-            ensure!(status.contains("standby"), "its status is old: {status}");
+            ensure!(status.contains("standby"), "the node isn't standby: {status}");
             Ok(())
         })
     })

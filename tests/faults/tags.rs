@@ -1,4 +1,4 @@
-//! What nodes say in their tags when a peer is gone, and when another writer changes the tags.
+//! The tags that nodes write: when a peer is lost, when another program changes them, and orders that a node refuses.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use lab::rig::{Rig, printed, wait_for};
 use crate::operator::SECOND;
 use crate::stage::{BOOT, play};
 
-/// Within this an operator sees a failover as it is.
+/// A survivor's tags report a lost peer within this time.
 const SEEN: Duration = Duration::from_secs(10);
 const SOON: Duration = Duration::from_secs(60);
 
@@ -23,9 +23,9 @@ fn a_dead_peer_is_reported_unreachable_until_it_answers_again_and_a_restarted_ag
         let lost = Instant::now();
         wait_for("the survivor's report", SEEN, || {
             let tags = tags(rig, &standby)?;
-            let unreachable = tags.get("elbow:unreachable").context("it reports nothing")?;
-            ensure!(unreachable.starts_with(&format!("{active}@")), "it reports {unreachable}");
-            ensure!(tags.contains_key("elbow:alive"), "it gives no sign of life");
+            let unreachable = tags.get("elbow:unreachable").context("no tag elbow:unreachable")?;
+            ensure!(unreachable.starts_with(&format!("{active}@")), "elbow:unreachable is {unreachable}");
+            ensure!(tags.contains_key("elbow:alive"), "{standby} has no tag elbow:alive");
             Ok(())
         })?;
         rig.figure("power cut: to the survivor's report of an unreachable peer", format!("{:.1?}", lost.elapsed()))?;
@@ -35,7 +35,7 @@ fn a_dead_peer_is_reported_unreachable_until_it_answers_again_and_a_restarted_ag
             Ok(())
         })?;
         rig.lab(["reboot", &active])?;
-        wait_for("the reports to be taken back", BOOT, || {
+        wait_for("the report tags to be deleted", BOOT, || {
             let tags = tags(rig, &standby)?;
             ensure!(["elbow:unreachable", "elbow:alive"].iter().all(|key| !tags.contains_key(*key)), "{tags:?}");
             Ok(())
@@ -46,7 +46,7 @@ fn a_dead_peer_is_reported_unreachable_until_it_answers_again_and_a_restarted_ag
         let since = Instant::now();
         while since.elapsed() < SEEN {
             for (id, tags) in all(rig)? {
-                ensure!(!tags.contains_key("elbow:unreachable"), "{id} takes a restarted agent for a dead node");
+                ensure!(!tags.contains_key("elbow:unreachable"), "{id} reports a restarted agent as unreachable");
             }
             std::thread::sleep(Duration::from_millis(500));
         }
@@ -67,22 +67,22 @@ fn report_tags_that_another_writer_changes_or_deletes_are_repaired() -> Result<(
         let delete = ["ec2", "delete-tags", "--resources", &standby, "--tags"];
         rig.aws(delete.into_iter().chain(lost))?;
         let since = Instant::now();
-        wait_for("the tags to be as they were", SOON, || {
+        wait_for("the tags to be repaired", SOON, || {
             let now = all(rig)?;
-            ensure!(now == before, "they are {now:?}, and were {before:?}");
+            ensure!(now == before, "the tags are {now:?}, and were {before:?}");
             Ok(())
         })?;
         rig.figure("report tags changed by another writer: to their repair", format!("{:.1?}", since.elapsed()))
     })
 }
 
-/// Who may set tags can't send a node back to a revision that was replaced; the operator can.
+/// A tag alone can't return a node to a replaced revision; a changed default version can.
 #[test]
 fn an_order_to_an_older_version_than_the_default_is_refused_until_a_rollback_makes_it_the_default() -> Result<()> {
     play(|stage| {
         let (_, standby) = stage.pair()?;
         let rig = &stage.rig;
-        let running = |id: &str| tags(rig, id)?.remove("elbow:running").context("it runs no revision");
+        let running = |id: &str| tags(rig, id)?.remove("elbow:running").context("no tag elbow:running");
         let template = |query: &str| {
             let query = format!("LaunchTemplates[0].{query}");
             let name = "--launch-template-names=elbow-web";
@@ -97,15 +97,15 @@ fn an_order_to_an_older_version_than_the_default_is_refused_until_a_rollback_mak
         rig.aws(["ec2", "create-tags", "--resources", &standby, "--tags", &order])?;
         wait_for("the refusal", SOON, || {
             let tags = tags(rig, &standby)?;
-            let refused = tags.get("elbow:refused-revision").context("it refuses nothing")?;
+            let refused = tags.get("elbow:refused-revision").context("no tag elbow:refused-revision")?;
             ensure!(refused.contains("is older than the default"), "it refuses {refused:?}");
             Ok(())
         })?;
-        ensure!(running(&standby)? == new, "it runs another revision");
+        ensure!(running(&standby)? == new, "{standby} runs another revision");
         let default = format!("--default-version={before}");
         rig.aws(["ec2", "modify-launch-template", "--launch-template-name=elbow-web", &default])?;
-        wait_for("the node to take what is the default now", SOON, || {
-            ensure!(running(&standby)? == old, "it runs {new}");
+        wait_for("the node to run the new default", SOON, || {
+            ensure!(running(&standby)? == old, "{standby} still runs {new}");
             Ok(())
         })?;
         update(&rig.balancer(|text| text)?)

@@ -1,4 +1,5 @@
-//! What clients see of a fault, and what the bystander must not.
+//! Watches clients of both balancers during a fault: measures the outage of `web`, and checks that the bystander is
+//! unaffected.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -11,14 +12,14 @@ use serde_json::Value;
 
 use crate::stage::Stage;
 
-/// From one request to the next, in milliseconds.
+/// The interval between requests, in milliseconds.
 const EVERY: u64 = 20;
-/// So many good answers in a row are service.
+/// `web` serves when it has given this many good answers in a row.
 const SERVICE: usize = 25;
 /// The calls that move routes.
 const MOVES: [&str; 3] = ["ReplaceRoute", "CreateRoute", "DeleteRoute"];
 
-/// Clients of both balancers at work, and what the bystander was before.
+/// The running clients of both balancers, and the bystander's state before the fault.
 pub struct Watch<'a> {
     stage: &'a Stage,
     web: Prober,
@@ -27,21 +28,20 @@ pub struct Watch<'a> {
     before: BTreeMap<String, Bystander>,
 }
 
-/// What one of the bystander's nodes shows of itself.
+/// The state of one node of the bystander.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Bystander {
     role: Option<String>,
-    /// How often keepalived has told it something.
+    /// The number of VRRP state changes in its agent's log.
     words: usize,
 }
 
-/// What was seen.
+/// What the clients of `web` saw.
 pub struct Seen {
     /// The longest time without a good answer.
     pub outage: Duration,
-    /// Requests that failed, of so many.
     pub failed: usize,
-    /// Calls of `web`'s nodes that changed a route: the node, the table.
+    /// Successful calls of nodes that changed a route: the node and the table.
     pub moves: Vec<(String, String)>,
 }
 
@@ -55,7 +55,7 @@ impl<'a> Watch<'a> {
         Ok(watch)
     }
 
-    /// Waits until requests sent from now on are answered again and again.
+    /// Waits until [`SERVICE`] requests in a row, sent from now on, are answered.
     pub fn served(&self, patience: Duration) -> Result<()> {
         let now = self.began.elapsed();
         wait_for("service", patience, || {
@@ -68,26 +68,26 @@ impl<'a> Watch<'a> {
         })
     }
 
-    /// Watches on for a while: what must not happen has to be given time to.
+    /// Watches for a while, to show that something doesn't happen.
     pub fn go_on(&self, time: Duration) {
         std::thread::sleep(time);
     }
 
-    /// Ends, notes what clients saw, and checks that the bystander saw nothing.
+    /// Ends the watch, notes the outage, and checks that the bystander is unaffected.
     pub fn end(mut self, fault: &str) -> Result<Seen> {
-        let others = self.bystander.take().context("it has clients")?.finish()?;
+        let others = self.bystander.take().context("no clients of the bystander")?.finish()?;
         let (stage, before) = (self.stage, std::mem::take(&mut self.before));
         let seen = self.end_shared(fault)?;
         let lost: Vec<_> = others.iter().filter(|probe| probe.outcome.is_err()).collect();
-        ensure!(lost.is_empty(), "the bystander's clients noticed: {} requests, first {:?}", lost.len(), lost[0]);
+        ensure!(lost.is_empty(), "{} requests to the bystander failed, the first: {:?}", lost.len(), lost[0]);
         let after = bystanders(stage)?;
-        ensure!(before == after, "the bystander noticed: it was {before:?}, and is {after:?}");
+        ensure!(before == after, "the bystander changed from {before:?} to {after:?}");
         let theirs: Vec<_> = moves(stage)?.into_iter().filter(|(node, _)| before.contains_key(node)).collect();
         ensure!(theirs.is_empty(), "the bystander moved routes: {theirs:?}");
         Ok(seen)
     }
 
-    /// Ends, and notes what clients saw of a fault that befell the bystander, too.
+    /// Ends the watch of a fault that affects the bystander, too, and notes the outage.
     pub fn end_shared(self, fault: &str) -> Result<Seen> {
         let notes = self.web.finish()?;
         let outage = prober::longest_outage(&notes).context("clients had less than two good answers")?.length();
@@ -100,7 +100,7 @@ impl<'a> Watch<'a> {
 }
 
 impl Seen {
-    /// How often each table's route was changed.
+    /// The number of route changes in each table.
     pub fn changes(&self) -> BTreeMap<&str, usize> {
         self.moves.iter().fold(BTreeMap::new(), |mut changes, (_, table)| {
             *changes.entry(table.as_str()).or_default() += 1;
@@ -108,13 +108,13 @@ impl Seen {
         })
     }
 
-    /// Fails if clients were left alone for longer.
+    /// Fails if the outage was longer than `limit`.
     pub fn at_most(&self, limit: Duration) -> Result<()> {
-        ensure!(self.outage <= limit, "nobody was served for {:.0?}, more than {limit:?}", self.outage);
+        ensure!(self.outage <= limit, "the outage was {:.0?}, more than {limit:?}", self.outage);
         Ok(())
     }
 
-    /// Fails if anything was noticed at all.
+    /// Fails if a route moved, a request failed, or clients waited for more than 300 ms.
     pub fn nothing_happened(&self) -> Result<()> {
         ensure!(self.moves.is_empty(), "routes were moved: {:?}", self.moves);
         ensure!(self.failed == 0, "{} requests failed", self.failed);
@@ -133,7 +133,7 @@ fn bystanders(stage: &Stage) -> Result<BTreeMap<String, Bystander>> {
         .collect()
 }
 
-/// The calls that changed routes, by which instance and in which table.
+/// The successful calls of instances that changed routes: the instance and the table.
 fn moves(stage: &Stage) -> Result<Vec<(String, String)>> {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let is_move = |call: &Value| call["status"] == 200 && MOVES.iter().any(|action| call["action"] == *action);

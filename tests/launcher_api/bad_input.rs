@@ -1,8 +1,8 @@
-//! Bad input: one clear line that names the thing, exit code 2, nothing created.
+//! Bad input: the launcher prints one line that names the wrong value, exits with 2 and creates nothing.
 
 use crate::rig::{self, Rig, complaints, mutating, text};
 
-/// The line that a file gets.
+/// Runs `create` with a bad file; returns the one line of the error.
 #[track_caller]
 fn refused(rig: &Rig, toml: &str) -> String {
     let file = rig.file("bad.toml", toml);
@@ -19,7 +19,7 @@ fn says(said: &str, words: &[&str]) {
 }
 
 #[test]
-fn what_the_file_alone_shows() {
+fn invalid_files_are_refused_without_an_api_call() {
     let rig = Rig::new();
     let good = rig.example();
     let cases: &[(&str, &str, &[&str])] = &[
@@ -37,14 +37,14 @@ fn what_the_file_alone_shows() {
     says(&refused(&rig, &one), &["subnets"]);
     let listener = "\n[[listener]]\nname = \"more\"\nport = 80\ntargets = [\"10.0.1.20:8080\"]\n";
     says(&refused(&rig, &format!("{good}{listener}")), &["80"]);
-    assert!(rig.take_calls().is_empty(), "none of this takes a call");
+    assert!(rig.take_calls().is_empty(), "the launcher called the API");
 }
 
 #[test]
-fn user_data_beyond_what_aws_takes() {
+fn too_large_user_data_is_refused() {
     let rig = Rig::new();
     let mut big = rig.example();
-    // Addresses that gzip can't fold much.
+    // Random addresses, which gzip can't compress much.
     let mut state: u32 = 1;
     for port in 1000..1040 {
         let targets: Vec<String> = (0..100)
@@ -63,7 +63,7 @@ fn user_data_beyond_what_aws_takes() {
 }
 
 #[test]
-fn what_only_aws_knows() {
+fn files_that_do_not_fit_the_account_are_refused() {
     let rig = Rig::new();
     let good = rig.example();
     let seed = rig.api.seed().clone();
@@ -86,7 +86,7 @@ fn what_only_aws_knows() {
 }
 
 #[test]
-fn subnets_in_one_zone_only() {
+fn subnets_in_one_zone_are_refused() {
     let rig = Rig::new();
     let vpc = rig.api.seed().vpc.clone();
     let place = ["--cidr-block", "10.0.200.0/24", "--availability-zone", "eu-west-1a", "--query", "Subnet.SubnetId"];
@@ -97,21 +97,21 @@ fn subnets_in_one_zone_only() {
 }
 
 #[test]
-fn names_that_are_taken() {
+fn names_that_are_taken_are_refused() {
     let rig = Rig::new();
     let vpc = rig.api.seed().vpc.clone();
     let make = ["ec2", "create-security-group", "--group-name", "elbow-web", "--description", "mine", "--vpc-id", &vpc];
     let id = rig.aws(&[&make[..], &["--query", "GroupId", "--output", "text"]].concat());
     says(&refused(&rig, &rig.example()), &["elbow-web", &id, "isn't Elbow's"]);
     rig.destroy();
-    assert!(rig.world().security_groups.iter().any(|group| group.id == id), "nor is it destroyed");
+    assert!(rig.world().security_groups.iter().any(|group| group.id == id), "destroy deleted it");
     rig.aws(&["ec2", "delete-security-group", "--group-id", &id]);
 
     let trust = r#"{"Version":"2012-10-17","Statement":[]}"#;
     let role = "elbow-eu-west-1-web";
     rig.aws(&["iam", "create-role", "--role-name", role, "--assume-role-policy-document", trust]);
     says(&refused(&rig, &rig.example()), &[role, "isn't Elbow's"]);
-    assert_eq!(rig.launcher(["destroy", "web", "--yes"]).status.code(), Some(2), "nor is it destroyed");
+    assert_eq!(rig.launcher(["destroy", "web", "--yes"]).status.code(), Some(2), "destroy didn't refuse");
     rig.aws(&["iam", "delete-role", "--role-name", role]);
 
     rig.create(&rig.web());
@@ -128,7 +128,7 @@ fn names_that_are_taken() {
 }
 
 #[test]
-fn nobody_and_nowhere() {
+fn missing_credentials_and_a_missing_region_are_refused() {
     let rig = Rig::new();
     let file = rig.web();
     for (unset, words) in [
@@ -151,9 +151,9 @@ fn nobody_and_nowhere() {
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
 }
 
-/// In EC2's filters `*` and `?` stand for anything: asked for as names they would be every balancer.
+/// `*` and `?` are wildcards in EC2's filters: as names they would match every balancer.
 #[test]
-fn names_that_no_balancer_has() {
+fn invalid_names_are_refused() {
     let rig = Rig::new();
     rig.create(&rig.web());
     rig.take_calls();
@@ -164,12 +164,12 @@ fn names_that_no_balancer_has() {
             says(&text(&output.stderr), &[&format!("name: {name:?} is not a valid name")]);
         }
     }
-    assert!(rig.take_calls().is_empty(), "nobody is asked for such a name");
+    assert!(rig.take_calls().is_empty(), "the launcher called the API with such a name");
     assert_eq!(rig.nodes().len(), 2);
 }
 
 #[test]
-fn a_profile_that_is_named_counts_more_than_credentials_in_the_environment() {
+fn a_named_profile_overrides_credentials_in_the_environment() {
     let rig = Rig::new();
     let config = rig.file("config", "[profile other]\naws_access_key_id = AKIAOTHER\naws_secret_access_key = other\n");
     let refused = |profile: &str| {
@@ -185,7 +185,7 @@ fn a_profile_that_is_named_counts_more_than_credentials_in_the_environment() {
 }
 
 #[test]
-fn a_region_that_is_none() {
+fn invalid_regions_are_refused() {
     let rig = Rig::new();
     for region in ["eu west 1", "EU-WEST-1", "", "eu-west-1.example.com"] {
         let output = rig.launcher(["--region", region, "list"]);
@@ -196,7 +196,7 @@ fn a_region_that_is_none() {
 }
 
 #[test]
-fn what_cannot_be_written_is_no_success() {
+fn output_that_cannot_be_written_is_a_failure() {
     let rig = Rig::new();
     let file = rig.web();
     for arguments in [&["render", "user-data"][..], &["render", "user-data", "--gzip"], &["render", "policy"]] {

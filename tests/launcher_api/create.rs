@@ -1,4 +1,4 @@
-//! `create`: everything there, once, tagged; and nothing changed when it is there already.
+//! `create` makes each resource once, with its tags, and changes nothing if all exist.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +8,7 @@ use crate::node;
 use crate::rig::{Rig, mutating, succeeded, text};
 
 #[test]
-fn create_waits_for_the_nodes_and_again_changes_nothing() {
+fn create_waits_for_the_nodes_and_a_second_one_changes_nothing() {
     let rig = Rig::new();
     let file = rig.web();
     let mut launcher = rig.command(["create".as_ref(), file.as_os_str(), "--output".as_ref(), "json".as_ref()]);
@@ -26,13 +26,13 @@ fn create_waits_for_the_nodes_and_again_changes_nothing() {
     let again = succeeded(rig.launcher(["create".as_ref(), file.as_os_str()]));
     assert!(text(&again.stdout).contains("nothing changes"), "{}", text(&again.stdout));
     let calls = rig.take_calls();
-    assert!(!calls.is_empty(), "it did look");
+    assert!(!calls.is_empty(), "create read nothing");
     assert_eq!(mutating(&calls), [] as [&str; 0]);
     assert!(rig.launcher(["status", "web"]).status.success());
 }
 
 #[test]
-fn what_is_made_is_whole_tagged_and_locked_down() {
+fn resources_are_complete_tagged_and_locked_down() {
     let rig = Rig::new();
     rig.create(&rig.web());
     let seed = rig.api.seed();
@@ -67,7 +67,7 @@ fn what_is_made_is_whole_tagged_and_locked_down() {
 }
 
 #[test]
-fn dry_run_tells_and_does_not_touch() {
+fn a_dry_run_prints_the_plan_and_changes_nothing() {
     let rig = Rig::new();
     let file = rig.web();
     let output = succeeded(rig.launcher(["create".as_ref(), file.as_os_str(), "--dry-run".as_ref()]));
@@ -78,7 +78,7 @@ fn dry_run_tells_and_does_not_touch() {
 }
 
 #[test]
-fn what_was_lost_or_bent_is_made_right_again() {
+fn create_replaces_a_lost_node_and_a_deleted_policy() {
     let rig = Rig::new();
     let file = rig.web();
     rig.create(&file);
@@ -97,7 +97,7 @@ fn what_was_lost_or_bent_is_made_right_again() {
 }
 
 #[test]
-fn a_node_that_never_reports_is_named_with_what_its_console_says() {
+fn a_node_that_never_reports_is_named_with_the_command_for_its_console() {
     let rig = Rig::new();
     let file = rig.web();
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--timeout".as_ref(), "1s".as_ref()]);
@@ -107,11 +107,11 @@ fn a_node_that_never_reports_is_named_with_what_its_console_says() {
         assert!(said.contains(&node.id), "{said}");
     }
     assert!(said.contains("has not reported yet") && said.contains("get-console-output"), "{said}");
-    assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(3), "it is degraded");
+    assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(3), "status doesn't report a degraded balancer");
 }
 
 #[test]
-fn status_and_list_find_what_is_there() {
+fn status_and_list_find_a_balancer() {
     let rig = Rig::new();
     assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(2));
     rig.create(&rig.web());
@@ -124,11 +124,11 @@ fn status_and_list_find_what_is_there() {
     assert!(text(&list.stdout).contains("web"));
 }
 
-/// Waits for something that is about to happen in the account.
+/// Waits for up to a minute.
 pub fn until(what: &str, mut happened: impl FnMut() -> bool) {
     let deadline = Instant::now() + Duration::from_secs(60);
     while !happened() {
-        assert!(Instant::now() < deadline, "in vain: {what}");
+        assert!(Instant::now() < deadline, "waited a minute: {what}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }

@@ -1,4 +1,4 @@
-//! `destroy`: all of it, nothing else, and again.
+//! `destroy` removes everything of the balancer and nothing else, and succeeds if nothing exists.
 
 use crate::node;
 use crate::rig::{Rig, mutating, succeeded, text};
@@ -23,7 +23,7 @@ fn destroy_removes_everything_and_leaves_others_alone() {
 }
 
 #[test]
-fn destroying_what_is_not_there_is_done_already() {
+fn destroying_a_missing_balancer_succeeds() {
     let rig = Rig::new();
     let output = rig.destroy();
     assert!(text(&output.stdout).contains("no balancer named web"), "{}", text(&output.stdout));
@@ -46,7 +46,7 @@ fn create_destroy_create_makes_new_nodes() {
 }
 
 #[test]
-fn without_a_terminal_it_wants_a_yes() {
+fn destroy_without_a_terminal_needs_yes() {
     let rig = Rig::new();
     rig.create(&rig.web());
     rig.take_calls();
@@ -59,7 +59,7 @@ fn without_a_terminal_it_wants_a_yes() {
 }
 
 #[test]
-fn a_route_that_leads_to_somebody_else_stays() {
+fn a_route_to_a_stranger_stays() {
     let rig = Rig::new();
     rig.create(&rig.web());
     let table = rig.api.seed().route_tables["private-a"].clone();

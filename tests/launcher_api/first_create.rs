@@ -1,4 +1,5 @@
-//! A first `create` whose nodes never come up, as with a wrong digest of the agent: the corrected file mends it.
+//! The nodes of a first `create` never come up, for example because of a wrong digest of the agent. An update with the
+//! corrected file replaces them.
 
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -10,7 +11,7 @@ use lab::world::{Instance, InstanceState};
 use crate::node;
 use crate::rig::{Rig, mutating, refused, succeeded, text};
 
-/// The example, and the same with another digest.
+/// The example with another digest, and the example.
 fn files(rig: &Rig) -> [PathBuf; 2] {
     let wrong = rig.example().replace(&"0".repeat(64), &"1".repeat(64));
     [rig.file("wrong.toml", &wrong), rig.web()]
@@ -20,7 +21,7 @@ fn launcher(rig: &Rig, command: &str, file: &Path, more: &[&str]) -> Output {
     rig.launcher([&[command, file.to_str().expect("it is UTF-8")], more].concat())
 }
 
-/// Runs `work` while nodes that aren't in `dead` come up, and the first one serves.
+/// Runs `work` while nodes that aren't in `dead` come up; the node in `private-a` becomes active.
 fn with_nodes_that_come_up<T>(rig: &Rig, dead: &[Instance], work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -73,7 +74,7 @@ fn nodes_that_never_came_up_are_replaced_at_once_by_an_update_with_the_corrected
     }
     assert!(!dry.contains("standby"), "{dry}");
 
-    // Still wrong, in another way: nobody is worse off, and it is said.
+    // Another file that is wrong, too: the launcher fails again with the same remedy.
     let other = rig.file("other.toml", &rig.example().replace(&"0".repeat(64), &"2".repeat(64)));
     let output = launcher(&rig, "update", &other, &["--timeout", "1s"]);
     let said = text(&output.stderr);
@@ -82,7 +83,7 @@ fn nodes_that_never_came_up_are_replaced_at_once_by_an_update_with_the_corrected
     assert!(said.contains("get-console-output"), "{said}");
 
     let dead = [dead, rig.nodes()].concat();
-    assert_eq!(dead.len(), 4, "both are replaced");
+    assert_eq!(dead.len(), 4, "not both nodes were replaced");
     rig.take_calls();
     with_nodes_that_come_up(&rig, &dead, || succeeded(launcher(&rig, "update", &right, &[])));
     let (calls, nodes) = (rig.take_calls(), rig.nodes());
@@ -95,7 +96,7 @@ fn nodes_that_never_came_up_are_replaced_at_once_by_an_update_with_the_corrected
 }
 
 #[test]
-fn where_no_node_is_left_an_update_with_the_corrected_file_launches_them() {
+fn without_nodes_an_update_with_the_corrected_file_launches_them() {
     let rig = Rig::new();
     let [wrong, right] = files(&rig);
     rig.create(&wrong);

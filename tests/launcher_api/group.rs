@@ -1,4 +1,4 @@
-//! `launch = "auto-scaling"`: one group, whatever happened to the launcher before, put right when somebody bent it.
+//! `launch = "auto-scaling"`: `create` makes one group, also after a kill, and corrects settings changed by hand.
 
 use std::process::Stdio;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::kill::{Killer, When, killed_at};
 use crate::rig::{Rig, mutating, refused, succeeded, text};
 
-/// The balancer's group, of which there is one at the most.
+/// The balancer's group; fails if there are several.
 pub fn group(rig: &Rig) -> Option<Value> {
     let groups = rig.aws(&["autoscaling", "describe-auto-scaling-groups", "--output", "json"]);
     let mut groups: Value = serde_json::from_str(&groups).expect("JSON");
@@ -23,7 +23,7 @@ pub fn pinned(rig: &Rig) -> String {
 }
 
 #[test]
-fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_out_zones() {
+fn a_group_of_the_right_size_launches_tagged_nodes_and_never_rebalances_zones() {
     let rig = Rig::new();
     let before = rig.surroundings();
     let file = rig.grouped();
@@ -53,7 +53,7 @@ fn a_group_of_the_right_size_launches_tagged_nodes_and_never_ends_them_to_even_o
 }
 
 #[test]
-fn what_somebody_changed_in_the_group_is_shown_and_put_right() {
+fn settings_of_the_group_that_were_changed_by_hand_are_shown_and_corrected() {
     let rig = Rig::new();
     let file = rig.grouped();
     rig.create(&file);
@@ -87,7 +87,7 @@ fn a_launcher_that_was_killed_at_the_group_is_finished_by_running_it_again() {
     let create = ["create", file.to_str().unwrap(), "--no-wait"];
     let destroy = ["destroy", "web", "--yes"];
     for (action, when) in [("CreateAutoScalingGroup", When::After), ("SuspendProcesses", When::Before)] {
-        assert!(killed_at(&rig, &killer, action, when, &create), "{action} isn't called");
+        assert!(killed_at(&rig, &killer, action, when, &create), "{action} wasn't called");
         rig.create(&file);
         assert!(group(&rig).is_some());
         assert_eq!(rig.nodes().len(), 2, "killed {when:?} {action}");
@@ -98,7 +98,7 @@ fn a_launcher_that_was_killed_at_the_group_is_finished_by_running_it_again() {
     }
     for (action, when) in [("DeleteAutoScalingGroup", When::After), ("TerminateInstances", When::Before)] {
         rig.create(&file);
-        assert!(killed_at(&rig, &killer, action, when, &destroy), "{action} isn't called");
+        assert!(killed_at(&rig, &killer, action, when, &destroy), "{action} wasn't called");
         rig.destroy();
         assert_eq!(rig.surroundings(), before, "killed {when:?} {action}");
     }
@@ -123,7 +123,7 @@ fn two_creates_at_once_make_one_group() {
 }
 
 #[test]
-fn a_group_that_somebody_else_made_is_left_alone() {
+fn a_group_that_is_not_elbows_is_left_alone() {
     let rig = Rig::new();
     let seed = rig.api.seed();
     let data = format!("{{\"ImageId\": \"{}\", \"InstanceType\": \"t3.small\"}}", seed.images["main"]);

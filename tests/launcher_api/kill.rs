@@ -1,4 +1,5 @@
-//! Killed before and after each of its calls, the launcher picks up where it was: nothing is made twice, nothing is lost.
+//! The launcher is killed before and after each of its API calls, and resumes when it runs again: it makes nothing
+//! twice and leaves nothing behind.
 
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
@@ -11,7 +12,7 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::rig::{Rig, mutating, text};
 
-/// Kills a process at an exact call.
+/// Kills a launcher at an exact API call.
 #[derive(Default)]
 pub struct Killer(Mutex<Target>);
 
@@ -23,7 +24,7 @@ struct Target {
     calls: usize,
 }
 
-/// Which calls count.
+/// The calls that count.
 #[derive(Debug, Clone, Copy, Default)]
 enum Counts {
     #[default]
@@ -42,12 +43,12 @@ impl Counts {
     }
 }
 
-/// Where between the launcher and the API the process dies.
+/// When the launcher is killed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum When {
-    /// The API never sees the call.
+    /// The API never receives the call.
     Before,
-    /// The call is carried out; the launcher never learns it.
+    /// The API executes the call; the launcher gets no answer.
     After,
 }
 
@@ -64,14 +65,14 @@ impl Killer {
         if when == When::Before && target.counts.has(call) {
             target.calls += 1;
         }
-        // Calls run beside each other: from the moment on, none of a dead process's calls gets through.
+        // Calls are concurrent: from this moment on, all calls of the killed launcher are lost.
         let (number, at) = target.moment.expect("checked above");
         let over = target.calls > number || (target.calls == number && when == at);
         if !over {
             return Passage::Open;
         }
         if let Some(process) = target.process.take() {
-            kill_process(process, Signal::KILL).expect("it is our child, not yet waited for");
+            kill_process(process, Signal::KILL).expect("the launcher is a child that wasn't waited for");
         }
         Passage::Lost
     }
@@ -87,19 +88,19 @@ impl Hooks for Killer {
     }
 }
 
-/// Runs the launcher and kills it at that moment. Answers whether it lived to see it.
+/// Runs the launcher and kills it at `moment`. Returns `false` if it ended before.
 pub fn killed(rig: &Rig, killer: &Killer, moment: (usize, When), arguments: &[&str]) -> bool {
     killer.aim(Some(moment), Counts::All);
     run_to_death(rig, killer, arguments)
 }
 
-/// Runs the launcher and kills it after so many calls that change something. Answers whether it lived to see it.
+/// Runs the launcher and kills it after `changes` mutating calls. Returns `false` if it ended before.
 pub fn killed_after(rig: &Rig, killer: &Killer, changes: usize, arguments: &[&str]) -> bool {
     killer.aim(Some((changes, When::After)), Counts::Changes);
     run_to_death(rig, killer, arguments)
 }
 
-/// Runs the launcher and kills it at the call of that name.
+/// Runs the launcher and kills it at the first call of `action`. Returns `false` if it ended before.
 pub fn killed_at(rig: &Rig, killer: &Killer, action: &'static str, when: When, arguments: &[&str]) -> bool {
     killer.aim(Some((1, when)), Counts::Only(action));
     run_to_death(rig, killer, arguments)
@@ -136,7 +137,7 @@ fn create_killed(when: When) {
         assert_eq!(rig.surroundings(), before, "killed {when:?} call {number}");
         number += 1;
     }
-    assert!(number > 20, "it was killed at {} calls only", number - 1);
+    assert!(number > 20, "it was killed at only {} calls", number - 1);
 }
 
 #[test]
@@ -165,7 +166,7 @@ fn destroy_killed(when: When) {
         number += 1;
     }
     assert_eq!(rig.surroundings(), before);
-    assert!(number > 20, "it was killed at {} calls only", number - 1);
+    assert!(number > 20, "it was killed at only {} calls", number - 1);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The launcher against the lab's API, without instances: what it makes, what it leaves alone, and that it can be stopped
-//! anywhere. Nodes' reports come from a stand-in ([`node`]) where a test needs them; nothing boots here.
+//! Tests of the launcher with the lab's API and without instances: what it creates, leaves alone and refuses, and that
+//! it can be killed at any call. [`node`] writes the nodes' reports where a test needs them.
 
 mod bad_input;
 mod create;

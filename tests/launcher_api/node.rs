@@ -1,5 +1,5 @@
-//! A node's part, played by the test: no instance runs here, so the reports and routes that a booted node would make are made
-//! from here, with the instance's own credentials and so with no more rights than a node has.
+//! Stands in for nodes, as no instance boots here: writes their tags and routes with the instances' own credentials,
+//! and so with the rights of a node.
 
 use aws_config::{BehaviorVersion, Region};
 use aws_credential_types::Credentials;
@@ -8,24 +8,24 @@ use lab::world::Instance;
 
 use crate::rig::Rig;
 
-/// Says that the node runs this revision in this role, as its agent would.
+/// Writes the tags of a node that runs this revision in this role.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
     tag(rig, node, &[("elbow:running", revision), ("elbow:role", role)]);
 }
 
-/// Writes tags of the node's own, as its agent would.
+/// Writes tags of the node.
 pub fn tag(rig: &Rig, node: &Instance, tags: &[(&str, &str)]) {
     let tags = tags.iter().map(|(key, value)| Tag::builder().key(*key).value(*value).build()).collect();
     done(client(rig, node).create_tags().resources(&node.id).set_tags(Some(tags)).send());
 }
 
-/// Takes tags of the node's own away.
+/// Deletes tags of the node.
 pub fn untag(rig: &Rig, node: &Instance, keys: &[&str]) {
     let tags = keys.iter().map(|key| Tag::builder().key(*key).build()).collect();
     done(client(rig, node).delete_tags().resources(&node.id).set_tags(Some(tags)).send());
 }
 
-/// Makes the virtual IP's route in every table that can hold it.
+/// Creates the virtual IP's route in each table of the VPC that isn't a gateway's.
 pub fn take_over(rig: &Rig, node: &Instance) {
     for table in rig.world().route_tables {
         if node.vpc.as_ref() == Some(&table.vpc) && table.gateways.is_empty() {
@@ -34,14 +34,14 @@ pub fn take_over(rig: &Rig, node: &Instance) {
     }
 }
 
-/// Makes the virtual IP's route in one table.
+/// Creates the virtual IP's route in one table.
 pub fn route(rig: &Rig, node: &Instance, table: &str) {
     let interface = node.interface.as_deref().expect("a running instance has an interface");
     let call = client(rig, node).create_route().route_table_id(table).network_interface_id(interface);
     done(call.destination_cidr_block("10.255.0.10/32").send());
 }
 
-/// Points the virtual IP's route in every table at this node, where it was another's.
+/// Replaces the virtual IP's routes, so that all of them lead to this node.
 pub fn succeed(rig: &Rig, node: &Instance) {
     let interface = node.interface.as_deref().expect("a running instance has an interface");
     for table in rig.world().route_tables {
@@ -78,12 +78,12 @@ pub fn is_grouped(node: &Instance) -> bool {
     node.tags.contains_key("aws:autoscaling:groupName")
 }
 
-/// Whether its group is ending the node.
+/// Whether the node's group is terminating it.
 pub fn is_ending(node: &Instance) -> bool {
     node.target_lifecycle_state.as_deref() == Some("Terminated")
 }
 
-/// Both nodes as they are when all is well.
+/// Makes both nodes healthy: the first is active, the second standby.
 pub fn serve(rig: &Rig) {
     let nodes = rig.nodes();
     let revision = revision(rig);
@@ -93,7 +93,7 @@ pub fn serve(rig: &Rig) {
     nodes.iter().filter(|node| is_grouped(node)).for_each(|node| complete(rig, node, "standby"));
 }
 
-/// What the launch template says that nodes launched now run.
+/// The revision of the launch template's default version.
 pub fn revision(rig: &Rig) -> String {
     let query =
         ["--versions", "$Default", "--query", "LaunchTemplateVersions[0].VersionDescription", "--output", "text"];
@@ -121,6 +121,6 @@ fn client(rig: &Rig, node: &Instance) -> aws_sdk_ec2::Client {
 fn done<T, E: std::error::Error>(call: impl Future<Output = Result<T, E>>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     if let Err(error) = runtime.block_on(call) {
-        panic!("a node may do this: {error:?}");
+        panic!("a node's call failed: {error:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! Nodes that do what their tags say, played by a thread.
+//! Stands in for nodes that execute orders and requests: a thread reads their tags and answers them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use crate::node;
 use crate::rig::Rig;
 use crate::update::default;
 
-/// Runs `work` while the nodes run what they are told.
+/// Runs `work` while the nodes execute orders, requests and terminations.
 pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -29,14 +29,15 @@ pub fn with_obedient_nodes<T>(rig: &Rig, work: impl FnOnce() -> T) -> T {
                 std::thread::sleep(Duration::from_millis(100));
             }
         });
-        // Whatever becomes of the work, the nodes must come to an end.
+        // The thread must end even if `work` panics.
         let done = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
         over.store(true, Ordering::Relaxed);
         done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     })
 }
 
-/// One that is asked to, or that its group ends, hands over. One that is stopped while it is active would lose connections.
+/// The active node hands over on request, or when its group terminates it. Fails if an active node is stopped, which
+/// would lose connections.
 fn elect(rig: &Rig, nodes: &[Instance]) {
     let is_active = |node: &&Instance| node.tags.get("elbow:role").is_some_and(|role| role == "active");
     let ends = |node: &&Instance| !is_active(node) && node::is_ending(node);
@@ -62,7 +63,7 @@ fn elect(rig: &Rig, nodes: &[Instance]) {
 
 fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
     match (node.tags.get("elbow:revision"), node.tags.get("elbow:refused-revision")) {
-        // What it refused it doesn't try again before the order changes.
+        // A node doesn't retry a refused order.
         (Some(order), Some(refused)) if refused.starts_with(order.as_str()) => return,
         (_, Some(_)) => return node::untag(rig, node, &["elbow:refused-revision"]),
         _ => {}
@@ -77,13 +78,13 @@ fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
     if let Some(version) = order.and_then(|(version, _)| version.parse().ok()) {
         let newest = ran.entry(node.id.clone()).or_insert(version);
         if version < *newest && default(rig) != version.to_string() {
-            // It goes down only to the default.
+            // A node takes an older version only if it is the default.
             return;
         }
         *newest = version;
     }
     let (running, role) = (node.tags.get("elbow:running"), node.tags.get("elbow:role"));
-    // One that was launched boots what it was launched with.
+    // A new node boots the revision in its order.
     if let (Some(told), None, InstanceState::Running) = (told, running, node.state) {
         return node::report(rig, node, told, "standby");
     }
@@ -94,7 +95,7 @@ fn obey(rig: &Rig, node: &Instance, ran: &mut HashMap<String, i64>) {
     }
 }
 
-/// The revision of the version that a group launched the node from.
+/// The revision of the launch template version from which a group launched the node.
 pub fn launched_with(rig: &Rig, node: &Instance) -> String {
     let member = ["autoscaling", "describe-auto-scaling-instances", "--instance-ids", &node.id, "--output", "text"];
     let version = rig.aws(&[&member[..], &["--query", "AutoScalingInstances[0].LaunchTemplate.Version"]].concat());

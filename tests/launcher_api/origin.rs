@@ -1,5 +1,5 @@
-//! What nodes boot and this Elbow didn't make the default: refused, and its difference shown; and a newer image behind the
-//! same name.
+//! Drift of the default version: the launcher refuses a default that another program or a newer Elbow made, and shows
+//! the difference. And a newer image behind the same SSM parameter.
 
 use std::io::{Read, Write};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, refused, succeeded, text};
 use crate::update::{changed, created, default, ports};
 
-/// Makes a version by hand, of version 1 and `data`, the default. Answers its number.
+/// Makes a version from version 1 and `data` by hand, and sets it as the default. Returns its number.
 fn made_by_hand(rig: &Rig, data: &Value, described: &str) -> String {
     let data = data.to_string();
     let number = ["--query", "LaunchTemplateVersion.VersionNumber", "--output", "text"];
@@ -26,7 +26,7 @@ fn made_by_hand(rig: &Rig, data: &Value, described: &str) -> String {
     made
 }
 
-/// Creates a balancer. The file that it has, and a changed one.
+/// Creates a balancer; returns its file and a changed file.
 fn files(rig: &Rig) -> [String; 2] {
     [created(rig), changed(rig)].map(|file| file.into_os_string().into_string().expect("UTF-8"))
 }
@@ -36,7 +36,7 @@ fn set_default(rig: &Rig, version: &str) {
     rig.aws(&[&["ec2", "modify-launch-template"][..], &name].concat());
 }
 
-/// The default version's data, and its description.
+/// The default version's data and description.
 fn boots(rig: &Rig) -> (Value, String) {
     let name = ["--launch-template-name", "elbow-web", "--versions", "$Default", "--output", "json"];
     let said = rig.aws(&[&["ec2", "describe-launch-template-versions"][..], &name].concat());
@@ -72,7 +72,7 @@ fn a_default_that_was_set_by_hand_is_refused_with_what_differs_and_replaced_with
             format!("version {version} of launch template elbow-web, which nodes boot, was made the default by hand");
         let mut parts = vec![&*own, "Elbow's default is version 1", "--force"];
         parts.extend(differs.iter().map(String::as_str));
-        // With the file that it has, too: it isn't so that nothing changes.
+        // The balancer's own file is refused, too: "nothing changes" would be wrong.
         let commands = [
             &["update", &file][..],
             &["update", &first, "--dry-run"],
@@ -88,20 +88,20 @@ fn a_default_that_was_set_by_hand_is_refused_with_what_differs_and_replaced_with
     }
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher(["update", &first, "--force"]));
-        assert_eq!((default(&rig).as_str(), &boots(&rig).0), ("4", &was), "its own content, in a new version");
+        assert_eq!((default(&rig).as_str(), &boots(&rig).0), ("4", &was), "not the balancer's own content");
         made_by_hand(&rig, &cases[0].0, &revision);
         succeeded(rig.launcher(["update", &file, "--force"]));
-        assert_eq!(boots(&rig).0["ImageId"], was["ImageId"], "an image that was set by hand isn't pinned");
+        assert_eq!(boots(&rig).0["ImageId"], was["ImageId"], "the update pinned an image that was set by hand");
         made_by_hand(&rig, &cases[0].0, &revision);
         succeeded(rig.launcher(["update", "--rollback", "web", "--force"]));
-        assert_eq!(default(&rig), "6", "back to Elbow's");
+        assert_eq!(default(&rig), "6", "the rollback didn't go to Elbow's own version");
         succeeded(rig.launcher(["update", &file]));
     });
     assert_eq!(ports(&rig), [Some(8080)]);
 }
 
 #[test]
-fn an_update_that_was_killed_before_the_default_moved_locks_nobody_out() {
+fn an_update_killed_before_the_default_moved_blocks_no_later_command() {
     let killer = Arc::new(Killer::default());
     let rig = Rig::with(killer.clone());
     let [first, file] = files(&rig);
@@ -120,7 +120,7 @@ fn an_update_that_was_killed_before_the_default_moved_locks_nobody_out() {
 }
 
 #[test]
-fn what_a_newer_elbow_made_is_not_taken_back_by_an_older_one() {
+fn a_default_that_a_newer_elbow_made_is_not_replaced_by_an_older_one() {
     let rig = Rig::new();
     let [first, file] = files(&rig);
     let (_, revision) = boots(&rig);
@@ -134,7 +134,7 @@ fn what_a_newer_elbow_made_is_not_taken_back_by_an_older_one() {
     for command in [&["update", &file][..], &["update", &first], &["create", &first, "--dry-run"]] {
         refused(&rig, command, &parts);
     }
-    // One whose configuration this Elbow doesn't know.
+    // A version with a configuration that this Elbow can't read.
     let unknown = user_data(&rig, "\"virtual_ips\"", "\"certificates\": [], \"virtual_ips\"");
     made_by_hand(&rig, &json!({"UserData": unknown}), &revision);
     let parts = ["can't be read", "it was made by Elbow 99.1.0", "use that Elbow"];
@@ -153,7 +153,7 @@ fn what_a_newer_elbow_made_is_not_taken_back_by_an_older_one() {
 }
 
 #[test]
-fn a_newer_image_behind_a_parameter_is_taken_when_it_is_asked_for_and_not_before() {
+fn a_newer_image_behind_a_parameter_is_used_only_with_new_image() {
     let rig = Rig::new();
     let images = rig.api.seed().images.clone();
     let path = "/elbow/test/image";

@@ -1,5 +1,5 @@
-//! Reads that are denied or fail, one at a time: what can be read is shown and used, the rest is named, and nothing is claimed
-//! of it.
+//! One reading call is denied or fails: the launcher uses and shows the other results, names the failed call, and
+//! reports nothing about what it couldn't read.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,7 @@ const READS: [(&str, &str); 7] = [
     ("iam", "GetInstanceProfile"),
 ];
 
-/// Runs `work` while this call is denied.
+/// Runs `work` while the API denies this call.
 fn denied<T>(rig: &Rig, (service, action): (&str, &str), work: impl FnOnce() -> T) -> T {
     let code = if service == "ec2" { "UnauthorizedOperation" } else { "AccessDenied" };
     let failing = |left| Failing { action: action.to_owned(), code: code.to_owned(), left, zone: None };
@@ -55,7 +55,7 @@ fn status_shows_what_can_be_read_and_names_the_rest() {
 }
 
 #[test]
-fn what_cannot_be_read_is_not_called_absent() {
+fn resources_that_cannot_be_read_are_not_reported_as_missing() {
     let rig = Rig::new();
     for arguments in [&["status", "web"][..], &["handover", "web"], &["destroy", "web", "--yes"]] {
         let output = denied(&rig, ("ec2", "DescribeLaunchTemplates"), || rig.launcher(arguments));
@@ -85,8 +85,8 @@ fn a_handover_needs_only_nodes_and_the_launch_template() {
 }
 
 #[test]
-fn destroy_removes_what_it_can_and_says_what_it_could_not_look_at() {
-    // What is denied, what goes nevertheless, and what has to stay.
+fn destroy_removes_what_it_can_and_names_what_it_could_not_read() {
+    // The denied call, calls that must be made, and calls that must not be made.
     let cases: [(_, &[&str], &[&str]); 6] = [
         (("iam", "GetRole"), &["TerminateInstances", "DeleteLaunchTemplate", "DeleteSecurityGroup"], &["DeleteRole"]),
         (("iam", "DeleteRole"), &["TerminateInstances", "DeleteInstanceProfile", "DeleteSecurityGroup"], &[]),
@@ -116,7 +116,7 @@ fn destroy_removes_what_it_can_and_says_what_it_could_not_look_at() {
         let made: Vec<&str> = mutating(&calls).into_iter().filter(|action| *action != call.1).collect();
         assert!(gone.iter().all(|action| made.contains(action)), "{call:?}: {made:?}");
         assert!(stays.iter().all(|action| !made.contains(action)), "{call:?}: {made:?}");
-        // What couldn't be looked at may have been gone.
+        // The resource that couldn't be read may not exist any more.
         let again = text(&rig.destroy().stdout);
         assert!(["nothing of it is left", "there is no balancer"].iter().any(|end| again.contains(end)), "{again}");
         assert_eq!(rig.nodes(), [], "{call:?}");
@@ -124,7 +124,7 @@ fn destroy_removes_what_it_can_and_says_what_it_could_not_look_at() {
 }
 
 #[test]
-fn nodes_are_not_ended_while_a_group_that_may_replace_them_cannot_be_read() {
+fn nodes_are_not_terminated_while_a_group_that_may_replace_them_cannot_be_read() {
     let rig = Rig::new();
     rig.create(&rig.grouped());
     rig.take_calls();
@@ -137,7 +137,7 @@ fn nodes_are_not_ended_while_a_group_that_may_replace_them_cannot_be_read() {
     assert_eq!(rig.nodes(), []);
 }
 
-/// From some time on, no instance is described unless it is asked for by its id, as by EC2 while a zone is disrupted.
+/// When set, DescribeInstances fails unless it names instances, as on EC2 while a zone is disrupted.
 #[derive(Default)]
 struct Disrupted(AtomicBool);
 
@@ -159,7 +159,7 @@ fn while_a_zone_is_disrupted_nodes_are_found_by_their_interfaces() {
     let shown = text(&output.stdout);
     assert_eq!(output.status.code(), Some(3), "{shown}");
     for part in ["instances not read: no answer from AWS", &rig.nodes()[0].id, &rig.nodes()[1].id, "active"] {
-        assert!(shown.contains(part), "it doesn't show {part:?}: {shown}");
+        assert!(shown.contains(part), "{part:?} isn't in: {shown}");
     }
     assert!(!shown.contains("missing"), "{shown}");
 }

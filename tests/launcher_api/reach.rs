@@ -1,4 +1,4 @@
-//! How the launcher gets at AWS: by which way, as whom, and what it says when nobody is there.
+//! The launcher's way to AWS: credentials, certificates, endpoints and proxies, and its messages when no answer comes.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::TcpListener;
@@ -13,7 +13,7 @@ fn status(rig: &Rig, variables: &[(&str, &str)]) -> Output {
     command.envs(variables.iter().copied()).output().unwrap()
 }
 
-/// It says this, in one line, with code 2.
+/// `launcher status` fails with one line that contains `words`, and exits with 2.
 #[track_caller]
 fn refused(rig: &Rig, variables: &[(&str, &str)], words: &[&str]) {
     let output = status(rig, variables);
@@ -57,7 +57,7 @@ fn an_environment_that_cannot_work_is_refused_in_a_line_that_names_it() {
 }
 
 #[test]
-fn what_render_puts_into_files_is_checked_too() {
+fn arguments_of_render_are_checked() {
     let rig = Rig::new();
     let file = rig.web();
     let file = file.to_str().unwrap();
@@ -74,16 +74,16 @@ fn what_render_puts_into_files_is_checked_too() {
     }
 }
 
-/// The lab's API takes what a client sends to a proxy. Nothing of this name is anywhere, so it was the proxy.
+/// The lab's API accepts requests to a proxy. The endpoint's name doesn't exist: the request must have used the proxy.
 #[test]
-fn calls_go_by_the_proxy_of_the_environment_unless_it_excepts_the_host() {
+fn calls_use_the_proxy_of_the_environment_except_for_no_proxy_hosts() {
     let rig = Rig::new();
     rig.create(&rig.web());
     let proxy = rig.api.access().endpoint.clone();
     let far = [("AWS_ENDPOINT_URL", "http://api.aws.invalid"), ("HTTP_PROXY", proxy.as_str())];
     assert!(text(&status(&rig, &far).stdout).contains("web"), "{}", text(&status(&rig, &far).stderr));
 
-    // TLS goes through it: CONNECT is all that it is told, and the rest isn't its business.
+    // With TLS the proxy gets a CONNECT request and nothing else.
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let place = listener.local_addr().unwrap();
     let asked = std::thread::spawn(move || {
@@ -109,22 +109,22 @@ fn calls_go_by_the_proxy_of_the_environment_unless_it_excepts_the_host() {
     let asked = asked.join().unwrap();
     assert_eq!(asked.first().map(String::as_str), Some("CONNECT api.aws.invalid:443 HTTP/1.1\r\n"));
 
-    // The lab's own address is excepted: what is named here isn't there.
+    // The lab's address is in NO_PROXY: this proxy doesn't exist.
     succeeded(rig.launcher(["list"]));
     let mut command = rig.command(["list"]);
     succeeded(command.env("HTTP_PROXY", "http://127.0.0.1:9").env("NO_PROXY", "127.0.0.1").output().unwrap());
 }
 
 #[test]
-fn silence_is_said_with_region_and_endpoint_before_anybody_wonders() {
+fn a_missing_answer_is_reported_with_region_and_endpoint() {
     let rig = Rig::new();
     rig.api.proxy().hang(Duration::from_secs(5));
     let output = rig.launcher(["list"]);
     let (said, endpoint) = (text(&output.stderr), &rig.api.access().endpoint);
     assert!(said.contains(&format!("waiting for AWS in eu-west-1, at {endpoint}")), "{said}");
-    assert_eq!(said.lines().count(), 1, "once: {said}");
+    assert_eq!(said.lines().count(), 1, "not one line: {said}");
     succeeded(output);
-    // Nobody listens at port 9.
+    // No program listens on port 9.
     let output = status(&rig, &[("AWS_ENDPOINT_URL", "http://127.0.0.1:9")]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
@@ -132,7 +132,7 @@ fn silence_is_said_with_region_and_endpoint_before_anybody_wonders() {
 }
 
 #[test]
-fn a_parameter_that_holds_no_image_is_named_with_what_it_holds() {
+fn a_parameter_that_holds_no_image_is_named_with_its_value() {
     let rig = Rig::new();
     let standard = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64";
     let other = "/aws/service/global-infrastructure/regions/eu-west-1/longName";

@@ -1,5 +1,5 @@
-//! A group that replaces its own nodes: an update starts the instance refresh, follows it also where another update started
-//! it, and has it rolled back if a new node refuses.
+//! Instance refreshes: an update starts one or follows one that another update started, and rolls it back if a new node
+//! refuses its revision.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use crate::obedient::{launched_with, with_obedient_nodes};
 use crate::rig::{Rig, complaints, mutating, refused, succeeded, text};
 use crate::update::default;
 
-/// Both nodes serve.
+/// Creates a balancer with a group and two healthy nodes.
 fn created(rig: &Rig) -> PathBuf {
     let file = rig.grouped();
     rig.create(&file);
@@ -29,7 +29,7 @@ fn larger(rig: &Rig) -> PathBuf {
     changed(rig, "larger.toml", ("t3.small", "t3.large"))
 }
 
-/// Takes over from an update that was killed, if there is one.
+/// Updates, and takes over the lease of a killed update.
 fn update(rig: &Rig, file: &Path) -> String {
     let output = succeeded(rig.launcher(["update".as_ref(), file.as_os_str(), "--take-over".as_ref()]));
     text(&output.stdout) + &text(&output.stderr)
@@ -44,7 +44,7 @@ fn count(rig: &Rig, action: &str) -> usize {
 }
 
 #[test]
-fn a_groups_nodes_are_replaced_by_the_group_itself_and_back_and_what_a_person_hung_onto_it_stays() {
+fn a_group_replaces_its_own_nodes_in_both_directions_and_keeps_a_tag_of_the_operators() {
     let rig = Rig::new();
     let before = rig.surroundings();
     created(&rig);
@@ -63,14 +63,14 @@ fn a_groups_nodes_are_replaced_by_the_group_itself_and_back_and_what_a_person_hu
         assert!(dry.contains("have Auto Scaling group elbow-web replace node 0 (i-"), "{dry}");
         let planned = actions(&[file, "--dry-run"]);
         rig.take_calls();
-        assert_eq!(actions(&[file]), planned, "what is planned is what is done");
+        assert_eq!(actions(&[file]), planned, "the update differs from its dry run");
         assert_eq!(planned, ["create-launch-template-version", "start-instance-refresh", "set-default"]);
         let calls = rig.take_calls();
         let mut named = mutating(&calls);
         named.retain(|action| *action != "CreateTags" && *action != "DeleteTags");
         let expected =
             ["CreateLaunchTemplateVersion", "StartInstanceRefresh", "ModifyLaunchTemplate", "UpdateAutoScalingGroup"];
-        assert_eq!(named, expected, "the launcher launches and ends no node");
+        assert_eq!(named, expected, "other calls than expected");
         assert_eq!((types(&rig), pinned(&rig), default(&rig)), (vec!["t3.large".into(); 2], "2".into(), "2".into()));
         assert!(update(&rig, &larger).contains("nothing changes"));
         rig.create(&larger);
@@ -88,7 +88,7 @@ fn a_groups_nodes_are_replaced_by_the_group_itself_and_back_and_what_a_person_hu
 }
 
 #[test]
-fn an_update_killed_at_the_refresh_is_finished_by_running_it_again_or_taken_back() {
+fn an_update_killed_at_the_refresh_is_finished_by_running_it_again_or_rolled_back() {
     let killer = Arc::new(Killer::default());
     let rig = Rig::with(killer.clone());
     let files = [larger(&rig), created(&rig)];
@@ -102,16 +102,16 @@ fn an_update_killed_at_the_refresh_is_finished_by_running_it_again_or_taken_back
         for (turn, (action, when)) in moments.into_iter().enumerate() {
             let (file, size) = (&files[turn % 2], ["t3.large", "t3.small"][turn % 2]);
             rig.take_calls();
-            // A killed update's lease lasts on.
+            // The killed update's lease is still valid.
             let arguments = ["update", file.to_str().unwrap(), "--take-over"];
-            assert!(killed_at(&rig, &killer, action, when, &arguments), "it never came to {action}");
+            assert!(killed_at(&rig, &killer, action, when, &arguments), "{action} wasn't called");
             update(&rig, file);
             assert_eq!(count(&rig, "StartInstanceRefresh"), 1, "killed {when:?} {action}: nodes are replaced once");
             assert_eq!((types(&rig), pinned(&rig)), (vec![size.into(); 2], default(&rig)), "killed {when:?} {action}");
             assert!(update(&rig, file).contains("nothing changes"), "killed {when:?} {action}, and again");
         }
     });
-    // Nodes that boot meanwhile say nothing.
+    // New nodes report nothing while the obedient nodes' thread isn't running.
     let arguments = ["update", files[0].to_str().unwrap(), "--take-over"];
     assert!(killed_at(&rig, &killer, "StartInstanceRefresh", When::After, &arguments));
     refused(&rig, &["create", files[1].to_str().unwrap()], &["an update of web is under way"]);
@@ -148,16 +148,16 @@ fn a_new_node_that_refuses_its_revision_has_the_refresh_rolled_back_and_its_reas
     let said = complaints(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     for part in ["refuses revision", "haproxy.cfg:12: no such user", "web still runs revision"] {
-        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+        assert!(said.contains(part), "{part:?} isn't in: {said}");
     }
     let calls = rig.take_calls();
     assert!(mutating(&calls).contains(&"RollbackInstanceRefresh"), "{:?}", mutating(&calls));
     let ids = |nodes: &[lab::world::Instance]| nodes.iter().map(|node| node.id.clone()).collect::<Vec<_>>();
-    assert_eq!(ids(&rig.nodes()), ids(&before), "the old nodes serve on");
+    assert_eq!(ids(&rig.nodes()), ids(&before), "the old nodes didn't stay");
     assert_eq!((pinned(&rig), default(&rig)), ("1".into(), "1".into()));
     with_obedient_nodes(&rig, || {
         assert!(update(&rig, &file).contains("nothing changes"));
-        assert!(update(&rig, &larger).contains("is updated"), "the same again, when nodes take it");
+        assert!(update(&rig, &larger).contains("is updated"), "the same update failed with nodes that accept it");
     });
     assert_eq!((types(&rig), pinned(&rig)), (vec!["t3.large".into(); 2], default(&rig)));
 }
@@ -177,10 +177,10 @@ fn a_default_that_was_moved_by_hand_changes_nothing_for_a_group_and_a_pinned_ver
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
     with_obedient_nodes(&rig, || {
         rig.aws(&["ec2", "terminate-instances", "--instance-ids", &rig.nodes()[1].id]);
-        // A busy machine's CLI takes its time.
+        // The AWS CLI is slow on a busy machine.
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(120);
         while rig.nodes().iter().filter(|node| node.tags.contains_key("elbow:running")).count() < 2 {
-            assert!(std::time::Instant::now() < deadline, "the group launched no other");
+            assert!(std::time::Instant::now() < deadline, "the group launched no other node");
             std::thread::sleep(std::time::Duration::from_millis(200));
         }
         assert_eq!(types(&rig), ["t3.small"; 2]);
@@ -202,7 +202,7 @@ fn a_default_that_was_moved_by_hand_changes_nothing_for_a_group_and_a_pinned_ver
 }
 
 #[test]
-fn what_a_group_cannot_do_is_refused_before_anything_changes() {
+fn impossible_updates_of_a_group_are_refused_before_anything_changes() {
     let rig = Rig::new();
     let file = created(&rig);
     let (larger, instances) = (larger(&rig), rig.web());

@@ -1,4 +1,5 @@
-//! Nodes that refuse what they are asked, while a graver problem fills their message: the launcher hears it at once.
+//! Nodes refuse a handover or an order while another, graver problem is in their message: the launcher reports the
+//! refusal at once.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -8,10 +9,11 @@ use crate::rig::{Rig, complaints};
 use crate::update::{changed, created};
 
 const GRAVER: &str = "the routes of 10.255.0.10 can't be moved: denied (and 1 more: agent status)";
-/// Far less than any limit of the launcher's.
+/// Much less than the launcher's time limits.
 const AT_ONCE: Duration = Duration::from_secs(30);
 
-/// Runs the launcher while each node refuses requests and orders. It must fail with `why`, at once; all that it says.
+/// Runs the launcher while each node refuses requests and orders with `why`. It must fail at once and print `why`;
+/// returns its messages.
 fn refuses(rig: &Rig, arguments: &[&str], why: &str) -> String {
     let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -42,22 +44,22 @@ fn refuses(rig: &Rig, arguments: &[&str], why: &str) -> String {
         let said = complaints(&output);
         assert_eq!(output.status.code(), Some(1), "{said}");
         assert!(said.contains(why), "{said}");
-        assert!(began.elapsed() < AT_ONCE, "it took {:?}", began.elapsed());
+        assert!(began.elapsed() < AT_ONCE, "the launcher took {:?}", began.elapsed());
         said
     })
 }
 
 #[test]
-fn a_refused_handover_is_heard_beside_a_graver_problem() {
+fn a_refused_handover_is_reported_despite_a_graver_problem() {
     let rig = Rig::new();
     created(&rig);
     let said = refuses(&rig, &["handover", "web"], "10.0.2.10 doesn't answer");
     assert!(said.contains("keeps serving: 10.0.2.10 doesn't answer"), "{said}");
-    assert!(rig.nodes().iter().all(|node| !node.tags.contains_key("elbow:drain")), "the request is withdrawn");
+    assert!(rig.nodes().iter().all(|node| !node.tags.contains_key("elbow:drain")), "the request wasn't withdrawn");
 }
 
 #[test]
-fn a_refused_revision_is_heard_beside_a_graver_problem_and_taken_back() {
+fn a_refused_revision_is_reported_despite_a_graver_problem_and_rolled_back() {
     let rig = Rig::new();
     created(&rig);
     let before = node::revision(&rig);

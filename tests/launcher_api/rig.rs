@@ -1,4 +1,4 @@
-//! What every test here stands on: an account of its own, a balancer file that fits it, and the launcher.
+//! The rig of each test: its own AWS account in the lab, a balancer file for it, and the launcher.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -8,7 +8,7 @@ use lab::api::{Call, Caller, Hooks, NoHooks};
 use lab::daemon::api_only::ApiOnly;
 use lab::world::{Instance, InstanceState, World};
 
-/// An account, and the launcher for it.
+/// An account, and a folder for balancer files.
 pub struct Rig {
     pub api: ApiOnly,
     folder: tempfile::TempDir,
@@ -21,10 +21,10 @@ impl Rig {
 
     pub fn with(hooks: Arc<dyn Hooks>) -> Rig {
         let api = ApiOnly::start_with(hooks).expect("the lab's API starts (`make setup` installs moto)");
-        Rig { api, folder: tempfile::tempdir().expect("a folder of this test's") }
+        Rig { api, folder: tempfile::tempdir().expect("a temporary folder") }
     }
 
-    /// A balancer named `web` that fits the account.
+    /// The text of a balancer file for `web` in this account.
     pub fn example(&self) -> String {
         let seed = self.api.seed();
         format!(
@@ -53,46 +53,45 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         )
     }
 
-    /// A file with this text.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).expect("the folder is writable");
         path
     }
 
-    /// The example, written down.
+    /// The example in a file.
     pub fn web(&self) -> PathBuf {
         self.file("web.toml", &self.example())
     }
 
-    /// The same with an Auto Scaling group.
+    /// The example with an Auto Scaling group in a file.
     pub fn grouped(&self) -> PathBuf {
         self.file("group.toml", &format!("launch = \"auto-scaling\"\n{}", self.example()))
     }
 
-    /// The launcher with these arguments, not started yet.
+    /// A command for the launcher.
     pub fn command<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Command {
         let mut command = Command::new(launcher());
         command.args(arguments).envs(self.api.environment()).stdin(std::process::Stdio::null());
         command
     }
 
-    /// The launcher, run to its end.
+    /// Runs the launcher to its end.
     pub fn launcher<A: AsRef<std::ffi::OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Output {
         self.command(arguments).output().expect("the launcher starts")
     }
 
-    /// `create FILE --no-wait`, which must succeed.
+    /// Runs `create FILE --no-wait`, which must succeed.
     pub fn create(&self, file: &Path) -> Output {
         succeeded(self.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]))
     }
 
-    /// `destroy web --yes`, which must succeed.
+    /// Runs `destroy web --yes`, which must succeed.
     pub fn destroy(&self) -> Output {
         succeeded(self.launcher(["destroy", "web", "--yes"]))
     }
 
-    /// The AWS CLI: its standard output, without the last newline.
+    /// Runs the AWS CLI; returns its standard output without the last newline.
     pub fn aws(&self, arguments: &[&str]) -> String {
         let program = lab::dir::LabDir::open().expect("the lab's folder").venv().join("bin/aws");
         let output = Command::new(program).args(arguments).envs(self.api.environment()).output();
@@ -103,7 +102,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         self.api.world().expect("the API answers")
     }
 
-    /// The balancer's instances that haven't ended, by slot.
+    /// The balancer's live instances, by slot.
     pub fn nodes(&self) -> Vec<Instance> {
         let mut nodes: Vec<Instance> = self.world().instances.into_iter().filter(is_live).collect();
         nodes.retain(|node| node.tags.get("elbow:balancer").is_some_and(|name| name == "web"));
@@ -112,7 +111,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         nodes
     }
 
-    /// What others would notice: everything but what has ended.
+    /// The account without terminated instances, in a comparable form.
     pub fn surroundings(&self) -> World {
         let mut world = self.world();
         world.generation = 0;
@@ -121,7 +120,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         world
     }
 
-    /// The launcher's calls since they were last taken.
+    /// The launcher's calls since the last `take_calls`.
     pub fn take_calls(&self) -> Vec<Call> {
         self.api.take_calls().into_iter().filter(|call| call.caller == Caller::Launcher).collect()
     }
@@ -131,7 +130,7 @@ fn is_live(instance: &Instance) -> bool {
     !matches!(instance.state, InstanceState::Terminated | InstanceState::ShuttingDown)
 }
 
-/// Those that change something.
+/// The actions of the mutating calls.
 pub fn mutating(calls: &[Call]) -> Vec<&str> {
     calls.iter().filter(|call| call.is_mutating()).map(|call| call.action.as_str()).collect()
 }
@@ -142,7 +141,7 @@ pub fn succeeded(output: Output) -> Output {
     output
 }
 
-/// The launcher refuses with these parts of a message, before anything changes; all that it says.
+/// The launcher refuses before it changes anything, and its message contains `parts`; returns its messages.
 #[track_caller]
 pub fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) -> String {
     rig.take_calls();
@@ -150,13 +149,13 @@ pub fn refused(rig: &Rig, arguments: &[&str], parts: &[&str]) -> String {
     let said = complaints(&output);
     assert_eq!(output.status.code(), Some(2), "{said}");
     for part in parts {
-        assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+        assert!(said.contains(part), "{part:?} isn't in: {said}");
     }
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
     said
 }
 
-/// What it complains of: standard error without progress, which a slow machine may have more of.
+/// Standard error without progress lines, which depend on the machine's speed.
 pub fn complaints(output: &Output) -> String {
     let said = text(&output.stderr);
     said.split_inclusive('\n').filter(|line| !line.starts_with("  ")).collect()
@@ -166,7 +165,7 @@ pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The binary of the same build as this test.
+/// The launcher of the same build as this test.
 fn launcher() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let folder = test.parent().and_then(Path::parent).expect("target/release/deps/");

@@ -1,5 +1,5 @@
-//! A security group takes so many rules: what can be one rule is one, and what is too much is said and meets AWS's limit
-//! before anything else is made.
+//! The limit of rules in a security group: the launcher merges rules and warns of too many. AWS refuses those before
+//! the launcher creates other resources.
 
 use std::path::PathBuf;
 
@@ -21,7 +21,7 @@ fn listeners(rig: &Rig, ports: impl Iterator<Item = u16>) -> PathBuf {
 }
 
 #[test]
-fn more_rules_than_a_group_takes_are_warned_of_and_refused_by_aws_before_anything_else_is_made() {
+fn too_many_rules_are_warned_of_and_refused_by_aws_before_other_resources_exist() {
     let rig = Rig::new();
     let file = listeners(&rig, (0..35).map(|n| 1000 + 2 * n));
     let file = file.to_str().unwrap();
@@ -34,7 +34,7 @@ fn more_rules_than_a_group_takes_are_warned_of_and_refused_by_aws_before_anythin
     assert!(said.contains("73 rules") && said.contains("RulesPerSecurityGroupLimitExceeded"), "{said}");
     assert_eq!(mutating(&rig.take_calls()), ["CreateSecurityGroup", "AuthorizeSecurityGroupIngress"]);
 
-    // As many ports in a row are one rule for each client; the file that is mended goes on.
+    // The same number of consecutive ports needs one rule for each client; `create` with this file continues.
     let file = listeners(&rig, 1000..1035);
     rig.create(&file);
     let world = rig.world();

@@ -1,11 +1,11 @@
-//! Instances, interfaces and volumes that carry Elbow's tags by somebody's hand, and nodes that lost them.
+//! Strangers with Elbow's tags (instances, interfaces, volumes, security groups), and nodes that lost their tags.
 
 use lab::world::InstanceState;
 
 use crate::node;
 use crate::rig::{Rig, mutating, refused, succeeded, text};
 
-/// Somebody's own instance, in node 0's subnet and with all of its tags.
+/// Launches a stranger in node 0's subnet with all tags of a node.
 fn stranger(rig: &Rig) -> String {
     let seed = rig.api.seed();
     let tags = format!(
@@ -36,14 +36,14 @@ fn an_instance_that_only_carries_the_tags_is_named_and_left_alone_by_every_comma
     let stranger = stranger(&rig);
     let file = rig.web();
     let file_name = file.to_str().expect("it is UTF-8");
-    // Before there is a balancer, it is none.
+    // Without a balancer, the stranger isn't one.
     let listed = succeeded(rig.launcher(["list"]));
     assert!(text(&listed.stdout).contains("no balancers in"), "{}", text(&listed.stdout));
     assert!(text(&listed.stderr).contains(&left_alone(&stranger)), "{}", text(&listed.stderr));
     refused(&rig, &["status", "web"], &["there is no balancer named", &left_alone(&stranger)]);
     let absent = rig.destroy();
     assert!(text(&absent.stdout).contains("no balancer named web"), "{}", text(&absent.stdout));
-    // It is in node 0's subnet, and both nodes are launched.
+    // Both nodes are launched, although the stranger is in node 0's subnet.
     let made = rig.create(&file);
     assert!(text(&made.stderr).contains(&left_alone(&stranger)), "{}", text(&made.stderr));
     assert_eq!(rig.nodes().len(), 3);
@@ -74,7 +74,7 @@ fn an_instance_that_only_carries_the_tags_is_named_and_left_alone_by_every_comma
 }
 
 #[test]
-fn an_update_neither_tells_nor_replaces_an_instance_that_only_carries_the_tags() {
+fn an_update_ignores_an_instance_that_only_carries_the_tags() {
     let rig = Rig::new();
     let first = crate::update::created(&rig);
     let stranger = stranger(&rig);
@@ -91,7 +91,7 @@ fn an_update_neither_tells_nor_replaces_an_instance_that_only_carries_the_tags()
 }
 
 #[test]
-fn a_node_that_lost_its_tag_is_named_and_goes_with_the_others() {
+fn a_node_that_lost_its_tag_is_named_and_destroyed_with_the_others() {
     let rig = Rig::new();
     let file = rig.web();
     rig.create(&file);
@@ -102,7 +102,7 @@ fn a_node_that_lost_its_tag_is_named_and_goes_with_the_others() {
     let status = rig.launcher(["status", "web"]);
     assert_eq!(status.status.code(), Some(3));
     assert!(text(&status.stdout).contains(&lacks), "{}", text(&status.stdout));
-    // Another in its place would be in its subnet, too.
+    // A replacement would be a second node in its subnet.
     let file_name = file.to_str().expect("it is UTF-8");
     refused(&rig, &["create", file_name], &[&lacks, "set the tag, or terminate the instance"]);
     refused(&rig, &["update", file_name], &[&lacks]);
@@ -114,7 +114,7 @@ fn a_node_that_lost_its_tag_is_named_and_goes_with_the_others() {
 }
 
 #[test]
-fn a_node_is_told_by_what_is_left_of_a_half_removed_balancer() {
+fn nodes_of_a_half_removed_balancer_are_still_recognized() {
     let rig = Rig::new();
     rig.create(&rig.web());
     let nodes = rig.nodes();
@@ -126,7 +126,7 @@ fn a_node_is_told_by_what_is_left_of_a_half_removed_balancer() {
 }
 
 #[test]
-fn a_volume_and_an_interface_that_only_carry_the_tag_do_not_keep_destroy_from_its_end() {
+fn a_volume_and_an_interface_that_only_carry_the_tag_do_not_block_destroy() {
     let rig = Rig::new();
     rig.create(&rig.web());
     let volume = ["--availability-zone", "eu-west-1a", "--size", "1", "--query", "VolumeId", "--output", "text"];
@@ -136,7 +136,7 @@ fn a_volume_and_an_interface_that_only_carry_the_tag_do_not_keep_destroy_from_it
     let group = rig.api.seed().others["security_group"].as_str().unwrap().to_owned();
     let claim = ["Key=elbow:balancer,Value=api", "Key=elbow:virtual-ip:10.255.0.10,Value="];
     rig.aws(&[&["ec2", "create-tags", "--resources", &group, "--tags"][..], &claim].concat());
-    // A claim by tags alone is nobody's.
+    // A claim on a security group that isn't Elbow's doesn't count.
     let again = rig.create(&rig.web());
     assert!(text(&again.stdout).contains("nothing changes"), "{}", text(&again.stdout));
     let said = text(&rig.destroy().stderr);

@@ -1,4 +1,5 @@
-//! `update` where another ended half-way, is at work, or was undone by hand: what it takes back, withdraws and leaves alone.
+//! `update` after another update that failed, that still runs, or that was changed by hand: what it rolls back,
+//! withdraws and leaves alone.
 
 use std::path::Path;
 use std::process::Output;
@@ -14,7 +15,7 @@ use crate::update::{changed, created, default, ports, template};
 fn failed(output: &Output, code: i32, part: &str) {
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{said}");
-    assert!(said.contains(part), "it doesn't say {part:?}: {said}");
+    assert!(said.contains(part), "{part:?} isn't in: {said}");
 }
 
 fn update(rig: &Rig, file: &Path, more: &[&str]) -> Output {
@@ -22,7 +23,7 @@ fn update(rig: &Rig, file: &Path, more: &[&str]) -> Output {
 }
 
 fn tag(rig: &Rig, id: &str, key: &str, value: &str) {
-    // The CLI's shorthand takes commas and spaces apart, its JSON doesn't.
+    // The CLI's shorthand syntax splits values at commas and spaces.
     let tags = format!("[{{\"Key\": \"{key}\", \"Value\": \"{value}\"}}]");
     rig.aws(&["ec2", "create-tags", "--resources", id, "--tags", &tags]);
 }
@@ -32,7 +33,7 @@ fn told(node: &Instance) -> Option<&str> {
 }
 
 #[test]
-fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
+fn a_rollback_withdraws_an_order_that_a_node_has_not_run() {
     let rig = Rig::new();
     created(&rig);
     let (file, before) = (changed(&rig), node::revision(&rig));
@@ -43,7 +44,7 @@ fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
     assert!(text(&status.stdout).contains(&format!("has an order for {order}, but nodes boot another revision")));
     let versions = text(&succeeded(rig.launcher(["update", "--versions", "web"])).stdout);
     assert!(versions.contains("nodes boot it, --rollback goes to it"), "{versions}");
-    // No node has to do anything for it.
+    // The rollback needs no node.
     let back = succeeded(rig.launcher(["update", "--rollback", "web"]));
     assert!(text(&back.stderr).contains("an update is unfinished"), "{}", text(&back.stderr));
     assert_eq!(told(&rig.nodes()[1]), Some(format!("1:{before}").as_str()));
@@ -53,7 +54,7 @@ fn going_back_withdraws_an_order_that_a_node_has_not_taken() {
 }
 
 #[test]
-fn who_was_taken_over_changes_nothing_any_more_and_create_waits_for_updates() {
+fn an_update_that_lost_its_lease_stops_and_create_refuses_during_updates() {
     let rig = Rig::new();
     let first = created(&rig);
     let (file, template) = (changed(&rig), template(&rig));
@@ -61,7 +62,7 @@ fn who_was_taken_over_changes_nothing_any_more_and_create_waits_for_updates() {
         let updating = scope.spawn(|| update(&rig, &file, &["--timeout", "60s"]));
         let deadline = Instant::now() + Duration::from_secs(30);
         while told(&rig.nodes()[1]).is_none() {
-            assert!(Instant::now() < deadline, "the standby is never told");
+            assert!(Instant::now() < deadline, "the standby got no order");
             std::thread::sleep(Duration::from_millis(50));
         }
         let now = jiff::Timestamp::now() + Duration::from_secs(3600);
@@ -71,16 +72,16 @@ fn who_was_taken_over_changes_nothing_any_more_and_create_waits_for_updates() {
         node::report(&rig, standby, revision, "standby");
         failed(&updating.join().expect("it ends"), 1, "the update was taken over by alice@elsewhere since");
     });
-    assert_eq!(told(&rig.nodes()[0]), None, "the active node was told");
+    assert_eq!(told(&rig.nodes()[0]), None, "the active node has an order");
     rig.take_calls();
     let create = rig.launcher(["create".as_ref(), first.as_os_str()]);
     failed(&create, 2, "an update of web is under way, by alice@elsewhere since");
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
-    assert_eq!(ports(&rig).len(), 2, "what the update needs stays");
+    assert_eq!(ports(&rig).len(), 2, "create removed a rule that the update needs");
 }
 
 #[test]
-fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_while_nobody_is_active() {
+fn a_late_refusal_rolls_nothing_back_and_without_an_active_node_no_order_is_given() {
     let rig = Rig::new();
     let first = created(&rig);
     let (file, before) = (changed(&rig), node::revision(&rig));
@@ -89,7 +90,7 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
     let order = told(&nodes[1]).expect("it was told").to_owned();
     let (version, revision) = order.split_once(':').expect("an order");
     node::report(&rig, &nodes[1], &before, "standby");
-    // It refuses when it is told, and forgets that when the order goes.
+    // The late node refuses the order, and deletes its refusal when the order is withdrawn.
     let refuses = std::thread::scope(|scope| {
         let updating = scope.spawn(|| update(&rig, &file, &[]));
         while !updating.is_finished() {
@@ -115,13 +116,13 @@ fn a_late_nodes_refusal_takes_nothing_from_those_that_run_it_and_nobody_is_told_
         let forced = update(&rig, &first, &["--timeout", "3s", "--force"]);
         failed(&forced, 1, "virtual IP 10.255.0.10: no node is active");
     });
-    // Nodes go down to no version but the default: the first one's content is a new one.
+    // Nodes refuse versions older than the default: version 3 has the content of version 1.
     let back = format!("3:{before}");
     assert_eq!(rig.nodes().iter().map(told).collect::<Vec<_>>(), [Some(back.as_str()); 2]);
 }
 
 #[test]
-fn what_is_around_the_nodes_is_put_right_and_the_permission_to_read_goes_last() {
+fn resources_around_the_nodes_are_corrected_and_the_read_permission_is_removed_last() {
     let rig = Rig::new();
     let first = created(&rig);
     let world = rig.world();
@@ -144,7 +145,7 @@ fn what_is_around_the_nodes_is_put_right_and_the_permission_to_read_goes_last() 
     let dry = text(&succeeded(update(&rig, &fixed, &["--dry-run"])).stdout);
     assert!(dry.contains("nothing changes"), "{dry}");
 
-    // These nodes read no versions any more.
+    // These nodes may not read launch template versions.
     let old: Vec<String> = rig.nodes().into_iter().map(|node| node.id).collect();
     let dry = text(&succeeded(update(&rig, &first, &["--dry-run"])).stdout);
     assert!(dry.contains("replace nodes, because of [updates] in_place = false"), "{dry}");

@@ -1,4 +1,4 @@
-//! A node that is dead while EC2 calls it `running`: what the operator sees, and what the launcher does.
+//! A node is dead while EC2 reports it as `running`: what `status` shows, and what the launcher refuses and does.
 
 use lab::world::Instance;
 use serde_json::Value;
@@ -8,7 +8,7 @@ use crate::obedient::with_obedient_nodes;
 use crate::rig::{Rig, refused, succeeded, text};
 use crate::update::{changed, created};
 
-/// The active node loses power, and the other takes over and reports it. What the dead one wrote last stays.
+/// The active node loses power; the other node takes over and reports it. The dead node's tags stay. Returns both.
 fn failed_over(rig: &Rig) -> (Instance, Instance) {
     created(rig);
     let [dead, survivor] = rig.nodes().try_into().expect("two nodes");
@@ -26,7 +26,7 @@ fn status(rig: &Rig) -> (Option<i32>, Value) {
 }
 
 #[test]
-fn status_believes_the_survivor_and_names_the_dead_node_and_the_remedy() {
+fn status_trusts_the_survivor_and_names_the_dead_node_and_the_remedy() {
     let rig = Rig::new();
     let (dead, survivor) = failed_over(&rig);
     let (code, said) = status(&rig);
@@ -41,7 +41,7 @@ fn status_believes_the_survivor_and_names_the_dead_node_and_the_remedy() {
     let shown = text(&rig.launcher(["status", "web"]).stdout);
     assert!(shown.contains(&format!("{} of {}", routes.len(), routes.len())), "{shown}");
     for part in ["unreachable since", "14:03:12Z", &format!("node 0 ({})", dead.id), "reboot it, or terminate it"] {
-        assert!(shown.contains(part), "it doesn't say {part:?}: {shown}");
+        assert!(shown.contains(part), "{part:?} isn't in: {shown}");
     }
 }
 
@@ -58,7 +58,7 @@ fn a_handover_to_a_dead_node_or_from_it_is_refused_at_once() {
 }
 
 #[test]
-fn an_update_goes_on_without_a_dead_node_which_takes_it_when_it_returns() {
+fn an_update_works_without_a_dead_node_which_runs_it_when_it_returns() {
     let rig = Rig::new();
     let (dead, survivor) = failed_over(&rig);
     let file = changed(&rig);
@@ -70,11 +70,11 @@ fn an_update_goes_on_without_a_dead_node_which_takes_it_when_it_returns() {
     with_obedient_nodes(&rig, || {
         succeeded(rig.launcher(["update", file, "--without", "0"]));
         let revision = node::revision(&rig);
-        assert_eq!(rig.nodes()[0].tags["elbow:revision"], format!("2:{revision}"), "the dead node has the order");
-        assert_ne!(rig.nodes()[0].tags["elbow:running"], revision, "and can't take it yet");
+        assert_eq!(rig.nodes()[0].tags["elbow:revision"], format!("2:{revision}"), "the dead node has no order");
+        assert_ne!(rig.nodes()[0].tags["elbow:running"], revision, "the dead node runs the order");
         let again = succeeded(rig.launcher(["update", file, "--without", "0"]));
         assert!(text(&again.stdout).contains("nothing changes"), "{}", text(&again.stdout));
-        // It is back: it does what its tag says, and its peer reports nothing any more.
+        // The node returns and executes its order, and its peer deletes its report.
         node::report(&rig, &dead, &dead.tags["elbow:running"], "standby");
         node::untag(&rig, &survivor, &["elbow:unreachable", "elbow:alive"]);
         let done = succeeded(rig.launcher(["update", file]));

@@ -1,4 +1,5 @@
-//! `update` against the API alone: what it refuses, that it can be killed anywhere, and that it gets out of others' way.
+//! `update` with the API and stand-ins for nodes: refusals, kills at each change, rollbacks, and the lease against
+//! concurrent updates.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -33,7 +34,7 @@ pub fn ports(rig: &Rig) -> Vec<Option<i32>> {
 }
 
 #[test]
-fn an_update_that_is_done_changes_nothing_and_goes_back_and_forth() {
+fn a_finished_update_changes_nothing_and_rolls_back_and_forth() {
     let rig = Rig::new();
     created(&rig);
     let file = changed(&rig);
@@ -52,7 +53,7 @@ fn an_update_that_is_done_changes_nothing_and_goes_back_and_forth() {
             changes.map(|change| change["action"].as_str().expect("an action").to_owned()).collect()
         };
         let planned = actions(&[file, "--dry-run"]);
-        assert_eq!(actions(&[file]), planned, "what is planned is what is done");
+        assert_eq!(actions(&[file]), planned, "the update differs from its dry run");
         assert_eq!(planned, ["allow", "create-launch-template-version", "tell", "tell", "set-default", "revoke"]);
         assert_eq!(ports(&rig), [Some(8080)]);
         let said: Vec<_> = rig.nodes().iter().map(|node| node.tags["elbow:revision"].clone()).collect();
@@ -71,7 +72,7 @@ fn an_update_that_is_done_changes_nothing_and_goes_back_and_forth() {
     });
 }
 
-/// After each of its changes, there and back: calls that only read leave nothing half-done.
+/// Kills the update after each mutating call, in both directions. Reading calls leave nothing unfinished.
 #[test]
 fn update_killed_after_any_change_is_finished_by_running_it_again() {
     let killer = Arc::new(Killer::default());
@@ -81,7 +82,7 @@ fn update_killed_after_any_change_is_finished_by_running_it_again() {
     with_obedient_nodes(&rig, || {
         let mut runs = 0;
         for (file, port) in files.iter().cycle() {
-            // A killed update's lease lasts on.
+            // The killed update's lease is still valid.
             let (arguments, change) = (["update", file.to_str().unwrap(), "--take-over"], runs / 2 + 1);
             if !killed_after(&rig, &killer, change, &arguments) {
                 break;
@@ -97,12 +98,12 @@ fn update_killed_after_any_change_is_finished_by_running_it_again() {
             );
             runs += 1;
         }
-        assert!(runs > 12, "it was killed {runs} times only");
+        assert!(runs > 12, "it was killed only {runs} times");
     });
 }
 
 #[test]
-fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by_running_it_again() {
+fn a_replacement_that_was_killed_is_finished_by_running_the_update_again() {
     let killer = Arc::new(Killer::default());
     let rig = Rig::with(killer.clone());
     let first = created(&rig);
@@ -112,16 +113,16 @@ fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by
         for (turn, action) in ["RunInstances", "StopInstances", "TerminateInstances"].into_iter().enumerate() {
             let update = ["update", files[turn % 2].to_str().unwrap()];
             let before: Vec<String> = rig.nodes().into_iter().map(|node| node.id).collect();
-            assert!(killed_at(&rig, &killer, action, When::After, &update), "it never came to {action}");
+            assert!(killed_at(&rig, &killer, action, When::After, &update), "{action} wasn't called");
             rig.take_calls();
             succeeded(rig.launcher([&update[..], &["--take-over"]].concat()));
             let launched = mutating(&rig.take_calls()).iter().filter(|action| **action == "RunInstances").count();
-            assert_eq!(launched, 1, "killed after {action}: the other node alone is launched");
+            assert_eq!(launched, 1, "killed after {action}: not only the other node was launched");
             let nodes = rig.nodes();
             assert_eq!(nodes.len(), 2, "killed after {action}: {nodes:?}");
             for node in nodes {
                 assert_eq!(node.instance_type, types[turn % 2], "killed after {action}");
-                assert!(!before.contains(&node.id), "killed after {action}: {} is still there", node.id);
+                assert!(!before.contains(&node.id), "killed after {action}: {} wasn't replaced", node.id);
             }
         }
         let again = succeeded(rig.launcher(["update", files[0].to_str().unwrap()]));
@@ -133,7 +134,7 @@ fn nodes_that_cannot_change_are_replaced_and_killed_on_the_way_it_is_finished_by
 }
 
 #[test]
-fn what_cannot_be_updated_is_refused_before_anything_changes() {
+fn impossible_updates_are_refused_before_anything_changes() {
     let rig = Rig::new();
     let file = changed(&rig);
     let update = ["update", file.to_str().unwrap()];
@@ -159,7 +160,7 @@ fn what_cannot_be_updated_is_refused_before_anything_changes() {
     );
     let none = with(("[\"10.255.0.10\"]", "[]"));
     refused(&rig, &["update", none.to_str().unwrap()], &["line 4: virtual_ips: at least one is needed"]);
-    // Targets that gzip can't fold much.
+    // Targets that gzip can't compress much.
     let target = |n: u32| {
         format!("\"10.{}.{}.{}:{}\"", n * 7919 % 251, n * 104_729 % 253, n * 7 % 241, 1024 + n * 6151 % 60_000)
     };
@@ -180,7 +181,7 @@ fn another_update_is_waited_for_or_taken_over() {
     created(&rig);
     let (file, template) = (changed(&rig), template(&rig));
     let now = jiff::Timestamp::now();
-    // Far enough ahead that no slow machine makes it look dead.
+    // Far ahead, so that the lease can't expire on a slow machine.
     let seen = now + Duration::from_secs(3600);
     let tag = format!("Key=elbow:update,Value=alice@elsewhere 4e5f6a7b {now:.0} {seen:.0}");
     rig.aws(&["ec2", "create-tags", "--resources", &template, "--tags", &tag]);
@@ -200,7 +201,7 @@ fn another_update_is_waited_for_or_taken_over() {
     assert_eq!(ports(&rig), [Some(80)]);
 }
 
-/// A forged tag ordered the version before it was there, or an update was killed before it could take the order back.
+/// The refused order comes from a forged tag, or from an update that was killed before it withdrew the order.
 #[test]
 fn a_refusal_from_before_the_order_does_not_stop_an_update() {
     let rig = Rig::new();
@@ -224,7 +225,7 @@ fn a_refusal_from_before_the_order_does_not_stop_an_update() {
 }
 
 #[test]
-fn nodes_that_never_answer_are_named_and_the_balancer_stays_what_it_was() {
+fn nodes_that_never_answer_are_named_and_the_balancer_stays_unchanged() {
     let rig = Rig::new();
     created(&rig);
     let (file, revision) = (changed(&rig), node::revision(&rig));
@@ -236,7 +237,7 @@ fn nodes_that_never_answer_are_named_and_the_balancer_stays_what_it_was() {
         said.contains(&format!("node 1 ({}, standby) has been told, and still runs revision {revision}", standby.id)),
         "{said}"
     );
-    assert!(!rig.nodes()[0].tags.contains_key("elbow:revision"), "the active node was told");
+    assert!(!rig.nodes()[0].tags.contains_key("elbow:revision"), "the active node has an order");
     assert_eq!(default(&rig), "1");
 }
 
@@ -254,7 +255,7 @@ fn described(rig: &Rig, field: &str) -> String {
     rig.aws(&[&name[..], &["--query", &query, "--output", "text"]].concat())
 }
 
-/// A call's answers are lost for longer than a lease lasts.
+/// CreateLaunchTemplateVersion hangs for 25 s and fails, this many times.
 struct Hanging(AtomicUsize);
 
 impl Hooks for Hanging {
@@ -274,7 +275,7 @@ impl Hooks for Hanging {
 
 #[test]
 fn a_call_that_hangs_longer_than_a_lease_lasts_does_not_let_it_lapse() {
-    // The client gives an attempt up after 20 s.
+    // The client aborts an attempt after 20 s.
     let rig = Rig::with(Arc::new(Hanging(AtomicUsize::new(2))));
     created(&rig);
     let file = changed(&rig);
@@ -290,10 +291,10 @@ fn a_call_that_hangs_longer_than_a_lease_lasts_does_not_let_it_lapse() {
         });
     });
     assert_eq!(ports(&rig), [Some(8080)]);
-    assert!(!text(&rig.launcher(["status", "web"]).stdout).contains("under way"), "the lease was given back");
+    assert!(!text(&rig.launcher(["status", "web"]).stdout).contains("under way"), "the lease wasn't released");
 }
 
-/// Whether a parameter of the call begins with this value.
+/// Whether a parameter of the call begins with `value`.
 fn mentions(call: &Call, value: &str) -> bool {
     let parameters = call.request.as_object().into_iter().flatten();
     parameters.filter_map(|(_, given)| given.as_str()).any(|given| given.starts_with(value))
@@ -328,7 +329,7 @@ fn a_rollback_that_a_node_refuses_leaves_nodes_and_default_where_they_were() {
         calls.iter().position(is_it).unwrap_or_else(|| panic!("no {action} with {value}: {calls:?}"))
     };
     let (default_moves, tells) = (first("ModifyLaunchTemplate", "1", "1"), first("CreateTags", "elbow:revision", "1:"));
-    assert!(default_moves < tells, "a node goes down only to the default");
+    assert!(default_moves < tells, "a node got an order older than the default");
     let said = text(&back.stderr);
     assert_eq!(back.status.code(), Some(1), "{said}");
     assert!(said.contains("refuses revision") && said.contains("still runs revision"), "{said}");

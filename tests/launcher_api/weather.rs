@@ -1,4 +1,4 @@
-//! An API that is slow, lags behind, throttles or denies: what the launcher makes of it.
+//! The launcher with an API that is stale, throttles or denies, and launchers that are interrupted.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::rig::{Rig, succeeded, text};
 use crate::update::{changed, created, default, ports};
 
 #[test]
-fn answers_that_lag_behind_make_nothing_twice() {
+fn stale_answers_create_nothing_twice() {
     let rig = Rig::new();
     let file = rig.web();
     rig.api.set_stale(Duration::from_millis(1500)).unwrap();
@@ -24,9 +24,9 @@ fn answers_that_lag_behind_make_nothing_twice() {
     assert_eq!(rig.nodes(), []);
 }
 
-/// Neither the version that it has just made nor the rules that it has just set are in what it reads.
+/// The launcher's reads show neither its new version nor its new rules.
 #[test]
-fn answers_that_lag_behind_stop_no_update_and_no_way_back() {
+fn stale_answers_stop_no_update_and_no_rollback() {
     let rig = Rig::new();
     created(&rig);
     let file = changed(&rig);
@@ -43,7 +43,7 @@ fn answers_that_lag_behind_stop_no_update_and_no_way_back() {
 }
 
 #[test]
-fn throttled_calls_are_tried_again() {
+fn throttled_calls_are_retried() {
     let rig = Rig::new();
     let file = rig.web();
     rig.api.proxy().set_throttle(Some(Throttle { burst: 1.0, refill: 1.0 }));
@@ -54,7 +54,7 @@ fn throttled_calls_are_tried_again() {
     rig.destroy();
 }
 
-/// Others use up what the account has: for longer than the SDK tries.
+/// Other programs use up the account's rate limit for longer than the SDK retries.
 #[test]
 fn throttling_is_waited_out() {
     let rig = Rig::new();
@@ -90,7 +90,7 @@ fn an_update_waits_out_throttling_that_lasts_longer_than_the_sdk_tries() {
 }
 
 #[test]
-fn a_denied_call_is_named_and_can_be_taken_up_again() {
+fn a_denied_call_is_named_and_create_resumes_after_it() {
     let rig = Rig::new();
     let file = rig.web();
     let (action, code) = ("RunInstances".to_owned(), "UnauthorizedOperation".to_owned());
@@ -104,7 +104,7 @@ fn a_denied_call_is_named_and_can_be_taken_up_again() {
 }
 
 #[test]
-fn an_interrupt_stops_it_with_a_word_on_how_to_go_on() {
+fn an_interrupted_create_prints_how_to_resume() {
     let rig = Rig::new();
     let file = rig.web();
     let mut command = rig.command(["create".as_ref(), file.as_os_str()]);
@@ -117,12 +117,12 @@ fn an_interrupt_stops_it_with_a_word_on_how_to_go_on() {
 }
 
 #[test]
-fn an_update_that_is_interrupted_gives_its_lease_back() {
+fn an_update_that_is_interrupted_releases_its_lease() {
     let rig = Rig::new();
     created(&rig);
     let file = changed(&rig);
     let child = rig.command(["update".as_ref(), file.as_os_str()]).spawn().unwrap();
-    crate::create::until("the standby is told", || rig.nodes()[1].tags.contains_key("elbow:revision"));
+    crate::create::until("the standby has an order", || rig.nodes()[1].tags.contains_key("elbow:revision"));
     kill_process(Pid::from_raw(child.id() as i32).unwrap(), Signal::INT).unwrap();
     assert_eq!(child.wait_with_output().unwrap().status.code(), Some(1));
     with_obedient_nodes(&rig, || succeeded(rig.launcher(["update".as_ref(), file.as_os_str()])));

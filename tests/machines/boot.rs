@@ -1,4 +1,4 @@
-//! Instances boot from their user-data, lose power, come back, freeze, shut down, and leave nothing.
+//! Instances boot from their user-data, lose power, freeze, reboot and shut down, and leave nothing behind.
 
 use std::fs;
 use std::path::PathBuf;
@@ -27,24 +27,24 @@ fn an_instance_boots_from_its_user_data_and_nothing_else() {
 
     assert_eq!(said(&run(&machine, &["cat", "/sys/class/net/eth0/address"])), "02:00:00:00:00:0a");
     assert_eq!(said(&run(&machine, &["getent", "hosts", "deb.debian.org"])).split(' ').next(), Some("10.0.0.3"));
-    assert_eq!(run(&machine, &["sh", "-c", "exit 42"]).status.code(), Some(42), "an exit status comes through");
+    assert_eq!(run(&machine, &["sh", "-c", "exit 42"]).status.code(), Some(42), "another exit status");
     let failed = said(&run(&machine, &["systemctl", "--failed", "--no-legend", "--plain"]));
-    assert_eq!(failed, "", "no unit failed");
+    assert_eq!(failed, "", "failed units");
     for program in ["/usr/sbin/haproxy", "/usr/sbin/keepalived", "/usr/sbin/nft", "/usr/sbin/rsyslogd"] {
         assert!(run(&machine, &["test", "-x", program]).status.success(), "{program}");
     }
     for unit in ["haproxy", "keepalived"] {
-        assert_eq!(said(&run(&machine, &["systemctl", "is-enabled", unit])), "disabled", "the agent starts {unit}");
+        assert_eq!(said(&run(&machine, &["systemctl", "is-enabled", unit])), "disabled", "{unit} is enabled");
     }
     assert!(run(&machine, &["ip", "address", "add", "10.255.0.10/32", "dev", "lo"]).status.success());
     machine.delete().unwrap();
     let mut left = sweep::all(&rig.dir).unwrap();
     left.retain(|line| !line.starts_with("network namespace"));
-    assert_eq!(left, Vec::<String>::new(), "deleting it left nothing");
+    assert_eq!(left, Vec::<String>::new(), "left after the deletion");
 }
 
 #[test]
-fn a_power_cut_is_silent_and_the_disk_outlives_it() {
+fn a_power_cut_is_silent_and_keeps_the_disk() {
     let mut rig = Rig::new();
     let (_runtime, machine) = booted(&mut rig, images().image());
     write(&machine, "/run/haproxy.cfg", CONFIG);
@@ -58,17 +58,17 @@ fn a_power_cut_is_silent_and_the_disk_outlives_it() {
     machine.power_cut().unwrap();
     println!("power cut in {:?}", begin.elapsed());
     assert_eq!(machine.power(), Power::Off);
-    assert!(is_silence(&question(&mut open)), "not even a reset");
+    assert!(is_silence(&question(&mut open)), "the connection got an answer or a reset");
     assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 80)));
 
     rig.network.renew(A).unwrap();
     rig.faults.light(A);
     rig.reconcile();
-    let found = Machine::find(&rig.dir, ID).unwrap().expect("it is found again by its id");
+    let found = Machine::find(&rig.dir, ID).unwrap().expect("the machine is found by its id");
     found.start().unwrap();
     wait_for(&found, Power::Up);
     assert_eq!(found.read("/var/lib/kept").unwrap(), "on disk");
-    assert!(!run(&found, &["test", "-e", "/run/haproxy.cfg"]).status.success(), "its memory is gone");
+    assert!(!run(&found, &["test", "-e", "/run/haproxy.cfg"]).status.success(), "/run survived the power cut");
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn an_instance_shuts_down_in_order_in_time() {
     let begin = Instant::now();
     machine.stop(Duration::from_secs(20)).unwrap();
     println!("shut down in {:?}", begin.elapsed());
-    assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(15), "the shutdown took {:?}", begin.elapsed());
     assert_eq!(machine.power(), Power::Off);
     let kept = rig.dir.run().join("instances").join(ID).join("disk/upper/var/lib/bye");
-    assert_eq!(fs::read_to_string(kept).unwrap(), "bye\n", "its services had their say");
+    assert_eq!(fs::read_to_string(kept).unwrap(), "bye\n", "a service didn't run its ExecStop");
 }
 
 #[test]
@@ -152,14 +152,14 @@ fn a_sweep_removes_a_lab_that_died_and_the_next_finds_nothing() {
     assert!(removed.iter().any(|line| line.contains(ID)), "{removed:?}");
     assert!(removed.iter().any(|line| line.contains("elbow-lab-router")), "{removed:?}");
     assert!(!rig.dir.run().join("instances").exists());
-    // Of this lab alone: the machine may carry other labs, in other folders.
+    // Only this lab's mounts: the host may run other labs in other folders.
     let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap();
     let left: Vec<&str> = mounts.lines().filter(|line| line.contains(rig.dir.run().to_str().unwrap())).collect();
     assert_eq!(left, Vec::<&str>::new());
     assert!(!Cgroup::of_all(&rig.dir).unwrap().path().exists());
     let processes = Command::new("pgrep").args(["--full", ID]).output().unwrap();
-    assert_eq!(said(&processes), "", "no process names the instance any more");
-    assert_eq!(sweep::all(&rig.dir).unwrap(), Vec::<String>::new(), "a second one finds nothing");
+    assert_eq!(said(&processes), "", "processes of the instance are left");
+    assert_eq!(sweep::all(&rig.dir).unwrap(), Vec::<String>::new(), "the second sweep removed something");
 }
 
 const CONFIG: &str = "defaults\n mode tcp\n timeout client 1m\n timeout server 1m\n timeout connect 1s\n\
@@ -173,7 +173,7 @@ fn booted(rig: &mut Rig, image: PathBuf) -> (Runtime, Machine) {
     (runtime, machine)
 }
 
-/// Waits until an instance is as far as that, for as long as a boot takes on a busy machine.
+/// Waits until an instance has this power state, as long as a boot takes on a busy host.
 fn wait_for(machine: &Machine, power: Power) {
     let end = Instant::now() + Duration::from_secs(90);
     while machine.power() != power {
@@ -188,7 +188,7 @@ fn until<T>(mut condition: impl FnMut() -> Option<T>) -> T {
         if let Some(value) = condition() {
             return value;
         }
-        assert!(Instant::now() < end, "it didn't come true");
+        assert!(Instant::now() < end, "the condition didn't become true");
         std::thread::sleep(Duration::from_millis(10));
     }
 }

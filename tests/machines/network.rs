@@ -1,4 +1,4 @@
-//! Routes, security groups, the source/dest check, partitions and silence.
+//! The lab's network: routes, security groups, the source/dest check, partitions and power cuts.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -16,21 +16,21 @@ fn the_vip_is_where_its_route_points() {
     assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A);
     rig.route_vip(B, RouteState::Active);
     assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), B);
-    // What is in the VPC is reached as itself, whatever the tables say.
+    // Route tables don't affect addresses inside the VPC.
     assert_eq!(rig.ask(CLIENT, ADDRESS_A, 80).unwrap(), A);
 }
 
 #[test]
-fn each_subnet_goes_by_its_own_table() {
+fn each_subnet_uses_its_own_table() {
     let mut rig = Rig::new();
     rig.serve(A, 80);
     rig.serve(B, 80);
     rig.world.route_tables[2].routes[0].interface = Some(B.into());
     rig.reconcile();
-    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), B, "the client is on the main table");
+    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), B, "the client's subnet doesn't use the main table");
     rig.world.route_tables[0].subnets.push("subnet-c".into());
     rig.reconcile();
-    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A, "the client is on A's table");
+    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A, "the client's subnet doesn't use A's table");
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_blackhole_and_a_missing_route_are_silent() {
     }
     rig.reconcile();
     assert!(is_silence(&rig.ask(CLIENT, VIP, 80)));
-    assert!(is_silence(&rig.ask(CLIENT, Ipv4Addr::new(10, 0, 1, 99), 80)), "an address nobody has");
+    assert!(is_silence(&rig.ask(CLIENT, Ipv4Addr::new(10, 0, 1, 99), 80)), "an unused address answered");
 }
 
 #[test]
@@ -69,8 +69,8 @@ fn a_security_group_lets_in_what_it_names_and_nothing_else() {
         rig.serve(A, port);
     }
     assert_eq!(rig.ask(CLIENT, ADDRESS_A, 80).unwrap(), A);
-    assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 81)), "dropped, not refused");
-    assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 9110)), "for members only");
+    assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 81)), "port 81 isn't dropped");
+    assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 9110)), "port 9110 is open to a client");
     assert_eq!(rig.ask(B, ADDRESS_A, 9110).unwrap(), A);
 }
 
@@ -81,7 +81,7 @@ fn a_security_group_without_egress_lets_nothing_out_but_answers() {
     rig.serve(B, 80);
     rig.world.security_groups[0].egress.clear();
     rig.reconcile();
-    assert_eq!(rig.ask(CLIENT, ADDRESS_A, 80).unwrap(), A, "an answer belongs to its question");
+    assert_eq!(rig.ask(CLIENT, ADDRESS_A, 80).unwrap(), A, "the answer was dropped");
     assert!(is_silence(&rig.ask(B, ADDRESS_A, 80)));
 }
 
@@ -122,7 +122,7 @@ fn a_connection_that_moves_to_another_node_is_answered_with_its_reset() {
     assert_eq!(
         answer.unwrap_err().kind(),
         std::io::ErrorKind::ConnectionReset,
-        "B doesn't know it, and lets port 80 in"
+        "B doesn't reset the unknown connection"
     );
 }
 
@@ -134,8 +134,8 @@ fn a_machine_without_power_is_silent() {
     assert_eq!(question(&mut open).unwrap(), A);
     rig.faults.darken(A);
     rig.reconcile();
-    assert!(is_silence(&question(&mut open)), "an open connection hears nothing");
-    assert!(is_silence(&rig.ask(CLIENT, VIP, 80)), "a new one neither");
+    assert!(is_silence(&question(&mut open)), "an open connection got an answer");
+    assert!(is_silence(&rig.ask(CLIENT, VIP, 80)), "a new connection got an answer");
     rig.faults.light(A);
     rig.reconcile();
     assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A);
@@ -175,19 +175,19 @@ fn partitions_cut_what_they_name_until_they_are_healed() {
     rig.faults.partition(A, Side::All);
     rig.reconcile();
     assert!(is_silence(&rig.ask(CLIENT, ADDRESS_A, 80)));
-    assert!(rig.connect(A, METADATA, 80).is_ok(), "IMDS isn't across the network");
+    assert!(rig.connect(A, METADATA, 80).is_ok(), "the partition cut off IMDS");
     rig.faults.heal();
     rig.reconcile();
     assert!(rig.ask(A, ADDRESS_B, 80).is_ok() && rig.connect(A, API, 80).is_ok());
 }
 
 #[test]
-fn a_renewed_machine_has_nothing_of_its_last_life() {
+fn a_renewed_machine_keeps_no_address_of_its_last_boot() {
     let mut rig = Rig::new();
     rig.run(A, &["ip", "address", "add", "10.255.0.10/32", "dev", "lo"]);
     rig.network.renew(A).unwrap();
-    // It would fail, were the address still there.
+    // This fails if the address still exists.
     rig.run(A, &["ip", "address", "add", "10.255.0.10/32", "dev", "lo"]);
     rig.serve(A, 80);
-    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A, "and its routes are back");
+    assert_eq!(rig.ask(CLIENT, VIP, 80).unwrap(), A, "the routes to A are missing");
 }

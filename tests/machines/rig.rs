@@ -1,4 +1,4 @@
-//! A small VPC made by hand: two nodes in two zones, and a client in a third.
+//! The rig of these tests: a small VPC with two nodes in two zones and a client in a third.
 
 use std::collections::BTreeSet;
 use std::io::{self, Read, Write};
@@ -22,10 +22,10 @@ pub const ADDRESS_B: Ipv4Addr = Ipv4Addr::new(10, 0, 2, 10);
 pub const API: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 3);
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
-/// Long enough for an answer on a busy machine, short enough to wait for none.
+/// Long enough for an answer on a busy machine, short enough to detect silence quickly.
 pub const PATIENCE: Duration = Duration::from_millis(700);
 
-/// Namespaces are the machine's: one test at a time.
+/// One test at a time: network namespaces are global on the host.
 static TURN: Mutex<()> = Mutex::new(());
 
 pub struct Rig {
@@ -39,7 +39,7 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// The network of the small VPC, with the route to the VIP at A in every table.
+    /// Builds the VPC's network; every table's route to the VIP leads to A.
     pub fn new() -> Rig {
         assert!(rustix::process::geteuid().is_root(), "these tests make network namespaces: run them as root");
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,7 +85,7 @@ impl Rig {
         self.world.interfaces.iter_mut().find(|i| i.id == id).unwrap()
     }
 
-    /// Gives a node the VIP on `lo`, and answers on a port of it with the node's name for as long as the process lives.
+    /// Gives a node the VIP on `lo`, and answers on a port with the node's name until the process ends.
     pub fn serve(&self, node: &str, port: u16) {
         let place = namespace::behind(node);
         self.run(node, &["ip", "address", "replace", "10.255.0.10/32", "dev", "lo"]);
@@ -93,7 +93,7 @@ impl Rig {
         let listener = namespace::enter(&place, || TcpListener::bind(address)).unwrap().unwrap();
         let name = node.to_owned();
         thread::spawn(move || {
-            // Each connection on a thread: one that is cut off mustn't hold the others up.
+            // A thread for each connection, so that one that is cut off can't block the others.
             for stream in listener.incoming().flatten() {
                 let name = name.clone();
                 thread::spawn(move || answer(stream, &name));
@@ -108,7 +108,7 @@ impl Rig {
         assert!(status.unwrap().unwrap().success(), "{words:?}");
     }
 
-    /// Asks from a machine who answers at an address.
+    /// Connects from a machine to an address; returns the name of the node that answers.
     pub fn ask(&self, from: &str, address: Ipv4Addr, port: u16) -> io::Result<String> {
         self.connect(from, address, port).and_then(|mut stream| question(&mut stream))
     }
@@ -134,7 +134,7 @@ impl Drop for Rig {
     }
 }
 
-/// Sends a line on a connection that is open and waits for the answer.
+/// Sends a question on an open connection and waits for the answer.
 pub fn question(stream: &mut TcpStream) -> io::Result<String> {
     stream.write_all(b"?")?;
     let mut answer = [0; 64];
@@ -151,7 +151,7 @@ fn answer(mut stream: TcpStream, name: &str) {
     }
 }
 
-/// Whether nothing at all came back: no answer, no refusal, no reset.
+/// Whether nothing came back: no answer, no refusal, no reset.
 pub fn is_silence<T>(result: &io::Result<T>) -> bool {
     let kinds = [io::ErrorKind::TimedOut, io::ErrorKind::WouldBlock];
     result.as_ref().is_err_and(|e| kinds.contains(&e.kind()))
@@ -205,7 +205,7 @@ fn world() -> World {
     }
 }
 
-/// Port 80 from everywhere in the VPC, VRRP and port 9110 among members, and everything out.
+/// Allows port 80 from the VPC, VRRP and port 9110 from members, and all outgoing traffic.
 fn group() -> SecurityGroup {
     let permission = |protocol: &str, port: Option<i32>, cidrs: &[&str], groups: &[&str]| Permission {
         protocol: protocol.into(),

@@ -1,4 +1,4 @@
-//! What an instance needs around it to boot: the metadata service, a resolver, and the package repository.
+//! The services that an instance needs to boot: IMDS, a resolver and the package repository.
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
@@ -22,20 +22,20 @@ use crate::rig::{A, ADDRESS_A, API, METADATA, RESOLVER, Rig};
 
 pub const ID: &str = "i-0123456789abcdef0";
 
-/// The images, built if they aren't.
+/// The images; builds missing ones.
 pub fn images() -> LabDir {
     let dir = LabDir::open().unwrap();
     image::ensure(&dir).unwrap();
     dir
 }
 
-/// Serves everything for as long as the runtime lives, and makes the instance at A, switched off.
+/// Runs the services until the runtime is dropped, and creates a stopped instance at A.
 pub fn instance(rig: &mut Rig, user_data: &str, image: std::path::PathBuf) -> (Runtime, Machine) {
     rig.world.instances.push(description(user_data));
     let world = watch::Sender::new(Arc::new(rig.world.clone())).subscribe();
     let runtime = Runtime::new().unwrap();
     let at = |address: Ipv4Addr, port: u16| bind_tcp(ROUTER, SocketAddr::from((address, port))).unwrap();
-    // No role, so nobody asks moto for credentials.
+    // The instance has no role, so IMDS needs no moto for credentials.
     let imds = Imds::new(world, Upstream::new("http://127.0.0.1:9"), Sessions::default());
     let metadata = at(METADATA, 80);
     let udp = bind_udp(ROUTER, SocketAddr::from((RESOLVER, 53))).unwrap();

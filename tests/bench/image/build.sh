@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the benchmark's image: the node's, with what the others need, from Debian's packages.
-# BASE is the node's image, never written to; SOURCES a sources.list naming where packages come from; OUT the image.
+# Builds the benchmark's image: the node's image with Debian packages for the other tools.
+# BASE: the node's image, which stays unchanged. SOURCES: a sources.list for the packages. OUT: the new image.
 set -eu
 base=$1 sources=$2 out=$3
 
@@ -22,11 +22,11 @@ log=$out.log
 	exit 1
 }
 umount "$out/proc"
-# Of a package that resource-agents asks for; nobody here needs it.
+# A service of a dependency of resource-agents, unused here.
 chroot "$out" systemctl disable --quiet logd.service
 rm -r "$out/usr/sbin/policy-rc.d" "$out"/var/lib/apt/lists/* "$out"/var/cache/apt/archives/*.deb
 cp "$base/etc/apt/sources.list" "$out/etc/apt/sources.list"
 : >"$out/etc/resolv.conf"
-# The resource agent names the profile `default`, which has to be there then.
+# The resource agent needs the profile `default`.
 mkdir -p "$out/root/.aws"
 printf '[default]\nregion = eu-west-1\n' >"$out/root/.aws/config"

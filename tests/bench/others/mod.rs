@@ -1,4 +1,4 @@
-//! The other ways to do it, each in an instance with a role that may move routes, as their manuals have it.
+//! The other tools, each in an instance with a role that may move routes, set up as in their manuals.
 
 pub mod move_ip;
 pub mod original;
@@ -18,31 +18,30 @@ const TRUST: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Principal":{"Service":"ec2.amazonaws.com"},"Action":"sts:AssumeRole"}]}"#;
 const MAY: &str = r#"{"Version":"2012-10-17","Statement":[{"Effect":"Allow",
     "Action":["ec2:DescribeRouteTables","ec2:CreateRoute","ec2:ReplaceRoute"],"Resource":"*"}]}"#;
-/// A boot takes seconds; on a busy machine more of them.
+/// The limit for a boot, which takes some seconds on an idle machine.
 const BOOT: Duration = Duration::from_secs(60);
-/// What a takeover runs as, so that it can be stopped with all that it started.
+/// A takeover runs as this unit, so that it can be stopped with all of its processes.
 const UNIT: &str = "takeover.service";
-/// Where it says when it began.
+/// The file with the takeover's start time.
 const BEGAN: &str = "/run/takeover.began";
 
-/// What instances are launched with.
+/// The image and the security group of the instances.
 pub struct Account {
     image: String,
     group: String,
 }
 
-/// An instance that runs.
+/// A running instance.
 pub struct Node {
     /// `i-…`
     pub id: String,
     /// `eni-…`
     pub interface: String,
-    /// In its subnet.
     pub address: String,
 }
 
 impl Account {
-    /// A role that may move routes, a security group that lets everything in.
+    /// Creates a role that may move routes, and a security group that is open to the VPC.
     pub fn prepare(rig: &Rig) -> Result<Account> {
         rig.aws(["iam", "create-role", "--role-name", NAME, "--assume-role-policy-document", TRUST])?;
         rig.aws(["iam", "put-role-policy", "--role-name", NAME, "--policy-name", NAME, "--policy-document", MAY])?;
@@ -59,7 +58,7 @@ impl Account {
         Ok(Account { image: text(&image["Parameter"]["Value"])?, group })
     }
 
-    /// An instance in the subnet of that name, booted, its source/destination check off.
+    /// Launches an instance without source/destination check in the subnet of that name, and waits for its boot.
     pub fn launch(&self, rig: &Rig, subnet: &str) -> Result<Node> {
         let filter = format!("Name=tag:Name,Values={subnet}");
         let found = rig.aws(["ec2", "describe-subnets", "--filters", &filter])?;
@@ -79,11 +78,11 @@ impl Account {
 }
 
 impl Node {
-    /// Waits until it has booted.
+    /// Waits until the instance has booted.
     pub fn booted(&self, rig: &Rig) -> Result<()> {
         wait_for("an instance's boot", BOOT, || {
             let status = rig.status()?;
-            ensure!(status.instances.iter().any(|i| i.id == self.id && i.lab == "up"), "it is booting");
+            ensure!(status.instances.iter().any(|i| i.id == self.id && i.lab == "up"), "{} is booting", self.id);
             Ok(())
         })
     }
@@ -91,12 +90,12 @@ impl Node {
     /// Writes a file, with its folders.
     pub fn write(&self, rig: &Rig, path: &str, content: &str) -> Result<()> {
         let script = r#"mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1" && chmod "$3" "$1""#;
-        // keepalived warns of configuration that can be executed, and can't execute scripts that can't.
+        // keepalived warns if its configuration is executable, and its scripts must be.
         let mode = if path.ends_with(".sh") { "755" } else { "644" };
         rig.inside(&self.id, &["sh", "-c", script, "sh", path, content, mode]).map(drop)
     }
 
-    /// Runs a takeover until every table's route has been moved, or the time is up.
+    /// Runs a takeover until every table's route is moved or the limit is over.
     pub fn take_over(&self, rig: &Rig, routes: &Routes, command: &str, limit: Duration) -> Result<Attempt> {
         let script = format!("date +%s.%N >{BEGAN}; exec {command}");
         rig.inside(&self.id, &["rm", "-f", BEGAN])?;
@@ -114,12 +113,12 @@ impl Node {
         }
     }
 
-    /// Waits for so many moved routes, or for the end: when each was moved.
+    /// Waits until `wanted` routes are moved or `end` has come; returns the time of each move.
     fn follow(&self, rig: &Rig, wanted: usize, end: Instant) -> Result<Vec<Timestamp>> {
         let began = wait_for("the takeover's beginning", BOOT, || self.began(rig))?;
         loop {
             let state = rig.inside(&self.id, &["sh", "-c", &format!("systemctl is-active {UNIT} || true")])?;
-            // Asked after that, so that what it did last is among them.
+            // Read after the state, so that the takeover's last calls are included.
             let moved = self.moved(rig, began)?;
             if moved.len() >= wanted || Instant::now() >= end {
                 return Ok(moved);
@@ -134,7 +133,7 @@ impl Node {
         Ok(Timestamp::from_microsecond((seconds * 1e6) as i64)?)
     }
 
-    /// When each of its ReplaceRoutes since then was answered.
+    /// The times at which the instance's ReplaceRoute calls since `since` were answered.
     fn moved(&self, rig: &Rig, since: Timestamp) -> Result<Vec<Timestamp>> {
         let calls = rig.calls()?;
         let moves = calls.iter().filter(|c| c["action"] == "ReplaceRoute" && c["status"] == 200);

@@ -9,10 +9,10 @@ use super::Node;
 use crate::floor::Routes;
 use crate::results::Attempt;
 
-/// Pacemaker stops `start` after that: the time that the agent asks for in its metadata.
+/// Pacemaker stops `start` after this time, which the resource agent's metadata suggests.
 pub const LIMIT: Duration = Duration::from_secs(180);
 
-/// Moves the routes to that node.
+/// Moves the routes to `node`.
 pub fn take_over(rig: &Rig, node: &Node, routes: &Routes) -> Result<Attempt> {
     let command = format!(
         "env OCF_ROOT=/usr/lib/ocf OCF_RESOURCE_INSTANCE=vip OCF_RESOURCE_PROVIDER=heartbeat \

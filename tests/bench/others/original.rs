@@ -1,4 +1,4 @@
-//! The original's way (maishsk/replace-aws-elb): keepalived at VRRPv2's 1 s with priorities 101 and 100, `pidof haproxy`
+//! The original (maishsk/replace-aws-elb): keepalived at VRRPv2's 1 s with priorities 101 and 100, `pidof haproxy`
 //! every 2 s, the virtual IP up on both nodes, and a script around the AWS CLI that moves the routes one by one.
 
 use std::time::Duration;
@@ -15,25 +15,25 @@ const KEEPALIVED: &str = include_str!("original/keepalived.conf");
 const HAPROXY: &str = include_str!("original/haproxy.cfg");
 const ADDRESS: &str = include_str!("original/vip.service");
 const MASTER: &str = "/etc/keepalived/master.sh";
-/// A loop over 200 tables at 200 ms takes minutes, and nobody stops it.
+/// A loop over 200 tables at 200 ms takes minutes, and has no time limit.
 const PATIENCE: Duration = Duration::from_secs(900);
 
 /// A pair as the original sets it up.
 pub struct Pair {
-    /// The one with priority 101.
+    /// Priority 101.
     pub first: Node,
-    /// The one with priority 100.
+    /// Priority 100.
     pub second: Node,
 }
 
-/// Moves the routes to that node by the script alone.
+/// Moves the routes to `node` by the script alone.
 pub fn take_over(rig: &Rig, node: &Node, routes: &Routes) -> Result<Attempt> {
     node.write(rig, MASTER, &script(node, routes))?;
     node.take_over(rig, routes, MASTER, PATIENCE)
 }
 
 impl Pair {
-    /// Two nodes in two zones, set up and started; the routes follow by themselves.
+    /// Launches and sets up two nodes in two zones. Their keepalived then moves the routes.
     pub fn start(rig: &Rig, account: &Account, routes: &Routes) -> Result<Pair> {
         let pair = Pair { first: account.launch(rig, "private-a")?, second: account.launch(rig, "private-b")? };
         set_up(rig, &pair.first, &pair.second, ("MASTER", "101"), routes)?;

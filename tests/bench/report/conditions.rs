@@ -1,9 +1,9 @@
-//! The last section: on which machine, how loaded, how long.
+//! The last section: the machine, its load, and the time that each section took.
 
 use super::table;
 use crate::results::{Build, Conditions, Results};
 
-/// The machine, and each section's conditions.
+/// The section on the machine, with a row for each section's conditions.
 pub fn render(results: &Results) -> String {
     let sections = sections(results);
     let Some((_, machine)) = sections.first() else { return String::new() };
@@ -12,7 +12,7 @@ pub fn render(results: &Results) -> String {
             Build::Dist => "shipped",
             Build::Release => "tests'",
         };
-        let quick = if conditions.quick { ", a trial with few repetitions" } else { "" };
+        let quick = if conditions.quick { ", a test run with few repetitions" } else { "" };
         [
             format!("`{name}`{quick}"),
             format!("{:.0} min", (conditions.seconds / 60.0).max(1.0)),
@@ -21,7 +21,7 @@ pub fn render(results: &Results) -> String {
         ]
     });
     format!(
-        "## The machine\n\n{} cores ({}), {} GB, Linux {}. It runs all of it: the instances, the router, the API, the client.\n\n{}",
+        "## The machine\n\n{} cores ({}), {} GB, Linux {}. It runs the instances, the router, the API and the client.\n\n{}",
         machine.cores,
         machine.processor,
         machine.memory_gb,

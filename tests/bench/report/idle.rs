@@ -1,4 +1,4 @@
-//! The section on what a pair costs while nothing happens, and what many pairs would ask of the API.
+//! The section on the cost of an idle pair, and on the API calls of many such pairs.
 
 use std::collections::BTreeMap;
 
@@ -9,17 +9,17 @@ use crate::results::{Build, Cost, Idle, Measured};
 
 /// The original's author ran about ten pairs in each of 10-15 deployments.
 const PAIRS: f64 = 150.0;
-/// EC2 gives an account so many calls of an action that reads, a second (EC2 Developer Guide, "Request throttling").
+/// EC2's refill per second for an action that reads, for the whole account (EC2 Developer Guide, "Request throttling").
 const READS_A_SECOND: f64 = 20.0;
 
 /// Two tables, no plot.
 pub fn render(Measured { data, conditions }: &Measured<Idle>) -> Result<Part> {
     let build = match conditions.agent {
-        Build::Dist => "the agent as it is shipped (`make dist`)",
-        Build::Release => "the agent as tests run it (`make build`; what is shipped is smaller)",
+        Build::Dist => "the shipped agent (`make dist`)",
+        Build::Release => "the tests' agent (`make build`); the shipped agent is smaller",
     };
     let mut section = format!(
-        "## Idle: what a pair costs while nothing happens\n\nWatched for {:.0} minutes: {build}.\n\n",
+        "## Idle: the cost of a pair while nothing happens\n\nMeasured for {:.0} minutes with {build}.\n\n",
         data.seconds / 60.0
     );
     let row = |name: &str, cost: &Cost| {
@@ -45,7 +45,7 @@ fn minute(cost: &Cost, data: &Idle) -> f64 {
     cost.calls.values().sum::<usize>() as f64 * 60.0 / data.seconds
 }
 
-/// What 150 pairs in one account and Region would ask of the API, from these figures.
+/// The API calls of 150 pairs in one account and Region, computed from these figures.
 fn many(data: &Idle) -> String {
     let mut actions: BTreeMap<&str, f64> = BTreeMap::new();
     for cost in [&data.active, &data.standby] {
@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn many_pairs_ask_in_proportion() {
+    fn calls_of_many_pairs_are_proportional() {
         let (active, standby) = (cost("DescribeRouteTables", 20), cost("DescribeRouteTables", 4));
         let text = many(&Idle { seconds: 600.0, active, standby });
         assert!(text.contains("would make 6.0 calls a second"), "{text}");

@@ -12,12 +12,12 @@ const WORDS: &str = "\
 
 ![a dot for each loss](bench-lost.svg)
 
-The active node's power is cut: silence from one packet to the next. A client in a third zone asks every 10 ms, each time
-over a new connection; the outage is the longest time between two good answers.
+The active node's power is cut: it falls silent at once. A client in a third zone sends a request every 10 ms, each over a
+new connection. The outage is the longest time between two good answers.
 
 - **Elbow** at its default interval (VRRPv3, 200 ms).
 - **The original's settings**: keepalived at VRRPv2's 1 s, priorities 101 and 100, `pidof haproxy` every 2 s, and
-  the CLI loop as `notify_master`. The client's table is the first one of the loop.
+  the CLI loop as `notify_master`. The loop moves the client's table first.
 
 ";
 

@@ -1,4 +1,4 @@
-//! Turns raw results into docs/bench.md and its plots. Pure: the same results make the same files.
+//! Renders docs/bench.md and its plots from raw results. Pure: the same results give the same files.
 
 mod conditions;
 mod idle;
@@ -13,7 +13,7 @@ use anyhow::{Result, ensure};
 
 use crate::results::Results;
 
-/// The files of the document, name and content, all in one folder.
+/// The document's files: names and contents.
 pub fn render(results: &Results) -> Result<Vec<(String, String)>> {
     let mut text = String::from(HEAD);
     let mut files = Vec::new();
@@ -41,17 +41,17 @@ pub fn render(results: &Results) -> Result<Vec<(String, String)>> {
     Ok(files)
 }
 
-/// What a section puts into the document.
+/// One section of the document.
 struct Part {
     section: String,
     plot: Option<String>,
 }
 
 const HEAD: &str = "\
-# Elbow and the others at the same work
+# Benchmarks: Elbow and other tools at the same work
 
-Written by `make bench`, from what it measured; don't edit. All of it happens in the lab, a VPC in a box, where instances
-boot for real and the API is moto behind a proxy that adds latency and throttling (ARCHITECTURE.md, \"The lab\"): the
-figures compare ways of doing a thing under the same conditions, and are not AWS's. Times are in seconds.
+Written by `make bench` from its measurements; don't edit. Everything runs in the lab, a VPC on one machine: the instances
+really boot, and the API is moto behind a proxy that adds latency and throttling (ARCHITECTURE.md, \"The lab\"). The
+figures compare tools under the same conditions; they aren't AWS's figures. Times are in seconds.
 
 ";

@@ -1,4 +1,4 @@
-//! Plots, as SVG on a light ground: made to be read without the text around them.
+//! Plots as SVG on a white background, readable without the text around them.
 
 use anyhow::{Result, anyhow};
 use plotters::backend::SVGBackend;
@@ -12,39 +12,32 @@ use plotters::style::{BLACK, Color, RGBColor, WHITE};
 
 use super::statistics::median;
 
-/// A colour of a series.
 pub type Colour = RGBColor;
-/// Elbow's.
+/// Elbow.
 pub const BLUE: Colour = RGBColor(25, 95, 170);
-/// The original's.
+/// The original.
 pub const ORANGE: Colour = RGBColor(205, 105, 15);
-/// The resource agent's.
+/// The resource agent.
 pub const PURPLE: Colour = RGBColor(150, 50, 125);
-/// What can't be beaten.
+/// The floor.
 pub const GREY: Colour = RGBColor(125, 125, 125);
 
 const FONT: &str = "sans-serif";
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Points of one kind.
 pub struct Series {
-    /// What they are.
     pub name: String,
-    /// Their colour.
     pub colour: Colour,
-    /// Where they are.
     pub points: Vec<(f64, f64)>,
 }
 
 /// One of several plots beside each other.
 pub struct Panel {
-    /// Above it.
     pub title: String,
-    /// In it.
     pub series: Vec<Series>,
 }
 
-/// Seconds over counts, both on a logarithmic scale, so that a factor looks the same everywhere.
+/// Seconds over counts, both on a logarithmic scale, so that equal factors have equal distances.
 pub fn log_log(panels: &[Panel], (x, y): (&str, &str)) -> Result<String> {
     let size = (120 + 400 * u32::try_from(panels.len())?, 420);
     draw(size, |root| {
@@ -121,7 +114,7 @@ pub fn dots(series: &[Series], x: &str) -> Result<String> {
                 let bar = Rectangle::new([(middle - half, y - 0.38), (middle + half, y + 0.38)], BLACK.filled());
                 chart.draw_series([bar]).map_err(failed)?;
             }
-            // Apart from each other, or equal ones would be one.
+            // Shifted, so that equal values don't hide each other.
             let apart = |n: usize| y + 0.09 * ((n % 5) as f64 - 2.0);
             let dots = values.iter().enumerate();
             chart

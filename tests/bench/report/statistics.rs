@@ -1,6 +1,6 @@
-//! Medians, and figures as people read them.
+//! Medians, extremes and rounding.
 
-/// The middle one, or the mean of the two middle ones.
+/// The middle value, or the mean of the two middle values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let sorted = sorted(values);
     let middle = sorted.len() / 2;
@@ -11,24 +11,22 @@ pub fn median(values: &[f64]) -> Option<f64> {
     }
 }
 
-/// The least one.
 pub fn least(values: &[f64]) -> Option<f64> {
     sorted(values).first().copied()
 }
 
-/// The greatest one.
 pub fn greatest(values: &[f64]) -> Option<f64> {
     sorted(values).last().copied()
 }
 
-/// In rising order.
+/// In ascending order.
 pub fn sorted(values: &[f64]) -> Vec<f64> {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values
 }
 
-/// Three digits that count, and none that pretend.
+/// Rounds to three significant digits.
 pub fn figure(value: f64) -> String {
     match value.abs() {
         v if v < 0.9995 => format!("{value:.3}"),

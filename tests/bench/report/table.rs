@@ -1,6 +1,6 @@
 //! Tables in Markdown.
 
-/// With a head; the first column reads from the left, figures line up on the right.
+/// A table with a head; the first column is aligned left, the others right.
 pub fn markdown<R: IntoIterator<Item = String>>(head: &[&str], rows: impl IntoIterator<Item = R>) -> String {
     let rules = (0..head.len()).map(|column| if column == 0 { "---" } else { "---:" });
     let mut text = line(head.iter().map(|&cell| cell.to_owned())) + &line(rules.map(str::to_owned));

@@ -1,4 +1,4 @@
-//! The section on takeovers: who needs how long for how many tables.
+//! The section on takeovers: each tool's time for each number of tables.
 
 use anyhow::Result;
 
@@ -8,30 +8,30 @@ use super::{Part, table};
 use crate::results::{Cell, Measured, Takeover, Who};
 
 const WORDS: &str = "\
-## Takeover: every table's route at another node
+## Takeover: every table's route moves to another node
 
 ![seconds over route tables, for each latency](bench-takeover.svg)
 
-From the moment when a node is told to take over until its last ReplaceRoute is answered, by the proxy's record of calls.
-All work in an instance of the same image in the same VPC, over TLS, and each call is answered after the latency (a new
-connection costs twice that before, for its handshakes).
+The time from the start of a node's takeover to the answer to its last ReplaceRoute, as the proxy recorded the calls.
+All tools run in instances of the same image in the same VPC and use TLS. Each call is answered after the latency; the
+handshakes of a new connection take twice the latency before that.
 
-- **floor**: the same calls fired at once, over new connections, by a client of the same SDK that does nothing else.
-  Where throttling binds, the token bucket's own time: (tables − 50) ÷ 5 a second, and a round trip. **Warm**: the same
-  over connections that stand open already; Elbow keeps some open, and opens the rest when it needs them.
-- **Elbow**: the active node's keepalived is killed; from the other agent's `vrrp MASTER` on.
-- **CLI loop**: the original's script, `aws ec2 replace-route || aws ec2 create-route` for each table in turn; the AWS
+- **floor**: a client of the same SDK makes the same calls concurrently over new connections, and does nothing else.
+  With throttling, the token bucket's own time: (tables − 50) ÷ 5 a second, and a round trip. **Warm floor**: the same
+  over open connections. Elbow keeps some connections open, and opens the others when it needs them.
+- **Elbow**: the active node's keepalived is killed. The time starts at the other agent's `vrrp MASTER`.
+- **CLI loop**: the original's script, `aws ec2 replace-route || aws ec2 create-route` for each table in turn. The AWS
   CLI is Debian 12's 2.9.19 (PyPI's 1.46 starts about a tenth faster here).
 - **move-ip**: Debian 12's resource agent `aws-vpc-move-ip` (resource-agents 4.12.0), run as Pacemaker runs it. For each
-  table in turn it asks, waits a second, and later replaces, and waits a second. Pacemaker stops it after 180 s.
-  It runs beside the CLI loop, in an instance of its own, as it mostly sleeps.
+  table in turn it reads the route and waits a second; later it replaces the route and waits a second. Pacemaker stops it
+  after 180 s. It mostly sleeps, so it runs at the same time as the CLI loop, in an instance of its own.
 
-The rest is the lab's: moto answers about 200 calls a second, which is what 200 tables wait for at low latency.
+At low latency, 200 tables wait for the lab's moto, which answers about 200 calls a second.
 
 ";
 const ALL: [Who; 4] = [Who::Floor, Who::Agent, Who::Loop, Who::MoveIp];
 
-/// Tables for each latency, and one plot; nothing if nothing was measured.
+/// A table for each latency, and one plot; `None` if nothing was measured.
 pub fn render(measured: &[Measured<Takeover>]) -> Result<Option<Part>> {
     if measured.is_empty() {
         return Ok(None);
@@ -73,7 +73,7 @@ fn table_of(data: &Takeover) -> String {
     table::markdown(&head, rows)
 }
 
-/// `0.153 (0.170, 5)`, or how far it came.
+/// `0.153 (0.170, 5)`: median, worst, n; or the number of moved routes if the takeover was stopped.
 fn show(cell: &Cell) -> String {
     let seconds: Vec<f64> = cell.attempts.iter().map(|attempt| attempt.seconds).collect();
     let (Some(middle), Some(worst)) = (median(&seconds), greatest(&seconds)) else { return "–".to_owned() };
@@ -83,7 +83,7 @@ fn show(cell: &Cell) -> String {
     }
 }
 
-/// The median, if all of them came to an end.
+/// The median, if no takeover was stopped.
 fn middle(cell: &Cell) -> Option<f64> {
     let ended = cell.attempts.iter().all(|attempt| attempt.moved == cell.tables);
     let seconds: Vec<f64> = cell.attempts.iter().map(|attempt| attempt.seconds).collect();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_says_medians_worst_n_and_ratios() {
+    fn a_row_shows_medians_worst_n_and_ratios() {
         let cells = vec![
             cell(Who::Floor, 20, &[(0.2, 20), (0.1, 20), (0.15, 20)]),
             cell(Who::Agent, 20, &[(0.18, 20)]),
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_stopped_has_no_median_and_no_ratio() {
+    fn a_stopped_takeover_has_no_median_and_no_ratio() {
         let stopped = cell(Who::MoveIp, 200, &[(180.0, 37)]);
         assert_eq!(show(&stopped), "stopped at 180 with 37 moved");
         assert_eq!(middle(&stopped), None);

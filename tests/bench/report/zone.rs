@@ -1,4 +1,4 @@
-//! The section on a zone that many balancers lose together: the account's bucket is one for all of them.
+//! The section on a zone that many balancers lose at once: they share the account's token bucket.
 
 use anyhow::Result;
 
@@ -7,10 +7,10 @@ use super::statistics::{figure, greatest, least, median, sorted};
 use super::{Part, table};
 use crate::results::{Measured, Zone, ZoneLoss};
 
-/// A table and each balancer's outage.
+/// A table, and a plot of each balancer's outage.
 pub fn render(Measured { data, .. }: &Measured<Zone>) -> Result<Part> {
     let mut section = words(data);
-    let rows = [("`\"all\"`", &data.all), ("those with clients in living zones", &data.named)].map(|(which, loss)| {
+    let rows = [("`\"all\"`", &data.all), ("those of clients in other zones", &data.named)].map(|(which, loss)| {
         let show = |value: Option<f64>| value.map_or("–".to_owned(), figure);
         [
             which.to_owned(),
@@ -40,19 +40,19 @@ fn words(data: &Zone) -> String {
     let balancers = all.outages.len();
     format!(
         "\
-## {balancers} balancers of one VPC lose a zone together
+## {balancers} balancers of one VPC lose a zone at once
 
 ![each balancer's outage](bench-zone.svg)
 
-{balancers} pairs, each active in the same zone, in a VPC of {tables} route tables. The zone is lost: its nodes' power, its target,
-its address of the API. The API answers after {latency_ms} ms and throttles as EC2 does: {burst} calls of an action at once,
-{refill} a second after that, **for the whole account**. A client in a living zone asks every balancer every 50 ms.
+{balancers} pairs are active in the same zone of a VPC with {tables} route tables. The zone is lost: its nodes' power, its target,
+and its address of the API. The API answers after {latency_ms} ms and throttles as EC2 does: {burst} calls of an action at once,
+then {refill} a second, **for the whole account**. A client in another zone sends a request to each balancer every 50 ms.
 
-This is a limit, and not Elbow's to lift: {routes} routes are {routes} calls, and the bucket gives them out in {bucket} s
-at best; {balancers} agents that know nothing of each other, each pausing after a refusal, needed {settled} s for all of them.
-Tables with subnets go first, so most clients wait less than that; but which balancer gets the tokens is
-chance. What helps is asking for less: naming the tables whose subnets have clients (`route_tables = [\"rtb-…\"]`). Here
-those are two of {tables}. A zone that is lost needs no routes; the tables of the living ones do.
+Elbow can't lift this limit: {routes} routes need {routes} calls, which the bucket allows in {bucket} s at best. The {balancers} agents
+don't know of each other, and each pauses after a throttled call; together they needed {settled} s. Each agent moves tables
+with subnets first, so most clients wait less; which balancer gets the tokens is chance. Fewer calls help: name the
+tables of subnets that have clients (`route_tables = [\"rtb-…\"]`), here two of {tables}. The tables of a lost zone need no
+routes.
 
 ",
         routes = routes(all),

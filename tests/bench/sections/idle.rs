@@ -1,4 +1,4 @@
-//! What a pair costs while nothing happens: calls, CPU, memory of the agent, over ten minutes.
+//! Measures the cost of an idle pair over ten minutes: API calls, CPU time, and the agent's memory.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -12,17 +12,16 @@ use crate::elbow;
 use crate::results::{Cost, Idle};
 
 const WATCHED: Duration = Duration::from_secs(600);
-/// What a boot leaves to do is done after that: the first refresh of tables and peers, the first tags.
+/// After this time a node has finished the work of its boot: the first refresh of tables and peers, the first tags.
 const CALM: Duration = Duration::from_secs(60);
 
-/// Over ten minutes; over one as a trial.
+/// Measures for ten minutes, or for one if the arena is `quick`.
 pub fn run(arena: &Arena) -> Result<Idle> {
     let rig = arena.rig()?;
     rig.create(&elbow::balancer(&rig, &elbow::tables(&rig, 3)?)?)?;
     let nodes = rig.settled(2, elbow::RECOVERY)?;
     let active = rig.active()?;
     let standby = nodes.into_iter().map(|node| node.id).find(|id| *id != active).context("a standby")?;
-    // Time itself is what is measured here: there is no condition to wait for.
     std::thread::sleep(CALM);
     rig.lab(["calls", "--clear"])?;
     let (watched, start) = (if arena.quick { WATCHED / 10 } else { WATCHED }, Instant::now());
@@ -45,7 +44,7 @@ pub fn run(arena: &Arena) -> Result<Idle> {
     Ok(idle)
 }
 
-/// What a node's services have used since they started.
+/// CPU seconds of a node's services since they started, and the agent's memory.
 struct Usage {
     agent: f64,
     keepalived: f64,
@@ -70,7 +69,7 @@ impl Usage {
     }
 }
 
-/// The number after a word at the beginning of a line.
+/// The number after `word` at the beginning of a line.
 fn number(text: &str, word: &str) -> Result<u64> {
     let line = text.lines().find_map(|line| line.strip_prefix(word)).with_context(|| format!("there is no {word}"))?;
     line.split_whitespace().next().unwrap_or_default().parse().with_context(|| format!("reading {word}"))

@@ -1,5 +1,5 @@
-//! A node loses its power, and clients are served again: Elbow at its default interval, and keepalived as the original
-//! sets it up. The same lab, the same tables, the same client; after each loss the node is switched on again.
+//! Measures outages after a node's power cut: Elbow at its default interval, and keepalived with the original's
+//! settings. Both use the same kind of lab, tables and client; the node is rebooted after each loss.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const LOSSES: usize = 10;
 /// The original may need seconds for each table.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Ten losses each.
+/// Measures ten losses for each tool.
 pub fn run(arena: &Arena) -> Result<Lost> {
     let losses = if arena.quick { 2 } else { LOSSES };
     Ok(Lost {
@@ -41,7 +41,7 @@ fn elbows(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
         rig.settled(2, elbow::RECOVERY)?;
         let lost = rig.active()?;
         let outage = outage(&rig, &lost)?;
-        say(format!("Elbow, loss {}: nobody was served for {outage:.2} s", n + 1));
+        say(format!("Elbow, loss {}: outage of {outage:.2} s", n + 1));
         rig.lab(["reboot", &lost])?;
         Ok(outage)
     });
@@ -58,8 +58,8 @@ fn originals(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
         pair.first.booted(&rig)?;
         led_to(&rig, &pair.first.id, &tables)?;
         let outage = outage(&rig, &pair.first.id)?;
-        say(format!("the original's settings, loss {}: nobody was served for {outage:.2} s", n + 1));
-        // Its script goes on after the client's table has been moved.
+        say(format!("the original's settings, loss {}: outage of {outage:.2} s", n + 1));
+        // The script continues after it has moved the client's table.
         led_to(&rig, &pair.second.id, &tables)?;
         rig.lab(["reboot", &pair.first.id])?;
         Ok(outage)
@@ -67,30 +67,30 @@ fn originals(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
     outages.collect()
 }
 
-/// Cuts a node's power under a client that asks every 10 ms.
+/// Cuts a node's power while a client sends a request every 10 ms; returns the outage.
 fn outage(rig: &Rig, lost: &str) -> Result<f64> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let prober = rig.prober(10)?;
     let answered = |prober: &Prober| runtime.block_on(prober.answered(50, PATIENCE));
     answered(&prober).context("before the power cut")?;
     rig.lab(["kill", lost])?;
-    // Long enough for the hole to open: what is answered now may have been on its way before the cut.
+    // Answers within this time may belong to requests from before the cut.
     std::thread::sleep(Duration::from_millis(100));
     answered(&prober).context("after the power cut")?;
     let outage = prober::longest_outage(&prober.finish()?).context("there were two answers")?;
     Ok(outage.length().as_secs_f64())
 }
 
-/// Waits until the virtual IP's route leads to that node in each of these tables.
+/// Waits until the virtual IP's route leads to `node` in each of `tables`.
 fn led_to(rig: &Rig, node: &str, tables: &[String]) -> Result<()> {
-    wait_for("routes to the node that is master", PATIENCE, || {
+    wait_for(&format!("all routes to lead to {node}"), PATIENCE, || {
         let routes = rig.status()?.routes;
         let there = |table: &String| {
             routes.iter().any(|r| {
                 r.table == *table && r.destination == format!("{VIP}/32") && r.instance.as_deref() == Some(node)
             })
         };
-        ensure!(tables.iter().all(there), "they lead elsewhere");
+        ensure!(tables.iter().all(there), "the routes are {routes:?}");
         Ok(())
     })
 }

@@ -1,4 +1,4 @@
-//! What is measured, a section a file.
+//! The sections of the benchmark, one in each file.
 
 pub mod idle;
 pub mod lost;

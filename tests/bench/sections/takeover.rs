@@ -1,5 +1,5 @@
-//! Takeovers of 1 to 200 route tables: the agent's, the others', and the floor. All of them from an instance of the lab,
-//! over TLS, with the instance's own credentials (the floor's client has the operator's).
+//! Measures takeovers of 1 to 200 route tables by the agent, the other tools and the floor's client. All run in an
+//! instance of the lab, over TLS, with the instance's credentials (the floor's client with the operator's).
 
 use std::time::Duration;
 
@@ -12,15 +12,15 @@ use crate::floor::{Bare, Routes};
 use crate::others::{Account, Node, move_ip, original};
 use crate::results::{Attempt, Cell, Takeover, Who};
 
-/// The virtual IPs of the others: Elbow would take its own back.
+/// The virtual IPs of the other tools: Elbow would reclaim its own.
 const VIPS: [&str; 2] = ["10.255.0.77", "10.255.0.78"];
 const COUNTS: [usize; 5] = [1, 5, 20, 50, 200];
-/// The API's throttling: what EC2 gives calls that change something (EC2 Developer Guide, "Request throttling").
+/// EC2's token bucket for mutating calls (EC2 Developer Guide, "Request throttling").
 const BURST: u32 = 50;
 const REFILL: f64 = 5.0;
 const THROTTLED_AT_MS: u64 = 50;
 
-/// At that API latency.
+/// Measures all tools at one API latency.
 pub fn run(arena: &Arena, latency_ms: u64) -> Result<Takeover> {
     let rig = arena.rig()?;
     let counts = if arena.quick { &COUNTS[..3] } else { &COUNTS[..] };
@@ -42,7 +42,7 @@ pub fn run(arena: &Arena, latency_ms: u64) -> Result<Takeover> {
     Ok(Takeover { latency_ms, cells })
 }
 
-/// The agent's, and where throttling binds, under throttling too.
+/// Measures the agent, and with throttling if the bucket is too small for the tables.
 fn elbows(arena: &Arena, rig: &Rig, tables: &[String], latency_ms: u64) -> Result<Vec<Cell>> {
     let count = tables.len();
     rig.lab(["latency", "0"])?;
@@ -60,7 +60,7 @@ fn elbows(arena: &Arena, rig: &Rig, tables: &[String], latency_ms: u64) -> Resul
         Ok(vec![cell(Who::Agent, count, throttled, latency_ms, attempts)])
     };
     let mut cells = take(false, arena.times(5))?;
-    // The bucket's pace, not the API's latency, is what counts then: once is enough.
+    // With throttling the bucket decides, not the latency: one latency is enough.
     if count as f64 > f64::from(BURST) && latency_ms == THROTTLED_AT_MS {
         cells.extend(take(true, arena.times(2))?);
         // The bucket's own time, and the answer to the last call.
@@ -73,11 +73,11 @@ fn elbows(arena: &Arena, rig: &Rig, tables: &[String], latency_ms: u64) -> Resul
 }
 
 struct Others {
-    /// Where the floor's client is, and the loop runs.
+    /// Runs the floor's client and the CLI loop.
     node: Node,
-    /// Where `aws-vpc-move-ip` runs, beside the loop: it mostly sleeps.
+    /// Runs `aws-vpc-move-ip` at the same time as the loop, as it mostly sleeps.
     second: Node,
-    /// Where routes lead before each takeover.
+    /// The interface to which the routes lead before each takeover.
     elsewhere: String,
 }
 
@@ -99,11 +99,11 @@ impl Others {
         let here = &self.node.interface;
         let cold = floor(&|| bare.replace(&first, here))?;
         let warm = floor(&|| bare.replace_again(&first, here))?;
-        // What takes minutes is done once, what takes tens of seconds twice.
+        // A takeover of minutes runs once, one of tens of seconds twice.
         let times = |few: usize| arena.times(if count >= 50 { 1 } else { few.min(40 / count).max(1) });
         let (looped, moved) = std::thread::scope(|scope| {
             let moving = scope.spawn(|| {
-                // Its time is its own waiting: it hardly varies.
+                // It mostly sleeps, so its time hardly varies.
                 repeat(if count == 1 { arena.times(2) } else { 1 }, || {
                     bare.replace(&second, &self.elsewhere)?;
                     move_ip::take_over(rig, &self.second, &second)
@@ -136,8 +136,8 @@ fn repeat(times: usize, mut once: impl FnMut() -> Result<Attempt>) -> Result<Vec
     (0..times).map(|_| once()).collect()
 }
 
-/// An interface in use that is nobody's here.
+/// A stranger's interface.
 fn a_strangers_interface(rig: &Rig) -> Result<String> {
     let found = rig.aws(["ec2", "describe-network-interfaces", "--filters", "Name=tag:Name,Values=other"])?;
-    lab::evidence::text(&found["NetworkInterfaces"][0]["NetworkInterfaceId"]).context("the seed's stranger")
+    lab::evidence::text(&found["NetworkInterfaces"][0]["NetworkInterfaceId"]).context("no interface named other")
 }

@@ -1,4 +1,5 @@
-//! Ten balancers of one VPC lose a zone together, while the API throttles: the account's token bucket is one for all.
+//! Measures the outages of ten balancers of one VPC that lose a zone at once. The API throttles, and they share the
+//! account's token bucket.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -21,10 +22,10 @@ const BALANCERS: usize = 10;
 const BURST: u32 = 50;
 const REFILL: f64 = 5.0;
 const LOST_ZONE: &str = "eu-west-1a";
-/// 200 routes at 5 a second, and some more.
+/// The time for 200 routes at 5 a second, and a margin.
 const PATIENCE: Duration = Duration::from_secs(180);
 
-/// With all tables, and with those named that have clients in living zones.
+/// Measures with all tables, and with only those of clients in other zones.
 pub fn run(arena: &Arena) -> Result<Zone> {
     let count = if arena.quick { 2 } else { BALANCERS };
     let all = loss(arena, count, |tables, _| tables)?;
@@ -32,14 +33,14 @@ pub fn run(arena: &Arena) -> Result<Zone> {
     Ok(Zone { latency_ms: LATENCY_MS, tables: TABLES, burst: BURST, refill: REFILL, all, named })
 }
 
-/// `choose` gets all tables and those with clients in living zones, and says which ones the balancers use.
+/// `choose` selects the balancers' tables from all tables and those of clients in other zones.
 fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec<String>) -> Result<ZoneLoss> {
     let rig = arena.rig()?;
     let all = elbow::tables(&rig, TABLES)?;
     let found = rig.aws(["ec2", "describe-route-tables", "--filters", "Name=tag:Name,Values=private-b"])?;
     let living = vec![all[0].clone(), text(&found["RouteTables"][0]["RouteTableId"])?];
     let tables = choose(all, living);
-    // One after another: twenty boots at once are more than a few cores can do.
+    // One after another: twenty concurrent boots overload a machine with few cores.
     for n in 0..count {
         say(format!("balancer {} of {count}, in {} tables", n + 1, tables.len()));
         rig.create(&file(&rig, n, &tables)?)?;
@@ -93,7 +94,7 @@ fn prober(n: usize) -> Result<Prober> {
     })
 }
 
-/// Its active node is in the zone that will be lost; if it was elected elsewhere, it has to stand back.
+/// Waits until the balancer's active node is in the zone to be lost; kills keepalived of an active node elsewhere.
 fn into_the_zone(rig: &Rig, n: usize) -> Result<()> {
     let mut asked = false;
     wait_for("an active node in the zone", elbow::RECOVERY, || {
@@ -120,7 +121,8 @@ fn nodes(rig: &Rig, n: usize) -> Result<Vec<InstanceStatus>> {
     Ok(ours.filter(|i| i.balancer.as_deref() == Some(&name(n)) && i.lab == "up").collect())
 }
 
-/// Waits for so many replaced routes: seconds from the first call to the last answer, and how many were throttled.
+/// Waits until `routes` routes are replaced; returns the seconds from the first call to the last answer, and the number
+/// of throttled calls.
 fn moved(rig: &Rig, routes: usize) -> Result<(f64, usize)> {
     wait_for("every route", PATIENCE, || {
         let calls: Vec<_> = rig.calls()?.into_iter().filter(|c| c["action"] == "ReplaceRoute").collect();

@@ -1,4 +1,4 @@
-//! People are told: by the webhook, and by metrics.
+//! The webhook's events and the metrics: their contents, their secrecy, and a receiver that hangs or fails.
 
 mod receiver;
 
@@ -14,10 +14,10 @@ use serde_json::Value;
 use receiver::{Manner, Receiver, SECRET};
 
 const BOOT: Duration = Duration::from_secs(90);
-/// The next look at the routes is 33 s away at most, and this machine may be busy.
+/// The active node reads the routes every 33 s at most, and this machine may be busy.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// A balancer whose webhook is a receiver of this test's, and the node that is active.
+/// Creates a balancer with a receiver as its webhook; returns the receiver, the active node and all nodes.
 fn told(rig: &Rig) -> Result<(Receiver, String, Vec<String>)> {
     let receiver = Receiver::start(rig)?;
     rig.create(&rig.balancer(Receiver::balancer)?)?;
@@ -27,7 +27,7 @@ fn told(rig: &Rig) -> Result<(Receiver, String, Vec<String>)> {
     Ok((receiver, active, nodes))
 }
 
-/// The route tables that have a route to the virtual IP.
+/// The route tables with a route to the virtual IP.
 fn tables(rig: &Rig) -> Result<Vec<String>> {
     let routes = rig.status()?.routes.into_iter().filter(|route| route.destination == "10.255.0.10/32");
     let mut tables: Vec<String> = routes.map(|route| route.table).collect();
@@ -36,7 +36,7 @@ fn tables(rig: &Rig) -> Result<Vec<String>> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_and_the_metrics_tell_of_a_power_cut_and_an_incomplete_takeover() -> Result<()> {
+async fn the_webhook_and_the_metrics_report_a_power_cut_and_an_incomplete_takeover() -> Result<()> {
     let rig = Rig::up()?;
     let (receiver, lost, nodes) = told(&rig)?;
     let heir = nodes.into_iter().find(|node| *node != lost).context("a second node")?;
@@ -76,7 +76,7 @@ async fn the_webhook_and_the_metrics_tell_of_a_power_cut_and_an_incomplete_takeo
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_and_the_metrics_tell_of_stolen_routes() -> Result<()> {
+async fn the_webhook_and_the_metrics_report_routes_that_others_changed() -> Result<()> {
     let rig = Rig::up()?;
     let (receiver, active, _) = told(&rig)?;
     stolen(&rig, &receiver, &active, &tables(&rig)?)?;
@@ -86,7 +86,7 @@ async fn the_webhook_and_the_metrics_tell_of_stolen_routes() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhook_is_told_of_an_haproxy_that_stops() -> Result<()> {
+async fn the_webhook_reports_an_haproxy_that_stops() -> Result<()> {
     let rig = Rig::up()?;
     let (receiver, active, _) = told(&rig)?;
     rig.inside(&active, &["systemctl", "stop", "haproxy"])?;
@@ -99,7 +99,7 @@ async fn the_webhook_is_told_of_an_haproxy_that_stops() -> Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_webhooks_address_is_nowhere_but_in_what_nodes_boot_with() -> Result<()> {
+async fn the_webhooks_address_is_only_in_the_user_data() -> Result<()> {
     let rig = Rig::up()?;
     let _receiver = Receiver::start(&rig)?;
     let file = rig.balancer(Receiver::balancer)?;
@@ -111,14 +111,14 @@ async fn the_webhooks_address_is_nowhere_but_in_what_nodes_boot_with() -> Result
     rig.destroy("web").map(drop)
 }
 
-/// One route is deleted, another one turned to a stranger: both are put right, and told.
+/// Deletes one route and points another one at a stranger: the agent reclaims both and reports them in one event.
 fn stolen(rig: &Rig, receiver: &Receiver, owner: &str, tables: &[String]) -> Result<()> {
     let query = "NetworkInterfaces[?!(Attachment)] | [0].NetworkInterfaceId";
     let stranger = rig.aws(["ec2", "describe-network-interfaces", "--query", query])?;
-    let stranger = stranger.as_str().context("the seed has an interface that no instance has")?;
-    // Only a route that is known to have led here counts as stolen.
+    let stranger = stranger.as_str().context("the seed has no unattached interface")?;
+    // A route counts as changed by others only after the agent has read that it leads here.
     let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64();
-    wait_for("a look at the routes", LOOK, || {
+    wait_for("the agent to read the routes", LOOK, || {
         let read = metric(&rig.inside(owner, &["sh", "-c", SCRAPE])?, "elbow_routes_read_timestamp_seconds")?;
         ensure!(read > now, "read at {read}, not since {now}");
         Ok(())
@@ -143,12 +143,11 @@ fn stolen(rig: &Rig, receiver: &Receiver, owner: &str, tables: &[String]) -> Res
     Ok(())
 }
 
-/// A node's own page, read on the node.
+/// Reads the node's own metrics page.
 const SCRAPE: &str =
     "curl --silent --show-error --fail --max-time 2 http://$(hostname -I | cut -d' ' -f1):9110/metrics";
 
-/// What the page says is what has happened, Prometheus' own checker finds nothing to say about it, and who was named
-/// reads it.
+/// The metrics have the expected values, `promtool` accepts the page, and the client in `metrics.clients` can read it.
 fn metrics(rig: &Rig, owner: &str) -> Result<()> {
     let page = rig.inside(owner, &["sh", "-c", SCRAPE])?;
     let program = rig.dir().promtool();
@@ -162,7 +161,7 @@ fn metrics(rig: &Rig, owner: &str) -> Result<()> {
     promtool.stdin.take().context("its input")?.write_all(page.as_bytes())?;
     let said = promtool.wait_with_output()?;
     let said = [printed(&said)?, String::from_utf8_lossy(&said.stderr).into_owned()].concat();
-    ensure!(said.is_empty(), "promtool says: {said}");
+    ensure!(said.is_empty(), "promtool reports: {said}");
 
     has(
         &page,
@@ -183,7 +182,7 @@ fn metrics(rig: &Rig, owner: &str) -> Result<()> {
     Ok(())
 }
 
-/// Whether samples have these values.
+/// Fails unless the samples have these values.
 fn has(page: &str, wanted: &[(&str, f64)]) -> Result<()> {
     for (name, wanted) in wanted {
         let there = metric(page, name)?;
@@ -192,13 +191,13 @@ fn has(page: &str, wanted: &[(&str, f64)]) -> Result<()> {
     Ok(())
 }
 
-/// The value of the first sample whose line begins so.
+/// The value of the first sample with a line that begins with `start`.
 fn metric(page: &str, start: &str) -> Result<f64> {
     let line = page.lines().find(|line| line.starts_with(start)).with_context(|| format!("no {start} in:\n{page}"))?;
     line.rsplit(' ').next().unwrap_or_default().parse().with_context(|| line.to_owned())
 }
 
-/// What the launcher, the API and the node show to others.
+/// Fails if the launcher, the API or a node shows the webhook's address.
 fn secret_is_kept(rig: &Rig, node: &str, plan: &str) -> Result<()> {
     let launcher = |words: &[&str]| -> Result<String> {
         let output = rig.launcher(words)?;
@@ -213,7 +212,7 @@ fn secret_is_kept(rig: &Rig, node: &str, plan: &str) -> Result<()> {
         ("the journal", rig.inside(node, &["journalctl", "--no-pager"])?),
         ("agent status", rig.inside(node, &["/opt/elbow/agent", "status", "--output", "json"])?),
         ("metrics", rig.inside(node, &["sh", "-c", SCRAPE])?),
-        ("files that anybody may read", rig.inside(node, &["sh", "-c", READABLE])?),
+        ("world-readable files", rig.inside(node, &["sh", "-c", READABLE])?),
     ];
     for (what, text) in shown {
         ensure!(!text.is_empty() && !text.contains(SECRET), "the webhook's address is in {what}: {text}");
@@ -221,11 +220,11 @@ fn secret_is_kept(rig: &Rig, node: &str, plan: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the node's files say to everybody.
+/// Lists world-readable files that contain the secret.
 const READABLE: &str = "find /etc /run /var /opt -xdev -type f -perm -o=r -exec grep -l hook-s3cret {} + ; echo looked";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receiver_that_hangs_fails_or_is_down_delays_no_takeover_and_is_told_later() -> Result<()> {
+async fn a_receiver_that_hangs_fails_or_is_down_delays_no_takeover_and_gets_events_later() -> Result<()> {
     let rig = Rig::up()?;
     let receiver = Receiver::start(&rig)?;
     rig.create(&rig.balancer(Receiver::balancer)?)?;
@@ -244,12 +243,12 @@ async fn a_receiver_that_hangs_fails_or_is_down_delays_no_takeover_and_is_told_l
     prober.answered(50, Duration::from_secs(30)).await.context("after the power cut")?;
     let outage = prober::longest_outage(&prober.finish()?).context("there were two answers")?.length();
     rig.figure("power cut, 100 ms latency, webhook hanging: outage", format!("{outage:.0?}"))?;
-    // Less than the shortest thing that the courier waits for.
+    // Less than the shortest timeout of the webhook's sender.
     ensure!(outage < Duration::from_millis(2500), "the outage was {outage:.0?}");
 
     receiver.turn(Manner::Fails);
     wait_for("a try that fails", LOOK, || sent_in(&receiver, Manner::Fails))?;
-    ensure!(receiver.taken().len() == told_before, "something was taken: {:?}", receiver.taken());
+    ensure!(receiver.taken().len() == told_before, "the receiver accepted an event: {:?}", receiver.taken());
     let tries = receiver.sent();
     drop(receiver);
     let waiting = rig.inside(&heir, &["sh", "-c", SCRAPE])?;
@@ -258,12 +257,12 @@ async fn a_receiver_that_hangs_fails_or_is_down_delays_no_takeover_and_is_told_l
     let receiver = wait_for("the receiver's port", LOOK, || Receiver::start(&rig))?;
     let told = receiver.wait(&heir, "role_changed", LOOK, |one| one["role"]["now"] == "active")?;
     let same = tries.iter().filter(|sent| sent.event["id"] == told["id"]).count();
-    ensure!(same >= 2 && told["dropped"] == 0, "the event came {same} times before: {told}");
+    ensure!(same >= 2 && told["dropped"] == 0, "the event was sent {same} times before: {told}");
     receiver.in_order()?;
     rig.destroy("web").map(drop)
 }
 
 fn sent_in(receiver: &Receiver, manner: Manner) -> Result<()> {
-    ensure!(receiver.sent().iter().any(|sent| sent.manner == manner), "it was sent {:?}", receiver.sent());
+    ensure!(receiver.sent().iter().any(|sent| sent.manner == manner), "the receiver got {:?}", receiver.sent());
     Ok(())
 }

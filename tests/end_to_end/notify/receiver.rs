@@ -1,4 +1,4 @@
-//! A webhook's receiver, at the client's place in the VPC, over TLS: the nodes reach it as they reach any host there.
+//! A webhook's receiver with TLS at the client's address in the VPC. It can accept, fail or hang.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -17,23 +17,23 @@ use serde_json::Value;
 use tokio::task::JoinHandle;
 
 const PORT: u16 = 8443;
-/// What AWS calls the client's address: the VPC's resolver knows it.
+/// The AWS host name of the client's address; the VPC's resolver knows it.
 const HOST: &str = "ip-10-0-3-10.eu-west-1.compute.internal";
-/// What must be seen nowhere.
+/// The path of the webhook's URL, which must not be visible anywhere.
 pub const SECRET: &str = "hook-s3cret";
 
-/// How it treats what it is sent.
+/// How the receiver answers a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Manner {
-    /// Takes it.
+    /// 204
     Takes,
-    /// Has trouble of its own.
+    /// 500
     Fails,
-    /// Never answers.
+    /// No answer.
     Hangs,
 }
 
-/// Something that was sent, and how it was treated.
+/// An event that was sent, and how the receiver answered it.
 #[derive(Debug, Clone)]
 pub struct Sent {
     pub manner: Manner,
@@ -46,7 +46,7 @@ struct Desk {
     sent: Vec<Sent>,
 }
 
-/// A receiver that runs until it is dropped, and keeps what it was sent.
+/// A receiver that runs until it is dropped, and records all events.
 pub struct Receiver {
     desk: Arc<Mutex<Desk>>,
     server: JoinHandle<std::io::Result<Infallible>>,
@@ -59,7 +59,7 @@ impl Drop for Receiver {
 }
 
 impl Receiver {
-    /// One that takes what it is sent.
+    /// Starts a receiver that accepts events.
     pub fn start(rig: &Rig) -> Result<Receiver> {
         let config = Authority::open(&rig.dir().ca())?.server([HOST])?;
         let listener = namespace::bind_tcp(&namespace::behind(CLIENT), SocketAddr::from((CLIENT_ADDRESS, PORT)))?;
@@ -89,28 +89,28 @@ impl Receiver {
         Ok(Receiver { desk, server })
     }
 
-    /// The lab's example, with this as its webhook and the client's network as readers of metrics.
+    /// The lab's example with this receiver as its webhook and the client's network in `metrics.clients`.
     pub fn balancer(text: String) -> String {
         let notify = format!("[notify]\nwebhook = \"https://{HOST}:{PORT}/{SECRET}\"\n\n");
         text.replacen("[agent]", &format!("{notify}[metrics]\nclients = [\"10.0.3.0/24\"]\n\n[agent]"), 1)
     }
 
-    /// Treats otherwise what it is sent from now on.
+    /// Sets the answer to events from now on.
     pub fn turn(&self, manner: Manner) {
         self.desk().manner = manner;
     }
 
-    /// What it was sent so far.
+    /// All events sent so far.
     pub fn sent(&self) -> Vec<Sent> {
         self.desk().sent.clone()
     }
 
-    /// What it has taken so far.
+    /// All events accepted so far.
     pub fn taken(&self) -> Vec<Value> {
         self.sent().into_iter().filter(|sent| sent.manner == Manner::Takes).map(|sent| sent.event).collect()
     }
 
-    /// Waits until it has taken an event of this name from this node that fits; gives that.
+    /// Waits for an accepted event of this name from this node that `fits`; returns it.
     pub fn wait(&self, node: &str, name: &str, patience: Duration, fits: impl Fn(&Value) -> bool) -> Result<Value> {
         wait_for(&format!("{name} of {node}"), patience, || {
             let taken = self.taken();
@@ -118,12 +118,12 @@ impl Receiver {
             found.cloned().with_context(|| {
                 let names: Vec<String> =
                     taken.iter().map(|one| format!("{} {}", one["node"]["slot"], one["text"])).collect();
-                format!("it has taken {names:#?}")
+                format!("accepted so far: {names:#?}")
             })
         })
     }
 
-    /// Fails if what a node told came in another order than it happened.
+    /// Fails if a node's events arrived out of order.
     pub fn in_order(&self) -> Result<()> {
         for taken in
             self.taken().iter().fold(std::collections::BTreeMap::<String, Vec<u64>>::new(), |mut nodes, one| {
@@ -132,7 +132,7 @@ impl Receiver {
                 nodes
             })
         {
-            ensure!(taken.1.is_sorted(), "{} told {:?}", taken.0, taken.1);
+            ensure!(taken.1.is_sorted(), "{} sent the sequence {:?}", taken.0, taken.1);
         }
         Ok(())
     }

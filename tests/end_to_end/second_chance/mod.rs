@@ -1,4 +1,4 @@
-//! The second chance: routes move, and the connections that were open go on; a node dies, and they are reset at once.
+//! The second chance: open connections survive a move of the routes, and are reset at once when their node dies.
 
 mod guarded;
 mod ports;
@@ -18,7 +18,7 @@ const BOOT: Duration = Duration::from_secs(180);
 const LIMIT: Duration = Duration::from_secs(20);
 
 #[tokio::test]
-async fn a_pair_whose_routes_move_ten_times_loses_no_request_and_no_connection() -> Result<()> {
+async fn a_pair_loses_no_request_and_no_connection_in_ten_moves_of_its_routes() -> Result<()> {
     let rig = Rig::up()?;
     let nodes = raise(&rig, 2)?;
     ports::few(&rig)?;
@@ -33,7 +33,7 @@ async fn a_pair_whose_routes_move_ten_times_loses_no_request_and_no_connection()
 }
 
 #[tokio::test]
-async fn of_three_nodes_each_passes_on_what_is_the_others() -> Result<()> {
+async fn each_of_three_nodes_passes_packets_to_the_others() -> Result<()> {
     let rig = Rig::up()?;
     let nodes = raise(&rig, 3)?;
     ports::few(&rig)?;
@@ -53,7 +53,7 @@ async fn of_three_nodes_each_passes_on_what_is_the_others() -> Result<()> {
     rig.destroy("web").map(drop)
 }
 
-/// A balancer of so many nodes, each of which knows that the others can be passed packets.
+/// Creates a balancer; waits until each node passes packets to all others.
 fn raise(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
     let file = if nodes == 2 { rig.balancer(|text| text)? } else { three(rig)? };
     rig.create(&file)?;
@@ -66,21 +66,21 @@ fn ids(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
     Ok(rig.settled(nodes, BOOT)?.into_iter().map(|node| node.id).collect())
 }
 
-/// Waits until each of `ids` counts `living` members, itself among them, in the rules that its kernel has.
+/// Waits until the kernel rules of each node of `ids` count `living` members, itself included.
 fn passing(rig: &Rig, ids: &[String], living: usize) -> Result<()> {
     for id in ids {
         wait_for(&format!("{id} to count {living} living members"), BOOT, || {
             let rules = rig.inside(id, &["nft", "list", "table", "ip", "elbow"])?;
             let passed = rules.lines().filter(|line| line.contains("dup to")).count();
-            // Each tunnel but the ring's last is passed on from, and so is what has come through none.
-            ensure!(passed == if living == 1 { 0 } else { living }, "its rules are {rules}");
+            // A rule for each tunnel but the ring's last, and one for packets that came through no tunnel.
+            ensure!(passed == if living == 1 { 0 } else { living }, "the rules of {id} are {rules}");
             Ok(())
         })?;
     }
     Ok(())
 }
 
-/// The clients' route, and each node's interface: what turning it by hand takes.
+/// Turns the clients' route by hand: its table, and each node's interface.
 struct Turner<'a> {
     rig: &'a Rig,
     table: String,
@@ -96,7 +96,7 @@ impl<'a> Turner<'a> {
         Ok(Turner { rig, table, cards: nodes.iter().map(card).collect::<Result<_>>()? })
     }
 
-    /// Turns the route back to the node that is active, which would do so itself within half a minute; says which it is.
+    /// Turns the route back to the active node before that node does so itself; returns that node.
     fn back(&self) -> Result<String> {
         let mut nodes = self.rig.status()?.instances.into_iter().filter(|node| node.lab == "up");
         let active = nodes.find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
@@ -104,7 +104,7 @@ impl<'a> Turner<'a> {
         Ok(active.id)
     }
 
-    /// Turns the route, as a handover does, and waits for nothing.
+    /// Turns the route, as a handover does, without waiting.
     fn turn(&self, to: &str) -> Result<()> {
         let card = &self.cards[to];
         let route = ["ec2", "replace-route", "--route-table-id", &self.table, "--network-interface-id", card];
@@ -112,7 +112,7 @@ impl<'a> Turner<'a> {
     }
 }
 
-/// Moves under load: from each node to the next, so that every node has seen connections of every other.
+/// Moves the route under load from node to node, so that each node gets packets of each other node's connections.
 async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
     let turner = Turner::of(rig, nodes)?;
     let everybody = Load { keep_alive: 4, pause: Duration::from_millis(50), uploads: 10, idle: 2, downloads: 2 };
@@ -123,7 +123,7 @@ async fn moves(rig: &Rig, nodes: &[String], count: usize) -> Result<()> {
     judge(rig, crowd, &format!("{count} moves among {} nodes", nodes.len()))
 }
 
-/// The kernel passes packets on, and kernels say who lives: agents that die meanwhile cost nothing.
+/// The kernel passes packets and tracks living members: killed agents cost no connection.
 async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
     let turner = Turner::of(rig, nodes)?;
     let crowd = rig.crowd(vec![Kind::Upload { connections: 10, every: Duration::from_millis(100) }])?;
@@ -140,7 +140,7 @@ async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
     ids(rig, nodes.len()).map(drop)
 }
 
-/// Where the security group keeps members from each other, clients are reset and don't hang; `create` lets them in again.
+/// If the security group blocks the tunnels, clients are reset and don't hang. `create` restores the rule.
 async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     let query = "SecurityGroups[0].GroupId";
     let name = "Name=group-name,Values=elbow-web";
@@ -157,8 +157,8 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     crowd.ready(LIMIT).await?;
     let start = Instant::now();
     turner.turn(other)?;
-    let error = ports::ask(&mut stream, "").await.expect_err("nobody knows this connection");
-    ensure!(format!("{error:#}").contains("reset"), "where its port's last connection ended: {error:#}");
+    let error = ports::ask(&mut stream, "").await.expect_err("no node knows this connection");
+    ensure!(format!("{error:#}").contains("reset"), "on a port with a connection in TIME_WAIT: {error:#}");
     let report = crowd.lost(4, LIMIT).await?;
     ensure!(report.lost_after(start)[3] < Duration::from_secs(5), "{:?}", report.lost_after(start));
     drop(crowd);
@@ -167,7 +167,7 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     passing(rig, nodes, 2)
 }
 
-/// Cuts a node's power with connections open; how long after that each was reset.
+/// Cuts a node's power with open connections; returns the time until each was reset.
 async fn cut(rig: &Rig, node: &str) -> Result<Vec<Duration>> {
     const OPEN: usize = 20;
     let crowd = rig.crowd(vec![Kind::Upload { connections: OPEN, every: Duration::from_millis(100) }])?;
