@@ -1,5 +1,5 @@
-//! The lab follows the API: after each call that changed the world, before its answer leaves, the kernel is made so.
-//! What the API does by itself (Auto Scaling replaces an instance) is followed as soon as it is seen.
+//! Applies the API's state to the kernel. After each call that changed something, the kernel is updated before the answer
+//! leaves. Changes without a call, such as a replacement by Auto Scaling, are found by polling.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -17,10 +17,10 @@ use crate::api::{Call, Hooks, Passage, Upstream};
 use crate::world::InstanceState;
 use crate::{moto, world};
 
-/// How often the API is asked whether it did something by itself.
+/// How often the API's generation is polled for changes without a call.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// What it takes to follow. Clones share everything.
+/// Applies the API's state to the kernel. Clones share everything.
 #[derive(Clone)]
 pub struct Follow {
     moto: Upstream,
@@ -31,17 +31,17 @@ pub struct Follow {
 }
 
 impl Follow {
-    /// Of this moto's world, as far as it is in this VPC.
+    /// Follows this moto's resources in this VPC.
     pub fn new(moto: Upstream, vpc: String, ground: Arc<Ground>, machines: Arc<Machines>) -> Follow {
         Follow { moto, vpc, ground, machines, rounds: Arc::default() }
     }
 
-    /// Makes the kernel follow as often as it is asked to, and when the API did something by itself; forever.
+    /// Updates the kernel on request and after changes that polling finds; never returns.
     pub async fn work(self) {
         let rounds = self.rounds.clone();
         let round = || async {
             if let Err(error) = self.round().await {
-                error!("following the API: {error:#}");
+                error!(error = format!("{error:#}"), "could not apply the API's state");
             }
         };
         tokio::join!(rounds.work(round), self.watch());
@@ -54,12 +54,12 @@ impl Follow {
             match moto::generation(&self.moto).await {
                 Ok(now) if now != self.ground.world().borrow().generation => self.catch_up().await,
                 Ok(_) => {}
-                Err(error) => debug!("looking at the API: {error:#}"),
+                Err(error) => debug!(error = format!("{error:#}"), "could not read the API's generation"),
             }
         }
     }
 
-    /// What the API stops is stopped when its system is down.
+    /// Marks `stopping` instances as `stopped` in the API once their systems are down.
     async fn tell_stopped(&self) {
         let stopping: Vec<String> = {
             let world = self.ground.world();
@@ -69,12 +69,12 @@ impl Follow {
         };
         for id in stopping.iter().filter(|id| self.machines.is_down(id)) {
             if let Err(error) = moto::stopped(&self.moto, id).await {
-                debug!("{id} is down: {error:#}");
+                debug!(%id, error = format!("{error:#}"), "could not report a stopped instance");
             }
         }
     }
 
-    /// Waits until the kernel is as the API says now.
+    /// Waits until the kernel matches the API's current state.
     pub async fn catch_up(&self) {
         self.rounds.ask().await;
     }
@@ -84,38 +84,38 @@ impl Follow {
         let world = world::fetch(&self.moto).await?;
         let fetched = start.elapsed();
         let moves = fleet::moves(&world, &self.vpc, &self.machines.images(), &self.machines.held());
-        // Power goes before the link: a machine without its link would have time to notice.
+        // Power goes before the link: an instance without its link would have time to notice.
         let (removals, others): (Vec<Move>, Vec<Move>) =
             moves.into_iter().partition(|what| matches!(what, Move::Remove(_)));
         let removing = removals.into_iter().map(|what| self.machines.carry_out(what, &world));
         let removed: Result<Vec<()>> = futures::future::join_all(removing).await.into_iter().collect();
         self.ground.follow(world.clone()).await?;
-        debug!(?fetched, followed = ?start.elapsed(), generation = world.generation, "the kernel is as the API says");
+        debug!(?fetched, followed = ?start.elapsed(), generation = world.generation, "applied the API's state");
         for what in others {
             self.machines.carry_out(what.clone(), &world).await.with_context(|| format!("{what:?}"))?;
         }
         removed.map(drop)
     }
 
-    /// RebootInstances changes nothing that the API shows: the instances it names are restarted.
+    /// Restarts the instances that a RebootInstances call names; the API's state doesn't show a reboot.
     fn reboot(&self, call: &Call) {
         for id in named_instances(call) {
             let machines = self.machines.clone();
             tokio::spawn(async move {
                 if let Err(error) = machines.reboot(&id).await {
-                    error!("rebooting {id}: {error:#}");
+                    error!(%id, error = format!("{error:#}"), "reboot failed");
                 }
             });
         }
     }
 
-    /// moto is told what GetConsoleOutput is to answer when somebody asks.
+    /// Gives moto the instance's console before a GetConsoleOutput call reaches it.
     async fn show_console(&self, call: &Call) {
         let Some(id) = call.parameter("InstanceId") else { return };
-        // Instances that run elsewhere than here, or nowhere, have said nothing.
+        // Instances that don't run here have no console.
         let Ok(text) = self.machines.console(id).await else { return };
         if let Err(error) = moto::set_console(&self.moto, id, &text).await {
-            error!("the console of {id}: {error:#}");
+            error!(id, error = format!("{error:#}"), "could not pass the console to moto");
         }
     }
 }

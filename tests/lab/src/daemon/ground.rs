@@ -1,5 +1,4 @@
-//! The kernel's network, and the world as it was last made to follow. Whoever changes either goes through here, one at
-//! a time.
+//! The kernel's network and the world that it was last made to match. All changes to both go through here, one at a time.
 
 use std::sync::{Arc, Mutex};
 
@@ -11,7 +10,7 @@ use crate::moto::Seed;
 use crate::network::{Faults, Fixture, Network, Services, Setting};
 use crate::world::World;
 
-/// The network, what is broken in it on purpose, and the world it follows.
+/// The network, the faults set in it, and the world it matches.
 pub struct Ground {
     state: Mutex<State>,
     world: watch::Sender<Arc<World>>,
@@ -26,7 +25,7 @@ struct State {
 }
 
 impl Ground {
-    /// Makes the network of the seed's VPC, with the client and the targets in it.
+    /// Opens the network of the seed's VPC, with the client and the targets.
     pub fn open(seed: &Seed) -> Result<Ground> {
         let subnet =
             |name: &str| seed.subnets.get(name).cloned().with_context(|| format!("the seed has no subnet {name}"));
@@ -47,12 +46,12 @@ impl Ground {
         Ok(Ground { state, world: watch::Sender::default(), vpc: seed.vpc.clone(), services, fixtures })
     }
 
-    /// The world as the kernel has it.
+    /// The world that the kernel matches.
     pub fn world(&self) -> watch::Receiver<Arc<World>> {
         self.world.subscribe()
     }
 
-    /// Makes the kernel follow this world, and then tells whoever watches it.
+    /// Makes the kernel match this world, then publishes it to the watchers.
     pub async fn follow(self: &Arc<Self>, world: World) -> Result<()> {
         let world = Arc::new(world);
         let followed = world.clone();
@@ -61,7 +60,7 @@ impl Ground {
         Ok(())
     }
 
-    /// Breaks or mends something.
+    /// Changes the faults and applies them.
     pub async fn change(self: &Arc<Self>, change: impl FnOnce(&mut Faults) + Send + 'static) -> Result<()> {
         self.work(move |ground, state| {
             change(&mut state.faults);
@@ -81,10 +80,10 @@ impl Ground {
         .await
     }
 
-    /// The partitions and lost zones, a line each, with instances by their ids.
+    /// The partitions and lost zones, one line each, with instance IDs in place of interfaces.
     pub fn partitions(&self) -> Vec<String> {
         let world = self.world.borrow().clone();
-        let lines = self.state.lock().expect("nothing panics with the network in hand").faults.describe();
+        let lines = self.state.lock().expect("no thread panics while it holds the network").faults.describe();
         let named = |line: String| {
             let words = line.split(' ').map(|word| {
                 let instance = world.interface(word).and_then(|interface| interface.instance.clone());
@@ -101,14 +100,14 @@ impl Ground {
         network.reconcile(&setting).map(drop)
     }
 
-    /// The kernel is told by programs that are waited for: not on the threads that serve.
+    /// Runs blocking work on the network off the async threads: it waits for other programs.
     async fn work(
         self: &Arc<Self>,
         work: impl FnOnce(&Ground, &mut State) -> Result<()> + Send + 'static,
     ) -> Result<()> {
         let ground = self.clone();
         let done = tokio::task::spawn_blocking(move || {
-            let mut state = ground.state.lock().expect("nothing panics with the network in hand");
+            let mut state = ground.state.lock().expect("no thread panics while it holds the network");
             work(&ground, &mut state)
         });
         done.await.context("changing the lab's network")?

@@ -1,11 +1,11 @@
-//! Rounds of work that many may ask for at once: those who ask while a round runs share the next one.
+//! Rounds of work that many callers share: requests during a round are all served by the next one.
 //!
-//! Two hundred ReplaceRoutes at the same moment must not queue two hundred passes over the kernel; each caller only
-//! has to know that a round has begun and ended since its own change.
+//! Two hundred simultaneous ReplaceRoute calls must not queue two hundred updates of the kernel. Each caller only needs a
+//! round that began after its own change.
 
 use tokio::sync::watch;
 
-/// The count of what was asked for, and of what is done.
+/// Counts requests, and the requests that are done.
 #[derive(Debug)]
 pub struct Rounds {
     asked: watch::Sender<u64>,
@@ -19,7 +19,7 @@ impl Default for Rounds {
 }
 
 impl Rounds {
-    /// Asks for a round and waits until one that began after this has ended.
+    /// Requests a round and waits until a round that began after the request has ended.
     pub async fn ask(&self) {
         let mut mine = 0;
         self.asked.send_modify(|asked| {
@@ -30,7 +30,7 @@ impl Rounds {
         let _ = done.wait_for(|done| *done >= mine).await;
     }
 
-    /// Runs rounds as they are asked for, one at a time, forever.
+    /// Runs requested rounds one at a time; never returns.
     pub async fn work<R: Future<Output = ()>>(&self, mut round: impl FnMut() -> R) {
         let mut asked = self.asked.subscribe();
         loop {
@@ -50,7 +50,7 @@ mod tests {
 
     use super::*;
 
-    /// Rounds of 10 ms at work, and how many there have been.
+    /// Running rounds of 10 ms each, and their count.
     fn working() -> (Arc<Rounds>, Arc<AtomicU32>) {
         let (rounds, count) = (Arc::new(Rounds::default()), Arc::new(AtomicU32::new(0)));
         let (ours, counted) = (rounds.clone(), count.clone());
@@ -66,7 +66,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn many_who_ask_at_once_share_two_rounds() {
+    async fn simultaneous_requests_share_at_most_two_rounds() {
         let (rounds, count) = working();
         futures::future::join_all((0..200).map(|_| rounds.ask())).await;
         assert!((1..=2).contains(&count.load(Ordering::SeqCst)), "{count:?}");

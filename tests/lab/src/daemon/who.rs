@@ -1,4 +1,4 @@
-//! Whom people mean: an instance by id, or by what it is for its balancer's virtual IP.
+//! Finds the instance that a command-line word means: an ID, or a role for a balancer's virtual IP.
 
 use anyhow::{Result, bail};
 use templates::names::TAG_BALANCER;
@@ -6,8 +6,8 @@ use templates::{Slot, files};
 
 use crate::world::{Instance, RouteState, World};
 
-/// The instance that a word stands for: an id, `active`, `standby`, `active:NAME`, `standby:NAME`. `has_power` tells
-/// which instances the lab hasn't cut off.
+/// The instance that a word means: an ID, `active`, `standby`, `active:NAME`, `standby:NAME`. `has_power` returns whether
+/// the lab has left an instance its power.
 pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(&str) -> bool) -> Result<&'a Instance> {
     let (role, name) = match word.split_once(':') {
         Some((role, name)) => (role, Some(name)),
@@ -17,7 +17,7 @@ pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(
         "active" => {
             let name = balancer(world, name)?;
             let Some(found) = active(world, vpc, name) else {
-                bail!("no active node: in the main route table no virtual IP's route leads to an instance of {name}");
+                bail!("no active node: the main route table has no route to an instance of {name}");
             };
             Ok(found)
         }
@@ -32,19 +32,19 @@ pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(
         }
         id => match world.instance(id).filter(|i| !i.state.is_ending()) {
             Some(found) => Ok(found),
-            None => bail!("{id}: no such instance (an id, `active` or `standby`; see `lab status`)"),
+            None => bail!("{id}: no such instance; give an instance ID, `active` or `standby`, see `lab status`"),
         },
     }
 }
 
-/// A node's slot: its subnet's place in the description that its balancer's nodes boot with.
+/// A node's slot: the index of its subnet in the configuration that its balancer's nodes boot with.
 pub fn slot(world: &World, instance: &Instance) -> Option<String> {
     let mut described = nodes(world, instance.tags.get(TAG_BALANCER)?);
     let config = described.find_map(|node| files::read_back(node.user_data.as_deref()?).ok())?;
     Some(Slot::of(instance.subnet.as_deref()?, &config.balancer.subnets).to_string())
 }
 
-/// The balancer of that name, or the only one there is.
+/// The given name, or the only balancer's name.
 fn balancer<'a>(world: &'a World, name: Option<&'a str>) -> Result<&'a str> {
     if let Some(name) = name {
         return Ok(name);
@@ -55,8 +55,8 @@ fn balancer<'a>(world: &'a World, name: Option<&'a str>) -> Result<&'a str> {
     names.dedup();
     match names.as_slice() {
         [name] => Ok(name),
-        [] => bail!("there is no balancer: create one with `launcher create`"),
-        several => bail!("there are several balancers, say whose: active:{}", several.join(" or active:")),
+        [] => bail!("no balancer exists; create one with `launcher create`"),
+        several => bail!("several balancers exist; name one: active:{}", several.join(" or active:")),
     }
 }
 
@@ -112,14 +112,14 @@ mod tests {
     }
 
     #[test]
-    fn active_is_where_the_main_tables_route_leads() {
+    fn active_is_the_instance_to_which_the_main_table_routes() {
         assert_eq!(found("active:web", ""), "i-2");
         assert_eq!(found("active:db", ""), "i-5");
         assert_eq!(found("active:web", "i-2"), "i-2");
     }
 
     #[test]
-    fn a_slot_is_the_place_of_a_nodes_subnet() {
+    fn a_slot_is_the_index_of_a_nodes_subnet() {
         let world = world();
         let slots: Vec<_> = world.instances.iter().map(|instance| slot(&world, instance)).collect();
         assert_eq!(slots[1..], ["1", "1", "0", "0"].map(|slot| Some(slot.to_owned())));
@@ -133,13 +133,13 @@ mod tests {
     }
 
     #[test]
-    fn with_several_balancers_active_wants_a_name() {
-        assert_eq!(found("active", ""), "there are several balancers, say whose: active:db or active:web");
+    fn with_several_balancers_active_needs_a_name() {
+        assert_eq!(found("active", ""), "several balancers exist; name one: active:db or active:web");
         assert!(found("active:mail", "").starts_with("no active node"));
     }
 
     #[test]
-    fn a_terminated_instance_is_no_instance() {
+    fn a_terminated_instance_is_not_found() {
         assert_eq!(found("i-3", ""), "i-3");
         assert!(found("i-1", "").starts_with("i-1: no such instance"));
     }
