@@ -1,6 +1,6 @@
-//! What people do to a balancer beside Elbow, with the AWS CLI.
+//! AWS CLI commands that change a balancer without Elbow.
 
-/// The words that make a version of `elbow-web`'s launch template: version 1, and `data` (JSON) in its place.
+/// The arguments that create a version of `elbow-web`'s launch template: version 1, changed by `data` (JSON).
 pub fn version<'a>(description: &'a str, data: &'a str) -> [&'a str; 10] {
     [
         "ec2",

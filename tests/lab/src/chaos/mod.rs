@@ -1,5 +1,5 @@
-//! `lab chaos`: random faults, one episode after another, while clients watch. After each episode the balancer must recover
-//! by itself. The fault log and each outage are printed; the seed replays the plan.
+//! `lab chaos`: random faults, one episode after another, while clients watch. After each episode the balancer must
+//! recover by itself. The fault log and each outage are printed; the seed replays the plan.
 
 mod fault;
 mod plan;
@@ -42,8 +42,8 @@ struct Tally {
 /// The balancer's nodes.
 const NODES: usize = 2;
 
-/// Plays the plan of `seed` for `length` on a fresh lab. Fails if the balancer doesn't recover after an episode, or if its
-/// nodes move routes while nothing is wrong.
+/// Plays the plan of `seed` for `length` on a fresh lab. Fails if the balancer doesn't recover after an episode, or if
+/// its nodes move routes while nothing is wrong.
 pub fn run(seed: u64, length: Duration) -> Result<()> {
     println!("chaos: seed {seed}, {} s of faults", length.as_secs());
     let scene = Scene::raise()?;
@@ -119,8 +119,8 @@ fn play(scene: &Scene, episode: &[Planned], began: Instant, tally: &mut Tally) -
     Ok(())
 }
 
-/// Begins and ends each fault at its time. A fault that can't begin or end, because another took away what it acts on, is
-/// said and left out.
+/// Begins and ends each fault at its time. A fault that can't begin or end, because another took away what it acts on,
+/// is said and left out.
 fn faults(scene: &Scene, episode: &[Planned], start: Instant, say: impl Fn(&str)) {
     let mut due: Vec<(Duration, &Planned, bool)> = Vec::new();
     for planned in episode {

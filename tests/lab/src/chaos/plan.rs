@@ -21,7 +21,8 @@ pub struct Planned {
     pub fault: Fault,
 }
 
-/// All episodes of a seed, without end. The time that a balancer needs to recover decides how many of them fit into a run.
+/// All episodes of a seed, without end. The time that a balancer needs to recover decides how many of them fit into a
+/// run.
 #[derive(Debug)]
 pub struct Plan(StdRng);
 

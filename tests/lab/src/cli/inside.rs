@@ -1,5 +1,5 @@
-//! Runs commands in an instance or in the client's network namespace. This process becomes the command, so that streams,
-//! signals and the exit status are the command's own.
+//! Runs commands in an instance or in the client's network namespace. This process becomes the command, so that
+//! streams, signals and the exit status are the command's own.
 
 use std::ffi::OsString;
 use std::os::unix::process::CommandExt;
@@ -23,7 +23,8 @@ pub fn exec(dir: &LabDir, id: String, command: Vec<OsString>) -> Result<()> {
     become_command(machine.command([])?.args(command))
 }
 
-/// Replaces this process with a command in the client's network namespace, on this machine's files, in the caller's folder.
+/// Replaces this process with a command in the client's network namespace, on this machine's files, in the caller's
+/// folder.
 pub fn client(dir: &LabDir, command: Vec<OsString>) -> Result<()> {
     ask::need_root()?;
     if !ask::is_up(dir)? {

@@ -1,5 +1,5 @@
-//! The `lab` command. Most subcommands are requests to the running lab's control socket; `up`, `down`, `client`, `exec`,
-//! `probe` and `chaos` do work of their own.
+//! The `lab` command. Most subcommands are requests to the running lab's control socket; `up`, `down`, `client`,
+//! `exec`, `probe` and `chaos` do work of their own.
 
 mod ask;
 mod inside;

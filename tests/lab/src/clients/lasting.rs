@@ -1,5 +1,5 @@
-//! Clients whose one connection is to last: an upload, a download, and one that says nothing. They speak HTTP by hand, as
-//! each byte's time of leaving counts.
+//! Clients whose one connection is to last: an upload, a download, and one that says nothing. They speak HTTP by hand,
+//! as each byte's time of leaving counts.
 
 use std::time::Duration;
 

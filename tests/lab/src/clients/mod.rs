@@ -1,5 +1,5 @@
-//! A crowd of clients: some ask again and again, some keep a connection for as long as the crowd is there. What became of
-//! their requests and of their connections, and when, is what a move of a virtual IP is judged by.
+//! A crowd of clients: some ask again and again, some keep a connection for as long as the crowd is there. What became
+//! of their requests and of their connections, and when, is what a move of a virtual IP is judged by.
 
 mod asking;
 mod lasting;

@@ -44,7 +44,8 @@ impl Report {
         good.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
-    /// How long after `instant` each lost connection's client knew, the soonest first. Those lost before it don't count.
+    /// How long after `instant` each lost connection's client knew, the soonest first. Those lost before it don't
+    /// count.
     pub fn lost_after(&self, instant: Instant) -> Vec<Duration> {
         let mut times: Vec<_> = self.lost.iter().filter_map(|loss| loss.at.checked_duration_since(instant)).collect();
         times.sort_unstable();

@@ -1,5 +1,5 @@
-//! Applies the API's state to the kernel. After each call that changed something, the kernel is updated before the answer
-//! leaves. Changes without a call, such as a replacement by Auto Scaling, are found by polling.
+//! Applies the API's state to the kernel. After each call that changed something, the kernel is updated before the
+//! answer leaves. Changes without a call, such as a replacement by Auto Scaling, are found by polling.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

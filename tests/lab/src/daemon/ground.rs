@@ -1,4 +1,5 @@
-//! The kernel's network and the world that it was last made to match. All changes to both go through here, one at a time.
+//! The kernel's network and the world that it was last made to match. All changes to both go through here, one at a
+//! time.
 
 use std::sync::{Arc, Mutex};
 

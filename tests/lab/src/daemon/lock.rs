@@ -1,5 +1,5 @@
-//! The lock that allows one lab per machine: namespaces, cgroups and addresses belong to the machine. The kernel releases
-//! the lock when the lab's process ends, in whatever way.
+//! The lock that allows one lab per machine: namespaces, cgroups and addresses belong to the machine. The kernel
+//! releases the lock when the lab's process ends, in whatever way.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;

@@ -17,8 +17,8 @@ pub const TARGET_PORT: u16 = 8080;
 pub const METADATA: Ipv4Addr = Ipv4Addr::new(169, 254, 169, 254);
 /// AmazonProvidedDNS: the VPC's base address plus two.
 pub const RESOLVER: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 2);
-/// The AWS API inside the VPC, like an interface endpoint: one name with an address in each of two zones, given by their
-/// last letters.
+/// The AWS API inside the VPC, like an interface endpoint: one name with an address in each of two zones, given by
+/// their last letters.
 pub const API: [(char, Ipv4Addr); 2] = [('a', Ipv4Addr::new(10, 0, 0, 3)), ('b', Ipv4Addr::new(10, 0, 0, 5))];
 /// The address of downloads and packages; on AWS, a NAT gateway would lead to them.
 pub const HOSTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);

@@ -53,7 +53,8 @@ pub enum Order {
         /// The instance
         id: String,
     },
-    /// Drop all packets between an instance and another instance, the API, its metadata service, or all but that service
+    /// Drop all packets between an instance and another instance, the API, its metadata service, or all but that
+    /// service
     Partition {
         /// The instance
         id: String,

@@ -1,7 +1,7 @@
 //! Rounds of work that many callers share: requests during a round are all served by the next one.
 //!
-//! Two hundred simultaneous ReplaceRoute calls must not queue two hundred updates of the kernel. Each caller only needs a
-//! round that began after its own change.
+//! Two hundred simultaneous ReplaceRoute calls must not queue two hundred updates of the kernel. Each caller only needs
+//! a round that began after its own change.
 
 use tokio::sync::watch;
 

@@ -6,8 +6,8 @@ use templates::{Slot, files};
 
 use crate::world::{Instance, RouteState, World};
 
-/// The instance that a word means: an ID, `active`, `standby`, `active:NAME`, `standby:NAME`. `has_power` returns whether
-/// the lab has left an instance its power.
+/// The instance that a word means: an ID, `active`, `standby`, `active:NAME`, `standby:NAME`. `has_power` returns
+/// whether the lab has left an instance its power.
 pub fn instance<'a>(word: &str, world: &'a World, vpc: &str, has_power: impl Fn(&str) -> bool) -> Result<&'a Instance> {
     let (role, name) = match word.split_once(':') {
         Some((role, name)) => (role, Some(name)),

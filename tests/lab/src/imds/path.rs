@@ -2,8 +2,8 @@
 
 use percent_encoding::percent_decode_str;
 
-/// The versions that a client may ask for; all of them tell the same here. cloud-init 22.4.2 asks for the one before last
-/// of these that it knows.
+/// The versions that a client may ask for; all of them tell the same here. cloud-init 22.4.2 asks for the one before
+/// last of these that it knows.
 pub const VERSIONS: [&str; 9] = [
     "2009-04-04",
     "2016-09-02",

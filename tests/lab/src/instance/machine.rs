@@ -146,8 +146,8 @@ impl Machine {
 
     /// The words to put before a command so that it runs inside, with the caller's streams and its own exit status.
     ///
-    /// It is a shell's child there, not nsenter's: a shutdown stops every process before it ends them, nsenter(1) stops along
-    /// with its child, and nobody out here would wake it.
+    /// It is a shell's child there, not nsenter's: a shutdown stops every process before it ends them, nsenter(1) stops
+    /// along with its child, and nobody out here would wake it.
     pub fn entry(&self) -> Result<Vec<String>> {
         let Some(init) = self.init() else { bail!("{} isn't running", self.spec.id) };
         let init = init.to_string();
