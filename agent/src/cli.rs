@@ -9,7 +9,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use rustix::process::{Gid, Uid};
 use rustix::thread;
 use templates::files::SCRIPT_USER;
-use templates::text::Millis;
+use templates::values::Millis;
 
 use crate::config::boot;
 use crate::host::logs::{self, Console};

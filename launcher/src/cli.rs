@@ -8,11 +8,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
-use templates::text::Millis;
+use templates::values::Millis;
 use templates::{Slot, names};
 
 use crate::aws::Account;
-use crate::model::which::Which;
+use crate::model::node_selector::NodeSelector;
 use crate::output::Output;
 
 /// Creates, updates, shows and removes Elbow balancers, self-hosted stand-ins for the AWS load balancer.
@@ -127,7 +127,7 @@ pub struct Update {
     pub force: bool,
     /// Continue without this unreachable node; it takes the revision when it returns. May be repeated
     #[arg(long, value_name = "SLOT|INSTANCE", conflicts_with = "versions")]
-    pub without: Vec<Which>,
+    pub without: Vec<NodeSelector>,
     /// Take the lease from another update that is under way
     #[arg(long)]
     pub take_over: bool,
@@ -153,7 +153,7 @@ pub struct Handover {
     pub name: String,
     /// The node to make active; default: the active node chooses one
     #[arg(long, value_name = "SLOT|INSTANCE")]
-    pub to: Option<Which>,
+    pub to: Option<NodeSelector>,
     /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,

@@ -1,13 +1,13 @@
 //! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
 pub(crate) mod check;
-pub mod discreet;
+pub mod secrets;
 mod hint;
 mod node_config;
-mod observers;
+mod monitoring;
 mod parse;
-mod place;
-mod wanted;
+mod location;
+mod expected;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -15,9 +15,9 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-pub use crate::text::{Image, Millis};
+pub use crate::values::{Image, Millis};
 pub use node_config::{BadNodeConfig, NodeConfig};
-pub use observers::{Metrics, Notify, Webhook};
+pub use monitoring::{Metrics, Notify, Webhook};
 pub use parse::Invalid;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.

@@ -9,7 +9,7 @@ pub mod node;
 pub mod order;
 pub mod paths;
 pub mod report;
-pub mod text;
+pub mod values;
 
 pub use balancer::Balancer;
 pub use node::{Role, Roles, Slot};

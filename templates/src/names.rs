@@ -21,7 +21,7 @@
 //! | `elbow:refused-handover` | agent | its instance | [`crate::report::Refusal`]`<String>`: `65a1-3f no other node answers` | the request in `elbow:drain` that the node refused, and why |
 //! | `elbow:refused-revision` | agent | its instance | [`crate::report::Refusal`]`<Order>`: `3:0123456789ab <why>` | the order in `elbow:revision` that the node refused, and why |
 
-use crate::balancer::check::words::{has_prefix, is_label};
+use crate::balancer::check::naming::{has_prefix, is_label};
 
 /// The balancer that a resource belongs to. Elbow touches nothing that doesn't carry it.
 pub const TAG_BALANCER: &str = "elbow:balancer";

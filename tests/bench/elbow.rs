@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::api::Upstream;
-use lab::evidence::{answered, eligible_tables, master_since, text};
+use lab::observations::{answered, eligible_tables, master_since, text};
 use lab::rig::{Rig, wait_for};
 use serde_json::{Value, json};
 
@@ -51,7 +51,7 @@ pub fn balancer(rig: &Rig, tables: &[String]) -> Result<PathBuf> {
 /// One takeover: the active node's keepalived is killed, and the standby becomes MASTER. Measures from its agent's
 /// `vrrp MASTER` to the answer to its last ReplaceRoute.
 pub fn take_over(rig: &Rig, tables: usize) -> Result<Attempt> {
-    rig.settled(2, RECOVERY)?;
+    rig.serving_nodes(2, RECOVERY)?;
     let loser = rig.active()?;
     rig.lab(["calls", "--clear"])?;
     rig.inside(&loser, &["systemctl", "kill", "--signal=KILL", "keepalived"])?;

@@ -12,7 +12,7 @@ use aws_sdk_ec2::config::{BehaviorVersion, Config, Credentials, Region, StalledS
 use aws_smithy_http_client::Builder;
 use aws_smithy_http_client::tls::{self, TlsContext, TrustStore};
 use aws_smithy_runtime_api::client::dns::{DnsFuture, ResolveDns};
-use lab::daemon::place;
+use lab::daemon::addresses;
 use lab::network::namespace;
 use lab::rig::Rig;
 use lab::tls::Authority;
@@ -138,6 +138,6 @@ struct TheApi;
 
 impl ResolveDns for TheApi {
     fn resolve_dns<'a>(&'a self, _name: &'a str) -> DnsFuture<'a> {
-        DnsFuture::ready(Ok(place::API.map(|(_, address)| IpAddr::from(address)).to_vec()))
+        DnsFuture::ready(Ok(addresses::API.map(|(_, address)| IpAddr::from(address)).to_vec()))
     }
 }

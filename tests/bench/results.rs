@@ -120,7 +120,7 @@ pub struct ZoneLoss {
     /// Each balancer's outage, as its client saw it.
     pub outages: Vec<f64>,
     /// From the first ReplaceRoute to the answer to the last.
-    pub settled: f64,
+    pub serving_nodes: f64,
     /// The number of throttled calls.
     pub throttled: usize,
 }

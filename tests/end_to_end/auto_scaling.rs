@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::{Rig, printed, programs, wait_for};
 use serde_json::Value;
 
@@ -24,7 +24,7 @@ async fn a_group_made_by_the_handbook_serves_and_waits_for_handovers() -> Result
 
     let made = Instant::now();
     run(&rig, folder, &[role, group, template])?;
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     rig.figure("Auto Scaling group by the handbook: made to a full pair", format!("{:.1?}", made.elapsed()))?;
     ensure!(nodes[0].slot != nodes[1].slot && nodes[0].zone != nodes[1].zone, "nodes: {nodes:?}");
     rig.lab(["client", "curl", "--silent", "--fail", "--max-time", "5", "http://10.255.0.10/"])?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
-use lab::evidence::text;
+use lab::observations::text;
 use lab::prober::{Prober, longest_outage};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
@@ -19,7 +19,7 @@ async fn a_group_heals_itself_and_the_virtual_ip_moves_once_for_each_node_that_e
     let rig = Rig::up()?;
     let file = rig.balancer(|text| format!("{GROUP}{text}"))?;
     rig.create(&file)?;
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     ensure!(nodes[0].zone != nodes[1].zone, "nodes: {nodes:?}");
 
     lost(&rig).await?;
@@ -110,12 +110,12 @@ fn in_one_zone(rig: &Rig, file: &Path) -> Result<()> {
     rig.aws(["autoscaling", "update-auto-scaling-group", group, "--vpc-zone-identifier", &subnet])?;
     let other = |than: &str| {
         wait_for("two nodes in one zone", BOOT, || {
-            let nodes = rig.settled(2, BOOT)?;
+            let nodes = rig.serving_nodes(2, BOOT)?;
             ensure!(nodes[0].zone == nodes[1].zone && nodes[0].slot == nodes[1].slot, "nodes: {nodes:?}");
             nodes.into_iter().find(|node| node.id != than).map(|node| node.id).context("no other node")
         })
     };
-    let standby = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("no standby")?;
+    let standby = rig.serving_nodes(2, BOOT)?.into_iter().find(|node| node.id != active).context("no standby")?;
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &standby.id])?;
     let second = other(&active)?;
     ensure!(rig.active()? == active, "the virtual IP went to the newcomer");
@@ -134,7 +134,7 @@ fn in_one_zone(rig: &Rig, file: &Path) -> Result<()> {
     let end = ["autoscaling", "terminate-instance-in-auto-scaling-group", "--no-should-decrement-desired-capacity"];
     rig.aws(end.into_iter().chain(["--instance-id", &standby]))?;
     wait_for("a node in each zone", BOOT, || {
-        let nodes = rig.settled(2, BOOT)?;
+        let nodes = rig.serving_nodes(2, BOOT)?;
         ensure!(nodes[0].zone != nodes[1].zone, "nodes: {nodes:?}");
         printed(&rig.launcher(["status", "web"])?).map(drop)
     })
@@ -153,7 +153,7 @@ fn replaced(rig: &Rig, gone: &str, since: Instant, figure: &str) -> Result<Strin
         rig.active().and_then(|active| (active != gone).then_some(active).context("the old node is active"))
     })?;
     let nodes = wait_for("the pair to be full again", BOOT, || {
-        let nodes = rig.settled(2, BOOT)?;
+        let nodes = rig.serving_nodes(2, BOOT)?;
         ensure!(nodes.iter().all(|node| node.id != gone), "{gone} is still there: {nodes:?}");
         Ok(nodes)
     })?;

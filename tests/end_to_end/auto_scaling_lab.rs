@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::daemon::protocol::InstanceStatus;
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::{Rig, wait_for};
 use serde_json::{Value, json};
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use hyper::StatusCode;
 use jiff::Timestamp;
-use lab::daemon::place::{CLIENT, CLIENT_ADDRESS};
+use lab::daemon::addresses::{CLIENT, CLIENT_ADDRESS};
 use lab::network::namespace;
 use lab::rig::{Rig, printed, programs, wait_for};
 use lab::serving::{Door, answer, text};
@@ -59,7 +59,7 @@ async fn a_group_replaces_its_nodes_under_load_and_no_request_fails() -> Result<
     let tables = rig.status()?.routes.iter().filter(|route| route.destination == "10.255.0.10/32").count();
     let moves = calls.iter().filter(|call| call["action"] == "ReplaceRoute" && call["status"] == 200).count();
     rig.figure("a group's refresh under load: moves of the virtual IP", format!("{}", moves as f64 / tables as f64))?;
-    let after = rig.settled(2, BOOT)?;
+    let after = rig.serving_nodes(2, BOOT)?;
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
     let slots: BTreeSet<_> = after.iter().filter_map(|node| node.slot.as_deref()).collect();
     ensure!(slots == BTreeSet::from(["0", "1"]), "the slots changed: {after:?}");
@@ -132,7 +132,7 @@ fn serve_agent(rig: &Rig, open: Arc<AtomicBool>) -> Result<tokio::task::JoinHand
 
 /// The nodes' ids, sorted.
 fn ids(rig: &Rig) -> Result<Vec<String>> {
-    let mut ids: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
+    let mut ids: Vec<String> = rig.serving_nodes(2, BOOT)?.into_iter().map(|node| node.id).collect();
     ids.sort();
     Ok(ids)
 }

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::{answered, interface_of, master_since, text};
+use lab::observations::{answered, interface_of, master_since, text};
 use lab::prober;
 use lab::rig::Rig;
 
@@ -20,7 +20,7 @@ async fn power_cuts(rig: &Rig, file: &Path) -> Result<()> {
     rig.lab(["latency", "100"])?;
     let mut outages = Vec::new();
     for _ in 0..rounds() {
-        rig.settled(2, RECOVERY)?;
+        rig.serving_nodes(2, RECOVERY)?;
         let lost = rig.active()?;
         let prober = rig.prober(10)?;
         prober.answered(50, Duration::from_secs(10)).await.context("before the power cut")?;
@@ -51,7 +51,7 @@ async fn twenty_route_tables_take_about_as_long_as_one() -> Result<()> {
     let file = rig.balancer(|text| text)?;
     let tables = with_tables(&rig, 20).await?;
     rig.create(&file)?;
-    rig.settled(2, RECOVERY)?;
+    rig.serving_nodes(2, RECOVERY)?;
     rig.lab(["latency", "50"])?;
 
     let lost = rig.active()?;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Crowd;
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::{Rig, printed, wait_for};
 
 use crate::load::{Load, judge};
@@ -29,7 +29,7 @@ async fn an_operator_hands_over_to_a_chosen_node() -> Result<()> {
         let said = printed(&rig.launcher(["handover", "web", "--to", to])?)?;
         ensure!(said.contains("web is handed over after"), "it said {said:?}");
         rig.figure(&format!("launcher handover --to {to} of three"), format!("{:.1?}", began.elapsed()))?;
-        rig.settled(3, HEARD)?;
+        rig.serving_nodes(3, HEARD)?;
         let active = slot(&rig, &rig.active()?)?;
         ensure!(active == to, "node {active} is active, not {to}");
     }
@@ -95,10 +95,10 @@ async fn requests_left_behind(rig: &Rig) -> Result<()> {
     };
     ask(&first)?;
     let second = moved_from(&first)?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     ask(&second)?;
     ensure!(moved_from(&second)? == first, "a third node is active");
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     // The restarted agent must not handle the old request in its tag again.
     rig.inside(&first, &["systemctl", "restart", "elbow-agent"])?;
     let prober = rig.prober(20)?;

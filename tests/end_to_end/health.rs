@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::priority_falls;
+use lab::observations::priority_falls;
 use lab::prober::{self, Prober};
 use lab::rig::{Rig, wait_for};
 
@@ -23,7 +23,7 @@ async fn killed(rig: &Rig) -> Result<()> {
     let mut outages = Vec::new();
     for _ in 0..rounds() {
         outages.push(outage_of(rig, &["pkill", "-KILL", "-x", "haproxy"]).await?);
-        rig.settled(2, RECOVERY)?;
+        rig.serving_nodes(2, RECOVERY)?;
     }
     report(rig, "HAProxy killed", &outages, Duration::from_millis(400), Duration::from_millis(1500))
 }
@@ -40,7 +40,7 @@ async fn hung(rig: &Rig) -> Result<()> {
         let active = rig.active()?;
         outages.push(outage_of(rig, &["pkill", "-STOP", "-x", "haproxy"]).await?);
         rig.inside(&active, &["pkill", "-CONT", "-x", "haproxy"])?;
-        rig.settled(2, RECOVERY)?;
+        rig.serving_nodes(2, RECOVERY)?;
     }
     report(rig, "HAProxy hung", &outages, Duration::from_secs(2), Duration::from_secs(4))
 }
@@ -86,7 +86,7 @@ async fn standstill(rig: &Rig) -> Result<()> {
     // Longer than an election takes: the other node becomes active. The thawed node must not report its HAProxy, which
     // was frozen, too.
     rig.lab(["freeze", &active, "5000"])?;
-    rig.settled(2, RECOVERY)?;
+    rig.serving_nodes(2, RECOVERY)?;
     let log = log(rig, &active)?;
     let said = &log[before..];
     ensure!(!said.contains("HAProxy doesn't answer"), "the thawed node reports its HAProxy:\n{said}");

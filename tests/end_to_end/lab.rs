@@ -98,7 +98,7 @@ impl Pair {
     fn up() -> Result<Pair> {
         let rig = Rig::up()?;
         rig.create(&rig.balancer(|text| text)?)?;
-        let nodes = rig.settled(2, BOOT)?;
+        let nodes = rig.serving_nodes(2, BOOT)?;
         let peer = nodes[1].address.context("a node has an address")?;
         let (one, other) = (nodes[0].id.clone(), nodes[1].id.clone());
         Ok(Pair { rig, one, other, health: format!("http://{peer}:9110/") })
@@ -177,7 +177,7 @@ async fn an_instance_reboots_stops_and_starts() -> Result<()> {
     })?;
     rig.aws(["ec2", "start-instances", "--instance-ids", other])?;
     wait_for("the start", BOOT, || pair.reaches(health))?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     rig.destroy("web").map(drop)
 }
 

@@ -31,7 +31,7 @@ async fn notices(rig: &Rig) -> Result<()> {
         ("events/maintenance/scheduled", reboot.as_str(), "scheduled system-reboot"),
     ];
     for (path, value, words) in notices {
-        rig.settled(2, BOOT)?;
+        rig.serving_nodes(2, BOOT)?;
         let before = rig.active()?;
         let began = Instant::now();
         rig.lab(["imds", &before, path, value])?;
@@ -73,7 +73,7 @@ async fn restart_and_stop(rig: &Rig) -> Result<()> {
 
     rig.inside(&active, &["systemctl", "stop", "elbow-agent"])?;
     ensure!(rig.active()? != active, "{active} is still active after its agent was stopped");
-    wait_for("both nodes to report their roles", HEARD, || rig.settled(2, Duration::ZERO))?;
+    wait_for("both nodes to report their roles", HEARD, || rig.serving_nodes(2, Duration::ZERO))?;
     prober.answered(50, HEARD).await?;
     let failed = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).count();
     ensure!(failed == 0, "{failed} requests failed");
@@ -111,7 +111,7 @@ async fn drains(rig: &Rig) -> Result<()> {
     ensure!(report.lost.is_empty(), "{:?}", report.lost);
     ensure!(took >= Duration::from_secs(3) && took < DRAIN, "with a download of 5 s the stop took {took:?}");
     rig.inside(&active, &["systemctl", "start", "elbow-agent"])?;
-    wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
+    wait_for("a standby with an agent", BOOT, || rig.serving_nodes(2, Duration::ZERO))?;
 
     let idle = rig.crowd(vec![Kind::Idle { connections: 1 }])?;
     idle.ready(HEARD).await?;
@@ -134,7 +134,7 @@ async fn reboot(rig: &Rig) -> Result<()> {
     rig.lab(["reboot", &active])?;
     prober.answered(50, HEARD).await?;
     ensure!(rig.active()? != active, "{active} has the route again");
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     let notes = prober.finish()?;
     let failed = notes.iter().filter(|probe| probe.outcome.is_err()).count();
     let outage = prober::longest_outage(&notes).context("there were answers")?.length();
@@ -165,7 +165,7 @@ async fn many_departures(rig: &Rig) -> Result<()> {
         rig.inside(&before, &["systemctl", "stop", "elbow-agent"])?;
         ensure!(rig.active()? != before, "{before} is still active");
         rig.inside(&before, &["systemctl", "start", "elbow-agent"])?;
-        wait_for("a standby with an agent", BOOT, || rig.settled(2, Duration::ZERO))?;
+        wait_for("a standby with an agent", BOOT, || rig.serving_nodes(2, Duration::ZERO))?;
     }
     judge(rig, clients, &format!("{} stops of the agent", rounds()))
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
 use lab::daemon::protocol::InstanceStatus;
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
@@ -119,7 +119,7 @@ fn owners(rig: &Rig) -> Result<[String; 2]> {
 async fn a_node_without_an_answering_peer_serves_alone() -> Result<()> {
     let rig = Rig::up()?;
     rig.create(&rig.balancer(|text| text)?)?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     let active = rig.active()?;
     rig.lab(["kill", "standby"])?;
     // The API reports the peer as `running`, but the peer never answers.
@@ -138,7 +138,7 @@ async fn a_plain_image_installs_what_it_needs() -> Result<()> {
     let file = rig.balancer(plain)?;
     ensure!(std::fs::read_to_string(&file)?.contains("plain-debian-12"), "the example names another image");
     rig.create(&file)?;
-    for node in rig.settled(2, BOOT)? {
+    for node in rig.serving_nodes(2, BOOT)? {
         rig.inside(&node.id, &["sh", "-c", "command -v haproxy && command -v keepalived && command -v rsyslogd"])?;
     }
     let prober = rig.prober(50)?;

@@ -43,7 +43,7 @@ fn raise() -> Result<Rig> {
 fn mend(rig: &Rig) -> Result<()> {
     end_all_faults(rig)?;
     wait_for("the pair to be healthy", RECOVERY, || {
-        for node in rig.settled(2, Duration::ZERO)? {
+        for node in rig.serving_nodes(2, Duration::ZERO)? {
             ensure!(node.message.is_none(), "message of {}: {}", node.id, node.message.unwrap_or_default());
         }
         Ok(())

@@ -43,7 +43,7 @@ async fn calls_that_are_denied_at_boot_are_retried_and_logged() -> Result<()> {
     let prober = rig.prober(50)?;
     prober.answered(20, Duration::from_secs(10)).await?;
     drop(prober);
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     let logs: Result<Vec<String>> =
         nodes.iter().map(|n| rig.inside(&n.id, &["journalctl", "-u", "elbow-agent", "--no-pager"])).collect();
     ensure!(logs?.iter().any(|log| log.contains("UnauthorizedOperation")), "no agent logged the denied call");

@@ -7,7 +7,7 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::config::{BehaviorVersion, Credentials, Region};
 use jiff::Timestamp;
 use lab::bystander;
-use lab::evidence::{answered, elections, eligible_tables, master_since, text};
+use lab::observations::{answered, elections, eligible_tables, master_since, text};
 use lab::rig::{Rig, wait_for};
 use serde_json::Value;
 
@@ -59,8 +59,8 @@ async fn two_hundred_throttled_tables_take_the_buckets_own_time() -> Result<()> 
         rig.create(&web)?;
         other.join().expect("create doesn't panic")
     })?;
-    rig.settled(2, RECOVERY)?;
-    let theirs = rig.settled_of(bystander::NAME, 2, RECOVERY)?;
+    rig.serving_nodes(2, RECOVERY)?;
+    let theirs = rig.serving_nodes_of(bystander::NAME, 2, RECOVERY)?;
     let before = elections(&rig, &theirs)?;
     let prober = rig.prober_of(bystander::VIP, 20)?;
     rig.lab(["throttle", "50", "5"])?;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
-use lab::by_hand;
-use lab::evidence::elections;
+use lab::manual_changes;
+use lab::observations::elections;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 use templates::{Balancer, files, paths};
@@ -36,7 +36,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let file = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
     ensure!(!std::fs::read_to_string(&file)?.contains("10.0.2.20"), "the example has another target");
     rig.create(&file)?;
-    let elected = || elections(rig, &rig.settled(2, BOOT)?);
+    let elected = || elections(rig, &rig.serving_nodes(2, BOOT)?);
     let masters = elected()?;
     let active = rig.active()?;
     let load = Load { keep_alive: 10, pause: Duration::from_millis(20), uploads: 1, idle: 1, downloads: 1 };
@@ -78,7 +78,7 @@ fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
     let tried = "pid=$(systemctl show --property MainPID --value elbow-agent)
         grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' /proc/$pid/status; grep core /proc/$pid/limits
         for file in /usr/x /etc/x /var/lib/x /opt/elbow/agent; do nsenter --target $pid --mount touch $file && echo wrote $file; done; :";
-    for node in rig.settled(2, BOOT)? {
+    for node in rig.serving_nodes(2, BOOT)? {
         rig.inside(&node.id, &["sh", "-c", &written])?;
         let said = rig.inside(&node.id, &["sh", "-c", tried])?;
         let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -92,7 +92,7 @@ fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
 
 /// An update to another image replaces every node. Only connections that outlast the drain timeout are lost.
 async fn replaced_under_load(rig: &Rig) -> Result<()> {
-    let before: Vec<String> = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
+    let before: Vec<String> = rig.serving_nodes(2, BOOT)?.into_iter().map(|node| node.id).collect();
     let image = ["ec2", "describe-images", "--filters", "Name=name,Values=elbow-debian-12-next"];
     let image = rig.aws(image)?["Images"][0]["ImageId"].as_str().context("the next image")?.to_owned();
     ensure!(images(rig, &before)?.iter().all(|one| *one != image), "the nodes have {image} already");
@@ -123,7 +123,7 @@ async fn replaced_under_load(rig: &Rig) -> Result<()> {
     let short = report.lost.iter().filter(|loss| loss.kind == "keep-alive").count();
     ensure!(short == 0 && report.lost.iter().any(|loss| loss.kind == "idle"), "lost {:?}", report.lost);
 
-    let after = rig.settled(2, BOOT)?;
+    let after = rig.serving_nodes(2, BOOT)?;
     ensure!(after.iter().all(|node| !before.contains(&node.id)), "{before:?} are still there: {after:?}");
     let ids: Vec<String> = after.iter().map(|node| node.id.clone()).collect();
     ensure!(images(rig, &ids)? == [image.clone(), image.clone()], "not all of {after:?} have {image}");
@@ -153,7 +153,7 @@ fn after_a_reboot_and_back(rig: &Rig) -> Result<()> {
     let (active, shown) = (rig.active()?, rig.launcher(["status", "web", "--output", "json"])?);
     let document: Value = serde_json::from_str(&printed(&shown)?)?;
     let revision = document["revision"].as_str().context("a revision")?.to_owned();
-    let standby = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a standby")?.id;
+    let standby = rig.serving_nodes(2, BOOT)?.into_iter().find(|node| node.id != active).context("a standby")?.id;
     rig.lab(["reboot", &standby])?;
     wait_for("the rebooted node to run the updated revision", BOOT, || {
         let installed = rig.inside(&standby, &["cat", "/etc/haproxy/haproxy.cfg", "/etc/elbow/balancer.json"])?;
@@ -161,7 +161,7 @@ fn after_a_reboot_and_back(rig: &Rig) -> Result<()> {
         ensure!(rig.inside(&standby, &["systemctl", "is-active", "elbow-agent"])?.trim() == "active", "no agent");
         Ok(())
     })?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
 
     ensure!(printed(&rig.launcher(["update", "--rollback", "web"])?)?.contains("is updated"), "rollback");
     let refused = rig.lab(["client", "curl", "--silent", "--max-time", "2", &format!("http://10.255.0.10:{SECOND}/")]);
@@ -177,7 +177,7 @@ fn virtual_ips_come_and_go(rig: &Rig) -> Result<()> {
     ensure!(routes(rig, "10.255.0.11/32")? == 3, "not every table has the new route");
     update(rig, &rig.balancer(|text| text + DRAIN)?)?;
     ensure!(routes(rig, "10.255.0.11/32")? == 0, "a route is left");
-    for node in rig.settled(2, BOOT)? {
+    for node in rig.serving_nodes(2, BOOT)? {
         let on_lo = rig.inside(&node.id, &["ip", "-brief", "address", "show", "dev", "lo"])?;
         ensure!(on_lo.contains("10.255.0.10/32") && !on_lo.contains("10.255.0.11"), "{}: {on_lo}", node.id);
     }
@@ -199,7 +199,7 @@ async fn a_revision_that_a_node_refuses_runs_on_no_node_and_is_reported() -> Res
 async fn made_by_hand(rig: &Rig) -> Result<()> {
     let file = rig.balancer(|text| text)?;
     rig.create(&file)?;
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     let (active, old) = (rig.active()?, Balancer::parse(&std::fs::read_to_string(&file)?)?);
     let mut invalid = old.clone();
     invalid.listeners[0].name = "two words".to_owned();
@@ -235,7 +235,7 @@ async fn made_by_hand(rig: &Rig) -> Result<()> {
     rig.aws(["ec2", "terminate-instances", "--instance-ids", &standby.id])?;
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()])?;
     printed(&output)?;
-    let born = rig.settled(2, BOOT)?.into_iter().find(|node| node.id != active).context("a new standby")?;
+    let born = rig.serving_nodes(2, BOOT)?.into_iter().find(|node| node.id != active).context("a new standby")?;
     let running = rig.inside(&born.id, &["cat", "/etc/elbow/balancer.json"])?;
     ensure!(running.contains(&old.revision().0), "{} booted {running}", born.id);
     let report = prober.finish()?;
@@ -245,7 +245,7 @@ async fn made_by_hand(rig: &Rig) -> Result<()> {
 }
 
 async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     let active = rig.active()?;
     let standby = nodes.into_iter().find(|node| node.id != active).context("a standby")?.id;
     // Without the user in haproxy.cfg, HAProxy on this node refuses it; the launcher's preflight can't find that.
@@ -299,7 +299,7 @@ fn routes(rig: &Rig, destination: &str) -> Result<usize> {
 fn version_by_hand(rig: &Rig, balancer: &Balancer) -> Result<String> {
     let user_data = base64::engine::general_purpose::STANDARD.encode(files::user_data_gzip(balancer)?);
     let data = serde_json::json!({"UserData": user_data}).to_string();
-    let made = rig.aws(by_hand::version(&balancer.revision().0, &data))?;
+    let made = rig.aws(manual_changes::version(&balancer.revision().0, &data))?;
     let version = made["LaunchTemplateVersion"]["VersionNumber"].as_i64().context("a version's number")?;
     Ok(format!("{version}:{}", balancer.revision()))
 }

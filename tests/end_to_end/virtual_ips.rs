@@ -26,19 +26,19 @@ async fn two_virtual_ips_are_active_active_and_return_only_with_preempt() -> Res
 
     power_cut(&rig, &first, "the first node", [VIP, OTHER_VIP]).await?;
     rig.lab(["reboot", &first])?;
-    settled(&rig, [&second, &second])?;
+    serving_nodes(&rig, [&second, &second])?;
     std::thread::sleep(TEMPTATION);
     ensure!(owners(&rig)? == [second.clone(), second.clone()], "a virtual IP moved without preempt");
 
     let crowds = crowds(&rig).await?;
     printed(&rig.launcher(["update".as_ref(), file(&rig, "preempt = true")?.as_os_str()])?)?;
-    settled(&rig, [&first, &second])?;
+    serving_nodes(&rig, [&first, &second])?;
     unnoticed(&rig, crowds, "a virtual IP goes home because of an update to preempt = true")?;
 
     power_cut(&rig, &second, "the second node", [OTHER_VIP, VIP]).await?;
     let crowds = self::crowds(&rig).await?;
     rig.lab(["reboot", &second])?;
-    settled(&rig, [&first, &second])?;
+    serving_nodes(&rig, [&first, &second])?;
     unnoticed(&rig, crowds, "a virtual IP goes home as its node returns, preempt = true")?;
     rig.destroy("web").map(drop)
 }
@@ -53,7 +53,7 @@ fn created_with_a_late_node(rig: &Rig) -> Result<[String; 2]> {
     let [first, second] = &nodes[..] else { anyhow::bail!("not two nodes: {nodes:?}") };
     wait_for("the first node to run", BOOT, || rig.lab(["freeze", &first.id, &LATE.as_millis().to_string()]))?;
     rig.create(&file)?;
-    settled(rig, [&first.id, &second.id])?;
+    serving_nodes(rig, [&first.id, &second.id])?;
     Ok([first.id.clone(), second.id.clone()])
 }
 
@@ -100,7 +100,7 @@ fn unnoticed(rig: &Rig, crowds: [Crowd; 2], what: &str) -> Result<()> {
 }
 
 /// Waits until the balancer is healthy with these nodes active for the first and the second virtual IP.
-fn settled(rig: &Rig, wanted: [&str; 2]) -> Result<()> {
+fn serving_nodes(rig: &Rig, wanted: [&str; 2]) -> Result<()> {
     wait_for(&format!("the active nodes {wanted:?}"), BOOT, || {
         let active = owners(rig)?;
         ensure!(active == wanted, "the active nodes are {active:?}");

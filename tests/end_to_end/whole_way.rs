@@ -29,7 +29,7 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
     ensure!(!created.is_empty(), "create printed nothing");
     drop(prober);
 
-    let zones: Vec<_> = rig.settled(2, Duration::from_secs(10))?.into_iter().map(|i| i.zone).collect();
+    let zones: Vec<_> = rig.serving_nodes(2, Duration::from_secs(10))?.into_iter().map(|i| i.zone).collect();
     ensure!(zones.contains(&"eu-west-1a".to_owned()) && zones.contains(&"eu-west-1b".to_owned()), "zones {zones:?}");
 
     rig.lab(["calls", "--clear"])?;

@@ -37,7 +37,7 @@ impl Stage {
         end()?;
         ensure!(self.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        ensure!(self.settled(BOOT)? == standby, "some routes don't lead to the standby");
+        ensure!(self.serving_nodes(BOOT)? == standby, "some routes don't lead to the standby");
         watch.end(fault)?.at_most(time + Duration::from_secs(3))
     }
 }
@@ -57,7 +57,7 @@ fn a_takeover_goes_on_while_no_route_can_be_moved_for_45_s() -> Result<()> {
     play(|stage| {
         // Node 0 is killed: the standby reads the routes of a silent peer that would be preferred to it. That is the
         // case in which it is likeliest to stop its takeover.
-        let nodes = stage.rig.settled(2, BOOT)?;
+        let nodes = stage.rig.serving_nodes(2, BOOT)?;
         let active = nodes.iter().find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
         if active.slot.as_deref() != Some("0") {
             printed(&stage.rig.launcher(["handover", "web", "--to", "0"])?)?;
@@ -89,7 +89,7 @@ fn answers_that_are_10_s_old_cause_no_needless_route_changes() -> Result<()> {
         watch.served(BOOT)?;
         // The node's first reads show the routes as they were before its takeover.
         watch.go_on(Duration::from_secs(40));
-        ensure!(stage.settled(BOOT)? == standby, "the routes have moved on");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "the routes have moved on");
         let seen = watch.end("power cut while Describe answers 10 s stale")?;
         seen.at_most(Duration::from_millis(1500))?;
         ensure!(seen.changes().values().all(|changes| *changes <= 2), "routes were moved again: {:?}", seen.moves);
@@ -98,7 +98,7 @@ fn answers_that_are_10_s_old_cause_no_needless_route_changes() -> Result<()> {
         stage.rig.lab(["reboot", &active])?;
         stage.joined(&active)?;
         watch.go_on(Duration::from_secs(12));
-        ensure!(stage.settled(BOOT)? == standby, "the routes have moved");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "the routes have moved");
         watch.end("a node joins while Describe answers 10 s stale")?.nothing_happened()
     })
 }
@@ -143,7 +143,7 @@ fn one_denied_table_does_not_delay_the_others() -> Result<()> {
 
         stage.rig.aws(["iam", "delete-role-policy"].iter().chain(&role))?;
         let allowed = Instant::now();
-        ensure!(stage.settled(BOOT)? == standby, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "another node is active");
         stage.rig.figure(
             "a table that was denied: right after being allowed within",
             format!("{:.0?}", allowed.elapsed()),

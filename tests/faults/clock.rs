@@ -16,7 +16,7 @@ fn a_node_that_is_frozen_for_400_ms_stays_active() -> Result<()> {
             watch.served(BOOT)?;
             watch.go_on(Duration::from_secs(1));
         }
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         let seen = watch.end("active node frozen for 400 ms, three times")?;
         ensure!(seen.moves.is_empty(), "routes were moved: {:?}", seen.moves);
         ensure!(seen.failed == 0, "{} requests failed", seen.failed);
@@ -39,10 +39,10 @@ fn a_node_that_thaws_after_5_s_does_not_fight_over_the_routes() -> Result<()> {
 
         let watch = stage.watch()?;
         stage.thawed(&active)?;
-        let owner = stage.settled(BOOT)?;
+        let owner = stage.serving_nodes(BOOT)?;
         // A node that reclaims routes does so when it reads them next.
         watch.go_on(Duration::from_secs(35));
-        ensure!(stage.settled(BOOT)? == owner, "the routes have moved on");
+        ensure!(stage.serving_nodes(BOOT)? == owner, "the routes have moved on");
         ensure!(stage.masters()? == [owner], "another node is MASTER");
         ensure!(stage.agent(&active)? == agent, "systemd restarted the agent of a machine that was frozen");
         let seen = watch.end("thaw after 5 s")?;
@@ -67,7 +67,7 @@ fn a_standby_that_thaws_takes_nothing_from_a_healthy_owner() -> Result<()> {
             watch.end("standby frozen for 1.5 s, four times")?.nothing_happened()?;
             stage.rig.launcher(["handover", "web"])?;
             ensure!(stage.moved(&active, BOOT)? == standby, "the virtual IP wasn't handed over");
-            ensure!(stage.settled(BOOT)? == standby, "another node is active");
+            ensure!(stage.serving_nodes(BOOT)? == standby, "another node is active");
         }
         Ok(())
     })

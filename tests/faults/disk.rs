@@ -18,7 +18,7 @@ fn nodes_with_full_disks_serve_fail_over_and_restart() -> Result<()> {
         }
         stage.rig.inside(&standby, &["systemctl", "restart", "elbow-agent"])?;
         watch.go_on(Duration::from_secs(10));
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         watch.end("disks full")?.nothing_happened()?;
 
         let watch = stage.watch()?;
@@ -30,7 +30,7 @@ fn nodes_with_full_disks_serve_fail_over_and_restart() -> Result<()> {
         let watch = stage.watch()?;
         stage.rig.lab(["reboot", &active])?;
         stage.joined(&active)?;
-        ensure!(stage.settled(BOOT)? == standby, "the routes have moved");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "the routes have moved");
         watch.end("a node with a full disk boots")?.nothing_happened()?;
         for node in [&active, &standby] {
             stage.rig.lab(["disk", node])?;

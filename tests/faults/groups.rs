@@ -16,7 +16,7 @@ async fn a_node_that_hangs_is_replaced_by_its_group_and_no_other_node_is() -> Re
     let group =
         |text| format!("launch = \"auto-scaling\"\n{text}\n[failover]\nreplace_after = \"{}s\"\n", AFTER.as_secs());
     rig.create(&rig.balancer(group)?)?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     let hung = rig.active()?;
     let prober = rig.prober(20)?;
     rig.lab(["kill", &hung])?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::priority_falls;
+use lab::observations::priority_falls;
 use lab::prober::{self, Prober};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;

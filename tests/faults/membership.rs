@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
@@ -59,7 +59,7 @@ fn a_node_that_boots_while_a_disrupted_zone_fails_the_list_of_instances_joins_an
             ensure!(stage.masters()? == [active.clone()], "MASTER nodes: {:?}", stage.masters()?);
             Ok(())
         })?;
-        ensure!(stage.settled(BOOT)? == active, "the routes have moved");
+        ensure!(stage.serving_nodes(BOOT)? == active, "the routes have moved");
         watch.end("a node boots while DescribeInstances fails")?.nothing_happened()
     })
 }
@@ -77,7 +77,7 @@ fn a_node_that_boots_and_cannot_find_any_member_takes_no_route_from_a_healthy_ow
             stage.fail(&FINDING, &["0"])?;
             stage.joined(newcomer)
         })?;
-        ensure!(stage.settled(BOOT)? == active, "the routes have moved");
+        ensure!(stage.serving_nodes(BOOT)? == active, "the routes have moved");
         watch.end("a node boots while no member can be found")?.nothing_happened()
     })
 }
@@ -100,7 +100,7 @@ fn nodes_without_their_tags_stay_members_and_move_no_route() -> Result<()> {
             own["peers"]
         );
         tags("create-tags", "Key=elbow:balancer,Value=web")?;
-        ensure!(stage.settled(BOOT)? == active, "the routes have moved");
+        ensure!(stage.serving_nodes(BOOT)? == active, "the routes have moved");
         watch.end("tag elbow:balancer deleted from both nodes for two minutes")?.nothing_happened()
     })
 }

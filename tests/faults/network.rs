@@ -41,11 +41,11 @@ fn a_link_that_goes_down_costs_its_node_the_virtual_ip() -> Result<()> {
         let up = format!("ip link set eth0 up && ip route replace {}", way.trim());
         stage.rig.inside(&active, &["sh", "-c", &up])?;
         wait_for("the node to be standby", BOOT, || {
-            let nodes = stage.rig.settled(2, Duration::ZERO)?;
+            let nodes = stage.rig.serving_nodes(2, Duration::ZERO)?;
             ensure!(nodes.iter().all(|node| node.id != active || node.role.as_deref() == Some("standby")), "{nodes:?}");
             Ok(())
         })?;
-        ensure!(stage.settled(BOOT)? == standby, "the routes have moved back");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "the routes have moved back");
         watch.end("link up again")?.nothing_happened()
     })
 }
@@ -76,7 +76,7 @@ fn nodes_cut_off_from_each_other_agree_on_one_owner_and_on_the_master_when_heale
         stage.rig.figure("healed: one owner that is the MASTER after", format!("{time:.1?}"))?;
         ensure!(time <= Duration::from_secs(5), "one MASTER after {time:.1?}");
         watch.go_on(LOOK);
-        ensure!(stage.settled(BOOT)? == owner, "the routes have moved on");
+        ensure!(stage.serving_nodes(BOOT)? == owner, "the routes have moved on");
         let seen = watch.end("nodes that were cut off from each other, healed")?;
         ensure!(seen.changes().values().all(|changes| *changes <= 1), "routes moved more than once: {:?}", seen.moves);
         ensure!(seen.failed == 0, "{} requests failed", seen.failed);

@@ -7,8 +7,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::daemon::place::CLIENT;
-use lab::evidence::interface_of;
+use lab::daemon::addresses::CLIENT;
+use lab::observations::interface_of;
 use lab::network::namespace;
 use lab::rig::wait_for;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -168,7 +168,7 @@ fn an_agent_without_file_descriptors_reports_no_fault() -> Result<()> {
         // Longer than the agent's watchdog timeout in systemd.
         watch.go_on(Duration::from_secs(12));
         nodes.iter().try_for_each(|node| limit(node, "$hard"))?;
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         ensure!([stage.agent(&active)?, stage.agent(&standby)?] == agents, "an agent was restarted");
         for (node, before) in nodes.into_iter().zip(before) {
             let said = stage.log(node, "elbow-agent")?.split_off(before);

@@ -25,10 +25,10 @@ fn a_standby_that_restarts_leaves_the_virtual_ip_where_it_is() -> Result<()> {
         let (active, standby) = stage.pair()?;
         let watch = stage.watch()?;
         stage.rig.lab(["reboot", &standby])?;
-        ensure!(stage.rig.settled(2, BOOT)?.iter().any(|node| node.id == active), "{active} isn't there");
+        ensure!(stage.rig.serving_nodes(2, BOOT)?.iter().any(|node| node.id == active), "{active} isn't there");
         stage.joined(&standby)?;
         watch.go_on(Duration::from_secs(3));
-        ensure!(stage.settled(BOOT)? == active, "the route has moved");
+        ensure!(stage.serving_nodes(BOOT)? == active, "the route has moved");
         watch.end("standby rebooted beside a healthy active node")?.nothing_happened()
     })
 }
@@ -44,7 +44,7 @@ fn both_nodes_restart_and_serve_again() -> Result<()> {
             other.join().expect("lab doesn't panic")
         })?;
         watch.served(BOOT)?;
-        stage.settled(BOOT)?;
+        stage.serving_nodes(BOOT)?;
         watch.end("both nodes rebooted at once")?.at_most(Duration::from_secs(40))
     })
 }
@@ -68,7 +68,7 @@ fn a_standby_that_restarts_takes_over_when_the_owner_dies_meanwhile() -> Result<
 #[test]
 fn a_lost_zone_with_its_way_to_the_api_is_survived() -> Result<()> {
     play(|stage| {
-        let nodes = stage.rig.settled(2, BOOT)?;
+        let nodes = stage.rig.serving_nodes(2, BOOT)?;
         let active = nodes.into_iter().find(|node| node.role.as_deref() == Some("active")).context("an active node")?;
         stage.rig.lab(["latency", "100"])?;
         let watch = stage.watch()?;

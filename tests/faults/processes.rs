@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use lab::evidence::priority_falls;
+use lab::observations::priority_falls;
 use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
@@ -41,7 +41,7 @@ impl Stage {
             self.agent_again(node, &before)?;
         }
         watch.served(BOOT)?;
-        ensure!(self.settled(BOOT)? == active, "another node is active");
+        ensure!(self.serving_nodes(BOOT)? == active, "another node is active");
         watch.end(fault)?.nothing_happened()?;
 
         let watch = self.watch()?;
@@ -84,7 +84,7 @@ fn keepalived_that_is_killed_moves_the_virtual_ip_without_an_outage() -> Result<
         let watch = stage.watch()?;
         stage.signal(&active, "KILL", "keepalived")?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
-        stage.settled(BOOT)?;
+        stage.serving_nodes(BOOT)?;
         watch.served(BOOT)?;
         let seen = watch.end("keepalived killed")?;
         ensure!(seen.changes().values().all(|changes| *changes == 1), "routes were moved again: {:?}", seen.moves);
@@ -123,7 +123,7 @@ fn an_agent_that_hangs_just_before_the_other_node_is_lost_is_restarted_and_takes
         stage.signal(&standby, "STOP", "elbow-agent")?;
         stage.rig.lab(["kill", &active])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
-        ensure!(stage.settled(BOOT)? == standby, "some routes don't lead to the standby");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "some routes don't lead to the standby");
         watch.served(BOOT)?;
         // Ten seconds of systemd's watchdog, one second before the restart, and the agent's start on a busy machine.
         watch.end("standby's agent hung just before the active node's power was cut")?.at_most(Duration::from_secs(16))
@@ -151,7 +151,7 @@ fn agents_that_hang_lose_priority_and_are_restarted_without_an_outage() -> Resul
             "agents hung: both less preferred after, both restarted after",
             format!("{noticed:.1?}, {again:.1?}"),
         )?;
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         // An agent that moves routes after its start does so when it first reads them.
         watch.go_on(Duration::from_secs(5));
         watch.end("agents of both nodes hung, and restarted")?.nothing_happened()?;
@@ -182,7 +182,7 @@ fn an_agent_killed_in_the_middle_of_a_takeover_finishes_it_when_it_is_back() -> 
         stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "0"])?;
         stage.rig.lab(["latency", "0"])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
-        ensure!(stage.settled(BOOT)? == standby, "some routes don't lead to the standby");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "some routes don't lead to the standby");
         watch.served(BOOT)?;
         watch.end("agent killed in the middle of its takeover")?.at_most(Duration::from_secs(10))
     })

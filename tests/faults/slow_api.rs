@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use lab::api::Upstream;
-use lab::evidence::{answered, eligible_tables, interface_of, master_since};
+use lab::observations::{answered, eligible_tables, interface_of, master_since};
 use lab::rig::{Rig, wait_for};
 use lab::stage::end_all_faults;
 use serde_json::{Value, json};
@@ -45,7 +45,7 @@ fn at_8_s_of_latency_a_standby_stays_fit_and_takes_what_a_bare_client_does() -> 
 /// The active node loses power after the API has been slow for `after`.
 fn takes_what_a_bare_client_does(latency: Duration, after: Duration) -> Result<()> {
     let act = async |rig: &Rig| {
-        let nodes = rig.settled(2, BOOT)?;
+        let nodes = rig.serving_nodes(2, BOOT)?;
         let active = nodes.iter().find(|node| node.role.as_deref() == Some("active")).context("no node is active")?;
         let active = active.id.clone();
         let standby = nodes.iter().find(|node| node.id != active).context("no standby")?.id.clone();
@@ -62,7 +62,7 @@ fn takes_what_a_bare_client_does(latency: Duration, after: Duration) -> Result<(
         ensure!(took <= bare + MARGIN, "the takeover took {took:.1?}, a bare client {bare:.1?}");
         Ok(())
     };
-    let mend = |rig: &Rig| end_all_faults(rig).and_then(|()| rig.settled(2, BOOT).map(drop));
+    let mend = |rig: &Rig| end_all_faults(rig).and_then(|()| rig.serving_nodes(2, BOOT).map(drop));
     futures::executor::block_on(STAGE.play(raise, act, mend))
 }
 

@@ -44,7 +44,7 @@ impl Stage {
 
     /// The nodes of `web`: the active one, and the other.
     pub fn pair(&self) -> Result<(String, String)> {
-        let nodes = self.rig.settled(2, BOOT)?;
+        let nodes = self.rig.serving_nodes(2, BOOT)?;
         let (active, standby): (Vec<_>, Vec<_>) =
             nodes.into_iter().partition(|node| node.role.as_deref() == Some("active"));
         Ok((active[0].id.clone(), standby[0].id.clone()))
@@ -52,7 +52,7 @@ impl Stage {
 
     /// The bystander's nodes.
     pub fn bystanders(&self) -> Result<Vec<InstanceStatus>> {
-        self.rig.settled_of(bystander::NAME, 2, BOOT)
+        self.rig.serving_nodes_of(bystander::NAME, 2, BOOT)
     }
 
     /// Clients of both balancers, from now on.
@@ -70,7 +70,7 @@ impl Stage {
     }
 
     /// Waits until every route of `web` leads to its one active node; returns that node.
-    pub fn settled(&self, patience: Duration) -> Result<String> {
+    pub fn serving_nodes(&self, patience: Duration) -> Result<String> {
         wait_for("every route to lead to the one active node", patience, || {
             let (active, _) = self.pair_now()?;
             let astray: Vec<_> = self.routes()?.into_iter().filter(|(_, to)| to != &active).collect();
@@ -128,12 +128,12 @@ impl Stage {
     fn mend(&self) -> Result<()> {
         end_all_faults(&self.rig)?;
         self.well("web").and_then(|()| self.well(bystander::NAME))?;
-        self.settled(BOOT).map(drop)
+        self.serving_nodes(BOOT).map(drop)
     }
 
     fn well(&self, balancer: &str) -> Result<()> {
         wait_for(&format!("{balancer} to be healthy"), BOOT, || {
-            for node in self.rig.settled_of(balancer, 2, Duration::ZERO)? {
+            for node in self.rig.serving_nodes_of(balancer, 2, Duration::ZERO)? {
                 ensure!(node.message.is_none(), "message of {}: {}", node.id, node.message.unwrap_or_default());
                 let own = self.rig.inside(&node.id, &["/opt/elbow/agent", "status", "--output", "json"])?;
                 let own: Value = serde_json::from_str(&own).context("reading the agent's status")?;

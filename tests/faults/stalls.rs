@@ -25,7 +25,7 @@ fn a_journal_that_stalls_holds_up_no_takeover() -> Result<()> {
     play(|stage| {
         let (active, standby) = stage.pair()?;
         stage.shell(&standby, LOUD)?;
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         let before = stage.agent(&standby)?;
         stage.shell(&standby, "kill -STOP $(pidof systemd-journald)")?;
         let watch = stage.watch()?;

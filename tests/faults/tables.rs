@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::evidence::{interface_of, text};
+use lab::observations::{interface_of, text};
 use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
@@ -71,7 +71,7 @@ fn a_route_that_is_deleted_or_redirected_is_repaired_within_35_s() -> Result<()>
             stage.rig.figure(&format!("a route that was {damage}: right again within"), format!("{time:.0?}"))?;
             ensure!(time <= LIMIT, "the repair took {time:.0?}");
         }
-        ensure!(stage.settled(BOOT)? == active, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == active, "another node is active");
         watch.served(BOOT)?;
         watch.end("routes deleted and redirected by another program")?.at_most(LIMIT)
     })
@@ -118,7 +118,7 @@ fn a_takeover_skips_a_table_that_became_a_gateways() -> Result<()> {
         stage.rig.lab(["kill", &active])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        ensure!(stage.settled(BOOT)? == standby, "another node is active");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "another node is active");
         wait_for("the node's message not to name the table", BOOT, || {
             let nodes = stage.rig.status()?.instances;
             let said = nodes.into_iter().find(|node| node.id == standby).and_then(|node| node.message);
@@ -155,7 +155,7 @@ fn a_table_deleted_during_a_takeover_does_not_delay_it() -> Result<()> {
         stage.rig.lab(["fail", "ReplaceRoute", "InternalError", "0"])?;
         ensure!(stage.moved(&active, BOOT)? == standby, "the route leads to neither of the pair");
         watch.served(BOOT)?;
-        ensure!(stage.settled(BOOT)? == standby, "some routes don't lead to the standby");
+        ensure!(stage.serving_nodes(BOOT)? == standby, "some routes don't lead to the standby");
         watch.end("a table deleted in the middle of a takeover")?.at_most(Duration::from_secs(5))
     })
 }

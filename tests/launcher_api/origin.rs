@@ -9,7 +9,7 @@ use base64::engine::general_purpose::STANDARD;
 use flate2::Compression;
 use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
-use lab::by_hand;
+use lab::manual_changes;
 use serde_json::{Value, json};
 
 use crate::kill::{Killer, When, killed_at};
@@ -21,7 +21,7 @@ use crate::update::{changed, created, default, ports};
 fn made_by_hand(rig: &Rig, data: &Value, described: &str) -> String {
     let data = data.to_string();
     let number = ["--query", "LaunchTemplateVersion.VersionNumber", "--output", "text"];
-    let made = rig.aws(&[&by_hand::version(described, &data)[..], &number].concat());
+    let made = rig.aws(&[&manual_changes::version(described, &data)[..], &number].concat());
     set_default(rig, &made);
     made
 }

@@ -14,7 +14,7 @@ const COUNT: Duration = Duration::from_millis(500);
 /// Interval between two log lines about open connections.
 const SAY: Duration = Duration::from_secs(5);
 
-/// Limit for closing kept-alive connections, as at a shutdown (`TimeoutStopSec=` of HAProxy's unit).
+/// RequestLimit for closing kept-alive connections, as at a shutdown (`TimeoutStopSec=` of HAProxy's unit).
 const CLOSING: Duration = Duration::from_secs(5);
 
 /// Reloads HAProxy so that it closes kept-alive connections with their next answer: a request under way would be lost

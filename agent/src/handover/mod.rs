@@ -10,14 +10,14 @@
 
 mod connections;
 pub mod drain;
-mod followed;
-mod limit;
+mod handled_requests;
+mod request_limit;
 mod notices;
 mod policy;
-mod stop;
+mod agent_stop;
 mod successor;
-mod tracks;
-mod wishes;
+mod track_files;
+mod triggers;
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
@@ -37,13 +37,13 @@ use crate::haproxy::Serves;
 use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic};
 use crate::peers;
-use followed::Followed;
+use handled_requests::HandledRequests;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
-pub use stop::{Stop, Stopper, channel};
+pub use agent_stop::{Stop, Stopper, channel};
 pub use successor::page;
-use tracks::Yielding;
-pub use tracks::{Preference, prepare};
-pub use wishes::{Wishes, watch};
+use track_files::Yielding;
+pub use track_files::{Preference, prepare};
+pub use triggers::{Triggers, watch};
 
 /// Interval between two looks at the triggers.
 const EVERY: Duration = Duration::from_secs(1);
@@ -58,8 +58,8 @@ pub struct Handover {
     http: reqwest::Client,
     board: Board,
     preference: Arc<Preference>,
-    wishes: watch::Receiver<Option<Wishes>>,
-    followed: Followed,
+    triggers: watch::Receiver<Option<Triggers>>,
+    handled: HandledRequests,
     balancer: watch::Receiver<Balancer>,
     stopping: bool,
     /// The refused request, and why.
@@ -82,14 +82,14 @@ impl Handover {
         board: Board,
         balancer: watch::Receiver<Balancer>,
         preference: Arc<Preference>,
-        wishes: watch::Receiver<Option<Wishes>>,
+        triggers: watch::Receiver<Option<Triggers>>,
     ) -> Self {
-        let followed = Followed::load();
+        let handled = HandledRequests::load();
         // A restarted agent still refuses what it refused before, as long as the tag holds that request.
         let before = board.read().reports.refused_handover;
-        let refused = followed.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
+        let refused = handled.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
         let refused = refused.map(|(asked, refusal)| (asked.to_owned(), refusal.why));
-        Handover { client, http, board, preference, wishes, followed, balancer, stopping: false, refused, stuck: None }
+        Handover { client, http, board, preference, triggers, handled, balancer, stopping: false, refused, stuck: None }
     }
 
     /// Follows the triggers until `stop` asks for a stop; then hands over, drains and returns.
@@ -104,7 +104,7 @@ impl Handover {
                     return;
                 }
                 _ = ticks.tick() => {}
-                Ok(()) = self.wishes.changed() => {}
+                Ok(()) = self.triggers.changed() => {}
             }
             self.consider().await;
         }
@@ -113,10 +113,10 @@ impl Handover {
     /// Reads the triggers once and acts on them.
     async fn consider(&mut self) {
         // No decision before the first reads of IMDS: an earlier agent's notice may still be pending.
-        let Some(wishes) = self.wishes.borrow_and_update().clone() else { return };
+        let Some(triggers) = self.triggers.borrow_and_update().clone() else { return };
         let now = Timestamp::now();
-        let due = wishes.notices().find(|notice| notice.is_due(now)).map(|notice| notice.what.clone());
-        let reasons = Reasons { asked: wishes.asked, notice: due };
+        let due = triggers.notices().find(|notice| notice.is_due(now)).map(|notice| notice.what.clone());
+        let reasons = Reasons { asked: triggers.asked, notice: due };
         self.board.change(|state| state.leaving = reasons.notice.clone());
         self.prefer();
         let request = self.request(&reasons).await;
@@ -161,13 +161,13 @@ impl Handover {
     /// A new request, or why a new request is refused: it is unreadable, or too many came before it. It counts as
     /// handled from here on, whatever the outcome.
     async fn request(&mut self, reasons: &Reasons) -> Result<Option<Request>, (String, String)> {
-        let Some(asked) = reasons.asked.as_ref().filter(|asked| self.followed.is_new(asked)) else { return Ok(None) };
+        let Some(asked) = reasons.asked.as_ref().filter(|asked| self.handled.is_new(asked)) else { return Ok(None) };
         let request = asked.parse().map_err(|error: NotARequest| error.to_string());
         let allowed = match &request {
-            Ok(_) if self.board.read().is_active() => self.followed.limit.take(Timestamp::now()),
+            Ok(_) if self.board.read().is_active() => self.handled.limit.take(Timestamp::now()),
             _ => Ok(()),
         };
-        self.followed.note(asked).await;
+        self.handled.note(asked).await;
         let request = request.and_then(|request| allowed.map(|()| request).map_err(too_many));
         request.map(Some).map_err(|why| (asked.clone(), why))
     }

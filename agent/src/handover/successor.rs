@@ -12,7 +12,7 @@ use axum::{Json, Router};
 use templates::Role;
 use templates::paths::HEALTH_PORT;
 
-use super::tracks::Preference;
+use super::track_files::Preference;
 use crate::aws::ec2::Api;
 use crate::haproxy::{self, Serves};
 use crate::host::http;
@@ -20,7 +20,7 @@ use crate::node::state::{Board, State, Topic};
 use crate::ownership::decide::Targets;
 
 const PATH: &str = "/succeed";
-/// Limit for an answer, which takes a request to HAProxy and [`HEARD`].
+/// RequestLimit for an answer, which takes a request to HAProxy and [`HEARD`].
 const ANSWER: Duration = Duration::from_millis(1500);
 /// Time for keepalived to read a preference before the other node yields.
 const HEARD: Duration = Duration::from_millis(100);
@@ -58,7 +58,7 @@ fn fit(state: &State, vips: &[Ipv4Addr], targets: Targets, now: Instant) -> Resu
     }
 }
 
-struct Desk {
+struct SuccessionState {
     board: Board,
     preference: Arc<Preference>,
     api: Api,
@@ -66,23 +66,23 @@ struct Desk {
 
 /// The route on which peers ask.
 pub fn page(board: Board, preference: Arc<Preference>, api: Api) -> Router {
-    Router::new().route(PATH, post(succeed)).with_state(Arc::new(Desk { board, preference, api }))
+    Router::new().route(PATH, post(succeed)).with_state(Arc::new(SuccessionState { board, preference, api }))
 }
 
 async fn succeed(
-    Shared(desk): Shared<Arc<Desk>>,
+    Shared(state): Shared<Arc<SuccessionState>>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
     Json(vips): Json<Vec<Ipv4Addr>>,
 ) -> Result<StatusCode, (StatusCode, String)> {
-    let state = desk.board.read();
+    let state = state.board.read();
     if !matches!(visitor.ip(), IpAddr::V4(peer) if state.peers.contains(&peer)) {
         return Err((StatusCode::FORBIDDEN, "members only".to_owned()));
     }
-    if desk.api.is_lost() {
+    if state.api.is_lost() {
         return Err((StatusCode::CONFLICT, "it can't reach the EC2 API".to_owned()));
     }
     fit(&state, &vips, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
-    desk.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
+    state.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
     tracing::info!(peer = %visitor.ip(), ?vips, "accepted a handover from a peer");
     tokio::time::sleep(HEARD).await;
     Ok(StatusCode::NO_CONTENT)

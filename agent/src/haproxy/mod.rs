@@ -1,7 +1,7 @@
 //! Checks whether HAProxy serves. The agent asks its health page five times a second, and at once when one of its
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
-mod opinion;
+mod verdict;
 mod processes;
 mod revision;
 mod targets;

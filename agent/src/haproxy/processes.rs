@@ -14,13 +14,13 @@ use rustix::process::{Pid, PidfdFlags, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-type Ending = Pin<Box<dyn Future<Output = i32> + Send>>;
+type ProcessEnd = Pin<Box<dyn Future<Output = i32> + Send>>;
 
 /// The watched processes called `name`.
 pub(super) struct Processes {
     name: &'static str,
     watched: BTreeSet<i32>,
-    endings: FuturesUnordered<Ending>,
+    endings: FuturesUnordered<ProcessEnd>,
 }
 
 impl Processes {
@@ -53,7 +53,7 @@ impl Processes {
     }
 }
 
-fn ending(pid: i32) -> Result<Ending, Errno> {
+fn ending(pid: i32) -> Result<ProcessEnd, Errno> {
     let process = pidfd_open(Pid::from_raw(pid).ok_or(Errno::SRCH)?, PidfdFlags::NONBLOCK)?;
     // Its replacement is unsafe, because other types may close their descriptor early.
     #[expect(deprecated, reason = "an OwnedFd is open for as long as it is owned")]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use super::opinion::Opinion;
+use super::verdict::Verdict;
 use super::processes::Processes;
 use super::{Serves, UNIT, answers, track};
 use crate::host::files::Track;
@@ -24,7 +24,7 @@ const RESTART: Duration = Duration::from_secs(5);
 pub async fn watch(board: Board, file: &Path) {
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut opinion = Opinion::new(board.read().haproxy);
+    let mut verdict = Verdict::new(board.read().haproxy);
     let mut since = Instant::now();
     // The value that an earlier agent wrote may be outdated.
     let mut told = Track::at(file);
@@ -41,13 +41,13 @@ pub async fn watch(board: Board, file: &Path) {
         }
         let asked = Instant::now();
         let answer = answers().await;
-        let turned = opinion.hear(&answer, asked.elapsed());
-        told.tell(track(opinion.serves));
+        let turned = verdict.hear(&answer, asked.elapsed());
+        told.tell(track(verdict.serves));
         if turned {
             (since, looked) = (Instant::now(), None);
-            say(&board, opinion.serves, &answer);
+            say(&board, verdict.serves, &answer);
         }
-        if opinion.serves == Serves::No && since.elapsed() > RESTART {
+        if verdict.serves == Serves::No && since.elapsed() > RESTART {
             since = Instant::now();
             // In a task of its own: systemd may be slow, and HAProxy may recover meanwhile.
             tokio::spawn(async {

@@ -19,8 +19,8 @@ use crate::host::loopback;
 use crate::keepalived::{Event, Fifo, VrrpState};
 use crate::node::state::{Board, State};
 use crate::ownership::decide::Standing;
-use crate::ownership::knowledge::Knowledge;
-use crate::ownership::owner::{self, Office};
+use crate::ownership::evidence::Evidence;
+use crate::ownership::route_owner::{self, RouteOwner};
 use crate::peers;
 use standstill::Standstill;
 
@@ -35,7 +35,7 @@ pub(crate) struct Elections {
 }
 
 struct Vip {
-    office: Office,
+    route_owner: RouteOwner,
     term: Option<Term>,
     /// The last state that keepalived reported.
     state: Option<VrrpState>,
@@ -49,8 +49,8 @@ struct Vip {
 }
 
 impl Vip {
-    fn new(office: Office) -> Vip {
-        Vip { office, term: None, state: None, backup: None, heard_another: false, doubted: None }
+    fn new(route_owner: RouteOwner) -> Vip {
+        Vip { route_owner, term: None, state: None, backup: None, heard_another: false, doubted: None }
     }
 }
 
@@ -73,12 +73,12 @@ fn hears_after(balancer: &Balancer) -> Duration {
 }
 
 impl Elections {
-    pub(crate) fn new(node: &Node, office: impl Fn(Ipv4Addr) -> Office) -> Self {
+    pub(crate) fn new(node: &Node, route_owner: impl Fn(Ipv4Addr) -> RouteOwner) -> Self {
         let balancer = &node.local.balancer;
         Elections {
             interface: node.facts.interface.clone(),
             board: node.board.clone(),
-            vips: balancer.virtual_ips.iter().map(|vip| Vip::new(office(*vip))).collect(),
+            vips: balancer.virtual_ips.iter().map(|vip| Vip::new(route_owner(*vip))).collect(),
             hears_after: hears_after(balancer),
             standstill: standstill(balancer),
         }
@@ -120,8 +120,8 @@ impl Elections {
     /// Updates the roles of the virtual IPs in FAULT: standby during a handover, as that FAULT is intended, else fault.
     fn name_faults(&self) {
         self.board.change(|state| {
-            for (vip, known) in state.virtual_ips.iter_mut().zip(&self.vips) {
-                if known.state == Some(VrrpState::Fault) {
+            for (vip, evidence) in state.virtual_ips.iter_mut().zip(&self.vips) {
+                if evidence.state == Some(VrrpState::Fault) {
                     vip.role = role(VrrpState::Fault, vip.yielding);
                 }
             }
@@ -131,8 +131,8 @@ impl Elections {
 
     /// Reports this node's role for a virtual IP to the recorder.
     fn tell(&self, vip: usize) {
-        let office = &self.vips[vip].office;
-        office.witness.role(office.vip, self.board.read().virtual_ips[vip].role);
+        let route_owner = &self.vips[vip].route_owner;
+        route_owner.recorder.role(route_owner.vip, self.board.read().virtual_ips[vip].role);
     }
 
     /// Reads from keepalived's tokens the states that it reported before this agent started.
@@ -144,9 +144,9 @@ impl Elections {
         };
         for vip in 0..self.vips.len() {
             let state = if mastered.contains(&vip) { VrrpState::Master } else { otherwise };
-            tracing::info!(vip = %self.vips[vip].office.vip, ?state, "vrrp state at the agent's start");
+            tracing::info!(vip = %self.vips[vip].route_owner.vip, ?state, "vrrp state at the agent's start");
             self.vips[vip].heard_another = true;
-            self.follow_one(Event { vip, state }, Standing::Resumed);
+            self.on_event(Event { vip, state }, Standing::Resumed);
         }
         Ok(())
     }
@@ -159,7 +159,7 @@ impl Elections {
         vip.doubted = doubts.filter(|_| vip.term.is_none());
         match vip.doubted {
             Some(_) => {
-                tracing::info!(vip = %vip.office.vip, "vrrp state MASTER held back after a standstill")
+                tracing::info!(vip = %vip.route_owner.vip, "vrrp state MASTER held back after a standstill")
             }
             None => self.obey(event),
         }
@@ -176,7 +176,7 @@ impl Elections {
     }
 
     fn obey(&mut self, event: Event) {
-        let address = self.vips[event.vip].office.vip;
+        let address = self.vips[event.vip].route_owner.vip;
         // Logged before anything else is done: measurements count from here.
         match event.state {
             VrrpState::Master => tracing::info!(target: CONSOLE, vip = %address, "vrrp MASTER"),
@@ -186,15 +186,15 @@ impl Elections {
         }
         self.prove();
         let heard = self.vips[event.vip].heard_another;
-        self.follow_one(event, if heard { Standing::Elected } else { Standing::First });
+        self.on_event(event, if heard { Standing::Elected } else { Standing::First });
     }
 
     /// When a BACKUP is proven to hear another MASTER; `None` if it already is, or if this node isn't BACKUP. A peer
     /// that reports that it is active shortens the wait.
     fn proven(&self, vip: usize) -> Option<Instant> {
-        let known = &self.vips[vip];
+        let evidence = &self.vips[vip];
         let more = if self.board.read().virtual_ips[vip].followed { Duration::ZERO } else { Duration::from_secs(1) };
-        known.backup.filter(|_| !known.heard_another).map(|since| since + self.hears_after + more)
+        evidence.backup.filter(|_| !evidence.heard_another).map(|since| since + self.hears_after + more)
     }
 
     /// Makes a BACKUP that is proven to hear a MASTER a standby.
@@ -208,15 +208,15 @@ impl Elections {
         }
     }
 
-    fn follow_one(&mut self, event: Event, standing: Standing) {
+    fn on_event(&mut self, event: Event, standing: Standing) {
         let master = event.state == VrrpState::Master;
         let vip = &mut self.vips[event.vip];
         vip.state = Some(event.state);
         vip.backup = (event.state == VrrpState::Backup).then(Instant::now);
         if master {
             let priority = self.board.read().slot.priority(event.vip);
-            let known = Knowledge::new(self.interface.clone(), event.vip, priority, standing);
-            vip.term = Some(Term(tokio::spawn(owner::serve(vip.office.clone(), known))));
+            let evidence = Evidence::new(self.interface.clone(), event.vip, priority, standing);
+            vip.term = Some(Term(tokio::spawn(route_owner::serve(vip.route_owner.clone(), evidence))));
         }
         let ended = if master { None } else { vip.term.take() };
         vip.heard_another |= ended.is_some() && event.state == VrrpState::Backup;
@@ -237,8 +237,8 @@ impl Elections {
 
     /// Ends a term: clears its problem with the routes, and tells the peers.
     fn end(&self, vip: usize) {
-        self.board.routes_problem(self.vips[vip].office.vip, None);
-        let (http, peers) = (self.vips[vip].office.http.clone(), self.board.read().peers);
+        self.board.routes_problem(self.vips[vip].route_owner.vip, None);
+        let (http, peers) = (self.vips[vip].route_owner.http.clone(), self.board.read().peers);
         tokio::spawn(async move { peers::tell(&http, &peers).await });
     }
 }

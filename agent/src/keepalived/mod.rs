@@ -3,8 +3,8 @@
 pub mod elections;
 mod event;
 mod fifo;
-pub mod preferred;
-pub mod upkeep;
+pub mod api_track;
+pub mod reconfigure;
 
 pub use event::{Event, VrrpState};
 pub use fifo::Fifo;

@@ -11,7 +11,7 @@ use templates::report::{Moment, Unreachable};
 
 use crate::aws::ec2::ApiError;
 use crate::aws::ids::{InstanceId, InterfaceId};
-use crate::node::lineage::Lineage;
+use crate::node::member_identity::MemberIdentity;
 
 /// EC2's states of an instance that shuts down.
 const ENDING: [InstanceStateName; 2] = [InstanceStateName::ShuttingDown, InstanceStateName::Stopping];
@@ -74,9 +74,9 @@ impl Sighting {
 }
 
 /// The members of this balancer among `instances`.
-pub fn members(instances: &[Instance], lineage: &Lineage) -> Vec<Member> {
+pub fn members(instances: &[Instance], identity: &MemberIdentity) -> Vec<Member> {
     let mut members: Vec<Member> =
-        instances.iter().filter(|instance| lineage.has(instance)).filter_map(member).collect();
+        instances.iter().filter(|instance| identity.has(instance)).filter_map(member).collect();
     members.sort_by(|a, b| a.instance.cmp(&b.instance));
     members
 }
@@ -226,7 +226,7 @@ pub(crate) mod tests {
     };
 
     use super::*;
-    use crate::node::lineage::tests::{group, lineage};
+    use crate::node::member_identity::tests::{group, identity};
 
     /// A member at 10.0.1.`last` that hasn't reported yet.
     pub(crate) fn member(id: &str, last: u8) -> Member {
@@ -270,7 +270,7 @@ pub(crate) mod tests {
             .build();
         let unreachable = vec!["i-c".into()];
         let expected = Member { reported: true, says: Some("standby ".into()), unreachable, ..member("i-b", 2) };
-        assert_eq!(members(&[found], &lineage()), [expected]);
+        assert_eq!(members(&[found], &identity()), [expected]);
     }
 
     #[test]
@@ -279,7 +279,7 @@ pub(crate) mod tests {
         let ending = |state| {
             let state = aws_sdk_ec2::types::InstanceState::builder().name(state).build();
             let found = instance("i-b").network_interfaces(interface("eni-2", "10.0.1.2", 0)).state(state);
-            members(&[found.build()], &lineage())[0].ending
+            members(&[found.build()], &identity())[0].ending
         };
         assert_eq!([Pending, Running, Stopping, ShuttingDown].map(ending), [false, false, true, true]);
     }
@@ -294,7 +294,7 @@ pub(crate) mod tests {
     #[test]
     fn an_instance_without_an_interface_yet_and_one_of_another_lineage_are_no_members() {
         let stranger = Instance::builder().instance_id("i-x").network_interfaces(interface("eni-3", "10.0.1.3", 0));
-        assert_eq!(members(&[instance("i-x").build(), stranger.build()], &lineage()), []);
+        assert_eq!(members(&[instance("i-x").build(), stranger.build()], &identity()), []);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The agent's two reads of the EC2 API: the balancer's members, and the VPC's route tables.
 
-mod otherwise;
+mod fallback;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,7 +13,7 @@ use templates::{Balancer, names};
 use crate::aws::ec2::ApiError;
 use crate::aws::ids::InstanceId;
 use crate::aws::imds::Facts;
-use crate::node::lineage::Lineage;
+use crate::node::member_identity::MemberIdentity;
 use crate::node::members::{self, Member, Sighting};
 use crate::node::tables::{self, Table};
 
@@ -23,7 +23,7 @@ const LIVE: [&str; 4] = ["pending", "running", "stopping", "shutting-down"];
 /// Items per page. EC2 throttles unpaged calls sooner, and allows no larger pages of route tables.
 const PAGE: i32 = 100;
 
-pub use otherwise::Identified;
+pub use fallback::Identified;
 
 /// Reads the API for one node of a balancer.
 #[derive(Debug, Clone)]
@@ -31,7 +31,7 @@ pub struct Observer {
     client: Client,
     me: InstanceId,
     balancer: String,
-    lineage: Lineage,
+    identity: MemberIdentity,
     scope: Arc<RwLock<Scope>>,
 }
 
@@ -55,7 +55,7 @@ impl Observer {
             client,
             me: facts.instance.clone(),
             balancer: balancer.name.clone(),
-            lineage: Lineage::of(balancer, facts),
+            identity: MemberIdentity::of(balancer, facts),
             scope: Arc::new(RwLock::new(Scope::of(balancer))),
         }
     }
@@ -68,9 +68,9 @@ impl Observer {
     /// Reads the members, this node included; `known` are those of earlier reads. A member that shuts down still serves
     /// its connections, and counts until it is off.
     pub async fn members(&self, known: &[Member]) -> Result<Sighting, ApiError> {
-        let groups: Vec<&str> = self.lineage.groups().iter().map(String::as_str).collect();
+        let groups: Vec<&str> = self.identity.groups().iter().map(String::as_str).collect();
         match self.instances("instance.group-id", &groups).await {
-            Ok(instances) => Ok(Sighting::listed(members::members(&instances, &self.lineage), &self.me)),
+            Ok(instances) => Ok(Sighting::listed(members::members(&instances, &self.identity), &self.me)),
             Err(trouble) => self.otherwise(known, trouble).await,
         }
     }
@@ -78,12 +78,12 @@ impl Observer {
     /// Reads the strangers that carry the balancer's tag.
     pub async fn impostors(&self) -> Result<Vec<InstanceId>, ApiError> {
         let tagged = self.instances(&format!("tag:{}", names::TAG_BALANCER), &[&self.balancer]).await?;
-        let strangers = tagged.iter().filter(|instance| !self.lineage.has(instance));
+        let strangers = tagged.iter().filter(|instance| !self.identity.has(instance));
         Ok(strangers.filter_map(|instance| instance.instance_id().map(InstanceId::from)).collect())
     }
 
     async fn instances(&self, name: &str, values: &[&str]) -> Result<Vec<Instance>, ApiError> {
-        let call = self.client.describe_instances().filters(filter("vpc-id", &[self.lineage.vpc()]));
+        let call = self.client.describe_instances().filters(filter("vpc-id", &[self.identity.vpc()]));
         let call = call.filters(filter("instance-state-name", &LIVE)).filters(filter(name, values));
         let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut instances = Vec::new();
@@ -98,7 +98,7 @@ impl Observer {
 
     /// Reads the route tables that get the virtual IPs' routes.
     pub async fn tables(&self) -> Result<Vec<Table>, ApiError> {
-        let call = self.client.describe_route_tables().filters(filter("vpc-id", &[self.lineage.vpc()]));
+        let call = self.client.describe_route_tables().filters(filter("vpc-id", &[self.identity.vpc()]));
         let mut pages = call.into_paginator().page_size(PAGE).send();
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {

@@ -17,7 +17,7 @@ use crate::aws::ec2::ApiError;
 use crate::aws::ids::InstanceId;
 use crate::aws::imds::Imds;
 use crate::host::backoff::Backoff;
-use crate::node::reports::Reports;
+use crate::node::report_tags::Reports;
 use crate::node::state::{Board, State};
 use repair::Repair;
 

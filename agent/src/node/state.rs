@@ -13,7 +13,7 @@ use tokio::sync::watch;
 
 use crate::aws::ids::{InstanceId, TableId};
 use crate::haproxy::Serves;
-use crate::node::reports::Reports;
+use crate::node::report_tags::Reports;
 
 /// The node's state, as `agent status --output json` and the health page show it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ pub enum Topic {
     /// Routes that should lead here don't.
     Routes,
     /// Contention for the routes.
-    Rivals,
+    Contention,
     /// A handover that is due, or was refused.
     Handover,
     /// A lifecycle hook of the Auto Scaling group can't be completed.

@@ -1,13 +1,13 @@
 //! Serves a node's health to its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual
 //! IP. A request from an unknown address is a hint that a member has joined.
 
-mod ask;
-mod door;
-pub mod impostors;
+mod client;
+mod listener;
+pub mod tagged_strangers;
 mod join;
-mod places;
-mod reach;
-mod strangers;
+mod connection_quota;
+mod reachability;
+mod stranger_lookups;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -31,9 +31,9 @@ use crate::aws::ids::InstanceId;
 use crate::haproxy::Serves;
 use crate::host::probe::{self, Page};
 use crate::node::state::{Board, Change, State, Topic};
-pub use ask::{ask, machine_answers, tell, watch, word};
+pub use client::{ask, machine_answers, tell, watch, word};
 pub use join::join;
-use strangers::Strangers;
+use stranger_lookups::Strangers;
 
 /// The time from keepalived's start to the health page's: the rest of the agent's own start.
 const START: Duration = Duration::from_millis(800);
@@ -83,7 +83,7 @@ impl Health {
     }
 }
 
-struct Desk {
+struct ServerState {
     board: Board,
     strangers: Mutex<Strangers>,
     bells: Bells,
@@ -151,32 +151,32 @@ async fn serve_on(
     beside: Router,
     readers: Vec<Ipv4Net>,
 ) -> Infallible {
-    let desk = Arc::new(Desk { board: board.clone(), strangers: Mutex::default(), bells });
+    let state = Arc::new(ServerState { board: board.clone(), strangers: Mutex::default(), bells });
     let app = Router::new()
         .route("/health", get(health))
         .route("/stepped-back", post(stepped_back))
-        .with_state(desk)
+        .with_state(state)
         .merge(beside);
     door::serve(listener, app, board, readers).await
 }
 
-async fn health(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
-    let state = desk.board.read();
+async fn health(Shared(state): Shared<Arc<ServerState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
+    let state = state.board.read();
     if let IpAddr::V4(visitor) = visitor.ip()
         && !state.peers.contains(&visitor)
         && visitor != state.address
-        && desk.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
+        && state.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
     {
-        desk.bells.stranger.notify_one();
+        state.bells.stranger.notify_one();
     }
     Json(Health::of(&state))
 }
 
 /// Only a hint: the agent then reads what is true.
-async fn stepped_back(Shared(desk): Shared<Arc<Desk>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
+async fn stepped_back(Shared(state): Shared<Arc<ServerState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
     match visitor.ip() {
-        IpAddr::V4(peer) if desk.board.read().peers.contains(&peer) => {
-            desk.bells.stepped_back.notify_one();
+        IpAddr::V4(peer) if state.board.read().peers.contains(&peer) => {
+            state.bells.stepped_back.notify_one();
             StatusCode::NO_CONTENT
         }
         _ => StatusCode::FORBIDDEN,

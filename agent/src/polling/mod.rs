@@ -1,6 +1,6 @@
 //! When the API is read, and how often.
 
-pub mod pace;
+pub mod poll_schedule;
 pub mod refresh;
 pub mod retries;
-pub mod silence;
+pub mod silent_peers;

@@ -6,13 +6,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, watch};
 
-use super::pace::{self, Read, Situation};
+use super::poll_schedule::{self, Read, Situation};
 use super::retries::Retries;
-use super::silence::Silence;
+use super::silent_peers::Silence;
 use crate::aws::ec2::{Api, ApiError};
 use crate::aws::ids::InterfaceId;
 use crate::config::boot::{self, Node};
-use crate::node::known::{self, Keeper, Known};
+use crate::node::api_snapshot::{self, Keeper, ApiSnapshot};
 use crate::node::members::{self, Member, Roster, Sighting};
 use crate::node::observe::Observer;
 use crate::node::state::{Board, State, Topic};
@@ -80,7 +80,7 @@ pub(crate) struct Refresher {
     nodes: usize,
     vips: usize,
     roster: Roster,
-    known: Known,
+    known: ApiSnapshot,
     keeper: Keeper,
     listed: bool,
     tables: watch::Sender<Latest<Table>>,
@@ -110,12 +110,12 @@ impl Refresher {
             nodes: node.local.balancer.subnets.len(),
             vips: node.local.balancer.virtual_ips.len(),
             roster: node.roster.clone(),
-            known: Known {
+            known: ApiSnapshot {
                 instance: node.facts.instance.clone(),
                 members: node.members.clone(),
                 tables: node.tables.clone().unwrap_or_default(),
             },
-            keeper: Keeper::new(known::PATH.into()),
+            keeper: Keeper::new(api_snapshot::PATH.into()),
             listed: node.listed,
             tables,
             heard,

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use super::pace::Read;
+use super::poll_schedule::Read;
 use crate::host::backoff::Backoff;
 
 /// The pause before the first retry. The call itself has been retried for some seconds by then.

@@ -1,7 +1,7 @@
 //! `agent run`: configures the node, then starts the tasks that make the routes follow keepalived.
 
 mod tasks;
-mod watched;
+mod observability;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,9 +12,9 @@ use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::auto_scaling::ending::Ending;
-use crate::auto_scaling::hooks::Member;
-use crate::auto_scaling::replace::Replacing;
+use crate::auto_scaling::termination_hook::TerminationHook;
+use crate::auto_scaling::lifecycle_hooks::Member;
+use crate::auto_scaling::unhealthy::Replacing;
 use crate::aws::imds::{self, Imds};
 use crate::config::boot;
 use crate::config::update::Updater;
@@ -22,11 +22,11 @@ use crate::handover::Handover;
 use crate::host::{files, http, metadata, systemd};
 use crate::keepalived::Fifo;
 use crate::keepalived::elections::Elections;
-use crate::keepalived::preferred;
-use crate::keepalived::upkeep;
+use crate::keepalived::api_track;
+use crate::keepalived::reconfigure;
 use crate::node::{report, status};
-use crate::ownership::owner::Office;
-use crate::peers::impostors;
+use crate::ownership::route_owner::RouteOwner;
+use crate::peers::tagged_strangers;
 use crate::polling::refresh::{Hints, Latest, Refresher};
 use crate::takeover::Caller;
 use crate::telemetry::notify::Outbox;
@@ -78,37 +78,37 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let http = http::client()?;
     let caller = Caller::new(node.api.client.clone());
     let watched = watched::start(&node, outbox, tables.subscribe())?;
-    let office = |vip| Office {
+    let route_owner = |vip| RouteOwner {
         caller: caller.clone(),
         http: http.clone(),
         board: board.clone(),
         tables: tables.subscribe(),
         members: members.subscribe(),
         hints: hints.clone(),
-        witness: watched.witness.clone(),
+        recorder: watched.recorder.clone(),
         subnets: node.local.balancer.subnets.clone().into(),
         vip,
     };
-    let elections = Elections::new(&node, office);
+    let elections = Elections::new(&node, route_owner);
 
     let mut tasks = Tasks::default();
     tasks.once(systemd::stay_alive());
     let api = node.api.clone();
     tasks.forever("connections to the API", async move { api.keep_warm().await });
-    tasks.forever("API reachability", preferred::follow_reach(node.api.clone(), Path::new(paths::API_TRACK)));
+    tasks.forever("API reachability", api_track::track_api(node.api.clone(), Path::new(paths::API_TRACK)));
     tasks.forever("HAProxy watch", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);
     let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
     tasks.forever("health page", peers::serve(board.clone(), hints.bells.clone(), beside, readers));
-    let (wishes, wished) = watch::channel(None);
-    tasks.forever("handover triggers", handover::watch(Imds::at(imds::ADDRESS, http.clone()), wishes));
+    let (triggers, wished) = watch::channel(None);
+    tasks.forever("handover triggers", handover::watch(Imds::at(imds::ADDRESS, http.clone()), triggers));
     let balancer = watch::Sender::new(node.local.balancer.clone());
     let client = node.api.client.clone();
     let (api, instance) = (node.api.clone(), node.facts.instance.clone());
     let member = Member { api, instance, board: board.clone(), balancer: balancer.subscribe() };
     tasks.once(member.clone().arrive());
-    tasks.forever("termination hook", Ending { member, http: http.clone(), wishes: wished.clone() }.run());
+    tasks.forever("termination hook", TerminationHook { member, http: http.clone(), triggers: wished.clone() }.run());
     let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
     tasks.once(handover.run(stop));
     let replacing = Replacing {
@@ -123,7 +123,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("peer watch", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.forever("peer news", news(hints.clone(), reloaded.clone()));
     tasks.forever("state file", status::write_down(board.clone()));
-    tasks.forever("tagged strangers", impostors::name(node.observer.clone()));
+    tasks.forever("tagged strangers", tagged_strangers::name(node.observer.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
     let imds = Imds::at(imds::ADDRESS, http.clone());
@@ -139,7 +139,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let (told, place) = (board.clone(), local.clone());
     let updater = Updater { imds, client, board: told, observer, local: place, balancer, look, http };
     tasks.forever("updates", updater.follow());
-    tasks.forever("upkeep", upkeep::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
+    tasks.forever("upkeep", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
     tokio::select! {
         ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,

@@ -80,7 +80,7 @@ impl Tunnels {
     pub(super) async fn lead_to(&self, peers: &[Ipv4Addr], missing: &str) -> anyhow::Result<()> {
         process::feed("ip", &["-batch", "-"], missing).await.context("creating the tunnels between the nodes")?;
         for hop in 1..=HOPS {
-            settle(&tunnel(hop))?;
+            set_static(&tunnel(hop))?;
         }
         let first = tunnel(1);
         let there = process::run("ip", &["-json", "neighbour", "show", "dev", &first, "nud", "permanent"]).await?;
@@ -154,7 +154,7 @@ fn hardware(name: Ipv4Addr) -> String {
 
 /// Turns off reverse path filtering, as clients' packets in a tunnel have another way back, and IPv6, which tunnels
 /// don't use.
-fn settle(tunnel: &str) -> anyhow::Result<()> {
+fn set_static(tunnel: &str) -> anyhow::Result<()> {
     for (setting, value) in [("ipv4/conf/{}/rp_filter", "0"), ("ipv6/conf/{}/disable_ipv6", "1")] {
         let path = Path::new("/proc/sys/net").join(setting.replace("{}", tunnel));
         match std::fs::write(&path, value) {

@@ -1,9 +1,9 @@
 //! Takeover: points the virtual IPs' routes at this node, in all tables at once, and retries calls without a time limit.
 
 mod command;
-mod pace;
+mod rate_limiter;
 mod queue;
-mod step;
+mod next_call;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,9 @@ use futures::stream::FuturesUnordered;
 use crate::aws::ec2::{ApiError, Kind};
 use crate::aws::ids::{InterfaceId, TableId};
 pub use command::command;
-use pace::Pace;
+use rate_limiter::RateLimiter;
 use queue::Queue;
-pub use step::{Call, Pause, Step};
+pub use next_call::{Call, Pause, NextCall};
 
 /// A route to be pointed at this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,26 +50,26 @@ const WINDOW: usize = 64;
 #[derive(Debug, Clone)]
 pub struct Caller {
     client: Client,
-    pace: Arc<Mutex<Pace>>,
+    limiter: Arc<Mutex<RateLimiter>>,
     start: Instant,
 }
 
 impl Caller {
     /// Calls through `client`.
     pub fn new(client: Client) -> Caller {
-        Caller { client, pace: Arc::default(), start: Instant::now() }
+        Caller { client, limiter: Arc::default(), start: Instant::now() }
     }
 
-    fn pace(&self) -> MutexGuard<'_, Pace> {
-        self.pace.lock().unwrap_or_else(PoisonError::into_inner)
+    fn limiter(&self) -> MutexGuard<'_, RateLimiter> {
+        self.limiter.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Begins a call if the rate limiter allows one now; returns whether it did.
     fn may_begin(&self) -> bool {
-        let (mut pace, now) = (self.pace(), self.start.elapsed());
-        let free = pace.next(now) <= now;
+        let (mut limiter, now) = (self.limiter(), self.start.elapsed());
+        let free = limiter.next(now) <= now;
         if free {
-            pace.begin(now, rand::random());
+            limiter.begin(now, rand::random());
         }
         free
     }
@@ -78,9 +78,9 @@ impl Caller {
         let throttled = answer.as_ref().is_err_and(|error| error.kind == Kind::Throttled);
         let silence = answer.as_ref().is_err_and(|error| error.kind == Kind::Unavailable);
         match (throttled, silence) {
-            (true, _) => self.pace().refused(began, self.start.elapsed(), rand::random()),
+            (true, _) => self.limiter().refused(began, self.start.elapsed(), rand::random()),
             (false, true) => {}
-            (false, false) => self.pace().granted(began),
+            (false, false) => self.limiter().granted(began),
         }
     }
 }
@@ -103,7 +103,7 @@ pub async fn take_over(
             let (route, began) = (&routes[attempt.route], now());
             running.push(async move { (attempt, began, make(&caller.client, interface, route, attempt.call).await) });
         }
-        let wake = queue.due().filter(|_| running.len() < WINDOW).map(|due| due.max(caller.pace().next(now())));
+        let wake = queue.due().filter(|_| running.len() < WINDOW).map(|due| due.max(caller.limiter().next(now())));
         let (attempt, began, answer) = tokio::select! {
             Some(answered) = running.next() => answered,
             () = tokio::time::sleep_until((caller.start + wake.unwrap_or_default()).into()), if wake.is_some() => continue,

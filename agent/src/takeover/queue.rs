@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Outcome;
-use super::step::{self, Call, Step};
+use super::next_call::{self, Call, NextCall};
 use crate::aws::ec2::Kind;
 
 /// The next call about one route.
@@ -48,12 +48,12 @@ impl Queue {
     pub(super) fn failed(&mut self, attempt: Attempt, kind: Kind, now: Duration, chance: f64) -> Option<Outcome> {
         let failures = attempt.failures + 1;
         let (due, call, failures) = match step::next(attempt.call, kind, failures) {
-            Step::Now(call) => (now, call, failures),
-            Step::After(pause, call) => (now + pause.length(failures, chance), call, failures),
+            NextCall::Now(call) => (now, call, failures),
+            NextCall::After(pause, call) => (now + pause.length(failures, chance), call, failures),
             // The rate limiter sets the pause, and throttling isn't a failure of this route.
-            Step::Paced => (now, attempt.call, attempt.failures),
-            Step::Gone => return Some(Outcome::Gone),
-            Step::Left => return Some(Outcome::Left),
+            NextCall::Paced => (now, attempt.call, attempt.failures),
+            NextCall::Gone => return Some(Outcome::Gone),
+            NextCall::Left => return Some(Outcome::Left),
         };
         self.0.insert(attempt.route, (due, Attempt { call, failures, ..attempt }));
         None

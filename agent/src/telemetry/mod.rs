@@ -2,4 +2,4 @@
 
 pub mod metrics;
 pub mod notify;
-pub mod witness;
+pub mod recorder;

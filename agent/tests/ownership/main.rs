@@ -4,7 +4,7 @@
 
 mod mind;
 mod model;
-mod settle;
+mod calm;
 mod world;
 
 use agent::ownership::decide::{

@@ -110,11 +110,11 @@ pub fn act(world: &mut World, a: Node, moves: &[Move]) {
     me.standing = decide::standing_after(me.standing, moves);
     let then_wait = moves.contains(&Move::Wait);
     me.phase = Phase::Writing { then_wait };
-    settle_writes(world, a);
+    finish_writes(world, a);
 }
 
 /// Ends the writing phase if all writes have been answered.
-pub fn settle_writes(world: &mut World, a: Node) {
+pub fn finish_writes(world: &mut World, a: Node) {
     let me = &mut world.machines[a];
     if let (false, Phase::Writing { then_wait }) = (me.writing(), me.phase) {
         me.phase = if then_wait { Phase::Waiting } else { Phase::Resting };

@@ -1,7 +1,7 @@
 //! Runs a world without further faults until it is stable: each node acts in turn, and each answer is good.
 
 use crate::mind::{self, Need};
-use crate::model::{Answer, Ownership, Step};
+use crate::model::{Answer, Ownership, Transition};
 use crate::world::{List, Node, Phase, Truth, World};
 
 /// More rounds than any world needs to become stable.
@@ -15,7 +15,7 @@ pub fn healed(model: &Ownership, world: &World) -> bool {
         .machines
         .iter_mut()
         .for_each(|machine| (machine.api, machine.hung, machine.list) = (true, false, List::Whole));
-    let end = settle(model, world);
+    let end = calm(model, world);
     let masters: Vec<Node> = end.nodes().filter(|a| end.machines[*a].is_master()).collect();
     match masters[..] {
         [] => end.machines.iter().all(|machine| !machine.up),
@@ -27,14 +27,14 @@ pub fn healed(model: &Ownership, world: &World) -> bool {
 /// Whether every route ends at a live node with the cuts as they are. Also true if no live MASTER reaches the API, or if
 /// one of those can't read the members.
 pub fn as_it_is(model: &Ownership, world: &World) -> bool {
-    let end = settle(model, world.clone());
+    let end = calm(model, world.clone());
     let mut masters =
         end.machines.iter().filter(|machine| machine.is_master() && machine.lives() && machine.api).peekable();
     let able = masters.peek().is_some() && masters.all(|machine| machine.reads_tags());
     !able || end.routes.iter().all(|route| matches!(route, Truth::At(a) if end.machines[*a].lives()))
 }
 
-fn settle(model: &Ownership, mut world: World) -> World {
+fn calm(model: &Ownership, mut world: World) -> World {
     for _ in 0..ROUNDS {
         let before = world.clone();
         for a in world.nodes() {
@@ -52,37 +52,37 @@ fn settle(model: &Ownership, mut world: World) -> World {
 fn turn(model: &Ownership, world: &mut World, a: Node) {
     for table in 0..world.routes.len() {
         if world.machines[a].writes[table].is_some() && (world.machines[a].api || !world.machines[a].is_master()) {
-            model.play(world, Step::Write(a, table, Answer::Good));
+            model.play(world, Transition::Write(a, table, Answer::Good));
         }
     }
     if !world.machines[a].lives() {
         return;
     }
-    model.play(world, Step::List(a));
+    model.play(world, Transition::List(a));
     if world.must_step_down(a) {
-        return model.play(world, Step::Retreat(a));
+        return model.play(world, Transition::Retreat(a));
     }
     if !world.machines[a].is_master() {
-        let step = if world.hears_a_master(a) { Step::Hear(a) } else { Step::Elect(a) };
+        let step = if world.hears_a_master(a) { Transition::Hear(a) } else { Transition::Elect(a) };
         return model.play(world, step);
     }
     if world.machines[a].phase == Phase::Resting {
-        model.play(world, Step::Wake(a));
+        model.play(world, Transition::Wake(a));
     }
     while world.machines[a].phase == Phase::Thinking {
         match mind::need(world, a, model.decide) {
-            Need::Look => model.play(world, Step::Look(a, Answer::Good)),
-            Need::Ask(peers) => peers.into_iter().for_each(|b| model.play(world, Step::Ask(a, b, Answer::Good))),
-            Need::Act(_) => model.play(world, Step::Act(a)),
+            Need::Look => model.play(world, Transition::Look(a, Answer::Good)),
+            Need::Ask(peers) => peers.into_iter().for_each(|b| model.play(world, Transition::Ask(a, b, Answer::Good))),
+            Need::Act(_) => model.play(world, Transition::Act(a)),
         }
     }
     for table in 0..world.routes.len() {
         if world.machines[a].writes[table].is_some() && world.machines[a].api {
-            model.play(world, Step::Write(a, table, Answer::Good));
+            model.play(world, Transition::Write(a, table, Answer::Good));
         }
     }
     if world.machines[a].phase == Phase::Waiting {
-        let step = if mind::glances(world, a) { Step::Glance } else { Step::Signs };
+        let step = if mind::glances(world, a) { Transition::Glance } else { Transition::Signs };
         model.play(world, step(a, Answer::Good));
     }
 }

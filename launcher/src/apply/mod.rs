@@ -12,10 +12,10 @@ use templates::names::TAG_REVISION;
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::{Patience, until};
-use crate::model::claims;
+use crate::model::vip_claims;
 use crate::model::desired::Desired;
 use crate::model::observe::Observed;
-use crate::model::scaling::Wanted;
+use crate::model::group_settings::Wanted;
 use crate::model::tags;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
@@ -37,7 +37,7 @@ pub enum Outcome {
 
 /// Ids that earlier stages created.
 #[derive(Debug, Clone, Default)]
-struct Known {
+struct CreatedIds {
     group: Option<String>,
     template: Option<(String, i64)>,
 }
@@ -56,13 +56,13 @@ pub async fn apply(
     actions: &[Action],
     progress: &Progress,
 ) -> Result<Outcome, CallFailed> {
-    let mut known = Known {
+    let mut known = CreatedIds {
         group: observed.group(&desired.vpc).map(|group| group.id.clone()),
         template: observed.template.as_ref().map(|template| (template.id.clone(), template.version)),
     };
     for stage in STAGES {
         let steps = actions.iter().filter(|action| action.stage() == stage).map(|action| async {
-            let step = Step { aws, desired, known: &known, progress };
+            let step = Task { aws, desired, known: &known, progress };
             let made = step.act(action).await;
             if made.is_ok() {
                 progress.done(&action.change(desired).what);
@@ -85,12 +85,12 @@ pub async fn apply(
         let claims = |action: &Action| matches!(action, Action::CreateGroup | Action::Claim(_));
         if stage == Stage::Group
             && actions.iter().any(claims)
-            && let Some(whose) = claims::contend(aws, desired).await?
+            && let Some(whose) = vip_claims::contend(aws, desired).await?
         {
             let group = known.group.as_deref().unwrap_or_default();
             match actions.contains(&Action::CreateGroup) {
                 true => security_group::delete(&aws.ec2, group).await?,
-                false => claims::give_way(aws, group, &desired.virtual_ips).await?,
+                false => vip_claims::give_way(aws, group, &desired.virtual_ips).await?,
             }
             return Ok(Outcome::Taken(whose));
         }
@@ -106,16 +106,16 @@ fn is_overtaken(error: &CallFailed) -> bool {
     error.is_already_there() || full || gone || changed || error.is_absent()
 }
 
-struct Step<'a> {
+struct Task<'a> {
     aws: &'a Aws,
     desired: &'a Desired,
-    known: &'a Known,
+    known: &'a CreatedIds,
     progress: &'a Progress,
 }
 
-impl Step<'_> {
+impl Task<'_> {
     async fn act(&self, action: &Action) -> Result<Made, CallFailed> {
-        let Step { aws: Aws { auto_scaling, ec2, iam, .. }, desired, known, .. } = *self;
+        let Task { aws: Aws { auto_scaling, ec2, iam, .. }, desired, known, .. } = *self;
         let Desired { name, global_name, tags, .. } = desired;
         let group = known.group.as_deref().unwrap_or_default();
         let description = format!("Nodes of the Elbow balancer {}", desired.balancer);

@@ -193,7 +193,7 @@ mod tests {
     use super::*;
     use crate::model::desired::tests::web;
     use crate::model::observe::tests::{lost, node};
-    use crate::model::which::Which;
+    use crate::model::node_selector::NodeSelector;
 
     #[test]
     fn waiting_stops_for_an_ended_or_unreachable_node() {
@@ -203,7 +203,7 @@ mod tests {
         assert_eq!(hopeless(&[first.clone(), second.clone()]), None);
         let (reason, patience) = hopeless(&[lost(first.clone(), "i-1"), second.clone()]).expect("it is lost");
         assert!(reason.starts_with("node 0 (i-0) is unreachable since 14:03:12Z") && patience == RESTART, "{reason}");
-        let without = Expected { without: vec![Which::Slot(Slot(0))], ..expected.clone() };
+        let without = Expected { without: vec![NodeSelector::Slot(Slot(0))], ..expected.clone() };
         assert_eq!(super::hopeless(&without, &[lost(first, "i-1"), second.clone()]), None);
         let gone = Node { subnet: String::new(), ..node("i-0", 0, "terminated") };
         let (reason, patience) = hopeless(&[gone, second]).expect("it has ended");

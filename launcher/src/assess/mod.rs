@@ -3,7 +3,7 @@
 //! If reports contradict each other, reachable nodes ([`reach`]) outrank others. Between nodes that don't reach each
 //! other the routes decide.
 
-pub mod reach;
+pub mod reachability;
 
 use std::net::Ipv4Addr;
 
@@ -16,7 +16,7 @@ use templates::{Order, Role, Roles, Slot};
 
 use crate::model::node::{Node, Unreachable};
 use crate::model::node_status;
-use crate::model::which::Which;
+use crate::model::node_selector::NodeSelector;
 use crate::resources::route_tables::{Table, eligible};
 
 /// The expected state of a balancer.
@@ -33,7 +33,7 @@ pub struct Expected {
     /// The tables of their routes.
     pub route_tables: RouteTables,
     /// Nodes that may be missing or unreachable.
-    pub without: Vec<Which>,
+    pub without: Vec<NodeSelector>,
 }
 
 impl From<&NodeConfig> for Expected {
@@ -156,7 +156,7 @@ fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
         .filter_map(|slot| {
             let there = nodes.iter().filter(|node| node.slot == Some(slot)).map(|node| node.instance.as_str());
             match &there.collect::<Vec<_>>()[..] {
-                [] if expected.without.contains(&Which::Slot(slot)) => None,
+                [] if expected.without.contains(&NodeSelector::Slot(slot)) => None,
                 [] => Some(format!("node {slot} is missing")),
                 [_] => None,
                 many => Some(format!("slot {slot} has {} nodes: {}", many.len(), many.join(", "))),

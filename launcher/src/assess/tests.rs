@@ -194,7 +194,7 @@ fn of_three_nodes_two_that_reach_each_other_outrank_the_third() {
 #[test]
 fn a_node_that_the_operator_leaves_out_is_no_problem() {
     let without = |nodes: &[Node]| {
-        let expected = Expected { without: vec![Which::Slot(Slot(0))], ..expected() };
+        let expected = Expected { without: vec![NodeSelector::Slot(Slot(0))], ..expected() };
         assess(&expected, nodes, &[table("rtb-1", "eni-1")]).problems
     };
     assert_eq!(without(&[lost(says(0, "active"), "i-1"), says(1, "active")]), [] as [&str; 0]);

@@ -7,9 +7,9 @@ mod http;
 #[cfg(test)]
 pub(crate) mod mock;
 mod profile;
-mod reach;
+mod transport;
 pub mod retry;
-mod throttled;
+mod throttling;
 
 use std::time::Duration;
 

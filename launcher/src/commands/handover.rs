@@ -18,7 +18,7 @@ use crate::model::identity;
 use crate::model::observe::{Kind, glance};
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::{self, progress::Progress};
-use crate::preflight::origin;
+use crate::preflight::default_drift;
 use crate::resources::{instances, route_tables, tagging};
 
 /// Between two reads: two Describe calls, far below AWS's limits for an account.
@@ -80,7 +80,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
         )));
     };
     let config = observed.config().ok_or_else(|| {
-        if let Some(unreadable) = observed.template.as_ref().and_then(origin::unreadable) {
+        if let Some(unreadable) = observed.template.as_ref().and_then(default_drift::unreadable) {
             return Failure::bad_input(unreadable);
         }
         if !glance.has_read(Kind::Template) {
@@ -147,12 +147,12 @@ impl Task<'_> {
             Ok(nodes) => nodes,
             // While a zone is disrupted, nodes of the other zones can be read by their ids.
             Err(error) => {
-                let mut known = instances::find_by_interfaces(ec2, self.name).await.nodes;
-                if known.is_empty() {
+                let mut snapshot = instances::find_by_interfaces(ec2, self.name).await.nodes;
+                if snapshot.is_empty() {
                     return Err(error);
                 }
-                instances::number(&mut known, subnets);
-                known
+                instances::number(&mut snapshot, subnets);
+                snapshot
             }
         };
         let (tables, unread) = tables.map_or_else(|error| (Vec::new(), Some(error)), |tables| (tables, None));

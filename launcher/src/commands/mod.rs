@@ -1,6 +1,6 @@
 //! The launcher's commands, one file each.
 
-mod by_hand;
+mod show_drift;
 mod create;
 mod destroy;
 mod handover;

@@ -13,10 +13,11 @@ use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Unread, glance};
-use crate::model::scaling;
+use crate::model::group_settings;
 use crate::output::failure::{Failure, check_name, looking};
-use crate::output::{self, Output, clean, table::columns};
-use crate::preflight::origin;
+use crate::output::{self, Output, sanitize};
+use crate::output::table::columns;
+use crate::preflight::default_drift;
 use crate::resources::route_tables;
 use crate::update::lease::Lease;
 
@@ -113,10 +114,10 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(glance, vpc.as_deref());
     let template = observed.template.as_ref();
-    missing.extend(template.and_then(|template| origin::unreadable(template).or_else(|| origin::by_hand(template))));
+    missing.extend(template.and_then(|template| default_drift::unreadable(template).or_else(|| default_drift::by_hand(template))));
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
-    missing.extend(judged.iter().flat_map(|config| scaling::problems(&config.balancer, observed)));
-    missing.extend(judged.and_then(|config| scaling::in_one_zone(&config.balancer, observed)));
+    missing.extend(judged.iter().flat_map(|config| group_settings::problems(&config.balancer, observed)));
+    missing.extend(judged.and_then(|config| group_settings::in_one_zone(&config.balancer, observed)));
     if !glance.has_read(Kind::Nodes) {
         // The nodes that couldn't be read may exist and be active.
         assessment.problems = assessment.nodes.iter().filter_map(|node| unwell(&expected, node)).collect();
@@ -202,10 +203,10 @@ fn text(one: &Shown) -> String {
         text.push_str(&columns(&rows));
     }
     for line in &one.notes {
-        text.push_str(&format!("  … {}\n", clean::line(line)));
+        text.push_str(&format!("  … {}\n", sanitize::line(line)));
     }
     for line in one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages) {
-        text.push_str(&format!("  ! {}\n", clean::line(line)));
+        text.push_str(&format!("  ! {}\n", sanitize::line(line)));
     }
     text
 }

@@ -13,12 +13,12 @@ use crate::model::observe::Observed;
 use crate::output::failure::Failure;
 use crate::output::{self, table::columns};
 use crate::resources::launch_template::{Template, Version};
-use crate::update::known::{Found, Image, Intent};
+use crate::update::snapshot::{Fetched, Image, Intent};
 
 /// The version that `--rollback` returns to: the default before this one. While a node runs another version than the default,
 /// or has an order to, it is the default.
-pub fn previous(name: &str, found: &Found) -> Result<Intent, Failure> {
-    let Found { template, versions, observed } = found;
+pub fn previous(name: &str, found: &Fetched) -> Result<Intent, Failure> {
+    let Fetched { template, versions, observed } = found;
     let to = |version, new, note| Intent { new, image: Image::Of(version), note };
     let default = files::read_back(&template.contents.user_data).ok();
     if let Some(default) = default.filter(|default| is_unfinished(&default.revision, template, observed)) {
@@ -62,8 +62,8 @@ fn is_unfinished(default: &Revision, template: &Template, observed: &Observed) -
 }
 
 /// Prints the versions, the newest first.
-pub fn show(cli: &Cli, name: &str, found: &Found) -> Result<(), Failure> {
-    let Found { template, versions, observed } = found;
+pub fn show(cli: &Cli, name: &str, found: &Fetched) -> Result<(), Failure> {
+    let Fetched { template, versions, observed } = found;
     let unfinished = is_unfinished(&Revision(template.revision.clone()), template, observed);
     let previous = if unfinished { Some(template.version) } else { before(template).map(|order| order.version) };
     let nodes = |version: &Version| -> Vec<String> {

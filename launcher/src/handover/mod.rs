@@ -7,7 +7,7 @@ use serde::Serialize;
 use templates::{Role, Slot};
 
 use crate::assess::{Assessment, NodeHealth, VipHealth};
-use crate::model::which::Which;
+use crate::model::node_selector::NodeSelector;
 
 /// A planned handover. If `from` is empty, there is nothing to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,7 +55,7 @@ impl Plan {
 
 /// Plans to make `to`, or any other node than now, active. Fails with the reasons that prevent just that, a line each. Other
 /// problems of the balancer don't prevent a handover: they may be why the operator wants it.
-pub fn plan(is: &Assessment, preempt: bool, to: Option<&Which>) -> Result<Plan, Vec<String>> {
+pub fn plan(is: &Assessment, preempt: bool, to: Option<&NodeSelector>) -> Result<Plan, Vec<String>> {
     let first = is.virtual_ips.iter().find_map(|vip| vip.active.first());
     let takes = |node: &&NodeHealth| match to {
         Some(which) => which.is(node.named, &node.instance),
@@ -108,12 +108,12 @@ fn giver(is: &Assessment, node: &NodeHealth) -> Giver {
 }
 
 /// Why none of `takers` can become active, by their reports. The active node asks them again itself.
-fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<&Which>) -> Vec<String> {
+fn unfit(is: &Assessment, takers: &[&NodeHealth], to: Option<&NodeSelector>) -> Vec<String> {
     match (takers, to) {
-        ([], Some(Which::Slot(slot))) => {
+        ([], Some(NodeSelector::Slot(slot))) => {
             vec![format!("there is no live node {slot}: `launcher status` lists the nodes")]
         }
-        ([], Some(Which::Instance(id))) => {
+        ([], Some(NodeSelector::Instance(id))) => {
             vec![format!("{id} is no live node: `launcher status` lists the nodes")]
         }
         ([], None) => vec!["there is no other node to hand over to".to_owned()],

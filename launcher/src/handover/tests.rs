@@ -30,8 +30,8 @@ fn three() -> Vec<Node> {
     vec![says(0, "active"), says(1, "standby"), says(2, "standby")]
 }
 
-fn slot(to: Option<u8>) -> Option<Which> {
-    to.map(|slot| Which::Slot(Slot(slot)))
+fn slot(to: Option<u8>) -> Option<NodeSelector> {
+    to.map(|slot| NodeSelector::Slot(Slot(slot)))
 }
 
 fn planned(to: Option<u8>) -> Plan {
@@ -50,10 +50,10 @@ fn the_active_node_is_asked() {
 fn a_slot_names_the_first_node_of_a_subnet_and_an_instance_names_any() {
     let mut nodes = vec![says(0, "active"), says(1, "standby"), says(1, "standby")];
     nodes[2] = Node { id: "i-2".into(), named: None, ..nodes[2].clone() };
-    let to = |which: Which| plan(&is(&nodes, "eni-0"), false, Some(&which)).unwrap().to.unwrap();
-    assert_eq!(to(Which::Slot(Slot(1))).instance, "i-1");
+    let to = |which: NodeSelector| plan(&is(&nodes, "eni-0"), false, Some(&which)).unwrap().to.unwrap();
+    assert_eq!(to(NodeSelector::Slot(Slot(1))).instance, "i-1");
     let second = Taker { instance: "i-2".into(), called: "node 1 (i-2)".into() };
-    assert_eq!(to(Which::Instance("i-2".into())), second);
+    assert_eq!(to(NodeSelector::Instance("i-2".into())), second);
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn a_handover_that_cannot_work_is_refused_with_its_reason() {
     assert_eq!(refused(&faulty, false, None), ["node 1 (i-1) is in fault: it can't serve"]);
     let missing = "node 1 (i-1) has not reported yet";
     assert_eq!(refused(&[says(0, "active"), says(1, "none yet")], false, Some(1)), [missing]);
-    let unknown = plan(&is(&three(), "eni-0"), false, Some(&Which::Instance("i-9".into()))).unwrap_err();
+    let unknown = plan(&is(&three(), "eni-0"), false, Some(&NodeSelector::Instance("i-9".into()))).unwrap_err();
     assert_eq!(unknown, ["i-9 is no live node: `launcher status` lists the nodes"]);
     let none = "no node reports that it is active: there is nothing to hand over";
     assert_eq!(refused(&three()[1..], false, None), [none]);

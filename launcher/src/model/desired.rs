@@ -9,7 +9,7 @@ use ipnet::Ipv4Net;
 use templates::balancer::{Revision, RouteTables};
 use templates::{Balancer, Slot, files, names, paths};
 
-use crate::model::scaling::Wanted;
+use crate::model::group_settings::Wanted;
 use crate::model::tags::{self, Tags};
 use crate::resources::launch_template::{Contents, LAUNCHED, METADATA};
 use crate::resources::security_group::{Rule, Source};

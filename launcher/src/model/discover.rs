@@ -4,7 +4,7 @@ use templates::Balancer;
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
-use crate::model::claims::{self, Claim};
+use crate::model::vip_claims::{self, Claim};
 use crate::resources::image::{self, Image};
 use crate::resources::instance_type::{self, InstanceType};
 use crate::resources::network::{self, Subnet, Vpc};
@@ -50,7 +50,7 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         route_tables::find(&aws.ec2, &balancer.vpc),
         image,
         instance_type::find(&aws.ec2, &balancer.instance_type),
-        claims::find(aws, &balancer.vpc, &balancer.name, &balancer.virtual_ips),
+        vip_claims::find(aws, &balancer.vpc, &balancer.name, &balancer.virtual_ips),
     )?;
     let region = aws.region.clone();
     Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others })

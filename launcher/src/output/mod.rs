@@ -1,7 +1,7 @@
 //! Writes results to standard output, as text or JSON, and progress and errors to standard error. All of it passes
 //! through [`clean`].
 
-pub mod clean;
+pub mod sanitize;
 pub mod failure;
 pub mod progress;
 pub mod table;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::clean;
+use super::sanitize;
 
 /// The live lines, and how to show them.
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! Lays out text in columns.
 
-use super::clean;
+use super::sanitize;
 
 /// Lays rows out in columns as wide as their widest cell, two spaces apart, indented by two. A cell is one line.
 pub fn columns(rows: &[Vec<String>]) -> String {

@@ -11,7 +11,7 @@ use templates::{Order, Slot};
 use crate::model::desired::Desired;
 use crate::model::node::Node;
 use crate::model::observe::Observed;
-use crate::model::scaling::{Wanted, unpinned};
+use crate::model::group_settings::{Wanted, unpinned};
 use crate::model::tags::claimed;
 use crate::resources::launch_template::Template;
 use crate::resources::scaling_group::{Hook, REBALANCE};

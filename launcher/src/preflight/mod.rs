@@ -1,19 +1,19 @@
 //! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
-pub mod origin;
+pub mod default_drift;
 
 use std::collections::BTreeSet;
 
 use templates::balancer::{Launch, RouteTables};
-use templates::text::Image;
+use templates::values::Image;
 use templates::{Balancer, files, names};
 
-use crate::model::claims::{refusal, taken};
+use crate::model::vip_claims::{refusal, taken};
 use crate::model::discover::Surroundings;
 use crate::model::identity;
 use crate::model::node_status::has_reported;
 use crate::model::observe::Observed;
-use crate::model::scaling;
+use crate::model::group_settings;
 use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
 
@@ -237,7 +237,7 @@ fn routes(balancer: &Balancer, place: &Surroundings, observed: &Observed, proble
 fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
     let group = observed.scaling.as_ref();
     if balancer.launch == Launch::Instances {
-        return group.filter(|_| same_launch(balancer, observed)).map(scaling::stray);
+        return group.filter(|_| same_launch(balancer, observed)).map(group_settings::stray);
     }
     let refresh = group.and_then(|group| group.active_refresh()).map(|refresh| {
         format!(
@@ -246,7 +246,7 @@ fn group(balancer: &Balancer, observed: &Observed) -> Option<String> {
             refresh.stands()
         )
     });
-    refresh.or_else(|| scaling::outside(balancer, observed).filter(|_| same_launch(balancer, observed)))
+    refresh.or_else(|| group_settings::outside(balancer, observed).filter(|_| same_launch(balancer, observed)))
 }
 
 /// Whether the existing balancer, if any, has the same `launch`.
@@ -262,7 +262,7 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
         return None;
     }
     let config = observed.config();
-    if let Some(other) = config.as_ref().and_then(|config| scaling::other_launch(&config.balancer, balancer)) {
+    if let Some(other) = config.as_ref().and_then(|config| group_settings::other_launch(&config.balancer, balancer)) {
         return Some(other);
     }
     let differing = config.map(|config| differing(&config.balancer, balancer)).unwrap_or_default();

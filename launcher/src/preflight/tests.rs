@@ -1,6 +1,6 @@
 //! Each bad input has its line, and good input has none.
 
-use templates::text::Image as Reference;
+use templates::values::Image as Reference;
 
 use super::*;
 use crate::model::desired::tests::web;
@@ -212,11 +212,11 @@ fn a_virtual_ip_that_is_taken_is_one_line_in_however_many_tables() {
     assert!(said.ends_with("delete those routes"), "{said}");
     let said = problem(|balancer, place, _| {
         routed(place);
-        place.others = vec![crate::model::claims::Claim {
+        place.others = vec![crate::model::vip_claims::Claim {
             balancer: "shop".into(),
             virtual_ips: balancer.virtual_ips.clone(),
             route_tables: RouteTables::All,
-            settled: true,
+            complete: true,
         }];
     });
     assert_eq!(

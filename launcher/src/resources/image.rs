@@ -2,7 +2,7 @@
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::ImageState;
-use templates::text::Image as Reference;
+use templates::values::Image as Reference;
 
 use crate::aws::error::{CallFailed, Named, found};
 

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use templates::names::TAG_BALANCER;
 use templates::{Slot, names};
 
-use crate::assess::reach;
+use crate::assess::reachability;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
@@ -95,7 +95,7 @@ async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Node
 /// Sorts the nodes and marks the unreachable ones.
 fn marked(mut nodes: Vec<Node>) -> Vec<Node> {
     nodes.sort_by(|a, b| a.id.cmp(&b.id));
-    reach::mark(&mut nodes, Timestamp::now());
+    reachability::mark(&mut nodes, Timestamp::now());
     nodes
 }
 

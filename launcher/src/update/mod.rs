@@ -7,20 +7,16 @@
 //! [`run`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
 //! [`default_history`] lists the versions that Elbow made the default, and [`diff`] shows how files change.
 
-pub mod against;
-pub mod back;
-pub mod defaults;
-pub mod difference;
-pub mod exchange;
-pub mod follow;
-pub mod foretell;
-pub mod hold;
-pub mod known;
+pub mod in_place;
+pub mod instance_refresh;
+pub mod replacement;
+pub mod preflight;
+pub mod undo;
+pub mod default_history;
+pub mod diff;
+pub mod lease_keeper;
+pub mod snapshot;
 pub mod lease;
-pub mod next;
-pub mod refresh;
-pub mod replace;
-pub mod roll;
+pub mod rolling_update;
 pub mod settings;
-pub mod steps;
-pub mod tell;
+pub mod plan;

@@ -2,14 +2,14 @@
 
 mod listeners;
 mod network;
-mod observers;
-pub(crate) mod words;
+mod monitoring;
+pub(crate) mod naming;
 
-use self::words::{has_prefix, repeated};
-use super::place::{Path, at};
+use self::naming::{has_prefix, repeated};
+use super::location::{Path, at};
 use super::{Balancer, Failover, Launch};
 use crate::names;
-use crate::text::{Image, Millis};
+use crate::values::{Image, Millis};
 
 /// As long as HAProxy keeps an idle tunnel (`timeout tunnel`).
 const LONGEST_DRAIN: Millis = Millis(3_600_000);

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Balancer, Revision, discreet};
+use super::{Balancer, Revision, secrets};
 
 /// The content of [`crate::paths::BALANCER`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

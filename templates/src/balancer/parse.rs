@@ -4,8 +4,8 @@ use std::fmt;
 
 use toml::de::DeTable;
 
-use super::place::{self, Path, Step};
-use super::{Balancer, check, discreet, hint, wanted};
+use super::location::{self, Path, Segment};
+use super::{Balancer, check, secrets, hint, expected};
 
 /// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is listed twice`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -116,7 +116,7 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     let key = place::dotted(&path);
     if message.starts_with("unknown field") {
         // The key may be a webhook's address.
-        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Step::Key(key) if !discreet::is_key(key)));
+        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !discreet::is_key(key)));
         let key = match key.starts_with("notify") && !is_shown {
             true => "notify".to_owned(),
             false => Some(key).filter(|key| !key.contains("://")).unwrap_or_default(),

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
-use lab::evidence::{answered, interface_of, text};
+use lab::observations::{answered, interface_of, text};
 use lab::rig::{Rig, wait_for};
 
 use crate::floor::Routes;
@@ -54,7 +54,7 @@ impl Account {
         let group = text(&made["GroupId"])?;
         let all = ["--group-id", &group, "--protocol", "all", "--cidr", "10.0.0.0/16"];
         rig.aws(["ec2", "authorize-security-group-ingress"].into_iter().chain(all))?;
-        let image = rig.aws(["ssm", "get-parameter", "--name", lab::daemon::place::IMAGE_PARAMETER])?;
+        let image = rig.aws(["ssm", "get-parameter", "--name", lab::daemon::addresses::IMAGE_PARAMETER])?;
         Ok(Account { image: text(&image["Parameter"]["Value"])?, group })
     }
 

@@ -18,7 +18,7 @@ pub fn render(Measured { data, .. }: &Measured<Zone>) -> Result<Part> {
             show(least(&loss.outages)),
             show(median(&loss.outages)),
             show(greatest(&loss.outages)),
-            figure(loss.settled),
+            figure(loss.serving_nodes),
             loss.throttled.to_string(),
         ]
     });
@@ -49,14 +49,14 @@ and its address of the API. The API answers after {latency_ms} ms and throttles 
 then {refill} a second, **for the whole account**. A client in another zone sends a request to each balancer every 50 ms.
 
 Elbow can't lift this limit: {routes} routes need {routes} calls, which the bucket allows in {bucket} s at best. The {balancers} agents
-don't know of each other, and each pauses after a throttled call; together they needed {settled} s. Each agent moves tables
+don't know of each other, and each pauses after a throttled call; together they needed {serving_nodes} s. Each agent moves tables
 with subnets first, so most clients wait less; which balancer gets the tokens is chance. Fewer calls help: name the
 tables of subnets that have clients (`route_tables = [\"rtb-…\"]`), here two of {tables}. The tables of a lost zone need no
 routes.
 
 ",
         routes = routes(all),
-        settled = figure(all.settled),
+        serving_nodes = figure(all.serving_nodes),
         bucket = figure((routes(all) as f64 - f64::from(*burst)).max(0.0) / refill),
     )
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use lab::evidence::text;
+use lab::observations::text;
 use lab::rig::Rig;
 
 use crate::arena::{Arena, say};
@@ -19,7 +19,7 @@ const CALM: Duration = Duration::from_secs(60);
 pub fn run(arena: &Arena) -> Result<Idle> {
     let rig = arena.rig()?;
     rig.create(&elbow::balancer(&rig, &elbow::tables(&rig, 3)?)?)?;
-    let nodes = rig.settled(2, elbow::RECOVERY)?;
+    let nodes = rig.serving_nodes(2, elbow::RECOVERY)?;
     let active = rig.active()?;
     let standby = nodes.into_iter().map(|node| node.id).find(|id| *id != active).context("a standby")?;
     std::thread::sleep(CALM);

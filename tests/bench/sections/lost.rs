@@ -38,7 +38,7 @@ fn elbows(arena: &Arena, losses: usize) -> Result<Vec<f64>> {
     rig.create(&elbow::balancer(&rig, &tables)?)?;
     rig.lab(["latency", &LATENCY_MS.to_string()])?;
     let outages = (0..losses).map(|n| {
-        rig.settled(2, elbow::RECOVERY)?;
+        rig.serving_nodes(2, elbow::RECOVERY)?;
         let lost = rig.active()?;
         let outage = outage(&rig, &lost)?;
         say(format!("Elbow, loss {}: outage of {outage:.2} s", n + 1));

@@ -51,7 +51,7 @@ fn elbows(arena: &Arena, rig: &Rig, tables: &[String], latency_ms: u64) -> Resul
     let take = |throttled: bool, times: usize| -> Result<Vec<Cell>> {
         let attempts = repeat(times, || {
             if throttled {
-                rig.settled(2, elbow::RECOVERY)?;
+                rig.serving_nodes(2, elbow::RECOVERY)?;
                 rig.lab(["throttle", &BURST.to_string(), &REFILL.to_string()])?;
             }
             elbow::take_over(rig, count)
@@ -139,5 +139,5 @@ fn repeat(times: usize, mut once: impl FnMut() -> Result<Attempt>) -> Result<Vec
 /// A stranger's interface.
 fn a_strangers_interface(rig: &Rig) -> Result<String> {
     let found = rig.aws(["ec2", "describe-network-interfaces", "--filters", "Name=tag:Name,Values=other"])?;
-    lab::evidence::text(&found["NetworkInterfaces"][0]["NetworkInterfaceId"]).context("no interface named other")
+    lab::observations::text(&found["NetworkInterfaces"][0]["NetworkInterfaceId"]).context("no interface named other")
 }

@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, ensure};
-use lab::daemon::place::CLIENT;
+use lab::daemon::addresses::CLIENT;
 use lab::daemon::protocol::InstanceStatus;
-use lab::evidence::{answered, text};
+use lab::observations::{answered, text};
 use lab::network::namespace;
 use lab::prober::{self, Plan, Prober};
 use lab::rig::{Rig, wait_for};
@@ -57,7 +57,7 @@ fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec
     rig.lab(["throttle", &BURST.to_string(), &REFILL.to_string()])?;
     rig.lab(["calls", "--clear"])?;
     rig.lab(["lose", LOST_ZONE])?;
-    let (settled, throttled) = moved(&rig, count * tables.len())?;
+    let (serving_nodes, throttled) = moved(&rig, count * tables.len())?;
     for prober in &probers {
         runtime.block_on(prober.answered(20, PATIENCE)).context("after the zone was lost")?;
     }
@@ -66,8 +66,8 @@ fn loss(arena: &Arena, count: usize, choose: fn(Vec<String>, Vec<String>) -> Vec
         Ok(outage.length().as_secs_f64())
     });
     let outages = outages.collect::<Result<Vec<_>>>()?;
-    say(format!("{} tables each: served after {outages:.2?} s, all routes after {settled:.1} s", tables.len()));
-    Ok(ZoneLoss { tables: tables.len(), outages, settled, throttled })
+    say(format!("{} tables each: served after {outages:.2?} s, all routes after {serving_nodes:.1} s", tables.len()));
+    Ok(ZoneLoss { tables: tables.len(), outages, serving_nodes, throttled })
 }
 
 fn name(n: usize) -> String {

@@ -21,7 +21,7 @@ const LOOK: Duration = Duration::from_secs(60);
 fn told(rig: &Rig) -> Result<(Receiver, String, Vec<String>)> {
     let receiver = Receiver::start(rig)?;
     rig.create(&rig.balancer(Receiver::balancer)?)?;
-    let nodes = rig.settled(2, BOOT)?.into_iter().map(|node| node.id).collect();
+    let nodes = rig.serving_nodes(2, BOOT)?.into_iter().map(|node| node.id).collect();
     let active = rig.active()?;
     receiver.wait(&active, "role_changed", LOOK, |one| one["role"]["now"] == "active")?;
     Ok((receiver, active, nodes))
@@ -106,7 +106,7 @@ async fn the_webhooks_address_is_only_in_the_user_data() -> Result<()> {
     let dry_run = ["create".as_ref(), file.as_os_str(), "--dry-run".as_ref(), "--output=json".as_ref()];
     let plan = printed(&rig.launcher(dry_run)?)?;
     rig.create(&file)?;
-    rig.settled(2, BOOT)?;
+    rig.serving_nodes(2, BOOT)?;
     secret_is_kept(&rig, &rig.active()?, &plan)?;
     rig.destroy("web").map(drop)
 }
@@ -228,7 +228,7 @@ async fn a_receiver_that_hangs_fails_or_is_down_delays_no_takeover_and_gets_even
     let rig = Rig::up()?;
     let receiver = Receiver::start(&rig)?;
     rig.create(&rig.balancer(Receiver::balancer)?)?;
-    let nodes = rig.settled(2, BOOT)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
     let lost = rig.active()?;
     let heir = nodes.iter().find(|node| node.id != lost).context("a second node")?.id.clone();
     receiver.wait(&heir, "role_changed", LOOK, |one| one["role"]["now"] == "standby")?;

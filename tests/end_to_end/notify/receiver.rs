@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use http_body_util::BodyExt;
 use hyper::StatusCode;
-use lab::daemon::place::{CLIENT, CLIENT_ADDRESS};
+use lab::daemon::addresses::{CLIENT, CLIENT_ADDRESS};
 use lab::network::namespace;
 use lab::rig::{Rig, wait_for};
 use lab::serving::{Door, text};
@@ -41,14 +41,14 @@ pub struct Sent {
 }
 
 #[derive(Debug)]
-struct Desk {
+struct ReceiverState {
     manner: Manner,
     sent: Vec<Sent>,
 }
 
 /// A receiver that runs until it is dropped, and records all events.
 pub struct Receiver {
-    desk: Arc<Mutex<Desk>>,
+    desk: Arc<Mutex<ReceiverState>>,
     server: JoinHandle<std::io::Result<Infallible>>,
 }
 
@@ -63,7 +63,7 @@ impl Receiver {
     pub fn start(rig: &Rig) -> Result<Receiver> {
         let config = Authority::open(&rig.dir().ca())?.server([HOST])?;
         let listener = namespace::bind_tcp(&namespace::behind(CLIENT), SocketAddr::from((CLIENT_ADDRESS, PORT)))?;
-        let desk = Arc::new(Mutex::new(Desk { manner: Manner::Takes, sent: Vec::new() }));
+        let desk = Arc::new(Mutex::new(ReceiverState { manner: Manner::Takes, sent: Vec::new() }));
         let shared = desk.clone();
         let server = tokio::spawn(Door::tls(listener, config).serve(move |_, request| {
             let desk = shared.clone();
@@ -137,7 +137,7 @@ impl Receiver {
         Ok(())
     }
 
-    fn desk(&self) -> MutexGuard<'_, Desk> {
+    fn desk(&self) -> MutexGuard<'_, ReceiverState> {
         self.desk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

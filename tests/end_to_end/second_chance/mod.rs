@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
-use lab::evidence::{interface_of, text};
+use lab::observations::{interface_of, text};
 use lab::rig::{Rig, wait_for};
 
 use crate::handover::three;
@@ -63,7 +63,7 @@ fn raise(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
 }
 
 fn ids(rig: &Rig, nodes: usize) -> Result<Vec<String>> {
-    Ok(rig.settled(nodes, BOOT)?.into_iter().map(|node| node.id).collect())
+    Ok(rig.serving_nodes(nodes, BOOT)?.into_iter().map(|node| node.id).collect())
 }
 
 /// Waits until the kernel rules of each node of `ids` count `living` members, itself included.

@@ -1,20 +1,20 @@
-"""The WSGI application: AWS's API, and beside it what only the lab may ask (never visible as AWS, and not
-authenticated).
+"""The WSGI application: the AWS API, and the lab's control paths, which need no authentication and aren't visible in
+the VPC.
 
     GET  /lab/ready                                      200 once calls are answered
     GET  /lab/world                                      see world.py
-    GET  /lab/generation                                 that of the world, after all that is due by now was done
-    POST /lab/seed                                       makes the fixture of seed.py, once; answers its ids
+    GET  /lab/generation                                 the world's generation, after all due work is done
+    POST /lab/seed                                       creates the fixture of seed.py once; answers its IDs
     POST /lab/stale {"ms": 500}                          see stale.py
     POST /lab/shutting-down {"ms": 200}                  how long instances shut down before they are terminated
-    POST /lab/auto-scaling {"health_ms": 1000}           how often Auto Scaling looks at the health of instances
-    POST /lab/auto-scaling {"skip_ms": 30000}            puts its clock forward
-    POST /lab/lifecycle-actions {"instance": "i-…"}      the hooks at which it waits, with the tokens of notifications
-    POST /lab/role-credentials {"instance": "i-…"}       what IMDS hands an instance; {"seconds": N} for how long (6 h)
-    POST /lab/systems {}                               instances have systems: one is stopped when /lab/stopped says so
-    POST /lab/stopped {"instance": "i-…"}              its system has shut down
+    POST /lab/auto-scaling {"health_ms": 1000}           how often Auto Scaling checks the health of instances
+    POST /lab/auto-scaling {"skip_ms": 30000}            advances Auto Scaling's clock
+    POST /lab/lifecycle-actions {"instance": "i-…"}      the hooks at which it waits, with their notification tokens
+    POST /lab/role-credentials {"instance": "i-…"}       credentials for IMDS; {"seconds": N} is their lifetime (6 h)
+    POST /lab/systems {}                                 an instance is stopping until /lab/stopped names it
+    POST /lab/stopped {"instance": "i-…"}                its system has shut down
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
-    POST /lab/route-tables {"count": 20}                 so many more tagged tables in the lab's VPC; answers ids
+    POST /lab/route-tables {"count": 20}                 adds tagged tables to the lab's VPC; answers their IDs
 
 An error is `{"error": "one line"}` with a status of 4xx.
 """
@@ -37,7 +37,7 @@ from patches.auto_scaling import model, reconcile
 
 
 def build(patched: bool) -> Callable[..., Iterable[bytes]]:
-    """The application, with moto patched or as it comes."""
+    """The application, with moto patched or unpatched."""
     instrument.install()
     stale.install()
     console.install()
@@ -53,7 +53,7 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             start_response(status, [("Content-Type", "application/json"), ("Content-Length", str(len(text)))])
             return [text]
         if path.startswith(("/moto-api", "/latest")):
-            # moto's own control paths and metadata: AWS has none of that here.
+            # moto's own control paths and metadata, which AWS doesn't have here.
             start_response("404 Not Found", [("Content-Length", "0")])
             return []
         if patched:
@@ -66,7 +66,7 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
 
 
 def _settle() -> None:
-    """Does what is due by now: moto itself does nothing between calls."""
+    """Does all due work: moto does nothing between calls."""
     termination.settle()
     reconcile.settle()
 
@@ -115,7 +115,7 @@ def _auto_scaling(request: dict[str, Any]) -> dict[str, Any]:
 def _lifecycle_actions(request: dict[str, Any]) -> dict[str, Any]:
     found = model.store().member(request["instance"])
     if found is None:
-        raise LookupError(f"{request['instance']} is in no Auto Scaling group")
+        raise LookupError(f"{request['instance']}: not in an Auto Scaling group")
     return {"actions": [{"hook": pause.hook, "token": pause.token} for pause in found[1].pauses]}
 
 

@@ -1,5 +1,4 @@
-"""What an instance's serial console has said, as far as the lab told us: AWS answers GetConsoleOutput with its last
-64 KB."""
+"""Answers GetConsoleOutput with the output that the lab has set. AWS answers the last 64 KB."""
 
 import base64
 from typing import Any
@@ -14,12 +13,12 @@ _texts: dict[str, bytes] = {}
 
 
 def write(instance: str, text: str) -> None:
-    """The whole console output of an instance as it is now."""
+    """Sets an instance's console output."""
     _texts[instance] = text.encode()[-_KEPT:]
 
 
 def install() -> None:
-    """Lets GetConsoleOutput answer from here."""
+    """Replaces GetConsoleOutput."""
 
     def get_console_output(self: General) -> ActionResult:
         instance = self.ec2_backend.get_instance(self._get_param("InstanceId"))

@@ -1,4 +1,4 @@
-"""What the lab's account and Region are called. Everything in the lab happens here; moto would take any."""
+"""The lab's account and Region."""
 
 ACCOUNT = "123456789012"
 OTHER_ACCOUNT = "210987654321"

@@ -1,5 +1,4 @@
-"""The temporary credentials that IMDS hands to an instance: its role's, assumed by EC2, named by the instance as AWS
-does."""
+"""Issues an instance's temporary credentials: a session of its role, named after the instance as on AWS."""
 
 import json
 from typing import Any
@@ -13,16 +12,16 @@ from constants import ACCOUNT, PARTITION, REGION
 
 
 def of_instance(instance_id: str, seconds: int) -> dict[str, Any]:
-    """New credentials of the instance's role for that long; LookupError if it has no role (any more)."""
+    """New credentials of the instance's role, valid for `seconds`. Raises LookupError if it has no role."""
     instance = instrument.ec2().get_instance_by_id(instance_id)
     if instance is None:
-        raise LookupError(f"there is no instance {instance_id}")
+        raise LookupError(f"{instance_id}: no such instance")
     role_name = world.role_of((instance.iam_instance_profile or {}).get("Arn"))
     if role_name is None:
-        raise LookupError(f"instance {instance_id} has no role")
+        raise LookupError(f"{instance_id}: no role")
     role = iam_backends[ACCOUNT][PARTITION].get_role(role_name)
     if not _trusts_ec2(role):
-        raise LookupError(f"role {role_name} doesn't trust ec2.amazonaws.com")
+        raise LookupError(f"role {role_name}: doesn't trust ec2.amazonaws.com")
     assumed = sts_backends[ACCOUNT][PARTITION].assume_role(
         region_name=REGION,
         role_session_name=instance_id,

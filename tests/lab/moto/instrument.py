@@ -1,8 +1,7 @@
-"""What the lab needs to know about moto whether it is patched or not: one lock, and a count of changes.
+"""One lock and a count of changes for moto, patched or not.
 
-moto isn't written for threads and waitress has many, so calls run one at a time (they are Python: they would anyway).
-After each call that changed something the generation goes up, and whoever asked to be told is told, still under the
-lock.
+moto isn't thread-safe and waitress has many threads, so calls run one at a time. After each call that changed
+something, the generation increases and the listeners are called, still under the lock.
 """
 
 import functools
@@ -27,12 +26,12 @@ _generation = 0
 
 
 def generation() -> int:
-    """How many changes there have been; two worlds with the same number are the same."""
+    """The number of changes; two worlds with the same number are equal."""
     return _generation
 
 
 def changed() -> None:
-    """The world is another one now."""
+    """Counts a change and calls the listeners."""
     global _generation
     _generation += 1
     for listener in _listeners:
@@ -45,7 +44,7 @@ def on_change(listener: Callable[[], None]) -> None:
 
 
 def is_reading(action: str) -> bool:
-    """Whether an AWS action leaves the world as it is, told by its name as AWS names them."""
+    """Whether an AWS action changes nothing, by its name."""
     return action.startswith(_READING)
 
 
@@ -55,7 +54,7 @@ def ec2() -> Any:
 
 
 def install() -> None:
-    """Puts the count into moto, and lets a subnet or VPC belong to another account."""
+    """Adds the count to moto, and lets a subnet or VPC belong to another account."""
     inner = BaseResponse.call_action
 
     def call_action(self: BaseResponse) -> Any:
@@ -65,7 +64,7 @@ def install() -> None:
         return answer
 
     BaseResponse.call_action = call_action
-    # Asked for on every call, and always the same: together two fifths of a ReplaceRoute.
+    # Constants that moto computes on every call: together two fifths of the time of a ReplaceRoute.
     modules = tuple(backends.list_of_moto_modules())
     backends.list_of_moto_modules = lambda: modules
     responses.method_names_from_class = functools.cache(responses.method_names_from_class)

@@ -1,9 +1,7 @@
-"""The lab's fixture: a VPC as its owner would have it, with room for a balancer, and things of others that must be
-left alone.
+"""The lab's fixture: a VPC for a balancer, and resources that Elbow must leave alone.
 
-Ids are the same in every lab, as they come from a seeded generator; what is made later has ids of chance. It is made
-through moto's models rather than its API, so that it needs no credentials, and comes out alike with and without
-patches.
+Its IDs are the same in every lab, from a seeded generator; later IDs are random. It is created through moto's models,
+not its API, so that it needs no credentials and is the same with and without patches.
 """
 
 import secrets
@@ -22,14 +20,14 @@ _TRUST = (
     '{"Version":"2012-10-17","Statement":[{"Effect":"Allow","Principal":{"Service":"ec2.amazonaws.com"},'
     '"Action":"sts:AssumeRole"}]}'
 )
-# Hosts of the lab that aren't EC2's: targets and clients. No instance gets their addresses.
+# Addresses of the lab's targets and clients, which no instance gets.
 _TAKEN = {"private-a": ["10.0.1.20"], "private-b": ["10.0.2.20"], "clients": ["10.0.3.10", "10.0.3.20"]}
 
 _done: dict[str, Any] | None = None
 
 
 def seed() -> dict[str, Any]:
-    """Makes it, the first time; answers what is called how."""
+    """Creates the fixture at the first call. Returns its names and IDs."""
     global _done
     if _done is None:
         mock_random.seed("the lab's fixture")
@@ -63,7 +61,7 @@ def _named(name: str) -> list[dict[str, str]]:
 
 
 def _forget_default_vpc(ec2: Any) -> None:
-    """An account of the careful kind has none, and the lab's kernel needn't build it."""
+    """Removes the default VPC, so that the lab needn't build it in the kernel."""
     default = ec2.default_vpc.id
     for table in [t.id for t in ec2.route_tables.values() if t.vpc_id == default]:
         del ec2.route_tables[table]
@@ -76,7 +74,7 @@ def _forget_default_vpc(ec2: Any) -> None:
 
 
 def _vpc(ec2: Any, cidr: str, name: str) -> Any:
-    """Its default security group lets its members talk to each other, as AWS makes it; moto's doesn't."""
+    """A VPC with AWS's default security group, which admits traffic between its members; moto's doesn't."""
     vpc = ec2.create_vpc(cidr, tags=_named(name))
     group = ec2.get_default_security_group(vpc.id).id
     ec2.authorize_security_group_ingress(group, "-1", None, None, [], source_groups=[{"GroupId": group}])
@@ -89,13 +87,13 @@ def _subnet(ec2: Any, vpc: Any, name: str, cidr: str, zone: str) -> Any:
     subnet.default_for_az = False
     for address in _TAKEN.get(name, []):
         subnet.request_ip(address, instance=None)
-    # AWS keeps the first four addresses of a subnet; moto the first three.
+    # AWS reserves the first four addresses of a subnet, moto only three.
     subnet.request_ip(str(subnet.cidr.network_address + 3), instance=None)
     return subnet
 
 
 def _subnets(ec2: Any, vpc: Any) -> tuple[dict[str, str], dict[str, str]]:
-    """Two private subnets with a table each, one for clients on the main table, one that another account shares."""
+    """Two private subnets with a table each, one for clients with the main table, one shared by another account."""
     private_a = _subnet(ec2, vpc, "private-a", "10.0.1.0/24", "a")
     private_b = _subnet(ec2, vpc, "private-b", "10.0.2.0/24", "b")
     clients = _subnet(ec2, vpc, "clients", "10.0.3.0/24", "c")
@@ -115,7 +113,7 @@ def _subnets(ec2: Any, vpc: Any) -> tuple[dict[str, str], dict[str, str]]:
 
 
 def _gateway(ec2: Any, vpc: Any) -> tuple[str, str]:
-    """An internet gateway with a table of its own: it can't hold a VIP's route."""
+    """An internet gateway with its own table, which can't hold a virtual IP's route."""
     gateway = ec2.create_internet_gateway(tags=_named("lab"))
     ec2.attach_internet_gateway(gateway.id, vpc.id)
     table = ec2.create_route_table(vpc.id, tags=_named("gateway"))
@@ -124,7 +122,7 @@ def _gateway(ec2: Any, vpc: Any) -> tuple[str, str]:
 
 
 def _operator() -> dict[str, str]:
-    """Who uses the lab: may do everything."""
+    """The lab's user, who may do everything."""
     iam = iam_backends[ACCOUNT][PARTITION]
     iam.create_user(REGION, "operator")
     iam.put_user_policy("operator", "everything", _ADMIN)
@@ -137,14 +135,14 @@ def _operator() -> dict[str, str]:
 
 
 def _images(ec2: Any) -> dict[str, str]:
-    """The images, and the SSM parameters that lead to them; the standard Amazon Linux ones lead to the first."""
+    """The images and their SSM parameters. The standard Amazon Linux parameter names the main image."""
     ssm = ssm_backends[ACCOUNT][REGION]
     ids = {}
     for key, name, says in (
         ("main", "elbow-debian-12", "Debian 12 with haproxy and keepalived"),
-        ("plain", "plain-debian-12", "Debian 12 with nothing of ours"),
-        ("arm", "plain-debian-12-arm64", "Debian 12 for Graviton, with nothing of ours"),
-        ("next", "elbow-debian-12-next", "the first one, made anew"),
+        ("plain", "plain-debian-12", "plain Debian 12"),
+        ("arm", "plain-debian-12-arm64", "plain Debian 12 for Graviton"),
+        ("next", "elbow-debian-12-next", "a newer build of the main image"),
     ):
         image = Ami(
             ec2,
@@ -161,7 +159,7 @@ def _images(ec2: Any) -> dict[str, str]:
         )
         ec2.amis[image.id] = image
         ids[key] = image.id
-    # Once looked up, so that moto loads its own before we put ours in their place.
+    # moto loads its own parameters at the first lookup, before they are replaced.
     standard = "/aws/service/ami-amazon-linux-latest/al2023-ami-kernel-default-x86_64"
     ssm.get_parameter(standard)
     for path, image in (
@@ -193,7 +191,7 @@ def _parameter(ssm: Any, path: str, value: str) -> None:
 
 
 def _others(ec2: Any, vpc: Any, subnets: dict[str, str], table: str) -> dict[str, Any]:
-    """What others have: in this VPC, in IAM, and a VPC of their own."""
+    """Resources that aren't Elbow's: in this VPC, in IAM, and in another VPC."""
     database = ec2.create_security_group("database", "the database", vpc_id=vpc.id, tags={"Name": "database"})
     ec2.authorize_security_group_ingress(database.id, "tcp", "5432", "5432", [{"CidrIp": "10.0.0.0/16"}])
     appliance = ec2.create_network_interface(
@@ -203,7 +201,7 @@ def _others(ec2: Any, vpc: Any, subnets: dict[str, str], table: str) -> dict[str
         description="appliance",
         tags={"Name": "other"},
     )
-    # Run by another service, as load balancers and endpoints are: in use without an instance of ours.
+    # Managed by another service, like a load balancer's interface: in use without an instance in this account.
     ec2.get_subnet(subnets["private-b"]).request_ip("10.0.2.99", instance=None)
     appliance.status = "in-use"
     appliance.requester_managed = True
@@ -220,7 +218,7 @@ def _others(ec2: Any, vpc: Any, subnets: dict[str, str], table: str) -> dict[str
 
 def _others_application(ec2: Any) -> dict[str, str]:
     iam = iam_backends[ACCOUNT][PARTITION]
-    iam.create_role("app-role", _TRUST, "/", None, "somebody's application", [], None)
+    iam.create_role("app-role", _TRUST, "/", None, "another application", [], None)
     iam.create_instance_profile("app-role", "/", ["app-role"])
     template = ec2.create_launch_template(
         "app", "1", {"InstanceType": "t3.micro"}, {"launch-template": {"Name": "app"}}
@@ -235,7 +233,7 @@ def _others_vpc(ec2: Any) -> dict[str, str]:
 
 
 def more_route_tables(count: int) -> list[str]:
-    """That many more tables in the lab's VPC, named `extra-N`, associated with nothing."""
+    """Adds `count` tables named `extra-N`, without associations, to the lab's VPC. Returns their IDs."""
     ec2 = instrument.ec2()
     vpc = seed()["vpc"]
     have = sum(1 for t in ec2.route_tables.values() if any(g["value"].startswith("extra-") for g in t.get_tags()))

@@ -1,11 +1,10 @@
-"""The lab's AWS: moto, made stricter by our patches, behind waitress (which keeps connections alive; moto's own
-server doesn't).
+"""Serves the lab's AWS API: moto with the lab's patches, behind waitress, which keeps connections alive.
 
     python serve.py --port 0 --port-file /some/file     # the port is in the file once the server answers
-    python serve.py --port 5000 --unpatched             # moto as it comes, to show why a patch is needed
+    python serve.py --port 5000 --unpatched             # moto without the patches, to show why one is needed
 
-It listens on loopback only, and its state lives in memory: a restart is an empty account. `app.py` says what `/lab/…`
-offers.
+    It listens on loopback only. Its state is in memory: a restart gives an empty account. `app.py` lists the `/lab/…`
+    paths.
 """
 
 import argparse
@@ -14,7 +13,7 @@ import sys
 import threading
 from pathlib import Path
 
-# Read by moto while it is imported.
+# moto reads these when it is imported.
 os.environ.update(
     {
         "INITIAL_NO_AUTH_ACTION_COUNT": "0",
@@ -30,15 +29,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="serve the lab's AWS API on loopback")
-    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--port", type=int, default=0, help="port; 0 picks a free one")
     parser.add_argument("--port-file", type=Path, help="write the port here once the server listens")
-    parser.add_argument("--unpatched", action="store_true", help="moto as it comes, without the lab's patches")
-    parser.add_argument("--until-stdin-ends", action="store_true", help="end when standard input does: with its owner")
+    parser.add_argument("--unpatched", action="store_true", help="serve moto without the lab's patches")
+    parser.add_argument("--until-stdin-ends", action="store_true", help="exit at the end of standard input")
     return parser.parse_args()
 
 
 def end_with_stdin() -> None:
-    """A pipe ends when the process that holds its other end does, however that goes."""
+    """Exits when the process at the other end of standard input's pipe ends."""
     while os.read(0, 4096):
         pass
     os._exit(0)
@@ -48,7 +47,7 @@ def main() -> None:
     args = arguments()
     if args.until_stdin_ends:
         threading.Thread(target=end_with_stdin, daemon=True).start()
-    # Not at the top: moto takes seconds to import, and `--help` shouldn't.
+    # Imported here, because moto takes seconds to import and `--help` shouldn't.
     from waitress import create_server
 
     import app
@@ -60,7 +59,7 @@ def main() -> None:
         threads=16,
         connection_limit=2000,
         backlog=1024,
-        # Clients keep connections for 90 s; ours outlive that, so that no request meets a closing one.
+        # Longer than clients keep connections (90 s), so that no request meets a closing one.
         channel_timeout=300,
         ident="AmazonEC2",
     )

@@ -1,8 +1,7 @@
-"""`lab stale MS`: Describe calls answer from the world as it was MS ago, as AWS's eventual consistency may have it.
+"""`lab stale MS`: Describe calls answer from the state of MS milliseconds ago, like AWS's eventual consistency.
 
-While it is on, the part of EC2 that changes is copied after each change (so it costs nothing while it is off), and
-`EC2BaseResponse.ec2_backend` hands out the copy that was current then. Only Describe calls see it: whatever changes
-something, and the lab itself, deal with the present.
+While it is on, the changing part of EC2 is copied after each change, and `EC2BaseResponse.ec2_backend` returns the copy
+that was current then. Only Describe calls see it. Other calls and the lab itself use the present state.
 """
 
 import copy
@@ -31,17 +30,17 @@ _history: list[tuple[float, Any]] = []
 
 
 def set_delay(milliseconds: int) -> None:
-    """How old the world is that Describe calls see; 0 is the present."""
+    """Sets the age of the state that Describe calls see; 0 is the present."""
     global _delay
     _delay = milliseconds / 1000
     _history.clear()
     if _delay:
-        # Far enough back that the first Describe call has a past to look at.
+        # The first Describe call needs a past state.
         _history.append((0.0, _copy()))
 
 
 def past() -> Any | None:
-    """EC2 as it was then; nothing if Describe calls see the present."""
+    """The past backend; None if Describe calls see the present."""
     if not _delay:
         return None
     then = time.monotonic() - _delay
@@ -51,7 +50,7 @@ def past() -> Any | None:
 
 
 def _copy() -> Any:
-    """A backend whose changing parts are copies that refer to each other, and to nothing that changes."""
+    """A backend with copies of the changing parts, which refer only to each other and to constant parts."""
     present = instrument.ec2()
     past_backend = copy.copy(present)
     memo: dict[int, Any] = {id(present): past_backend}
@@ -68,7 +67,7 @@ def _remember() -> None:
 
 
 def install() -> None:
-    """Lets Describe calls see the past."""
+    """Makes Describe calls use the past backend."""
     instrument.on_change(_remember)
     present = EC2BaseResponse.ec2_backend.fget
 

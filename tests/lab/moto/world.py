@@ -1,5 +1,4 @@
-"""The world as the lab's other parts read it (`GET /lab/world`): what is where, whatever the API's callers may see of
-it."""
+"""The world for the lab's other parts (`GET /lab/world`): the present state, whatever Describe calls show."""
 
 from datetime import UTC
 from typing import Any
@@ -14,7 +13,7 @@ _cache: tuple[int, dict[str, Any]] | None = None
 
 
 def world() -> dict[str, Any]:
-    """All of it, made once per generation."""
+    """The world, built once per generation."""
     global _cache
     now = instrument.generation()
     if _cache is None or _cache[0] != now:
@@ -102,7 +101,7 @@ def _security_group(ec2: Any, group: Any) -> dict[str, Any]:
 
 
 def _is_ending(instance: Any) -> bool:
-    """Whether its power and its link are gone already, though the API still shows its interface for a while."""
+    """Whether its power and its link are gone, although the API still shows its interface."""
     return instance is not None and instance.state in ("shutting-down", "terminated")
 
 
@@ -122,7 +121,7 @@ def _interface(ec2: Any, eni: Any) -> dict[str, Any]:
 
 
 def role_of(profile_arn: str | None) -> str | None:
-    """The name of the role in an instance profile, if both are still there."""
+    """The name of the role in an instance profile, if both exist."""
     for profile in iam_backends[ACCOUNT][PARTITION].get_instance_profiles():
         if profile.arn == profile_arn and profile.roles:
             return profile.roles[0].name

@@ -1,18 +1,18 @@
-//! A second balancer in the same VPC, `db`, which must not notice what befalls the first.
+//! A second balancer in the same VPC, `db`. Faults of the first one must not affect it.
 
 use std::path::PathBuf;
 
 use anyhow::{Result, ensure};
 
-use crate::evidence::eligible_tables;
+use crate::observations::eligible_tables;
 use crate::rig::Rig;
 
-/// Its name.
+/// The balancer's name.
 pub const NAME: &str = "db";
-/// Its virtual IP, and the port of its listener.
+/// Its virtual IP and the port of its listener.
 pub const VIP: &str = "10.255.0.11:80";
 
-/// Its file. It keeps to the tables that there are now: what is added to the VPC is none of its business.
+/// Writes its file. It lists the current route tables, so that it ignores tables added later.
 pub fn file(rig: &Rig) -> Result<PathBuf> {
     let tables = eligible_tables(rig, &rig.status()?.vpc)?;
     let text = rig.lab(["example"])?;

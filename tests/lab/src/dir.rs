@@ -1,4 +1,4 @@
-//! Where the lab keeps what: one folder, so that a person can look at it, and a dead lab's remains are found.
+//! The lab's folder. All of the lab's files are in it, so that a sweep finds what a dead lab left.
 
 use std::path::{Path, PathBuf};
 
@@ -11,7 +11,7 @@ pub struct LabDir {
 }
 
 impl LabDir {
-    /// The folder that the environment names, made if it isn't there.
+    /// Opens the folder that the environment names, and creates it if it is missing.
     pub fn open() -> Result<LabDir> {
         let root = match std::env::var_os("ELBOW_LAB_DIR") {
             Some(dir) => PathBuf::from(dir),
@@ -20,10 +20,10 @@ impl LabDir {
         LabDir::at(root)
     }
 
-    /// This folder, made if it isn't there.
+    /// Opens this folder, and creates it if it is missing.
     pub fn at(root: impl Into<PathBuf>) -> Result<LabDir> {
         let root = root.into();
-        std::fs::create_dir_all(&root).with_context(|| format!("making the lab's folder {}", root.display()))?;
+        std::fs::create_dir_all(&root).with_context(|| format!("creating the lab's folder {}", root.display()))?;
         let root = root.canonicalize().with_context(|| format!("finding the lab's folder {}", root.display()))?;
         Ok(LabDir { root })
     }
@@ -33,12 +33,12 @@ impl LabDir {
         &self.root
     }
 
-    /// Root file system of the main image, read-only: HAProxy, keepalived and rsyslog are in it.
+    /// Root file system of the main image, read-only, with HAProxy, keepalived and rsyslog.
     pub fn image(&self) -> PathBuf {
         self.root.join("image")
     }
 
-    /// Root file system of the plain image, read-only: without them.
+    /// Root file system of the plain image, read-only, without these programs.
     pub fn plain(&self) -> PathBuf {
         self.root.join("plain")
     }
@@ -48,12 +48,12 @@ impl LabDir {
         self.root.join("repository")
     }
 
-    /// Programs that check files, and that no node runs.
+    /// Programs with which tests check files; no node runs them.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
     }
 
-    /// Prometheus' checker of rules and metrics.
+    /// Prometheus's checker of rules and metrics.
     pub fn promtool(&self) -> PathBuf {
         self.tools().join("promtool")
     }
@@ -63,23 +63,23 @@ impl LabDir {
         self.root.join("ca")
     }
 
-    /// The Python environment that moto and the AWS CLI live in.
+    /// The Python environment of moto and the AWS CLI.
     pub fn venv(&self) -> PathBuf {
         self.root.join("venv")
     }
 
-    /// What belongs to the lab that is up: sockets, logs, overlays. Gone after `lab down`, but for its logs.
+    /// Files of the running lab: sockets, logs, overlays. `lab down` removes all but the logs.
     pub fn run(&self) -> PathBuf {
         self.root.join("run")
     }
 
-    /// Where a running lab listens for the `lab` command.
+    /// The running lab's control socket.
     pub fn socket(&self) -> PathBuf {
         self.run().join("lab.sock")
     }
 }
 
-/// The checkout that this program was built in or stands in: the folder with `tests/lab`.
+/// The checkout that contains this program, or else the one where it was built: a folder with `tests/lab`.
 pub fn checkout() -> Result<PathBuf> {
     let built_in = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).map(Path::to_owned);
     let stands_in = std::env::current_exe().ok().and_then(|exe| exe.ancestors().nth(3).map(Path::to_owned));
@@ -88,7 +88,7 @@ pub fn checkout() -> Result<PathBuf> {
             return Ok(place);
         }
     }
-    bail!("the checkout with tests/lab/moto isn't where this program was built: build it again there")
+    bail!("no checkout with tests/lab/moto where this program is or was built; build it again in the checkout")
 }
 
 #[cfg(test)]
@@ -96,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lab_dir_is_made_and_absolute() {
+    fn a_lab_dir_is_created_and_absolute() {
         let temporary = tempfile::tempdir().unwrap();
         let dir = LabDir::at(temporary.path().join("a/b")).unwrap();
         assert!(dir.root().is_dir() && dir.run().is_absolute());

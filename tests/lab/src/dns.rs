@@ -1,7 +1,7 @@
-//! The VPC's resolver: the names that the lab serves, the names that AWS gives addresses, and nothing else.
+//! The VPC's DNS resolver. It knows the lab's names and AWS's names for private addresses.
 //!
-//! Like AmazonProvidedDNS it answers as a recursive resolver. A name that isn't the lab's doesn't exist, so that nothing
-//! inside an instance ever reaches the world outside by name.
+//! It answers as a recursive resolver, like AmazonProvidedDNS. All other names don't exist, so that no instance reaches
+//! hosts outside the lab by name.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -20,19 +20,19 @@ use tracing::debug;
 
 use crate::imds::tree::host_name;
 
-/// How long answers may be kept, in seconds: as AWS's endpoints say.
+/// Seconds; the TTL of AWS's endpoints.
 const TTL: u32 = 60;
 
-/// The largest answer over UDP to whoever doesn't say that more is fine (RFC 1035, 4.2.1).
+/// The largest answer over UDP to a client without EDNS (RFC 1035, 4.2.1).
 const SMALLEST_LIMIT: usize = 512;
 
-/// How long a TCP client may take to ask.
+/// How long a TCP client may take to send a question.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// How long to wait after a receive or an accept that failed, which would spin otherwise.
+/// The pause after a failed receive or accept, so that the loop doesn't spin.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// What there is to resolve.
+/// The names that resolve.
 #[derive(Debug, Clone, Default)]
 pub struct Zone {
     names: BTreeMap<String, Vec<Ipv4Addr>>,
@@ -41,18 +41,18 @@ pub struct Zone {
 }
 
 impl Zone {
-    /// AWS's own names for the addresses of these networks (`ip-10-0-1-10.REGION.compute.internal`).
+    /// A zone with AWS's names for the addresses of these networks (`ip-10-0-1-10.REGION.compute.internal`).
     pub fn new(region: &str, private: Vec<Ipv4Net>) -> Zone {
         Zone { names: BTreeMap::new(), region: region.to_owned(), private }
     }
 
-    /// A further name, and all its addresses.
+    /// Adds a name with all its addresses.
     pub fn with(mut self, name: &str, addresses: &[Ipv4Addr]) -> Zone {
         self.names.insert(name.trim_end_matches('.').to_ascii_lowercase(), addresses.to_vec());
         self
     }
 
-    /// The answer to a message, or none if it isn't a question.
+    /// The answer to a message; none if it isn't a question.
     pub fn answer(&self, message: &[u8]) -> Option<Message> {
         let asked = Message::from_vec(message).ok().filter(|asked| asked.message_type() == MessageType::Query)?;
         let mut answer = Message::new();
@@ -98,7 +98,7 @@ impl Zone {
         })
     }
 
-    /// The name of the address that `4.3.2.1.in-addr.arpa` stands for.
+    /// The host name for a reverse name such as `4.3.2.1.in-addr.arpa`.
     fn host(&self, name: &str) -> Option<Name> {
         let reversed: Ipv4Addr = name.strip_suffix(".in-addr.arpa")?.parse().ok()?;
         let [d, c, b, a] = reversed.octets();
@@ -135,14 +135,14 @@ async fn datagrams(zone: &Zone, socket: &UdpSocket) -> Infallible {
                 }
             }
             Err(error) => {
-                debug!(%error, "receiving a question");
+                debug!(%error, "could not receive a question");
                 tokio::time::sleep(PAUSE).await;
             }
         }
     }
 }
 
-/// The answer as bytes, truncated if the asker can't take them all.
+/// The answer as bytes, truncated to the client's limit.
 fn fitted(asked: &[u8], answer: Message) -> Option<Vec<u8>> {
     let limit = Message::from_vec(asked).map_or(SMALLEST_LIMIT, |asked| asked.max_payload().into());
     let bytes = answer.to_vec().ok()?;
@@ -156,7 +156,7 @@ async fn streams(zone: &Arc<Zone>, listener: &TcpListener) -> Infallible {
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => _ = conversations.spawn(converse(zone.clone(), stream)),
                 Err(error) => {
-                    debug!(%error, "accepting a connection for DNS");
+                    debug!(%error, "could not accept a DNS connection");
                     tokio::time::sleep(PAUSE).await;
                 }
             },
@@ -165,7 +165,7 @@ async fn streams(zone: &Arc<Zone>, listener: &TcpListener) -> Infallible {
     }
 }
 
-/// Questions over TCP, each after its length (RFC 1035, 4.2.2).
+/// Answers questions over TCP, each prefixed with its length (RFC 1035, 4.2.2).
 async fn converse(zone: Arc<Zone>, mut stream: TcpStream) -> std::io::Result<()> {
     loop {
         let length = tokio::time::timeout(PATIENCE, stream.read_u16()).await??;
@@ -227,10 +227,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_question_gets_no_answer() {
+    fn a_message_that_is_not_a_question_gets_no_answer() {
         assert!(zone().answer(b"hello").is_none());
         let answer = zone().answer(&question("example.com.", RecordType::A)).unwrap().to_vec().unwrap();
-        assert!(zone().answer(&answer).is_none(), "or two resolvers would talk for ever");
+        assert!(zone().answer(&answer).is_none(), "two resolvers would answer each other forever");
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! Files over HTTP: the agent that instances download, and the package repository that plain ones install from.
+//! Serves files over HTTP: the agent that instances download, and the package repository of the plain image.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -17,23 +17,23 @@ use tracing::warn;
 
 use crate::serving::{Body, Door, text, whole};
 
-/// How much of a file is in memory at once.
+/// How much of a file is in memory at once, in bytes.
 const PIECE: usize = 1 << 16;
 
-/// Which path is which file. A file is read when it is asked for, so that a new build is served at once.
+/// Maps URL paths to files. A file is read for each request, so that a new build is served at once.
 #[derive(Debug, Clone, Default)]
 pub struct Files {
     places: Vec<(String, PathBuf)>,
 }
 
 impl Files {
-    /// Serves a file at this path, or a folder's files below it. The first that fits counts.
+    /// Serves a file at this path, or a folder's files below it. The first match counts.
     pub fn with(mut self, path: &str, place: impl Into<PathBuf>) -> Files {
         self.places.push((path.trim_matches('/').to_owned(), place.into()));
         self
     }
 
-    /// Serves on this door until dropped.
+    /// Serves on this listener until dropped.
     pub async fn serve(self, door: Door) -> std::io::Result<Infallible> {
         let files = Arc::new(self);
         door.serve(move |_, request| {
@@ -47,7 +47,7 @@ impl Files {
         if method != Method::GET && method != Method::HEAD {
             return text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD are served here\n");
         }
-        let Some(place) = self.place(path) else { return text(StatusCode::NOT_FOUND, "there is no such file\n") };
+        let Some(place) = self.place(path) else { return text(StatusCode::NOT_FOUND, "no such file\n") };
         match open(&place).await {
             Ok((file, length)) => {
                 let body = if method == Method::HEAD { whole("") } else { pieces(file) };
@@ -56,15 +56,15 @@ impl Files {
                 answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
                 answer
             }
-            Err(error) if error.kind() == ErrorKind::NotFound => text(StatusCode::NOT_FOUND, "there is no such file\n"),
+            Err(error) if error.kind() == ErrorKind::NotFound => text(StatusCode::NOT_FOUND, "no such file\n"),
             Err(error) => {
-                warn!(place = %place.display(), %error, "serving a file");
+                warn!(place = %place.display(), %error, "could not serve a file");
                 text(StatusCode::INTERNAL_SERVER_ERROR, "the file can't be read\n")
             }
         }
     }
 
-    /// The file that a request's path means; never one outside of what is served.
+    /// The file for a request's path; never one outside the served folders.
     fn place(&self, path: &str) -> Option<PathBuf> {
         let path = percent_decode_str(path).decode_utf8().ok()?;
         let path = Path::new(path.trim_start_matches('/'));
@@ -105,7 +105,7 @@ mod tests {
     use crate::serving::testing::{Caller, loopback};
 
     #[tokio::test]
-    async fn files_are_served_whole_and_nothing_else_is() {
+    async fn files_are_served_completely_and_other_paths_are_not_found() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::create_dir_all(folder.path().join("debian/pool")).unwrap();
         let package: Vec<u8> = (0..300_000u32).map(|n| (n % 251) as u8).collect();

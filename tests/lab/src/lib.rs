@@ -1,8 +1,8 @@
-//! The lab: a VPC in a box. Everything Elbow does runs here for real, but for AWS itself: instances are containers that
-//! boot systemd, the router forwards by the VPC's route tables, and the API is moto behind a recording proxy.
+//! The lab: a VPC on one machine. Instances are containers that boot systemd, the router forwards by the VPC's route
+//! tables, and the AWS API is moto behind a recording proxy. The launcher and the agent run in it unchanged.
 
 pub mod api;
-pub mod by_hand;
+pub mod manual_changes;
 pub mod bystander;
 pub mod chaos;
 pub mod cli;
@@ -10,7 +10,7 @@ pub mod clients;
 pub mod daemon;
 pub mod dir;
 pub mod dns;
-pub mod evidence;
+pub mod observations;
 pub mod files;
 pub mod image;
 pub mod imds;

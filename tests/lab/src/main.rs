@@ -1,4 +1,4 @@
-//! `lab`: see `lab --help`.
+//! The `lab` program: see `lab --help`.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! Starts moto: the AWS API, in Python, with our patches, on a loopback port of its own.
+//! Starts moto, the AWS API in Python, with the lab's patches on a loopback port.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,10 +16,10 @@ use crate::dir::{self, LabDir};
 
 /// Python and moto's modules take seconds to load on a busy machine.
 const START: Duration = Duration::from_secs(90);
-/// How often a starting moto is looked at.
+/// How often a starting moto is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
-/// moto's server. It ends with this, and when the process that started it does.
+/// moto's server. It ends when this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Moto {
     upstream: Upstream,
@@ -27,11 +27,11 @@ pub struct Moto {
 }
 
 impl Moto {
-    /// Starts moto with an empty account; its port file and log are put into `run`.
+    /// Starts moto with an empty account; its port file and log are in `run`.
     pub async fn start(dir: &LabDir, run: &Path) -> Result<Moto> {
         let python = dir.venv().join("bin/python");
         if !python.exists() {
-            bail!("{} isn't there: run `make setup` first", python.display());
+            bail!("{}: missing; run `make setup` first", python.display());
         }
         let (port_file, log_path) = (run.join("moto.port"), run.join("moto.log"));
         remove(&port_file)?;
@@ -40,7 +40,7 @@ impl Moto {
             .arg(dir::checkout()?.join("tests/lab/moto/serve.py"))
             .args(["--port", "0", "--until-stdin-ends", "--port-file"])
             .arg(&port_file)
-            // Its input is a pipe from here, which ends with this process, also if that is killed; and moto with it.
+            // This pipe ends with this process, even if it is killed, and moto ends with the pipe.
             .stdin(Stdio::piped())
             .stdout(Stdio::from(log.try_clone()?))
             .stderr(Stdio::from(log))
@@ -56,7 +56,7 @@ impl Moto {
         let end = Instant::now() + START;
         loop {
             if let Some(status) = child.try_wait()? {
-                bail!("it ended with {status}");
+                bail!("moto ended with {status}");
             }
             if let Some(port) = read_port(port_file) {
                 let upstream = Upstream::new(&format!("http://127.0.0.1:{port}"));
@@ -65,37 +65,37 @@ impl Moto {
                 }
             }
             if Instant::now() > end {
-                bail!("it wasn't ready after {START:?}");
+                bail!("moto wasn't ready after {START:?}");
             }
             sleep(LOOK).await;
         }
     }
 
-    /// The way to its control paths.
+    /// The client for its control paths.
     pub fn upstream(&self) -> &Upstream {
         &self.upstream
     }
 
-    /// Makes the lab's VPC and what others have in it.
+    /// Creates the lab's VPC, and other resources in it that don't belong to Elbow.
     pub async fn seed(&self) -> Result<Seed> {
         let body = self.upstream.post("/lab/seed", &json!({})).await.context("seeding moto")?;
         serde_json::from_slice(&body).context("reading what moto was seeded with")
     }
 
-    /// Ends it and waits until it is gone.
+    /// Kills moto and waits for its end.
     pub async fn stop(mut self) -> Result<()> {
         self.child.kill().await.context("ending moto")
     }
 }
 
-/// What is in the account from the beginning (`tests/lab/moto/seed.py`).
+/// What the account was seeded with (`tests/lab/moto/seed.py`).
 #[derive(Debug, Clone, Deserialize)]
 pub struct Seed {
     /// The account's 12 digits.
     pub account: String,
     /// The Region.
     pub region: String,
-    /// Who may do everything.
+    /// The user that may do everything.
     pub operator: Operator,
     /// The lab's VPC.
     pub vpc: String,
@@ -105,18 +105,18 @@ pub struct Seed {
     pub route_tables: BTreeMap<String, String>,
     /// Machine images: `main`, `plain`, `arm`.
     pub images: BTreeMap<String, String>,
-    /// What belongs to others, in whatever shape.
+    /// Resources that don't belong to Elbow; the format is free.
     pub others: serde_json::Value,
 }
 
 /// An IAM user with an access key.
 #[derive(Debug, Clone, Deserialize)]
 pub struct Operator {
-    /// Of the user.
+    /// The user's ARN.
     pub arn: String,
-    /// Of the key.
+    /// A part of the access key.
     pub access_key_id: String,
-    /// Of the key.
+    /// A part of the access key.
     pub secret_access_key: String,
 }
 
@@ -124,45 +124,45 @@ pub struct Operator {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Credentials {
-    /// Identifies them.
+    /// The access key ID.
     pub access_key_id: String,
-    /// Signs with them.
+    /// The secret key.
     pub secret_access_key: String,
-    /// Goes along with each call.
+    /// The session token.
     pub token: String,
 }
 
 impl Credentials {
-    /// New ones, as the instance metadata service hands them out.
+    /// New credentials of an instance, as IMDS issues them.
     pub async fn of_instance(moto: &Upstream, id: &str) -> Result<Credentials> {
         let body = moto.post("/lab/role-credentials", &json!({ "instance": id })).await?;
         serde_json::from_slice(&body).with_context(|| format!("reading the credentials of {id}"))
     }
 }
 
-/// Makes Describe calls answer from the world of so long ago; zero ends it.
+/// Makes Describe calls answer from the state at this age; zero ends it.
 pub async fn set_stale(moto: &Upstream, age: Duration) -> Result<()> {
     moto.post("/lab/stale", &json!({ "ms": age.as_millis() as u64 })).await.map(drop)
 }
 
-/// The generation of the world as it is now, after all that Auto Scaling and the end of instances had to do by now.
+/// The current generation of the world, after Auto Scaling and terminations have done what is due.
 pub async fn generation(moto: &Upstream) -> Result<u64> {
     let body = moto.get("/lab/generation").await?;
     let answer: serde_json::Value = serde_json::from_slice(&body).context("reading moto's generation")?;
-    answer["generation"].as_u64().context("moto's generation is no number")
+    answer["generation"].as_u64().context("moto's generation isn't a number")
 }
 
-/// From now on Auto Scaling looks this often at the health of its instances.
+/// Sets how often Auto Scaling checks the health of its instances.
 pub async fn set_health_checks(moto: &Upstream, every: Duration) -> Result<()> {
     moto.post("/lab/auto-scaling", &json!({ "health_ms": every.as_millis() as u64 })).await.map(drop)
 }
 
-/// From now on an instance that is stopped is `stopping` until [`stopped`] says that its system is down.
+/// From now on, a stopped instance is `stopping` until [`stopped`] reports that its system is down.
 pub async fn have_systems(moto: &Upstream) -> Result<()> {
     moto.post("/lab/systems", &json!({})).await.map(drop)
 }
 
-/// The instance's system has shut down.
+/// Reports that an instance's system has shut down.
 pub async fn stopped(moto: &Upstream, instance: &str) -> Result<()> {
     moto.post("/lab/stopped", &json!({ "instance": instance })).await.map(drop)
 }

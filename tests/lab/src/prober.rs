@@ -1,7 +1,7 @@
-//! A client that asks again and again, and from whose notes an outage is read.
+//! A client that sends requests at a fixed rate and notes the answers. Outages are computed from the notes.
 //!
-//! Each request is a new TCP connection with a time limit of its own, sent when it is due whether or not the ones
-//! before have been answered: an outage shows as a hole in the answers, and the prober's own waiting doesn't widen it.
+//! Each request is a new TCP connection with its own time limit, and doesn't wait for earlier ones. An outage is a gap
+//! between answers, which the prober's own waiting doesn't widen.
 
 use std::net::SocketAddrV4;
 use std::sync::{Arc, Mutex};
@@ -14,49 +14,49 @@ use tokio::sync::{oneshot, watch};
 
 use crate::network::namespace;
 
-/// Whom to ask, and how often.
+/// What a prober requests, and how often.
 #[derive(Debug, Clone)]
 pub struct Plan {
-    /// The network namespace to ask from; none: this one.
+    /// The client's network namespace; none: this process's.
     pub namespace: Option<String>,
-    /// Whom.
+    /// The server.
     pub to: SocketAddrV4,
-    /// What, such as `/`.
+    /// The path, such as `/`.
     pub path: String,
-    /// From one request to the next.
+    /// The time between requests.
     pub every: Duration,
-    /// How long each one may take.
+    /// The time limit of each request.
     pub limit: Duration,
 }
 
-/// A request and what came of it.
+/// A request and its outcome.
 #[derive(Debug, Clone)]
 pub struct Probe {
     /// When it was sent, since the prober's start.
     pub sent: Duration,
-    /// When it was answered or given up, since the prober's start.
+    /// When it was answered or failed, since the prober's start.
     pub ended: Duration,
-    /// The answer's body, if its status is 200; what went wrong otherwise.
+    /// The body of an answer with status 200; otherwise the error.
     pub outcome: Result<String, String>,
 }
 
-/// A hole in the answers.
+/// A gap between good answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outage {
-    /// The last good answer before.
+    /// The last good answer before it.
     pub from: Duration,
-    /// The first good answer after.
+    /// The first good answer after it.
     pub to: Duration,
 }
 
 impl Outage {
-    /// How long nobody was answered.
+    /// The time without a good answer.
     pub fn length(self) -> Duration {
         self.to - self.from
     }
 }
 
-/// A prober at work, until it is asked for its notes.
+/// A running prober.
 #[derive(Debug)]
 pub struct Prober {
     notes: Arc<Mutex<Vec<Probe>>>,
@@ -66,10 +66,10 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// Starts asking, on a thread of its own.
+    /// Starts a prober on its own thread.
     pub fn start(plan: Plan) -> Result<Prober> {
         if plan.every.is_zero() {
-            bail!("a prober needs time between its requests");
+            bail!("the time between a prober's requests must not be zero");
         }
         let notes = Arc::new(Mutex::new(Vec::new()));
         let (count, good) = watch::channel(0);
@@ -80,7 +80,7 @@ impl Prober {
         Ok(Prober { notes, good, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Waits for so many more good answers.
+    /// Waits for this many more good answers.
     pub async fn answered(&self, more: usize, limit: Duration) -> Result<()> {
         let mut good = self.good.clone();
         let want = *good.borrow() + more;
@@ -88,24 +88,24 @@ impl Prober {
         match waited {
             Ok(Ok(_)) => Ok(()),
             Ok(Err(_)) => bail!("the prober ended"),
-            Err(_) => bail!("{} more good answers didn't come within {limit:?}: {}", more, self.last()),
+            Err(_) => bail!("no {} more good answers within {limit:?}: {}", more, self.last()),
         }
     }
 
-    /// Its notes so far, in the order in which requests ended.
+    /// The notes so far, in the order in which requests ended.
     pub fn notes(&self) -> Vec<Probe> {
-        self.notes.lock().expect("no prober panics with the notes in hand").clone()
+        self.notes.lock().expect("no prober panics while it holds the notes").clone()
     }
 
-    /// Stops, and gives all of its notes.
+    /// Stops the prober and returns all notes.
     pub fn finish(mut self) -> Result<Vec<Probe>> {
         self.end()?;
         Ok(self.notes())
     }
 
     fn last(&self) -> String {
-        let notes = self.notes.lock().expect("no prober panics with the notes in hand");
-        notes.last().map_or("no request has ended yet".to_owned(), |probe| format!("the last one: {:?}", probe.outcome))
+        let notes = self.notes.lock().expect("no prober panics while it holds the notes");
+        notes.last().map_or("no request has ended yet".to_owned(), |probe| format!("last outcome {:?}", probe.outcome))
     }
 
     fn end(&mut self) -> Result<()> {
@@ -124,12 +124,12 @@ impl Drop for Prober {
     }
 }
 
-/// The longest hole in the good answers, if there are two of them.
+/// The longest gap; none with fewer than two good answers.
 pub fn longest_outage(notes: &[Probe]) -> Option<Outage> {
     outages(notes, Duration::ZERO).into_iter().max_by_key(|outage| outage.length())
 }
 
-/// The holes in the good answers that are longer than `noticed`, in order.
+/// The gaps of at least `noticed`, in order.
 pub fn outages(notes: &[Probe], noticed: Duration) -> Vec<Outage> {
     let mut good: Vec<Duration> = notes.iter().filter(|probe| probe.outcome.is_ok()).map(|probe| probe.ended).collect();
     good.sort_unstable();
@@ -137,19 +137,19 @@ pub fn outages(notes: &[Probe], noticed: Duration) -> Vec<Outage> {
     holes.filter(|hole| hole.length() >= noticed).collect()
 }
 
-/// The middle one of an odd number of lengths, the upper middle of an even one.
+/// The median; the upper one of the two middle values for an even count.
 pub fn median(lengths: &[Duration]) -> Option<Duration> {
     let mut lengths = lengths.to_vec();
     lengths.sort_unstable();
     lengths.get(lengths.len() / 2).copied()
 }
 
-/// One request over a new connection: the body of a 200.
+/// Sends one request over a new connection. Returns the body of an answer with status 200.
 pub async fn ask(to: SocketAddrV4, path: &str) -> Result<String> {
     let mut stream = TcpStream::connect(to).await.context("connecting")?;
     stream.set_nodelay(true)?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", to.ip());
-    stream.write_all(request.as_bytes()).await.context("asking")?;
+    stream.write_all(request.as_bytes()).await.context("sending the request")?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await.context("reading the answer")?;
     body_of(&String::from_utf8_lossy(&answer))
@@ -171,7 +171,7 @@ fn ask_until(
     stopped: oneshot::Receiver<()>,
 ) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    // Sockets belong to the namespace that their thread is in when it makes them.
+    // A socket belongs to the namespace of the thread that creates it.
     let asking = ask_forever(plan.clone(), notes.clone(), good, stopped);
     match &plan.namespace {
         Some(name) => namespace::enter(name, move || runtime.block_on(asking))?,
@@ -210,7 +210,7 @@ async fn note(plan: Plan, start: Instant, notes: Arc<Mutex<Vec<Probe>>>, good: A
     };
     let was_good = outcome.is_ok();
     let probe = Probe { sent, ended: start.elapsed(), outcome };
-    notes.lock().expect("no prober panics with the notes in hand").push(probe);
+    notes.lock().expect("no prober panics while it holds the notes").push(probe);
     if was_good {
         good.send_modify(|count| *count += 1);
     }

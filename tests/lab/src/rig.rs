@@ -1,4 +1,4 @@
-//! What tests and benchmarks of the whole stand on: a lab that is up, and the programs as a person calls them.
+//! A running lab for tests and benchmarks, which call `lab`, `launcher` and `aws` as an operator does.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -10,7 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::clients::{Crowd, Kind};
-use crate::daemon::place::CLIENT;
+use crate::daemon::addresses::CLIENT;
 use crate::daemon::protocol::{InstanceStatus, Status};
 use crate::dir::LabDir;
 use crate::network::namespace;
@@ -21,13 +21,13 @@ use tokio::net::TcpSocket;
 
 /// The example balancer's virtual IP and port.
 pub const VIP: &str = "10.255.0.10:80";
-/// Other tests and people may have the machine's one lab before us.
+/// How long to wait for another lab on this machine to end.
 const TURN: Duration = Duration::from_secs(20 * 60);
 
-/// One rig at a time: a machine has one lab.
+/// Whether this process has a rig: a machine has one lab.
 static TAKEN: (Mutex<bool>, Condvar) = (Mutex::new(false), Condvar::new());
 
-/// The right to this machine's lab, as far as this program goes; tests may hand it from thread to thread.
+/// This process's lock for the machine's lab; it can move between threads.
 struct Turn;
 
 impl Turn {
@@ -45,7 +45,7 @@ impl Drop for Turn {
     }
 }
 
-/// A lab that is up, with nothing in it but its seed; down again when dropped.
+/// A fresh running lab; stopped when dropped.
 pub struct Rig {
     dir: LabDir,
     programs: PathBuf,
@@ -55,12 +55,12 @@ pub struct Rig {
 }
 
 impl Rig {
-    /// A fresh lab.
+    /// Starts a fresh lab.
     pub fn up() -> Result<Rig> {
         Rig::up_with(LabDir::open()?, programs()?)
     }
 
-    /// A fresh lab in that folder, of the programs in the other; its instances fetch the agent there.
+    /// Starts a fresh lab in `dir` with the programs in `programs`, the agent included.
     pub fn up_with(dir: LabDir, programs: PathBuf) -> Result<Rig> {
         let (environment, folder) = (BTreeMap::new(), tempfile::tempdir()?);
         let mut rig = Rig { dir, programs, environment, folder, _turn: Turn::wait() };
@@ -73,106 +73,105 @@ impl Rig {
         Ok(rig)
     }
 
-    /// Where the lab that is up keeps its things, and what it is made from.
+    /// The lab's folder.
     pub fn dir(&self) -> &LabDir {
         &self.dir
     }
 
-    /// Where the lab that is up keeps its things.
+    /// The folder of the running lab's files.
     pub fn run_folder(&self) -> PathBuf {
         self.dir.run()
     }
 
-    /// A file of this test's, written with that text.
+    /// Writes a file of this test.
     pub fn file(&self, name: &str, text: &str) -> Result<PathBuf> {
         let path = self.folder.path().join(name);
         std::fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         Ok(path)
     }
 
-    /// The lab's example, after changes to its text.
+    /// Writes the lab's example, after `change`.
     pub fn balancer(&self, change: impl FnOnce(String) -> String) -> Result<PathBuf> {
         let text = change(self.lab(["example"])?);
         self.file("balancer.toml", &text)
     }
 
-    /// `lab …`: its standard output.
+    /// Runs `lab`. Returns its standard output.
     pub fn lab<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
         printed(&self.run("lab", arguments)?)
     }
 
-    /// `launcher …`, whatever its exit status.
+    /// Runs `launcher`; any exit status is fine.
     pub fn launcher<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
         self.run("launcher", arguments)
     }
 
-    /// `launcher create FILE`: its standard output; it must succeed.
+    /// Runs `launcher create FILE`, which must succeed. Returns its standard output.
     pub fn create(&self, file: &Path) -> Result<String> {
         printed(&self.launcher([OsStr::new("create"), file.as_os_str()])?)
     }
 
-    /// `launcher destroy NAME --yes`: its standard output; it must succeed.
+    /// Runs `launcher destroy NAME --yes`, which must succeed. Returns its standard output.
     pub fn destroy(&self, name: &str) -> Result<String> {
         printed(&self.launcher(["destroy", name, "--yes"])?)
     }
 
-    /// `aws … --output json`.
+    /// Runs `aws … --output json`.
     pub fn aws<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<Value> {
         let arguments: Vec<_> = arguments.into_iter().map(|word| word.as_ref().to_owned()).collect();
         let mut command = Command::new(self.dir.venv().join("bin/aws"));
         command.args(arguments).args(["--output", "json"]).envs(&self.environment);
-        // What the lab answers is to be seen, and not what it answers when asked again.
+        // The test must see the first answer, not one after a retry.
         command.env("AWS_MAX_ATTEMPTS", "1");
         let text = printed(&finish(command)?)?;
         if text.trim().is_empty() {
             return Ok(Value::Null);
         }
-        serde_json::from_str(&text).context("reading what the AWS CLI printed")
+        serde_json::from_str(&text).context("reading the AWS CLI's output")
     }
 
-    /// A command inside an instance: its standard output; it must succeed.
+    /// Runs a command inside an instance, which must succeed. Returns its standard output.
     pub fn inside(&self, id: &str, command: &[&str]) -> Result<String> {
         self.lab(["exec", id].iter().chain(command))
     }
 
-    /// The lab as it stands.
+    /// The lab's status.
     pub fn status(&self) -> Result<Status> {
         serde_json::from_str(&self.lab(["status", "--json"])?).context("reading the lab's status")
     }
 
-    /// The instance that the virtual IP's route in the main table points at.
+    /// The instance to which the main table routes the virtual IP.
     pub fn active(&self) -> Result<String> {
         let routes = self.status()?.routes;
         let main = routes.iter().find(|r| r.name == "main" && r.destination == "10.255.0.10/32");
-        main.and_then(|r| r.instance.clone())
-            .context("the main table has no route to a live instance for the virtual IP")
+        main.and_then(|r| r.instance.clone()).context("the main table has no route for the virtual IP to an instance")
     }
 
-    /// Waits until so many nodes of the balancer `web` say what they are, one of them active; gives them.
-    pub fn settled(&self, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
-        self.settled_of("web", nodes, patience)
+    /// Waits until this many nodes of the balancer `web` report a role, one of them active. Returns them.
+    pub fn serving_nodes(&self, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
+        self.serving_nodes_of("web", nodes, patience)
     }
 
-    /// The same for a balancer of that name.
-    pub fn settled_of(&self, balancer: &str, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
+    /// The same for another balancer.
+    pub fn serving_nodes_of(&self, balancer: &str, nodes: usize, patience: Duration) -> Result<Vec<InstanceStatus>> {
         wait_for(&format!("{nodes} nodes of {balancer}, one of them active"), patience, || {
             let status = self.status()?;
             let ours =
                 status.instances.into_iter().filter(|i| i.balancer.as_deref() == Some(balancer) && i.api == "running");
             let ours: Vec<_> = ours.filter(|i| i.lab == "up").collect();
             let count = |role: &str| ours.iter().filter(|i| i.role.as_deref() == Some(role)).count();
-            ensure!(count("active") == 1 && count("standby") == nodes - 1, "they say {ours:?}");
+            ensure!(count("active") == 1 && count("standby") == nodes - 1, "the nodes report {ours:?}");
             Ok(ours)
         })
     }
 
-    /// The API calls so far.
+    /// The recorded API calls.
     pub fn calls(&self) -> Result<Vec<Value>> {
         let text = self.lab(["calls", "--json"])?;
         text.lines().map(|line| serde_json::from_str(line).context("reading a recorded call")).collect()
     }
 
-    /// A prober at the client's place.
+    /// Starts a prober at the client.
     pub fn prober(&self, every_ms: u64) -> Result<Prober> {
         self.prober_of(VIP, every_ms)
     }
@@ -188,7 +187,7 @@ impl Rig {
         })
     }
 
-    /// A crowd of clients at the client's place.
+    /// Starts a crowd of clients at the client.
     pub fn crowd(&self, kinds: Vec<Kind>) -> Result<Crowd> {
         self.crowd_of(VIP, kinds)
     }
@@ -198,7 +197,7 @@ impl Rig {
         Crowd::start(Some(namespace::behind(CLIENT)), vip.parse()?, kinds)
     }
 
-    /// A socket at the client's place, bound to that port: also where one that has ended held it before.
+    /// A socket at the client, bound to this port, which a socket in TIME_WAIT may have used before.
     pub fn client_socket(&self, port: u16) -> Result<TcpSocket> {
         let bound = move || {
             let socket = TcpSocket::new_v4()?;
@@ -215,12 +214,12 @@ impl Rig {
         self.environment.get(key).cloned().with_context(|| format!("`lab env` doesn't set {key}"))
     }
 
-    /// Puts a measured figure where the closing note takes it from, and into the test's output.
+    /// Prints a measured figure and appends it to `figures.txt` in the lab's folder.
     pub fn figure(&self, name: &str, value: impl std::fmt::Display) -> Result<()> {
         println!("figure: {name}: {value}");
         let path = self.dir.root().join("figures.txt");
         let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
-        writeln!(file, "{name}: {value}").context("noting a figure")
+        writeln!(file, "{name}: {value}").context("writing a figure")
     }
 
     fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
@@ -238,7 +237,7 @@ impl Drop for Rig {
     }
 }
 
-/// Waits until `look` finds something, and says at the end of its patience what it saw last.
+/// Waits until `look` succeeds. After `patience`, returns its last error.
 pub fn wait_for<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Result<T>) -> Result<T> {
     let end = Instant::now() + patience;
     loop {
@@ -252,7 +251,7 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut look: impl FnMut() -> Res
     }
 }
 
-/// What it printed, if it succeeded.
+/// The standard output; an error if the program failed.
 pub fn printed(output: &Output) -> Result<String> {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     ensure!(output.status.success(), "{}: {}{}", output.status, text(&output.stdout), text(&output.stderr).trim());
@@ -264,14 +263,14 @@ fn finish(mut command: Command) -> Result<Output> {
     output.with_context(|| format!("running {}", command.get_program().display()))
 }
 
-/// Where `launcher`, `lab` and `agent` are: beside this program, or a folder above, where Cargo puts tests into one.
+/// The folder of `launcher`, `lab` and `agent`: this program's, or the one above Cargo's `deps`.
 pub fn programs() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
-    let folder = program.parent().context("this program is in no folder")?;
+    let folder = program.parent().context("this program has no parent folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
     for program in ["launcher", "lab", "agent"] {
         if !folder.join(program).exists() {
-            bail!("{} isn't there: run `make build` first", folder.join(program).display());
+            bail!("{}: missing; run `make build` first", folder.join(program).display());
         }
     }
     Ok(folder.to_owned())

@@ -1,7 +1,7 @@
-//! HTTP on a socket that is bound already: sockets in a network namespace are made by whoever enters it.
+//! Serves HTTP on a socket that the caller has bound, because a socket belongs to the namespace where it was created.
 //!
-//! Everything the lab serves (the API, IMDS, downloads, targets) comes through here. Dropping the future that serves
-//! closes the listener and every connection with it, so that nothing outlives the lab.
+//! All of the lab's HTTP servers use it: the API, IMDS, downloads, targets. Dropping the serving future closes the
+//! listener and its connections, so that nothing outlives the lab.
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -23,18 +23,18 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-/// An answer's body: all there, or a stream.
+/// An answer's body: complete, or a stream.
 pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
-/// How long to wait after an accept that failed: it fails for want of file descriptors, and would spin.
+/// The pause after a failed accept: without file descriptors the loop would spin.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(20);
 
-/// The answer was lost on its way: the connection is closed without one.
+/// The answer is lost: the connection is closed without one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the answer was lost")]
 pub struct Lost;
 
-/// A listening socket and what a connection meets before its first request.
+/// A listening socket, with the delay, TLS and idle limit of its connections.
 pub struct Door {
     listener: std::net::TcpListener,
     tls: Option<TlsAcceptor>,
@@ -53,19 +53,19 @@ impl Door {
         Door { tls: Some(config.into()), ..Door::plain(listener) }
     }
 
-    /// Makes every new connection wait that long before it is read from.
+    /// Delays the first read of each new connection.
     pub fn with_delay(mut self, delay: impl Fn() -> Duration + Send + Sync + 'static) -> Door {
         self.delay = Arc::new(delay);
         self
     }
 
-    /// Closes a connection that has been without a request for that long.
+    /// Closes a connection after this long without a request.
     pub fn with_idle_limit(mut self, idle: Duration) -> Door {
         self.idle = Some(idle);
         self
     }
 
-    /// Answers requests until dropped. Fails only if the socket can't be listened on.
+    /// Answers requests until dropped. Fails only if tokio can't use the socket.
     pub async fn serve<H, F>(self, handler: H) -> std::io::Result<Infallible>
     where
         H: Fn(SocketAddr, Request<Incoming>) -> F + Clone + Send + Sync + 'static,
@@ -82,7 +82,7 @@ impl Door {
                         connections.spawn(converse(stream, peer, greeting, handler.clone()));
                     }
                     Err(error) => {
-                        warn!(%error, "accepting a connection");
+                        warn!(%error, "could not accept a connection");
                         tokio::time::sleep(ACCEPT_PAUSE).await;
                     }
                 },
@@ -99,7 +99,7 @@ where
     H: Fn(SocketAddr, Request<Incoming>) -> F,
     F: Future<Output = Result<Response<Body>, Lost>>,
 {
-    // An answer is one write; without this its tail may wait for an acknowledgement.
+    // Without this, the end of an answer may wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
     let wait = delay();
     if !wait.is_zero() {
@@ -109,7 +109,7 @@ where
         None => requests(stream, peer, idle, handler).await,
         Some(tls) => match tls.accept(stream).await {
             Ok(stream) => requests(stream, peer, idle, handler).await,
-            Err(error) => debug!(%peer, %error, "TLS handshake"),
+            Err(error) => debug!(%peer, %error, "TLS handshake failed"),
         },
     }
 }
@@ -122,14 +122,14 @@ where
 {
     let service = service_fn(|request| handler(peer, request));
     let mut http = http1::Builder::new();
-    // hyper's limit for a request's head counts from the answer before it.
+    // hyper counts this limit from the previous answer.
     http.timer(TokioTimer::new()).header_read_timeout(idle);
     if let Err(error) = http.serve_connection(TokioIo::new(stream), service).with_upgrades().await {
         debug!(%peer, %error, "connection ended");
     }
 }
 
-/// A body that is all there.
+/// A complete body.
 pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
@@ -147,7 +147,7 @@ pub fn text(status: StatusCode, text: impl Into<String>) -> Response<Body> {
     answer(status, "text/plain", text.into())
 }
 
-/// What the tests of everything served need: a socket on loopback, and a client.
+/// For tests of the servers: a socket on loopback and a client.
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
@@ -159,7 +159,7 @@ pub(crate) mod testing {
         (listener, address)
     }
 
-    /// A connection that can be asked many times, from a chosen address of loopback.
+    /// A connection for many requests, from a chosen loopback address.
     pub struct Caller {
         sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
         _connection: tokio::task::JoinHandle<()>,
@@ -173,7 +173,7 @@ pub(crate) mod testing {
             Caller::on(socket.connect(to).await.unwrap()).await
         }
 
-        /// Speaks HTTP on this stream.
+        /// Uses this stream.
         pub async fn on(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Caller {
             let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.unwrap();
             let connection = tokio::spawn(async move {
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_connection_is_kept_and_knows_its_peer() {
+    async fn a_connection_serves_many_requests_and_gives_its_peers_address() {
         let (listener, address) = loopback();
         let served = tokio::spawn(Door::plain(listener).serve(hello));
         let mut caller = Caller::from("127.0.0.7", address).await;

@@ -1,5 +1,5 @@
-//! A lab that tests of one program share. Raising one takes longer than most tests do, so a test that finds it as it should
-//! be plays on it, and leaves it so for the next one.
+//! A lab that the tests of one program share, because starting one takes longer than most tests. Each test restores it
+//! for the next one.
 
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 
 use crate::rig::Rig;
 
-/// What can be set to go wrong with the API by `lab fail`.
+/// The actions that tests fail with `lab fail`.
 pub const CALLS: [&str; 6] = [
     "ReplaceRoute",
     "CreateRoute",
@@ -19,18 +19,18 @@ pub const CALLS: [&str; 6] = [
 
 type Place<S> = tokio::sync::Mutex<Option<S>>;
 
-/// Tests that wait for their turn hold the place: what is on it is taken down when nobody does any more.
+/// A shared setup. It is dropped when no running or waiting test holds it.
 pub struct Stage<S>(Mutex<Weak<Place<S>>>);
 
 impl<S> Stage<S> {
-    /// One on which nothing is yet.
+    /// An empty stage.
     #[expect(clippy::new_without_default, reason = "a static's value is made by a const function")]
     pub const fn new() -> Stage<S> {
         Stage(Mutex::new(Weak::new()))
     }
 
-    /// Plays on what `raise` gives, or on what the test before left, once `mend` found it well. Who fails leaves nothing that
-    /// anybody should play on.
+    /// Runs `act` on the setup of the previous test, or on a new one from `raise`; then `mend` restores it. A test that
+    /// fails leaves no setup.
     pub async fn play(
         &self,
         raise: impl FnOnce() -> Result<S>,
@@ -44,7 +44,7 @@ impl<S> Stage<S> {
             None => raise()?,
         };
         act(&set).await?;
-        mend(&set).context("afterwards, for the next one")?;
+        mend(&set).context("restoring the setup for the next test")?;
         *turn = Some(set);
         Ok(())
     }
@@ -59,7 +59,7 @@ impl<S> Stage<S> {
     }
 }
 
-/// Ends whatever `lab` was told to do to the network, the API and the nodes.
+/// Ends all faults of the network, the API and the nodes.
 pub fn end_all_faults(rig: &Rig) -> Result<()> {
     for quiet in [["heal", ""], ["hang", "0"], ["latency", "0"], ["stale", "0"]] {
         rig.lab(quiet.into_iter().filter(|word| !word.is_empty()))?;

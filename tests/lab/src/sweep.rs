@@ -1,7 +1,7 @@
-//! Removes whatever a lab left that died: processes, cgroups, mounts, namespaces, overlays.
+//! Removes what a dead lab left: processes, cgroups, mounts, namespaces, overlays.
 //!
-//! Everything of the lab's is under a name of its own, so it is found by looking, not by remembering. Sweeping what is
-//! clean does nothing, and a sweep that was killed is finished by the next one.
+//! All of it has names of the lab's, so a sweep needs no records. It is idempotent, and the next sweep finishes one
+//! that was killed.
 
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ use crate::instance::cgroup::{self, Cgroup};
 use crate::instance::machine;
 use crate::network::{Network, namespace};
 
-/// Removes all of it, in order; says what was there, a line each. Needs root.
+/// Removes all leftovers in order. Returns a line for each. Needs root.
 pub fn all(dir: &LabDir) -> Result<Vec<String>> {
     let mut removed = Vec::new();
     processes_and_cgroups(dir, &mut removed)?;
@@ -34,7 +34,7 @@ pub fn all(dir: &LabDir) -> Result<Vec<String>> {
 fn processes_and_cgroups(dir: &LabDir, removed: &mut Vec<String>) -> Result<()> {
     let cgroup = Cgroup::of_all(dir)?;
     let processes = cgroup.processes().len();
-    cgroup.kill().context("ending a dead lab's instances")?;
+    cgroup.kill().context("killing a dead lab's instances")?;
     if processes > 0 {
         removed.push(format!("{processes} processes"));
     }
@@ -46,13 +46,13 @@ fn processes_and_cgroups(dir: &LabDir, removed: &mut Vec<String>) -> Result<()> 
     cgroup.remove().map(drop)
 }
 
-/// Instances mount in namespaces of their own, which end with them; this finds what else is mounted in the lab's folder.
+/// Unmounts everything in the lab's folder. Instances mount in their own namespaces, which end with them.
 fn mounts(dir: &LabDir, removed: &mut Vec<String>) -> Result<()> {
     let text = fs::read_to_string("/proc/self/mountinfo").context("reading this process's mounts")?;
-    // What was mounted last may lie on what was mounted before.
+    // A later mount may cover an earlier one.
     for path in below(&text, &dir.run()).into_iter().rev() {
         unmount(&path, UnmountFlags::DETACH).with_context(|| format!("unmounting {path}"))?;
-        // Cgroups the sweep itself may have mounted, to look.
+        // The sweep itself may have mounted the cgroups.
         if Path::new(&path) != cgroup::own_mount(dir) {
             removed.push(format!("mount {path}"));
         }

@@ -1,4 +1,4 @@
-//! A backend: what stands behind the balancers of the lab, and says its name so that a client sees who answered.
+//! A backend target for the lab's balancers. It answers with its name, so that a client sees which target answered.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -14,15 +14,15 @@ use tokio::time::Instant;
 
 use crate::serving::{Body, Door, text};
 
-/// How often a download's next piece leaves.
+/// The time between two pieces of a download.
 const BEAT: Duration = Duration::from_millis(100);
 
-/// What a download is made of.
+/// One piece of a download.
 const PIECE: &[u8] = &[b'.'; 1024];
 
-/// Serves until dropped: `/` says the name, `/healthz` is well, `/slow?ms=N` answers after N milliseconds,
-/// `/download?seconds=N` sends 10 KiB a second for N seconds and then `end` and a line break, `/upload` says how many bytes
-/// it was sent once it has them all, and `/echo` changes to a protocol (`Upgrade: echo`) that says everything back.
+/// Serves until dropped: `/` answers the name, `/healthz` answers `ok`, `/slow?ms=N` answers after N milliseconds.
+/// `/download?seconds=N` sends 10 KiB/s for N seconds, then `end` and a line break. `/upload` answers the number of
+/// bytes received. `/echo` upgrades to a protocol (`Upgrade: echo`) that returns all bytes.
 pub async fn serve(listener: std::net::TcpListener, name: &str) -> std::io::Result<Infallible> {
     let name: Arc<str> = name.into();
     Door::plain(listener)
@@ -43,18 +43,18 @@ async fn answer(name: &str, request: Request<Incoming>) -> Response<Body> {
                 tokio::time::sleep(Duration::from_millis(ms)).await;
                 text(StatusCode::OK, format!("{name}\n"))
             }
-            None => text(StatusCode::BAD_REQUEST, "say for how long: /slow?ms=500\n"),
+            None => text(StatusCode::BAD_REQUEST, "missing number: /slow?ms=500\n"),
         },
         "/download" => match number(uri, "seconds") {
             Some(seconds) => Response::new(download(Duration::from_secs(seconds))),
-            None => text(StatusCode::BAD_REQUEST, "say for how long: /download?seconds=10\n"),
+            None => text(StatusCode::BAD_REQUEST, "missing number: /download?seconds=10\n"),
         },
         "/upload" => match request.into_body().collect().await {
             Ok(body) => text(StatusCode::OK, format!("{}\n", body.to_bytes().len())),
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         },
         "/echo" => echo(request),
-        _ => text(StatusCode::NOT_FOUND, "there is no such page\n"),
+        _ => text(StatusCode::NOT_FOUND, "no such page\n"),
     }
 }
 
@@ -62,7 +62,7 @@ fn echo(request: Request<Incoming>) -> Response<Body> {
     tokio::spawn(async move {
         let Ok(stream) = hyper::upgrade::on(request).await else { return };
         let (mut from, mut to) = tokio::io::split(TokioIo::new(stream));
-        // Over when the other side is, one way or the other.
+        // Ends when the client closes.
         let _ = tokio::io::copy(&mut from, &mut to).await;
     });
     let mut answer = text(StatusCode::SWITCHING_PROTOCOLS, "");
@@ -99,7 +99,7 @@ mod tests {
     use crate::serving::testing::{Caller, loopback, text_of};
 
     #[tokio::test]
-    async fn a_target_says_its_name_is_well_and_takes_its_time() {
+    async fn a_target_answers_its_name_its_health_and_slowly_on_request() {
         let (listener, address) = loopback();
         let served = tokio::spawn(async move { serve(listener, "target-a").await });
         let mut caller = Caller::from("127.0.0.1", address).await;
@@ -115,7 +115,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_download_lasts_as_long_as_told_and_says_when_it_is_whole() {
+    async fn a_download_lasts_as_long_as_requested_and_marks_its_end() {
         let start = Instant::now();
         let body = download(BEAT * 3).collect().await.unwrap().to_bytes();
         assert!(start.elapsed() >= BEAT * 3);

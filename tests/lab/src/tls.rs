@@ -1,6 +1,5 @@
-//! The lab's certificate authority. Instances trust it as they trust the world's, so that TLS inside them is real.
-//!
-//! It is made once and kept, as the image that trusts it is built once and kept.
+//! The lab's certificate authority. Instances trust it like a public one, so that they use real TLS. It is created once
+//! and kept.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -26,10 +25,10 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// The authority in this folder; made if there is none.
+    /// Opens the authority in this folder, and creates it if it is missing.
     pub fn open(folder: &Path) -> Result<Authority> {
         if !folder.join(CERTIFICATE).exists() {
-            make(folder).with_context(|| format!("making a certificate authority in {}", folder.display()))?;
+            make(folder).with_context(|| format!("creating a certificate authority in {}", folder.display()))?;
         }
         let read = |name| {
             let path = folder.join(name);
@@ -39,22 +38,22 @@ impl Authority {
         Ok(Authority { folder: folder.to_owned(), pem: read(CERTIFICATE)?, issuer: Issuer::new(parameters(), key) })
     }
 
-    /// Its certificate, for whoever is to trust it.
+    /// Its certificate.
     pub fn pem(&self) -> &str {
         &self.pem
     }
 
-    /// Where its certificate lies.
+    /// Its certificate's file.
     pub fn path(&self) -> PathBuf {
         self.folder.join(CERTIFICATE)
     }
 
-    /// A server with these names, speaking HTTP/1.1 as EC2's endpoints do.
+    /// A server's TLS configuration for these names, with HTTP/1.1 like EC2's endpoints.
     pub fn server<'a>(&self, names: impl IntoIterator<Item = &'a str>) -> Result<Arc<ServerConfig>> {
         let names: Vec<String> = names.into_iter().map(str::to_owned).collect();
-        let key = KeyPair::generate().context("making a server's key")?;
+        let key = KeyPair::generate().context("creating a server's key")?;
         let mut parameters =
-            CertificateParams::new(names.clone()).with_context(|| format!("naming a server {names:?}"))?;
+            CertificateParams::new(names.clone()).with_context(|| format!("server names {names:?}"))?;
         valid_for_long(&mut parameters);
         parameters.distinguished_name.push(DnType::CommonName, names.first().map_or("lab", String::as_str));
         parameters.use_authority_key_identifier_extension = true;
@@ -80,15 +79,15 @@ fn parameters() -> CertificateParams {
     parameters
 }
 
-/// Instances may be told any date, so the dates never matter.
+/// An instance may have any date.
 fn valid_for_long(parameters: &mut CertificateParams) {
     parameters.not_before = date_time_ymd(2000, 1, 1);
     parameters.not_after = date_time_ymd(2049, 12, 31);
 }
 
-/// Both files appear at once, by a rename of their folder: of two labs that start together, one wins and both use that.
+/// Creates both files at once by renaming their folder, so that two labs that start together use the same authority.
 fn make(folder: &Path) -> Result<()> {
-    let above = folder.parent().context("it has no parent folder")?;
+    let above = folder.parent().context("the folder has no parent")?;
     fs::create_dir_all(above)?;
     let beside = tempfile::Builder::new().prefix(".ca-").tempdir_in(above)?;
     let key = KeyPair::generate()?;
@@ -104,7 +103,7 @@ fn make(folder: &Path) -> Result<()> {
     }
 }
 
-/// What the tests of TLS need: a client that trusts the authority.
+/// For tests of TLS: a client that trusts the authority.
 #[cfg(test)]
 pub(crate) mod testing {
     use rustls::pki_types::CertificateDer;
@@ -114,7 +113,7 @@ pub(crate) mod testing {
 
     use super::*;
 
-    /// Trusts this authority and nobody else; would rather speak HTTP/2, as the SDK would.
+    /// Trusts only this authority, and prefers HTTP/2 like the SDK.
     pub fn trusting(authority: &Authority) -> TlsConnector {
         let mut roots = RootCertStore::empty();
         roots.add(CertificateDer::from_pem_slice(authority.pem().as_bytes()).unwrap()).unwrap();
@@ -147,7 +146,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn whoever_trusts_the_authority_trusts_its_servers_by_their_names_only() {
+    async fn a_client_of_the_authority_trusts_its_servers_by_their_names_only() {
         let folder = tempfile::tempdir().unwrap();
         let made = Authority::open(&folder.path().join("ca")).unwrap();
         let reopened = Authority::open(&folder.path().join("ca")).unwrap();
@@ -166,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn of_two_that_make_it_at_once_both_use_the_same() {
+    fn authorities_opened_at_once_are_the_same() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("ca");
         let opened: Vec<_> = std::thread::scope(|scope| {

@@ -1,6 +1,6 @@
-//! What the lab's API says exists: VPCs, subnets, route tables, security groups, interfaces and instances.
+//! The resources that exist in the lab's API: VPCs, subnets, route tables, security groups, interfaces and instances.
 //!
-//! moto holds the truth and hands it out whole (`GET /lab/world`). The lab makes the kernel, IMDS and DNS follow it.
+//! moto holds them and returns all of them from `GET /lab/world`. The lab makes the kernel and IMDS match them.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -15,11 +15,11 @@ use crate::api::upstream::Upstream;
 /// Tags, or any other names with values.
 pub type Tags = BTreeMap<String, String>;
 
-/// Everything that exists, at one moment.
+/// All resources at one moment.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct World {
-    /// Grows with every change.
+    /// Increases with every change.
     pub generation: u64,
     /// The Region, such as `eu-west-1`.
     pub region: String,
@@ -44,7 +44,7 @@ pub struct World {
 pub struct Vpc {
     /// `vpc-…`
     pub id: String,
-    /// Its CIDRs, the primary one first.
+    /// Its CIDR blocks, the primary one first.
     pub cidrs: Vec<Ipv4Net>,
 }
 
@@ -55,11 +55,11 @@ pub struct Subnet {
     pub id: String,
     /// Its VPC.
     pub vpc: String,
-    /// Its addresses.
+    /// Its CIDR block.
     pub cidr: Ipv4Net,
     /// Its availability zone, such as `eu-west-1a`.
     pub zone: String,
-    /// The same zone's id, such as `euw1-az3`.
+    /// The zone's ID, such as `euw1-az3`.
     #[serde(default)]
     pub zone_id: Option<String>,
     /// Its tags.
@@ -74,7 +74,7 @@ pub struct RouteTable {
     pub id: String,
     /// Its VPC.
     pub vpc: String,
-    /// Whether subnets without a table of their own use it.
+    /// Whether it is the VPC's main table, which subnets without an associated table use.
     #[serde(default)]
     pub main: bool,
     /// The subnets associated with it.
@@ -93,23 +93,23 @@ pub struct RouteTable {
 /// A route of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Route {
-    /// Where to.
+    /// The destination CIDR block.
     pub destination: Ipv4Net,
-    /// The interface it points at, `eni-…`, if it is one.
+    /// The target, if it is an interface: `eni-…`.
     pub interface: Option<String>,
-    /// The gateway it points at (`igw-…`, or `local`), if it is one.
+    /// The target, if it is a gateway: `igw-…` or `local`.
     pub gateway: Option<String>,
-    /// Whether its target is there.
+    /// Whether its target exists.
     pub state: RouteState,
 }
 
-/// Whether a route's target is there.
+/// Whether a route's target exists.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RouteState {
-    /// It is.
+    /// It exists.
     Active,
-    /// It is gone: packets vanish.
+    /// It doesn't exist: packets are dropped.
     Blackhole,
 }
 
@@ -125,10 +125,10 @@ pub struct SecurityGroup {
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
-    /// What its members let in.
+    /// The inbound rules.
     #[serde(default)]
     pub ingress: Vec<Permission>,
-    /// What its members may send.
+    /// The outbound rules.
     #[serde(default)]
     pub egress: Vec<Permission>,
 }
@@ -163,7 +163,7 @@ pub struct Interface {
     pub address: Ipv4Addr,
     /// Its MAC address, lowercase with colons.
     pub mac: String,
-    /// Whether it takes and sends only packets of its own address.
+    /// Whether it accepts and sends only packets of its own address.
     pub source_dest_check: bool,
     /// Its security groups.
     #[serde(default)]
@@ -182,9 +182,9 @@ pub struct Interface {
 pub struct Instance {
     /// `i-…`
     pub id: String,
-    /// Where it is in its life.
+    /// Its state in the API.
     pub state: InstanceState,
-    /// Its number within its RunInstances call.
+    /// Its index within its RunInstances call.
     #[serde(default)]
     pub launch_index: u32,
     /// Its type, such as `t3.small`.
@@ -214,16 +214,16 @@ pub struct Instance {
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
-    /// What its Auto Scaling group is about to make of it, such as `Terminated`; none if it was never in one.
+    /// The lifecycle state that its Auto Scaling group moves it to, such as `Terminated`; none without a group.
     #[serde(default)]
     pub target_lifecycle_state: Option<String>,
     /// Whether IMDS shows its tags.
     #[serde(default)]
     pub metadata_tags: bool,
-    /// How many hops an IMDS token may travel.
+    /// The hop limit of IMDS answers.
     #[serde(default)]
     pub hop_limit: Option<u32>,
-    /// `required` or `optional`: IMDSv2 alone, or IMDSv1 too.
+    /// `required` for IMDSv2 only, `optional` for IMDSv1 as well.
     #[serde(default)]
     pub tokens: Option<String>,
     /// When it was launched.
@@ -232,31 +232,31 @@ pub struct Instance {
     pub reservation: String,
 }
 
-/// Where an instance is in its life.
+/// An instance's state in the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum InstanceState {
     /// Launching.
     Pending,
-    /// Up, as far as AWS knows.
+    /// Running, whether or not it has power.
     Running,
     /// Being terminated.
     ShuttingDown,
-    /// Gone for good; still shown for a while.
+    /// Terminated; still shown for a while.
     Terminated,
     /// Being stopped.
     Stopping,
-    /// Stopped; may be started again.
+    /// Stopped; can be started again.
     Stopped,
 }
 
 impl InstanceState {
-    /// Whether it has power, or is about to.
+    /// Whether it is pending or running.
     pub fn has_power(self) -> bool {
         matches!(self, InstanceState::Pending | InstanceState::Running)
     }
 
-    /// Whether it is on its way out, or gone.
+    /// Whether it is shutting down or terminated.
     pub fn is_ending(self) -> bool {
         matches!(self, InstanceState::ShuttingDown | InstanceState::Terminated)
     }
@@ -268,27 +268,27 @@ impl World {
         self.instances.iter().find(|i| i.address == Some(address) && i.state != InstanceState::Terminated)
     }
 
-    /// An instance by id.
+    /// An instance by ID.
     pub fn instance(&self, id: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.id == id)
     }
 
-    /// An interface by id.
+    /// An interface by ID.
     pub fn interface(&self, id: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.id == id)
     }
 
-    /// A subnet by id.
+    /// A subnet by ID.
     pub fn subnet(&self, id: &str) -> Option<&Subnet> {
         self.subnets.iter().find(|s| s.id == id)
     }
 
-    /// A VPC by id.
+    /// A VPC by ID.
     pub fn vpc(&self, id: &str) -> Option<&Vpc> {
         self.vpcs.iter().find(|v| v.id == id)
     }
 
-    /// A security group by id.
+    /// A security group by ID.
     pub fn security_group(&self, id: &str) -> Option<&SecurityGroup> {
         self.security_groups.iter().find(|g| g.id == id)
     }
@@ -300,7 +300,7 @@ impl World {
     }
 }
 
-/// Asks moto for the world as it is now.
+/// Fetches the current world from moto.
 pub async fn fetch(moto: &Upstream) -> anyhow::Result<World> {
     let body = moto.get("/lab/world").await.context("fetching the lab's world from moto")?;
     serde_json::from_slice(&body).context("reading the lab's world")

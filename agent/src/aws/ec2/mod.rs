@@ -1,12 +1,12 @@
 //! An EC2 API client tuned for failover: quick retries, time limits that follow the API's speed (`pool`), cached
 //! credentials and addresses. The SDK's defaults (1 s to the first retry) suit batch work.
 
-mod count;
+mod call_counter;
 mod credentials;
 mod error;
-mod names;
+mod dns_cache;
 mod pool;
-mod reach;
+mod reachability;
 
 use std::time::{Duration, SystemTime};
 
@@ -23,9 +23,9 @@ use aws_smithy_runtime_api::client::http::SharedHttpClient;
 pub use error::{ApiError, Kind};
 
 use crate::telemetry::metrics::Calls;
-use count::Counting;
+use call_counter::Counting;
 use credentials::Kept;
-use names::Remembered;
+use dns_cache::Remembered;
 use pool::Pool;
 
 /// The limit of a call with its retries. It exceeds the pool's first limits for a handshake and a call together.

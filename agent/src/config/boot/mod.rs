@@ -3,7 +3,7 @@
 //! alone rather than not at all.
 
 mod facts;
-mod gather;
+mod first_reads;
 mod install;
 pub mod services;
 mod source_dest;
@@ -27,12 +27,12 @@ use crate::keepalived;
 use crate::node::members::{self, Member, Roster};
 use crate::node::observe::Observer;
 use crate::node::report;
-use crate::node::reports::Reports;
+use crate::node::report_tags::Reports;
 use crate::node::state::{Board, Change, State, Topic, VirtualIp};
 use crate::node::tables::Table;
 use crate::peers;
 
-pub use gather::unreadable;
+pub use first_reads::unreadable;
 pub use services::{Failed, Local};
 
 /// How long the boot waits for the source/destination check to be off; the attempt goes on after that.

@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use templates::Balancer;
 use templates::balancer::NodeConfig;
 
-use super::{Updater, system};
+use super::{Updater, system_files};
 use crate::config::boot::{Local, services};
 use crate::host::{files, loopback};
 use crate::node::state::{State, VirtualIp};
@@ -77,13 +77,13 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let after = &next.balancer;
     let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
     loopback::carry(&both).await?;
-    system::follow(before, after).await?;
+    system::run(before, after).await?;
     if let Some(failed) = services::haproxy(after).await.into_iter().next() {
         return Err(failed.error);
     }
     until_haproxy_runs(after).await?;
 
-    updater.observer.follow(after);
+    updater.observer.run(after);
     (updater.look)();
     updater.balancer.send_replace(after.clone());
     let adopted = |state: &State| addresses(&state.virtual_ips).eq(after.virtual_ips.iter().copied());

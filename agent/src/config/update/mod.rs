@@ -4,8 +4,8 @@
 
 mod apply;
 mod fetch;
-mod step;
-mod system;
+mod next_action;
+mod system_files;
 mod turn;
 
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::node::observe::Observer;
 use crate::node::state::{Board, Change, Topic};
 use crate::peers;
 use fetch::Fetched;
-use step::Step;
+use next_action::NextAction;
 use turn::Me;
 
 /// Interval between two reads of the tag, as IMDS throttles frequent ones.
@@ -94,7 +94,7 @@ impl Tried {
 
 impl Updater {
     /// Follows the tag for ever. Does nothing if the balancer has no in-place updates.
-    pub async fn follow(self) {
+    pub async fn run(self) {
         let mut tried = None;
         loop {
             if !self.balancer.borrow().updates.in_place {
@@ -113,26 +113,26 @@ impl Updater {
     async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>) {
         let refused = tried.as_ref().filter(|tried| tried.refused).map(|tried| &tried.order);
         match step::step(tag, &self.board.read().revision, refused) {
-            Step::Rest => {}
-            Step::Well => {
+            NextAction::Rest => {}
+            NextAction::Well => {
                 *tried = None;
                 self.well();
             }
-            Step::Complain(problem) => self.say(problem),
-            Step::Take(order) => {
+            NextAction::Complain(problem) => self.say(problem),
+            NextAction::Take(order) => {
                 if tried.as_ref().is_none_or(|tried| tried.order != order) {
                     tracing::info!(target: CONSOLE, %order, "received an order");
                     *tried = None;
                 }
                 let tried = tried.get_or_insert_with(|| Tried::new(order));
                 if Instant::now() >= tried.again {
-                    self.take(tried).await;
+                    self.run_order(tried).await;
                 }
             }
         }
     }
 
-    async fn take(&self, tried: &mut Tried) {
+    async fn run_order(&self, tried: &mut Tried) {
         if tried.config.is_none() {
             match self.read(tried).await {
                 Ok(config) => tried.config = config,

@@ -7,7 +7,7 @@ use templates::Balancer;
 use super::{Elections, Event, Standing, Vip, VrrpState, hears_after, standstill};
 use crate::host::loopback;
 use crate::node::state::VirtualIp;
-use crate::ownership::owner::Office;
+use crate::ownership::route_owner::RouteOwner;
 
 impl Elections {
     /// Applies the virtual IPs of an update, before keepalived does. keepalived identifies its instances by position,
@@ -16,13 +16,13 @@ impl Elections {
         let mastered = loopback::mastered(balancer.virtual_ips.len()).await?;
         self.hears_after = hears_after(balancer);
         self.standstill = standstill(balancer);
-        let office = self.vips[0].office.clone();
+        let route_owner = self.vips[0].route_owner.clone();
         self.vips.truncate(balancer.virtual_ips.len());
         let (before, mut moved) = (self.vips.len(), Vec::new());
         for (place, address) in balancer.virtual_ips.iter().enumerate() {
-            let vip = Vip::new(Office { vip: *address, ..office.clone() });
+            let vip = Vip::new(RouteOwner { vip: *address, ..route_owner.clone() });
             match self.vips.get_mut(place) {
-                Some(there) if there.office.vip == *address => {}
+                Some(there) if there.route_owner.vip == *address => {}
                 Some(there) => {
                     *there = Vip { heard_another: true, state: there.state, ..vip };
                     moved.push(place);
@@ -36,9 +36,9 @@ impl Elections {
             state.virtual_ips = adopted(&state.virtual_ips, &balancer.virtual_ips);
             left.iter().for_each(|vip| state.routes_problem(*vip, None));
         });
-        office.witness.adopt(&balancer.virtual_ips, &left);
+        route_owner.recorder.adopt(&balancer.virtual_ips, &left);
         for place in moved.into_iter().filter(|place| *place < before && mastered.contains(place)) {
-            self.follow_one(Event { vip: place, state: VrrpState::Master }, Standing::Resumed);
+            self.on_event(Event { vip: place, state: VrrpState::Master }, Standing::Resumed);
         }
         Ok(())
     }
@@ -79,8 +79,8 @@ mod tests {
     #[test]
     fn a_virtual_ip_that_keeps_its_position_keeps_its_state() {
         let vip = |last| Ipv4Addr::new(10, 255, 0, last);
-        let known = VirtualIp { role: Role::Active, settled: true, ..VirtualIp::unheard(vip(1)) };
-        let before = [known.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];
+        let evidence = VirtualIp { role: Role::Active, settled: true, ..VirtualIp::unheard(vip(1)) };
+        let before = [evidence.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];
         assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[..2], before);
         assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[2], VirtualIp::unheard(vip(3)));
         let moved = adopted(&before, &[vip(2)]);

@@ -4,7 +4,7 @@
 mod gauges;
 mod kernel;
 mod page;
-mod served;
+mod endpoint;
 
 use std::net::Ipv4Addr;
 
@@ -14,7 +14,7 @@ use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGaug
 pub use gauges::Readings;
 pub use kernel::Kernel;
 pub use page::{Page, Sources};
-pub use served::serve;
+pub use endpoint::serve;
 
 /// Histogram buckets in seconds, from one round trip of the API to a takeover that is held up.
 const DURATIONS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];

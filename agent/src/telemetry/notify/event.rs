@@ -77,19 +77,19 @@ pub struct Stray {
     /// Its table.
     pub table: TableId,
     /// Where the read found it to lead.
-    pub found: Found,
+    pub found: FoundRoute,
 }
 
 /// Where a route led.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct FoundRoute {
     /// The lead.
     pub lead: Lead,
     /// The member that has that interface, if any.
     pub member: Option<InstanceId>,
 }
 
-impl Found {
+impl FoundRoute {
     /// The interface, if it belongs to a stranger.
     pub fn stranger(&self) -> Option<&InterfaceId> {
         match &self.lead {
@@ -223,7 +223,7 @@ pub(super) mod tests {
     fn the_documented_examples_match_the_payloads() {
         let stray = |table: &str, lead, member: Option<&str>| Stray {
             table: table.into(),
-            found: Found { lead, member: member.map(Into::into) },
+            found: FoundRoute { lead, member: member.map(Into::into) },
         };
         let all = [
             What::Role { before: Some(Role::Standby), now: Role::Active },

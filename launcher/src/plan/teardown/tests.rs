@@ -56,7 +56,7 @@ fn another_vpcs_group_of_the_name_stays() {
 fn a_group_goes_first_whatever_it_is_doing() {
     let mut observed = whole();
     assert_eq!(scaling(&observed), None);
-    observed.scaling = Some(crate::model::scaling::tests::group());
+    observed.scaling = Some(crate::model::group_settings::tests::group());
     assert_eq!(scaling(&observed), Some(Removal::Scaling("elbow-web".into())));
 }
 

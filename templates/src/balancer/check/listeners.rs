@@ -2,9 +2,9 @@
 
 use std::net::SocketAddrV4;
 
-use super::words::{is_label, repeated};
+use super::naming::{is_label, repeated};
 use super::{Checked, Problem, network};
-use crate::balancer::place::at;
+use crate::balancer::location::at;
 use crate::balancer::{Balancer, HealthCheck, Listener};
 use crate::paths::{HEALTH_PORT, STATS_PORT};
 

@@ -4,10 +4,10 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use super::words::has_prefix;
+use super::naming::has_prefix;
 use super::{Checked, Problem, once};
 use crate::balancer::RouteTables;
-use crate::balancer::place::{Path, at};
+use crate::balancer::location::{Path, at};
 
 /// [`crate::Slot::priority`] covers 16 virtual IPs.
 const MAX_VIRTUAL_IPS: usize = 16;

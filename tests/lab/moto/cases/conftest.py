@@ -1,8 +1,7 @@
-"""Runs every case against both servers: moto with our patches, and moto as it comes.
+"""Runs every case against two servers: moto with the lab's patches, and unpatched moto.
 
-A case is a generator: it sets the scene, yields, and then asserts what AWS does, as documented. The part before the
-`yield` has to work on both. The part after it has to work with our patches and must fail without, or the patch it
-stands for isn't needed.
+A case is a generator: it sets up, yields, and then asserts AWS's documented behaviour. The part before the `yield` must
+pass on both servers. The part after it must pass with the patches and fail without, or its patch isn't needed.
 """
 
 import inspect
@@ -29,31 +28,30 @@ class Server:
 
     def __init__(self, url: str, patience: float = 10.0) -> None:
         self.url = url
-        # How long to wait for what comes to be between calls.
+        # How many seconds to wait for work between calls.
         self.patience = patience
         self.seed = self.post("seed", {})
 
     def post(self, path: str, body: dict[str, Any]) -> Any:
-        """Asks the lab's own side of the server."""
+        """Posts to one of the lab's control paths."""
         request = urllib.request.Request(f"{self.url}/lab/{path}", method="POST", data=json.dumps(body).encode())
         with urllib.request.urlopen(request) as answer:
             return json.load(answer)
 
     def world(self) -> dict[str, Any]:
-        """What is so, whatever the API says."""
+        """The present state, whatever Describe calls show."""
         with urllib.request.urlopen(f"{self.url}/lab/world") as answer:
             return json.load(answer)
 
     def without_groups(self) -> None:
-        """Deletes all Auto Scaling groups: what a case leaves would go on beside the next ones, which put its clock
-        forward."""
+        """Deletes all Auto Scaling groups: those of earlier cases would change when a case advances the clock."""
         scaling = self.client("autoscaling")
         groups = scaling.describe_auto_scaling_groups()["AutoScalingGroups"]
         for group in [group for group in groups if not group.get("Status")]:
             scaling.delete_auto_scaling_group(AutoScalingGroupName=group["AutoScalingGroupName"], ForceDelete=True)
 
     def client(self, service: str, credentials: dict[str, str] | None = None) -> Any:
-        """A client with the operator's credentials, or others as IMDS gives them."""
+        """A client with the operator's credentials, or with others from IMDS."""
         operator = self.seed["operator"]
         given = credentials or {
             "AccessKeyId": operator["access_key_id"],
@@ -81,7 +79,7 @@ def _serve(*arguments: str, patience: float = 10.0) -> Iterator[Server]:
             while not port_file.exists():
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    raise RuntimeError(f"{' '.join(command)} doesn't listen:\n{log.read()}")
+                    raise RuntimeError(f"{' '.join(command)} did not start to listen:\n{log.read()}")
                 time.sleep(0.05)
             try:
                 yield Server(f"http://127.0.0.1:{port_file.read_text().strip()}", patience)
@@ -92,18 +90,18 @@ def _serve(*arguments: str, patience: float = 10.0) -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def patched() -> Iterator[Server]:
-    """The lab's AWS."""
+    """The lab's patched server."""
     yield from _serve()
 
 
 @pytest.fixture(scope="session")
 def unpatched() -> Iterator[Server]:
-    """moto as it comes: it does nothing between calls, so that there is nothing to wait for."""
+    """Unpatched moto. It does nothing between calls, so waiting is short."""
     yield from _serve("--unpatched", patience=0.1)
 
 
 def _run(case: Any, server: Server) -> tuple[str, BaseException | None]:
-    """How far a case came on a server, and why not further."""
+    """The part that a case reached on a server, and its error."""
     steps = case(server)
     try:
         next(steps)
@@ -120,7 +118,7 @@ def _run(case: Any, server: Server) -> tuple[str, BaseException | None]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> Any:
-    """Makes a test of each generator function in a file of cases: the case on both servers."""
+    """Makes a test of each generator function: the case on both servers."""
     if not (
         inspect.isgeneratorfunction(obj) and not name.startswith("_") and obj.__module__ == collector.module.__name__
     ):
@@ -129,12 +127,12 @@ def pytest_pycollect_makeitem(collector: Any, name: str, obj: Any) -> Any:
     def both(patched: Server, unpatched: Server) -> None:
         reached, error = _run(obj, patched)
         if error is not None:
-            raise AssertionError(f"with our patches, {reached} of {name}") from error
+            raise AssertionError(f"with the patches: {name} failed in its {reached}") from error
         reached, error = _run(obj, unpatched)
         assert reached != "scene", (
-            f"without our patches the scene of {name} can't be set, so that it proves nothing: {error!r}"
+            f"without the patches: {name} failed before its yield, which proves nothing: {error!r}"
         )
-        assert reached == "claim", f"moto does what AWS does by itself: the patch behind {name} can go"
+        assert reached == "claim", f"{name} passes without the patches; remove its patch"
 
     both.__doc__ = obj.__doc__
     return pytest.Function.from_parent(collector, name=name, callobj=both)

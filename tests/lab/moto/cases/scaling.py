@@ -1,4 +1,4 @@
-"""What cases of Auto Scaling are set in: a scene with two zones, a launch template, and a group when asked for."""
+"""The setup of Auto Scaling cases: a scene with two zones, a launch template, and optionally a group."""
 
 import time
 from collections.abc import Callable
@@ -32,21 +32,21 @@ class Scaling(Scene):
         }
 
     def make(self, **more: Any) -> None:
-        """The group."""
+        """Creates the group."""
         self.scaling.create_auto_scaling_group(**self.asked(**more))
 
     def pinned(self, version: str = "1") -> dict[str, str]:
-        """The launch template in a version."""
+        """The launch template with a version."""
         return {"LaunchTemplateId": self.template, "Version": version}
 
     def next_version(self, **data: Any) -> None:
-        """Another version of the launch template: of another instance type, if nothing else is said."""
+        """Creates another version of the launch template, by default with another instance type."""
         self.ec2.create_launch_template_version(
             LaunchTemplateId=self.template, LaunchTemplateData={**self.data, "InstanceType": "t3.large", **data}
         )
 
     def refresh(self, version: str | None = "2", lowest: int = 100, highest: int = 200, **preferences: Any) -> str:
-        """Starts an instance refresh to a version, or to what the group has; launches first, unless told otherwise."""
+        """Starts an instance refresh to a version or to the group's own; by default it launches first."""
         bounds = {"MinHealthyPercentage": lowest, "MaxHealthyPercentage": highest}
         desired = {"DesiredConfiguration": {"LaunchTemplate": self.pinned(version)}} if version else {}
         return self.scaling.start_instance_refresh(
@@ -56,7 +56,7 @@ class Scaling(Scene):
         )["InstanceRefreshId"]
 
     def refreshed(self, status: str | None = None) -> dict[str, Any]:
-        """The newest refresh as described, once it has this status."""
+        """Waits for this status of the newest refresh, and returns its description."""
 
         def newest() -> dict[str, Any] | None:
             found = self.scaling.describe_instance_refreshes(AutoScalingGroupName=self.name)["InstanceRefreshes"][0]
@@ -65,7 +65,7 @@ class Scaling(Scene):
         return self.until(newest)
 
     def refresh_is_over(self) -> None:
-        """Cancels the refresh that is active, and waits for its end."""
+        """Cancels the active refresh and waits for its end."""
         self.scaling.cancel_instance_refresh(AutoScalingGroupName=self.name, WaitForTransitioningInstances=False)
         self.refreshed("Cancelled")
 
@@ -78,12 +78,12 @@ class Scaling(Scene):
         return {i["InstanceId"]: i["LaunchTemplate"]["Version"] for i in self.described()["Instances"]}
 
     def in_service(self, version: str) -> list[str]:
-        """Ids of the instances of a version that are in service."""
+        """IDs of a version's instances that are in service."""
         versions = self.versions()
         return [i for i in self.members("InService") if versions.get(i) == version]
 
     def profile_of_its_own(self) -> str:
-        """An instance profile with a role of the same name, apart from the scene's."""
+        """An instance profile with its own role, apart from the scene's."""
         name = f"{self.name}-own"
         self.iam.create_role(RoleName=name, AssumeRolePolicyDocument=TRUST)
         self.iam.create_instance_profile(InstanceProfileName=name)
@@ -91,7 +91,7 @@ class Scaling(Scene):
         return name
 
     def hook(self, transition: str, name: str = "it", **more: Any) -> None:
-        """A lifecycle hook, named `it` if nothing else is said."""
+        """Creates a lifecycle hook, by default named `it`."""
         self.scaling.put_lifecycle_hook(
             AutoScalingGroupName=self.name,
             LifecycleHookName=name,
@@ -100,7 +100,7 @@ class Scaling(Scene):
         )
 
     def complete(self, instance: str, result: str = "CONTINUE", name: str = "it") -> None:
-        """Completes the action that an instance waits for at that hook."""
+        """Completes an instance's lifecycle action at a hook."""
         self.scaling.complete_lifecycle_action(
             AutoScalingGroupName=self.name,
             LifecycleHookName=name,
@@ -109,15 +109,15 @@ class Scaling(Scene):
         )
 
     def described(self) -> dict[str, Any]:
-        """The group as described now."""
+        """The group's current description."""
         return self.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self.name])["AutoScalingGroups"][0]
 
     def members(self, state: str | None = None) -> list[str]:
-        """Ids of the group's instances, in this state or any."""
+        """IDs of the group's instances in this state, or in any."""
         return [i["InstanceId"] for i in self.described()["Instances"] if state in (None, i["LifecycleState"])]
 
     def settled(self, count: int = 2, without: tuple[str, ...] = ()) -> list[str]:
-        """Waits for so many instances in service, none of those given; answers their ids."""
+        """Waits for `count` instances in service other than `without`. Returns their IDs."""
         return self.until(lambda: self._settled(count, without))
 
     def _settled(self, count: int, without: tuple[str, ...]) -> list[str] | None:
@@ -125,20 +125,20 @@ class Scaling(Scene):
         return members if len(members) == count == len(self.members()) and not set(members) & set(without) else None
 
     def until(self, condition: Callable[[], Any]) -> Any:
-        """Waits until a condition holds, and answers what it does."""
+        """Waits until a condition is true. Returns its value."""
         deadline = time.monotonic() + self.server.patience
         while not (found := condition()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"the group stays {self.described()}")
+                raise TimeoutError(f"the group is still {self.described()}")
             time.sleep(0.02)
         return found
 
     def skip(self, seconds: int) -> None:
-        """Puts Auto Scaling's clock forward."""
+        """Advances Auto Scaling's clock."""
         self.server.post("auto-scaling", {"skip_ms": seconds * 1000})
 
     def target(self, instance: str) -> str | None:
-        """What IMDS says at autoscaling/target-lifecycle-state."""
+        """IMDS's answer at autoscaling/target-lifecycle-state."""
         return next(i for i in self.server.world()["instances"] if i["id"] == instance).get("target_lifecycle_state")
 
     def zones(self) -> list[str]:

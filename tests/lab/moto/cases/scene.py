@@ -1,4 +1,4 @@
-"""What cases are set in: each case has a VPC, a group and names of its own, so that none disturbs another."""
+"""The setup of cases: each has its own VPC, security group and names, so that cases don't affect each other."""
 
 import contextlib
 import itertools
@@ -22,7 +22,7 @@ TRUST = json.dumps(
 
 
 class Scene:
-    """A VPC of its own with one subnet, and clients to act in it."""
+    """A VPC with one subnet, and clients."""
 
     def __init__(self, server: Any) -> None:
         self.server = server
@@ -38,11 +38,11 @@ class Scene:
         self.table = self.ec2.create_route_table(VpcId=self.vpc)["RouteTable"]["RouteTableId"]
 
     def group(self, name: str = "members") -> str:
-        """A security group."""
+        """Creates a security group."""
         return self.ec2.create_security_group(GroupName=name, Description=name, VpcId=self.vpc)["GroupId"]
 
     def run(self, **more: Any) -> list[dict[str, Any]]:
-        """Instances in the subnet."""
+        """Launches instances in the subnet."""
         asked = {
             "ImageId": self.image,
             "InstanceType": "t3.small",
@@ -53,20 +53,20 @@ class Scene:
         return self.ec2.run_instances(**{k: v for k, v in {**asked, **more}.items() if v is not None})["Instances"]
 
     def instance(self, instance_id: str) -> dict[str, Any]:
-        """One instance as described now."""
+        """An instance's current description."""
         return self.ec2.describe_instances(InstanceIds=[instance_id])["Reservations"][0]["Instances"][0]
 
     def end(self, *instances: dict[str, Any]) -> None:
-        """Terminates instances and waits until they are."""
+        """Terminates instances and waits for that."""
         ids = [instance["InstanceId"] for instance in instances]
         self.ec2.terminate_instances(InstanceIds=ids)
         deadline = time.monotonic() + 10
         while any(self.instance(i)["State"]["Name"] != "terminated" for i in ids):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"{ids} don't end")
+                raise TimeoutError(f"{ids}: not terminated in time")
 
     def interface(self, instance: dict[str, Any]) -> str:
-        """The id of an instance's first interface."""
+        """The ID of an instance's first interface."""
         return instance["NetworkInterfaces"][0]["NetworkInterfaceId"]
 
     def routes(self) -> dict[str, dict[str, Any]]:
@@ -79,7 +79,7 @@ class Scene:
         return {"RouteTableId": self.table, "DestinationCidrBlock": destination, "NetworkInterfaceId": interface}
 
     def profile(self, *statements: dict[str, Any]) -> str:
-        """A role with these statements, in an instance profile of the same name."""
+        """Creates a role with these statements and an instance profile of the same name."""
         self.iam.create_role(RoleName=self.name, AssumeRolePolicyDocument=TRUST)
         if statements:
             document = json.dumps({"Version": "2012-10-17", "Statement": list(statements)})
@@ -89,7 +89,7 @@ class Scene:
         return self.name
 
     def as_node(self, *statements: dict[str, Any], **more: Any) -> tuple[dict[str, Any], Any]:
-        """An instance with a role that has these statements, and an EC2 client with its credentials."""
+        """An instance with a role of these statements, and an EC2 client with its credentials."""
         profile = self.profile(*statements)
         instance = self.run(IamInstanceProfile={"Name": profile}, **more)[0]
         credentials = self.server.post("role-credentials", {"instance": instance["InstanceId"]})
@@ -98,7 +98,7 @@ class Scene:
 
 @contextlib.contextmanager
 def refused(code: str, status: int = 400, says: str = "") -> Iterator[None]:
-    """The call inside is refused with this code, HTTP status, and words."""
+    """Asserts that the call inside is refused with this code, HTTP status and text."""
     try:
         yield
     except ClientError as error:

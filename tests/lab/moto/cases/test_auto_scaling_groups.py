@@ -1,4 +1,4 @@
-"""Auto Scaling groups: what they launch, where, and what they refuse. Pages are named in patches/auto_scaling."""
+"""Launches and refusals of Auto Scaling groups. Pages are named in patches/auto_scaling."""
 
 import base64
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ def instances_are_spread_over_zones(server: Any) -> Iterator[None]:
     assert s.zones() == ["eu-west-1a", "eu-west-1a", "eu-west-1b", "eu-west-1b"]
 
 
-def they_are_launched_after_the_answer(server: Any) -> Iterator[None]:
+def instances_are_launched_after_the_answer(server: Any) -> Iterator[None]:
     """User Guide, "Amazon EC2 Auto Scaling instance lifecycle": Pending, then InService."""
     s = Scaling(server)
     yield
@@ -87,7 +87,7 @@ def the_default_version_is_that_of_each_launch(server: Any) -> Iterator[None]:
 
 
 def the_latest_version_is_launched(server: Any) -> Iterator[None]:
-    """User Guide, "Launch templates": `$Latest`, without having made it the default."""
+    """User Guide, "Launch templates": `$Latest`, which isn't the default."""
     s = Scaling(server)
     s.ec2.create_launch_template_version(
         LaunchTemplateId=s.template, LaunchTemplateData={**s.data, "InstanceType": "t3.large"}
@@ -118,7 +118,7 @@ def a_tag_of_the_group_wins(server: Any) -> Iterator[None]:
 
 
 def a_group_with_instances_is_not_deleted(server: Any) -> Iterator[None]:
-    """DeleteAutoScalingGroup: ResourceInUse, ScalingActivityInProgress; by force along with its instances."""
+    """DeleteAutoScalingGroup: ResourceInUse, ScalingActivityInProgress; ForceDelete terminates its instances."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING")
@@ -141,7 +141,7 @@ def a_group_with_instances_is_not_deleted(server: Any) -> Iterator[None]:
 
 def a_template_that_cant_launch_is_refused(server: Any) -> Iterator[None]:
     """User Guide, "Troubleshoot launch templates": "You must use a valid fully-formed launch template"."""
-    s = Scaling(server, IamInstanceProfile={"Name": "nobody-has-this"})
+    s = Scaling(server, IamInstanceProfile={"Name": "unknown"})
     yield
     with refused("ValidationError", says="You must use a valid fully-formed launch template."):
         s.make()
@@ -173,7 +173,7 @@ def a_failed_launch_is_an_activity_and_tried_again(server: Any) -> Iterator[None
 
 
 def capacity_stays_between_its_bounds(server: Any) -> Iterator[None]:
-    """SetDesiredCapacity, UpdateAutoScalingGroup (MinSize and MaxSize take the desired capacity along)."""
+    """SetDesiredCapacity, UpdateAutoScalingGroup (MinSize and MaxSize limit the desired capacity)."""
     s = Scaling(server)
     s.make(MinSize=1, MaxSize=3, DesiredCapacity=2)
     yield
@@ -223,8 +223,8 @@ def a_suspended_rebalancing_leaves_instances_where_they_are(server: Any) -> Iter
     s.until(lambda: s.zones() == ["eu-west-1a", "eu-west-1b"])
 
 
-def what_the_lab_doesnt_know_it_refuses(server: Any) -> Iterator[None]:
-    """The lab's own rule: an error, and never a pretence."""
+def the_lab_refuses_what_it_doesnt_support(server: Any) -> Iterator[None]:
+    """The lab's own rule: it never ignores a parameter silently."""
     s = Scaling(server)
     s.make()
     yield

@@ -29,9 +29,9 @@ def an_instance_waits_before_it_is_in_service(server: Any) -> Iterator[None]:
         s.complete(waiting)
 
 
-def a_launch_goes_on_by_its_way_through_pending(server: Any) -> Iterator[None]:
+def a_launch_goes_through_all_pending_states(server: Any) -> Iterator[None]:
     """User Guide, "Amazon EC2 Auto Scaling instance lifecycle": Pending, Pending:Wait, Pending:Proceed, InService; IMDS
-    says InService from the first to the last ("the state that the instance is transitioning to")."""
+    shows InService in all of them ("the state that the instance is transitioning to")."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING")
@@ -54,7 +54,7 @@ def a_launch_goes_on_by_its_way_through_pending(server: Any) -> Iterator[None]:
 
 
 def an_action_is_completed_by_its_token_too(server: Any) -> Iterator[None]:
-    """CompleteLifecycleAction, LifecycleActionToken: the one that notifications carry."""
+    """CompleteLifecycleAction, LifecycleActionToken: the token in notifications."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING", HeartbeatTimeout=60)
@@ -80,8 +80,8 @@ def an_action_is_completed_by_its_token_too(server: Any) -> Iterator[None]:
 
 
 def an_abandoned_launch_goes_through_the_other_hook(server: Any) -> Iterator[None]:
-    """User Guide, "Troubleshoot EC2 instance launch failures": its activity is Cancelled and says why. That it waits at
-    a hook for terminating instances isn't documented."""
+    """User Guide, "Troubleshoot EC2 instance launch failures": its activity is Cancelled with a reason. Its wait at a
+    termination hook isn't documented."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING", "hello")
@@ -108,7 +108,7 @@ def an_abandoned_launch_goes_through_the_other_hook(server: Any) -> Iterator[Non
 
 
 def a_launch_continues_by_default_if_its_hook_says_so(server: Any) -> Iterator[None]:
-    """PutLifecycleHook, DefaultResult CONTINUE: in service when the heartbeat's time is over."""
+    """PutLifecycleHook, DefaultResult CONTINUE: in service after the heartbeat timeout."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING", HeartbeatTimeout=60, DefaultResult="CONTINUE")
@@ -121,7 +121,7 @@ def a_launch_continues_by_default_if_its_hook_says_so(server: Any) -> Iterator[N
     assert s.settled(1) == [waiting]
 
 
-def one_that_waits_can_be_terminated(server: Any) -> Iterator[None]:
+def a_waiting_instance_can_be_terminated(server: Any) -> Iterator[None]:
     """TerminateInstanceInAutoScalingGroup of an instance in Pending:Wait: its launch action is over."""
     s = Scaling(server)
     s.make(MinSize=0)
@@ -169,7 +169,7 @@ def an_instance_waits_before_it_is_terminated_and_is_replaced_meanwhile(server: 
 
 
 def a_hook_times_out_with_its_default_result(server: Any) -> Iterator[None]:
-    """PutLifecycleHook, HeartbeatTimeout and DefaultResult; RecordLifecycleActionHeartbeat begins the time anew."""
+    """PutLifecycleHook, HeartbeatTimeout and DefaultResult; RecordLifecycleActionHeartbeat restarts the timeout."""
     s = Scaling(server)
     s.make()
     s.hook("TERMINATING", HeartbeatTimeout=60, DefaultResult="CONTINUE")
@@ -184,8 +184,8 @@ def a_hook_times_out_with_its_default_result(server: Any) -> Iterator[None]:
     s.settled(without=(leaving,))
 
 
-def a_launch_that_nobody_completes_is_abandoned(server: Any) -> Iterator[None]:
-    """PutLifecycleHook: 3600 s and ABANDON, if nothing else is said."""
+def an_uncompleted_launch_is_abandoned(server: Any) -> Iterator[None]:
+    """PutLifecycleHook: by default 3600 s and ABANDON."""
     s = Scaling(server)
     s.make(MinSize=0)
     s.hook("LAUNCHING")
@@ -223,7 +223,7 @@ def a_lost_instance_goes_through_its_hook_too(server: Any) -> Iterator[None]:
     s.settled(without=(lost,))
 
 
-def a_hook_that_is_deleted_lets_go(server: Any) -> Iterator[None]:
+def a_deleted_hooks_actions_are_completed(server: Any) -> Iterator[None]:
     """DeleteLifecycleHook: outstanding actions are completed, CONTINUE for terminating instances."""
     s = Scaling(server)
     s.make()
@@ -238,7 +238,7 @@ def a_hook_that_is_deleted_lets_go(server: Any) -> Iterator[None]:
         s.scaling.delete_lifecycle_hook(AutoScalingGroupName=s.name, LifecycleHookName="it")
 
 
-def force_waits_for_no_hook(server: Any) -> Iterator[None]:
+def force_delete_skips_hooks(server: Any) -> Iterator[None]:
     """DeleteAutoScalingGroup, ForceDelete: "also deletes any outstanding lifecycle actions"."""
     s = Scaling(server)
     s.make()
@@ -250,7 +250,7 @@ def force_waits_for_no_hook(server: Any) -> Iterator[None]:
     s.until(lambda: not s.scaling.describe_auto_scaling_groups(AutoScalingGroupNames=[s.name])["AutoScalingGroups"])
 
 
-def a_heartbeat_is_30_seconds_at_least(server: Any) -> Iterator[None]:
+def a_heartbeat_timeout_is_at_least_30_seconds(server: Any) -> Iterator[None]:
     """PutLifecycleHook, HeartbeatTimeout: 30 to 7200 seconds."""
     s = Scaling(server)
     s.make()

@@ -1,4 +1,4 @@
-"""Instances of Auto Scaling groups: replaced, ended. Pages are named in patches/auto_scaling."""
+"""Replacement and termination of Auto Scaling instances. Pages are named in patches/auto_scaling."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -37,8 +37,8 @@ def a_stopped_instance_is_terminated_and_replaced(server: Any) -> Iterator[None]
     assert s.instance(lost)["State"]["Name"] == "terminated"
 
 
-def health_can_be_told(server: Any) -> Iterator[None]:
-    """SetInstanceHealth; within the grace period only if it isn't to be respected."""
+def an_instances_health_can_be_set(server: Any) -> Iterator[None]:
+    """SetInstanceHealth; within the grace period only with ShouldRespectGracePeriod=false."""
     s = Scaling(server)
     s.make(HealthCheckGracePeriod=300)
     yield
@@ -61,7 +61,7 @@ def health_can_be_told(server: Any) -> Iterator[None]:
         s.scaling.set_instance_health(InstanceId="i-0123456789abcdef0", HealthStatus="Unhealthy")
 
 
-def nothing_is_replaced_while_that_is_suspended(server: Any) -> Iterator[None]:
+def nothing_is_replaced_while_replacement_is_suspended(server: Any) -> Iterator[None]:
     """User Guide, "Suspend and resume Amazon EC2 Auto Scaling processes": ReplaceUnhealthy, Launch."""
     s = Scaling(server)
     s.make()
@@ -106,7 +106,7 @@ def an_ended_instance_is_replaced_unless_the_group_shrinks(server: Any) -> Itera
 
 
 def a_protected_instance_is_not_the_surplus(server: Any) -> Iterator[None]:
-    """User Guide, "Use instance scale-in protection"; "Default termination policy": of the zone with the most."""
+    """User Guide, "Use instance scale-in protection"; "Default termination policy": the fullest zone."""
     s = Scaling(server)
     s.make(MinSize=1, MaxSize=3, DesiredCapacity=3)
     yield

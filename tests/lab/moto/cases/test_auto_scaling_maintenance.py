@@ -1,4 +1,4 @@
-"""Instance maintenance policies: in which order an unhealthy instance is replaced. Pages are named in
+"""Instance maintenance policies: the order in which an unhealthy instance is replaced. Pages are named in
 patches/auto_scaling/maintenance.py and reconcile.py."""
 
 from collections.abc import Iterator
@@ -50,8 +50,8 @@ def the_replacement_warms_up_first(server: Any) -> Iterator[None]:
     s.settled(without=(ill,))
 
 
-def an_instance_that_runs_no_more_is_replaced_at_once(server: Any) -> Iterator[None]:
-    """Terminate and launch, whatever the policy: "when an instance terminates unexpectedly"."""
+def a_terminated_instance_is_replaced_at_once(server: Any) -> Iterator[None]:
+    """Terminate and launch, under any policy: "when an instance terminates unexpectedly"."""
     s = Scaling(server)
     yield
     s.make(InstanceMaintenancePolicy=_FIRST)
@@ -62,7 +62,7 @@ def an_instance_that_runs_no_more_is_replaced_at_once(server: Any) -> Iterator[N
     assert len(s.members()) == 2
 
 
-def room_below_lets_it_go_at_once(server: Any) -> Iterator[None]:
+def room_below_the_minimum_lets_it_end_at_once(server: Any) -> Iterator[None]:
     """At least 50 %, at most 100 %: terminate and launch."""
     s = Scaling(server)
     yield
@@ -74,8 +74,8 @@ def room_below_lets_it_go_at_once(server: Any) -> Iterator[None]:
     assert len(s.members()) == 2
 
 
-def an_unhealthy_one_that_ends_by_itself_leaves_its_place_to_its_replacement(server: Any) -> Iterator[None]:
-    """The instance that was launched for it isn't one too many."""
+def the_replacement_of_an_instance_that_terminates_meanwhile_stays(server: Any) -> Iterator[None]:
+    """The instance that was launched for it isn't surplus."""
     s = Scaling(server)
     yield
     s.make(InstanceMaintenancePolicy=_FIRST)
@@ -92,7 +92,7 @@ def an_unhealthy_one_that_ends_by_itself_leaves_its_place_to_its_replacement(ser
 
 
 def a_policy_is_two_percentages_or_none(server: Any) -> Iterator[None]:
-    """InstanceMaintenancePolicy: 0 to 100 and 100 to 200, a hundred apart at most; -1 twice clears it."""
+    """InstanceMaintenancePolicy: 0 to 100 and 100 to 200, at most 100 apart; -1 for both clears it."""
     s = Scaling(server)
     s.make()
     yield
@@ -118,8 +118,8 @@ def a_policy_is_two_percentages_or_none(server: Any) -> Iterator[None]:
     assert "InstanceMaintenancePolicy" not in s.described()
 
 
-def a_pinned_version_is_launched_whatever_the_default_is(server: Any) -> Iterator[None]:
-    """User Guide, "Launch templates": a version by its number is that one at each launch."""
+def a_pinned_version_is_launched_with_any_default(server: Any) -> Iterator[None]:
+    """User Guide, "Launch templates": a version number means the same version at each launch."""
     s = Scaling(server)
     s.next_version()
     s.make(LaunchTemplate=s.pinned())

@@ -18,7 +18,7 @@ def _allow(*actions: str, resource: str = "*", **condition: Any) -> dict[str, An
 
 
 def _as_node(s: Scaling, *statements: dict[str, Any]) -> Any:
-    """Auto Scaling with the credentials of an instance that may do this."""
+    """An Auto Scaling client with the credentials of an instance with these statements."""
     instance, _ = s.as_node(*statements)
     return s.server.client("autoscaling", s.server.post("role-credentials", {"instance": instance["InstanceId"]}))
 
@@ -49,7 +49,7 @@ def a_node_completes_the_hooks_of_its_own_group_only(server: Any) -> Iterator[No
 
 
 def a_node_sets_the_health_of_its_own_groups_instances_only(server: Any) -> Iterator[None]:
-    """SetInstanceHealth: resource autoScalingGroup, that of the instance's group."""
+    """SetInstanceHealth: resource autoScalingGroup of the instance's group."""
     s, other = Scaling(server), Scaling(server)
     for scene in (s, other):
         scene.make()
@@ -90,7 +90,7 @@ def a_node_completes_the_launch_of_its_own_group_only(server: Any) -> Iterator[N
             node.record_lifecycle_action_heartbeat(**named)
 
 
-def a_refresh_is_a_right_on_its_group(server: Any) -> Iterator[None]:
+def a_refresh_needs_permission_on_its_group(server: Any) -> Iterator[None]:
     """StartInstanceRefresh, CancelInstanceRefresh, RollbackInstanceRefresh: resource autoScalingGroup;
     DescribeInstanceRefreshes has none."""
     s, other = Scaling(server), Scaling(server)
@@ -120,7 +120,7 @@ def a_refresh_is_a_right_on_its_group(server: Any) -> Iterator[None]:
         node.describe_instance_refreshes(AutoScalingGroupName=s.name)
 
 
-def who_names_a_template_for_a_refresh_may_launch_it(server: Any) -> Iterator[None]:
+def naming_a_template_for_a_refresh_needs_permission_to_launch_it(server: Any) -> Iterator[None]:
     """User Guide, "Control Amazon EC2 launch template usage": a desired configuration updates the group, too."""
     s = Scaling(server)
     profile = s.profile_of_its_own()
@@ -139,7 +139,7 @@ def who_names_a_template_for_a_refresh_may_launch_it(server: Any) -> Iterator[No
     node.start_instance_refresh(**to)
 
 
-def groups_can_be_told_by_their_tags(server: Any) -> Iterator[None]:
+def groups_can_be_limited_by_their_tags(server: Any) -> Iterator[None]:
     """Condition keys aws:ResourceTag and autoscaling:ResourceTag."""
     s, other = Scaling(server), Scaling(server)
     s.make(Tags=[{"Key": "elbow:balancer", "Value": "web"}])
@@ -171,7 +171,7 @@ def describing_has_no_resource(server: Any) -> Iterator[None]:
         node.describe_auto_scaling_groups(AutoScalingGroupNames=[s.name])
 
 
-def who_names_a_template_may_launch_it(server: Any) -> Iterator[None]:
+def naming_a_template_needs_permission_to_launch_it(server: Any) -> Iterator[None]:
     """User Guide, "Control Amazon EC2 launch template usage": ec2:RunInstances, and iam:PassRole of its role."""
     s = Scaling(server)
     profile = s.profile_of_its_own()
@@ -208,7 +208,7 @@ def tags_in_the_request_can_be_limited(server: Any) -> Iterator[None]:
         node.create_or_update_tags(Tags=[{**tag, "Key": "Name"}])
 
 
-def the_first_group_makes_the_service_linked_role(server: Any) -> Iterator[None]:
+def the_first_group_creates_the_service_linked_role(server: Any) -> Iterator[None]:
     """User Guide, "Service-linked roles for Amazon EC2 Auto Scaling"."""
     s = Scaling(server)
     s.make()

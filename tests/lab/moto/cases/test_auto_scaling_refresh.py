@@ -1,4 +1,4 @@
-"""Instance refreshes: in which order instances are replaced. Pages are named in patches/auto_scaling/maintenance.py and
+"""Instance refreshes: the order of replacements. Pages are named in patches/auto_scaling/maintenance.py and
 refresh.py."""
 
 from collections.abc import Iterator
@@ -8,7 +8,7 @@ from cases.scaling import Scaling, pinned
 
 
 def _watched(s: Scaling, until: Any) -> tuple[int, int]:
-    """Waits for a condition; answers the fewest instances in service meanwhile, and the most that weren't ending."""
+    """Waits for a condition. Returns the minimum of instances in service and the maximum of instances not ending."""
     serving, there = [], []
 
     def look() -> Any:
@@ -26,8 +26,8 @@ def _is_successful(s: Scaling) -> bool:
 
 
 def a_pair_is_launched_whole_and_waits_at_both_hooks(server: Any) -> Iterator[None]:
-    """100 % and 200 %: two new instances at once, beyond the maximum size; the old ones go when the new ones serve; the
-    group has the desired configuration when the old ones are gone."""
+    """100 % and 200 %: two new instances at once, beyond the maximum size. The old ones end when the new ones serve.
+    The group gets the desired configuration when the old ones have left."""
     s = pinned(server)
     yield
     old = s.settled()
@@ -58,8 +58,8 @@ def a_pair_is_launched_whole_and_waits_at_both_hooks(server: Any) -> Iterator[No
     }
 
 
-def an_old_instance_goes_for_each_new_one_that_serves(server: Any) -> Iterator[None]:
-    """The minimum healthy percentage counts instances in service: with one new one, one old one may go."""
+def an_old_instance_ends_for_each_new_one_that_serves(server: Any) -> Iterator[None]:
+    """The minimum healthy percentage counts instances in service: with one new one, one old one may end."""
     s = pinned(server)
     yield
     old = s.settled()
@@ -87,7 +87,7 @@ def bounds_that_leave_no_room_replace_one_at_a_time(server: Any) -> Iterator[Non
     assert set(s.versions().values()) == {"2"}
 
 
-def without_an_upper_bound_the_old_one_goes_first(server: Any) -> Iterator[None]:
+def without_an_upper_bound_the_old_one_ends_first(server: Any) -> Iterator[None]:
     """RefreshPreferences, MaxHealthyPercentage: when omitted, an instance is terminated and its replacement launched at
     once; one at a time even where the minimum, 90 %, would forbid it."""
     s = pinned(server)
@@ -100,7 +100,7 @@ def without_an_upper_bound_the_old_one_goes_first(server: Any) -> Iterator[None]
     assert set(s.versions().values()) == {"2"}
 
 
-def bounds_may_be_those_of_the_groups_policy(server: Any) -> Iterator[None]:
+def bounds_may_come_from_the_groups_policy(server: Any) -> Iterator[None]:
     """ "Understand the default values for an instance refresh": the instance maintenance policy's percentages."""
     policy = {"MinHealthyPercentage": 100, "MaxHealthyPercentage": 150}
     s = pinned(server)
@@ -112,7 +112,7 @@ def bounds_may_be_those_of_the_groups_policy(server: Any) -> Iterator[None]:
     assert {name: s.refreshed()["Preferences"][name] for name in policy} == policy
 
 
-def a_new_instance_warms_up_before_an_old_one_goes(server: Any) -> Iterator[None]:
+def a_new_instance_warms_up_before_an_old_one_ends(server: Any) -> Iterator[None]:
     """Instance warmup: from InService on; by default the group's, or else its health check grace period."""
     s = pinned(server, HealthCheckGracePeriod=60)
     yield
@@ -175,7 +175,7 @@ def instances_that_match_are_skipped(server: Any) -> Iterator[None]:
 
 
 def without_a_desired_configuration_all_are_replaced_by_the_groups_own(server: Any) -> Iterator[None]:
-    """StartInstanceRefresh, DesiredConfiguration: optional; a version that was made the default meanwhile is inert."""
+    """StartInstanceRefresh, DesiredConfiguration: optional; a new default version has no effect meanwhile."""
     s = pinned(server)
     yield
     old = s.settled()

@@ -1,4 +1,4 @@
-"""What StartInstanceRefresh and its like refuse. Pages are named in patches/auto_scaling/refresh_actions.py."""
+"""Refusals of the calls on instance refreshes. Pages are named in patches/auto_scaling/refresh_actions.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from cases.scaling import Scaling, pinned
 from cases.scene import refused
 
 
-def one_at_a_time(server: Any) -> Iterator[None]:
+def a_group_has_one_refresh_at_a_time(server: Any) -> Iterator[None]:
     """InstanceRefreshInProgress."""
     s = pinned(server)
     yield
@@ -19,7 +19,7 @@ def one_at_a_time(server: Any) -> Iterator[None]:
     s.refresh()
 
 
-def what_is_over_is_not_cancelled(server: Any) -> Iterator[None]:
+def a_finished_refresh_cannot_be_cancelled(server: Any) -> Iterator[None]:
     """ActiveInstanceRefreshNotFound."""
     s = pinned(server)
     yield
@@ -33,8 +33,8 @@ def what_is_over_is_not_cancelled(server: Any) -> Iterator[None]:
         cancel(AutoScalingGroupName=s.name)
 
 
-def a_group_that_is_not_there(server: Any) -> Iterator[None]:
-    """All of them: ValidationError."""
+def an_unknown_group_is_refused(server: Any) -> Iterator[None]:
+    """All calls: ValidationError."""
     s = Scaling(server)
     yield
     for action in ("start_instance_refresh", "cancel_instance_refresh", "rollback_instance_refresh"):
@@ -44,7 +44,7 @@ def a_group_that_is_not_there(server: Any) -> Iterator[None]:
         s.scaling.describe_instance_refreshes(AutoScalingGroupName=s.name)
 
 
-def preferences_have_their_bounds(server: Any) -> Iterator[None]:
+def preferences_have_bounds(server: Any) -> Iterator[None]:
     """RefreshPreferences."""
     s = pinned(server)
     yield
@@ -64,10 +64,10 @@ def preferences_have_their_bounds(server: Any) -> Iterator[None]:
     assert s.scaling.describe_instance_refreshes(AutoScalingGroupName=s.name)["InstanceRefreshes"] == []
 
 
-def a_desired_configuration_is_one_that_can_launch(server: Any) -> Iterator[None]:
+def a_desired_configuration_must_be_able_to_launch(server: Any) -> Iterator[None]:
     """DesiredConfiguration; User Guide, "Troubleshoot launch templates"."""
     s = pinned(server)
-    s.next_version(IamInstanceProfile={"Name": "nobody-has-this"})
+    s.next_version(IamInstanceProfile={"Name": "unknown"})
     yield
     s.settled()
     for version in ("3", "4"):
@@ -75,7 +75,7 @@ def a_desired_configuration_is_one_that_can_launch(server: Any) -> Iterator[None
             s.refresh(version)
 
 
-def auto_rollback_needs_something_to_go_back_to(server: Any) -> Iterator[None]:
+def auto_rollback_needs_a_numbered_version_of_the_group(server: Any) -> Iterator[None]:
     """ "Undo changes": a desired configuration, and a group whose own version is a number."""
     s = pinned(server)
     yield
@@ -87,8 +87,8 @@ def auto_rollback_needs_something_to_go_back_to(server: Any) -> Iterator[None]:
         s.refresh(AutoRollback=True)
 
 
-def what_the_lab_doesnt_heed_it_refuses(server: Any) -> Iterator[None]:
-    """The lab's own rule: an error, and never a pretence."""
+def the_lab_refuses_what_it_doesnt_support(server: Any) -> Iterator[None]:
+    """The lab's own rule: it never ignores a parameter silently."""
     s = pinned(server)
     yield
     s.settled()

@@ -1,4 +1,4 @@
-"""Instance refreshes that something comes between. Pages are named in patches/auto_scaling/refresh.py."""
+"""Instance refreshes with failures and changes meanwhile. Pages are named in patches/auto_scaling/refresh.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -8,7 +8,7 @@ from cases.scene import refused
 
 
 def an_instance_that_never_gets_into_service_fails_it_within_an_hour(server: Any) -> Iterator[None]:
-    """ "How an instance refresh works", One-hour timeout: new ones are launched again and again, old ones stay."""
+    """ "How an instance refresh works", One-hour timeout: launches are retried, old instances stay."""
     s = pinned(server)
     yield
     old = s.settled()
@@ -50,7 +50,7 @@ def a_launch_that_fails_fails_it_within_an_hour(server: Any) -> Iterator[None]:
 
 
 def a_slow_hook_is_not_a_failure(server: Any) -> Iterator[None]:
-    """The hour is one of failed replacements: an instance that waits at its hook fails by its hook only."""
+    """Only failed replacements count for the hour, not an instance that waits at a hook."""
     s = pinned(server)
     yield
     s.settled()
@@ -65,8 +65,8 @@ def a_slow_hook_is_not_a_failure(server: Any) -> Iterator[None]:
     s.refreshed("Successful")
 
 
-def the_hour_begins_anew_with_each_instance_that_is_updated(server: Any) -> Iterator[None]:
-    """The hour is one without progress; that it begins anew isn't documented."""
+def the_hour_restarts_with_each_updated_instance(server: Any) -> Iterator[None]:
+    """The hour is one without progress; its restart isn't documented."""
     s = pinned(server)
     yield
     s.settled()
@@ -101,7 +101,7 @@ def it_ends_after_14_days(server: Any) -> Iterator[None]:
 
 
 def a_new_instance_that_fails_is_replaced(server: Any) -> Iterator[None]:
-    """ "How an instance refresh works": it terminates and replaces unhealthy instances; old ones by new ones, too."""
+    """ "How an instance refresh works": it replaces unhealthy instances, also old ones with new ones."""
     s = pinned(server)
     yield
     old = s.settled()
@@ -136,8 +136,8 @@ def a_suspended_process_pauses_it(server: Any) -> Iterator[None]:
     s.refreshed("Successful")
 
 
-def what_the_desired_configuration_says_is_not_updated_meanwhile(server: Any) -> Iterator[None]:
-    """ "How an instance refresh works", Update restriction; what a scale-out launches has the desired configuration."""
+def the_desired_configuration_cannot_be_updated_meanwhile(server: Any) -> Iterator[None]:
+    """ "How an instance refresh works", Update restriction; a scale-out launches the desired configuration."""
     s = pinned(server, MaxSize=4)
     yield
     s.settled()
@@ -174,8 +174,8 @@ def a_template_may_be_updated_if_the_refresh_names_none(server: Any) -> Iterator
 
 
 def a_group_that_shrinks_meanwhile_has_its_new_size(server: Any) -> Iterator[None]:
-    """ "Scale your Auto Scaling group": sizes change in parallel; the bounds follow the desired capacity. What the
-    refresh launched isn't the surplus, though it is the newest."""
+    """ "Scale your Auto Scaling group": sizes change in parallel; the bounds follow the desired capacity. The refresh's
+    instances aren't surplus, although they are the newest."""
     s = pinned(server, MinSize=1, TerminationPolicies=["NewestInstance"])
     yield
     s.scaling.set_desired_capacity(AutoScalingGroupName=s.name, DesiredCapacity=2)
@@ -189,7 +189,7 @@ def a_group_that_shrinks_meanwhile_has_its_new_size(server: Any) -> Iterator[Non
     assert s.settled(1) == [first]
 
 
-def a_cancelled_refresh_waits_for_what_has_begun(server: Any) -> Iterator[None]:
+def a_cancelled_refresh_waits_for_begun_replacements(server: Any) -> Iterator[None]:
     """CancelInstanceRefresh, WaitForTransitioningInstances; nothing is rolled back, and the group's template stays."""
     s = pinned(server)
     yield

@@ -8,7 +8,7 @@ from cases.scene import refused
 
 
 def _half_done(s: Scaling, **preferences: Any) -> tuple[str, str]:
-    """A refresh that has replaced one of two; answers the old one that is left, and the new one in service."""
+    """A refresh that has replaced one of two instances. Returns the remaining old one and the new one."""
     s.settled()
     s.hook("LAUNCHING")
     s.refresh(highest=100, **preferences)
@@ -18,8 +18,8 @@ def _half_done(s: Scaling, **preferences: Any) -> tuple[str, str]:
     return s.in_service("1")[0], first
 
 
-def what_was_replaced_is_replaced_back(server: Any) -> Iterator[None]:
-    """RollbackInstanceRefresh; RollbackDetails; the percentage goes back down to zero."""
+def a_rollback_replaces_the_new_instances(server: Any) -> Iterator[None]:
+    """RollbackInstanceRefresh; RollbackDetails; the percentage returns to zero."""
     s = pinned(server)
     yield
     kept, replaced = _half_done(s)
@@ -39,8 +39,8 @@ def what_was_replaced_is_replaced_back(server: Any) -> Iterator[None]:
 
 
 def new_instances_that_replaced_nothing_yet_are_terminated(server: Any) -> Iterator[None]:
-    """ "When rolling back, Amazon EC2 Auto Scaling replaces the instances that have been deployed so far": nothing that
-    is left needs a replacement."""
+    """ "When rolling back, Amazon EC2 Auto Scaling replaces the instances that have been deployed so far": the
+    remaining ones need no replacement."""
     s = pinned(server)
     yield
     old = s.settled()
@@ -52,7 +52,7 @@ def new_instances_that_replaced_nothing_yet_are_terminated(server: Any) -> Itera
     assert s.settled() == old
 
 
-def a_failed_refresh_rolls_back_by_itself_if_asked(server: Any) -> Iterator[None]:
+def a_failed_refresh_rolls_back_with_auto_rollback(server: Any) -> Iterator[None]:
     """RefreshPreferences, AutoRollback: after the hour of failed replacements."""
     s = pinned(server)
     yield

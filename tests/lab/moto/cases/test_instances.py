@@ -1,4 +1,4 @@
-"""RunInstances, and what goes with an instance. Pages are named in patches/instances.py and termination.py."""
+"""RunInstances and TerminateInstances. Pages are named in patches/instances.py and termination.py."""
 
 import base64
 from collections.abc import Iterator
@@ -16,13 +16,13 @@ def every_instance_of_a_call_has_the_profile(server: Any) -> Iterator[None]:
 
 
 def an_unknown_profile_is_an_invalid_value(server: Any) -> Iterator[None]:
-    """RunInstances: what callers wait on after creating a profile."""
+    """RunInstances: the error on which callers retry after creating a profile."""
     s = Scene(server)
     yield
     with refused(
-        "InvalidParameterValue", says="Value (nobody) for parameter iamInstanceProfile.name is invalid. Invalid IAM"
+        "InvalidParameterValue", says="Value (unknown) for parameter iamInstanceProfile.name is invalid. Invalid IAM"
     ):
-        s.run(IamInstanceProfile={"Name": "nobody"})
+        s.run(IamInstanceProfile={"Name": "unknown"})
 
 
 def a_profile_without_a_role_is_an_invalid_value(server: Any) -> Iterator[None]:
@@ -49,7 +49,7 @@ def a_client_token_launches_once(server: Any) -> Iterator[None]:
         s.run(ClientToken=s.name)
 
 
-def interfaces_have_the_tags_asked_for(server: Any) -> Iterator[None]:
+def interfaces_have_the_requested_tags(server: Any) -> Iterator[None]:
     """RunInstances, TagSpecification: instances, volumes, network interfaces."""
     s = Scene(server)
     tag = {"Key": "elbow:balancer", "Value": s.name}
@@ -110,7 +110,7 @@ def an_image_can_be_named_by_an_ssm_parameter(server: Any) -> Iterator[None]:
     assert launched[0]["ImageId"] == s.image
 
 
-def a_tag_key_that_is_no_path_is_refused_where_imds_shows_tags(server: Any) -> Iterator[None]:
+def a_tag_key_that_isnt_a_path_is_refused_where_imds_shows_tags(server: Any) -> Iterator[None]:
     """ "View tags for your EC2 instances using instance metadata": no spaces, no slashes, at launch and after."""
     s = Scene(server)
     shown = {"InstanceMetadataTags": "enabled"}
@@ -124,7 +124,7 @@ def a_tag_key_that_is_no_path_is_refused_where_imds_shows_tags(server: Any) -> I
         s.ec2.create_tags(Resources=[instance], Tags=[{"Key": "a/b", "Value": "1"}])
 
 
-def a_tag_on_what_isnt_there_is_refused(server: Any) -> Iterator[None]:
+def a_tag_on_an_unknown_instance_is_refused(server: Any) -> Iterator[None]:
     """CreateTags: InvalidInstanceID.NotFound."""
     s = Scene(server)
     yield
@@ -132,9 +132,9 @@ def a_tag_on_what_isnt_there_is_refused(server: Any) -> Iterator[None]:
         s.ec2.create_tags(Resources=["i-0123456789abcdef0"], Tags=[{"Key": "a", "Value": "1"}])
 
 
-def tags_of_amazons_are_neither_set_nor_taken_away(server: Any) -> Iterator[None]:
+def reserved_tags_are_neither_set_nor_deleted(server: Any) -> Iterator[None]:
     """ "Tag restrictions": keys that start with aws: are reserved; "Launch instances using a launch template": EC2 tags
-    what it launches from one; DeleteTags without tags spares them."""
+    the instances; DeleteTags without tags keeps these tags."""
     s = Scene(server)
     template = s.ec2.create_launch_template(
         LaunchTemplateName=s.name, LaunchTemplateData={"ImageId": s.image, "InstanceType": "t3.small"}
@@ -158,7 +158,7 @@ def tags_of_amazons_are_neither_set_nor_taken_away(server: Any) -> Iterator[None
     assert tags() == own
 
 
-def a_terminated_instance_is_still_seen_and_its_interface_is_gone(server: Any) -> Iterator[None]:
+def a_terminated_instance_is_still_shown_without_its_interface(server: Any) -> Iterator[None]:
     """ "Terminate Amazon EC2 instances"; Instance: which fields remain."""
     s = Scene(server)
     instance = s.run()[0]
@@ -192,7 +192,7 @@ def an_instance_that_shuts_down_keeps_its_interface_and_group_in_use(server: Any
     with refused("IncorrectInstanceState"):
         s.ec2.stop_instances(InstanceIds=[instance["InstanceId"]])
     assert s.routes()["10.255.0.10/32"]["State"] == "blackhole"
-    # The lab's kernel doesn't wait: nobody answers there any more.
+    # The lab removes the link at once.
     assert s.interface(instance) not in [i["id"] for i in server.world()["interfaces"]]
 
 
@@ -206,7 +206,7 @@ def an_address_is_free_again_after_termination(server: Any) -> Iterator[None]:
 
 
 def a_launch_template_is_honoured(server: Any) -> Iterator[None]:
-    """ "Launch instances using a launch template": all of it, and tags are merged with the request's."""
+    """ "Launch instances using a launch template": all parameters, and tags merged with the request's."""
     s = Scene(server)
     group = s.group()
     data = {

@@ -1,4 +1,4 @@
-"""What the lab asks of the server beside AWS's API (app.py)."""
+"""The server's control paths for the lab (app.py)."""
 
 import time
 import urllib.error
@@ -43,7 +43,7 @@ def test_describe_calls_can_see_the_past(patched: Any) -> None:
     assert took >= delay
 
 
-def test_what_changes_while_describe_calls_see_the_past_isnt_lost(patched: Any) -> None:
+def test_changes_while_describe_calls_see_the_past_arent_lost(patched: Any) -> None:
     s = Scene(patched)
     patched.post("stale", {"ms": 60000})
     try:
@@ -69,7 +69,7 @@ def test_auto_scalings_describe_calls_can_see_the_past_too(patched: Any) -> None
     s.settled(1)
 
 
-def test_auto_scaling_looks_at_health_as_often_as_the_lab_says(patched: Any) -> None:
+def test_the_lab_sets_how_often_auto_scaling_checks_health(patched: Any) -> None:
     s = Scaling(patched)
     s.make(MinSize=1, MaxSize=1)
     lost = s.settled(1)[0]
@@ -85,7 +85,7 @@ def test_auto_scaling_looks_at_health_as_often_as_the_lab_says(patched: Any) -> 
     s.settled(1, without=(lost,))
 
 
-def test_the_console_is_what_the_lab_says(patched: Any) -> None:
+def test_the_lab_sets_the_console_output(patched: Any) -> None:
     s = Scene(patched)
     instance = s.run()[0]["InstanceId"]
     assert "Output" not in s.ec2.get_console_output(InstanceId=instance)
@@ -106,13 +106,13 @@ def test_a_role_that_doesnt_trust_ec2_gives_no_credentials(patched: Any) -> None
 
 
 def _at_rest(server: Any) -> int:
-    """The generation, once what the cases before began has come to its end."""
+    """The generation, once the work of earlier cases has ended."""
     for _ in range(20):
         generation = server.world()["generation"]
         time.sleep(0.5)
         if server.world()["generation"] == generation:
             return int(generation)
-    raise AssertionError("the world goes on changing by itself")
+    raise AssertionError("the world keeps changing without calls")
 
 
 def test_the_generation_counts_changes_only(patched: Any) -> None:
@@ -126,7 +126,7 @@ def test_the_generation_counts_changes_only(patched: Any) -> None:
     assert patched.world()["generation"] == before + 1
 
 
-def test_more_route_tables_can_be_had_at_once(patched: Any) -> None:
+def test_more_route_tables_can_be_created_at_once(patched: Any) -> None:
     made = patched.post("route-tables", {"count": 3})
     tables = {t["id"]: t for t in patched.world()["route_tables"]}
     assert len({tables[i]["tags"]["Name"] for i in made}) == 3
@@ -151,7 +151,7 @@ def test_calls_at_the_same_moment_dont_disturb_each_other(patched: Any) -> None:
     assert [routes[t]["interface"] for t in tables] == [s.interface(i) for i in launched]
 
 
-def test_the_fixture_has_what_others_have(patched: Any) -> None:
+def test_the_fixture_has_resources_that_arent_elbows(patched: Any) -> None:
     seed = patched.seed
     ec2 = patched.client("ec2")
     tables = ec2.describe_route_tables(
@@ -170,7 +170,7 @@ def test_the_fixture_has_what_others_have(patched: Any) -> None:
 
 
 @pytest.mark.parametrize("path", ["/moto-api/data.json", "/moto-api/reset", "/latest/meta-data/"])
-def test_motos_own_paths_arent_there(patched: Any, path: str) -> None:
+def test_motos_own_paths_are_hidden(patched: Any, path: str) -> None:
     with pytest.raises(urllib.error.HTTPError) as refused:
         urllib.request.urlopen(patched.url + path)
     assert refused.value.code == 404

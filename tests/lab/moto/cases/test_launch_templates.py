@@ -33,7 +33,7 @@ def its_own_tags_are_not_in_its_data(server: Any) -> Iterator[None]:
     assert [t["LaunchTemplateName"] for t in found["LaunchTemplates"]] == [s.name]
 
 
-def its_tags_go_with_it(server: Any) -> Iterator[None]:
+def its_tags_are_deleted_with_it(server: Any) -> Iterator[None]:
     """EC2 User Guide, "Tag your Amazon EC2 resources"."""
     s = Scene(server)
     tags = [{"ResourceType": "launch-template", "Tags": [{"Key": "elbow:balancer", "Value": s.name}]}]
@@ -62,8 +62,8 @@ def an_unknown_id_is_not_found(server: Any) -> Iterator[None]:
         s.ec2.describe_launch_templates(LaunchTemplateIds=["lt-0123456789abcdef0"])
 
 
-def a_name_is_of_certain_characters(server: Any) -> Iterator[None]:
-    """CreateLaunchTemplate, LaunchTemplateName: 3 to 128 of certain characters."""
+def a_name_has_certain_characters(server: Any) -> Iterator[None]:
+    """CreateLaunchTemplate, LaunchTemplateName: 3 to 128 allowed characters."""
     s = Scene(server)
     yield
     with refused("InvalidLaunchTemplateName.MalformedException"):

@@ -1,4 +1,4 @@
-"""Describe calls in pages: MaxResults and NextToken, as the pages of the calls in the EC2 API reference say."""
+"""Describe calls in pages: MaxResults and NextToken, as in the EC2 API reference of each call."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -28,7 +28,7 @@ def route_tables_come_in_pages(server: Any) -> Iterator[None]:
         s.ec2.create_route_table(VpcId=s.vpc)
     yield
     pages = _in_pages(s.ec2.describe_route_tables, "RouteTables", 5, Filters=_here(s))
-    # One is the VPC's main table, and one the scene's.
+    # Including the VPC's main table and the scene's table.
     assert [len(page) for page in pages] == [5, 4]
     assert len({table["RouteTableId"] for page in pages for table in page}) == 9
 
@@ -49,7 +49,7 @@ def security_groups_come_in_pages(server: Any) -> Iterator[None]:
         s.group(f"group-{number}")
     yield
     pages = _in_pages(s.ec2.describe_security_groups, "SecurityGroups", 5, Filters=_here(s))
-    # With the VPC's default group.
+    # Including the VPC's default group.
     assert [len(page) for page in pages] == [5, 2]
 
 
@@ -66,8 +66,8 @@ def versions_of_launch_templates_come_in_pages(server: Any) -> Iterator[None]:
     assert [len(page) for page in pages] == [2, 1]
 
 
-def what_is_named_has_no_pages(server: Any) -> Iterator[None]:
-    """DescribeNetworkInterfaces and DescribeVolumes, MaxResults: not with ids in the same request."""
+def a_request_with_ids_has_no_pages(server: Any) -> Iterator[None]:
+    """DescribeNetworkInterfaces and DescribeVolumes, MaxResults: not together with IDs."""
     s = Scene(server)
     interface = s.interface(s.run()[0])
     volume = s.ec2.create_volume(AvailabilityZone="eu-west-1a", Size=1)["VolumeId"]

@@ -67,7 +67,7 @@ def a_describe_call_is_allowed_on_everything_or_not_at_all(server: Any) -> Itera
 
 
 def _with_one_table_allowed(s: Scene) -> tuple[Any, dict[str, str], str]:
-    """A node's client that may make routes in the scene's table, such a route, and a table that it may not touch."""
+    """A node's client that may create routes in the scene's table, such a route, and a forbidden table."""
     second = s.ec2.create_route_table(VpcId=s.vpc)["RouteTable"]["RouteTableId"]
     instance, node = s.as_node(_allow("ec2:CreateRoute", resource=f"arn:aws:ec2:*:*:route-table/{s.table}"))
     return node, s.route_to(s.interface(instance)), second
@@ -82,7 +82,7 @@ def routes_can_be_limited_to_tables(server: Any) -> Iterator[None]:
         node.create_route(**{**to, "RouteTableId": second})
 
 
-def an_attribute_can_be_the_only_one(server: Any) -> Iterator[None]:
+def attributes_can_be_limited(server: Any) -> Iterator[None]:
     """ModifyInstanceAttribute: aws:ResourceTag and ec2:Attribute."""
     s = Scene(server)
     only = {"aws:ResourceTag/elbow:balancer": "web", "ec2:Attribute": "SourceDestCheck"}
@@ -100,7 +100,7 @@ def an_attribute_can_be_the_only_one(server: Any) -> Iterator[None]:
 
 
 def tag_keys_can_be_limited(server: Any) -> Iterator[None]:
-    """CreateTags: aws:TagKeys with ForAllValues, and Null against there being none."""
+    """CreateTags: aws:TagKeys with ForAllValues, and Null to require at least one."""
     s = Scene(server)
     conditions = {"ForAllValues:StringEquals": {"aws:TagKeys": ["elbow:role"]}, "Null": {"aws:TagKeys": "false"}}
     instance, node = s.as_node(_allow("ec2:CreateTags", "ec2:DeleteTags", **conditions))
@@ -123,8 +123,8 @@ def a_dry_run_checks_permissions_first(server: Any) -> Iterator[None]:
         node.create_route(**{**to, "RouteTableId": second}, DryRun=True)
 
 
-def a_deny_with_a_condition_holds_where_that_does(server: Any) -> Iterator[None]:
-    """ "Policy evaluation logic": an explicit deny wins, where it applies."""
+def a_deny_applies_only_if_its_condition_does(server: Any) -> Iterator[None]:
+    """ "Policy evaluation logic": an explicit deny wins if it applies."""
     s = Scene(server)
     deny = {
         "Effect": "Deny",
@@ -143,7 +143,7 @@ def a_deny_with_a_condition_holds_where_that_does(server: Any) -> Iterator[None]
         node.terminate_instances(InstanceIds=[other])
 
 
-def launching_with_a_role_needs_passing_it(server: Any) -> Iterator[None]:
+def launching_with_a_role_needs_pass_role(server: Any) -> Iterator[None]:
     """ "Grant permissions to pass an IAM role to instances": iam:PassRole on the role."""
     s = Scene(server)
     _, node = s.as_node(_allow("ec2:*"))
@@ -156,7 +156,7 @@ def launching_with_a_role_needs_passing_it(server: Any) -> Iterator[None]:
         node.run_instances(**run, IamInstanceProfile={"Name": s.name})
 
 
-def launching_with_tags_needs_tagging(server: Any) -> Iterator[None]:
+def launching_with_tags_needs_create_tags(server: Any) -> Iterator[None]:
     """ "Grant permission to tag Amazon EC2 resources during creation": ec2:CreateTags."""
     s = Scene(server)
     _, node = s.as_node(_allow("ec2:RunInstances"))
@@ -169,8 +169,8 @@ def launching_with_tags_needs_tagging(server: Any) -> Iterator[None]:
         )
 
 
-def a_changed_policy_is_another(server: Any) -> Iterator[None]:
-    """IAM: what a role may is decided anew for each call, its conditions included."""
+def a_changed_policy_applies_at_once(server: Any) -> Iterator[None]:
+    """IAM: permissions and conditions are evaluated for each call."""
     s = Scene(server)
     instance, node = s.as_node(_allow("ec2:DescribeInstances", StringEquals={"aws:RequestedRegion": "us-east-1"}))
     del instance
@@ -240,7 +240,7 @@ def a_roles_policies_have_10240_characters_at_most(server: Any) -> Iterator[None
         s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=json.dumps(document))
 
 
-def an_instance_profiles_id_says_what_it_is(server: Any) -> Iterator[None]:
+def an_instance_profiles_id_has_the_prefix_aipa(server: Any) -> Iterator[None]:
     """IAM User Guide, "IAM identifiers"."""
     s = Scene(server)
     yield

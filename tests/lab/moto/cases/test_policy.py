@@ -1,4 +1,4 @@
-"""IAM's decisions, in pure form (patches/policy.py)."""
+"""Tests of the pure IAM decisions (patches/policy.py)."""
 
 import json
 from pathlib import Path
@@ -73,7 +73,7 @@ def test_a_deny_wins_over_an_allow_in_another_policy() -> None:
     assert decide([deny, allow], "ec2:CreateRoute", TABLE, {}) is Decision.DENY
 
 
-def test_an_unknown_operator_is_not_taken_for_a_yes() -> None:
+def test_an_unknown_operator_allows_nothing() -> None:
     with pytest.raises(NotImplementedError):
         _decide({"Condition": {"DateLessThan": {"k": "v"}}}, {"k": ["v"]})
 

@@ -1,4 +1,4 @@
-"""CreateRoute, ReplaceRoute, DeleteRoute and what becomes of routes. Pages are named in patches/routes.py."""
+"""CreateRoute, ReplaceRoute, DeleteRoute and the states of routes. Pages are named in patches/routes.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from cases.scene import Scene, refused
 
 
-def a_route_to_an_interface_is_not_made_twice(server: Any) -> Iterator[None]:
+def a_route_to_an_interface_is_not_created_twice(server: Any) -> Iterator[None]:
     """CreateRoute: RouteAlreadyExists."""
     s = Scene(server)
     first, second = s.run()[0], s.run()[0]
@@ -26,7 +26,7 @@ def a_route_inside_the_vpc_is_refused(server: Any) -> Iterator[None]:
         s.ec2.create_route(**s.route_to(interface, "10.50.9.9/32"))
 
 
-def a_destination_that_is_no_cidr_is_refused(server: Any) -> Iterator[None]:
+def a_destination_that_isnt_a_cidr_block_is_refused(server: Any) -> Iterator[None]:
     """CreateRoute: InvalidParameterValue."""
     s = Scene(server)
     interface = s.interface(s.run()[0])
@@ -67,7 +67,7 @@ def a_table_with_such_a_route_is_not_associated_with_a_gateway(server: Any) -> I
 
 
 def an_interface_of_another_vpc_is_no_target(server: Any) -> Iterator[None]:
-    """CreateRoute: table and target are of one VPC."""
+    """CreateRoute: table and target are in one VPC."""
     s, other = Scene(server), Scene(server)
     interface = other.interface(other.run()[0])
     yield
@@ -91,7 +91,7 @@ def the_local_route_is_not_deleted(server: Any) -> Iterator[None]:
         s.ec2.delete_route(RouteTableId=s.table, DestinationCidrBlock="10.50.0.0/16")
 
 
-def a_dry_run_moves_no_route(server: Any) -> Iterator[None]:
+def a_dry_run_replaces_no_route(server: Any) -> Iterator[None]:
     """EC2 API reference, "Common query parameters": DryRun."""
     s = Scene(server)
     first, second = s.interface(s.run()[0]), s.interface(s.run()[0])

@@ -80,7 +80,7 @@ def a_default_group_is_not_deleted(server: Any) -> Iterator[None]:
         s.ec2.delete_security_group(GroupId=default)
 
 
-def a_group_needs_a_vpc_that_is_there(server: Any) -> Iterator[None]:
+def a_group_needs_an_existing_vpc(server: Any) -> Iterator[None]:
     """CreateSecurityGroup: InvalidVpcID.NotFound."""
     s = Scene(server)
     yield
@@ -88,7 +88,7 @@ def a_group_needs_a_vpc_that_is_there(server: Any) -> Iterator[None]:
         s.ec2.create_security_group(GroupName="x", Description="x", VpcId="vpc-0123456789abcdef0")
 
 
-def a_groups_name_is_no_id(server: Any) -> Iterator[None]:
+def a_groups_name_isnt_an_id(server: Any) -> Iterator[None]:
     """CreateSecurityGroup, GroupName: "Cannot start with sg-"."""
     s = Scene(server)
     yield
@@ -97,7 +97,7 @@ def a_groups_name_is_no_id(server: Any) -> Iterator[None]:
 
 
 def the_source_dest_check_is_the_interfaces(server: Any) -> Iterator[None]:
-    """ModifyInstanceAttribute and ModifyNetworkInterfaceAttribute, SourceDestCheck: one flag, seen from both."""
+    """ModifyInstanceAttribute and ModifyNetworkInterfaceAttribute, SourceDestCheck: one shared flag."""
     s = Scene(server)
     instance = s.run()[0]
     s.ec2.modify_instance_attribute(InstanceId=instance["InstanceId"], SourceDestCheck={"Value": False})

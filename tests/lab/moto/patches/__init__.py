@@ -1,16 +1,15 @@
-"""Where moto strays from AWS, and our calls would notice: it is made to refuse what AWS refuses, and to answer what
-AWS answers.
+"""Patches for differences between moto and AWS that Elbow's calls would notice.
 
 To add a patch:
 
-1. Find the page of AWS's documentation that says what AWS does, and name it in the docstring beside the code.
-2. Write a case in `cases/`: a generator that sets the scene, yields, and then asserts what AWS does.
-   `cases/conftest.py` runs it against both servers, patched and not: it must pass on the first and fail on the second,
-   after the `yield` (a scene that can't be set proves nothing). A case that moto passes says that its patch can go.
-3. Put the patch into the file of its area, or a new one with an `install()`, and name that in `_AREAS`.
+1. Find the page of AWS's documentation that describes the behaviour, and name it in the docstring beside the code.
+2. Write a case in `cases/`: a generator that sets up, yields, and then asserts AWS's behaviour. `cases/conftest.py`
+   runs it against a patched and an unpatched server: it must pass on the first and fail on the second after the
+   `yield`. If unpatched moto passes a case, remove its patch.
+3. Put the patch into the file of its area, or into a new file with an `install()` that `_AREAS` lists.
 
-Patches replace methods of moto's response classes (what a call accepts and answers) or models (what is so), one idea
-each; they are meant for the pinned version of moto only.
+Each patch replaces a method of moto's response classes (the API) or models (the state). They are written for the pinned
+version of moto.
 """
 
 from patches import (
@@ -45,6 +44,6 @@ _AREAS = (
 
 
 def install() -> None:
-    """Puts all patches into the moto of this process."""
+    """Installs all patches in this process."""
     for area in _AREAS:
         area.install()

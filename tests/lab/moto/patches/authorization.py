@@ -1,8 +1,8 @@
-"""Who calls, and whether they may: real signatures, real policies, real resources, and each service's own words for no.
+"""Authenticates and authorizes every call: signatures, policies, resources, and each service's error messages.
 
 IAM User Guide, "Troubleshoot access denied error messages"; EC2 API reference, "Error codes" (AuthFailure,
-UnauthorizedOperation, RequestExpired, MissingAuthenticationToken); moto looks at actions only, takes every resource
-for `*`, and ignores conditions.
+UnauthorizedOperation, RequestExpired, MissingAuthenticationToken). moto checks only actions, treats every resource as
+`*`, and ignores conditions.
 """
 
 import contextvars
@@ -23,26 +23,26 @@ from werkzeug.exceptions import HTTPException
 from patches import checks
 from patches.policy import Context, Decision, decide
 
-# A form as its client sent and signed it: moto signs one that it wrote anew, where a space is `+` and not `%20`.
+# The form as its client signed it. moto would check a form that it encoded again, with `+` instead of `%20`.
 BODY: contextvars.ContextVar[bytes] = contextvars.ContextVar("BODY", default=b"")
 
 
 def keep_body(environ: dict[str, Any]) -> None:
-    """Keeps this request's body for the check of its signature."""
+    """Keeps this request's body for the signature check."""
     body = environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
     environ["wsgi.input"] = io.BytesIO(body)
     BODY.set(body)
 
 
 def install() -> None:
-    """Replaces moto's check of every call."""
+    """Replaces moto's authorization."""
     BaseResponse._authenticate_and_authorize_normal_action = _told(authorize)
     IAMRequest._raise_invalid_access_key = _invalid_key
     IAMRequest._raise_signature_does_not_match = _bad_signature
 
 
 class Refused(HTTPException):
-    """An answer in the form of the service that was called."""
+    """An error in the format of the called service."""
 
     def __init__(self, service: str, status: int, code: str, message: str) -> None:
         super().__init__()
@@ -70,9 +70,11 @@ def _told(inner: Any) -> Any:
         except HTTPException:
             raise
         except Exception as error:
-            # A policy that the lab can't evaluate, or a mistake of ours: never taken for a yes.
+            # A policy that the lab can't evaluate, or a bug, must not allow the call.
             traceback.print_exc()
-            raise Refused(self.service_name or "", 500, "InternalError", f"The lab can't tell: {error!r}") from error
+            raise Refused(
+                self.service_name or "", 500, "InternalError", f"The lab could not authorize this call: {error!r}"
+            ) from error
 
     return told
 

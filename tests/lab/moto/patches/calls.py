@@ -1,8 +1,7 @@
-"""What is the same for every EC2 call: DryRun, status codes, and a proper error where moto has none.
+"""Behaviour of all EC2 calls: DryRun, status codes, and EC2's error format.
 
-EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the Amazon EC2 API": a dry run checks
-permissions and then answers DryRunOperation, for every action; what doesn't exist is refused in EC2's own form, never
-with a page of HTML.
+EC2 API reference, "Common query parameters" (DryRun) and "Error codes for the Amazon EC2 API". For every action, a dry
+run checks permissions and then answers DryRunOperation. Unknown actions get an EC2 error, not a page of HTML.
 """
 
 import traceback
@@ -15,10 +14,10 @@ from moto.ec2.exceptions import DryRunClientError, EC2ClientError
 from moto.ec2.responses import EC2Response
 from werkzeug.exceptions import HTTPException
 
-# moto answers 400 to all of them; these are what AWS's answers carry.
+# AWS's status codes; moto answers 400.
 _STATUS = {"DryRunOperation": 412, "UnauthorizedOperation": 403, "InternalError": 500}
 
-# These look at their arguments before they look at DryRun, as AWS does where it can tell early.
+# These check their arguments before DryRun, as on AWS.
 _CHECK_FIRST = {"run_instances"}
 
 
@@ -35,16 +34,16 @@ def _guarded(name: str) -> Any:
     def guarded(self: EC2Response) -> Any:
         if name not in _CHECK_FIRST and self._get_param("DryRun", False):
             raise DryRunClientError()
-        # Through super(), as the areas put their own versions into the classes above.
+        # super(), because the areas' patches are in the parent classes.
         action = getattr(super(EC2Response, self), name)
         try:
             return action()
         except (ServiceException, HTTPException):
             raise
         except NotImplementedError as error:
-            raise EC2ClientError("InvalidAction", f"The lab's EC2 can't do this: {error}") from error
+            raise EC2ClientError("InvalidAction", f"The lab's EC2 doesn't support this: {error}") from error
         except Exception as error:
-            # moto's mistake or ours: told in full in the log, and to the caller as AWS tells of its own.
+            # A bug in moto or a patch: traced in the log, and an internal error for the caller.
             traceback.print_exc()
             raise EC2ClientError("InternalError", f"An internal error has occurred: {error!r}") from error
 

@@ -1,10 +1,10 @@
-"""Which permissions a call needs: actions on resources, each with what its conditions may look at.
+"""The permissions that each call needs: actions on resources, with their condition keys.
 
 Service Authorization Reference, "Actions, resources, and condition keys for Amazon EC2" (and IAM, Systems Manager,
 STS); EC2 User Guide, "Example policies to control access the Amazon EC2 API", "Grant permission to tag Amazon EC2
-resources during creation", "Grant permissions to pass an IAM role to instances"; "Condition keys" there on
-ec2:Attribute. A call not listed needs the action on `*`: a policy that narrows it to a resource denies it, here as on
-AWS where a call has no resource-level permissions.
+resources during creation", "Grant permissions to pass an IAM role to instances", and its "Condition keys" for
+ec2:Attribute. A call that isn't listed needs its action on `*`. A policy that limits it to a resource denies it, as on
+AWS for a call without resource-level permissions.
 """
 
 from collections.abc import Callable, Iterator
@@ -29,7 +29,7 @@ _KINDS = {
     "ami": "image",
 }
 
-# Calls on what exists: the parameters that name it.
+# Calls on existing resources: the parameters that name them.
 _EXISTING = {
     "CreateRoute": ["RouteTableId"],
     "ReplaceRoute": ["RouteTableId"],
@@ -58,7 +58,7 @@ _EXISTING = {
     "DeleteTags": ["Resources"],
 }
 
-# Calls that make something: its kind, and the parameters that name what it is made in.
+# Calls that create a resource: its kind, and the parameters that name its parents.
 _MAKING = {
     "CreateSecurityGroup": ("security-group", ["VpcId"]),
     "CreateLaunchTemplate": ("launch-template", []),
@@ -74,12 +74,12 @@ class Check:
     action: str
     resource: str
     context: Context = field(default_factory=dict)
-    # What the caller is told instead of the usual words.
+    # An error message instead of the usual one.
     says: str | None = None
 
 
 class Ec2:
-    """One call to EC2, and what is there."""
+    """An EC2 call, with the backend and the owner's ARN prefix."""
 
     def __init__(self, call: Any) -> None:
         self.call = call
@@ -94,7 +94,7 @@ class Ec2:
         return f"{owner}:{kind}/{resource}"
 
     def about(self, resource: str) -> Context:
-        """The condition keys of something that exists."""
+        """The condition keys of an existing resource."""
         context: Context = {}
         for key, value in self.backend.tags.get(resource, {}).items():
             context[f"aws:resourcetag/{key}".lower()] = context[f"ec2:resourcetag/{key}".lower()] = [value]
@@ -138,7 +138,7 @@ def _specified(specifications: list[dict[str, Any]] | None) -> dict[str, dict[st
 
 
 def of_ec2(call: Any) -> Iterator[Check]:
-    """The checks of an EC2 call, in the order in which AWS would say no."""
+    """The checks of an EC2 call, in AWS's order."""
     ec2 = Ec2(call)
     if ec2.action == "RunInstances":
         yield from launching(ec2)
@@ -197,7 +197,7 @@ def launching(ec2: Ec2) -> Iterator[Check]:
     try:
         wanted, version = with_template(ec2.backend, dict(ec2.call.params))
     except EC2ClientError:
-        # Who may launch at all is told what is wrong with the template.
+        # A caller who may launch gets the template's error.
         yield Check("ec2:RunInstances", "*")
         return
     specified = _specified(wanted.get("TagSpecifications"))
@@ -253,7 +253,7 @@ def of_iam(call: Any) -> Iterator[Check]:
 
 
 def of_ssm(call: Any) -> Iterator[Check]:
-    """The checks of a Systems Manager call: parameters that AWS publishes belong to no account."""
+    """The checks of a Systems Manager call. AWS's public parameters belong to no account."""
     action = f"ssm:{call._get_action()}"
     names = call._get_param("Names") or [n for n in [call._get_param("Name")] if n]
     for name in names:
@@ -264,7 +264,7 @@ def of_ssm(call: Any) -> Iterator[Check]:
 
 
 def of_sts(call: Any) -> Iterator[Check]:
-    """The checks of an STS call; who one is may always be asked."""
+    """The checks of an STS call. GetCallerIdentity needs no permission."""
     action = f"sts:{call._get_action()}"
     if action != "sts:GetCallerIdentity":
         yield Check(action, call._get_param("RoleArn") or "*")

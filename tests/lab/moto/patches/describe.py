@@ -1,5 +1,4 @@
-"""Describe calls: filtered by filters.py, in pages that can't hide what a filter found, and exact about what doesn't
-exist.
+"""Describe calls with filters (filters.py), pages after filtering, and errors for unknown IDs.
 
 EC2 API reference, "Pagination" and the pages of the calls below.
 """
@@ -45,7 +44,7 @@ def install() -> None:
 
 
 def _paged(responses: type[EC2BaseResponse], name: str, key: str, rules: dict[str, Any]) -> None:
-    """Gives a call that answers all at once, or cuts the rest off, its pages."""
+    """Adds pages to a call for which moto answers all at once or drops the rest."""
     inner = getattr(responses, name)
 
     def paged(self: EC2BaseResponse) -> ActionResult:
@@ -61,8 +60,7 @@ def _paged(responses: type[EC2BaseResponse], name: str, key: str, rules: dict[st
 def _page(
     self: EC2BaseResponse, things: list[Any], ids: str = "", least: int = 5, most: int = 1000
 ) -> tuple[list[Any], str | None]:
-    """The page asked for, which can't be where `ids` are; tokens are positions, as nothing here lives long enough for
-    more."""
+    """The requested page and the next token, which is a position. A request with `ids` can't have pages."""
     limit = self._get_param("MaxResults")
     if limit is not None and ids and self._get_param(ids):
         raise errors.of(
@@ -78,7 +76,7 @@ def _page(
 
 
 def _found(self: EC2BaseResponse, parameter: str, known: dict[str, Any], code: str, noun: str) -> list[Any]:
-    """The things named in a parameter, or all if none is; an unknown one is an error that names it."""
+    """The resources that a parameter names, or all without it. An unknown ID is an error."""
     ids = self._get_param(parameter) or []
     for unknown in [i for i in ids if i not in known]:
         raise errors.of(code, f"The {noun} '{unknown}' does not exist")
@@ -86,7 +84,7 @@ def _found(self: EC2BaseResponse, parameter: str, known: dict[str, Any], code: s
 
 
 class _Seen:
-    """A reservation with the instances that a filter lets through."""
+    """A reservation with the instances that pass the filters."""
 
     def __init__(self, reservation: Any, instances: list[Any]) -> None:
         self.id = self.reservation_id = reservation.id
@@ -107,7 +105,7 @@ def describe_instances(self: InstanceResponse) -> ActionResult:
 
 
 def describe_instance_status(self: InstanceResponse) -> ActionResult:
-    """DescribeInstanceStatus: running ones, unless all are asked for."""
+    """DescribeInstanceStatus: running instances, or all with IncludeAllInstances."""
     known = {i.id: i for r in self.ec2_backend.reservations.values() for i in r.instances}
     wanted = _found(self, "InstanceIds", known, "InvalidInstanceID.NotFound", "instance ID")
     if not self._get_param("IncludeAllInstances"):

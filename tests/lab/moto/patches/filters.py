@@ -1,8 +1,8 @@
-"""The filters of Describe calls: what each looks at. A filter that AWS doesn't list for a call is refused, as AWS does.
+"""The filters of Describe calls. A filter that AWS doesn't list for a call is refused, as on AWS.
 
 EC2 API reference, "DescribeInstances", "DescribeRouteTables", … (Filter.N); EC2 User Guide, "List and filter your
-resources" (values are joined by or, filters by and; `*` and `?` are wildcards, a backslash takes that away; values
-are case-sensitive).
+resources" (values are joined by or, filters by and; `*` and `?` are wildcards, a backslash escapes them; values are
+case-sensitive).
 """
 
 import re
@@ -15,7 +15,7 @@ Values = Callable[[Any], Iterable[Any]]
 
 
 def attribute(*path: str) -> Values:
-    """The value at the end of a path of attributes, nothing if the path breaks off."""
+    """The value at the end of a path of attributes; none if an attribute is missing."""
 
     def values(thing: Any) -> list[Any]:
         for name in path:
@@ -26,12 +26,12 @@ def attribute(*path: str) -> Values:
 
 
 def each(inner: str, *path: str) -> Values:
-    """The same for every thing in a list."""
+    """The same for each item of a list."""
     return lambda thing: [value for item in getattr(thing, inner) for value in attribute(*path)(item)]
 
 
 def select(table: dict[str, Values], things: Iterable[Any], filters: dict[str, list[str]]) -> list[Any]:
-    """The things that pass all filters."""
+    """The resources that pass all filters."""
     tests = [(_values(table, name), [_pattern(value) for value in values]) for name, values in filters.items()]
     return [t for t in things if all(any(p.fullmatch(_text(v)) for v in of(t) for p in ps) for of, ps in tests)]
 

@@ -1,4 +1,4 @@
-"""IAM: what its resources may be called, how large a role's policies get, and what can't be deleted.
+"""IAM's limits: names of resources, the size of a role's policies, and deletion of attached policies.
 
 IAM API reference, "DeletePolicy" (DeleteConflict: "detach the policy from all users, groups, and roles that the
 policy is attached to"), "CreateRole" and "CreateInstanceProfile" (names of 64 and 128 characters); IAM User Guide,
@@ -18,7 +18,7 @@ _ROLE_POLICIES = 10240
 
 
 def install() -> None:
-    """Wraps what creates and deletes."""
+    """Wraps the methods that create and delete."""
     _delete_policy()
     _put_role_policy()
     _create("create_role", "roleName", 64)

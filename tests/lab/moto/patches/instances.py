@@ -1,5 +1,4 @@
-"""RunInstances: everything in a launch template or request is honoured for every instance, once per client token, or
-refused.
+"""RunInstances: applies or refuses each parameter of a launch template and a request, once per client token.
 
 EC2 API reference, "RunInstances"; EC2 User Guide, "Launch instances using a launch template" (parameters of the
 request override the template's, tags are merged), "Ensure idempotency in Amazon EC2 API requests", "Instance user
@@ -49,7 +48,7 @@ _OVERRIDABLE = (
 def install() -> None:
     """Replaces RunInstances."""
     InstanceResponse.run_instances = run_instances
-    # It would hand an address out again that a copy of the world (stale.py) or a garbage collector let go of.
+    # It would free an address again when a copy of the state (stale.py) is collected.
     del Instance.__del__
 
 
@@ -60,7 +59,7 @@ def run_instances(self: InstanceResponse) -> ActionResult:
 
 
 def run(backend: Any, given: dict[str, Any], token: str | None = None, dry: bool = False) -> Any:
-    """A reservation: what the client token launched before; else check everything, then DryRun, then launch."""
+    """The reservation of the client token if it was used before; otherwise checks, DryRun, launch."""
     if token and not dry and (earlier := _earlier(backend, token, given)):
         return earlier
     wanted, version = with_template(backend, given)
@@ -82,7 +81,7 @@ def run(backend: Any, given: dict[str, Any], token: str | None = None, dry: bool
 
 
 def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], Any]:
-    """The request, filled in from the launch template, and that template's version (nothing without one)."""
+    """The request merged with the launch template, and the template's version, if any."""
     named = given.get("LaunchTemplate")
     if not named:
         return given, None
@@ -100,7 +99,7 @@ def with_template(backend: Any, given: dict[str, Any]) -> tuple[dict[str, Any], 
 
 
 def template_of(backend: Any, named: dict[str, Any]) -> Any:
-    """The launch template that is named by its id or name."""
+    """The launch template with this ID or name."""
     if template_id := named.get("LaunchTemplateId"):
         return backend.get_launch_template(template_id)
     return backend.get_launch_template_by_name(named.get("LaunchTemplateName"))
@@ -134,13 +133,13 @@ def _check(backend: Any, wanted: dict[str, Any], image: Any) -> None:
 
 
 def check_user_data(encoded: Any) -> None:
-    """Refuses user-data of more than 16 KB; the limit is on what it is before base64."""
+    """Refuses user data of more than 16 KB before base64."""
     if encoded is not None and len(base64.b64decode(str(encoded))) > USER_DATA_LIMIT:
         raise errors.invalid_value(f"User data is limited to {USER_DATA_LIMIT} bytes")
 
 
 def _profile(named: dict[str, str]) -> Any | None:
-    """The instance profile; unknown and empty ones are refused in EC2's words, as callers wait on new ones."""
+    """The instance profile. Unknown and empty ones get EC2's errors, on which callers retry."""
     if not (named.get("Arn") or named.get("Name")):
         return None
     iam = iam_backends[ACCOUNT][PARTITION]
@@ -161,7 +160,7 @@ def _profile(named: dict[str, str]) -> Any | None:
 
 
 def _network(backend: Any, wanted: dict[str, Any]) -> tuple[Any, list[Any]]:
-    """The subnet of the first interface and its security groups, which must be of one VPC."""
+    """The first interface's subnet and security groups, which must be in one VPC."""
     first = next((n for n in wanted.get("NetworkInterfaces") or [] if int(n.get("DeviceIndex") or 0) == 0), {})
     subnet_id = wanted.get("SubnetId") or first.get("SubnetId")
     if existing := first.get("NetworkInterfaceId"):
@@ -205,7 +204,7 @@ def _fingerprint(given: dict[str, Any]) -> str:
 
 
 def _earlier(backend: Any, token: str, given: dict[str, Any]) -> Any | None:
-    """What the client token launched before, as long as it is alive and was asked for in the same words."""
+    """The token's earlier reservation. Other arguments and terminated instances are errors."""
     if not hasattr(backend, "run_tokens"):
         backend.run_tokens = {}
     if token not in backend.run_tokens:
@@ -273,7 +272,7 @@ def _finish(
     specified: dict[str, dict[str, str]],
     profile: Any | None,
 ) -> None:
-    """What moto leaves out of an instance, or gives only to the first."""
+    """Sets what moto omits, or sets only on the first instance."""
     instance.hypervisor = "xen"
     instance.security_groups = groups
     for eni in instance.nics.values():

@@ -1,5 +1,4 @@
-"""Network interfaces: the source/dest check and the security groups of an instance are those of its interface, seen
-from both.
+"""Network interfaces: an instance and its first interface share the source/destination check and the security groups.
 
 EC2 API reference, "ModifyInstanceAttribute" (SourceDestCheck, Groups), "ModifyNetworkInterfaceAttribute",
 "InstanceNetworkInterface"; VPC User Guide, "NAT instances" ("Disable source/destination checks");
@@ -16,7 +15,7 @@ from patches import errors
 
 
 def install() -> None:
-    """One flag and one set of groups per interface."""
+    """Keeps the check and the groups on the interface."""
     Instance.source_dest_check = property(_check_of_instance, _set_check_of_instance)
     NetworkInterface.group_set = property(lambda self: list(self._group_set))
     association = NetworkInterface.association.fget
@@ -33,7 +32,7 @@ def _check_of_instance(self: Instance) -> bool:
 
 
 def _set_check_of_instance(self: Instance, value: Any) -> None:
-    # moto's constructor sets it before there are interfaces; they come with it on.
+    # moto's constructor sets it before the interfaces exist, which start with the check enabled.
     for eni in getattr(self, "nics", {}).values():
         eni.source_dest_check = str(value).lower() == "true"
 
@@ -47,7 +46,7 @@ def _groups(backend: Any, ids: list[str]) -> list[Any]:
 
 
 def modify_instance_security_groups(self: Any, instance_id: str, new_group_id_list: list[str]) -> Instance:
-    """Of the instance and of its first interface."""
+    """Sets the groups of the instance and of its first interface."""
     instance = self.get_instance(instance_id)
     if not new_group_id_list:
         raise errors.of("InvalidParameterCombination", "No attributes specified.")
@@ -74,7 +73,7 @@ def _create() -> None:
     inner = NetworkInterfaceBackend.create_network_interface
 
     def create(self: Any, subnet: Any, private_ip_address: Any, *rest: Any, **more: Any) -> NetworkInterface:
-        # moto takes any address, taken or not; instances bring theirs, already reserved.
+        # moto accepts addresses that are in use; an instance's address is reserved already.
         if not private_ip_address and not isinstance(subnet, str):
             private_ip_address = subnet.get_available_subnet_ip(instance=None)
         return inner(self, subnet, private_ip_address, *rest, **more)
@@ -87,7 +86,7 @@ def _delete() -> None:
 
     def delete(self: Any, eni_id: str) -> None:
         eni = self.get_network_interface(eni_id)
-        # Instance.terminate takes its own interfaces along and sets its state only after.
+        # Instance.terminate deletes its interfaces before it sets its state.
         if eni.status == "in-use" and not (eni.instance and eni.delete_on_termination):
             raise errors.of("InvalidParameterValue", f"Network interface '{eni_id}' is currently in use.")
         inner(self, eni_id)

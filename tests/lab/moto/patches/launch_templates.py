@@ -1,7 +1,7 @@
-"""Launch templates: once per client token, with only the data they were given.
+"""Launch templates: idempotent by client token, with only the given data.
 
 EC2 API reference, "CreateLaunchTemplate" (ClientToken, names, TagSpecifications: the tags of the template itself) and
-"CreateLaunchTemplateVersion" (SourceVersion: the new version has all of it that isn't specified);
+"CreateLaunchTemplateVersion" (SourceVersion: the new version inherits what isn't specified);
 EC2 User Guide, "Instance user data" (16 KB before encoding). Describing them is in describe.py.
 """
 
@@ -27,7 +27,7 @@ def install() -> None:
 
 
 def described(self: LaunchTemplates, template: Any) -> dict[str, Any]:
-    """EC2 API reference, "LaunchTemplate": all of a template but its versions."""
+    """EC2 API reference, "LaunchTemplate": a template without its versions."""
     return {
         "CreateTime": template.create_time,
         "CreatedBy": f"arn:{self.partition}:iam::{self.current_account}:root",
@@ -44,7 +44,7 @@ def _made(self: LaunchTemplates, template: Any) -> ActionResult:
 
 
 def create_launch_template(self: LaunchTemplates) -> ActionResult:
-    """The action; the same token with the same words answers the same template."""
+    """The action; the same token with the same arguments answers the same template."""
     backend = self.ec2_backend
     name = self._get_param("LaunchTemplateName")
     if not _NAME.fullmatch(name or ""):

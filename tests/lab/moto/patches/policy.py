@@ -1,4 +1,4 @@
-"""IAM's decision about one action on one resource, from policy documents: pure, and by the book.
+"""IAM's decision about one action on one resource, from policy documents. Pure.
 
 IAM User Guide, "Policy evaluation logic" (an explicit deny wins, then an allow, else denied), "IAM JSON policy
 elements: Condition operators", "Single-valued vs. multivalued context keys", "Policy elements: variables and tags".
@@ -16,7 +16,7 @@ Context = dict[str, list[str]]
 
 
 class Decision(enum.Enum):
-    """What the policies say."""
+    """The result of the policies."""
 
     ALLOW = "allow"
     DENY = "explicit deny"
@@ -24,7 +24,7 @@ class Decision(enum.Enum):
 
 
 def decide(documents: Iterable[str], action: str, resource: str, context: Context) -> Decision:
-    """Over all of a caller's policies. Context keys are written in lower case, as IAM's don't tell cases apart."""
+    """Decides over all of a caller's policies. Context keys are in lower case, because IAM ignores their case."""
     decision = Decision.SILENT
     for document in documents:
         for statement in _statements(document):
@@ -67,7 +67,7 @@ def _applies(statement: dict[str, Any], action: str, resource: str, context: Con
 
 
 def _filled(text: str, context: Context) -> str:
-    """With policy variables replaced; one without a value matches nothing."""
+    """Replaces policy variables. A variable without a value matches nothing."""
     return re.sub(r"\$\{([^}]+)\}", lambda m: next(iter(context.get(m[1].lower(), [])), "\0"), text)
 
 
@@ -95,7 +95,7 @@ def _like(value: str, pattern: str) -> bool:
 
 
 def _arn(value: str, pattern: str) -> bool:
-    """Part by part: a wildcard doesn't reach over the first five colons."""
+    """Compares part by part: a wildcard doesn't match the first five colons."""
     values, patterns = value.split(":", 5), pattern.split(":", 5)
     return len(values) == len(patterns) and all(map(_like, values, patterns))
 
@@ -104,7 +104,7 @@ def _in_network(value: str, network: str) -> bool:
     return ipaddress.ip_address(value) in ipaddress.ip_network(network, strict=False)
 
 
-# Operator: the test of a value against one expected, and whether the operator turns it round.
+# For each operator: the test of a value against an expected one, and whether the operator negates it.
 _OPERATORS: dict[str, tuple[Callable[[str, str], bool], bool]] = {
     "StringEquals": (str.__eq__, False),
     "StringNotEquals": (str.__eq__, True),

@@ -1,4 +1,4 @@
-"""Routes: what a table can hold, what is already there, and what has become of a route's target.
+"""Routes: checks of destinations and targets, and the state `blackhole`.
 
 EC2 API reference, "CreateRoute", "ReplaceRoute", "DeleteRoute", "AssociateRouteTable", "Route" (State); error codes
 RouteAlreadyExists, InvalidRoute.NotFound. VPC User Guide, "Route table concepts", "Gateway route tables" (no routes
@@ -28,7 +28,7 @@ _TARGETS = (
 
 
 def install() -> None:
-    """Puts checks before CreateRoute, ReplaceRoute, DeleteRoute and AssociateRouteTable, and a state behind routes."""
+    """Adds checks to CreateRoute, ReplaceRoute, DeleteRoute and AssociateRouteTable, and a state to routes."""
     for name, check in (
         ("create_route", _check_create),
         ("replace_route", _check_replace),
@@ -59,7 +59,7 @@ def _instance_of(route: Route) -> str | None:
 
 
 def _state(route: Route) -> str:
-    """`blackhole` when the target can't take packets: its interface is gone or detached, its instance is off."""
+    """`blackhole` if the target's interface is deleted or detached, or its instance isn't running."""
     interface = route.interface
     if interface is None:
         return "active"
@@ -72,7 +72,7 @@ def _state(route: Route) -> str:
 
 
 def _destination(self: RouteTables) -> ipaddress.IPv4Network | None:
-    """The route's IPv4 destination in canonical form; nothing for IPv6 and prefix lists, which Elbow has none of."""
+    """The route's IPv4 destination in canonical form; None for IPv6 and prefix lists, which Elbow doesn't use."""
     text = self._get_param("DestinationCidrBlock")
     if text is None:
         if self._get_param("DestinationIpv6CidrBlock") or self._get_param("DestinationPrefixListId"):

@@ -1,4 +1,4 @@
-"""Security groups: refused as a whole or done as a whole, protocols without ports, and not deleted while used.
+"""Security groups: atomic changes of rules, protocols without ports, and no deletion while in use.
 
 EC2 API reference, "CreateSecurityGroup" (names), "AuthorizeSecurityGroupIngress", "IpPermission" (ports only for TCP,
 UDP and ICMP), "DeleteSecurityGroup" ("if the group is associated with an instance or network interface … or
@@ -19,7 +19,7 @@ _WITH_PORTS = {"tcp", "6", "udp", "17", "icmp", "1", "icmpv6", "58"}
 
 
 def install() -> None:
-    """Wraps rules, and creating, changing and deleting groups."""
+    """Wraps rules, and the calls that create, change and delete groups."""
     _rules_without_ports()
     _create()
     for direction in ("ingress", "egress"):
@@ -67,7 +67,7 @@ def _create() -> None:
 
 
 def _authorize(direction: str) -> None:
-    """Nothing is added if one of the rules can't be: moto adds them until it meets the one."""
+    """Adds all rules or none; moto adds those before the first invalid one."""
     name = f"authorize_security_group_{direction}"
     inner = getattr(SecurityGroups, name)
 
@@ -82,7 +82,7 @@ def _authorize(direction: str) -> None:
             if group:
                 setattr(group, rules, before)
             raise
-        # All that were added; moto answers those of the last permission.
+        # All added rules; moto answers those of the last permission.
         return ActionResult({"Return": True, "SecurityGroupRules": getattr(group, rules)[len(before) :]})
 
     setattr(SecurityGroups, name, authorize)
@@ -108,7 +108,7 @@ def _delete(inner: Any) -> Any:
 
 
 def _used(backend: Any, group_id: str) -> bool:
-    """By an interface, or by a rule of another group."""
+    """Whether an interface or a rule of another group uses it."""
     if any(group.id == group_id for eni in backend.enis.values() for group in eni.group_set):
         return True
     others = (g for groups in backend.groups.values() for g in groups.values() if g.id != group_id)

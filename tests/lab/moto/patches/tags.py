@@ -1,4 +1,4 @@
-"""Tags: which keys there may be, on resources that exist, and looked up without reading every tag there is.
+"""Tags: checks of keys and resources, and a fast lookup of a resource's tags.
 
 EC2 User Guide, "Tag your Amazon EC2 resources" (tag restrictions; "when you delete a resource, its tags are deleted")
 and "View tags for your EC2 instances using instance metadata".
@@ -22,7 +22,7 @@ _IN_METADATA = re.compile(r"[0-9a-zA-Z\-_+=,.@:]{1,255}")
 
 
 def install() -> None:
-    """Replaces CreateTags and DeleteTags, and how a resource finds its own tags."""
+    """Replaces CreateTags, DeleteTags and the lookup of a resource's tags."""
     TagResponse.create_tags = create_tags
     TagResponse.delete_tags = delete_tags
     TaggedEC2Resource.get_tags = _own_tags
@@ -31,7 +31,7 @@ def install() -> None:
 
 
 def _with_its_tags(inner: Any) -> Any:
-    """What is deleted takes its tags along."""
+    """Deletes a resource's tags with it."""
 
     def delete(self: Any, *args: Any, **kwargs: Any) -> Any:
         gone = inner(self, *args, **kwargs)
@@ -42,7 +42,7 @@ def _with_its_tags(inner: Any) -> Any:
 
 
 def check(tags: dict[str, str]) -> None:
-    """Refuses keys and values that AWS doesn't take."""
+    """Refuses keys and values that AWS refuses."""
     check_reserved(tags)
     for key, value in tags.items():
         if not 1 <= len(key) <= 127:
@@ -52,7 +52,7 @@ def check(tags: dict[str, str]) -> None:
 
 
 def check_reserved(keys: Iterable[str]) -> None:
-    """Refuses keys that only AWS sets and takes away ("Tag restrictions")."""
+    """Refuses keys that only AWS sets and deletes ("Tag restrictions")."""
     for key in keys:
         if key.lower().startswith("aws:"):
             raise errors.invalid_value(
@@ -62,7 +62,7 @@ def check_reserved(keys: Iterable[str]) -> None:
 
 
 def check_for_metadata(keys: Iterable[str]) -> None:
-    """Refuses keys that can't be a path in IMDS, on instances that show their tags there."""
+    """Refuses keys that aren't valid IMDS paths, for instances that show their tags in IMDS."""
     for key in keys:
         if not _IN_METADATA.fullmatch(key) or key in (".", "..", "_index"):
             raise errors.invalid_value(
@@ -72,7 +72,7 @@ def check_for_metadata(keys: Iterable[str]) -> None:
 
 
 def create_tags(self: TagResponse) -> ActionResult:
-    """All resources or none, and only resources that exist."""
+    """Tags all resources or none; all must exist."""
     resources = self._get_param("Resources", [])
     tags = {tag["Key"]: tag.get("Value") or "" for tag in self._get_param("Tags", [])}
     check(tags)
@@ -86,8 +86,8 @@ def create_tags(self: TagResponse) -> ActionResult:
 
 
 def delete_tags(self: TagResponse) -> ActionResult:
-    """Given without a value a tag goes whatever its value; given with an empty one, only if that is its value. Without any
-    tags, all go but AWS's own."""
+    """Without a value, deletes a tag with any value; with an empty one, only if its value is empty. Without tags,
+    deletes all but AWS's own."""
     resources = self._get_param("Resources", [])
     tags = {tag["Key"]: tag.get("Value") for tag in self._get_param("Tags", [])}
     check_reserved(tags)
@@ -100,7 +100,7 @@ def delete_tags(self: TagResponse) -> ActionResult:
 
 
 def _must_exist(backend: Any, resource: str) -> None:
-    # moto looks an instance up here and doesn't mind when there is none.
+    # moto accepts an unknown instance here.
     if resource.startswith("i-") and backend.get_instance_by_id(resource) is None:
         raise errors.of("InvalidInstanceID.NotFound", f"The instance ID '{resource}' does not exist")
     if resource.startswith("eni-") and resource not in backend.enis:

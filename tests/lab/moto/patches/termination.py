@@ -1,10 +1,10 @@
-"""TerminateInstances: an instance shuts down for a while, then its interface is gone, and it stays visible without it.
-StopInstances: it is `stopping` until its system has shut down.
+"""TerminateInstances: an instance shuts down for a while, then loses its interface and stays visible. StopInstances: an
+instance is `stopping` until its system has shut down.
 
 EC2 User Guide, "Instance state changes" (shutting-down, then terminated), "Terminate Amazon EC2 instances" ("it
 remains visible … for a short while"; interfaces with DeleteOnTermination go); VPC User Guide, "Route table concepts"
-(blackhole); EC2 API reference, "Instance" (which fields go). On AWS shutting down takes half a minute, here a fifth of
-a second: enough that who doesn't wait for it gets a DependencyViolation, as there.
+(blackhole); EC2 API reference, "Instance" (which fields are removed). On AWS shutting down takes half a minute, here a
+fifth of a second: a caller that doesn't wait gets a DependencyViolation on both.
 """
 
 import math
@@ -27,13 +27,13 @@ _moto_stop = Instance.stop
 
 
 def set_duration(milliseconds: int) -> None:
-    """How long instances shut down from now on."""
+    """Sets how long instances shut down."""
     global _takes
     _takes = milliseconds / 1000
 
 
 def wait_for_word() -> None:
-    """From now on an instance is stopped when `stopped` says so: it has a system, which takes its time."""
+    """From now on, an instance is `stopping` until `stopped` reports it."""
     global _by_word
     _by_word = True
 
@@ -52,7 +52,7 @@ def _halt(entry: tuple[float, Instance]) -> None:
 
 
 def settle() -> None:
-    """Ends what has shut down by now; asked for before every call."""
+    """Ends instances that have shut down. Called before every call."""
     for entry in [entry for entry in _stopping if entry[0] <= time.monotonic()]:
         _halt(entry)
     due = [instance for until, instance in _shutting_down if until <= time.monotonic()]
@@ -64,7 +64,7 @@ def settle() -> None:
 
 
 def install() -> None:
-    """Replaces Instance.terminate and lets a terminated instance be without an address."""
+    """Replaces Instance.terminate and lets a terminated instance have no address."""
     start = Instance.start
 
     def start_again(self: Instance) -> Any:
@@ -85,7 +85,7 @@ def install() -> None:
 
 
 def stop(self: Instance) -> InstanceState:
-    """Begins to stop the instance; answers the state that it had. Again changes nothing."""
+    """Begins to stop the instance; idempotent. Returns the previous state."""
     previous = InstanceState(self.state, self.state_code)
     if self.state not in ("stopping", "stopped"):
         _moto_stop(self)
@@ -95,7 +95,7 @@ def stop(self: Instance) -> InstanceState:
 
 
 def terminate(self: Instance) -> InstanceState:
-    """Begins to end the instance; answers the state that it had. Again changes nothing."""
+    """Begins to terminate the instance; idempotent. Returns the previous state."""
     previous = InstanceState(self.state, self.state_code)
     if self.state not in _ENDING:
         self._state = InstanceState("shutting-down", 32)
@@ -116,7 +116,7 @@ def _end(instance: Instance) -> None:
 
 
 def _release(instance: Instance, eni: Any, subnet: Any) -> None:
-    """Takes an interface off its instance; one made with the instance is deleted and its address is free again."""
+    """Detaches an interface. Deletes one that was created with the instance and frees its address."""
     backend = instance.ec2_backend
     if eni.delete_on_termination:
         backend.enis.pop(eni.id, None)

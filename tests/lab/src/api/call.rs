@@ -1,42 +1,42 @@
-//! A call as `lab calls` shows it.
+//! A recorded API call, as `lab calls` shows it.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Value;
 
-/// What an action's name begins with when it changes nothing.
+/// Prefixes of actions that change nothing.
 const READING: [&str; 10] =
     ["Describe", "Get", "List", "Lookup", "Search", "Head", "AssumeRole", "Decode", "Simulate", "Validate"];
 
 /// One call of the AWS API, with its answer.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Call {
-    /// When it came.
+    /// When the request arrived.
     #[serde(serialize_with = "microseconds")]
     pub time: Timestamp,
-    /// From its coming to its answer's leaving, in milliseconds.
+    /// From the request's arrival to the answer, in milliseconds.
     pub duration_ms: f64,
-    /// The service as signatures name it: `ec2`, `iam`, `ssm`, …
+    /// The service's signing name: `ec2`, `iam`, `ssm`, …
     pub service: String,
     /// The action, such as `ReplaceRoute`.
     pub action: String,
-    /// Who called.
+    /// The caller.
     pub caller: Caller,
     /// The answer's HTTP status; 0 if the request was lost before it reached the API.
     pub status: u16,
     /// The answer's error code, such as `RequestLimitExceeded`.
     pub error: Option<String>,
-    /// The request's parameters, named as on the wire: `Filter.1.Name`.
+    /// The request's parameters, with their names on the wire: `Filter.1.Name`.
     pub request: Value,
 }
 
 impl Call {
-    /// Whether it is of a kind that changes the world.
+    /// Whether its action can change something.
     pub fn is_mutating(&self) -> bool {
         is_mutating(&self.action)
     }
 
-    /// Whether it was answered with success.
+    /// Whether the status is 2xx.
     pub fn succeeded(&self) -> bool {
         (200..300).contains(&self.status)
     }
@@ -47,7 +47,7 @@ impl Call {
     }
 }
 
-/// Whether an action changes the world, by its name.
+/// Whether an action of this name can change something.
 pub fn is_mutating(action: &str) -> bool {
     !READING.iter().any(|prefix| action.starts_with(prefix))
 }
@@ -56,15 +56,15 @@ fn microseconds<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok,
     serializer.serialize_str(&format!("{time:.6}"))
 }
 
-/// Who called.
+/// The caller of an API call.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub enum Caller {
-    /// Elbow's launcher, by the name that it gives in its user agent.
+    /// The launcher, known by its user agent.
     Launcher,
-    /// An instance, by its address or its credentials.
+    /// An instance, known by its address or its credentials.
     Instance(String),
-    /// Anybody else.
+    /// Another program.
     Other,
 }
 

@@ -1,4 +1,4 @@
-//! Errors as each AWS service words them: written for calls that the lab fails, read from moto's answers.
+//! Writes errors in each AWS service's format, for calls that the lab fails, and reads error codes from moto's answers.
 //!
 //! Shapes: EC2 API Reference, "Error codes"; IAM and STS API References, "Common errors" (query protocol);
 //! AWS JSON 1.1 protocol for SSM.
@@ -10,7 +10,7 @@ use rand::Rng;
 
 use crate::serving::{Body, answer};
 
-/// The error that a service answers a throttled call with.
+/// The service's error code for a throttled call.
 pub fn throttling_code(service: &str) -> &'static str {
     match service {
         "ec2" => "RequestLimitExceeded",
@@ -19,7 +19,7 @@ pub fn throttling_code(service: &str) -> &'static str {
     }
 }
 
-/// The HTTP status that goes with an error code.
+/// The HTTP status of an error code.
 pub fn status_of(service: &str, code: &str) -> StatusCode {
     match code {
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => StatusCode::FORBIDDEN,
@@ -33,12 +33,12 @@ pub fn status_of(service: &str, code: &str) -> StatusCode {
     }
 }
 
-/// EC2's "Server error codes", which stand for a fault on AWS's side.
+/// EC2's "Server error codes": faults on AWS's side.
 fn is_server_error(code: &str) -> bool {
     code.starts_with("Internal") || (code.starts_with("Insufficient") && code.ends_with("Capacity"))
 }
 
-/// An answer with this error, in the service's own shape.
+/// An answer with this error, in the service's format.
 pub fn refusal(service: &str, status: StatusCode, code: &str, message: &str) -> Response<Body> {
     let id = request_id();
     let (content_type, body) = match service {
@@ -80,7 +80,7 @@ fn request_id() -> String {
     [&id[..8], &id[8..12], &id[12..16], &id[16..20], &id[20..]].join("-")
 }
 
-/// The error code in an answer's body, of either shape.
+/// The error code in an answer's body, XML or JSON.
 pub fn code_in(body: &[u8]) -> Option<String> {
     if let Ok(json) = serde_json::from_slice::<serde_json::Value>(body) {
         let code = json.get("__type").or_else(|| json.get("code"))?.as_str()?;

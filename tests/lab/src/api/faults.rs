@@ -1,4 +1,4 @@
-//! What the lab was told to do to calls: slow them, throttle them, fail them.
+//! Faults of API calls: latency, hangs, throttling and failures.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -10,21 +10,21 @@ use super::call::is_mutating;
 use super::errors::throttling_code;
 use super::throttle::{Bucket, Throttle};
 
-/// Calls of one action that are still to fail.
+/// The next calls of one action that will fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failing {
     /// The action.
     pub action: String,
-    /// The error code it is answered with.
+    /// The error code of the answer.
     pub code: String,
-    /// How many more times.
+    /// How many more calls fail.
     pub left: u32,
-    /// Only if the call names an instance of this zone, or none at all.
+    /// Fail only calls that name an instance in this zone, or no instance.
     pub zone: Option<String>,
 }
 
 impl Failing {
-    /// Whether it befalls a call of `action` on instances in `zones`.
+    /// Whether it applies to a call of `action` on instances in `zones`.
     fn befalls(&self, action: &str, zones: &[String]) -> bool {
         self.action == action && self.zone.as_ref().is_none_or(|zone| zones.is_empty() || zones.contains(zone))
     }
@@ -33,26 +33,26 @@ impl Failing {
 /// The faults that are set, as `lab status` shows them.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Faults {
-    /// From a request's coming to its answer's leaving, in milliseconds.
+    /// From a request's arrival to its answer, in milliseconds.
     pub latency_ms: u64,
-    /// Whether calls are left without an answer for now.
+    /// Whether calls are held now.
     pub hangs: bool,
-    /// How calls are throttled, if they are.
+    /// The bucket of each action, if calls are throttled.
     pub throttle: Option<Throttle>,
-    /// Calls that are to fail.
+    /// Calls that will fail.
     pub failing: Vec<Failing>,
 }
 
-/// The faults, and what they have done so far.
+/// The faults and their state.
 #[derive(Debug, Default)]
 pub(super) struct Injector {
     pub faults: Faults,
-    /// Until when calls aren't carried out.
+    /// When held calls continue.
     hang: Option<Instant>,
     buckets: HashMap<(String, String), Bucket>,
 }
 
-/// The error that a call is answered with instead of reaching moto.
+/// The error for a call that doesn't reach moto.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Refused {
     pub code: String,
@@ -64,23 +64,23 @@ impl Injector {
         Duration::from_millis(self.faults.latency_ms)
     }
 
-    /// Leaves calls undone until then.
+    /// Holds calls until then.
     pub fn set_hang(&mut self, until: Instant) {
         self.hang = Some(until);
     }
 
-    /// For how long a call that is there now has to wait yet.
+    /// How much longer calls are held.
     pub fn hangs_for(&self, now: Instant) -> Option<Duration> {
         self.hang.map(|until| until.saturating_duration_since(now)).filter(|rest| !rest.is_zero())
     }
 
-    /// Every bucket is full again.
+    /// Sets the throttle; all buckets are full again.
     pub fn set_throttle(&mut self, throttle: Option<Throttle>) {
         self.faults.throttle = throttle;
         self.buckets.clear();
     }
 
-    /// Replaces what was set for that action and code; a count of 0 ends it.
+    /// Replaces the failure of the same action and code; a count of 0 ends it.
     pub fn set_failing(&mut self, failing: Failing) {
         self.faults.failing.retain(|f| (&f.action, &f.code) != (&failing.action, &failing.code));
         if failing.left > 0 {
@@ -88,13 +88,13 @@ impl Injector {
         }
     }
 
-    /// Whether a call that came now, on instances in `zones`, is refused, and how. Uses up what refuses or lets it through.
+    /// The error for a call on instances in `zones`, if one applies. Consumes a failure or a token.
     pub fn refuse(&mut self, service: &str, action: &str, zones: &[String], now: Instant) -> Option<Refused> {
         if let Some(failing) = self.faults.failing.iter_mut().find(|f| f.befalls(action, zones)) {
             failing.left -= 1;
             let code = failing.code.clone();
             self.faults.failing.retain(|f| f.left > 0);
-            return Some(Refused { code, message: "The lab was told to fail this call." });
+            return Some(Refused { code, message: "This call was failed by `lab fail`." });
         }
         let throttle = self.faults.throttle?;
         let throttle = if is_mutating(action) { throttle } else { throttle.for_reading() };
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_failing_action_fails_as_often_as_told_and_no_other_does() {
+    fn a_failing_action_fails_count_times_and_other_actions_succeed() {
         let mut injector = Injector::default();
         let failing = Failing { action: "CreateRoute".into(), code: "InternalError".into(), left: 2, zone: None };
         injector.set_failing(failing);
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn calls_hang_until_their_time_has_come() {
+    fn calls_hang_until_the_hang_ends() {
         let (mut injector, now) = (Injector::default(), Instant::now());
         assert_eq!(injector.hangs_for(now), None);
         injector.set_hang(now + Duration::from_secs(2));

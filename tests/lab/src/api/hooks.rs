@@ -1,38 +1,38 @@
-//! Where others take part in a call: the lab makes the kernel follow, tests stop a caller at an exact point.
+//! Hooks around API calls: the lab updates the kernel in them, and tests stop a caller at an exact point.
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
 use super::call::Call;
 
-/// Whether something gets through.
+/// Whether a request or an answer is delivered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Passage {
-    /// It does.
+    /// Delivered.
     Open,
-    /// It is lost, and its connection is closed.
+    /// Lost; its connection is closed.
     Lost,
 }
 
-/// What happens around calls. Each is awaited before the call goes on.
+/// Hooks around calls. The call continues when a hook returns.
 pub trait Hooks: Send + Sync + 'static {
-    /// A request came (its status and duration aren't known yet). If it is lost, the API never sees it.
+    /// Called for each request, before its status and duration are known. The API never sees a lost request.
     fn request<'a>(&'a self, _call: &'a Call) -> BoxFuture<'a, Passage> {
         async { Passage::Open }.boxed()
     }
 
-    /// A call changed the world. Its answer leaves when this is done.
+    /// Called after a call that changed something, before its answer leaves.
     fn world_changed<'a>(&'a self, _call: &'a Call) -> BoxFuture<'a, ()> {
         async {}.boxed()
     }
 
-    /// A call was carried out and recorded. If its answer is lost, its caller can't know.
+    /// Called after a call was carried out and recorded, before its answer leaves.
     fn answer<'a>(&'a self, _call: &'a Call) -> BoxFuture<'a, Passage> {
         async { Passage::Open }.boxed()
     }
 }
 
-/// Nobody takes part.
+/// Hooks that do nothing.
 pub struct NoHooks;
 
 impl Hooks for NoHooks {}

@@ -1,6 +1,4 @@
-//! The AWS API as the lab shows it: a proxy before moto that records every call and can slow, throttle and fail it.
-//!
-//! `proxy` carries a call from its arrival to its answer; everything it decides on is in a file of its own.
+//! The lab's AWS API: a proxy in front of moto that records each call and can delay, throttle and fail it.
 
 pub mod call;
 pub mod errors;

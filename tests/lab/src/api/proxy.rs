@@ -1,7 +1,6 @@
-//! A call's way: it comes, is refused or carried to moto, the world follows, it is recorded, and the answer leaves.
+//! The proxy: takes a call, refuses it or forwards it to moto, waits for the kernel to follow, records it, and answers.
 //!
-//! Once a request has come whole it is carried to its end even if its caller hangs up, as on AWS: a call whose answer
-//! nobody waited for has still happened.
+//! A complete request is carried out even if its caller hangs up, as on AWS.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -30,23 +29,23 @@ use super::upstream::{self, Upstream};
 use crate::serving::{Body, Door, Lost, text, whole};
 use crate::world::World;
 
-/// More than any call of ours needs (RunInstances with 16 KB of user-data), less than would hurt.
+/// More than any call needs: RunInstances with 16 KB of user data.
 const LARGEST_REQUEST: usize = 1 << 20;
 
-/// A connection without a request is closed after so long. AWS documents no limit; its users saw between 5 s and a minute.
+/// A connection without a request is closed after this long. AWS documents no limit; users saw 5 s to a minute.
 const IDLE: Duration = Duration::from_secs(20);
-/// How often a call that hangs looks whether it still does.
+/// How often a held call checks whether the hang has ended.
 const HANG_STEP: Duration = Duration::from_millis(20);
 
-/// Headers that belong to one connection and not to what is carried over it.
+/// Headers that belong to one connection.
 const HOP_BY_HOP: [hyper::header::HeaderName; 3] = [CONNECTION, TRANSFER_ENCODING, EXPECT];
 
 /// Where calls come in.
 #[derive(Clone)]
 pub enum Entrance {
-    /// Plain HTTP on loopback, for whoever is outside the VPC.
+    /// Plain HTTP on loopback, for callers outside the VPC.
     Loopback,
-    /// TLS in the VPC: the source address says which instance calls.
+    /// TLS in the VPC: the source address identifies the instance.
     Vpc(Arc<rustls::ServerConfig>),
 }
 
@@ -65,22 +64,22 @@ struct Shared {
     injector: Mutex<Injector>,
 }
 
-/// What a proxy works with.
+/// What a proxy needs.
 pub struct Parties {
-    /// moto, which answers.
+    /// The connection to moto.
     pub moto: Upstream,
-    /// The world as the kernel has it: whose address is whose.
+    /// The world that the kernel matches, to find an address's instance.
     pub world: watch::Receiver<Arc<World>>,
-    /// Who was given which credentials; shared with IMDS.
+    /// The instance of each access key; shared with IMDS.
     pub sessions: Sessions,
     /// Where calls are recorded.
     pub record: Record,
-    /// Who takes part in calls.
+    /// The hooks around calls.
     pub hooks: Arc<dyn Hooks>,
 }
 
 impl Proxy {
-    /// A proxy that injects nothing yet.
+    /// A proxy without faults.
     pub fn new(parties: Parties) -> Proxy {
         let Parties { moto, world, sessions, record, hooks } = parties;
         Proxy { shared: Arc::new(Shared { moto, world, sessions, record, hooks, injector: Mutex::default() }) }
@@ -94,7 +93,7 @@ impl Proxy {
             Entrance::Vpc(config) => Door::tls(listener, config),
         };
         let slow = self.clone();
-        // A handshake of TCP and one of TLS take a round trip each.
+        // The TCP and TLS handshakes take a round trip each.
         let door = door.with_delay(move || slow.injector().latency() * 2).with_idle_limit(IDLE);
         let proxy = self.clone();
         door.serve(move |peer: SocketAddr, request| {
@@ -104,43 +103,43 @@ impl Proxy {
         .await
     }
 
-    /// The calls since the last clearing, in the order in which they came.
+    /// The calls since the record was last cleared, in order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         self.shared.record.calls()
     }
 
-    /// The same; then there are none.
+    /// The same; clears the record.
     pub fn take_calls(&self) -> Vec<Call> {
         self.shared.record.take()
     }
 
-    /// From now on an answer leaves this long after its request came; zero ends it.
+    /// Delays each answer until this long after its request; zero ends it.
     pub fn set_latency(&self, latency: Duration) {
         self.injector().faults.latency_ms = u64::try_from(latency.as_millis()).unwrap_or(u64::MAX);
     }
 
-    /// For so long calls aren't carried out; zero ends it.
+    /// Holds calls for this long; zero ends it.
     pub fn hang(&self, time: Duration) {
         self.injector().set_hang(Instant::now() + time);
     }
 
-    /// From now on calls are throttled, or aren't. Buckets are full at first.
+    /// Throttles calls, or ends that. Buckets are full at first.
     pub fn set_throttle(&self, throttle: Option<Throttle>) {
         self.injector().set_throttle(throttle);
     }
 
-    /// The next calls of this action fail; a count of 0 ends it.
+    /// Fails the next calls of an action; a count of 0 ends it.
     pub fn set_failing(&self, failing: Failing) {
         self.injector().set_failing(failing);
     }
 
-    /// What is set.
+    /// The faults that are set.
     pub fn faults(&self) -> Faults {
         let injector = self.injector();
         Faults { hangs: injector.hangs_for(Instant::now()).is_some(), ..injector.faults.clone() }
     }
 
-    /// Ends all of it.
+    /// Ends all faults.
     pub fn clear_faults(&self) {
         *self.injector() = Injector::default();
     }
@@ -153,11 +152,11 @@ impl Proxy {
         let (time, came) = (Timestamp::now(), Instant::now());
         let (head, body) = request.into_parts();
         if is_control(head.uri.path()) {
-            return Ok(text(StatusCode::NOT_FOUND, "there is no such thing on AWS\n"));
+            return Ok(text(StatusCode::NOT_FOUND, "AWS has no such path\n"));
         }
         let body = match Limited::new(body, LARGEST_REQUEST).collect().await {
             Ok(body) => body.to_bytes(),
-            Err(_) => return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large, or broke off\n")),
+            Err(_) => return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large or incomplete\n")),
         };
         let carried = tokio::spawn(async move { self.carry(address, (time, came), head, body).await });
         carried.await.unwrap_or(Err(Lost))
@@ -202,7 +201,7 @@ impl Proxy {
         }
     }
 
-    /// It may be told meanwhile to hang longer, or no more.
+    /// Waits in steps, because the hang may be changed meanwhile.
     async fn wait_while_it_hangs(&self) {
         loop {
             let Some(rest) = self.injector().hangs_for(Instant::now()) else { return };
@@ -210,7 +209,7 @@ impl Proxy {
         }
     }
 
-    /// Recorded before the answer leaves, so that whoever has an answer finds its call.
+    /// Records the call before its answer leaves, so that a caller with an answer finds its call.
     fn finish(&self, call: &mut Call, came: Instant) {
         call.duration_ms = (came.elapsed().as_secs_f64() * 1e6).round() / 1e3;
         self.shared.record.add(call);
@@ -229,7 +228,7 @@ impl Proxy {
         }
     }
 
-    /// moto's answer, or one that says that there is none. The headers go along as they are: they are signed.
+    /// moto's answer, or an `Unavailable` error without one. The headers are signed and forwarded unchanged.
     async fn forward(&self, head: Parts, body: Bytes, call: &mut Call) -> Response<Body> {
         match self.ask(head, body).await {
             Ok(answer) => {
@@ -243,7 +242,7 @@ impl Proxy {
                 warn!(action = call.action, error = format!("{error:#}"), "moto didn't answer");
                 let code = if call.service == "ec2" { "Unavailable" } else { "ServiceUnavailable" };
                 call.error = Some(code.to_owned());
-                refusal(&call.service, status_of(&call.service, code), code, "The lab's API isn't there.")
+                refusal(&call.service, status_of(&call.service, code), code, "The lab's moto doesn't answer.")
             }
         }
     }
@@ -265,7 +264,7 @@ impl Proxy {
     }
 }
 
-/// Paths of moto's own controls, and of ours in it. AWS has no such things.
+/// Whether this is a control path of moto or of the lab, which AWS doesn't have.
 fn is_control(path: &str) -> bool {
     matches!(path.split('/').nth(1), Some("moto-api" | "lab"))
 }

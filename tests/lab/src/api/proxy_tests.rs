@@ -1,4 +1,4 @@
-//! The proxy before a stand-in for moto that counts what reaches it.
+//! Tests of the proxy, with a stand-in for moto that counts the requests that reach it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -24,7 +24,7 @@ use crate::world::World;
 const SIGNED: &str = "AWS4-HMAC-SHA256 Credential=AKIAOPERATOR/20260102/eu-west-1/ec2/aws4_request, SignedHeaders=host, \
                       Signature=00";
 
-/// A proxy on loopback and what it was told and saw.
+/// A proxy on loopback, with its inputs and the stand-in's count.
 struct Rig {
     proxy: Proxy,
     address: SocketAddr,
@@ -133,7 +133,7 @@ async fn two_hundred_calls_at_once_take_one_latency() {
     let start = Instant::now();
     let calls = clients.into_iter().map(|mut client| async move { client.send(call("ReplaceRoute")).await });
     assert!(join_all(calls).await.into_iter().all(|answer| answer.unwrap().status() == 200));
-    // Connections that were already accepted waited for nothing; ones accepted since waited two latencies more.
+    // Connections accepted after the latency was set wait two latencies more.
     assert!(start.elapsed() < Duration::from_millis(5000), "{:?}", start.elapsed());
     assert_eq!(rig.proxy.calls().len(), 200);
 }
@@ -155,7 +155,7 @@ async fn a_throttled_call_never_reaches_moto() {
 }
 
 #[tokio::test]
-async fn a_call_told_to_fail_fails_in_the_services_words() {
+async fn a_failed_call_has_an_error_in_the_services_format() {
     let rig = Rig::new().await;
     let failing = Failing { action: "ReplaceRoute".into(), code: "UnauthorizedOperation".into(), left: 1, zone: None };
     rig.proxy.set_failing(failing);
@@ -167,7 +167,7 @@ async fn a_call_told_to_fail_fails_in_the_services_words() {
     assert_eq!(rig.reached(), 1);
 }
 
-/// Notes what it is told, and holds a change until it is let go.
+/// Records changes, and holds each until it is released.
 #[derive(Default)]
 struct Watcher {
     seen: Arc<Mutex<Vec<String>>>,
@@ -202,7 +202,7 @@ async fn an_answer_waits_until_the_world_has_followed() {
 }
 
 #[tokio::test]
-async fn a_call_whose_caller_hangs_up_still_happens() {
+async fn a_call_is_carried_out_even_if_its_caller_hangs_up() {
     let rig = Rig::with(NoHooks, Duration::from_millis(100)).await;
     let mut stream = TcpStream::connect(rig.address).await.unwrap();
     let body = "Action=ReplaceRoute";
@@ -222,7 +222,7 @@ async fn a_call_whose_caller_hangs_up_still_happens() {
     assert_eq!(rig.proxy.calls()[0].status, 200);
 }
 
-/// Loses requests of one action and answers of another.
+/// Loses the requests of one action and the answers of another.
 struct Loss;
 
 impl Hooks for Loss {
@@ -236,7 +236,7 @@ impl Hooks for Loss {
 }
 
 #[tokio::test]
-async fn a_lost_request_never_happened_and_a_lost_answers_call_did() {
+async fn a_lost_request_is_not_carried_out_and_a_call_with_a_lost_answer_is() {
     let rig = Rig::with(Loss, Duration::ZERO).await;
     assert!(rig.client().await.send(call("CreateRole")).await.is_err());
     assert_eq!(rig.reached(), 0);
@@ -286,7 +286,7 @@ async fn motos_controls_are_out_of_reach() {
 }
 
 #[tokio::test]
-async fn an_api_that_is_gone_is_said_to_be_unavailable() {
+async fn calls_fail_as_unavailable_while_moto_does_not_answer() {
     let (listener, gone) = loopback();
     drop(listener);
     let (_world, world) = watch::channel(Arc::new(World::default()));

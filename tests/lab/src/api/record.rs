@@ -1,4 +1,4 @@
-//! Every call, in memory for `lab calls` and as lines in a file that outlives the lab.
+//! Records each call in memory, for `lab calls`, and in a file that outlives the lab.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::call::Call;
 
-/// The calls since the last clearing.
+/// The calls since the record was last cleared.
 #[derive(Debug, Default)]
 pub struct Record {
     kept: Mutex<Kept>,
@@ -23,12 +23,12 @@ struct Kept {
 }
 
 impl Record {
-    /// Kept in memory only.
+    /// A record in memory only.
     pub fn in_memory() -> Record {
         Record::default()
     }
 
-    /// Kept in memory, and appended to this file as they are answered.
+    /// A record in memory that also appends each answered call to this file.
     pub fn with_file(path: &Path) -> Result<Record> {
         let file = OpenOptions::new().create(true).append(true).open(path);
         let file = file.with_context(|| format!("opening {} to record calls", path.display()))?;
@@ -41,18 +41,18 @@ impl Record {
         if let (Some(file), Ok(mut line)) = (&mut kept.file, serde_json::to_vec(call)) {
             line.push(b'\n');
             if let Err(error) = file.write_all(&line) {
-                warn!(%error, "recording a call in its file");
+                warn!(%error, "could not write a call to the record's file");
             }
         }
         kept.calls.push(call.clone());
     }
 
-    /// The calls so far, in the order in which they came.
+    /// The calls so far, in order of arrival.
     pub fn calls(&self) -> Vec<Call> {
         in_order(self.kept().calls.clone())
     }
 
-    /// The calls so far, in the order in which they came; then there are none. The file keeps them.
+    /// The calls so far, in order of arrival. Clears the memory but not the file.
     pub fn take(&self) -> Vec<Call> {
         in_order(std::mem::take(&mut self.kept().calls))
     }

@@ -1,32 +1,32 @@
-//! What a request to the AWS API asks for, whichever protocol its service speaks.
+//! Reads the service, action and parameters of a request to the AWS API, in each service's protocol.
 //!
-//! EC2, IAM, STS and Auto Scaling take forms with an `Action`; SSM takes JSON and names the action in `X-Amz-Target`.
-//! The service is the one that the request was signed for (Signature Version 4, credential scope), else the host's.
+//! EC2, IAM, STS and Auto Scaling take forms with an `Action`; SSM takes JSON and an `X-Amz-Target` header. The service
+//! comes from the signature's credential scope (Signature Version 4), or else from the host name.
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
 
-/// The application name that the launcher puts into its user agent.
+/// The application name in the launcher's user agent.
 const LAUNCHER: &str = "app/elbow-launcher";
 
-/// A request, understood.
+/// A parsed request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Asked {
-    /// The service as signatures name it.
+    /// The service's signing name.
     pub service: String,
     /// The action; empty if the request names none.
     pub action: String,
     /// Its parameters.
     pub parameters: Value,
-    /// The access key it was signed with.
+    /// The access key in its signature.
     pub access_key: Option<String>,
-    /// Whether it says that it comes from the launcher.
+    /// Whether its user agent names the launcher.
     pub by_launcher: bool,
 }
 
 impl Asked {
-    /// Reads a request.
+    /// Parses a request.
     pub fn read(head: &Parts, body: &[u8]) -> Asked {
         let scope = header(head, AUTHORIZATION.as_str()).and_then(credential).unwrap_or_default();
         let mut scope = scope.split('/');
@@ -68,7 +68,7 @@ fn json(body: &[u8]) -> Value {
     serde_json::from_slice(body).unwrap_or(Value::Null)
 }
 
-/// A form's fields, from the query as well as from the body, as the query protocol allows both.
+/// A form's fields, from the URL's query and from the body: the query protocol allows both.
 fn form(head: &Parts, body: &[u8]) -> (String, Value) {
     let in_body =
         header(head, CONTENT_TYPE.as_str()).is_some_and(|t| t.starts_with("application/x-www-form-urlencoded"));
@@ -129,7 +129,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unsigned_call_goes_by_its_host() {
+    fn an_unsigned_calls_service_is_read_from_its_host() {
         let asked = read(Request::get("/?Action=DescribeVpcs").header("host", "ec2.eu-west-1.amazonaws.com"), "");
         assert_eq!((asked.service.as_str(), asked.action.as_str()), ("ec2", "DescribeVpcs"));
         assert_eq!(asked.access_key, None);

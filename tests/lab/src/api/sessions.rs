@@ -1,21 +1,21 @@
-//! Which instance was given which credentials, so that a call signed with them is known to be its.
+//! Maps access keys to the instances that got them from IMDS, so that a signed call shows its instance.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
-/// Access keys that IMDS handed out. Clones share what they know.
+/// Access keys that IMDS issued. Clones share the map.
 #[derive(Debug, Clone, Default)]
 pub struct Sessions {
     instances: Arc<Mutex<HashMap<String, String>>>,
 }
 
 impl Sessions {
-    /// Remembers that this access key was given to this instance.
+    /// Stores the instance of an access key.
     pub fn record(&self, access_key: &str, instance: &str) {
         self.known().insert(access_key.to_owned(), instance.to_owned());
     }
 
-    /// The instance that this access key was given to.
+    /// The instance of an access key.
     pub fn instance(&self, access_key: &str) -> Option<String> {
         self.known().get(access_key).cloned()
     }

@@ -1,21 +1,21 @@
-//! The token bucket that AWS throttles with: one for each action, full at first, refilled steadily.
+//! AWS's token bucket for throttling: one for each action, full at first, refilled steadily.
 //!
-//! EC2 Developer Guide, "Request throttling": calls that change something get 50 tokens and 5 a second, calls that read
-//! 100 and 20. The lab is told the first pair and keeps that ratio.
+//! EC2 Developer Guide, "Request throttling": calls that change something get 50 tokens and 5 per second, calls that
+//! read get 100 and 20. `lab throttle` sets the first pair, and the second follows in this ratio.
 
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
-/// A bucket's size in calls, and what it regains a second. For calls that change something; [`Throttle::for_reading`] gives those for others.
+/// A bucket for calls that change something; [`Throttle::for_reading`] gives the one for calls that read.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Throttle {
-    /// How many calls of one action may come at once.
+    /// The bucket's size: calls of one action that are allowed at once.
     pub burst: f64,
-    /// How many a second it regains.
+    /// Tokens per second.
     pub refill: f64,
 }
 
-/// What is left for one action.
+/// The bucket of one action.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     throttle: Throttle,
@@ -24,7 +24,7 @@ pub struct Bucket {
 }
 
 impl Throttle {
-    /// The bucket's size and refill for an action that only reads.
+    /// The bucket for an action that only reads.
     pub fn for_reading(self) -> Throttle {
         Throttle { burst: self.burst * 2.0, refill: self.refill * 4.0 }
     }
@@ -36,7 +36,7 @@ impl Bucket {
         Bucket { throttle, tokens: throttle.burst, at: now }
     }
 
-    /// Takes a token. False if there is none: the call is throttled.
+    /// Takes a token. Returns `false` if the bucket is empty.
     pub fn take(&mut self, now: Instant) -> bool {
         let elapsed = now.saturating_duration_since(self.at).as_secs_f64();
         self.tokens = (self.tokens + elapsed * self.throttle.refill).min(self.throttle.burst);

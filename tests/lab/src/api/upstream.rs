@@ -1,4 +1,4 @@
-//! The way to moto: a pool of kept connections on loopback.
+//! The client for moto: a pool of connections on loopback.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,18 +12,17 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::Semaphore;
 
-/// How many requests moto has at once. It has 16 threads, and its server stops accepting at 100 connections, kept ones
-/// included: the rest are better off waiting here.
+/// Concurrent requests to moto. It has 16 threads, and its server accepts at most 100 connections, idle ones included;
+/// further requests wait here.
 const AT_ONCE: usize = 32;
 
-/// How long a connection is kept: well within the two minutes after which moto's server closes one, so that no request
-/// is sent into a closing connection.
+/// How long an idle connection is kept. moto's server closes one after two minutes, and no request may meet that.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// A body that is all there.
+/// A complete body.
 pub type Body = Full<Bytes>;
 
-/// moto's server. Clones share one pool, which belongs to the runtime that it is used in.
+/// A client of moto. Clones share one pool, which belongs to the runtime that uses it.
 #[derive(Debug, Clone)]
 pub struct Upstream {
     client: Client<HttpConnector, Body>,
@@ -32,7 +31,7 @@ pub struct Upstream {
 }
 
 impl Upstream {
-    /// moto at `url`, such as `http://127.0.0.1:5000`.
+    /// A client of moto at `url`, such as `http://127.0.0.1:5000`.
     pub fn new(url: &str) -> Upstream {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -45,12 +44,12 @@ impl Upstream {
         Upstream { client, base: url.trim_end_matches('/').into(), places }
     }
 
-    /// The address of `path` (with its query).
+    /// The URI of `path` with its query.
     pub fn uri(&self, path: &str) -> anyhow::Result<Uri> {
-        format!("{}{path}", self.base).parse().with_context(|| format!("{path} is no path"))
+        format!("{}{path}", self.base).parse().with_context(|| format!("{path}: not a valid path"))
     }
 
-    /// Sends a request as it is and waits for the whole answer.
+    /// Sends a request unchanged and waits for the complete answer.
     pub async fn send(&self, request: Request<Body>) -> anyhow::Result<Response<Bytes>> {
         let _place = self.places.acquire().await?;
         let answer = self.client.request(request).await.with_context(|| format!("asking moto at {}", self.base))?;

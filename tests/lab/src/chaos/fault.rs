@@ -1,4 +1,4 @@
-//! The faults of a chaos run: how each begins, and how it ends.
+//! The faults of a chaos run, and how each begins and ends.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -7,16 +7,16 @@ use anyhow::{Context, Result, ensure};
 
 use crate::rig::Rig;
 
-/// The node that a fault befalls, at the moment when it begins.
+/// The node of a fault, chosen when the fault begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
-    /// The node that the main table's route leads to.
+    /// The node to which the main table routes the virtual IP.
     Active,
-    /// The other one.
+    /// The other node.
     Standby,
 }
 
-/// What goes wrong.
+/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The node's power is cut; it boots again at the end.
@@ -25,52 +25,52 @@ pub enum Fault {
     Terminated(Who),
     /// The node restarts.
     Reboot(Who),
-    /// The node stands still for so many milliseconds.
+    /// The node is frozen for this many milliseconds.
     Freeze(Who, u64),
     /// The node's link is down.
     LinkDown(Who),
-    /// The node can't reach `api`, `imds`, or anything but these.
+    /// The node can't reach `api` or `imds`.
     CutOff(Who, &'static str),
     /// The nodes can't reach each other.
     Apart,
     /// A unit's processes are killed.
     Killed(Who, &'static str),
-    /// A unit's processes stand still.
+    /// A unit's processes are paused by SIGSTOP.
     Hung(Who, &'static str),
     /// The agent is restarted.
     Restarted(Who),
-    /// The node's disk has no free byte.
+    /// The node's disk is full.
     DiskFull(Who),
     /// Another member holds 1,100 idle connections to the node's health port.
     IdleConnections(Who),
-    /// Every answer of the API comes so many milliseconds late.
+    /// The API answers after this many milliseconds.
     Latency(u64),
-    /// Describe calls answer from the world so many milliseconds ago.
+    /// Describe calls answer from the state of this many milliseconds ago.
     Stale(u64),
-    /// The API answers nothing.
+    /// The API holds all calls.
     Hang,
-    /// Each API action has a bucket of two calls, and one call a second after that.
+    /// Each API action is throttled: two calls at once, then one per second.
     Throttle,
     /// An API action fails with this error.
     Fails(&'static str, &'static str),
     /// The route in the main table is deleted.
     RouteDeleted,
-    /// The route in the main table is pointed at an interface that belongs to no node.
+    /// The route in the main table is redirected to a stranger's interface.
     RouteStolen,
     /// The tag `elbow:balancer` is deleted from both nodes.
     Untagged,
-    /// The nodes' own report tags are overwritten with nonsense.
+    /// The nodes' report tags are overwritten.
     Forged,
     /// An operator asks for a handover.
     Handover,
 }
 
-/// What a fault acts on. Two faults of one place would undo each other.
+/// The thing that a fault acts on. Two faults in one place would undo each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// One node.
     Node(Who),
-    /// The network between things.
+    /// The network.
     Network,
     /// The API.
     Api,
@@ -78,11 +78,11 @@ pub enum Place {
     Routes,
     /// The nodes' tags.
     Tags,
-    /// What an operator does.
+    /// An operator's request.
     Operator,
 }
 
-/// What faults act on.
+/// The lab and the balancer of a run.
 pub struct Scene {
     /// The lab.
     pub rig: Rig,
@@ -90,11 +90,11 @@ pub struct Scene {
     pub file: PathBuf,
 }
 
-/// How to end a fault that has begun.
+/// Ends a fault that has begun.
 pub type End = Box<dyn FnOnce(&Scene) -> Result<()>>;
 
 impl Fault {
-    /// Every fault that a run may play.
+    /// All faults that a run can inject.
     pub fn all() -> Vec<Fault> {
         use Fault::*;
         let on_nodes = [Who::Active, Who::Standby].into_iter().flat_map(|who| {
@@ -136,7 +136,7 @@ impl Fault {
         on_nodes.chain(elsewhere).collect()
     }
 
-    /// What it acts on.
+    /// The thing that it acts on.
     pub fn place(&self) -> Place {
         use Fault::*;
         match self {
@@ -151,7 +151,7 @@ impl Fault {
         }
     }
 
-    /// Begins it; what it befell, and what ends it.
+    /// Begins it. Returns the affected thing, and how to end the fault.
     pub fn begin(&self, scene: &Scene) -> Result<(String, End)> {
         use Fault::*;
         let rig = &scene.rig;
@@ -231,7 +231,7 @@ impl Fault {
                 scene.tags("create-tags", &scene.nodes()?, &forged)?;
                 (String::new(), nothing())
             }
-            // A refusal is an answer, too: another fault may leave no node to hand over to.
+            // A refusal is fine: another fault may leave no node to hand over to.
             Handover => {
                 let output = rig.launcher(["handover", "web", "--timeout", "20s"])?;
                 (if output.status.success() { "done" } else { "refused" }.to_owned(), nothing())
@@ -241,7 +241,7 @@ impl Fault {
 }
 
 impl Scene {
-    /// Does what `lab` is told, and gives what undoes it.
+    /// Runs a `lab` command. Returns the command that undoes it.
     fn order<const B: usize, const E: usize>(&self, begin: [&str; B], end: [&str; E]) -> Result<End> {
         self.rig.lab(begin)?;
         let end: Vec<String> = end.into_iter().map(str::to_owned).collect();
@@ -264,7 +264,7 @@ impl Scene {
             return Ok(active);
         }
         let others = self.nodes()?.into_iter().find(|id| *id != active);
-        others.context("there is no standby")
+        others.context("the balancer has no standby node")
     }
 
     fn main_route(&self) -> Result<(String, String)> {
@@ -280,21 +280,21 @@ impl Scene {
 
     fn idle_connections(&self, from: &str, to: &str) -> Result<(String, End)> {
         let address = self.rig.status()?.instances.into_iter().find(|one| one.id == to).and_then(|one| one.address);
-        let address = address.with_context(|| format!("{to} has no address"))?;
+        let address = address.with_context(|| format!("{to}: no address"))?;
         let hold =
             format!("ulimit -n 4096; for n in $(seq 1100); do exec {{f}}<>/dev/tcp/{address}/9110; done; sleep 60");
         let unit = ["systemd-run", "--quiet", "--collect", "--unit=chaos-idle", "bash", "-c", &hold];
         self.rig.inside(from, &unit)?;
         let from = from.to_owned();
         let stop = move |scene: &Scene| {
-            // The unit is gone already if its node went down meanwhile, or if its connections were refused.
+            // The unit has ended already if its node went down or its connections were refused.
             let _ = scene.rig.inside(&from, &["systemctl", "stop", "chaos-idle"]);
             Ok(())
         };
         Ok((format!("{to}, from another member"), Box::new(stop)))
     }
 
-    /// Whether every route leads to the one active node, and the other node is standby.
+    /// Checks that all routes lead to the one active node and that the other node is standby.
     pub fn is_well(&self) -> Result<()> {
         let status = self.rig.status()?;
         let nodes: Vec<_> = status.instances.iter().filter(|one| one.balancer.as_deref() == Some("web")).collect();
@@ -304,13 +304,13 @@ impl Scene {
         for route in status.routes.iter().filter(|route| route.destination == "10.255.0.10/32") {
             ensure!(route.instance.as_ref() == active, "the route in {} leads to {:?}", route.table, route.instance);
         }
-        let tables = crate::evidence::eligible_tables(&self.rig, &status.vpc)?.len();
+        let tables = crate::observations::eligible_tables(&self.rig, &status.vpc)?.len();
         let routes = status.routes.iter().filter(|route| route.destination == "10.255.0.10/32").count();
         ensure!(routes == tables, "{routes} of {tables} tables have a route");
         Ok(())
     }
 
-    /// A lab with a balancer that serves.
+    /// Starts a lab with a balancer.
     pub fn raise() -> Result<Scene> {
         let rig = Rig::up()?;
         let file = rig.balancer(|text| text)?;
@@ -347,7 +347,7 @@ impl fmt::Display for Fault {
             Throttle => write!(f, "API throttled to a call a second"),
             Fails(action, code) => write!(f, "{action} fails with {code}"),
             RouteDeleted => write!(f, "route in the main table deleted"),
-            RouteStolen => write!(f, "route in the main table redirected to a foreign interface"),
+            RouteStolen => write!(f, "route in the main table redirected to a stranger's interface"),
             Untagged => write!(f, "elbow:balancer deleted from both nodes"),
             Forged => write!(f, "report tags of both nodes overwritten"),
             Handover => write!(f, "handover requested"),

@@ -1,5 +1,5 @@
-//! `lab chaos`: random faults, one episode after another, while clients watch. After each episode the balancer must recover
-//! by itself. The fault log and each outage are printed; the seed replays the plan.
+//! `lab chaos`: injects random faults in episodes and measures outages with a prober. The balancer must recover by
+//! itself after each episode. The same seed gives the same plan.
 
 mod fault;
 mod plan;
@@ -16,21 +16,21 @@ use crate::stage::end_all_faults;
 use fault::{End, Scene};
 use plan::{Plan, Planned};
 
-/// From one request to the next, in milliseconds.
+/// The time between requests, in milliseconds.
 const EVERY: u64 = 20;
-/// A longer time without a good answer is an outage.
+/// A longer gap between good answers is an outage.
 const NOTICED: Duration = Duration::from_millis(300);
-/// So many good answers in a row are service.
+/// This many good answers in a row count as service.
 const SERVICE: usize = 25;
-/// How long a balancer may take to be well after the last fault of an episode has ended: two boots fit.
+/// How long a balancer may take to recover after an episode's last fault: enough for two boots.
 const RECOVERY: Duration = Duration::from_secs(150);
-/// More successful route changes than these for each fault of an episode are a route war: a takeover of the lab's three
-/// tables there and back, twice.
+/// More successful route changes per fault than this are a route war. Two takeovers of the lab's three tables, each
+/// there and back, make 12.
 const PEACE: usize = 12;
-/// Nodes look at their routes every 27 to 33 s: a route war shows within two looks.
+/// Nodes read their routes every 27 to 33 s, so a route war shows within two reads.
 const CALM: Duration = Duration::from_secs(70);
 
-/// What a run has seen.
+/// The results of a run.
 #[derive(Debug, Default)]
 struct Tally {
     episodes: usize,
@@ -39,11 +39,11 @@ struct Tally {
     unrecovered: usize,
 }
 
-/// The balancer's nodes.
+/// The number of the balancer's nodes.
 const NODES: usize = 2;
 
-/// Plays the plan of `seed` for `length` on a fresh lab. Fails if the balancer doesn't recover after an episode, or if its
-/// nodes move routes while nothing is wrong.
+/// Plays the plan of `seed` for `length` in a fresh lab. Fails if the balancer doesn't recover after an episode, or if
+/// nodes change routes without a fault.
 pub fn run(seed: u64, length: Duration) -> Result<()> {
     println!("chaos: seed {seed}, {} s of faults", length.as_secs());
     let scene = Scene::raise()?;
@@ -56,19 +56,19 @@ pub fn run(seed: u64, length: Duration) -> Result<()> {
     }
     let moves = calm(&scene)?;
     println!(
-        "chaos: seed {seed}: {} episodes, {} outages, the longest {:.2} s, {} unrecovered, {moves} route changes in {} s of calm",
+        "chaos: seed {seed}: {} episodes, {} outages, the longest {:.2} s, {} unrecovered, {moves} route changes in {} s without faults",
         tally.episodes,
         tally.outages,
         tally.worst.as_secs_f64(),
         tally.unrecovered,
         CALM.as_secs()
     );
-    ensure!(tally.unrecovered == 0, "{} episodes left a balancer that did not recover", tally.unrecovered);
-    ensure!(moves == 0, "the nodes moved routes {moves} times while nothing was wrong");
+    ensure!(tally.unrecovered == 0, "the balancer did not recover after {} episodes", tally.unrecovered);
+    ensure!(moves == 0, "the nodes changed routes {moves} times without a fault");
     Ok(())
 }
 
-/// One episode: its faults, the recovery, and what clients saw of it.
+/// Plays one episode: its faults, the recovery, and the outages.
 fn play(scene: &Scene, episode: &[Planned], began: Instant, tally: &mut Tally) -> Result<()> {
     tally.episodes += 1;
     println!("episode {}", tally.episodes);
@@ -78,10 +78,10 @@ fn play(scene: &Scene, episode: &[Planned], began: Instant, tally: &mut Tally) -
     let say = |what: &str| println!("{:8.1} s  {what}", (offset + start.elapsed()).as_secs_f64());
     faults(scene, episode, start, say);
     end_all_faults(&scene.rig)?;
-    // While the API failed, `launcher create` did, too: the operator runs it again.
+    // If `launcher create` failed because of an API fault, run it again.
     if scene.nodes()?.len() < NODES {
         scene.rig.create(&scene.file)?;
-        say("a terminated node is replaced");
+        say("replaced a terminated node");
     }
     let ended = start.elapsed();
     let recovered = wait_for("the balancer to recover", RECOVERY, || {
@@ -103,7 +103,7 @@ fn play(scene: &Scene, episode: &[Planned], began: Instant, tally: &mut Tally) -
     });
     match &verdict {
         Ok(()) => say(&format!(
-            "well {:.1} s after the last fault; {failed} of {} requests failed, {moves} route changes",
+            "recovered {:.1} s after the last fault; {failed} of {} requests failed, {moves} route changes",
             recovery.as_secs_f64(),
             probes.len()
         )),
@@ -111,16 +111,16 @@ fn play(scene: &Scene, episode: &[Planned], began: Instant, tally: &mut Tally) -
             tally.unrecovered += 1;
             say(&format!("NOT RECOVERED: {error:#}"));
             println!("{}", scene.rig.lab(["status"])?);
-            // The next episode starts on a balancer that is well, or not at all.
+            // The next episode needs a healthy balancer.
             scene.nodes()?.iter().try_for_each(|node| scene.rig.lab(["reboot", node]).map(drop))?;
-            wait_for("the balancer after rebooting its nodes", RECOVERY, || scene.is_well())?;
+            wait_for("the balancer to recover after a reboot of its nodes", RECOVERY, || scene.is_well())?;
         }
     }
     Ok(())
 }
 
-/// Begins and ends each fault at its time. A fault that can't begin or end, because another took away what it acts on, is
-/// said and left out.
+/// Begins and ends each fault at its time. Prints and skips a fault that can't begin or end, for example because
+/// another fault removed its node.
 fn faults(scene: &Scene, episode: &[Planned], start: Instant, say: impl Fn(&str)) {
     let mut due: Vec<(Duration, &Planned, bool)> = Vec::new();
     for planned in episode {
@@ -135,34 +135,38 @@ fn faults(scene: &Scene, episode: &[Planned], start: Instant, say: impl Fn(&str)
         if begins {
             match fault.begin(scene) {
                 Ok((what, end)) => {
-                    say(format!("begins: {fault} {what}").trim_end());
+                    say(format!("began: {fault} {what}").trim_end());
                     ends.push((planned, end));
                 }
-                Err(error) => say(&format!("left out: {fault}: {error:#}")),
+                Err(error) => say(&format!("skipped: {fault}: {error:#}")),
             }
         } else if let Some(at) = ends.iter().position(|(one, _)| std::ptr::eq(*one, planned)) {
             match (ends.swap_remove(at).1)(scene) {
-                Ok(()) => say(&format!("ends: {fault}")),
-                Err(error) => say(&format!("ends: {fault}: {error:#}")),
+                Ok(()) => say(&format!("ended: {fault}")),
+                Err(error) => say(&format!("could not end: {fault}: {error:#}")),
             }
         }
     }
 }
 
-/// Whether the last requests were all answered.
+/// Checks that the last [`SERVICE`] requests all succeeded.
 fn served(clients: &Prober) -> Result<()> {
     let mut probes = clients.notes();
     probes.sort_by_key(|probe| probe.sent);
     let good = probes.iter().rev().take_while(|probe| probe.outcome.is_ok()).count();
-    ensure!(good >= SERVICE, "{good} good answers in a row, the last one: {:?}", probes.last().map(|one| &one.outcome));
+    ensure!(
+        good >= SERVICE,
+        "only {good} good answers in a row, last outcome {:?}",
+        probes.last().map(|one| &one.outcome)
+    );
     Ok(())
 }
 
-/// How often the nodes change routes while nothing is wrong.
+/// Counts the nodes' route changes during a time without faults.
 fn calm(scene: &Scene) -> Result<usize> {
     scene.rig.lab(["calls", "--clear"])?;
     std::thread::sleep(CALM);
-    scene.is_well().context("after a calm")?;
+    scene.is_well().context("after a time without faults")?;
     route_changes(scene)
 }
 

@@ -1,5 +1,4 @@
-//! A chaos run's plan: which faults begin when, and how long each lasts. The seed alone decides it, so a run can be
-//! replayed.
+//! The plan of a chaos run: which faults begin when, and how long each lasts. It depends only on the seed.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -17,16 +16,16 @@ pub struct Planned {
     pub begins: Duration,
     /// When it ends, from the episode's start.
     pub ends: Duration,
-    /// What goes wrong.
+    /// The fault.
     pub fault: Fault,
 }
 
-/// All episodes of a seed, without end. The time that a balancer needs to recover decides how many of them fit into a run.
+/// The endless episodes of a seed. How many fit into a run depends on the balancer's recovery times.
 #[derive(Debug)]
 pub struct Plan(StdRng);
 
 impl Plan {
-    /// The plan of this seed.
+    /// The plan of a seed.
     pub fn of(seed: u64) -> Plan {
         Plan(StdRng::seed_from_u64(seed))
     }
@@ -39,7 +38,7 @@ impl Plan {
 impl Iterator for Plan {
     type Item = Vec<Planned>;
 
-    /// One to three faults in different places, so that one doesn't take away what another acts on.
+    /// One to three faults in different places.
     fn next(&mut self) -> Option<Vec<Planned>> {
         let several = *[1, 1, 1, 2, 2, 3].choose(&mut self.0)?;
         let mut places = BTreeSet::new();
@@ -48,7 +47,7 @@ impl Iterator for Plan {
             let fault = Fault::all().choose(&mut self.0)?.clone();
             if places.insert(fault.place()) {
                 let begins = self.milliseconds(0, 4_000);
-                // Some last longer than two looks at the routes, so that a route war shows.
+                // Some last longer than two reads of the routes, so that a route war shows.
                 let longest = *[8_000, 8_000, 15_000, 75_000].choose(&mut self.0)?;
                 let ends = begins + self.milliseconds(1_000, longest);
                 episode.push(Planned { begins, ends, fault });

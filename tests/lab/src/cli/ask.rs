@@ -1,4 +1,4 @@
-//! Asks the running lab: a line of JSON there, a line back.
+//! Sends a request to the running lab: one line of JSON each way.
 
 use std::io::{BufRead, BufReader, ErrorKind, Write};
 use std::os::unix::net::UnixStream;
@@ -10,27 +10,28 @@ use serde_json::Value;
 use crate::daemon::protocol::{Answer, Request};
 use crate::dir::LabDir;
 
-/// The running lab's answer; an error if it says so, or if no lab is up.
+/// The running lab's answer. An error answer and a lab that isn't up are errors.
 pub fn ask(dir: &LabDir, request: &Request) -> Result<Value> {
     need_root()?;
-    let Some(stream) = connect(dir)? else { bail!("no lab is up: start one with `lab up`") };
+    let Some(stream) = connect(dir)? else { bail!("no lab is up; start one with `lab up`") };
     converse(stream, request)
 }
 
-/// The running lab's answer, as the type it is.
+/// [`ask`], with the answer deserialized.
 pub fn ask_as<T: DeserializeOwned>(dir: &LabDir, request: &Request) -> Result<T> {
-    serde_json::from_value(ask(dir, request)?).context("reading the lab's answer: was it built from other sources?")
+    serde_json::from_value(ask(dir, request)?)
+        .context("reading the lab's answer; was the running lab built from other sources?")
 }
 
-/// Whether a lab is up here.
+/// Whether the lab of this folder is up.
 pub fn is_up(dir: &LabDir) -> Result<bool> {
     Ok(connect(dir)?.is_some())
 }
 
-/// Refuses those who can't make namespaces.
+/// Fails without root: the lab creates network namespaces and mounts.
 pub fn need_root() -> Result<()> {
     if !rustix::process::geteuid().is_root() {
-        bail!("the lab makes network namespaces and mounts, and needs root: run it with sudo");
+        bail!("the lab needs root for network namespaces and mounts; run it with sudo");
     }
     Ok(())
 }
@@ -46,11 +47,11 @@ fn connect(dir: &LabDir) -> Result<Option<UnixStream>> {
 fn converse(mut stream: UnixStream, request: &Request) -> Result<Value> {
     let mut line = serde_json::to_string(request)?;
     line.push('\n');
-    stream.write_all(line.as_bytes()).context("asking the lab")?;
+    stream.write_all(line.as_bytes()).context("sending the request to the lab")?;
     let mut answer = String::new();
     BufReader::new(stream).read_line(&mut answer).context("waiting for the lab's answer")?;
     if answer.is_empty() {
-        bail!("the lab went away without an answer: see run/lab.log in its folder");
+        bail!("the lab ended without an answer; see run/lab.log in its folder");
     }
     let answer: Answer = serde_json::from_str(&answer).context("reading the lab's answer")?;
     answer.map_err(|error| anyhow!(error))

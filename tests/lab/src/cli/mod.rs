@@ -1,5 +1,5 @@
-//! The `lab` command: what a person, the demo and the tests do with the lab. It asks the running lab by its control
-//! socket; only `up`, `client` and `exec` do something themselves.
+//! The `lab` command. Most subcommands are requests to the running lab's control socket; `up`, `down`, `client`,
+//! `exec`, `probe` and `chaos` do work of their own.
 
 mod ask;
 mod inside;
@@ -20,7 +20,7 @@ use crate::chaos;
 use crate::daemon::protocol::{Order, Request};
 use crate::dir::LabDir;
 
-/// A VPC in a box: an AWS-like API, a router, and instances that boot for real. Wants root.
+/// Run a VPC on this machine: the AWS APIs, a router, and instances that boot systemd. Needs root.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, after_help = HELP)]
 struct Cli {
@@ -29,8 +29,8 @@ struct Cli {
 }
 
 const HELP: &str = "\
-ID is an instance's id, or `active` (the one that the virtual IP's route in the main route table points at) or
-`standby`; with several balancers `active:NAME`, `standby:NAME`.
+ID is an instance ID, `active` or `standby`. `active` is the instance to which the main route table routes the virtual
+IP; `standby` is another node that has power. With several balancers, write `active:NAME` or `standby:NAME`.
 
   lab up && eval \"$(lab env)\"
   lab example > balancer.toml && launcher create balancer.toml
@@ -39,29 +39,29 @@ ID is an instance's id, or `active` (the one that the virtual IP's route in the 
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start the lab and leave it running; says so if it is up already
+    /// Start the lab in the background; does nothing if it is up
     Up,
-    /// Stop the lab and remove everything it made; fine if there is none
+    /// Stop the lab and remove everything it made; succeeds if no lab is up
     Down,
-    /// Print shell lines that point AWS tools at the lab: eval "$(lab env)"
+    /// Print shell exports that point AWS tools at the lab: eval "$(lab env)"
     Env,
-    /// Print a balancer.toml that fits the lab as it stands
+    /// Print a balancer.toml for the running lab
     Example,
-    /// Show instances, virtual IPs' routes and what is set to go wrong
+    /// Show instances, routes to interfaces, and the faults that are set
     Status {
-        /// As JSON
+        /// Print JSON
         #[arg(long)]
         json: bool,
     },
     /// Run a command inside an instance
     Exec {
-        /// Which instance
+        /// The instance
         id: String,
         /// The command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
         command: Vec<OsString>,
     },
-    /// Run a command of this machine where the client is in the VPC
+    /// Run a command of this machine in the client's network namespace, inside the VPC
     Client {
         /// The command and its arguments
         #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
@@ -69,42 +69,42 @@ enum Command {
     },
     #[command(flatten)]
     Order(Order),
-    /// Show the API calls so far
+    /// Show the recorded API calls
     Calls {
-        /// A JSON object a line
+        /// Print one JSON object per line
         #[arg(long)]
         json: bool,
-        /// Forget them after
+        /// Clear the record afterwards
         #[arg(long)]
         clear: bool,
     },
-    /// Ask from the client's place again and again, until an outage has come and gone
+    /// Send requests from the client until one outage has begun and ended, and print its length
     #[command(hide = true)]
     Probe {
-        /// Whom, such as 10.255.0.10:80
+        /// Address and port, such as 10.255.0.10:80
         to: SocketAddrV4,
-        /// Milliseconds from one request to the next
+        /// Milliseconds between requests
         #[arg(long, default_value_t = 10)]
         every: u64,
     },
-    /// Play random faults on a balancer of its own, in a fresh lab, and print each fault and each outage
+    /// Start a fresh lab with a balancer, inject random faults, and print each fault and each outage
     Chaos {
-        /// Which faults, when: the same number plays the same plan
+        /// Seed of the fault plan: the same seed gives the same plan
         #[arg(long, default_value_t = rand::random::<u16>().into())]
         seed: u64,
-        /// For how long faults begin, in seconds
+        /// Seconds during which new faults begin
         #[arg(long, default_value_t = 600)]
         seconds: u64,
     },
-    /// Be the lab, in the foreground
+    /// Run the lab in the foreground
     #[command(hide = true)]
     Serve,
-    /// Build the instances' images and the package repository, where they aren't there
+    /// Build the instance images, the package repository and the tools of the tests, if missing
     #[command(hide = true)]
     Image,
 }
 
-/// Parses the command line and does what it says.
+/// Parses the command line and runs the command.
 pub fn run() -> Result<()> {
     let command = Cli::parse().command;
     let dir = LabDir::open()?;
@@ -125,7 +125,6 @@ pub fn run() -> Result<()> {
     }
 }
 
-/// What the lab has to say to a person, if anything.
 fn say(answer: Value) {
     if let Value::String(text) = answer {
         println!("{text}");

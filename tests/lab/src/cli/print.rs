@@ -1,4 +1,4 @@
-//! What the lab tells people and shells: `env`, `example`, `status`, `calls`.
+//! The printing commands: `env`, `example`, `status`, `calls`.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ use super::ask;
 use crate::daemon::protocol::{Access, Example, Request, Status};
 use crate::dir::LabDir;
 
-/// Prints nothing but `export K='v'` lines.
+/// Prints only `export K='v'` lines.
 pub fn env(dir: &LabDir) -> Result<()> {
     let access: Access = ask::ask_as(dir, &Request::Access)?;
     let path = std::env::var("PATH").unwrap_or_default();
@@ -21,17 +21,17 @@ pub fn env(dir: &LabDir) -> Result<()> {
     Ok(())
 }
 
-/// Prints a balancer.toml for the lab, with the agent as it is built now.
+/// Prints a balancer.toml for the lab, with the digest of the agent as it is built now.
 pub fn example(dir: &LabDir) -> Result<()> {
     let example: Example = ask::ask_as(dir, &Request::Example)?;
     let file = &example.agent_file;
     let agent = std::fs::read(file)
-        .with_context(|| format!("reading the agent {}: build it with `make build`", file.display()))?;
+        .with_context(|| format!("reading the agent {}; build it with `make build`", file.display()))?;
     print!("{}", example.toml(&hex::encode(Sha256::digest(agent))));
     Ok(())
 }
 
-/// Prints how the lab stands.
+/// Prints the lab's status.
 pub fn status(dir: &LabDir, json: bool) -> Result<()> {
     let status: Status = ask::ask_as(dir, &Request::Status)?;
     match json {
@@ -41,7 +41,7 @@ pub fn status(dir: &LabDir, json: bool) -> Result<()> {
     Ok(())
 }
 
-/// Prints the API calls so far.
+/// Prints the recorded API calls.
 pub fn calls(dir: &LabDir, json: bool, clear: bool) -> Result<()> {
     let calls: Vec<Value> = ask::ask_as(dir, &Request::Calls { clear })?;
     for call in calls {
@@ -53,7 +53,7 @@ pub fn calls(dir: &LabDir, json: bool, clear: bool) -> Result<()> {
     Ok(())
 }
 
-/// A word that any POSIX shell takes as it is.
+/// Quotes a word for any POSIX shell.
 fn quoted(value: &str) -> String {
     format!("'{}'", value.replace('\'', r"'\''"))
 }
@@ -95,13 +95,12 @@ fn status_text(status: &Status) -> String {
     out.push_str(&table(&["TABLE", "NAME", "DESTINATION", "INTERFACE", "INSTANCE", "STATE"], routes.collect()));
     out.push('\n');
     match status.faults.as_slice() {
-        [] => out.push_str("nothing is set to go wrong\n"),
+        [] => out.push_str("no faults are set\n"),
         faults => faults.iter().for_each(|fault| out.push_str(&format!("{fault}\n"))),
     }
     out
 }
 
-/// Columns as wide as their widest cell.
 fn table(head: &[&str], rows: Vec<Vec<String>>) -> String {
     let head: Vec<String> = head.iter().map(|&word| word.to_owned()).collect();
     let lines: Vec<&Vec<String>> = std::iter::once(&head).chain(&rows).collect();

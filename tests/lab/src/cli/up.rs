@@ -1,4 +1,4 @@
-//! Starting and stopping the lab. It runs as a process of its own session, so that it outlives the shell that said `up`.
+//! Starts and stops the lab. The lab runs in a session of its own, so that it outlives the shell that ran `lab up`.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader};
@@ -13,17 +13,17 @@ use crate::daemon::{self, lock};
 use crate::dir::LabDir;
 use crate::{image, sweep};
 
-/// What a starting lab says on its standard output once it is ready.
+/// The line that a starting lab prints once it is ready.
 const READY: &str = "ready";
 
-/// Starts the lab and returns when it is ready. What a dead one left behind is cleared first.
+/// Starts the lab and returns when it is ready. The new lab first removes what a dead one left.
 pub fn up(dir: &LabDir) -> Result<()> {
     ask::need_root()?;
     if ask::is_up(dir)? {
         println!("the lab is up already");
         return Ok(());
     }
-    image::ensure(dir).context("building the instances' images")?;
+    image::ensure(dir).context("building the instance images")?;
     std::fs::create_dir_all(dir.run()).with_context(|| format!("making {}", dir.run().display()))?;
     let log_path = dir.run().join("lab.log");
     let log = File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
@@ -38,7 +38,7 @@ pub fn up(dir: &LabDir) -> Result<()> {
         .context("starting the lab")?;
     let said = child.stdout.take().expect("standard output is piped");
     for line in BufReader::new(said).lines() {
-        let line = line.context("listening to the starting lab")?;
+        let line = line.context("reading the starting lab's output")?;
         if line == READY {
             println!("the lab is up");
             return Ok(());
@@ -46,18 +46,18 @@ pub fn up(dir: &LabDir) -> Result<()> {
         eprintln!("{line}");
     }
     child.wait().context("waiting for the lab")?;
-    bail!("the lab didn't start: {}", last_line(&log_path))
+    bail!("the lab did not start: {}", last_line(&log_path))
 }
 
-/// The lab itself, until it is told to stop.
+/// Runs the lab until a request or a signal stops it.
 pub fn serve(dir: LabDir) -> Result<()> {
     ask::need_root()?;
-    // Away from the terminal: what is typed there (Ctrl-C) is for others. It fails if this leads a session already.
+    // Ctrl-C in the terminal must not stop the lab. setsid fails if this process leads a session already.
     let _ = rustix::process::setsid();
     daemon::serve(dir, || println!("{READY}"))
 }
 
-/// Stops the lab and removes what it made, or what a dead one left.
+/// Stops the lab, or removes what a dead one left.
 pub fn down(dir: &LabDir) -> Result<()> {
     ask::need_root()?;
     if ask::is_up(dir)? {
@@ -69,12 +69,12 @@ pub fn down(dir: &LabDir) -> Result<()> {
     let removed = sweep::all(dir).context("removing what a dead lab left")?;
     match removed.len() {
         0 => println!("no lab is up"),
-        count => println!("no lab is up; removed {count} things that a dead one left"),
+        count => println!("no lab is up; removed {count} leftovers of a dead lab"),
     }
     Ok(())
 }
 
-/// Builds the images where they aren't there, and fetches what the tests check files with.
+/// Builds the images and fetches the tools of the tests, if they are missing.
 pub fn image(dir: &LabDir) -> Result<()> {
     ask::need_root()?;
     image::ensure(dir)?;

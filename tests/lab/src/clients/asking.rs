@@ -1,4 +1,4 @@
-//! Clients that ask again and again: on a new connection each time, or on one that they keep.
+//! Clients that send requests repeatedly, on new connections or on a kept connection.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use super::{LIMIT, Place};
 use crate::prober;
 
-/// A request on a new connection every so often.
+/// Sends each request on a new connection, at a fixed rate.
 pub(super) async fn anew(mut place: Place, every: Duration, path: &'static str) {
     let mut ticks = tokio::time::interval(every);
     let mut requests = JoinSet::new();
@@ -36,7 +36,7 @@ async fn once(place: Place, path: &'static str) {
     place.note(|report| report.answered(outcome));
 }
 
-/// Requests one after another, on one connection for as long as it lasts.
+/// Sends requests one after another on one connection, and reconnects when it ends.
 pub(super) async fn kept(place: Place, pause: Duration, path: &'static str) {
     let mut first = true;
     while !place.is_over() {
@@ -62,7 +62,7 @@ pub(super) async fn kept(place: Place, pause: Duration, path: &'static str) {
                 place.opened();
             }
             tokio::time::sleep(pause).await;
-            // A server that says that it will close has kept its word.
+            // A close that the server announced isn't a loss.
             if closing || place.is_over() {
                 break;
             }
@@ -78,7 +78,7 @@ async fn connect(place: &Place) -> Result<SendRequest<Empty<Bytes>>> {
     Ok(sender)
 }
 
-/// Asks once; whether the server says that it closes the connection.
+/// Sends a request. Returns whether the server announces that it closes the connection.
 async fn ask(connection: &mut SendRequest<Empty<Bytes>>, path: &str) -> Result<bool> {
     connection.ready().await?;
     let request = Request::get(path).header("host", "lab").body(Empty::new())?;

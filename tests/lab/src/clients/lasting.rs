@@ -1,5 +1,5 @@
-//! Clients whose one connection is to last: an upload, a download, and one that says nothing. They speak HTTP by hand, as
-//! each byte's time of leaving counts.
+//! Clients with one long connection: an upload, a download, an idle connection. They write HTTP by hand to control when
+//! each byte is sent.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use super::{LIMIT, Place};
 
-/// A byte at a time until the crowd ends; then the target says how many it got.
+/// Uploads one byte at a time until the crowd ends, then compares the target's count.
 pub(super) async fn upload(place: Place, every: Duration) {
     lasting("upload", place, async |place, mut stream| {
         stream.write_all(b"POST /upload HTTP/1.1\r\nHost: lab\r\nTransfer-Encoding: chunked\r\n\r\n").await?;
@@ -28,33 +28,33 @@ pub(super) async fn upload(place: Place, every: Duration) {
         }
         stream.write_all(b"0\r\n\r\n").await?;
         let answer = read_until(&mut stream, |text| text.ends_with('\n') && text.contains("\r\n\r\n")).await?;
-        ensure!(answer.ends_with(&format!("\r\n{sent}\n")), "{sent} bytes were sent, and it was said: {answer}");
+        ensure!(answer.ends_with(&format!("\r\n{sent}\n")), "sent {sent} bytes, but the target answered: {answer}");
         Ok(())
     })
     .await;
 }
 
-/// Says nothing until the crowd ends; then something, and it comes back.
+/// Keeps an idle connection until the crowd ends, then checks that it still echoes.
 pub(super) async fn idle(place: Place) {
     lasting("idle", place, async |place, mut stream| {
         stream.write_all(b"GET /echo HTTP/1.1\r\nHost: lab\r\nConnection: upgrade\r\nUpgrade: echo\r\n\r\n").await?;
         let answer = read_until(&mut stream, |text| text.ends_with("\r\n\r\n")).await?;
-        ensure!(answer.starts_with("HTTP/1.1 101 "), "the protocol didn't change: {answer}");
+        ensure!(answer.starts_with("HTTP/1.1 101 "), "no protocol upgrade: {answer}");
         place.opened();
         let mut something = [0; 16];
         tokio::select! {
             () = place.over() => {}
-            read = stream.read(&mut something) => bail!("the end, or {} bytes that nobody asked for", read?),
+            read = stream.read(&mut something) => bail!("the connection ended, or got {} unexpected bytes", read?),
         }
         stream.write_all(b"still there?").await?;
         let answer = read_until(&mut stream, |text| text.len() >= 12).await?;
-        ensure!(answer == "still there?", "it came back as {answer}");
+        ensure!(answer == "still there?", "wrong echo: {answer}");
         Ok(())
     })
     .await;
 }
 
-/// Takes what comes, to the end.
+/// Reads a download to its end.
 pub(super) async fn download(place: Place, seconds: u64) {
     lasting("download", place, async |place, mut stream| {
         let request = format!("GET /download?seconds={seconds} HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n");
@@ -62,7 +62,8 @@ pub(super) async fn download(place: Place, seconds: u64) {
         let mut all = Vec::new();
         loop {
             let before = all.len();
-            let read = tokio::time::timeout(LIMIT, stream.read_buf(&mut all)).await.context("nothing more came")??;
+            let read =
+                tokio::time::timeout(LIMIT, stream.read_buf(&mut all)).await.context("no more data in time")??;
             if before == 0 {
                 place.opened();
             }
@@ -70,9 +71,9 @@ pub(super) async fn download(place: Place, seconds: u64) {
                 break;
             }
         }
-        // The answer is chunked: its last words stand before the last chunk.
+        // The answer is chunked: `end` comes before the last chunk.
         let text = String::from_utf8_lossy(&all);
-        ensure!(text.trim_end().ends_with("end\n\r\n0"), "it broke off after {} bytes", all.len());
+        ensure!(text.trim_end().ends_with("end\n\r\n0"), "the download ended after {} bytes", all.len());
         Ok(())
     })
     .await;

@@ -1,5 +1,5 @@
-//! A crowd of clients: some ask again and again, some keep a connection for as long as the crowd is there. What became of
-//! their requests and of their connections, and when, is what a move of a virtual IP is judged by.
+//! A crowd of clients with repeated requests and long connections. Tests judge a handover by the crowd's report of
+//! failed requests and lost connections.
 
 mod asking;
 mod lasting;
@@ -17,61 +17,61 @@ use tokio::sync::{oneshot, watch};
 use crate::network::namespace;
 pub use report::{Failure, Loss, Report};
 
-/// How long a request may take, and how long an ended crowd waits for what is under way.
+/// The time limit of a request, and of open requests when a crowd ends.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// What clients of one kind do.
+/// A kind of client.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// A request on a new connection, at that pace, whether or not the ones before have been answered.
+    /// Requests on new connections at a fixed rate, without waiting for earlier answers.
     Requests {
-        /// From one to the next.
+        /// The time between requests.
         every: Duration,
-        /// What is asked for, such as `/slow?ms=500`.
+        /// The path, such as `/slow?ms=500`.
         path: &'static str,
     },
-    /// Requests one after another on connections that are kept.
+    /// Requests one after another on kept connections.
     KeepAlive {
-        /// How many.
+        /// The number of connections.
         connections: usize,
-        /// From an answer to the next request.
+        /// The time from an answer to the next request.
         pause: Duration,
-        /// What is asked for.
+        /// The path.
         path: &'static str,
     },
-    /// An upload that never seems to end: a byte at a time, each sent at once.
+    /// Uploads of one byte at a time.
     Upload {
-        /// How many.
+        /// The number of connections.
         connections: usize,
-        /// From one byte to the next.
+        /// The time between bytes.
         every: Duration,
     },
-    /// A connection that has changed protocols, as WebSockets do, and says nothing until the crowd ends.
+    /// Upgraded connections, like WebSockets, that are idle until the crowd ends.
     Idle {
-        /// How many.
+        /// The number of connections.
         connections: usize,
     },
-    /// A download of 10 KiB a second.
+    /// Downloads of 10 KiB/s.
     Download {
-        /// How many.
+        /// The number of connections.
         connections: usize,
-        /// How long each takes.
+        /// The length of each, in seconds.
         seconds: u64,
     },
 }
 
-/// Clients at work.
+/// Running clients.
 #[derive(Debug)]
 pub struct Crowd {
     report: Arc<Mutex<Report>>,
-    /// How many connections that are to last are open and have been answered or served.
+    /// The number of long connections that work.
     open: watch::Receiver<usize>,
     wanted: usize,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<Result<()>>>,
 }
 
-/// What each client has.
+/// What each client gets.
 #[derive(Clone)]
 struct Place {
     to: SocketAddrV4,
@@ -81,7 +81,7 @@ struct Place {
 }
 
 impl Crowd {
-    /// Starts them, on a thread of their own, inside a network namespace if one is named.
+    /// Starts the clients on their own thread, in the given network namespace or in this process's.
     pub fn start(namespace: Option<String>, to: SocketAddrV4, kinds: Vec<Kind>) -> Result<Crowd> {
         let report = Arc::new(Mutex::new(Report::default()));
         let (count, open) = watch::channel(0);
@@ -99,7 +99,7 @@ impl Crowd {
                 };
                 tokio::join!(clients, end);
             };
-            // Sockets belong to the namespace that their thread is in when it makes them.
+            // A socket belongs to the namespace of the thread that creates it.
             match namespace {
                 Some(name) => namespace::enter(&name, move || runtime.block_on(crowd)),
                 None => {
@@ -112,7 +112,7 @@ impl Crowd {
         Ok(Crowd { report, open, wanted, stop: Some(stop), thread: Some(thread) })
     }
 
-    /// Waits until every connection that is to last is open.
+    /// Waits until all long connections work.
     pub async fn ready(&self, limit: Duration) -> Result<()> {
         let mut open = self.open.clone();
         let all = tokio::time::timeout(limit, open.wait_for(|count| *count >= self.wanted)).await;
@@ -123,12 +123,12 @@ impl Crowd {
         Ok(())
     }
 
-    /// What they have seen so far.
+    /// The report so far.
     pub fn report(&self) -> Report {
-        self.report.lock().expect("no client panics with the report in hand").clone()
+        self.report.lock().expect("no client panics while it holds the report").clone()
     }
 
-    /// Waits until so many connections were lost; how many were when it gave up, if they weren't.
+    /// Waits until this many connections are lost.
     pub async fn lost(&self, connections: usize, limit: Duration) -> Result<Report> {
         let end = tokio::time::Instant::now() + limit;
         loop {
@@ -137,13 +137,13 @@ impl Crowd {
                 return Ok(report);
             }
             if tokio::time::Instant::now() > end {
-                bail!("{} of {connections} connections were lost within {limit:?}, the others hang", report.lost.len());
+                bail!("only {} of {connections} connections were lost within {limit:?}", report.lost.len());
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
 
-    /// Lets them end as they would: uploads are completed, downloads waited for, the idle say something. Blocks.
+    /// Lets the clients finish: uploads and downloads complete, idle connections send an echo. Blocks.
     pub fn finish(mut self) -> Result<Report> {
         self.end()?;
         Ok(self.report())
@@ -194,7 +194,7 @@ fn lasting_connections(kind: &Kind) -> usize {
 
 impl Place {
     fn note(&self, edit: impl FnOnce(&mut Report)) {
-        edit(&mut self.report.lock().expect("no client panics with the report in hand"));
+        edit(&mut self.report.lock().expect("no client panics while it holds the report"));
     }
 
     fn opened(&self) {
@@ -206,7 +206,7 @@ impl Place {
         *self.ended.borrow()
     }
 
-    /// Until the crowd is told to end.
+    /// Waits for the crowd's end.
     async fn over(&mut self) {
         let _ = self.ended.wait_for(|ended| *ended).await;
     }
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_crowd_whose_target_stays_loses_nothing() {
+    async fn a_crowd_with_a_healthy_target_loses_nothing() {
         let (_served, to) = target();
         let crowd = Crowd::start(None, to, kinds()).unwrap();
         crowd.ready(LIMIT).await.unwrap();
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[tokio::test(flavor = "multi_thread")]
-    async fn a_target_that_goes_away_costs_every_connection_and_the_time_of_it_is_known() {
+    async fn a_stopped_target_costs_every_connection_and_the_report_has_the_times() {
         let (served, to) = target();
         let kinds = kinds().into_iter().filter(|kind| !matches!(kind, Kind::Idle { .. })).collect();
         let crowd = Crowd::start(None, to, kinds).unwrap();

@@ -1,50 +1,51 @@
-//! What a crowd of clients has seen.
+//! The report of a crowd of clients.
 
 use std::time::{Duration, Instant};
 
-/// A request that wasn't answered, or not well.
+/// A request without a good answer.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// When that was clear.
+    /// When it failed.
     pub at: Instant,
-    /// What went wrong.
+    /// The error.
     pub why: String,
 }
 
-/// A connection that ended before its client was done with it.
+/// A connection that ended too early.
 #[derive(Debug, Clone)]
 pub struct Loss {
-    /// What its client was doing.
+    /// The kind of client.
     pub kind: &'static str,
-    /// When its client heard of it.
+    /// When the client noticed.
     pub at: Instant,
-    /// What it heard.
+    /// The error.
     pub why: String,
 }
 
-/// What a crowd of clients has seen.
+/// Requests and connections of a crowd of clients.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     /// Requests that have ended.
     pub requests: usize,
-    /// Those of them that failed.
+    /// The failed requests.
     pub failed: Vec<Failure>,
-    /// Connections that were to last.
+    /// The long connections that worked.
     pub connections: usize,
-    /// Those of them that didn't.
+    /// The lost connections.
     pub lost: Vec<Loss>,
     pub(super) good: Vec<Instant>,
 }
 
 impl Report {
-    /// The longest time in which no request was answered well, between the first one that was and the last.
+    /// The longest time between two good answers.
     pub fn longest_gap(&self) -> Duration {
         let mut good = self.good.clone();
         good.sort_unstable();
         good.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap_or_default()
     }
 
-    /// How long after `instant` each lost connection's client knew, the soonest first. Those lost before it don't count.
+    /// How long after `instant` each lost connection's client knew, the soonest first. Those lost before it don't
+    /// count.
     pub fn lost_after(&self, instant: Instant) -> Vec<Duration> {
         let mut times: Vec<_> = self.lost.iter().filter_map(|loss| loss.at.checked_duration_since(instant)).collect();
         times.sort_unstable();

@@ -1,12 +1,12 @@
-//! How others get at the lab: environment for AWS tools, and an example of a balancer that fits.
+//! The environment of `lab env` and the file of `lab example`.
 
 use std::path::Path;
 
 use super::protocol::{Access, Example};
 
 impl Access {
-    /// Environment variables that point the AWS CLI and SDKs at the lab and at nothing else: no profile of the
-    /// caller's, no metadata service.
+    /// Environment variables that point the AWS CLI and SDKs at the lab, without the caller's profiles or a metadata
+    /// service.
     pub fn environment(&self, tools: &Path, path: &str) -> Vec<(&'static str, String)> {
         vec![
             ("AWS_ENDPOINT_URL", self.endpoint.clone()),
@@ -19,14 +19,14 @@ impl Access {
             ("AWS_SHARED_CREDENTIALS_FILE", "/dev/null".to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
             ("AWS_PAGER", String::new()),
-            // The lab is on this machine, whatever proxy leads out of it.
+            // The lab is on this machine: no HTTP proxy leads to it.
             ("NO_PROXY", "127.0.0.1".to_owned()),
             ("PATH", with_tools(tools, path)),
         ]
     }
 }
 
-/// The path with the lab's tools first, once, so that `eval "$(lab env)"` can be said again.
+/// The path with the lab's tools first, and only once, so that `eval "$(lab env)"` can be repeated.
 fn with_tools(tools: &Path, path: &str) -> String {
     let tools = tools.display().to_string();
     let others = path.split(':').filter(|&entry| entry != tools);
@@ -34,7 +34,7 @@ fn with_tools(tools: &Path, path: &str) -> String {
 }
 
 impl Example {
-    /// A balancer.toml. `name`, `virtual_ips` and `targets` stand on one line each, so that sed can change them.
+    /// A balancer.toml. `name`, `virtual_ips` and `targets` are on one line each, so that sed can change them.
     pub fn toml(&self, agent_sha256: &str) -> String {
         let list = |items: &[String]| items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
         format!(

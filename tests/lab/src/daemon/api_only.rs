@@ -1,7 +1,7 @@
-//! The lab's API without its kernel side: no instance boots, no packet flows. For tests of the launcher, which ask for
-//! exactness and numbers; several run beside each other, each with its own account.
+//! The lab's API without its kernel side, for tests of the launcher: no instance boots and no packet flows. Several can
+//! run at once, each with its own account.
 //!
-//! It runs on threads of its own, so that a test may block (or wait for a program) without stopping it.
+//! It runs on its own threads, so that a test can block or wait for a program without stopping it.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::dir::LabDir;
 use crate::moto::{Credentials, Moto, Seed};
 use crate::world::{self, World};
 
-/// An account with the lab's VPC in it, behind the recording proxy. It ends when dropped.
+/// An account with the lab's VPC, behind the recording proxy. It ends when dropped.
 pub struct ApiOnly {
     running: Running,
     stop: Option<oneshot::Sender<()>>,
@@ -37,12 +37,12 @@ struct Running {
 }
 
 impl ApiOnly {
-    /// Starts one.
+    /// Starts an API without hooks.
     pub fn start() -> Result<ApiOnly> {
         ApiOnly::start_with(Arc::new(NoHooks))
     }
 
-    /// Starts one whose calls others take part in: to lose a request or an answer at an exact point, say.
+    /// Starts an API with hooks, which can lose a request or an answer at an exact point.
     pub fn start_with(hooks: Arc<dyn Hooks>) -> Result<ApiOnly> {
         let dir = LabDir::open()?;
         let tools = dir.venv().join("bin");
@@ -57,22 +57,22 @@ impl ApiOnly {
         Ok(ApiOnly { running, stop: Some(stop), thread: Some(thread), tools })
     }
 
-    /// How AWS tools get at it.
+    /// The endpoint and credentials for AWS tools.
     pub fn access(&self) -> &Access {
         &self.running.access
     }
 
-    /// Environment for programs: [`Access::environment`], with `aws` in the path.
+    /// [`Access::environment`], with `aws` in the path.
     pub fn environment(&self) -> Vec<(&'static str, String)> {
         self.access().environment(&self.tools, &std::env::var("PATH").unwrap_or_default())
     }
 
-    /// What is in the account from the beginning.
+    /// What the account was seeded with.
     pub fn seed(&self) -> &Seed {
         &self.running.seed
     }
 
-    /// The proxy, for faults.
+    /// The proxy, to set faults.
     pub fn proxy(&self) -> &Proxy {
         &self.running.proxy
     }
@@ -82,18 +82,18 @@ impl ApiOnly {
         self.running.proxy.calls()
     }
 
-    /// The calls so far; then there are none.
+    /// The calls so far; clears the record.
     pub fn take_calls(&self) -> Vec<Call> {
         self.running.proxy.take_calls()
     }
 
-    /// Everything that exists.
+    /// The account's current resources.
     pub fn world(&self) -> Result<World> {
         let moto = self.running.moto.clone();
         self.wait(async move { world::fetch(&moto).await })?
     }
 
-    /// Credentials of an instance's role, as IMDS gives them; calls signed with them are recorded as that instance's.
+    /// Credentials of an instance's role, as IMDS gives them. Calls signed with them are recorded as that instance's.
     pub fn credentials_of(&self, instance: &str) -> Result<Credentials> {
         let (moto, id) = (self.running.moto.clone(), instance.to_owned());
         let credentials = self.wait(async move { Credentials::of_instance(&moto, &id).await })??;
@@ -101,7 +101,7 @@ impl ApiOnly {
         Ok(credentials)
     }
 
-    /// Makes Describe calls answer from the world of so long ago.
+    /// Makes Describe calls answer from the state at this age.
     pub fn set_stale(&self, age: Duration) -> Result<()> {
         let moto = self.running.moto.clone();
         self.wait(async move { crate::moto::set_stale(&moto, age).await })?
@@ -158,7 +158,7 @@ async fn start(
         tokio::select! {
             result = serving.serve(listener, Entrance::Loopback) => {
                 let Err(error) = result;
-                tracing::error!("serving the lab's API: {error}");
+                tracing::error!(%error, "API server ended");
             }
             _ = end.changed() => {}
         }
@@ -168,7 +168,7 @@ async fn start(
     Ok((running, moto, folder))
 }
 
-/// A free port of loopback, and how to get at it.
+/// A listener on a free port of loopback, and the access to it.
 pub(super) fn entrance(seed: &Seed) -> Result<(TcpListener, Access)> {
     let listener = TcpListener::bind("127.0.0.1:0").context("listening on loopback")?;
     let access = Access {

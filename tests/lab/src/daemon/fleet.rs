@@ -1,32 +1,32 @@
-//! Which instances have to be started, stopped and removed so that what runs here is what the API says exists.
+//! Computes which instances to start, stop and remove, so that the running ones match the API. Pure.
 
 use std::collections::BTreeMap;
 
 use crate::world::{InstanceState, World};
 
-/// What the lab knows of an instance that it has.
+/// The power state that the API last ordered for an instance that runs here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
-    /// It was started, and the API is the one to say when that ends. (It may be without power: `lab kill`.)
+    /// Started. `lab kill` may still have cut its power.
     On,
-    /// The API had it stopped.
+    /// Stopped through the API.
     Stopped,
 }
 
 /// A change to an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Move {
-    /// Make it from its image, and start it.
+    /// Create it from its image and start it.
     Launch(String),
-    /// Start what was stopped.
+    /// Start it after a stop.
     Start(String),
-    /// Shut it down, keep its disk.
+    /// Shut it down and keep its disk.
     Stop(String),
     /// Switch it off and remove it.
     Remove(String),
 }
 
-/// What has to be done. Instances with an image that isn't ours, or in another VPC, exist in the API alone.
+/// The moves to make. Instances of another image or in another VPC exist in the API only.
 pub fn moves(world: &World, vpc: &str, images: &[&str], held: &BTreeMap<String, Power>) -> Vec<Move> {
     let mut moves = Vec::new();
     for (id, power) in held {
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn an_instance_lives_as_the_api_says() {
+    fn an_instance_is_launched_stopped_started_and_removed_as_the_api_says() {
         let launch = planned(&[("i-1", "pending", "ami-ours")], &[]);
         assert_eq!(launch, [Move::Launch("i-1".into())]);
         assert_eq!(planned(&[("i-1", "running", "ami-ours")], &[("i-1", Power::On)]), []);
@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn others_images_exist_in_the_api_alone() {
+    fn instances_of_other_images_exist_in_the_api_only() {
         assert_eq!(planned(&[("i-1", "running", "ami-others")], &[]), []);
     }
 }

@@ -1,4 +1,4 @@
-//! A running lab: made in order, asked things, and taken down in the opposite order.
+//! A running lab: starts its parts in order, answers requests, and ends its parts in the opposite order.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,13 +9,13 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::api_only;
-use super::follow::Follow;
-use super::ground::Ground;
+use super::reconcile::Follow;
+use super::kernel_state::Ground;
 use super::machines::Machines;
 use super::protocol::{Access, Example, Far, Order, Request};
 use super::services::{Services, Staff};
 use super::socket::Control;
-use super::{place, status, who};
+use super::{addresses, status, selector};
 use crate::api::{Failing, Parties, Proxy, Sessions, Throttle};
 use crate::dir::LabDir;
 use crate::imds::Imds;
@@ -39,7 +39,7 @@ pub struct Lab {
     parts: Mutex<Option<Parts>>,
 }
 
-/// What ends when the lab does, from the outside in.
+/// The parts that end with the lab, in this order.
 struct Parts {
     services: Services,
     following: tokio::task::JoinHandle<()>,
@@ -48,7 +48,7 @@ struct Parts {
 }
 
 impl Lab {
-    /// Makes everything; what a dead lab left has been swept away.
+    /// Starts all parts. The caller has swept what a dead lab left.
     pub async fn start(dir: LabDir) -> Result<Arc<Lab>> {
         let watches = Watches::raise()?;
         let moto = Moto::start(&dir, &dir.run()).await?;
@@ -91,7 +91,7 @@ impl Lab {
         Ok(Arc::new(Lab { dir, seed, access, proxy, imds, ground, machines, moto: upstream, stale, parts }))
     }
 
-    /// Takes everything down, in order; the sweep at the end finds nothing, or what would have been left.
+    /// Ends all parts in order. A sweep at the end removes anything that is left.
     pub async fn end(&self) -> Result<()> {
         let Some(parts) = self.parts.lock().await.take() else { return Ok(()) };
         parts.following.abort();
@@ -132,7 +132,7 @@ impl Lab {
             Far::All => Side::All,
             Far::Instance(other) => {
                 let other = self.who(&other)?;
-                ensure!(other != id, "{id} can't be cut off from itself");
+                ensure!(other != id, "{id}: can't be partitioned from itself");
                 Side::Machine(self.machines.interface(&other)?)
             }
         };
@@ -143,7 +143,7 @@ impl Lab {
     async fn lose(&self, name: &str) -> Result<()> {
         let world = self.ground.world().borrow().clone();
         let subnets: Vec<_> = world.subnets.iter().filter(|s| s.vpc == self.seed.vpc && s.zone == name).collect();
-        ensure!(!subnets.is_empty(), "{name}: the lab's VPC has no subnet in such a zone");
+        ensure!(!subnets.is_empty(), "{name}: the lab's VPC has no subnet in this zone");
         let fixtures = place::TARGETS.into_iter().filter(|(_, at)| subnets.iter().any(|s| s.cidr.contains(at)));
         let zone = Zone {
             fixtures: fixtures.map(|(name, _)| name.to_owned()).collect(),
@@ -155,7 +155,7 @@ impl Lab {
         futures::future::try_join_all(there.map(|instance| self.machines.kill(&instance.id))).await.map(drop)
     }
 
-    /// StopInstances, as anybody would call it: the lab follows the API as ever.
+    /// Calls StopInstances through the AWS CLI; the lab then follows the API.
     async fn stop(&self, id: &str) -> Result<()> {
         let output = Command::new(self.dir.venv().join("bin/aws"))
             .args(["ec2", "stop-instances", "--instance-ids", id])
@@ -170,13 +170,13 @@ impl Lab {
 
     async fn set_stale(&self, age: Duration) -> Result<()> {
         moto::set_stale(&self.moto, age).await?;
-        *self.stale.lock().expect("nothing panics with the age in hand") = age;
+        *self.stale.lock().expect("no thread panics while it holds the age") = age;
         Ok(())
     }
 
     fn status(&self) -> Result<Value> {
         let world = self.ground.world().borrow().clone();
-        let stale = *self.stale.lock().expect("nothing panics with the age in hand");
+        let stale = *self.stale.lock().expect("no thread panics while it holds the age");
         let faults = status::faults(&self.proxy.faults(), stale, self.ground.partitions());
         let status = status::of(&world, &self.seed.vpc, |id| self.machines.describe(id), faults);
         Ok(serde_json::to_value(status)?)
@@ -211,7 +211,7 @@ impl Lab {
     }
 
     fn throttle(&self, burst: u32, refill: f64) -> Result<()> {
-        ensure!(refill >= 0.0, "a bucket can't lose tokens by itself: refill must be 0 or more");
+        ensure!(refill >= 0.0, "refill {refill}: must be 0 or more");
         let throttle = Throttle { burst: burst.into(), refill };
         self.proxy.set_throttle((burst > 0 || refill > 0.0).then_some(throttle));
         Ok(())
@@ -232,9 +232,9 @@ impl Control for Lab {
     }
 }
 
-/// The agent as it was built along with this program.
+/// The agent that was built with this program.
 fn agent_file() -> Result<std::path::PathBuf> {
     let here = std::env::current_exe().context("finding this program")?;
-    let Some(folder) = here.parent() else { bail!("{} is in no folder", here.display()) };
+    let Some(folder) = here.parent() else { bail!("{}: no parent folder", here.display()) };
     Ok(folder.join("agent"))
 }

@@ -1,5 +1,5 @@
-//! One lab per machine: namespaces, cgroups and addresses are the machine's. The lock is held for as long as its lab
-//! lives and goes with its process, however that ends.
+//! The lock that allows one lab per machine: namespaces, cgroups and addresses belong to the machine. The kernel
+//! releases the lock when the lab's process ends, in whatever way.
 
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -13,28 +13,28 @@ use crate::dir::LabDir;
 
 const PATH: &str = "/run/elbow-lab.lock";
 
-/// The right to be this machine's lab; given up when dropped.
+/// The held lock; released when dropped.
 #[derive(Debug)]
 pub struct Lock {
     file: File,
 }
 
-/// How long a holder may take from getting the lock to having written who it is.
+/// How long a new holder may take to write its line into the lock file.
 const WRITING: Duration = Duration::from_secs(1);
 
-/// Takes the lock, or says whose it is.
+/// Takes the lock. If another lab holds it, the error names that lab's process and folder.
 pub fn take(dir: &LabDir) -> Result<Lock> {
     take_at(Path::new(PATH), dir)
 }
 
-/// Takes the lock, and waits for it: for tests, which follow one another.
+/// Waits for the lock, at most this long: tests run one lab after another.
 pub fn wait(dir: &LabDir, most: Duration) -> Result<Lock> {
     let end = Instant::now() + most;
     loop {
         match take(dir) {
             Ok(lock) => return Ok(lock),
             Err(error) if Instant::now() >= end => return Err(error),
-            // flock has no time limit, and a signal to end it needs more than this does.
+            // flock has no time limit, so this polls.
             Err(_) => std::thread::sleep(Duration::from_millis(200)),
         }
     }
@@ -51,17 +51,17 @@ fn take_at(path: &Path, dir: &LabDir) -> Result<Lock> {
             return Ok(Lock { file });
         }
         let holder = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
-        // Without its newline it is of a holder that is writing, or of one that has given the lock up since.
+        // Without a newline, the holder is still writing its line or has just released the lock.
         if holder.ends_with('\n') {
             bail!("another lab is up on this machine: {}", holder.trim());
         }
-        ensure!(Instant::now() < end, "another lab is up on this machine, and {} doesn't say whose", path.display());
+        ensure!(Instant::now() < end, "another lab is up on this machine; {} doesn't name its process", path.display());
         std::thread::sleep(Duration::from_millis(5));
     }
 }
 
 impl Drop for Lock {
-    /// Who had it last is nobody's business: the next holder must not be taken for this one.
+    /// Clears the line, so that readers don't take this holder for the next one.
     fn drop(&mut self) {
         let _ = self.file.set_len(0);
     }
@@ -77,14 +77,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_comes_second_hears_who_has_it_even_while_that_is_being_written() {
+    fn a_second_lab_reports_the_holder_even_while_the_holder_writes_its_line() {
         let folder = tempfile::tempdir().unwrap();
         let (path, dir) = (folder.path().join("lock"), LabDir::at(folder.path()).unwrap());
         let held = open(&path).unwrap();
         flock(&held, FlockOperation::NonBlockingLockExclusive).unwrap();
         let (other, at) = (dir.clone(), path.clone());
         let second = std::thread::spawn(move || take_at(&at, &other).unwrap_err().to_string());
-        // What a slow writer leaves for others to read meanwhile: nothing, then a part.
+        // A slow writer: the file is empty first, then has a part of the line.
         std::thread::sleep(Duration::from_millis(50));
         held.write_all_at(b"process 7", 0).unwrap();
         std::thread::sleep(Duration::from_millis(50));
@@ -92,6 +92,6 @@ mod tests {
         assert_eq!(second.join().unwrap(), "another lab is up on this machine: process 7, in /lab");
         drop(held);
         drop(take_at(&path, &dir).unwrap());
-        assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "nobody has it");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "", "the line is cleared");
     }
 }

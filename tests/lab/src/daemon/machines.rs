@@ -1,7 +1,7 @@
-//! Carries out what happens to instances: by the API, or by whoever plays with the lab.
+//! Carries out changes to instances, for the API and for `lab` commands.
 //!
-//! Things that happen to one instance happen one after another; different instances don't wait for each other. A boot is
-//! not waited for: RunInstances answers long before on AWS too.
+//! Changes to one instance run one after another; different instances don't wait for each other. RunInstances doesn't
+//! wait for the boot, as on AWS.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -13,21 +13,21 @@ use tokio::sync::Mutex as Turn;
 use tracing::{error, info};
 
 use super::fleet::{Move, Power};
-use super::ground::Ground;
-use super::place;
+use super::kernel_state::Ground;
+use super::addresses;
 use crate::dir::LabDir;
 use crate::instance::{self, Machine, Spec};
 use crate::world::{Instance, World};
 
-/// An instance that doesn't shut down within this is switched off: "within a few minutes" (EC2 User Guide, "Reboot your
-/// instance").
+/// An instance that doesn't shut down within this time loses its power: "within a few minutes" (EC2 User Guide, "Reboot
+/// your instance").
 const SHUTDOWN: Duration = Duration::from_secs(180);
 
 /// The instances that run here.
 pub struct Machines {
     dir: LabDir,
     ground: Arc<Ground>,
-    /// Roots of images, by image id.
+    /// Root file systems, by image ID.
     images: BTreeMap<String, PathBuf>,
     ca: PathBuf,
     held: Mutex<BTreeMap<String, Held>>,
@@ -36,13 +36,13 @@ pub struct Machines {
 #[derive(Clone)]
 struct Held {
     power: Power,
-    /// By `lab kill`, `lab freeze`: what `lab status` says instead of its boot's progress.
+    /// Set by `lab kill` and `lab freeze`; `lab status` shows it instead of the boot's progress.
     fault: Option<Fault>,
     interface: String,
     turn: Arc<Turn<()>>,
 }
 
-/// What was done to an instance behind the API's back.
+/// A fault of an instance that the API doesn't show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Fault {
     NoPower,
@@ -50,34 +50,34 @@ enum Fault {
 }
 
 impl Machines {
-    /// None yet.
+    /// No instances yet.
     pub fn new(dir: LabDir, ground: Arc<Ground>, images: BTreeMap<String, PathBuf>, ca: PathBuf) -> Machines {
         Machines { dir, ground, images, ca, held: Mutex::default() }
     }
 
-    /// The images that instances can boot from here.
+    /// The IDs of the images that instances here can boot from.
     pub fn images(&self) -> Vec<&str> {
         self.images.keys().map(String::as_str).collect()
     }
 
-    /// What is held, for [`super::fleet::moves`].
+    /// The instances that run here, for [`super::fleet::moves`].
     pub fn held(&self) -> BTreeMap<String, Power> {
         self.lock().iter().map(|(id, held)| (id.clone(), held.power)).collect()
     }
 
-    /// Whether an instance has power, as far as the lab cut it off.
+    /// Whether an instance is started and `lab kill` hasn't cut its power.
     pub fn has_power(&self, id: &str) -> bool {
         self.lock().get(id).is_some_and(|held| held.power == Power::On && held.fault != Some(Fault::NoPower))
     }
 
-    /// Whether a stop has come to its end. One that exists in the API alone has nothing to shut down.
+    /// Whether a stop is finished. An instance that exists in the API only has nothing to shut down.
     pub fn is_down(&self, id: &str) -> bool {
         let Some(held) = self.lock().get(id).cloned() else { return true };
         let power = || Machine::find(&self.dir, id).ok().flatten().map(|machine| machine.power());
         held.power == Power::Stopped && held.turn.try_lock().is_ok() && power() == Some(instance::Power::Off)
     }
 
-    /// How an instance is, in a word.
+    /// An instance's state in one word.
     pub fn describe(&self, id: &str) -> &'static str {
         let Some(held) = self.lock().get(id).cloned() else { return "-" };
         match held.fault {
@@ -93,7 +93,7 @@ impl Machines {
         }
     }
 
-    /// Carries out a move; all but a removal goes on after this returns.
+    /// Carries out a move. All moves but a removal continue in the background.
     pub async fn carry_out(self: &Arc<Self>, what: Move, world: &World) -> Result<()> {
         match what {
             Move::Launch(id) => self.launch(&id, world)?,
@@ -110,36 +110,36 @@ impl Machines {
         Ok(())
     }
 
-    /// Restarts an instance's system; one without power starts.
+    /// Restarts an instance's system, or starts one without power.
     pub async fn reboot(&self, id: &str) -> Result<()> {
         let held = self.get(id)?;
         if held.power == Power::Stopped {
-            bail!("{id} is stopped: start it through the API");
+            bail!("{id}: stopped; start it through the API");
         }
         let _turn = held.turn.lock().await;
-        info!(id, "reboots");
+        info!(id, "rebooting");
         self.on_machine(id, |machine| machine.stop(SHUTDOWN)).await?;
         self.start(id).await
     }
 
-    /// Cuts an instance's power: from one packet to the next there is silence.
+    /// Cuts an instance's power and its link at once.
     pub async fn kill(&self, id: &str) -> Result<()> {
         let held = self.get(id)?;
-        info!(id, "loses power");
+        info!(id, "cutting power");
         self.darken(&held).await?;
         self.set_fault(id, Some(Fault::NoPower));
         let _turn = held.turn.lock().await;
         self.on_machine(id, |machine| machine.power_cut()).await
     }
 
-    /// Stops all of an instance's processes; they go on after that time.
+    /// Freezes all processes of an instance for this long.
     pub async fn freeze(self: &Arc<Self>, id: &str, time: Duration) -> Result<()> {
         let held = self.get(id)?;
         if !self.has_power(id) {
-            bail!("{id} has no power");
+            bail!("{id}: no power");
         }
-        info!(id, "freezes for {time:?}");
-        // What it takes to do it is part of it, or a busy machine would freeze for longer than it was told to.
+        info!(id, ?time, "freezing");
+        // The time includes freezing and thawing, so that a busy machine doesn't freeze for longer.
         let began = tokio::time::Instant::now();
         let end = began + time;
         self.set_fault(id, Some(Fault::Frozen));
@@ -149,23 +149,23 @@ impl Machines {
         let (machines, id) = (self.clone(), id.to_owned());
         tokio::spawn(async move {
             tokio::time::sleep(time.saturating_sub(cost * 2)).await;
-            // It may have lost its power, or been started again, since.
+            // It may have lost power or been restarted meanwhile.
             if machines.fault(&id) == Some(Fault::Frozen)
                 && let Err(error) = machines.thaw(&id, &held, end).await
             {
-                error!("{id}: {error:#}");
+                error!(%id, error = format!("{error:#}"), "instance operation failed");
             }
         });
         Ok(())
     }
 
-    /// Leaves an instance so much room on its disk, or as much as it was made with.
+    /// Leaves this much free space on an instance's disk; without a number, as much as it was created with.
     pub async fn disk(&self, id: &str, kilobytes: Option<u64>) -> Result<()> {
         self.get(id)?;
         self.on_machine(id, move |machine| machine.leave_room(kilobytes)).await
     }
 
-    /// Its network first, or what it says as soon as it goes on would be lost.
+    /// Restores the network first, or the first packets of the thawed processes would be lost.
     async fn thaw(&self, id: &str, held: &Held, end: tokio::time::Instant) -> Result<()> {
         self.light(held).await?;
         tokio::time::sleep_until(end).await;
@@ -174,7 +174,7 @@ impl Machines {
         Ok(())
     }
 
-    /// What an instance has said on its console.
+    /// An instance's console output.
     pub async fn console(&self, id: &str) -> Result<String> {
         self.get(id)?;
         let (dir, id) = (self.dir.clone(), id.to_owned());
@@ -187,7 +187,7 @@ impl Machines {
         Ok(self.get(id)?.interface)
     }
 
-    /// Switches everything off, for good.
+    /// Removes all instances.
     pub async fn end(self: &Arc<Self>) -> Result<()> {
         let ids: Vec<String> = self.lock().keys().cloned().collect();
         let ending = ids.iter().map(|id| self.remove(id));
@@ -195,11 +195,11 @@ impl Machines {
     }
 
     fn launch(self: &Arc<Self>, id: &str, world: &World) -> Result<()> {
-        let spec = self.spec(world.instance(id).context("it is gone")?, world)?;
+        let spec = self.spec(world.instance(id).with_context(|| format!("{id}: not in the API any more"))?, world)?;
         let held = Held { power: Power::On, fault: None, interface: spec.interface.clone(), turn: Arc::default() };
         self.lock().insert(id.to_owned(), held);
         let dir = self.dir.clone();
-        info!(id, "is launched");
+        info!(id, "launching");
         let boot = move || Machine::create(&dir, spec)?.start();
         self.later(id, Power::On, async move { tokio::task::spawn_blocking(boot).await? });
         Ok(())
@@ -209,19 +209,19 @@ impl Machines {
         let id = &instance.id;
         Ok(Spec {
             id: id.clone(),
-            image: self.images.get(&instance.image).with_context(|| format!("{id} has an unknown image"))?.clone(),
-            interface: instance.interface.clone().with_context(|| format!("{id} has no interface"))?,
-            address: instance.address.with_context(|| format!("{id} has no address"))?,
+            image: self.images.get(&instance.image).with_context(|| format!("{id}: unknown image"))?.clone(),
+            interface: instance.interface.clone().with_context(|| format!("{id}: no network interface"))?,
+            address: instance.address.with_context(|| format!("{id}: no address"))?,
             region: world.region.clone(),
             resolver: place::RESOLVER,
             ca: Some(self.ca.clone()),
         })
     }
 
-    /// In a namespace as fresh as a machine's memory when it is switched on.
+    /// Boots in a fresh namespace: a restarted machine keeps no kernel state.
     async fn start(&self, id: &str) -> Result<()> {
         let held = self.get(id)?;
-        info!(id, "starts");
+        info!(id, "starting");
         self.ground.renew(&held.interface).await?;
         self.light(&held).await?;
         self.set_fault(id, None);
@@ -229,25 +229,25 @@ impl Machines {
     }
 
     async fn shut_down(&self, id: &str) -> Result<()> {
-        info!(id, "shuts down");
+        info!(id, "shutting down");
         self.on_machine(id, |machine| machine.stop(SHUTDOWN)).await?;
         self.set_fault(id, None);
-        // Its namespace is still there, and would answer for it.
+        // Its namespace still exists and would answer packets.
         self.darken(&self.get(id)?).await
     }
 
     async fn remove(&self, id: &str) -> Result<()> {
         let Ok(held) = self.get(id) else { return Ok(()) };
-        info!(id, "is removed");
+        info!(id, "removing");
         self.lock().remove(id);
-        // Whatever is being done to it has an end with this.
+        // This ends any operation that is running on it.
         self.on_machine(id, |machine| machine.power_cut()).await?;
         let _turn = held.turn.lock().await;
         self.on_machine(id, |machine| machine.clone().delete()).await?;
         self.ground.change(move |faults| faults.forget(&held.interface)).await
     }
 
-    /// Does something in the background, after what is being done to the instance already.
+    /// Runs work in the background, after earlier operations on the instance.
     fn later(&self, id: &str, power: Power, work: impl Future<Output = Result<()>> + Send + 'static) {
         let turn = {
             let mut all = self.lock();
@@ -259,12 +259,12 @@ impl Machines {
         tokio::spawn(async move {
             let _turn = turn.lock().await;
             if let Err(error) = work.await {
-                error!("{id}: {error:#}");
+                error!(%id, error = format!("{error:#}"), "instance operation failed");
             }
         });
     }
 
-    /// Does something to an instance that has been made, on a thread that may wait.
+    /// Runs blocking work on an instance that exists.
     async fn on_machine(&self, id: &str, work: impl FnOnce(&Machine) -> Result<()> + Send + 'static) -> Result<()> {
         let (dir, id) = (self.dir.clone(), id.to_owned());
         let found = move || Machine::find(&dir, &id)?.map_or(Ok(()), |machine| work(&machine));
@@ -282,7 +282,7 @@ impl Machines {
     }
 
     fn get(&self, id: &str) -> Result<Held> {
-        self.lock().get(id).cloned().with_context(|| format!("{id} doesn't run in the lab"))
+        self.lock().get(id).cloned().with_context(|| format!("{id}: not running in the lab"))
     }
 
     fn set_fault(&self, id: &str, fault: Option<Fault>) {

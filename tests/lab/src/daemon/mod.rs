@@ -1,20 +1,20 @@
-//! The running lab: what it consists of, what it does when the API changes the world, and how it is told to misbehave.
+//! The running lab: its parts, its response to API changes, and its faults.
 
 pub mod access;
 pub mod api_only;
 pub mod fleet;
-pub mod follow;
-pub mod ground;
+pub mod reconcile;
+pub mod kernel_state;
 pub mod lab;
 pub mod lock;
 pub mod machines;
-pub mod place;
+pub mod addresses;
 pub mod protocol;
-pub mod rounds;
+pub mod coalesce;
 pub mod services;
 pub mod socket;
 pub mod status;
-pub mod who;
+pub mod selector;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,16 +28,16 @@ use crate::sweep;
 
 use lab::Lab;
 
-/// A lab that was told to go down may still be on its way.
+/// How long a previous lab may take to end.
 const PREDECESSOR: Duration = Duration::from_secs(10);
 
-/// Is the lab until it is told to go down, by its control socket or by a signal. Says when it is ready.
+/// Runs the lab until a request at its control socket or a signal ends it. Calls `ready` once it is up.
 pub fn serve(dir: LabDir, ready: impl FnOnce()) -> Result<()> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).init();
     let _lock = lock::wait(&dir, PREDECESSOR)?;
     for removed in sweep::all(&dir).context("removing what a dead lab left")? {
-        println!("left by a dead lab, and removed: {removed}");
+        println!("removed leftover of a dead lab: {removed}");
     }
     std::fs::create_dir_all(dir.run()).with_context(|| format!("making {}", dir.run().display()))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
@@ -54,7 +54,7 @@ async fn run(dir: LabDir, ready: impl FnOnce()) -> Result<()> {
     let (lab, listener) = match starting.await {
         Ok(started) => started,
         Err(error) => {
-            // Half a lab is none; why it isn't one counts more than what goes wrong in clearing it away.
+            // The start's error matters more than an error of this cleanup.
             let _ = tokio::task::spawn_blocking(move || sweep::all(&dir)).await;
             return Err(error);
         }

@@ -1,4 +1,4 @@
-//! What the `lab` command and the running lab say to each other: a line of JSON each way, over a Unix socket.
+//! The protocol between the `lab` command and the running lab: one line of JSON each way, over a Unix socket.
 
 use std::convert::Infallible;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use clap::Subcommand;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// What a running lab can be asked.
+/// A request to the running lab.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
@@ -15,127 +15,128 @@ pub enum Request {
     Status,
     /// An [`Access`].
     Access,
-    /// What of an example balancer depends on the lab: an [`Example`].
+    /// An [`Example`].
     Example,
-    /// The id of the instance that a word stands for.
+    /// The ID of the instance that a word stands for.
     Who {
-        /// Instance, or `active`, `standby`.
+        /// Instance ID, `active` or `standby`.
         id: String,
     },
     /// The API calls so far: a list of JSON objects.
     Calls {
-        /// Forget them after.
+        /// Clear the record afterwards.
         clear: bool,
     },
-    /// Stop everything, remove everything; the answer comes when it is done.
+    /// Stop and remove everything; the answer follows when that is done.
     Down,
-    /// What a person tells it to do.
+    /// An order.
     #[serde(untagged)]
     Do(Order),
 }
 
-/// What a person tells a running lab to do: commands of `lab` that it does by itself, in these words.
+/// The commands of `lab` that the running lab carries out, with their command-line names.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, Subcommand)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Order {
-    /// Cut an instance's power: silence, and the API goes on saying `running`
+    /// Cut an instance's power: it sends nothing more, and the API still shows `running`
     Kill {
-        /// Which instance
+        /// The instance
         id: String,
     },
-    /// Stop an instance as StopInstances does: its system shuts down, the API says `stopped`
+    /// Stop an instance with StopInstances: its system shuts down, the API shows `stopped`
     Stop {
-        /// Which instance
+        /// The instance
         id: String,
     },
-    /// Restart an instance's system, as RebootInstances does
+    /// Restart an instance's system, like RebootInstances
     Reboot {
-        /// Which instance
+        /// The instance
         id: String,
     },
-    /// Drop every packet between an instance and another, the API, its metadata service, or everything but that
+    /// Drop all packets between an instance and another instance, the API, its metadata service, or all but that
+    /// service
     Partition {
-        /// Which instance
+        /// The instance
         id: String,
         /// An instance, `api`, `imds` or `all`
         from: Far,
     },
-    /// Lose an availability zone: its instances' power, its target, and its way to the API
+    /// Lose an availability zone: its instances lose power, its target and its API address become unreachable
     Lose {
-        /// Such as eu-west-1a
+        /// The zone, such as eu-west-1a
         zone: String,
     },
-    /// End all partitions, and bring lost zones back but for their instances: reboot those
+    /// End all partitions and zone losses; instances of a lost zone stay without power until `lab reboot`
     Heal,
-    /// Answer API calls this many milliseconds after they came; 0 ends it
+    /// Delay each API answer until this many milliseconds after its request; 0 ends it
     Latency {
         /// Milliseconds
         ms: u64,
     },
-    /// Leave API calls without an answer for so many milliseconds; then all that came are carried out. 0 ends it
+    /// Hold all API calls for this many milliseconds, then carry them out; 0 ends it
     Hang {
         /// Milliseconds
         ms: u64,
     },
-    /// Answer Describe calls from the world as it was this many milliseconds ago; 0 ends it
+    /// Answer Describe calls from the state of this many milliseconds ago; 0 ends it
     Stale {
         /// Milliseconds
         ms: u64,
     },
-    /// Let Auto Scaling look at the health of its instances every so many milliseconds (1000; on AWS a minute or so)
+    /// Set how often Auto Scaling checks the health of its instances (default: 1000; on AWS about a minute)
     HealthChecks {
         /// Milliseconds
         ms: u64,
     },
-    /// Give each API action a token bucket, as AWS does; 0 0 ends it
+    /// Throttle each API action with a token bucket, like AWS; `0 0` ends it
     Throttle {
-        /// Calls that may come at once
+        /// Calls that are allowed at once
         burst: u32,
-        /// Calls a second after that
+        /// Calls per second that are allowed after the burst
         refill: f64,
     },
-    /// Let the next COUNT calls of an API action fail
+    /// Fail the next COUNT calls of an API action
     Fail {
-        /// Such as ReplaceRoute
+        /// The action, such as ReplaceRoute
         action: String,
-        /// Such as InternalError or UnauthorizedOperation
+        /// The error code, such as InternalError or UnauthorizedOperation
         code: String,
-        /// How many; 0 ends it
+        /// Number of calls; 0 ends it
         count: u32,
-        /// Only calls that name an instance of this zone, or none at all: as EC2 does while a zone is disrupted
+        /// Fail only calls that name an instance in this zone, or no instance; EC2 does so while a zone is disrupted
         #[arg(long)]
         #[serde(default, skip_serializing_if = "Option::is_none")]
         zone: Option<String>,
     },
-    /// Stop all of an instance's processes for a while, as a live migration does
+    /// Freeze all processes of an instance for a while, like a live migration
     Freeze {
-        /// Which instance
+        /// The instance
         id: String,
         /// Milliseconds
         ms: u64,
     },
-    /// Leave an instance so much room on its disk; as much as before without a number
+    /// Limit the free space on an instance's disk; without a number, restore it
     Disk {
-        /// Which instance
+        /// The instance
         id: String,
-        /// Free kilobytes, such as 0
+        /// Free kilobytes
         kilobytes: Option<u64>,
     },
-    /// Set what an instance's metadata service answers at a path
+    /// Set the answer of an instance's metadata service at a path
     Imds {
-        /// Which instance
+        /// The instance
         id: String,
-        /// Such as spot/instance-action, below /latest/meta-data/
+        /// Path below /latest/meta-data/, such as spot/instance-action
         path: String,
-        /// What to answer; none: as before
+        /// The answer; without it, the original answer returns
         value: Option<String>,
     },
 }
 
-/// The running lab's answer: a value, or one line saying what is wrong.
+/// The running lab's answer: a value, or an error in one line.
 pub type Answer = Result<Value, String>;
 
-/// What an instance is cut off from.
+/// The other side of a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Far {
@@ -145,7 +146,7 @@ pub enum Far {
     Api,
     /// Its metadata service.
     Imds,
-    /// Everything but that.
+    /// Everything but the metadata service.
     All,
 }
 
@@ -161,20 +162,20 @@ impl FromStr for Far {
     }
 }
 
-/// How AWS tools get at the lab's API from this machine.
+/// The endpoint and credentials for AWS tools on this machine.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Access {
     /// `http://127.0.0.1:…`
     pub endpoint: String,
     /// The lab's Region.
     pub region: String,
-    /// The operator's, who may do anything.
+    /// The operator's access key, which may do anything.
     pub access_key_id: String,
-    /// The operator's.
+    /// The operator's secret key.
     pub secret_access_key: String,
 }
 
-/// What of an example balancer depends on the lab.
+/// The values of an example balancer that depend on the lab.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Example {
     /// The lab's VPC.
@@ -185,13 +186,13 @@ pub struct Example {
     pub image: String,
     /// The backend targets, `address:port`.
     pub targets: Vec<String>,
-    /// Where instances fetch the agent.
+    /// The URL from which instances download the agent.
     pub agent_url: String,
-    /// The file that is served there.
+    /// The file that is served at the URL.
     pub agent_file: std::path::PathBuf,
 }
 
-/// The lab as it stands.
+/// The lab's current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The lab's VPC.
@@ -200,43 +201,43 @@ pub struct Status {
     pub instances: Vec<InstanceStatus>,
     /// Routes to an interface.
     pub routes: Vec<RouteStatus>,
-    /// What is set to go wrong, a line each.
+    /// The faults that are set, one line each.
     pub faults: Vec<String>,
 }
 
-/// An instance as it stands.
+/// An instance's current state.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct InstanceStatus {
     /// `i-…`
     pub id: String,
     /// Its balancer, from its tags.
     pub balancer: Option<String>,
-    /// Its slot, by its subnet.
+    /// Its slot, from its subnet.
     pub slot: Option<String>,
     /// Its availability zone.
     pub zone: String,
     /// Its address.
     pub address: Option<std::net::Ipv4Addr>,
-    /// What the API says.
+    /// The instance state in the API.
     pub api: String,
-    /// What the lab knows: booting, up, off, …
+    /// The state in the lab: booting, up, off, …
     pub lab: String,
-    /// What it says of itself in `elbow:role`.
+    /// Its report tag `elbow:role`.
     pub role: Option<String>,
-    /// What it says of itself in `elbow:message`.
+    /// Its report tag `elbow:message`.
     pub message: Option<String>,
 }
 
-/// A route to an interface, as it stands.
+/// A route to an interface.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RouteStatus {
     /// `rtb-…`
     pub table: String,
     /// Its Name tag, or `main`.
     pub name: String,
-    /// Where to.
+    /// The destination CIDR block.
     pub destination: String,
-    /// The interface that it points at.
+    /// The interface that it leads to.
     pub interface: Option<String>,
     /// The instance with that interface.
     pub instance: Option<String>,
@@ -258,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn api_and_all_are_no_instances() {
+    fn api_and_all_are_not_instances() {
         assert_eq!("api".parse(), Ok(Far::Api));
         assert_eq!("all".parse(), Ok(Far::All));
         assert_eq!("standby".parse(), Ok(Far::Instance("standby".to_owned())));

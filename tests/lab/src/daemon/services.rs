@@ -1,4 +1,4 @@
-//! Everything that is served in the lab, each at its own address: IMDS, the resolver, the AWS API, downloads, targets.
+//! The lab's servers, each at its own address: IMDS, the resolver, the AWS API, downloads, targets.
 
 use std::convert::Infallible;
 use std::io;
@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use tokio::task::JoinSet;
 use tracing::error;
 
-use super::place;
+use super::addresses;
 use crate::api::{Entrance, Proxy};
 use crate::dir::LabDir;
 use crate::dns::{self, Zone};
@@ -27,15 +27,15 @@ pub struct Services {
     tasks: JoinSet<()>,
 }
 
-/// What services work with.
+/// What the services need.
 pub struct Staff<'a> {
-    /// Where the lab keeps its things.
+    /// The lab's folder.
     pub dir: &'a LabDir,
-    /// What there was from the beginning.
+    /// What the account was seeded with.
     pub seed: &'a Seed,
-    /// The world at the beginning: its VPC's networks.
+    /// The world at the start, for its VPC's networks.
     pub world: &'a World,
-    /// Who signs for names.
+    /// The certificate authority.
     pub authority: &'a Authority,
     /// The AWS API.
     pub proxy: &'a Proxy,
@@ -43,12 +43,12 @@ pub struct Staff<'a> {
     pub imds: &'a Imds,
     /// The agent that instances download.
     pub agent: std::path::PathBuf,
-    /// The AWS API's door for this machine.
+    /// The AWS API's listener for this machine.
     pub entrance: TcpListener,
 }
 
 impl Services {
-    /// Starts all of them. The network is there already.
+    /// Starts all services. The network exists already.
     pub fn start(staff: Staff) -> Result<Services> {
         let mut services = Services::default();
         services.api(&staff)?;
@@ -103,12 +103,12 @@ impl Services {
     fn add(&mut self, name: &'static str, service: impl Future<Output = io::Result<Infallible>> + Send + 'static) {
         self.tasks.spawn(async move {
             let Err(error) = service.await;
-            error!("serving {name}: {error}");
+            error!(service = name, %error, "service ended");
         });
     }
 }
 
-/// The names of the AWS API's endpoints in a Region (AWS General Reference, "Service endpoints"). IAM's is one for all.
+/// The AWS API's endpoint names in a Region (AWS General Reference, "Service endpoints"). IAM has one global name.
 fn api_names(region: &str) -> Vec<String> {
     let regional = ["ec2", "sts", "ssm", "autoscaling"].map(|service| format!("{service}.{region}.amazonaws.com"));
     regional.into_iter().chain(["iam.amazonaws.com".to_owned(), "sts.amazonaws.com".to_owned()]).collect()

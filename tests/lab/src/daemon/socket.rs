@@ -10,13 +10,13 @@ use tokio::net::{UnixListener, UnixStream};
 
 use super::protocol::{Answer, Request};
 
-/// Who answers requests.
+/// Answers requests.
 pub trait Control: Send + Sync + 'static {
-    /// Does what is asked; errors become the answer's one line.
+    /// Carries out a request. An error becomes the answer's one line.
     fn answer(&self, request: Request) -> impl Future<Output = Result<Value>> + Send;
 }
 
-/// Listens at `path`, in place of a socket that a dead lab may have left there.
+/// Listens at `path`, and replaces a socket that a dead lab left there.
 pub fn bind(path: &Path) -> Result<UnixListener> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -26,7 +26,7 @@ pub fn bind(path: &Path) -> Result<UnixListener> {
     }
 }
 
-/// Answers until a `down` has been answered.
+/// Answers requests until a `down` has succeeded.
 pub async fn serve(listener: UnixListener, control: Arc<impl Control>) -> Result<()> {
     let (down, mut downs) = tokio::sync::mpsc::channel(1);
     loop {
@@ -38,7 +38,7 @@ pub async fn serve(listener: UnixListener, control: Arc<impl Control>) -> Result
                     match converse(stream, &*control).await {
                         Ok(true) => { let _ = down.send(()).await; }
                         Ok(false) => {}
-                        Err(error) => tracing::warn!("control socket: {error:#}"),
+                        Err(error) => tracing::warn!(error = format!("{error:#}"), "control request failed"),
                     }
                 });
             }
@@ -47,7 +47,7 @@ pub async fn serve(listener: UnixListener, control: Arc<impl Control>) -> Result
     }
 }
 
-/// One request and its answer; whether it was `down`.
+/// Serves one request. Returns `true` after a successful `down`.
 async fn converse(mut stream: UnixStream, control: &impl Control) -> Result<bool> {
     let (reading, mut writing) = stream.split();
     let mut line = String::new();

@@ -1,15 +1,15 @@
-//! The lab as it stands, from the world and what the lab knows besides.
+//! Builds the answer to `lab status` from the world and the lab's own state.
 
 use std::time::Duration;
 
 use templates::names::{TAG_BALANCER, TAG_MESSAGE, TAG_ROLE};
 
 use super::protocol::{InstanceStatus, RouteStatus, Status};
-use super::who;
+use super::selector;
 use crate::api::Faults;
 use crate::world::{Instance, RouteState, RouteTable, World};
 
-/// Puts it together. `describe` says how an instance is in the lab.
+/// The status. `describe` gives an instance's state in the lab.
 pub fn of(world: &World, vpc: &str, describe: impl Fn(&str) -> &'static str, faults: Vec<String>) -> Status {
     let live = world.instances.iter().filter(|i| !i.state.is_ending());
     let mut instances: Vec<InstanceStatus> = live.map(|i| instance(world, i, describe(&i.id))).collect();
@@ -19,7 +19,7 @@ pub fn of(world: &World, vpc: &str, describe: impl Fn(&str) -> &'static str, fau
     Status { vpc: vpc.to_owned(), instances, routes, faults }
 }
 
-/// What is set to go wrong, a line each.
+/// The faults that are set, one line each.
 pub fn faults(api: &Faults, stale: Duration, partitions: Vec<String>) -> Vec<String> {
     let latency = (api.latency_ms > 0).then(|| format!("latency: {} ms", api.latency_ms));
     let hangs = api.hangs.then(|| "hang: the API doesn't answer for now".to_owned());
@@ -34,7 +34,7 @@ pub fn faults(api: &Faults, stale: Duration, partitions: Vec<String>) -> Vec<Str
 
 fn instance(world: &World, instance: &Instance, lab: &str) -> InstanceStatus {
     let tag = |key: &str| instance.tags.get(key).cloned();
-    // As the API writes states: `shutting-down`.
+    // The API's spelling: `shutting-down`.
     let api = serde_json::to_value(instance.state).ok().and_then(|state| state.as_str().map(str::to_owned));
     InstanceStatus {
         id: instance.id.clone(),

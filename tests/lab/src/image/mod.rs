@@ -1,7 +1,8 @@
-//! The lab's machine images: a node's and a bare one, and the package repository that the bare one installs from.
+//! Builds the lab's machine images: one with a node's programs, a plain one, and the repository that the plain one
+//! installs from.
 //!
-//! They are built once from Debian's packages and treated as read-only; every instance is an overlay on one of them. A
-//! stamp with the recipe's hash, written last, makes building again a matter of reading one file.
+//! They are built once from Debian's packages and are read-only; each instance is an overlay on one of them. A stamp
+//! with the recipe's hash is written last and shows that they are current.
 
 pub mod sources;
 pub mod tools;
@@ -19,37 +20,37 @@ use crate::dir::LabDir;
 
 const RECIPE: &str = include_str!("../../image/build.sh");
 
-/// What is laid over both images: path under the root, content.
+/// Files that are copied over both images: path under the root, content.
 const FILES: [(&str, &str); 3] = [
     ("etc/apt/sources.list", include_str!("../../image/files/etc/apt/sources.list")),
     ("etc/cloud/cloud.cfg.d/90_lab.cfg", include_str!("../../image/files/etc/cloud/cloud.cfg.d/90_lab.cfg")),
     ("etc/hosts", include_str!("../../image/files/etc/hosts")),
 ];
 
-/// The folders that a build leaves, under the lab's own.
+/// The folders that a build creates in the lab's folder.
 const RESULTS: [&str; 3] = ["image", "plain", "repository"];
 
-/// Builds the images and the repository if they aren't there or their recipe has changed; needs root and Debian's
-/// packages (about 40 seconds). Says on standard error what it does.
+/// Builds the images and the repository if they are missing or their recipe has changed. Needs root and Debian's
+/// packages, takes about 40 seconds, and prints progress on standard error.
 pub fn ensure(dir: &LabDir) -> Result<()> {
     let root = dir.root();
-    // Two at once would build into the same place; the second one finds everything done.
-    let lock = fs::File::create(root.join("image.lock")).context("making image.lock in the lab's folder")?;
+    // Two builds at once would use the same folder.
+    let lock = fs::File::create(root.join("image.lock")).context("creating image.lock in the lab's folder")?;
     flock(&lock, FlockOperation::LockExclusive).context("waiting for another build of the lab's image")?;
     if is_current(root) {
         return Ok(());
     }
-    ensure!(rustix::process::geteuid().is_root(), "building the lab's image needs root: use `sudo make setup`");
+    ensure!(rustix::process::geteuid().is_root(), "building the lab's image needs root; run `sudo make setup`");
     build(root)
 }
 
-/// Whether the images are there and as the recipe would make them.
+/// Whether the images exist and match the recipe.
 fn is_current(root: &Path) -> bool {
     let stamp = fs::read_to_string(root.join("image.stamp")).unwrap_or_default();
     stamp.trim() == recipe_hash() && RESULTS.iter().all(|name| root.join(name).is_dir())
 }
 
-/// The SHA-256 of everything that decides what an image holds, in hex.
+/// The SHA-256 of the recipe and the files, in hex.
 fn recipe_hash() -> String {
     let mut hash = Sha256::new();
     hash.update(RECIPE);
@@ -63,10 +64,10 @@ fn recipe_hash() -> String {
 fn build(root: &Path) -> Result<()> {
     let work = root.join("image.building");
     discard(&work)?;
-    fs::create_dir_all(&work).context("making the folder to build the lab's image in")?;
+    fs::create_dir_all(&work).context("creating the folder to build the lab's image in")?;
     for (path, content) in FILES {
         let path = work.join("files").join(path);
-        fs::create_dir_all(path.parent().context("an image file has a folder")?)?;
+        fs::create_dir_all(path.parent().context("an image file has no folder")?)?;
         fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
     }
     fs::write(work.join("build.sh"), RECIPE)?;
@@ -76,13 +77,13 @@ fn build(root: &Path) -> Result<()> {
 
     for name in RESULTS {
         discard(&root.join(name))?;
-        fs::rename(work.join(name), root.join(name)).with_context(|| format!("putting {name} into its place"))?;
+        fs::rename(work.join(name), root.join(name)).with_context(|| format!("moving {name} into place"))?;
     }
     discard(&work)?;
     fs::write(root.join("image.stamp"), recipe_hash()).context("writing the image's stamp")
 }
 
-/// Runs a script in its folder, in a mount namespace of its own, so that one that is killed leaves no mount behind.
+/// Runs a script in its folder and in its own mount namespace, so that a killed script leaves no mounts.
 fn run_recipe(work: &Path, script: &[&OsStr]) -> Result<()> {
     let status = Command::new("unshare")
         .args(["--mount", "--propagation", "private", "sh"])
@@ -90,11 +91,11 @@ fn run_recipe(work: &Path, script: &[&OsStr]) -> Result<()> {
         .current_dir(work)
         .status()
         .context("starting unshare for the image's recipe")?;
-    ensure!(status.success(), "building the lab's image failed ({status}): see the lines above");
+    ensure!(status.success(), "building the lab's image failed ({status}); see the lines above");
     Ok(())
 }
 
-/// Removes a folder of an image, by a rename first: an image is there whole or not at all.
+/// Removes an image's folder. It is renamed first, so that an image is complete or missing.
 fn discard(path: &Path) -> Result<()> {
     let doomed = path.with_extension("doomed");
     remove(&doomed)?;
@@ -135,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn every_file_of_the_image_folder_is_laid_over_it() {
+    fn every_file_of_the_image_folder_is_copied_over_the_image() {
         fn walk(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
             for entry in fs::read_dir(folder).unwrap() {
                 let path = entry.unwrap().path();

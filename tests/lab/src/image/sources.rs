@@ -1,4 +1,4 @@
-//! Where Debian's packages come from: wherever this host gets its own, so that mirrors and proxies go on working.
+//! The sources of Debian packages: this host's own, so that its mirrors and proxies are used.
 
 use std::path::Path;
 use std::process::Command;
@@ -14,12 +14,12 @@ pub fn of_this_host() -> Result<String> {
     let output = Command::new("apt-get")
         .args(["indextargets", "--format", FORMAT, "Created-By: Packages"])
         .output()
-        .context("asking apt-get where this host's packages come from")?;
+        .context("reading this host's package sources from apt-get")?;
     let signed_by = if Path::new(KEYRING).exists() { format!("[signed-by={KEYRING}] ") } else { String::new() };
     Ok(sources(&String::from_utf8_lossy(&output.stdout), &signed_by))
 }
 
-/// `targets` is a line per package index, in `FORMAT`.
+/// `targets` has a line for each package index, in `FORMAT`.
 fn sources(targets: &str, signed_by: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for target in targets.lines() {
@@ -33,7 +33,7 @@ fn sources(targets: &str, signed_by: &str) -> String {
             }
         }
     }
-    // Updates alone are no distribution.
+    // Without the release itself, use Debian's public archive.
     if !lines.iter().any(|line| line.ends_with(&format!(" {RELEASE} main\n"))) {
         lines = vec![
             format!("deb {signed_by}http://deb.debian.org/debian {RELEASE} main\n"),

@@ -1,4 +1,4 @@
-//! The credentials of an instance's role, kept until shortly before they end, as IMDS does.
+//! The credentials of an instance's role, cached until shortly before they expire, as in IMDS.
 
 use std::collections::HashMap;
 use std::sync::Mutex;
@@ -12,14 +12,14 @@ use serde_json::json;
 use super::tree::{pretty, seconds};
 use crate::api::{Sessions, Upstream};
 
-/// How long credentials live if nobody says otherwise: what AWS gives instances.
+/// The default lifetime of credentials, as on AWS.
 const LIFE: Duration = Duration::from_secs(6 * 3600);
 
-/// New ones are there at least this long before the old end, or a quarter of their life if that is less.
-/// (EC2 User Guide, "Retrieve security credentials": at least five minutes.)
+/// New credentials are issued this long before the old ones expire, or a quarter of their lifetime if that is less.
+/// EC2 User Guide, "Retrieve security credentials": at least five minutes.
 const AHEAD: Duration = Duration::from_secs(15 * 60);
 
-/// Credentials as moto's STS gives them.
+/// Credentials from moto's STS.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Given {
@@ -36,7 +36,7 @@ struct Kept {
     life: Duration,
 }
 
-/// Every instance's credentials.
+/// The cached credentials of all instances.
 #[derive(Debug)]
 pub struct Credentials {
     moto: Upstream,
@@ -46,12 +46,12 @@ pub struct Credentials {
 }
 
 impl Credentials {
-    /// From this moto; who was given what is noted in `sessions`.
+    /// An empty cache. It records the instance of each access key in `sessions`.
     pub fn new(moto: Upstream, sessions: Sessions) -> Credentials {
         Credentials { moto, sessions, life: Mutex::new(LIFE), kept: Mutex::default() }
     }
 
-    /// From now on credentials live that long. Those that are out are given no more.
+    /// Sets the lifetime of new credentials and clears the cache.
     pub fn set_life(&self, life: Duration) {
         *lock(&self.life) = life;
         lock(&self.kept).clear();
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn new_credentials_are_there_before_the_old_end() {
+    fn credentials_are_stale_before_they_expire() {
         let stale = |life: u64, after: i64| {
             let kept = kept(life);
             kept.is_stale(kept.asked + SignedDuration::from_secs(after))

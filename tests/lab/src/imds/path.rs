@@ -2,8 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
-/// The versions that a client may ask for; all of them tell the same here. cloud-init 22.4.2 asks for the one before last
-/// of these that it knows.
+/// The versions that a client may request. All give the same answers here.
 pub const VERSIONS: [&str; 9] = [
     "2009-04-04",
     "2016-09-02",
@@ -16,20 +15,20 @@ pub const VERSIONS: [&str; 9] = [
     "latest",
 ];
 
-/// What a request's path asks for.
+/// A parsed path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Asked {
     /// The list of versions.
     Versions,
-    /// A place in the tree, without its version: `meta-data/instance-id`. A folder's ends in `/` or doesn't.
+    /// A path in the tree, without the version: `meta-data/instance-id`. A folder may end in `/`.
     Place(String),
     /// A token.
     Token,
-    /// A version that there isn't.
+    /// An unknown version.
     Nothing,
 }
 
-/// Reads a request's path.
+/// Parses a request's path.
 pub fn read(path: &str) -> Asked {
     let path = percent_decode_str(path).decode_utf8_lossy();
     let path = path.trim_start_matches('/');
@@ -44,7 +43,7 @@ pub fn read(path: &str) -> Asked {
     }
 }
 
-/// A path as a person names it, without version and with its category: `spot/instance-action` is in the meta-data.
+/// A path from `lab imds`, without the version and with the category: `spot/instance-action` is in `meta-data`.
 pub fn named(path: &str) -> String {
     let path = path.trim_matches('/');
     let path = match path.split_once('/') {
@@ -74,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn a_person_may_leave_out_what_is_understood() {
+    fn a_path_of_an_operator_needs_no_version_or_category() {
         for path in ["spot/instance-action", "meta-data/spot/instance-action", "/latest/meta-data/spot/instance-action"]
         {
             assert_eq!(named(path), "meta-data/spot/instance-action");

@@ -1,4 +1,4 @@
-//! The metadata service's answers: who asks, with what token, for which place in the tree.
+//! The HTTP server of the metadata service: checks tokens and answers from the instance's tree.
 
 use std::collections::{BTreeMap, HashMap};
 use std::convert::Infallible;
@@ -16,7 +16,7 @@ use tracing::warn;
 use super::credentials::Credentials;
 use super::path::{self, Asked};
 use super::tokens::Tokens;
-use super::tree::{Found, Leaf, Tree};
+use super::tree::{Lookup, Leaf, Tree};
 use crate::api::{Sessions, Upstream};
 use crate::serving::{Body, Door, answer, text};
 use crate::world::World;
@@ -38,14 +38,14 @@ struct Shared {
 }
 
 impl Imds {
-    /// A service that tells about this world. It notes in `sessions` whom it gave which credentials.
+    /// A service for the instances of this world. It records the instance of each access key in `sessions`.
     pub fn new(world: watch::Receiver<Arc<World>>, moto: Upstream, sessions: Sessions) -> Imds {
         let credentials = Credentials::new(moto, sessions);
         let (tokens, overrides) = (Mutex::default(), Mutex::default());
         Imds { shared: Arc::new(Shared { world, credentials, tokens, overrides }) }
     }
 
-    /// Serves on this socket until dropped. An instance is known by its source address.
+    /// Serves on this socket until dropped.
     pub async fn serve(&self, listener: std::net::TcpListener) -> std::io::Result<Infallible> {
         let imds = self.clone();
         Door::plain(listener)
@@ -60,7 +60,7 @@ impl Imds {
             .await
     }
 
-    /// Tells an instance this at a path (`spot/instance-action`), or, without a value, again what is so.
+    /// Overrides an instance's answer at a path such as `spot/instance-action`. Without a value, ends the override.
     pub fn set(&self, instance: &str, path: &str, value: Option<String>) {
         let mut overrides = lock(&self.shared.overrides);
         let of_instance = overrides.entry(instance.to_owned()).or_default();
@@ -70,7 +70,7 @@ impl Imds {
         };
     }
 
-    /// From now on roles' credentials live that long.
+    /// Sets the lifetime of new credentials.
     pub fn set_credentials_life(&self, life: Duration) {
         self.shared.credentials.set_life(life);
     }
@@ -89,7 +89,7 @@ impl Imds {
     }
 
     fn token(&self, from: IpAddr, request: &Request<Incoming>) -> Response<Body> {
-        // Open proxies and firewalls add this header: whoever has it isn't the instance.
+        // Open proxies and firewalls add this header, so such a request isn't the instance's own.
         if request.headers().contains_key("x-forwarded-for") {
             return refusal(StatusCode::FORBIDDEN);
         }
@@ -118,16 +118,16 @@ impl Imds {
             tree.put(path, value);
         }
         match tree.find(place) {
-            Found::Nothing => refusal(StatusCode::NOT_FOUND),
-            Found::Folder(names) => text(StatusCode::OK, names),
-            Found::Leaf(Leaf::Bytes(bytes)) if place == "user-data" => {
+            Lookup::Nothing => refusal(StatusCode::NOT_FOUND),
+            Lookup::Folder(names) => text(StatusCode::OK, names),
+            Lookup::Leaf(Leaf::Bytes(bytes)) if place == "user-data" => {
                 answer(StatusCode::OK, "application/octet-stream", bytes.clone())
             }
-            Found::Leaf(Leaf::Bytes(bytes)) => answer(StatusCode::OK, "text/plain", bytes.clone()),
-            Found::Leaf(Leaf::Credentials(role)) => match self.shared.credentials.document(&instance.id, role).await {
+            Lookup::Leaf(Leaf::Bytes(bytes)) => answer(StatusCode::OK, "text/plain", bytes.clone()),
+            Lookup::Leaf(Leaf::Credentials(role)) => match self.shared.credentials.document(&instance.id, role).await {
                 Ok(document) => text(StatusCode::OK, document),
                 Err(error) => {
-                    warn!(instance = instance.id, error = format!("{error:#}"), "asking for a role's credentials");
+                    warn!(instance = instance.id, error = format!("{error:#}"), "could not get a role's credentials");
                     refusal(StatusCode::INTERNAL_SERVER_ERROR)
                 }
             },

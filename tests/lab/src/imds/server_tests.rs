@@ -1,4 +1,4 @@
-//! The metadata service over HTTP, asked from addresses of loopback.
+//! Tests of the metadata service over HTTP, from loopback addresses.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -72,7 +72,7 @@ async fn put(caller: &mut Caller, seconds: &str) -> Response<Bytes> {
 }
 
 #[tokio::test]
-async fn nothing_is_told_without_a_token() {
+async fn requests_without_a_token_are_refused() {
     let rig = Rig::new().await;
     let mut caller = Caller::from("127.0.0.5", rig.address).await;
     for path in ["/", "/latest/meta-data/", "/latest/user-data", "/latest/nothing"] {
@@ -139,7 +139,7 @@ async fn a_changed_tag_shows_at_once() {
 }
 
 #[tokio::test]
-async fn a_notice_is_there_from_when_it_is_set_until_it_is_taken_back() {
+async fn a_notice_is_shown_from_its_setting_to_its_removal() {
     let rig = Rig::new().await;
     let mut instance = rig.instance().await;
     let path = "/latest/meta-data/spot/instance-action";
@@ -151,11 +151,11 @@ async fn a_notice_is_there_from_when_it_is_set_until_it_is_taken_back() {
     rig.imds.set("i-1", path, None);
     assert_eq!(instance.get(path).await.status(), 404);
     rig.imds.set("i-2", "spot/instance-action", Some(notice.into()));
-    assert_eq!(instance.get(path).await.status(), 404, "that was another instance's");
+    assert_eq!(instance.get(path).await.status(), 404, "the notice is another instance's");
 }
 
 #[tokio::test]
-async fn a_roles_credentials_are_asked_for_once_and_renewed_before_they_end() {
+async fn a_roles_credentials_are_cached_and_renewed_before_they_expire() {
     let asked = Arc::new(AtomicUsize::new(0));
     let count = asked.clone();
     let (listener, moto) = loopback();
@@ -183,11 +183,11 @@ async fn a_roles_credentials_are_asked_for_once_and_renewed_before_they_end() {
     rig.imds.set_credentials_life(Duration::from_secs(900));
     instance.text(path).await;
     let renewed: serde_json::Value = serde_json::from_str(&instance.text(path).await).unwrap();
-    assert_eq!(renewed["AccessKeyId"], "ASIA2", "those that end in a second aren't given again");
+    assert_eq!(renewed["AccessKeyId"], "ASIA2", "credentials that expire in a second are renewed");
 }
 
 #[tokio::test]
-async fn the_sdk_gets_its_credentials_here() {
+async fn the_sdk_reads_its_credentials() {
     let (listener, moto) = loopback();
     tokio::spawn(Door::plain(listener).serve(async |_, _| {
         let given = r#"{"AccessKeyId": "ASIA1", "SecretAccessKey": "secret", "Token": "token",
@@ -210,7 +210,7 @@ async fn the_sdk_gets_its_credentials_here() {
 }
 
 #[tokio::test]
-async fn an_sts_that_is_gone_is_a_servers_error() {
+async fn a_missing_sts_is_a_server_error() {
     let rig = Rig::new().await;
     let mut instance = rig.instance().await;
     assert_eq!(instance.get("/latest/meta-data/iam/security-credentials/elbow-web").await.status(), 500);

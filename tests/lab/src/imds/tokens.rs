@@ -1,4 +1,4 @@
-//! Session tokens: each is good for the address that asked for it, for as long as that asked.
+//! Session tokens. Each is valid for the address that requested it and for the requested time.
 //!
 //! EC2 User Guide, "How Instance Metadata Service Version 2 works": one second to six hours.
 
@@ -11,17 +11,17 @@ use base64::engine::general_purpose::URL_SAFE;
 use rand::RngCore;
 use tokio::time::Instant;
 
-/// How long a token may live, in seconds.
+/// The longest lifetime of a token, in seconds.
 pub const LONGEST: u32 = 21600;
 
-/// The tokens that are out.
+/// The issued tokens.
 #[derive(Debug, Default)]
 pub struct Tokens {
     out: HashMap<String, (IpAddr, Instant)>,
 }
 
 impl Tokens {
-    /// A new token for this address. None if it can't live that long.
+    /// Issues a token for this address; none if the lifetime is out of range.
     pub fn issue(&mut self, to: IpAddr, seconds: u32, now: Instant) -> Option<String> {
         if !(1..=LONGEST).contains(&seconds) {
             return None;
@@ -34,7 +34,7 @@ impl Tokens {
         Some(token)
     }
 
-    /// Whether this token is good for that address now.
+    /// Whether this token is valid for this address now.
     pub fn allows(&self, token: &str, from: IpAddr, now: Instant) -> bool {
         self.out.get(token).is_some_and(|(to, ends)| *to == from && *ends > now)
     }
@@ -45,7 +45,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_is_good_for_its_address_and_its_time() {
+    fn a_token_is_valid_for_its_address_and_its_time() {
         let (mine, theirs) = (IpAddr::from([10, 0, 1, 10]), IpAddr::from([10, 0, 2, 10]));
         let now = Instant::now();
         let mut tokens = Tokens::default();
@@ -56,7 +56,7 @@ mod tests {
         assert!(!tokens.allows("", mine, now));
         let other = tokens.issue(mine, 10, now + Duration::from_secs(20)).unwrap();
         assert_ne!(token, other);
-        assert_eq!(tokens.out.len(), 1, "ended tokens are forgotten");
+        assert_eq!(tokens.out.len(), 1, "expired tokens are removed");
     }
 
     #[test]

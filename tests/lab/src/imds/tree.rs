@@ -1,5 +1,5 @@
-//! What an instance can be told, as a tree of paths. Categories and their spelling: EC2 User Guide, "Instance metadata
-//! categories". What isn't so for the instance isn't there, and is answered with 404, as on AWS.
+//! An instance's metadata as a tree of paths (EC2 User Guide, "Instance metadata categories"). Paths that don't apply
+//! to the instance are missing and answered with 404, as on AWS.
 
 use std::collections::BTreeMap;
 
@@ -10,34 +10,34 @@ use serde_json::{Value, json};
 
 use crate::world::{Instance, Interface, World};
 
-/// What is at a path.
+/// The content at a path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Leaf {
-    /// Text, or user-data's bytes.
+    /// Text, or the bytes of the user data.
     Bytes(Vec<u8>),
-    /// Credentials of this role, which are asked for when somebody looks.
+    /// Credentials of this role, requested when the path is read.
     Credentials(String),
 }
 
-/// What a place in the tree turns out to be.
+/// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found<'a> {
-    /// Something.
+pub enum Lookup<'a> {
+    /// A leaf.
     Leaf(&'a Leaf),
-    /// A folder: the names in it, a line each, folders with a `/` at their end.
+    /// A folder: the names in it, one per line, folders with a `/` at the end.
     Folder(String),
     /// Nothing.
     Nothing,
 }
 
-/// All paths, without version, and what is there.
+/// All paths, without the version, and their content.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Tree {
     leaves: BTreeMap<String, Leaf>,
 }
 
 impl Tree {
-    /// What this instance is told.
+    /// The tree of this instance.
     pub fn of(world: &World, instance: &Instance) -> Tree {
         let mut tree = Tree::default();
         tree.identity(world, instance);
@@ -60,15 +60,15 @@ impl Tree {
         tree
     }
 
-    /// Puts text at a path, in place of what is there.
+    /// Sets the text at a path.
     pub fn put(&mut self, path: impl Into<String>, text: impl AsRef<str>) {
         self.leaves.insert(path.into(), Leaf::Bytes(text.as_ref().as_bytes().to_vec()));
     }
 
-    /// What is at a path. A folder may be asked for with or without the `/` at its end, anything else only without.
-    pub fn find(&self, path: &str) -> Found<'_> {
+    /// Looks up a path. Only a folder's path may end in `/`.
+    pub fn find(&self, path: &str) -> Lookup<'_> {
         if let Some(leaf) = self.leaves.get(path) {
-            return Found::Leaf(leaf);
+            return Lookup::Leaf(leaf);
         }
         let folder = match path.trim_end_matches('/') {
             "" => String::new(),
@@ -81,12 +81,12 @@ impl Tree {
             .map(|rest| rest.find('/').map_or(rest, |end| &rest[..=end]))
             .collect();
         names.dedup();
-        // AWS writes the categories themselves without their slash.
+        // AWS lists the top-level categories without a slash.
         let names = match folder.as_str() {
             "" => names.join("\n").replace('/', ""),
             _ => names.join("\n"),
         };
-        if names.is_empty() { Found::Nothing } else { Found::Folder(names) }
+        if names.is_empty() { Lookup::Nothing } else { Lookup::Folder(names) }
     }
 
     fn identity(&mut self, world: &World, instance: &Instance) {
@@ -169,7 +169,7 @@ impl Tree {
 
 /// The identity document: EC2 User Guide, "Instance identity documents".
 fn document(world: &World, instance: &Instance) -> Value {
-    // Graviton types have a g after their generation: t4g, m7gd, but g5 and p3 not.
+    // Graviton types have a g after their generation: t4g and m7gd, but not g5.
     let family = instance.instance_type.split('.').next().unwrap_or_default();
     let graviton = family.trim_start_matches(|c: char| c.is_ascii_lowercase()).contains('g');
     json!({
@@ -201,12 +201,12 @@ pub fn host_name(address: std::net::Ipv4Addr, region: &str) -> String {
     format!("ip-{a}-{b}-{c}-{d}.{domain}")
 }
 
-/// A time as IMDS writes it: in seconds.
+/// A time in IMDS's format, in whole seconds.
 pub fn seconds(time: Timestamp) -> String {
     time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
 }
 
-/// JSON as IMDS writes it.
+/// JSON in IMDS's format.
 pub fn pretty(json: &Value) -> String {
     format!("{json:#}")
 }
@@ -218,14 +218,14 @@ mod tests {
 
     fn text(tree: &Tree, path: &str) -> String {
         match tree.find(path) {
-            Found::Leaf(Leaf::Bytes(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
-            Found::Folder(names) => names,
+            Lookup::Leaf(Leaf::Bytes(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
+            Lookup::Folder(names) => names,
             other => panic!("{path}: {other:?}"),
         }
     }
 
     #[test]
-    fn an_instance_finds_itself_and_its_interface() {
+    fn a_tree_has_the_instance_and_its_interface() {
         let world = world();
         let tree = Tree::of(&world, &world.instances[0]);
         let mac = "meta-data/network/interfaces/macs/02:00:00:00:00:01";
@@ -259,27 +259,27 @@ mod tests {
         let names = text(&tree, "meta-data/");
         assert!(names.contains("\ninstance-id\n") && names.contains("\nnetwork/\n"), "{names}");
         for path in ["meta-data/instance-id/", "meta-data/public-keys/", "meta-data/spot/instance-action", "meta"] {
-            assert_eq!(tree.find(path), Found::Nothing, "{path}");
+            assert_eq!(tree.find(path), Lookup::Nothing, "{path}");
         }
     }
 
     #[test]
-    fn a_member_of_an_auto_scaling_group_is_told_what_becomes_of_it() {
+    fn an_instance_of_an_auto_scaling_group_has_a_target_lifecycle_state() {
         let mut world = world();
         let path = "meta-data/autoscaling/target-lifecycle-state";
-        assert_eq!(Tree::of(&world, &world.instances[0]).find(path), Found::Nothing);
+        assert_eq!(Tree::of(&world, &world.instances[0]).find(path), Lookup::Nothing);
         world.instances[0].target_lifecycle_state = Some("Terminated".into());
         assert_eq!(text(&Tree::of(&world, &world.instances[0]), path), "Terminated");
     }
 
     #[test]
-    fn tags_a_role_and_user_data_are_there_only_if_the_instance_has_them() {
+    fn tags_a_role_and_user_data_are_shown_only_if_the_instance_has_them() {
         let mut world = world();
         let instance = &mut world.instances[0];
         (instance.metadata_tags, instance.role, instance.user_data) = (false, None, None);
         let tree = Tree::of(&world, &world.instances[0]);
         for path in ["meta-data/tags/", "meta-data/tags/instance/elbow:vpc", "meta-data/iam/", "user-data"] {
-            assert_eq!(tree.find(path), Found::Nothing, "{path}");
+            assert_eq!(tree.find(path), Lookup::Nothing, "{path}");
         }
         assert!(!text(&tree, "meta-data/").contains("tags"));
     }

@@ -1,18 +1,18 @@
 #!/bin/sh
-# Runs an instance: started in a mount namespace of its own, so that its mounts end with it, however it ends.
-# ID, CGROUP, FOLDER, IMAGE, NAMESPACE, UUID and HOST come in the environment; see machine.rs.
+# Runs an instance, in its own mount namespace, so that its mounts end with it.
+# machine.rs sets ID, CGROUP, FOLDER, IMAGE, NAMESPACE, UUID and HOST in the environment.
 set -eu
 
-# Everything from here on is in the instance's cgroup, and can be found, frozen and killed by it.
+# From here on, all processes are in the instance's cgroup.
 echo $$ >"$CGROUP/cgroup.procs"
-# Hosts that still have version 1 there: systemd in the instance takes whichever it finds, and needs this one.
+# On hosts with cgroup version 1: systemd in the instance uses what it finds here, and needs version 2.
 if [ "$(stat --file-system --format=%T /sys/fs/cgroup)" != cgroup2fs ]; then
 	umount --recursive /sys/fs/cgroup || true
 	mount -t cgroup2 cgroup2 /sys/fs/cgroup
 fi
 mount -t overlay overlay -o "lowerdir=$IMAGE,upperdir=$FOLDER/disk/upper,workdir=$FOLDER/disk/work" "$FOLDER/root"
 
-# CAP_NET_ADMIN isn't given along with a network namespace: it has to be asked for.
+# With a given network namespace, systemd-nspawn grants CAP_NET_ADMIN only on request.
 boot() {
 	env SYSTEMD_NSPAWN_API_VFS_WRITABLE=network systemd-nspawn --quiet --boot --register=no --keep-unit \
 		--directory="$FOLDER/root" --machine="$ID" --hostname="$HOST" --uuid="$UUID" \
@@ -21,7 +21,7 @@ boot() {
 		--console=read-only --kill-signal=SIGRTMIN+3
 }
 
-# 133 says that the system inside wants to start again; what it had set in its network's memory is gone by then.
+# 133 means that the system inside reboots; a real machine's addresses and firewall rules would be gone.
 status=0
 boot || status=$?
 while [ "$status" = 133 ]; do

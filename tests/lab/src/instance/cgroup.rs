@@ -1,6 +1,6 @@
-//! The lab's control groups, one per instance: all of an instance's processes are found, frozen and killed by it.
+//! The lab's control groups, one per instance, with which the lab finds, freezes and kills an instance's processes.
 //!
-//! Version 2 it is, wherever the host has it mounted; where it doesn't, the lab mounts it in its own folder.
+//! The lab uses the host's mount of cgroup version 2, or mounts it in its own folder.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use rustix::mount::{MountFlags, mount};
 
 use crate::dir::LabDir;
 
-/// The group that all instances' groups are in.
+/// The parent group of all instances' groups.
 const NAME: &str = "elbow-lab";
 
 /// A control group, which may or may not exist.
@@ -31,21 +31,21 @@ impl Cgroup {
         Ok(Cgroup { path: Cgroup::of_all(dir)?.path.join(id) })
     }
 
-    /// Where it is.
+    /// Its folder.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Makes it.
+    /// Creates it.
     pub fn create(&self) -> Result<()> {
-        fs::create_dir_all(&self.path).with_context(|| format!("making the cgroup {}", self.path.display()))
+        fs::create_dir_all(&self.path).with_context(|| format!("creating the cgroup {}", self.path.display()))
     }
 
     /// The processes in it and below it.
     pub fn processes(&self) -> Vec<u32> {
         let mut found = Vec::new();
         for group in self.tree() {
-            // A group that went away meanwhile has no processes.
+            // A group that was removed meanwhile has no processes.
             let text = fs::read_to_string(group.join("cgroup.procs")).unwrap_or_default();
             found.extend(text.lines().filter_map(|line| line.parse::<u32>().ok()));
         }
@@ -57,13 +57,13 @@ impl Cgroup {
         self.event("populated")
     }
 
-    /// Stops every process, or lets them all go on, and waits until it is so.
+    /// Freezes or thaws all processes, and waits for that.
     pub fn freeze(&self, frozen: bool) -> Result<()> {
         self.write("cgroup.freeze", if frozen { "1" } else { "0" })?;
         self.wait(Duration::from_secs(5), |group| group.event("frozen") == frozen)
     }
 
-    /// Kills every process and waits until none is left.
+    /// Kills all processes and waits for their end.
     pub fn kill(&self) -> Result<()> {
         if !self.path.exists() {
             return Ok(());
@@ -77,14 +77,14 @@ impl Cgroup {
         let end = Instant::now() + most;
         while !condition(self) {
             if Instant::now() >= end {
-                bail!("the processes of {} didn't follow within {most:?}", self.path.display());
+                bail!("{}: the processes did not change state within {most:?}", self.path.display());
             }
             thread::sleep(Duration::from_millis(5));
         }
         Ok(())
     }
 
-    /// Removes it and all groups below it; says whether it was there. No process may be left in them.
+    /// Removes it and all groups below it, which must be empty. Returns whether it existed.
     pub fn remove(&self) -> Result<bool> {
         let existed = self.path.exists();
         for group in self.tree().iter().rev() {
@@ -127,7 +127,7 @@ impl Cgroup {
     }
 }
 
-/// Where the lab mounts cgroups if nobody else does.
+/// The lab's own mount point of cgroups, for hosts without version 2.
 pub(crate) fn own_mount(dir: &LabDir) -> PathBuf {
     dir.run().join("cgroup")
 }
@@ -138,7 +138,7 @@ fn hierarchy(dir: &LabDir) -> Result<PathBuf> {
         return Ok(path);
     }
     let path = own_mount(dir);
-    fs::create_dir_all(&path).context("making a folder to mount cgroups on")?;
+    fs::create_dir_all(&path).context("creating the cgroups' mount point")?;
     mount("cgroup2", &path, "cgroup2", MountFlags::empty(), None)
         .with_context(|| format!("mounting cgroups on {}", path.display()))?;
     Ok(path)

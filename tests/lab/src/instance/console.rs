@@ -1,6 +1,6 @@
-//! What an instance said on its console, as text.
+//! Converts an instance's console output to plain text.
 
-/// Takes the colours, cursor movements and carriage returns out.
+/// Removes colours, cursor movements and carriage returns.
 pub(super) fn plain(raw: &[u8]) -> String {
     let text = String::from_utf8_lossy(raw);
     let mut plain = String::with_capacity(text.len());
@@ -16,7 +16,7 @@ pub(super) fn plain(raw: &[u8]) -> String {
     plain
 }
 
-/// A control sequence ends with a letter or `~`; an operating system command with a bell or a backslash (ECMA-48).
+/// A control sequence ends with a letter or `~`, an operating system command with a bell or a backslash (ECMA-48).
 fn skip_sequence(letters: &mut impl Iterator<Item = char>) {
     match letters.next() {
         Some('[') => {
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn colours_and_carriage_returns_are_taken_out() {
+    fn colours_and_carriage_returns_are_removed() {
         let raw = b"[\x1b[0;32m  OK  \x1b[0m] Started \x1b[0;1;39mcron\x1b[0m.\r\n\x1b]0;title\x07login:";
         assert_eq!(plain(raw), "[  OK  ] Started cron.\nlogin:");
     }

@@ -1,4 +1,4 @@
-//! An instance's power: on, off, cut, frozen; and ways to look inside.
+//! Creates, starts, stops, freezes and deletes one instance, and runs commands inside it.
 
 use std::cell::Cell;
 use std::fs::{self, OpenOptions};
@@ -18,22 +18,22 @@ use crate::network::namespace;
 
 const BOOT: &str = include_str!("boot.sh");
 
-/// What a command inside an instance has for an environment, and nothing of the caller's but the terminal.
+/// The environment of a command inside an instance. Only `TERM` comes from the caller.
 const INSIDE: [&str; 3] =
     ["HOME=/root", "LANG=C.UTF-8", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"];
 
 /// Whether an instance runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Power {
-    /// No process is there.
+    /// It has no processes.
     Off,
     /// It is booting or shutting down.
     Booting,
-    /// cloud-init has ended, well or not.
+    /// cloud-init has ended, with or without errors.
     Up,
 }
 
-/// An instance that has been made.
+/// An instance that exists on this machine.
 #[derive(Debug, Clone)]
 pub struct Machine {
     spec: Spec,
@@ -42,35 +42,35 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Makes an instance, switched off.
+    /// Creates an instance without starting it.
     pub fn create(dir: &LabDir, spec: Spec) -> Result<Machine> {
         let machine = Machine { folder: folder(dir, &spec.id), cgroup: Cgroup::of(dir, &spec.id)?, spec };
         disk::make(&machine.folder)?;
         root::prepare(&machine.folder, &machine.spec)?;
         let text = serde_json::to_string_pretty(&machine.spec)?;
-        // Written last: without it, an instance hasn't been made.
-        fs::write(machine.folder.join("spec.json"), text).context("writing the instance's description")?;
+        // Written last: an instance without it doesn't exist.
+        fs::write(machine.folder.join("spec.json"), text).context("writing the instance's spec.json")?;
         Ok(machine)
     }
 
-    /// Finds an instance that has been made, by this process or another.
+    /// Finds an instance by its ID.
     pub fn find(dir: &LabDir, id: &str) -> Result<Option<Machine>> {
         let folder = folder(dir, id);
         let text = match fs::read_to_string(folder.join("spec.json")) {
             Ok(text) => text,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(e).with_context(|| format!("reading the description of {id}")),
+            Err(e) => return Err(e).with_context(|| format!("reading spec.json of {id}")),
         };
-        let spec = serde_json::from_str(&text).with_context(|| format!("reading the description of {id}"))?;
+        let spec = serde_json::from_str(&text).with_context(|| format!("reading spec.json of {id}"))?;
         Ok(Some(Machine { spec, folder, cgroup: Cgroup::of(dir, id)? }))
     }
 
-    /// What it was made from.
+    /// Its specification.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }
 
-    /// Switches it on; it boots by itself from there. Nothing is done to one that is on.
+    /// Starts its boot. Does nothing if it runs.
     pub fn start(&self) -> Result<()> {
         if self.cgroup.is_populated() {
             return Ok(());
@@ -88,23 +88,23 @@ impl Machine {
         ]);
         command.env("CGROUP", self.cgroup.path()).env("FOLDER", &self.folder).env("IMAGE", &self.spec.image);
         command.stdin(Stdio::null()).stdout(console.try_clone()?).stderr(console);
-        // A group of its own: an interrupt at the terminal isn't meant for it.
+        // In its own process group, an interrupt at the terminal doesn't reach it.
         let mut child = command.process_group(0).spawn().context("starting unshare for an instance")?;
         let pid = child.id();
-        // Waits only so that the process doesn't stay behind as a zombie.
+        // Reaps the process.
         thread::spawn(move || child.wait());
         let ended = || !Path::new(&format!("/proc/{pid}/exe")).exists();
-        // Seen once is enough: while systemd sorts its processes into groups, they may be missed by a look at them.
+        // One sighting is enough: a scan can miss processes while systemd moves them between groups.
         let started = Cell::new(false);
         self.cgroup.wait(Duration::from_secs(20), |_| {
             started.set(self.init().is_some());
             started.get() || ended()
         })?;
-        ensure!(started.get(), "{} didn't start: {}", self.spec.id, self.console()?.trim_end());
+        ensure!(started.get(), "{} did not start: {}", self.spec.id, self.console()?.trim_end());
         Ok(())
     }
 
-    /// Whether it runs, and how far its boot is.
+    /// Its power state.
     pub fn power(&self) -> Power {
         match self.init() {
             _ if !self.cgroup.is_populated() => Power::Off,
@@ -113,43 +113,43 @@ impl Machine {
         }
     }
 
-    /// Cuts its power: every process ends at once, and has no say in it. Its link is the network's to darken, before.
+    /// Kills all its processes. The caller cuts its link first.
     pub fn power_cut(&self) -> Result<()> {
         self.cgroup.kill().with_context(|| format!("cutting the power of {}", self.spec.id))?;
         self.cgroup.remove().map(drop)
     }
 
-    /// Shuts it down in order, as a power button does; cuts its power if it takes longer than `most`.
+    /// Shuts it down like a power button. Cuts its power if that takes longer than `most`.
     pub fn stop(&self, most: Duration) -> Result<()> {
         if let Some(supervisor) = self.supervisor() {
             kill_process(supervisor, Signal::TERM).with_context(|| format!("asking {} to shut down", self.spec.id))?;
-            // Whether it made it in time or not, what follows is right.
+            // The power cut below follows in either case.
             let _ = self.cgroup.wait(most, |group| !group.is_populated());
         }
         self.power_cut()
     }
 
-    /// Stops all its processes where they are.
+    /// Freezes all its processes.
     pub fn freeze(&self) -> Result<()> {
         self.cgroup.freeze(true).with_context(|| format!("freezing {}", self.spec.id))
     }
 
-    /// Lets its processes go on.
+    /// Thaws its processes.
     pub fn thaw(&self) -> Result<()> {
         self.cgroup.freeze(false).with_context(|| format!("thawing {}", self.spec.id))
     }
 
-    /// Leaves so much room on its disk, or as much as it was made with.
+    /// Sets the free space on its disk; without a number, restores the original size.
     pub fn leave_room(&self, kilobytes: Option<u64>) -> Result<()> {
-        disk::resize(&self.folder, kilobytes).with_context(|| format!("the disk of {}", self.spec.id))
+        disk::resize(&self.folder, kilobytes).with_context(|| format!("resizing the disk of {}", self.spec.id))
     }
 
-    /// The words to put before a command so that it runs inside, with the caller's streams and its own exit status.
+    /// The prefix for a command that runs inside, with the caller's streams and the command's exit status.
     ///
-    /// It is a shell's child there, not nsenter's: a shutdown stops every process before it ends them, nsenter(1) stops along
-    /// with its child, and nobody out here would wake it.
+    /// The command is a child of a shell inside, not of nsenter(1): a shutdown stops all processes before it ends them,
+    /// and nsenter would stop with its child and never continue.
     pub fn entry(&self) -> Result<Vec<String>> {
-        let Some(init) = self.init() else { bail!("{} isn't running", self.spec.id) };
+        let Some(init) = self.init() else { bail!("{}: not running", self.spec.id) };
         let init = init.to_string();
         let enter = ["nsenter", "--no-fork", "--target", &init];
         let spaces = ["--mount", "--pid", "--net", "--uts", "--ipc", "--cgroup", "--"];
@@ -159,7 +159,7 @@ impl Machine {
         Ok(enter.into_iter().chain(spaces).map(str::to_owned).chain(clean).chain(child).collect())
     }
 
-    /// A command inside.
+    /// A command that runs inside.
     pub fn command<'a>(&self, words: impl IntoIterator<Item = &'a str>) -> Result<Command> {
         let entry = self.entry()?;
         let mut command = Command::new(&entry[0]);
@@ -167,7 +167,7 @@ impl Machine {
         Ok(command)
     }
 
-    /// All that it said on its console since it was made.
+    /// Its console output since its creation.
     pub fn console(&self) -> Result<String> {
         match fs::read(self.folder.join("console.log")) {
             Ok(raw) => Ok(console::plain(&raw)),
@@ -176,14 +176,14 @@ impl Machine {
         }
     }
 
-    /// A file of its root, as it sees it, while it runs.
+    /// Reads a file of its root while it runs.
     pub fn read(&self, path: &str) -> Result<String> {
-        let Some(init) = self.init() else { bail!("{} isn't running", self.spec.id) };
+        let Some(init) = self.init() else { bail!("{}: not running", self.spec.id) };
         let path = format!("/proc/{init}/root/{}", path.trim_start_matches('/'));
         fs::read_to_string(&path).with_context(|| format!("reading {path} of {}", self.spec.id))
     }
 
-    /// Ends it for good, with all that it wrote. Power first: see [`Machine::stop`].
+    /// Deletes it with its disk. For an orderly shutdown, call [`Machine::stop`] first.
     pub fn delete(self) -> Result<()> {
         self.power_cut()?;
         delete_remains(&self.spec.id)?;
@@ -191,12 +191,12 @@ impl Machine {
         fs::remove_dir_all(&self.folder).with_context(|| format!("removing {}", self.folder.display()))
     }
 
-    /// The instance's own PID 1.
+    /// The host's PID of the instance's init process.
     fn init(&self) -> Option<u32> {
         self.cgroup.processes().into_iter().find(|pid| is_init(*pid))
     }
 
-    /// The process on this side that watches over it.
+    /// The systemd-nspawn process that supervises it.
     fn supervisor(&self) -> Option<Pid> {
         let mut processes = self.cgroup.processes().into_iter();
         let found = processes.find(|pid| {
@@ -207,7 +207,7 @@ impl Machine {
     }
 }
 
-/// What systemd-nspawn leaves behind in the host's /run when it is killed.
+/// Removes what a killed systemd-nspawn leaves in the host's /run.
 pub(crate) fn delete_remains(id: &str) -> Result<()> {
     for kind in ["propagate", "unix-export"] {
         let path = Path::new("/run/systemd/nspawn").join(kind).join(id);
@@ -221,7 +221,7 @@ pub(crate) fn delete_remains(id: &str) -> Result<()> {
     Ok(())
 }
 
-/// Where the lab's instances are.
+/// The folder of the instances' folders.
 pub(crate) fn folders(dir: &LabDir) -> PathBuf {
     dir.run().join("instances")
 }
@@ -230,7 +230,7 @@ fn folder(dir: &LabDir, id: &str) -> PathBuf {
     folders(dir).join(id)
 }
 
-/// The last of its process ids is the one in the innermost namespace (proc_pid_status(5)).
+/// Whether this is PID 1 in the innermost namespace, which is last in `NSpid` (proc_pid_status(5)).
 fn is_init(pid: u32) -> bool {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let ids = status.lines().find_map(|line| line.strip_prefix("NSpid:")).unwrap_or_default();
@@ -238,7 +238,7 @@ fn is_init(pid: u32) -> bool {
     ids.len() > 1 && ids.last() == Some(&"1")
 }
 
-/// Whether a path is there, be it a link to nowhere: links inside a root lead elsewhere when seen from outside.
+/// Whether a path exists. A link is not followed: inside the instance's root it leads elsewhere than from outside.
 fn is_there(path: &str) -> bool {
     fs::symlink_metadata(path).is_ok()
 }

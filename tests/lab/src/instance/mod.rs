@@ -1,7 +1,7 @@
 //! Instances: system containers that boot real systemd from an overlay on an image.
 //!
-//! An instance is what is found under its id: a folder in the lab's `run/instances`, and a control group with its
-//! processes. Nothing is kept in memory, so that a lab that died leaves nothing that can't be found.
+//! An instance is a folder in `run/instances` and a control group, both named after its ID. Nothing is kept in memory,
+//! so that a sweep finds all that a dead lab left.
 
 pub mod cgroup;
 mod console;

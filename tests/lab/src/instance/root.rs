@@ -1,4 +1,4 @@
-//! An instance's root: an image, and over it what is the instance's own.
+//! An instance's root file system: an overlay over an image.
 
 use std::fs;
 use std::net::Ipv4Addr;
@@ -8,49 +8,49 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-/// What an instance is made from.
+/// The specification of an instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Spec {
-    /// Its id, `i-…`.
+    /// Its ID, `i-…`.
     pub id: String,
-    /// Root of the image that it boots from; never written to.
+    /// The image's root file system, read-only.
     pub image: PathBuf,
-    /// The interface behind whose link it is.
+    /// Its network interface.
     pub interface: String,
-    /// Its address, which its host name is made from.
+    /// Its address, which gives its host name.
     pub address: Ipv4Addr,
-    /// The Region, which its domain is made from.
+    /// The Region, which gives its domain.
     pub region: String,
     /// The VPC's resolver.
     pub resolver: Ipv4Addr,
-    /// A certificate authority that it shall trust, PEM.
+    /// The PEM file of a certificate authority that it trusts.
     pub ca: Option<PathBuf>,
 }
 
 impl Spec {
-    /// `ip-10-0-1-10`, as EC2 names its instances.
+    /// Its host name in EC2's format: `ip-10-0-1-10`.
     pub fn host_name(&self) -> String {
         format!("ip-{}", self.address.to_string().replace('.', "-"))
     }
 
-    /// A machine id of its own, the same whenever it boots.
+    /// Its machine ID, the same at each boot.
     pub(super) fn uuid(&self) -> String {
         let hash = hex::encode(Sha256::digest(&self.id));
         [&hash[..8], &hash[8..12], &hash[12..16], &hash[16..20], &hash[20..32]].join("-")
     }
 
     fn domain(&self) -> String {
-        // The oldest Region has a domain of its own (Amazon VPC User Guide, "DNS attributes").
+        // us-east-1 has a different domain (Amazon VPC User Guide, "DNS attributes").
         if self.region == "us-east-1" { "ec2.internal".into() } else { format!("{}.compute.internal", self.region) }
     }
 }
 
-/// Makes the overlay's folders, with what DHCP and the image's maker would have put there.
+/// Creates the overlay's folders, resolv.conf and trusted certificates.
 pub(super) fn prepare(folder: &Path, spec: &Spec) -> Result<()> {
     for name in ["disk/upper", "disk/work", "root"] {
-        fs::create_dir_all(folder.join(name)).with_context(|| format!("making {name} for {}", spec.id))?;
+        fs::create_dir_all(folder.join(name)).with_context(|| format!("creating {name} for {}", spec.id))?;
     }
-    // cloud-init takes a hypervisor whose UUID starts so for EC2, and then asks for IMDSv2 tokens.
+    // cloud-init recognizes EC2 by this start of the hypervisor's UUID, and then requests IMDSv2 tokens.
     put(&folder.join("hypervisor/uuid"), &format!("ec2{}\n", &spec.uuid()[3..]))?;
     let upper = folder.join("disk/upper");
     put(&upper.join("etc/resolv.conf"), &format!("nameserver {}\nsearch {}\n", spec.resolver, spec.domain()))?;
@@ -60,13 +60,13 @@ pub(super) fn prepare(folder: &Path, spec: &Spec) -> Result<()> {
     let trusted = spec.image.join(bundle);
     let trusted = fs::read_to_string(&trusted).with_context(|| format!("reading {}", trusted.display()))?;
     put(&upper.join(bundle), &format!("{trusted}{ca}"))?;
-    // And where it stays in the bundle when an upgrade makes that anew.
+    // From here, it gets into the bundle again when an upgrade rebuilds that.
     put(&upper.join("usr/local/share/ca-certificates/elbow-lab.crt"), &ca)
 }
 
 fn put(path: &Path, text: &str) -> Result<()> {
-    let parent = path.parent().with_context(|| format!("{} has no folder", path.display()))?;
-    fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
+    let parent = path.parent().with_context(|| format!("{}: no parent folder", path.display()))?;
+    fs::create_dir_all(parent).with_context(|| format!("creating {}", parent.display()))?;
     fs::write(path, text).with_context(|| format!("writing {}", path.display()))
 }
 
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_machine_id_is_the_instances_own_and_stays() {
+    fn a_machine_id_is_unique_and_stable() {
         assert_eq!(spec().uuid(), spec().uuid());
         assert_ne!(spec().uuid(), Spec { id: "i-4567".into(), ..spec() }.uuid());
         assert_eq!(spec().uuid().len(), 36);

@@ -1,5 +1,5 @@
-//! The machine's limit on inotify instances. systemd and the programs that it starts take some ten in each instance, as
-//! the same user on this machine, and Linux gives one user 128: the thirteenth instance would stop in its boot.
+//! Raises this machine's limit of inotify instances. systemd and its services use about ten per instance, all as one
+//! user, and Linux's limit is 128 per user: the boot of a thirteenth instance would fail.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,11 +8,11 @@ use anyhow::{Context, Result};
 use tracing::warn;
 
 const LIMIT: &str = "/proc/sys/fs/inotify/max_user_instances";
-/// Enough for some eighty instances.
+/// Enough for about eighty instances.
 const WANTED: u32 = 1024;
 
-/// The limit, raised if it was lower; as it was before when dropped, unless somebody has set another since. What a lab
-/// that was killed has raised stays.
+/// The raised limit. Dropping this restores the previous limit, unless another program has changed it since. A killed
+/// lab leaves it raised.
 #[derive(Debug)]
 pub struct Watches {
     limit: PathBuf,
@@ -20,7 +20,7 @@ pub struct Watches {
 }
 
 impl Watches {
-    /// Raises this machine's.
+    /// Raises this machine's limit if it is lower.
     pub fn raise() -> Result<Watches> {
         Watches::raise_at(Path::new(LIMIT))
     }
@@ -41,14 +41,14 @@ impl Watches {
 impl Drop for Watches {
     fn drop(&mut self) {
         if let Err(error) = self.lower() {
-            warn!("{error:#}");
+            warn!(error = format!("{error:#}"), "could not restore the limit of inotify instances");
         }
     }
 }
 
 fn read(limit: &Path) -> Result<u32> {
     let text = fs::read_to_string(limit).with_context(|| format!("reading {}", limit.display()))?;
-    text.trim().parse().with_context(|| format!("reading {}: {text:?} is no number", limit.display()))
+    text.trim().parse().with_context(|| format!("reading {}: {text:?} isn't a number", limit.display()))
 }
 
 fn write(limit: &Path, number: u32) -> Result<()> {
@@ -60,7 +60,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_low_limit_is_raised_for_a_while_and_what_somebody_else_sets_is_left_alone() {
+    fn a_low_limit_is_raised_and_restored_unless_another_program_changes_it() {
         let folder = tempfile::tempdir().unwrap();
         let limit = folder.path().join("limit");
         for (before, meanwhile, after) in [("128\n", None, 128), ("4096\n", None, 4096), ("128\n", Some(2048), 2048)] {

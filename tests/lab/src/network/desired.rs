@@ -1,4 +1,4 @@
-//! What the kernel should look like for a world: the pure part, from what the API says to links, routes and rules.
+//! Computes the kernel's desired links, routes and rules from the world. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
@@ -8,46 +8,46 @@ use ipnet::Ipv4Net;
 use super::faults::Faults;
 use crate::world::{RouteState, Subnet, World};
 
-/// A machine that the API knows nothing of: a client, a target.
+/// A machine that isn't in the API: the client or a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Fixture {
-    /// Its name, at most 12 letters; its namespace is `elbow-lab-<name>`.
+    /// Its name, at most 12 characters; its namespace is `elbow-lab-<name>`.
     pub name: String,
     /// Its address.
     pub address: Ipv4Addr,
-    /// The subnet it is in, by id; it uses that subnet's route table.
+    /// The ID of its subnet. It uses that subnet's route table.
     pub subnet: String,
 }
 
-/// What the router itself answers.
+/// The services' addresses at the router.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Services {
-    /// IMDS. No security group and no partition comes between it and an instance.
+    /// IMDS. Security groups and `all` partitions don't apply to it.
     pub metadata: Ipv4Addr,
-    /// The VPC's resolver. No security group applies to it.
+    /// The VPC's resolver. Security groups don't apply to it.
     pub resolver: Ipv4Addr,
-    /// Where the AWS API answers.
+    /// The AWS API.
     pub api: BTreeSet<Ipv4Addr>,
     /// Other hosts: downloads, packages.
     pub hosts: BTreeSet<Ipv4Addr>,
 }
 
-/// Everything the network is decided from.
+/// The inputs of the desired network.
 #[derive(Debug, Clone)]
 pub struct Setting<'a> {
-    /// What the API says.
+    /// The API's state.
     pub world: &'a World,
-    /// The VPC that is built; others exist in the API alone.
+    /// The VPC that the kernel has; others exist in the API only.
     pub vpc: &'a str,
-    /// What the router answers.
+    /// The services at the router.
     pub services: &'a Services,
-    /// Machines that the API knows nothing of.
+    /// Machines that aren't in the API.
     pub fixtures: &'a [Fixture],
-    /// What is broken on purpose.
+    /// The faults that are set.
     pub faults: &'a Faults,
 }
 
-/// Numbers given out once and never again: a connection tracking zone, say, must not be inherited.
+/// Assigns numbers that are never reused, because a new link must not inherit a connection tracking zone.
 #[derive(Debug, Clone, Default)]
 pub struct Numbers(BTreeMap<String, u16>);
 
@@ -58,14 +58,14 @@ impl Numbers {
     }
 }
 
-/// The way from a machine to the router, through its card.
+/// The link between a machine and the router, through the machine's card.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Link {
-    /// At most 12 letters that tell it from the others: what its kernel interfaces are named after.
+    /// A unique name of at most 12 characters, used in its kernel interfaces' names.
     pub short: String,
     /// Its address.
     pub address: Ipv4Addr,
-    /// Its subnet's CIDR; the gateway is its first address.
+    /// Its subnet's CIDR block; the gateway is its first address.
     pub subnet: Ipv4Net,
     /// Its MAC address.
     pub mac: String,
@@ -93,38 +93,38 @@ impl Link {
     }
 }
 
-/// Where a route leads.
+/// The target of a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
-    /// To a link, by its key.
+    /// A link, by its key.
     Link(String),
-    /// Nowhere: packets vanish, as on AWS, and nobody is told.
+    /// None: packets are dropped without an ICMP error, as on AWS.
     Nowhere,
 }
 
-/// A route table: its number in the kernel, and its routes but for the VPC's own.
+/// A route table without its local routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
-    /// The kernel's number for it.
+    /// Its number in the kernel.
     pub number: u32,
-    /// Where each destination leads.
+    /// The target of each destination.
     pub routes: BTreeMap<Ipv4Net, Target>,
 }
 
-/// What the kernel should look like.
+/// The desired state of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Desired {
-    /// By interface id or fixture name.
+    /// The links, by interface ID or fixture name.
     pub links: BTreeMap<String, Link>,
-    /// Each link's number: its connection tracking zone, and its card's routing table (see [`super::script`]).
+    /// Each link's number, for its connection tracking zone and its routing tables (see [`super::script`]).
     pub numbers: BTreeMap<String, u16>,
-    /// Addresses of the router's own.
+    /// The router's addresses.
     pub addresses: BTreeSet<Ipv4Addr>,
-    /// The VPC's CIDRs: what no machine has in them leads nowhere.
+    /// The VPC's CIDR blocks. Packets to unused addresses in them are dropped.
     pub cidrs: BTreeSet<Ipv4Net>,
-    /// By route table id.
+    /// The route tables, by ID.
     pub tables: BTreeMap<String, Table>,
-    /// Which route table each link's packets go by.
+    /// The route table of each link.
     pub rules: BTreeMap<String, String>,
     /// The firewall of the cards, for `nft -f`.
     pub cards: String,
@@ -132,10 +132,10 @@ pub struct Desired {
     pub router: String,
 }
 
-/// Route tables are numbered from here in the kernel, clear of its own and of the links'.
+/// Route tables are numbered from here, above the kernel's own tables and the links' tables.
 const TABLES: u32 = 100_000;
 
-/// What the kernel should look like, without the firewalls.
+/// The desired state without the firewalls.
 pub(super) fn links_and_routes(setting: &Setting, numbers: &mut Numbers) -> Desired {
     let mut wanted = Desired { cidrs: cidrs(setting), addresses: addresses(setting), ..Desired::default() };
     let subnets = setting.world.subnets.iter().filter(|s| s.vpc == setting.vpc);
@@ -178,7 +178,7 @@ fn tables(setting: &Setting, links: &BTreeMap<String, Link>, numbers: &mut Numbe
         for route in table.routes.iter().filter(|r| r.gateway.as_deref() != Some("local")) {
             let target = match &route.interface {
                 Some(id) if route.state == RouteState::Active && links.contains_key(id) => Target::Link(id.clone()),
-                // Gateways to the world lead nowhere: the lab has none.
+                // The lab has no internet gateway.
                 _ => Target::Nowhere,
             };
             routes.insert(route.destination, target);
@@ -189,20 +189,20 @@ fn tables(setting: &Setting, links: &BTreeMap<String, Link>, numbers: &mut Numbe
     tables
 }
 
-/// A kernel interface's name has 15 letters at most, an interface's id more: the end of it differs most.
+/// The last 12 characters: a kernel interface's name has at most 15, and IDs differ most at their end.
 fn short(key: &str) -> String {
     let skip = key.chars().count().saturating_sub(12);
     key.chars().skip(skip).collect()
 }
 
-/// A locally administered MAC address, from an address.
+/// A locally administered MAC address for an IPv4 address.
 fn mac_of(address: Ipv4Addr) -> String {
     let [a, b, c, d] = address.octets();
     format!("06:0f:{a:02x}:{b:02x}:{c:02x}:{d:02x}")
 }
 
 impl Desired {
-    /// The same without one link and what depends on it, as if its machine had never been.
+    /// The same without one link and its routes and rules.
     pub(super) fn without(&self, key: &str) -> Desired {
         let mut rest = self.clone();
         rest.links.remove(key);

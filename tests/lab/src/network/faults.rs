@@ -1,9 +1,9 @@
-//! What is broken on purpose: machines without power, and pairs that don't hear each other.
+//! Faults of the network: silent machines, partitions, lost zones.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-/// Faults in force. Machines go by their interface's id or the fixture's name.
+/// The faults that are set. A machine is named by its interface's ID or the fixture's name.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Faults {
     dark: BTreeSet<String>,
@@ -14,40 +14,40 @@ pub struct Faults {
     lost: BTreeMap<String, Zone>,
 }
 
-/// What the network has in an availability zone besides instances.
+/// The parts of an availability zone that aren't instances.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Zone {
-    /// Machines that the API knows nothing of.
+    /// Machines that aren't in the API.
     pub fixtures: BTreeSet<String>,
-    /// The AWS API's addresses there.
+    /// The AWS API's addresses in the zone.
     pub api: BTreeSet<Ipv4Addr>,
 }
 
 /// The other side of a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Side {
-    /// Another machine, by interface id or fixture name.
+    /// Another machine, by interface ID or fixture name.
     Machine(String),
     /// The AWS API.
     Api,
     /// The instance metadata service.
     Metadata,
-    /// Everything but IMDS, which on AWS isn't across the network.
+    /// Everything but IMDS, which isn't reached over the network on AWS.
     All,
 }
 
 impl Faults {
-    /// A machine goes silent: without power, stopped or frozen. Not even a reset comes from it.
+    /// Silences a machine without power, stopped or frozen. It sends no TCP resets either.
     pub fn darken(&mut self, machine: &str) {
         self.dark.insert(machine.to_owned());
     }
 
-    /// A machine is heard again.
+    /// Ends a machine's silence.
     pub fn light(&mut self, machine: &str) {
         self.dark.remove(machine);
     }
 
-    /// Cuts a machine off from the other side, silently and both ways.
+    /// Drops all packets between a machine and the other side.
     pub fn partition(&mut self, machine: &str, from: Side) {
         match from {
             Side::Machine(other) => {
@@ -65,12 +65,12 @@ impl Faults {
         }
     }
 
-    /// A zone's network goes silent. Its instances' power is not the network's.
+    /// Silences a zone's network. The caller cuts its instances' power.
     pub fn lose(&mut self, name: &str, zone: Zone) {
         self.lost.insert(name.to_owned(), zone);
     }
 
-    /// Ends every partition, and brings lost zones back. Machines without power stay without.
+    /// Ends all partitions and zone losses. Machines without power stay silent.
     pub fn heal(&mut self) {
         self.lost.clear();
         self.without_metadata.clear();
@@ -79,7 +79,7 @@ impl Faults {
         self.alone.clear();
     }
 
-    /// Forgets a machine that is gone for good.
+    /// Removes the faults of a machine that no longer exists.
     pub fn forget(&mut self, machine: &str) {
         self.dark.remove(machine);
         self.without_api.remove(machine);
@@ -113,7 +113,7 @@ impl Faults {
         self.apart.iter().map(|(a, b)| (a.as_str(), b.as_str()))
     }
 
-    /// The partitions and losses in force, for people: `partition: eni-1 | api`, `lost: eu-west-1a`.
+    /// The partitions and zone losses for `lab status`: `partition: eni-1 | api`, `lost: eu-west-1a`.
     pub fn describe(&self) -> Vec<String> {
         let apart = self.apart.iter().map(|(a, b)| format!("partition: {a} | {b}"));
         let from = |machine: &String, side: &str| format!("partition: {machine} | {side}");

@@ -1,10 +1,9 @@
-//! Security groups, the source/dest check and partitions as nftables rules.
+//! Security groups, the source/destination check and partitions as nftables rules.
 //!
-//! The cards' namespace is passed once by a packet that leaves a machine and once by a packet that reaches one, so that
-//! egress rules at one end and ingress rules at the other both have their say, each with its own connection tracking
-//! (a zone per link): a flow that is known at one node is a stranger at the next, as on AWS.
-//! A rule is asked about every packet that isn't of a known flow, not only about those that open one. Nothing is ever
-//! refused: what isn't let through vanishes.
+//! A packet passes the cards' namespace when it leaves a machine and again when it reaches one, so that egress and
+//! ingress rules both apply. Connections are tracked per link, in zones: a flow that one node knows is unknown to the
+//! next, as on AWS. Rules apply to every packet of an unknown flow, not only to the first one. Rejected packets are
+//! dropped.
 
 use std::fmt::{self, Write};
 
@@ -13,14 +12,14 @@ use ipnet::Ipv4Net;
 use super::desired::{Desired, Setting};
 use crate::world::{Interface, Permission, SecurityGroup};
 
-/// The firewall where machines' links pass, for `nft -f`.
+/// The firewall of the cards' namespace, for `nft -f`.
 pub(super) fn cards(setting: &Setting, wanted: &Desired) -> String {
     let mut text = String::new();
     write_cards(&mut text, setting, wanted).expect("writing to a string succeeds");
     text
 }
 
-/// The firewall of the router: partitions. For `nft -f`.
+/// The firewall of the router, with the partitions, for `nft -f`.
 pub(super) fn router(setting: &Setting, wanted: &Desired) -> String {
     let mut text = String::new();
     write_router(&mut text, setting, wanted).expect("writing to a string succeeds");
@@ -66,12 +65,12 @@ fn write_cards(out: &mut String, setting: &Setting, wanted: &Desired) -> fmt::Re
     write_silence(out)
 }
 
-/// Which groups' rules each link's packets are held against.
+/// Writes the security groups that apply to each link.
 fn write_links(out: &mut String, setting: &Setting, wanted: &Desired) -> fmt::Result {
     let mut verdicts = Vec::new();
     for (key, link) in &wanted.links {
         let Some(interface) = setting.world.interface(key) else {
-            // A fixture takes and sends everything.
+            // A fixture accepts and sends everything.
             verdicts.extend([format!("\"{}\" : accept", link.card()), format!("\"{}\" : accept", link.uplink())]);
             continue;
         };
@@ -110,14 +109,14 @@ fn write_group(out: &mut String, group: &SecurityGroup, wanted: &Desired, settin
     Ok(())
 }
 
-/// Who may be at the other end: CIDRs, and the addresses that members of groups have of their own.
+/// The networks that a permission allows: its CIDR blocks, and the primary addresses of its groups' interfaces.
 fn peers(permission: &Permission, wanted: &Desired, setting: &Setting) -> Vec<Ipv4Net> {
     let members = setting.world.interfaces.iter().filter(|i| wanted.links.contains_key(&i.id));
     let members = members.filter(|i| i.groups.iter().any(|group| permission.groups.contains(group)));
     permission.cidrs.iter().copied().chain(members.map(|i| Ipv4Net::from(i.address))).collect()
 }
 
-/// The protocol and ports of a permission, as a match.
+/// The nftables match for a permission's protocol and ports.
 fn what(permission: &Permission) -> String {
     let any = |port: Option<i32>| port.is_none_or(|p| p < 0);
     match permission.protocol.as_str() {
@@ -151,7 +150,7 @@ fn write_router(out: &mut String, setting: &Setting, wanted: &Desired) -> fmt::R
     writeln!(out, "\tchain input {{\n\t\ttype filter hook input priority filter; policy accept")?;
     writeln!(out, "\t\tiifname @alone ip daddr != {metadata} drop\n\t\tiifname @without_api ip daddr @api drop")?;
     writeln!(out, "\t\tiifname @without_metadata ip daddr {metadata} drop\n\t\tip daddr @lost_api drop\n\t}}")?;
-    // An answer that is on its way when the cut comes is cut too.
+    // Answers that are already on their way are dropped too.
     writeln!(out, "\tchain output {{\n\t\ttype filter hook output priority filter; policy accept")?;
     writeln!(out, "\t\toifname @alone ip saddr != {metadata} drop\n\t\toifname @without_api ip saddr @api drop")?;
     writeln!(out, "\t\toifname @without_metadata ip saddr {metadata} drop\n\t\tip saddr @lost_api drop\n\t}}")?;
@@ -159,7 +158,7 @@ fn write_router(out: &mut String, setting: &Setting, wanted: &Desired) -> fmt::R
     write_silence(out)
 }
 
-/// The VPC's own network tells nobody that a packet couldn't be delivered.
+/// A VPC sends no ICMP errors for undeliverable packets.
 fn write_silence(out: &mut String) -> fmt::Result {
     writeln!(out, "table ip silence\ndelete table ip silence\ntable ip silence {{\n\tchain output {{")?;
     writeln!(out, "\t\ttype filter hook output priority filter; policy accept")?;
@@ -188,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn permissions_read_as_aws_means_them() {
+    fn permissions_become_nftables_matches() {
         assert_eq!(what(&permission("-1", None, None)), "");
         assert_eq!(what(&permission("tcp", Some(80), Some(80))), "tcp dport 80-80 ");
         assert_eq!(what(&permission("udp", Some(4789), None)), "udp dport 4789-4789 ");

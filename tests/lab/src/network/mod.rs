@@ -1,8 +1,8 @@
-//! The VPC's network in the kernel: a router, a card for every interface, a namespace behind it.
+//! The VPC's network in the kernel: a router, and a card and a namespace for each interface.
 //!
-//! [`desired`] decides what the kernel should look like, [`script`] what leads there from what it looks like now, both
-//! without touching anything; [`Network`] carries it out. The lab is the only one to change these namespaces, so what
-//! was carried out last is what there is.
+//! [`desired`] computes the kernel's desired state and [`script`] the commands that lead to it; both are pure.
+//! [`Network`] runs the commands. Only the lab changes these namespaces, so the state that was applied last is the
+//! current one.
 
 mod desired;
 mod faults;
@@ -21,8 +21,8 @@ use anyhow::{Context, Result};
 
 use namespace::{CARDS, ROUTER};
 
-/// Settings of the namespaces that forward: everything is passed on, ARP is answered for everybody (a VPC's
-/// network does too), and nobody is told of better ways.
+/// Settings of the forwarding namespaces. They forward everything, answer ARP for all addresses as a VPC does, and send
+/// no redirects.
 const FORWARDING: [(&str, &str); 8] = [
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv4/conf/all/rp_filter", "0"),
@@ -34,7 +34,7 @@ const FORWARDING: [(&str, &str); 8] = [
     ("net/ipv6/conf/default/disable_ipv6", "1"),
 ];
 
-/// Decides what the kernel should look like.
+/// Computes the kernel's desired state.
 pub fn desired(setting: &Setting, numbers: &mut Numbers) -> Desired {
     let mut wanted = desired::links_and_routes(setting, numbers);
     wanted.cards = firewall::cards(setting, &wanted);
@@ -50,16 +50,17 @@ pub struct Network {
 }
 
 impl Network {
-    /// Makes the router and the cards' namespace; what a dead lab left must have been swept away.
+    /// Creates the router's and the cards' namespaces. The caller has swept what a dead lab left.
     pub fn open() -> Result<Network> {
         for name in [ROUTER, CARDS] {
-            run::ip(None, &[format!("netns add {name}")]).context("making the lab's network")?;
+            run::ip(None, &[format!("netns add {name}")]).context("creating the lab's network")?;
             run::settings(name, &FORWARDING)?;
         }
         let lines = [
-            // In the cards' namespace too: without any address, the kernel takes every next hop for a broadcast.
+            // The cards' namespace needs it too: without any address, the kernel treats each next hop as a broadcast
+            // address.
             "link set lo up".to_owned(),
-            // Without a route a packet vanishes; "unreachable" would be told to its sender.
+            // A packet without a route is dropped, without an ICMP "unreachable" to its sender.
             "rule add pref 200000 blackhole".to_owned(),
             "rule del pref 32766".to_owned(),
             "rule del pref 32767".to_owned(),
@@ -70,7 +71,7 @@ impl Network {
         Ok(Network { numbers: Numbers::default(), applied: Desired::default() })
     }
 
-    /// Makes the kernel follow; says whether anything had to change. A route alone takes a few milliseconds.
+    /// Makes the kernel match. Returns whether anything changed. A single route takes a few milliseconds.
     pub fn reconcile(&mut self, setting: &Setting) -> Result<bool> {
         let wanted = desired(setting, &mut self.numbers);
         let script = difference(&self.applied, &wanted);
@@ -82,24 +83,24 @@ impl Network {
         Ok(true)
     }
 
-    /// Puts a fresh namespace behind an interface, as a machine that is switched on again finds no address, rule or
-    /// connection of its last life. No process may be in the old one.
+    /// Replaces an interface's namespace, because a restarted machine keeps no addresses, rules or connections. The old
+    /// namespace must have no processes.
     pub fn renew(&mut self, interface: &str) -> Result<()> {
         let without = self.applied.without(interface);
-        run::script(&difference(&self.applied, &without)).context("taking a link away to renew it")?;
-        let result = run::script(&difference(&without, &self.applied)).context("putting a link back");
+        run::script(&difference(&self.applied, &without)).context("removing a link to renew it")?;
+        let result = run::script(&difference(&without, &self.applied)).context("adding a renewed link");
         if result.is_err() {
             self.applied = without;
         }
         result
     }
 
-    /// Whether the interface has its namespace and its link.
+    /// Whether the interface has a link.
     pub fn has(&self, interface: &str) -> bool {
         self.applied.links.contains_key(interface)
     }
 
-    /// Removes every namespace of the lab, and with them all else that is the network's.
+    /// Removes all of the lab's namespaces, and with them its links, routes and rules.
     pub fn close() -> Result<()> {
         let names = namespace::list();
         let lines: Vec<String> = names.iter().map(|name| format!("netns del {name}")).collect();

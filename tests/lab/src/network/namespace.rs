@@ -1,7 +1,7 @@
-//! Network namespaces: their names, and doing things inside one from this process.
+//! The names of the lab's network namespaces, and work inside them.
 //!
-//! A namespace belongs to a thread, and a socket or a child keeps the one it was made in. So whatever is to be made
-//! inside is made on a short-lived thread that has moved there; nothing else of this process moves.
+//! Each thread has a namespace, and a socket or a child process keeps the one where it was created. Work in a namespace
+//! therefore runs on a short-lived thread; the process's other threads stay where they are.
 
 use std::fs::File;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
@@ -12,14 +12,14 @@ use anyhow::{Context, Result, anyhow};
 use rustix::fd::AsFd;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// What every namespace of the lab is called at the beginning, so that a dead lab's are found.
+/// The prefix of the lab's namespaces, by which a sweep finds them.
 pub const PREFIX: &str = "elbow-lab-";
 
 /// The VPC's router, with IMDS, the resolver and the API's addresses on its `lo`.
 pub const ROUTER: &str = "elbow-lab-router";
 
-/// Where security groups and the source/dest check are enforced: each interface passes through here on its way to the
-/// router, as each passes through its own card on AWS.
+/// The namespace between the interfaces and the router, which enforces security groups and the source/destination check
+/// as the network card does on AWS.
 pub const CARDS: &str = "elbow-lab-cards";
 
 /// The namespace behind an interface (`eni-…`) or of a fixture.
@@ -27,12 +27,12 @@ pub fn behind(interface: &str) -> String {
     format!("{PREFIX}{interface}")
 }
 
-/// Where a namespace is found while it has a name.
+/// The path of a namespace's file.
 pub fn path(name: &str) -> PathBuf {
     PathBuf::from("/run/netns").join(name)
 }
 
-/// The lab's namespaces that exist, sorted.
+/// The lab's existing namespaces, sorted.
 pub fn list() -> Vec<String> {
     let Ok(entries) = fs::read_dir("/run/netns") else { return Vec::new() };
     let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
@@ -41,7 +41,7 @@ pub fn list() -> Vec<String> {
     names
 }
 
-/// Does something inside a namespace: sockets made there and children started there stay there.
+/// Runs `work` inside a namespace. Sockets and child processes created there stay there.
 pub fn enter<T: Send>(name: &str, work: impl FnOnce() -> T + Send) -> Result<T> {
     let file = File::open(path(name)).with_context(|| format!("opening the network namespace {name}"))?;
     thread::scope(|scope| {

@@ -1,4 +1,4 @@
-//! Carries scripts out: `ip -batch` and `nft -f`, each started inside the namespace that it is to change.
+//! Runs scripts with `ip -batch` and `nft -f`, each inside the namespace that it changes.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use super::namespace::{CARDS, ROUTER, enter};
 use super::script::Script;
 
-/// Carries out a script; on an error what came before has been done.
+/// Runs a script. On an error, the earlier steps have been applied.
 pub(super) fn script(script: &Script) -> Result<()> {
     if let Some(text) = &script.cards_firewall {
         nft(CARDS, text)?;
@@ -22,14 +22,14 @@ pub(super) fn script(script: &Script) -> Result<()> {
     ip(None, &script.host)?;
     ip(Some(CARDS), &script.cards)?;
     for (name, lines) in &script.inside {
-        // What the host forwards, a machine doesn't by itself.
+        // A new namespace inherits the host's setting, but a machine doesn't forward by default.
         settings(name, &[("net/ipv4/ip_forward", "0")])?;
         ip(Some(name), lines)?;
     }
     ip(Some(ROUTER), &script.router)
 }
 
-/// Runs lines of `ip`, in a namespace or in the host's own.
+/// Runs lines of `ip` in a namespace, or in the host's.
 pub(super) fn ip(namespace: Option<&str>, lines: &[String]) -> Result<()> {
     if lines.is_empty() {
         return Ok(());
@@ -42,12 +42,12 @@ fn nft(namespace: &str, text: &str) -> Result<()> {
     feed(Some(namespace), Command::new("nft").args(["-f", "-"]), text)
 }
 
-/// Writes settings below `/proc/sys`, in a namespace.
+/// Writes settings below `/proc/sys` in a namespace.
 pub(super) fn settings(namespace: &str, settings: &[(&str, &str)]) -> Result<()> {
     enter(namespace, || {
         for (name, value) in settings {
             let path = format!("/proc/sys/{name}");
-            // A kernel without IPv6 has none to switch off.
+            // A kernel without IPv6 has no such setting.
             match fs::write(&path, value) {
                 Err(e) if e.kind() == io::ErrorKind::NotFound && name.starts_with("net/ipv6") => {}
                 result => result.with_context(|| format!("setting {path} to {value} in {namespace}"))?,
@@ -65,11 +65,11 @@ fn feed(namespace: Option<&str>, command: &mut Command, text: &str) -> Result<()
         Some(name) => enter(name, || command.spawn())?,
         None => command.spawn(),
     };
-    let mut child = child.with_context(|| format!("starting {program}: is its package installed? (`make setup`)"))?;
+    let mut child = child.with_context(|| format!("starting {program}; install its package with `make setup`"))?;
     let written = child.stdin.take().context("the child has a standard input")?.write_all(text.as_bytes());
     let output = child.wait_with_output().with_context(|| format!("waiting for {program}"))?;
     let place = namespace.unwrap_or("the host");
     let said = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{program} failed in {place} ({}): {}", output.status, said.trim());
-    written.with_context(|| format!("handing {program} its script"))
+    written.with_context(|| format!("writing the script to {program}"))
 }

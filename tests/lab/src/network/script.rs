@@ -1,14 +1,14 @@
-//! What to tell the kernel so that it looks as desired: the pure difference, as lines for `ip -batch` and `nft -f`.
+//! Computes the lines for `ip -batch` and `nft -f` that lead from one desired state to another. Pure.
 //!
-//! How a packet goes from machine A to machine B:
+//! The path of a packet from machine A to machine B:
 //!
 //! ```text
 //! A eth0 ── c-A [cards] u-A ── r-A [router] r-B ── u-B [cards] c-B ── eth0 B
 //! ```
 //!
-//! In the cards' namespace everything from c-A goes out at u-A and back, by two routing tables per link. The router
-//! looks at the VPC's own addresses first, then at the route table of the subnet that the packet came from; what has no
-//! route vanishes. Neighbours are fixed, so that a machine that is dead is silent and not "unreachable".
+//! In the cards' namespace, two routing tables per link forward between c-A and u-A. The router looks up the VPC's own
+//! addresses first, then the route table of the sender's subnet, and drops packets without a route. Neighbour entries
+//! are permanent, so that a dead machine is silent and not "unreachable".
 
 use std::collections::BTreeMap;
 
@@ -19,38 +19,38 @@ use super::namespace::{CARDS, ROUTER, behind};
 
 /// The routing table of the VPC's own addresses.
 pub(super) const LOCAL: u32 = 99;
-/// Tables and rules of a link: these plus its number.
+/// A link's tables and rules have these numbers plus the link's own.
 const FROM_MACHINE: u32 = 1_000;
 const FROM_ROUTER: u32 = 80_000;
 const BY_SUBNET: u32 = 1_000;
 
 const ROUTER_MAC: &str = "0e:00:00:00:00:01";
 const CARD_MAC: &str = "0e:00:00:00:00:02";
-/// The router's address as the cards know it; nobody else sees it.
+/// The router's address in the cards' namespace only.
 const NEXT: &str = "169.254.0.1";
 
-/// Lines for each namespace, in the order in which they are to be carried out.
+/// Lines for each namespace, in the order in which they are run.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Script {
     /// For `nft -f` in the cards' namespace, if it changes.
     pub cards_firewall: Option<String>,
     /// For `nft -f` in the router, if it changes.
     pub router_firewall: Option<String>,
-    /// In the router, to take away.
+    /// Removals in the router.
     pub router_first: Vec<String>,
-    /// In the cards' namespace, to take away.
+    /// Removals in the cards' namespace.
     pub cards_first: Vec<String>,
     /// In the host's namespace.
     pub host: Vec<String>,
-    /// In the cards' namespace, to add.
+    /// Additions in the cards' namespace.
     pub cards: Vec<String>,
     /// In each new namespace.
     pub inside: BTreeMap<String, Vec<String>>,
-    /// In the router, to add.
+    /// Additions in the router.
     pub router: Vec<String>,
 }
 
-/// What leads from one state of the kernel to another.
+/// The script that leads from one state of the kernel to another.
 pub fn difference(from: &Desired, to: &Desired) -> Script {
     let mut script = Script {
         cards_firewall: (from.cards != to.cards).then(|| to.cards.clone()),
@@ -102,11 +102,11 @@ fn add_link(script: &mut Script, to: &Desired, key: &str, link: &Link) {
     script.cards.extend([
         format!("link set {card} up"),
         format!("link set {uplink} up"),
-        // The kernel would wait for up to 0.8 s before it answers for others.
+        // By default, the kernel delays a proxy ARP answer by up to 0.8 s.
         format!("ntable change name arp_cache dev {card} proxy_delay 0"),
         format!("neighbour replace {address} lladdr {} dev {card} nud permanent", link.mac),
         format!("neighbour replace {NEXT} lladdr {ROUTER_MAC} dev {uplink} nud permanent"),
-        // The machine's own address isn't answered for, or it would find its address taken.
+        // Without this route, proxy ARP would answer for the machine's own address.
         format!("route replace {address}/32 dev {card} table {out}"),
         format!("route replace default via {NEXT} dev {uplink} onlink table {out}"),
         format!("route replace default via {address} dev {card} onlink table {back}"),
@@ -129,7 +129,7 @@ fn add_link(script: &mut Script, to: &Desired, key: &str, link: &Link) {
     ]);
 }
 
-/// Routes by way of a link go with it, by the kernel's own doing.
+/// The kernel removes the routes of a removed link.
 fn remove_link(script: &mut Script, from: &Desired, key: &str, link: &Link) {
     let number = u32::from(from.numbers[key]);
     script.cards_first.extend([
@@ -156,7 +156,7 @@ fn drop_routes(script: &mut Script, from: &Desired, to: &Desired) {
 }
 
 fn set_routes(script: &mut Script, from: &Desired, to: &Desired) {
-    // A link that was made anew has lost its routes.
+    // A recreated link has lost its routes.
     let renewed = |target: &Target| match target {
         Target::Link(key) => from.links.get(key) != to.links.get(key),
         Target::Nowhere => false,
@@ -190,7 +190,7 @@ fn set_rules(script: &mut Script, from: &Desired, to: &Desired) {
         if had == wants {
             continue;
         }
-        // First the new one, so that no packet falls between them.
+        // The new rule is added first, so that each packet matches one.
         if let Some(table) = wants {
             script.router.push(format!("rule add pref {number} iif {} lookup {table}", link.port()));
         }

@@ -1,4 +1,4 @@
-//! What the network is decided to be, and what leads there: no kernel is touched.
+//! Tests of the desired state and of the scripts, without a kernel.
 
 use std::collections::BTreeSet;
 
@@ -90,7 +90,7 @@ fn vip(interface: Option<&str>, state: RouteState) -> Route {
 }
 
 #[test]
-fn what_is_as_desired_needs_no_step() {
+fn a_state_that_is_as_desired_needs_no_script() {
     let wanted = decide(&world(), &Faults::default());
     assert!(difference(&wanted, &wanted).is_empty());
 }
@@ -109,7 +109,7 @@ fn a_moved_route_is_one_line_in_the_router_and_nothing_else() {
 }
 
 #[test]
-fn a_blackhole_and_a_gateway_to_the_world_lead_nowhere() {
+fn packets_to_a_blackhole_and_to_an_internet_gateway_are_dropped() {
     let mut world = world();
     world.route_tables[0].routes.push(vip(Some("eni-aaaaaaaaaaaaaaaaa"), RouteState::Blackhole));
     let to_world = Route { gateway: Some("igw-1".into()), ..vip(None, RouteState::Active) };
@@ -122,14 +122,14 @@ fn a_blackhole_and_a_gateway_to_the_world_lead_nowhere() {
 }
 
 #[test]
-fn a_subnet_without_a_table_goes_by_the_main_one() {
+fn a_subnet_without_a_table_uses_the_main_one() {
     let wanted = decide(&world(), &Faults::default());
     assert_eq!(wanted.rules["client"], "rtb-main");
     assert_eq!(wanted.rules["eni-aaaaaaaaaaaaaaaaa"], "rtb-a");
 }
 
 #[test]
-fn another_association_changes_the_rule_of_its_links_alone() {
+fn a_changed_association_changes_only_the_rule_of_its_links() {
     let (mut world, mut numbers) = (world(), Numbers::default());
     let before = decide_with(&world, &Faults::default(), &mut numbers);
     world.route_tables[1].subnets.clear();
@@ -140,7 +140,7 @@ fn another_association_changes_the_rule_of_its_links_alone() {
 }
 
 #[test]
-fn an_interface_that_is_gone_takes_its_link_and_namespace_along() {
+fn a_deleted_interface_loses_its_link_and_namespace() {
     let (mut world, mut numbers) = (world(), Numbers::default());
     let before = decide_with(&world, &Faults::default(), &mut numbers);
     world.interfaces.remove(0);
@@ -150,7 +150,7 @@ fn an_interface_that_is_gone_takes_its_link_and_namespace_along() {
 }
 
 #[test]
-fn a_number_is_never_given_out_twice() {
+fn a_number_is_never_reused() {
     let (mut world, mut numbers) = (world(), Numbers::default());
     let first = decide_with(&world, &Faults::default(), &mut numbers).numbers["eni-aaaaaaaaaaaaaaaaa"];
     world.interfaces[0].id = "eni-ccccccccccccccccc".into();
@@ -166,14 +166,14 @@ fn an_interface_without_an_instance_has_no_link() {
 }
 
 #[test]
-fn members_of_a_group_are_let_in_by_their_own_addresses() {
+fn a_group_rule_allows_its_members_primary_addresses() {
     let wanted = decide(&world(), &Faults::default());
     assert!(wanted.cards.contains("ip saddr 10.0.1.10/32 meta l4proto 112 accept"), "{}", wanted.cards);
     assert!(wanted.cards.contains("ip saddr 10.0.3.11/32 meta l4proto 112 accept"), "{}", wanted.cards);
 }
 
 #[test]
-fn a_switched_off_source_dest_check_frees_that_card_alone() {
+fn a_disabled_source_dest_check_applies_to_its_card_only() {
     let mut world = world();
     world.interfaces[0].source_dest_check = false;
     let wanted = decide(&world, &Faults::default());
@@ -181,7 +181,7 @@ fn a_switched_off_source_dest_check_frees_that_card_alone() {
 }
 
 #[test]
-fn a_partition_is_the_routers_matter_and_healing_undoes_it() {
+fn a_partition_changes_only_the_routers_firewall_and_healing_undoes_it() {
     let (world, mut numbers, mut faults) = (world(), Numbers::default(), Faults::default());
     let whole = decide_with(&world, &faults, &mut numbers);
     faults.partition("eni-aaaaaaaaaaaaaaaaa", Side::Machine("eni-bbbbbbbbbbbbbbbbb".into()));
@@ -194,7 +194,7 @@ fn a_partition_is_the_routers_matter_and_healing_undoes_it() {
 }
 
 #[test]
-fn a_lost_zone_takes_its_target_and_its_way_to_the_api_along() {
+fn a_lost_zone_silences_its_target_and_its_api_address() {
     let mut faults = Faults::default();
     let zone = Zone { fixtures: ["client".into()].into(), api: ["10.0.0.3".parse().unwrap()].into() };
     faults.lose("eu-west-1a", zone);

@@ -3,7 +3,7 @@
 //! minutes (undocumented; SDK users report 5 s to more than a minute), and the pool reopens them.
 
 mod connection;
-mod limits;
+mod timeouts;
 mod refill;
 #[cfg(test)]
 mod tests;
@@ -30,10 +30,10 @@ use tokio::sync::{Notify, oneshot};
 use tokio::time::error::Elapsed;
 use tokio_rustls::TlsConnector;
 
-use super::names::Remembered;
-use super::reach::Reach;
+use super::dns_cache::Remembered;
+use super::reachability::Reach;
 use connection::{Connection, Target};
-use limits::Limits;
+use timeouts::Limits;
 use refill::Refill;
 
 /// The most connections kept open, to save memory. A takeover opens the rest when it needs them.

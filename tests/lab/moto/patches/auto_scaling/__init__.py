@@ -1,10 +1,9 @@
-"""Auto Scaling as AWS has it: the lab's own, in place of moto's, which launches all in one subnet while the call lasts,
-pauses at no hook and replaces nothing by itself.
+"""The lab's own Auto Scaling. moto's launches all instances in one subnet during the call, has no hooks and replaces
+nothing.
 
-`model.py` says what there is, `reconcile.py` what happens between calls, `lifecycle.py` an instance's way through a
-group, `maintenance.py` and `refresh.py` how a group replaces its instances, `spread.py` (pure) where instances go. The
-rest are the API's actions by what they are about. An action or parameter that isn't here is refused: the lab never
-pretends.
+`model.py` has the state, `reconcile.py` the work between calls, `lifecycle.py` an instance's states, `maintenance.py`
+and `refresh.py` the replacement of instances, `spread.py` (pure) the choice of zones. The other files have the API's
+actions. The lab refuses other actions and parameters, so that it never ignores one silently.
 """
 
 import traceback
@@ -23,7 +22,7 @@ _AREAS = (groups, members, hooks, group_tags, describe, refresh_actions)
 
 
 def install() -> None:
-    """Replaces every action of Auto Scaling: by ours, or by a refusal."""
+    """Replaces every action of Auto Scaling, with the lab's or with a refusal."""
     for operation in get_service_model("autoscaling").operation_names:
         name = camelcase_to_underscores(operation)
         ours = next((getattr(area, name) for area in _AREAS if hasattr(area, name)), None)
@@ -33,7 +32,7 @@ def install() -> None:
 
 def _unknown(name: str, operation: str) -> Any:
     def unknown(self: AutoScalingResponse) -> Any:
-        raise refused(f"The lab's Auto Scaling can't do this: {operation}", "InvalidAction")
+        raise refused(f"The lab's Auto Scaling doesn't support this: {operation}", "InvalidAction")
 
     unknown.__name__ = name
     return unknown
@@ -46,7 +45,7 @@ def _guarded(name: str, action: Any) -> Any:
         except (ServiceException, HTTPException):
             raise
         except Exception as error:
-            # Our mistake: told in full in the log, and to the caller as AWS tells of its own.
+            # A bug: traced in the log, and an internal error for the caller.
             traceback.print_exc()
             raise refused(f"An internal error has occurred: {error!r}", "InternalFailure") from error
 

@@ -1,6 +1,6 @@
-"""What Describe calls tell, in pages; of the past, if the lab says so (stale.py).
+"""Describe calls, in pages, from the present or a past state (stale.py).
 
-Auto Scaling API reference, "DescribeAutoScalingGroups" (filters; what isn't there is left out, without an error),
+Auto Scaling API reference, "DescribeAutoScalingGroups" (filters; unknown names are left out without an error),
 "DescribeAutoScalingInstances", "DescribeScalingActivities", "AutoScalingGroup", "Activity".
 """
 
@@ -16,7 +16,7 @@ from patches.auto_scaling.model import Activity, Group, Member, refused, seen
 
 
 def page(self: AutoScalingResponse, things: list[Any], most: int) -> tuple[list[Any], str | None]:
-    """The page asked for; tokens are positions, as nothing here lives long enough for more."""
+    """The requested page and the next token, which is a position."""
     limit = int(self._get_param("MaxRecords") or min(50, most))
     if not 1 <= limit <= most:
         raise refused(f"MaxRecords must be between 1 and {most}")
@@ -66,7 +66,7 @@ def describe_scaling_activities(self: AutoScalingResponse) -> ActionResult:
 
 
 def activity(of: Activity) -> dict[str, Any]:
-    """An activity as answers have it."""
+    """An activity in the answer's format."""
     return {
         "ActivityId": of.id,
         "AutoScalingGroupName": of.group,

@@ -1,7 +1,7 @@
 """Tags of groups.
 
 Auto Scaling API reference, "CreateOrUpdateTags", "DeleteTags", "DescribeTags", "Tag"; User Guide, "Tag naming and usage
-restrictions" (50 of them, none of one's own beginning with `aws:`).
+restrictions" (at most 50; the prefix `aws:` is reserved).
 """
 
 from typing import Any
@@ -34,7 +34,7 @@ def _by_group(self: AutoScalingResponse) -> list[tuple[Group, dict[str, Any]]]:
 
 
 def create_or_update_tags(self: AutoScalingResponse) -> ActionResult:
-    """The action; instances that are there keep the tags that they have."""
+    """The action; existing instances keep their tags."""
     for group, tag in _by_group(self):
         put(group, [tag])
     return EmptyResult()
@@ -48,7 +48,7 @@ def delete_tags(self: AutoScalingResponse) -> ActionResult:
 
 
 def described(group: Group) -> list[dict[str, Any]]:
-    """A group's tags as answers have them."""
+    """A group's tags in the answer's format."""
     return [
         {
             "ResourceId": group.name,

@@ -1,9 +1,9 @@
-"""Groups: made, changed, deleted, as far as the lab's Auto Scaling knows how.
+"""Groups: creation, changes and deletion.
 
 Auto Scaling API reference, "CreateAutoScalingGroup", "UpdateAutoScalingGroup", "DeleteAutoScalingGroup",
 "SetDesiredCapacity", "SuspendProcesses", "ResumeProcesses", "InstanceMaintenancePolicy"; User Guide, "Service-linked
-roles for Amazon EC2 Auto Scaling" (made along with the first group), "How an instance refresh works in an Auto Scaling
-group", Update restriction. Every one answers before what it asks for is done.
+roles for Amazon EC2 Auto Scaling" (created with the first group), "How an instance refresh works in an Auto Scaling
+group", Update restriction. Each call answers before its work is done.
 """
 
 from typing import Any
@@ -42,7 +42,7 @@ _SETTINGS: dict[str, Any] = {
     "DefaultInstanceWarmup": None,
     "InstanceMaintenancePolicy": None,
 }
-# Of a setting: none any more.
+# Clears a setting.
 _CLEAR = -1
 _REFRESHED = (
     "An active instance refresh with a desired configuration exists. All configuration options derived from the "
@@ -97,7 +97,7 @@ def create_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
 
 
 def has_role() -> bool:
-    """Whether the service-linked role is there."""
+    """Whether the service-linked role exists."""
     return any(role.name == ROLE for role in iam_backends[ACCOUNT][PARTITION].get_roles())
 
 
@@ -107,7 +107,7 @@ def _make_role() -> None:
 
 
 def named_template(named: dict[str, str]) -> dict[str, str]:
-    """Checked, with id and name; the version as it was given, as it may mean another one later."""
+    """Checks a launch template. Returns its ID and name, and the version as given, which may mean another one later."""
     by = [named.get("LaunchTemplateId"), named.get("LaunchTemplateName")]
     if sum(1 for way in by if way) != 1:
         raise refused("Valid requests must contain either launchTemplateId or LaunchTemplateName")
@@ -138,9 +138,9 @@ def _subnets(given: dict[str, Any]) -> list[str]:
 def _setting(name: str, value: Any) -> Any:
     match name:
         case "HealthCheckType" if value != "EC2":
-            raise refused(f"The lab's Auto Scaling doesn't know the health check type {value}")
+            raise refused(f"The lab's Auto Scaling doesn't support the health check type {value}")
         case "TerminationPolicies" if any(policy not in POLICIES for policy in value):
-            raise refused(f"The lab's Auto Scaling knows these termination policies only: {', '.join(POLICIES)}")
+            raise refused(f"The lab's Auto Scaling supports only these termination policies: {', '.join(POLICIES)}")
         case "DefaultCooldown" | "HealthCheckGracePeriod":
             return int(value)
         case "NewInstancesProtectedFromScaleIn":
@@ -153,7 +153,7 @@ def _setting(name: str, value: Any) -> Any:
 
 
 def _policy(given: dict[str, Any]) -> dict[str, int] | None:
-    """Both percentages, or -1 twice for no policy."""
+    """Both percentages; -1 for both clears the policy."""
     names = (maintenance.LOWEST, maintenance.HIGHEST)
     given = only_of(given, set(names))
     if len(given) < len(names):
@@ -176,7 +176,7 @@ def _check_sizes(group: Group) -> None:
 
 
 def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
-    """The action; a size that leaves the desired capacity outside takes it along."""
+    """The action; a new minimum or maximum limits the desired capacity."""
     given = only(self, _KNOWN_TO_UPDATE)
     group = store().group(given.get("AutoScalingGroupName"))
     after = Group(**{**vars(group), "settings": dict(group.settings)})
@@ -198,7 +198,7 @@ def update_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
 
 
 def delete_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
-    """The action: with members only by force, which doesn't wait for their hooks; gone when they are."""
+    """The action. A group with members needs ForceDelete, which skips their hooks; it disappears after them."""
     given = only(self, {"AutoScalingGroupName", "ForceDelete"})
     group = store().group(given.get("AutoScalingGroupName"))
     if group.members and not flag(given.get("ForceDelete", False)):
@@ -218,10 +218,10 @@ def delete_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
 
 
 def set_desired_capacity(self: AutoScalingResponse) -> ActionResult:
-    """The action. With HonorCooldown it would have to know cooldowns."""
+    """The action, without cooldowns."""
     given = only(self, {"AutoScalingGroupName", "DesiredCapacity", "HonorCooldown"})
     if flag(given.get("HonorCooldown", False)):
-        raise refused("The lab's Auto Scaling doesn't know cooldowns")
+        raise refused("The lab's Auto Scaling doesn't support cooldowns")
     group, wanted = store().group(given.get("AutoScalingGroupName")), int(given["DesiredCapacity"])
     for bound, is_out, word in (
         (group.largest, wanted > group.largest, "above max"),
@@ -242,14 +242,14 @@ def _processes(self: AutoScalingResponse) -> tuple[Group, set[str]]:
 
 
 def suspend_processes(self: AutoScalingResponse) -> ActionResult:
-    """The action: these, or all."""
+    """The action, for the named processes or all."""
     group, processes = _processes(self)
     group.suspended |= processes
     return EmptyResult()
 
 
 def resume_processes(self: AutoScalingResponse) -> ActionResult:
-    """The action: these, or all."""
+    """The action, for the named processes or all."""
     group, processes = _processes(self)
     group.suspended -= processes
     return EmptyResult()

@@ -1,6 +1,6 @@
 """Lifecycle hooks, and the actions that wait at them.
 
-Auto Scaling API reference, "PutLifecycleHook" (30 to 7200 seconds, 3600 and ABANDON where nothing is said),
+Auto Scaling API reference, "PutLifecycleHook" (30 to 7200 seconds; by default 3600 and ABANDON),
 "CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "DescribeLifecycleHooks", "DeleteLifecycleHook" ("if there
 are any outstanding lifecycle actions, they are completed first": ABANDON for launching, CONTINUE for terminating
 instances).
@@ -23,9 +23,9 @@ _FIELDS = {"LifecycleHookName", "LifecycleTransition", "HeartbeatTimeout", "Defa
 
 
 def read(given: dict[str, Any], before: Hook | None = None) -> Hook:
-    """A hook as a call specifies it; what isn't said is as before."""
+    """A hook from a call's parameters; missing ones keep their values."""
     for unknown in given.keys() - _FIELDS - {"AutoScalingGroupName"}:
-        raise refused(f"The lab's Auto Scaling sends no notifications: it doesn't know {unknown}")
+        raise refused(f"The lab's Auto Scaling sends no notifications and doesn't support {unknown}")
     name = given.get("LifecycleHookName") or ""
     if not _NAME.fullmatch(name):
         raise refused(f"Value '{name}' at 'lifecycleHookName' failed to satisfy constraint: [A-Za-z0-9\\-_\\/]+")
@@ -47,7 +47,7 @@ def _check_result(result: Any, what: str) -> None:
 
 
 def put_lifecycle_hook(self: AutoScalingResponse) -> ActionResult:
-    """The action. Actions that wait already go on as they began."""
+    """The action. Waiting lifecycle actions aren't changed."""
     given = dict(self.params)
     group = store().group(given.get("AutoScalingGroupName"))
     hook = read(given, group.hooks.get(given.get("LifecycleHookName") or ""))
@@ -119,7 +119,7 @@ def complete_lifecycle_action(self: AutoScalingResponse) -> ActionResult:
 
 
 def record_lifecycle_action_heartbeat(self: AutoScalingResponse) -> ActionResult:
-    """The action: the time-out begins anew, up to the longest that there is."""
+    """The action: restarts the timeout, up to the global timeout."""
     only(self, _ACTION)
     group, hook = _hook(self)
     _, pause = _waiting(self, group, hook)

@@ -1,9 +1,9 @@
-"""Launching a member: what its template says now, in the zone with the fewest.
+"""Launches a group's instance from its current template, in the zone with the fewest instances.
 
-Auto Scaling User Guide, "Launch templates" (`$Default` and `$Latest` mean the version that is it at each launch), "Tag
-lifecycle" (propagated tags, and aws:autoscaling:groupName); API reference, "CreateAutoScalingGroup", Tags (a tag of the
-group wins over one of the template with its key), "Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures"
-(a failed launch is an activity that says why, and is tried again).
+Auto Scaling User Guide, "Launch templates" (`$Default` and `$Latest` are resolved at each launch), "Tag lifecycle"
+(propagated tags, and aws:autoscaling:groupName); API reference, "CreateAutoScalingGroup", Tags (the group's tag
+overrides the template's), "Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures" (a failed launch is an
+activity with its reason, and is retried).
 """
 
 from typing import Any
@@ -33,12 +33,12 @@ def zones(group: Group) -> list[str]:
 
 
 def template(named: dict[str, str]) -> Any:
-    """The version of a launch template that a group means, as of now."""
+    """The launch template's version that a group uses now."""
     return instances.template_of(instrument.ec2(), named).get_version(named.get("Version") or "$Default")
 
 
 def described(version: Any) -> dict[str, str]:
-    """A version of a launch template as members have it."""
+    """A launch template's version in a member's format."""
     return {
         "LaunchTemplateId": version.template.id,
         "LaunchTemplateName": version.template.name,
@@ -47,7 +47,7 @@ def described(version: Any) -> dict[str, str]:
 
 
 def request(group: Group, subnet: str) -> dict[str, Any]:
-    """What RunInstances is asked for."""
+    """The parameters of RunInstances."""
     version = template(group.launches_from)
     asked: dict[str, Any] = {
         "LaunchTemplate": {"LaunchTemplateId": version.template.id, "Version": str(version.number)},
@@ -66,7 +66,7 @@ def request(group: Group, subnet: str) -> dict[str, Any]:
 
 
 def check(group: Group) -> None:
-    """Refuses a group whose template couldn't launch, as far as a dry run tells."""
+    """Refuses a group if a dry run of a launch fails."""
     backend = instrument.ec2()
     for subnet in group.subnets:
         try:
@@ -78,18 +78,18 @@ def check(group: Group) -> None:
 
 
 def one(member: Member) -> spread.One:
-    """What of a member decides where the next one goes, and which goes first."""
+    """A member's attributes for spread.py."""
     version = int((member.template or {}).get("Version", 0))
     return spread.One(member.instance, member.zone, member.subnet, member.launched, version, member.protected)
 
 
 def tag(instance: str, tags: dict[str, str]) -> None:
-    """Puts tags on an instance as AWS itself does: also such as begin with `aws:`."""
+    """Sets an instance's tags as AWS does, including reserved ones."""
     TagBackend.create_tags(instrument.ec2(), [instance], tags)
 
 
 def launch_one(group: Group, cause: str, spare: bool = False) -> bool:
-    """Launches a member; answers whether it could be. After a failure the next attempt waits, longer each time."""
+    """Launches an instance. Returns whether that succeeded. The delay before the next attempt grows."""
     activity = group.begin("Launching a new EC2 instance", cause)
     try:
         subnet = spread.subnet_for_next([one(m) for m in group.capacity], places(group))

@@ -1,8 +1,8 @@
-"""A member's way: Pending, InService, Terminating, gone; with hooks, a wait before it goes on.
+"""The states of a group's instance: Pending, InService, Terminating, removed, with a wait at each hook.
 
 Auto Scaling User Guide, "Amazon EC2 Auto Scaling instance lifecycle", "How lifecycle hooks work", "Considerations and
-limitations for lifecycle hooks" (ABANDON while launching terminates and replaces; while terminating both results let
-it go, but ABANDON stops what other hooks remain), "Retrieve the target lifecycle state through instance metadata",
+limitations for lifecycle hooks" (ABANDON at launch terminates and replaces; at termination both results continue it,
+but ABANDON skips the remaining hooks), "Retrieve the target lifecycle state through instance metadata",
 "Troubleshoot Amazon EC2 Auto Scaling: EC2 instance launch failures" (the activity of an abandoned launch).
 """
 
@@ -22,14 +22,13 @@ def instance_of(member: Member) -> Any:
 
 
 def join(group: Group, member: Member) -> None:
-    """An instance that was launched begins its way."""
+    """Adds a launched instance to its group."""
     group.members.append(member)
     store().targets[member.instance] = "InService"
 
 
 def leave(group: Group, member: Member, cause: str, says: str | None = None) -> Activity:
-    """A member begins to go. One that is on its way already stays on it; one that was being launched has an activity
-    that says why it isn't."""
+    """Begins to terminate a member, unless that has begun. A pending one gets the reason in its launch activity."""
     if member.state.startswith("Terminating"):
         return member.activity
     if member.state.startswith("Pending"):
@@ -46,9 +45,9 @@ def leave(group: Group, member: Member, cause: str, says: str | None = None) -> 
 
 
 def advance(group: Group, member: Member) -> bool:
-    """Takes a member one step further, if it is time; answers whether it was."""
+    """Advances a member by one step, if due. Returns whether it did."""
     if member.state == "InService":
-        # Before EC2 is asked: this is done before every call, and most members are here.
+        # Most members are in service, and this runs before every call: skip the look-up in EC2.
         return False
     instance = instance_of(member)
     match member.state:
@@ -95,7 +94,7 @@ def _wait(group: Group, member: Member) -> bool:
 
 
 def complete(group: Group, member: Member, pause: Pause, result: str, how: str = _BY_CALL) -> None:
-    """A lifecycle action came to this result."""
+    """Completes a lifecycle action."""
     if pause not in member.pauses:
         return
     member.pauses.remove(pause)

@@ -1,4 +1,4 @@
-"""Replacing instances within bounds: which members end now, and how many are launched first.
+"""Replaces instances within bounds: which members end now, and how many are launched first.
 
 Auto Scaling User Guide, "Instance maintenance policy for Auto Scaling group" and "How an instance refresh works in an
 Auto Scaling group": the lower bound counts members that are in service, healthy and warmed up; the upper bound counts
@@ -6,7 +6,7 @@ members in service or pending. Both are percentages of the desired capacity, so 
 them. API reference, "RefreshPreferences", MaxHealthyPercentage: without an upper bound a member ends and its
 replacement is launched at the same time; where the bounds leave no room, the replacement is launched first.
 
-A replacement that is launched first is a `spare`: it isn't part of the group's size until a member ends in its favour.
+A replacement that is launched first is a `spare`: it doesn't count towards the group's size until a member ends.
 """
 
 from collections.abc import Iterator
@@ -22,18 +22,18 @@ LOWEST, HIGHEST = "MinHealthyPercentage", "MaxHealthyPercentage"
 
 @dataclass(frozen=True)
 class Bounds:
-    """How many members have to be ready, and how many there may be; nothing: no more than the desired capacity."""
+    """The minimum of ready members, and the maximum of members; None: the desired capacity."""
 
     lowest: int
     highest: int | None
 
     @staticmethod
     def of(desired: int, lowest: int, highest: int | None) -> "Bounds":
-        """Of percentages: the lower one is rounded up ("RefreshPreferences"), the upper one down."""
+        """From percentages: the lower one is rounded up ("RefreshPreferences"), the upper one down."""
         return Bounds(-(-desired * lowest // 100), None if highest is None else desired * highest // 100)
 
     def room(self, desired: int, there: int, spares: int) -> int:
-        """How many spares may be launched beside so many members."""
+        """How many more spares may be launched."""
         if self.highest is None:
             return 0
         leave_no_room = self.lowest >= desired >= self.highest
@@ -63,8 +63,8 @@ def is_ready(member: Member, warmup: int) -> bool:
 
 
 def replace_members(group: Group, going: list[Member], bounds: Bounds, warmup: int, causes: tuple[str, str]) -> bool:
-    """Ends those members that may end by now, and launches spares for the others; `causes` are those of an end and of a
-    launch. Answers whether anything was done."""
+    """Ends the members that may end now, and launches spares for the others. `causes` are those of an end and of a
+    launch. Returns whether anything was done."""
     ended = _end(group, going, bounds, warmup, causes[0])
     return _launch(group, going, bounds, causes[1]) or ended
 
@@ -85,8 +85,9 @@ def _end(group: Group, going: list[Member], bounds: Bounds, warmup: int, cause: 
 
 
 def _in_order(group: Group, going: list[Member], warmup: int) -> Iterator[Member]:
-    """Those that aren't ready first; then, "Control which Auto Scaling instances terminate during scale in", Instance
-    refresh: "the termination policy for the Auto Scaling group controls which instances are replaced first"."""
+    """Members that aren't ready come first. Then, "Control which Auto Scaling instances terminate during scale in",
+    Instance refresh: "the termination policy for the Auto Scaling group controls which instances are replaced
+    first"."""
     for counts in (False, True):
         left = {m.instance: m for m in going if is_ready(m, warmup) == counts}
         while left:
@@ -98,7 +99,7 @@ def _in_order(group: Group, going: list[Member], warmup: int) -> Iterator[Member
 
 
 def _hand_over(group: Group, going: list[Member]) -> None:
-    """A spare takes the place of a member that ends, if the group misses one now; without a spare it launches one."""
+    """Makes a spare a full member, if the group now lacks one. Without a spare, a launch follows."""
     named = {member.instance for member in going}
     spares = [m for m in group.capacity if m.spare and m.instance not in named]
     if spares and group.size < group.desired:
@@ -120,8 +121,8 @@ def _launch(group: Group, going: list[Member], bounds: Bounds, cause: str) -> bo
 
 
 def release_spares(group: Group, needed: int) -> bool:
-    """A spare that no member needs any more is part of the group's size; one that isn't in service, and isn't missing
-    there, is terminated. Not documented."""
+    """Makes unneeded spares full members, or terminates those that aren't in service and that the group doesn't lack.
+    Not documented."""
     spares = sorted((m for m in group.capacity if m.spare), key=lambda m: m.state == "InService")[needed:]
     for spare in spares:
         if spare.state == "InService" or group.size < group.desired:

@@ -1,4 +1,4 @@
-"""What calls do to single instances of a group.
+"""Calls on single instances of a group.
 
 Auto Scaling API reference, "TerminateInstanceInAutoScalingGroup", "SetInstanceHealth", "SetInstanceProtection".
 """
@@ -25,7 +25,7 @@ def _decrement(group: Group) -> str:
 
 
 def terminate_instance_in_auto_scaling_group(self: AutoScalingResponse) -> ActionResult:
-    """The action: through the hooks, as any termination; replaced unless the group shrinks."""
+    """The action: terminates through the hooks. The instance is replaced unless the group shrinks."""
     given = only(self, {"InstanceId", "ShouldDecrementDesiredCapacity"})
     group, member = store().managed(given.get("InstanceId"))
     if "ShouldDecrementDesiredCapacity" not in given:
@@ -38,10 +38,10 @@ def terminate_instance_in_auto_scaling_group(self: AutoScalingResponse) -> Actio
 
 
 def set_instance_health(self: AutoScalingResponse) -> ActionResult:
-    """The action; a new instance is left alone while its grace period lasts, unless the caller says otherwise.
+    """The action; it ignores an instance in its grace period unless the call says otherwise.
 
-    User Guide, "Health checks": of an instance that is terminating already "you get an error" (its words aren't
-    documented).
+    User Guide, "Health checks": for an instance that is already terminating, "you get an error". Its text isn't
+    documented.
     """
     given = only(self, {"InstanceId", "HealthStatus", "ShouldRespectGracePeriod"})
     group, member = store().managed(given.get("InstanceId"))

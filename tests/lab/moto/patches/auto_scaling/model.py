@@ -1,7 +1,6 @@
-"""What Auto Scaling knows: groups, their members, hooks, activities and instance refreshes, and what time it is to it.
+"""Auto Scaling's state: groups, their members, hooks, activities and instance refreshes, and its clock.
 
-Plain values that name instances and templates by their ids, so that stale.py can copy them, and nothing of it hangs on
-EC2's own objects.
+These are plain values with the IDs of instances and templates, not EC2's objects, so that stale.py can copy them.
 """
 
 import time
@@ -19,18 +18,18 @@ from constants import ACCOUNT, PARTITION, REGION
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
 GROUP_TAG = "aws:autoscaling:groupName"
-# InstanceRefresh, Status: those of a refresh that isn't over.
+# InstanceRefresh, Status: of an active refresh.
 ACTIVE = ("Pending", "InProgress", "Cancelling", "RollbackInProgress")
 
 _skipped = 0.0
 
 
 class Refused(ServiceException):
-    """An error as Auto Scaling words it."""
+    """An error of Auto Scaling."""
 
 
 def refused(message: str, code: str = "ValidationError") -> Refused:
-    """Most of what is wrong with a request is a ValidationError."""
+    """An error; most are ValidationErrors."""
     return Refused(code, message)
 
 
@@ -40,13 +39,13 @@ def now() -> float:
 
 
 def skip(seconds: float) -> None:
-    """Puts its clock forward: what waits for a time-out needn't be waited for."""
+    """Advances the clock, so that tests needn't wait for a timeout."""
     global _skipped
     _skipped += seconds
 
 
 def stamp() -> datetime:
-    """The time as it is shown."""
+    """The time in answers."""
     return datetime.now(UTC).replace(microsecond=0)
 
 
@@ -62,13 +61,13 @@ class Hook:
 
     @property
     def longest(self) -> int:
-        """LifecycleHook, GlobalTimeout: 48 hours or 100 time-outs, whichever is less."""
+        """LifecycleHook, GlobalTimeout: 48 hours or 100 timeouts, whichever is less."""
         return min(172800, 100 * self.timeout)
 
 
 @dataclass
 class Pause:
-    """A lifecycle action that is waited for."""
+    """A lifecycle action that waits for its completion."""
 
     hook: str
     timeout: int
@@ -80,7 +79,7 @@ class Pause:
 
 @dataclass
 class Activity:
-    """A scaling activity, as DescribeScalingActivities tells of it."""
+    """A scaling activity (DescribeScalingActivities)."""
 
     group: str
     description: str
@@ -93,7 +92,7 @@ class Activity:
     end: datetime | None = None
 
     def finish(self, status: str = "Successful") -> None:
-        """It is over."""
+        """Ends the activity."""
         self.status, self.progress, self.end = status, 100, stamp()
 
 
@@ -110,7 +109,7 @@ class Member:
     state: str = "Pending"
     health: str = "Healthy"
     protected: bool = False
-    # Launched beyond the desired capacity, so that another member can end: no part of the group's size until then.
+    # Launched beyond the desired capacity so that another member can end; not counted until then.
     spare: bool = False
     in_service: float = 0.0
     launched: float = field(default_factory=now)
@@ -124,7 +123,7 @@ class Member:
 
 @dataclass
 class Rollback:
-    """What a refresh had done when it began to be rolled back, and why it was."""
+    """A refresh's progress when its rollback began, and the reason."""
 
     why: str
     updated: int
@@ -135,26 +134,26 @@ class Rollback:
 
 @dataclass
 class Refresh:
-    """An instance refresh: the members that are to be replaced, and how far that is."""
+    """An instance refresh and its progress."""
 
     group: str
-    # The launch template of its desired configuration, as it was named.
+    # The launch template of its desired configuration, as given.
     desired: dict[str, str] | None
     preferences: dict[str, Any]
     status: str = "Pending"
     says: str | None = None
-    # Ids of the members that are to end, and of those that stay though they were there before.
+    # IDs of the members to replace, and of older members that stay.
     outdated: set[str] = field(default_factory=set)
     kept: set[str] = field(default_factory=set)
-    # Ids of the members that came meanwhile, to tell which of them are lost.
+    # IDs of the new members, to notice lost ones.
     fresh: set[str] = field(default_factory=set)
     total: int = 0
     updated: int = 0
     best: int = 0
-    # Since when replacements fail; nothing while they don't.
+    # When replacements began to fail; None while they succeed.
     trouble: float | None = None
     asked: float = field(default_factory=now)
-    # Ids of members that a cancellation waits for.
+    # IDs of members that a cancellation waits for.
     awaited: set[str] = field(default_factory=set)
     rollback: Rollback | None = None
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
@@ -197,33 +196,33 @@ class Group:
 
     @property
     def capacity(self) -> list[Member]:
-        """The members that count."""
+        """The members that count as capacity."""
         return [member for member in self.members if not member.leaves]
 
     @property
     def size(self) -> int:
-        """What is compared to the desired capacity."""
+        """The size that is compared with the desired capacity."""
         return sum(1 for member in self.capacity if not member.spare)
 
     @property
     def refresh(self) -> Refresh | None:
-        """The instance refresh that isn't over: one at most."""
+        """The active instance refresh, at most one."""
         return next((refresh for refresh in self.refreshes if refresh.status in ACTIVE), None)
 
     @property
     def launches_from(self) -> dict[str, str]:
-        """User Guide, "How an instance refresh works", Desired configuration: while a refresh is in progress, new
-        instances have it, whatever they are launched for."""
+        """User Guide, "How an instance refresh works", Desired configuration: while a refresh is in progress, all new
+        instances use it."""
         refresh = self.refresh
         in_progress = refresh is not None and refresh.status == "InProgress"
         return refresh.desired if in_progress and refresh.desired else self.template
 
     def launched_tags(self) -> dict[str, str]:
-        """The tags that go to instances."""
+        """The tags that are propagated to instances."""
         return {key: value for key, (value, propagate) in self.tags.items() if propagate}
 
     def begin(self, description: str, cause: str) -> Activity:
-        """A new activity; the newest are described first."""
+        """Begins an activity; the newest is first."""
         activity = Activity(self.name, description, f"At {stamp():%Y-%m-%dT%H:%M:%SZ} {cause}")
         self.activities.insert(0, activity)
         return activity
@@ -234,30 +233,30 @@ class Store:
     """All of Auto Scaling in the lab's account and Region."""
 
     groups: dict[str, Group] = field(default_factory=dict)
-    # What IMDS tells instances at autoscaling/target-lifecycle-state.
+    # IMDS's answers at autoscaling/target-lifecycle-state.
     targets: dict[str, str] = field(default_factory=dict)
 
     def group(self, name: str | None) -> Group:
-        """The group of this name, which must be there and stay."""
+        """The group of this name, which must exist and not be pending delete."""
         group = self.described(name)
         if group.deleting:
             raise refused("The AutoScaling group may not be modified while it is pending delete")
         return group
 
     def described(self, name: str | None) -> Group:
-        """The group of this name, which may be about to go."""
+        """The group of this name, which may be pending delete."""
         group = self.groups.get(name or "")
         if group is None:
             raise refused(f"AutoScalingGroup name not found - AutoScalingGroup '{name}' not found")
         return group
 
     def member(self, instance: str) -> tuple[Group, Member] | None:
-        """An instance's group and what is known of it there."""
+        """An instance's group and member."""
         found = ((g, m) for g in self.groups.values() for m in g.members if m.instance == instance)
         return next(found, None)
 
     def managed(self, instance: str | None) -> tuple[Group, Member]:
-        """The same, for an instance that a call names."""
+        """The same, for an instance that a call names; an error if there is none."""
         found = self.member(instance or "")
         if found is None:
             raise refused(f"Instance Id not found - No managed instance found for instance ID: {instance}")
@@ -265,7 +264,7 @@ class Store:
 
 
 def store() -> Store:
-    """As it is now."""
+    """The present state."""
     backend = instrument.ec2()
     if not hasattr(backend, "auto_scaling"):
         backend.auto_scaling = Store()
@@ -273,11 +272,11 @@ def store() -> Store:
 
 
 def seen() -> Store:
-    """As Describe calls see it: the past, if the lab says so."""
+    """The state that Describe calls see, which may be a past one."""
     past = stale.past()
     return getattr(past, "auto_scaling", Store()) if past else store()
 
 
 def arn(name: str, group_id: str = "*") -> str:
-    """A group's ARN; without its id, one as policies write it."""
+    """A group's ARN; without an ID, with `*` as in policies."""
     return f"arn:{PARTITION}:autoscaling:{REGION}:{ACCOUNT}:autoScalingGroup:{group_id}:autoScalingGroupName/{name}"

@@ -1,4 +1,4 @@
-"""Parameters of calls: one that the lab doesn't heed is refused, so that the lab never pretends."""
+"""Parameters of calls. The lab refuses unsupported ones, so that it never ignores one silently."""
 
 from typing import Any
 
@@ -8,17 +8,17 @@ from patches.auto_scaling.model import refused
 
 
 def only(self: AutoScalingResponse, known: set[str]) -> dict[str, Any]:
-    """The call's parameters; refused if the lab would have to pretend that it heeds one."""
+    """The call's parameters. An unsupported one is an error."""
     return only_of(dict(self.params), known)
 
 
 def only_of(given: dict[str, Any], known: set[str]) -> dict[str, Any]:
-    """The same, of a structure in the call."""
+    """The same for a structure in the call."""
     for name in given.keys() - known:
-        raise refused(f"The lab's Auto Scaling doesn't know the parameter {name}", "InvalidParameterCombination")
+        raise refused(f"The lab's Auto Scaling doesn't support the parameter {name}", "InvalidParameterCombination")
     return given
 
 
 def flag(value: Any) -> bool:
-    """A boolean parameter, read or as it was sent."""
+    """A boolean parameter, parsed or as text."""
     return value if isinstance(value, bool) else str(value).lower() == "true"

@@ -1,8 +1,9 @@
-"""Which permissions calls to Auto Scaling need.
+"""The permissions that calls to Auto Scaling need.
 
 Service Authorization Reference, "Actions, resources, and condition keys for Amazon EC2 Auto Scaling" (groups by ARN and
-tags; Describe calls and what isn't listed need `*`); User Guide, "Control Amazon EC2 launch template usage in Auto
-Scaling groups" (who names a template must be allowed to launch it: ec2:RunInstances, iam:PassRole, ec2:CreateTags),
+tags; Describe calls and calls that aren't listed need `*`); User Guide, "Control Amazon EC2 launch template usage in
+Auto Scaling groups" (a caller that names a template must be allowed to launch it: ec2:RunInstances, iam:PassRole,
+ec2:CreateTags),
 "Troubleshoot Auto Scaling: launch templates" ("You are not authorized to use launch template") and "Service-linked
 roles for Amazon EC2 Auto Scaling" (iam:CreateServiceLinkedRole for the first group of an account).
 """
@@ -44,15 +45,15 @@ def of(call: Any) -> Iterator[Check]:
 
 
 def _named_template(call: Any, name: str) -> dict[str, str] | None:
-    """The launch template that a call names for the group. The guide has it of creating and updating a group; a desired
-    configuration updates it, too."""
+    """The launch template that a call names for the group. The guide says this of creating and updating a group; a
+    desired configuration updates it too."""
     if name == "StartInstanceRefresh":
         return (call._get_param("DesiredConfiguration") or {}).get("LaunchTemplate")
     return call._get_param("LaunchTemplate") if name in ("CreateAutoScalingGroup", "UpdateAutoScalingGroup") else None
 
 
 def _groups(call: Any, name: str) -> list[str | Group]:
-    """What the call is about; a group that isn't there goes by its name."""
+    """The groups of a call; names of groups that don't exist."""
     known = store().groups
     if name in _BY_INSTANCE:
         found = store().member(call._get_param("InstanceId") or "")
@@ -82,7 +83,7 @@ def _request_context(call: Any) -> Context:
     tags = {tag["Key"]: tag.get("Value", "") for tag in call._get_param("Tags") or []}
     context = dict(checks.tag_context(tags))
     if call._get_action() == "CreateAutoScalingGroup":
-        # The guide's own example lets a group be created by the tag that it is going to have.
+        # The guide's example allows the creation of a group by its future tag.
         context.update(_tags_of_resource(tags))
     for parameter, key in _NUMBERS.items():
         if (value := call._get_param(parameter)) is not None:
@@ -95,7 +96,7 @@ def _request_context(call: Any) -> Context:
 
 
 def _launching(call: Any, named: dict[str, str]) -> Iterator[Check]:
-    """RunInstances as the group would call it, in each of its subnets."""
+    """The checks of the RunInstances calls that the group would make, one for each subnet."""
     called = named.get("LaunchTemplateId") or named.get("LaunchTemplateName")
     says = f"You are not authorized to use launch template: {called}"
     known = store().groups.get(call._get_param("AutoScalingGroupName") or "")
@@ -105,7 +106,7 @@ def _launching(call: Any, named: dict[str, str]) -> Iterator[Check]:
         try:
             asked = launch.request(wanted, subnet)
         except (ServiceException, ValueError):
-            # Who may launch at all is told what is wrong with the template.
+            # A caller who may launch gets the template's error.
             asked = {"LaunchTemplate": named, "SubnetId": subnet}
         as_if = SimpleNamespace(
             ec2_backend=instrument.ec2(),

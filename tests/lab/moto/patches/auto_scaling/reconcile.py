@@ -1,4 +1,4 @@
-"""Auto Scaling's own doing: it looks after its groups between calls, by the lab's clock.
+"""Auto Scaling's work between calls, by the lab's clock.
 
 Auto Scaling User Guide, "Health checks for instances in an Auto Scaling group" (an instance that isn't running is
 unhealthy, also within the grace period), "Instance maintenance policy for Auto Scaling group" (without a policy, a
@@ -7,9 +7,8 @@ any more, and others are replaced within the policy's bounds), "Suspend and resu
 "Example: Distribute instances across Availability Zones" (rebalancing launches before it terminates, and may exceed the
 maximum by one).
 
-On AWS an unhealthy instance is noticed within a minute or two, and a launch begins some seconds after it is wanted.
-Here health is looked at every second (`POST /lab/auto-scaling {"health_ms": …}`), and everything else whenever
-somebody looks.
+On AWS an unhealthy instance is noticed within a minute or two, and a launch begins after some seconds. Here health is
+checked every second (`POST /lab/auto-scaling {"health_ms": …}`), and everything else at each call.
 """
 
 import instrument
@@ -29,13 +28,13 @@ _every = 1.0
 
 
 def set_health_interval(milliseconds: int) -> None:
-    """How often health is looked at from now on."""
+    """Sets how often health is checked."""
     global _every
     _every = milliseconds / 1000
 
 
 def settle() -> None:
-    """Does what is to be done by now, in all groups; asked for before every call."""
+    """Does the due work of all groups. Called before every call."""
     changed = [name for name, group in list(store().groups.items()) if _look_after(group)]
     if changed:
         instrument.changed()
@@ -59,7 +58,7 @@ def _look_after(group: Group) -> bool:
 
 
 def _give_up(group: Group, member: Member) -> bool:
-    """Of a group that is deleted by force: "does not wait for lifecycle actions"."""
+    """Ends a member of a group that is force-deleted, which "does not wait for lifecycle actions"."""
     if member.state in ("Terminating", "Terminating:Proceed"):
         return False
     member.pauses = []
@@ -110,7 +109,7 @@ def _release_spares(group: Group) -> bool:
 
 
 def _adjust(group: Group) -> bool:
-    """Brings the number of members to the desired one."""
+    """Launches or terminates members to reach the desired capacity."""
     have = group.size
     if have < group.desired and "Launch" not in group.suspended and now() >= group.launch_after:
         cause = (
@@ -121,7 +120,7 @@ def _adjust(group: Group) -> bool:
             if not launch.launch_one(group, cause):
                 break
         return True
-    # One above is a rebalancing that hasn't ended.
+    # One extra member is a rebalancing that hasn't ended.
     if have > group.desired and "Terminate" not in group.suspended:
         return _shrink(group, have)
     return False
@@ -150,7 +149,7 @@ def _rebalance(group: Group) -> bool:
     members = group.capacity
     if "AZRebalance" in group.suspended or "Launch" in group.suspended or len(members) != group.desired:
         return False
-    # Not documented: a refresh evens out by what it launches, and two movers would undo each other's work.
+    # Not documented: a refresh balances zones by its launches, and rebalancing would undo its work.
     if group.refresh is not None:
         return False
     if any(m.state != "InService" for m in members) or now() < group.launch_after:

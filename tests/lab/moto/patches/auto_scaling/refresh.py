@@ -1,14 +1,14 @@
-"""How an instance refresh goes on between calls.
+"""The progress of an instance refresh between calls.
 
 Auto Scaling User Guide, "How an instance refresh works in an Auto Scaling group" (the group gets the desired
 configuration when the refresh succeeds; an hour of failed replacements, or 14 days, end it), "Understand the default
 values for an instance refresh" (protected instances), "Undo changes with a manual or auto rollback", "Check the status
 of an instance refresh", "Suspend and resume a process for an Auto Scaling group" (a suspended InstanceRefresh pauses
 it, a suspended Launch or Terminate replaces nothing); API reference, "InstanceRefresh", "RollbackDetails",
-"CancelInstanceRefresh". How members end and are launched is in maintenance.py.
+"CancelInstanceRefresh". maintenance.py ends and launches members.
 
-AWS doesn't document, and this is the lab's choice: a refresh succeeds when the old instances have left the group,
-through their hooks; a launch that fails or is abandoned counts as a failed replacement, one that waits doesn't.
+Not documented by AWS and chosen for the lab: a refresh succeeds when the old instances have left the group, through
+their hooks. A launch that fails or is abandoned counts as a failed replacement; one that waits doesn't.
 """
 
 from moto.core.exceptions import ServiceException
@@ -17,7 +17,7 @@ from patches.auto_scaling import launch, maintenance
 from patches.auto_scaling.maintenance import HIGHEST, LOWEST, Bounds, is_ready, is_warm
 from patches.auto_scaling.model import Group, Member, Refresh, Rollback, now, stamp
 
-# What AWS takes a minute for.
+# AWS takes about a minute.
 _PENDING = 0.3
 _HOUR = 3600
 _LONGEST = 14 * 86400
@@ -27,7 +27,7 @@ _PAUSING = {"InstanceRefresh", "Launch", "Terminate"}
 
 
 def turn(group: Group) -> bool:
-    """Takes the group's refresh further, if it is time; answers whether anything changed."""
+    """Advances the group's refresh, if due. Returns whether anything changed."""
     refresh = group.refresh
     if refresh is None:
         return False
@@ -48,7 +48,7 @@ def _shown(refresh: Refresh) -> tuple[object, ...]:
 
 
 def going(group: Group) -> list[Member]:
-    """The members that the group's refresh is to replace now."""
+    """The members that the group's refresh has to replace."""
     refresh = group.refresh
     if refresh is None or refresh.status not in ("InProgress", "RollbackInProgress"):
         return []
@@ -58,7 +58,7 @@ def going(group: Group) -> list[Member]:
 
 
 def needed_spares(group: Group) -> int:
-    """How many spares a refresh still has a use for."""
+    """How many spares a refresh still needs."""
     refresh = group.refresh
     if refresh is not None and refresh.status == "Cancelling":
         return sum(1 for m in group.capacity if m.spare)
@@ -76,7 +76,7 @@ def _begin(group: Group, refresh: Refresh) -> None:
 
 
 def _named(group: Group) -> dict[str, str] | None:
-    """The template that is launched now, as members have it; nothing if it is gone, which each launch will tell."""
+    """The current template in a member's format; None if it is deleted, which fails each launch."""
     try:
         return launch.described(launch.template(group.launches_from))
     except ServiceException:
@@ -108,7 +108,7 @@ def _fresh(group: Group, refresh: Refresh) -> list[Member]:
 
 
 def _count(group: Group, refresh: Refresh) -> None:
-    """An instance is updated when it is gone and another is healthy and warm in its place; a rollback counts down."""
+    """Counts an instance as updated when its replacement is healthy and warm; a rollback counts down."""
     left = sum(1 for m in group.capacity if m.instance in refresh.outdated)
     if refresh.rollback is not None:
         refresh.updated = min(left, refresh.rollback.updated)
@@ -119,7 +119,7 @@ def _count(group: Group, refresh: Refresh) -> None:
 
 
 def _explain(group: Group, refresh: Refresh) -> None:
-    """StatusReason, in words that AWS has been seen to use."""
+    """StatusReason, in AWS's observed wording."""
     fresh, warmup = _fresh(group, refresh), refresh.preferences["InstanceWarmup"]
     warming = [m.instance for m in fresh if m.state == "InService" and not is_warm(m, warmup)]
     coming = [m.instance for m in fresh if m.state.startswith("Pending")]
@@ -142,7 +142,7 @@ def _protected(group: Group, refresh: Refresh) -> list[Member]:
 
 
 def _look_for_trouble(group: Group, refresh: Refresh) -> None:
-    """The hour begins with the first replacement that fails, and anew with each one that is updated."""
+    """The hour begins at the first failed replacement, and again after each updated instance."""
     fresh = {m.instance for m in _fresh(group, refresh)}
     progress = refresh.updated if refresh.rollback is None else -refresh.updated
     if progress > refresh.best:
@@ -187,7 +187,7 @@ def _finish(refresh: Refresh, status: str, says: str | None = None) -> bool:
 
 
 def roll_back(group: Group, refresh: Refresh, why: str) -> None:
-    """From now on what came with the refresh is replaced; instances that it hasn't replaced stay."""
+    """Begins to replace the refresh's new instances. Instances that it hasn't replaced stay."""
     if refresh.status == "Pending":
         _begin(group, refresh)
     fresh = {m.instance for m in _fresh(group, refresh)}
@@ -199,7 +199,7 @@ def roll_back(group: Group, refresh: Refresh, why: str) -> None:
 
 
 def cancel(group: Group, refresh: Refresh, waits: bool) -> None:
-    """No more replacements begin; those that have begun may be waited for."""
+    """Stops further replacements, and optionally waits for the running ones."""
     refresh.status = "Cancelling"
     changing = [m.instance for m in group.members if m.state != "InService"]
     refresh.awaited = set(changing) if waits else set()

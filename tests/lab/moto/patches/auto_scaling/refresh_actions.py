@@ -1,4 +1,4 @@
-"""Instance refreshes: started, cancelled, rolled back and described. How they go on is in refresh.py.
+"""The calls that start, cancel, roll back and describe instance refreshes. Their progress is in refresh.py.
 
 Auto Scaling API reference, "StartInstanceRefresh", "RefreshPreferences", "DesiredConfiguration",
 "CancelInstanceRefresh", "RollbackInstanceRefresh" (which refreshes can't be rolled back), "DescribeInstanceRefreshes";
@@ -31,18 +31,18 @@ _PREFERENCES = {
 }
 _CHOICES = {
     "ScaleInProtectedInstances": ("Refresh", "Ignore", "Wait"),
-    # No instance of the lab is ever in Standby: EnterStandby is refused.
+    # No instance is in Standby, because the lab refuses EnterStandby.
     "StandbyInstances": ("Terminate", "Ignore", "Wait"),
 }
 _NONE = "No in progress or pending Instance Refresh found for Auto Scaling group {name}"
 
 
 def start_instance_refresh(self: AutoScalingResponse) -> ActionResult:
-    """The action: answers at once, the refresh is Pending for a while."""
+    """The action: answers at once; the refresh is Pending for a while."""
     given = only(self, {"AutoScalingGroupName", "Strategy", "DesiredConfiguration", "Preferences"})
     group = store().group(given.get("AutoScalingGroupName"))
     if given.get("Strategy", "Rolling") != "Rolling":
-        raise refused(f"The lab's Auto Scaling doesn't know the strategy {given['Strategy']}")
+        raise refused(f"The lab's Auto Scaling doesn't support the strategy {given['Strategy']}")
     desired = _desired(group, given.get("DesiredConfiguration"))
     preferences = _preferences(group, given.get("Preferences") or {})
     if preferences["AutoRollback"]:
@@ -62,7 +62,7 @@ def _named(of: Refresh) -> ActionResult:
 
 
 def _desired(group: Group, given: dict[str, Any] | None) -> dict[str, str] | None:
-    """The launch template of a desired configuration: one that the group could launch."""
+    """The launch template of a desired configuration, checked by a dry run."""
     if not given:
         return None
     template = named_template(only_of(given, {"LaunchTemplate"})["LaunchTemplate"])
@@ -71,7 +71,7 @@ def _desired(group: Group, given: dict[str, Any] | None) -> dict[str, str] | Non
 
 
 def _preferences(group: Group, given: dict[str, Any]) -> dict[str, Any]:
-    """With the defaults for those that weren't given, as they are described later."""
+    """The preferences, completed with the defaults."""
     only_of(given, _PREFERENCES)
     if HIGHEST in given and LOWEST not in given:
         raise refused(f"If you specify {HIGHEST}, you must also specify {LOWEST}")
@@ -101,7 +101,7 @@ def _check_auto_rollback(group: Group, desired: dict[str, str] | None) -> None:
 
 
 def _irreversible(group: Group) -> str | None:
-    """Why one can't go back to the group's own launch template, if that is so."""
+    """The reason why a rollback to the group's launch template is impossible, if any."""
     version = group.template.get("Version", "$Default")
     if not version.isdigit():
         return f"the Auto Scaling group uses the launch template version {version}, and not one by its number."
@@ -124,7 +124,7 @@ def _active(self: AutoScalingResponse, known: set[str], *statuses: str) -> tuple
 
 
 def cancel_instance_refresh(self: AutoScalingResponse) -> ActionResult:
-    """The action: nothing is undone. A rollback can be cancelled, too."""
+    """The action: undoes nothing. A rollback can be cancelled too."""
     waiting = "WaitForTransitioningInstances"
     given, group, active = _active(self, {waiting}, "Pending", "InProgress", "RollbackInProgress")
     refresh.cancel(group, active, flag(given.get(waiting, True)))

@@ -1,8 +1,8 @@
-"""Which zone gets the next instance, and which instance goes first: pure.
+"""Chooses the subnet of the next instance, and the instance to terminate first. Pure.
 
 Auto Scaling User Guide, "Example: Distribute instances across Availability Zones" (launches in the zone with the
-fewest, and evens out), "Default termination policy" (the zone with the most; then the oldest launch template; then any
-of them) and "Work with termination policies" (OldestInstance, NewestInstance).
+fewest instances), "Default termination policy" (the zone with the most instances, then the oldest launch template,
+then any) and "Work with termination policies" (OldestInstance, NewestInstance).
 """
 
 from collections import Counter
@@ -14,7 +14,7 @@ POLICIES = ("Default", "OldestInstance", "NewestInstance", "OldestLaunchTemplate
 
 @dataclass(frozen=True)
 class One:
-    """What of an instance is looked at."""
+    """The attributes of an instance that the choice uses."""
 
     instance: str
     zone: str
@@ -25,14 +25,14 @@ class One:
 
 
 def subnet_for_next(ones: Sequence[One], subnets: Sequence[tuple[str, str]]) -> str:
-    """The subnet, of these with their zones: in the zone with the fewest instances, the one with the fewest there."""
+    """The subnet with the fewest instances in the zone with the fewest instances."""
     zones, places = Counter(one.zone for one in ones), Counter(one.subnet for one in ones)
     return min(subnets, key=lambda place: (zones[place[1]], places[place[0]]))[0]
 
 
 def first_to_go(ones: Sequence[One], policies: Sequence[str], of: Sequence[str]) -> One | None:
-    """Which instance is given up when there are too many in a group of these zones; protected ones never are, and those
-    in a zone that isn't the group's any more are first."""
+    """The instance to terminate if a group in these zones has too many. Protected instances are never chosen; instances
+    in other zones come first."""
     candidates = [one for one in ones if not one.protected]
     if not candidates:
         return None
@@ -57,8 +57,7 @@ def _narrow(ones: list[One], policy: str) -> list[One]:
 
 
 def out_of_balance(ones: Sequence[One], zones: Sequence[str]) -> bool:
-    """Whether moving an instance to another zone would even out how many there are in each, or leave a zone that isn't
-    the group's any more."""
+    """Whether moving an instance would balance the zones, or empty a zone that is no longer the group's."""
     counts = Counter(one.zone for one in ones)
     if any(zone not in zones for zone in counts):
         return True
