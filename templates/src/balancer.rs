@@ -1,13 +1,13 @@
 //! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
 pub(crate) mod check;
-pub mod secrets;
-mod hint;
-mod node_config;
-mod monitoring;
-mod parse;
-mod location;
 mod expected;
+mod hint;
+mod location;
+mod monitoring;
+mod node_config;
+mod parse;
+pub mod secrets;
 
 use std::net::{Ipv4Addr, SocketAddrV4};
 
@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::values::{Image, Millis};
-pub use node_config::{BadNodeConfig, NodeConfig};
 pub use monitoring::{Metrics, Notify, Webhook};
+pub use node_config::{BadNodeConfig, NodeConfig};
 pub use parse::Invalid;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.

@@ -27,7 +27,8 @@ fn results() -> Results {
     let cell =
         |who, seconds: f64| Cell { who, tables: 20, throttled: false, attempts: vec![Attempt { seconds, moved: 20 }] };
     let cells = vec![cell(Who::Floor, 0.15), cell(Who::Agent, 0.18), cell(Who::Loop, 18.0), cell(Who::MoveIp, 72.0)];
-    let loss = |tables, outages: &[f64]| ZoneLoss { tables, outages: outages.to_vec(), serving_nodes: 30.0, throttled: 9 };
+    let loss =
+        |tables, outages: &[f64]| ZoneLoss { tables, outages: outages.to_vec(), serving_nodes: 30.0, throttled: 9 };
     let cost = Cost {
         calls: BTreeMap::from([("DescribeInstances".to_owned(), 20)]),
         agent_cpu: 0.6,

@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::daemon::addresses::CLIENT;
-use lab::observations::interface_of;
 use lab::network::namespace;
+use lab::observations::interface_of;
 use lab::rig::wait_for;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

@@ -8,13 +8,13 @@
 //! A leaving node gets a low priority, so that it serves only if no other node can. `policy` is pure and decides when
 //! to hand over, and to which peer.
 
+mod agent_stop;
 mod connections;
 pub mod drain;
 mod handled_requests;
-mod request_limit;
 mod notices;
 mod policy;
-mod agent_stop;
+mod request_limit;
 mod successor;
 mod track_files;
 mod triggers;
@@ -37,9 +37,9 @@ use crate::haproxy::Serves;
 use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic};
 use crate::peers;
+pub use agent_stop::{Stop, Stopper, channel};
 use handled_requests::HandledRequests;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
-pub use agent_stop::{Stop, Stopper, channel};
 pub use successor::page;
 use track_files::Yielding;
 pub use track_files::{Preference, prepare};

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use super::verdict::Verdict;
 use super::processes::Processes;
+use super::verdict::Verdict;
 use super::{Serves, UNIT, answers, track};
 use crate::host::files::Track;
 use crate::host::systemd;

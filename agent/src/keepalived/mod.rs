@@ -1,9 +1,9 @@
 //! keepalived: its configuration, its notify FIFO, and the elections that the agent follows.
 
+pub mod api_track;
 pub mod elections;
 mod event;
 mod fifo;
-pub mod api_track;
 pub mod reconfigure;
 
 pub use event::{Event, VrrpState};

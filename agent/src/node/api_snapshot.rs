@@ -90,7 +90,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("known.json");
         let keeper = Keeper::new(path.clone());
-        let known = |number| ApiSnapshot { instance: "i-a".into(), members: vec![member("i-b", number)], tables: vec![] };
+        let known =
+            |number| ApiSnapshot { instance: "i-a".into(), members: vec![member("i-b", number)], tables: vec![] };
         for number in 2..200 {
             keeper.keep(&known(number));
             tokio::task::yield_now().await;

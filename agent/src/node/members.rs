@@ -292,7 +292,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn an_instance_without_an_interface_yet_and_one_of_another_lineage_are_no_members() {
+    fn an_instance_without_an_interface_yet_and_one_of_another_balancer_are_no_members() {
         let stranger = Instance::builder().instance_id("i-x").network_interfaces(interface("eni-3", "10.0.1.3", 0));
         assert_eq!(members(&[instance("i-x").build(), stranger.build()], &identity()), []);
     }

@@ -2,12 +2,12 @@
 //! IP. A request from an unknown address is a hint that a member has joined.
 
 mod client;
-mod listener;
-pub mod tagged_strangers;
-mod join;
 mod connection_quota;
+mod join;
+mod listener;
 mod reachability;
 mod stranger_lookups;
+pub mod tagged_strangers;
 
 use std::convert::Infallible;
 use std::io::ErrorKind;
@@ -160,7 +160,10 @@ async fn serve_on(
     door::serve(listener, app, board, readers).await
 }
 
-async fn health(Shared(state): Shared<Arc<ServerState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Json<Health> {
+async fn health(
+    Shared(state): Shared<Arc<ServerState>>,
+    ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+) -> Json<Health> {
     let state = state.board.read();
     if let IpAddr::V4(visitor) = visitor.ip()
         && !state.peers.contains(&visitor)
@@ -173,7 +176,10 @@ async fn health(Shared(state): Shared<Arc<ServerState>>, ConnectInfo(visitor): C
 }
 
 /// Only a hint: the agent then reads what is true.
-async fn stepped_back(Shared(state): Shared<Arc<ServerState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> StatusCode {
+async fn stepped_back(
+    Shared(state): Shared<Arc<ServerState>>,
+    ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+) -> StatusCode {
     match visitor.ip() {
         IpAddr::V4(peer) if state.board.read().peers.contains(&peer) => {
             state.bells.stepped_back.notify_one();

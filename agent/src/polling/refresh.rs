@@ -12,7 +12,7 @@ use super::silent_peers::Silence;
 use crate::aws::ec2::{Api, ApiError};
 use crate::aws::ids::InterfaceId;
 use crate::config::boot::{self, Node};
-use crate::node::api_snapshot::{self, Keeper, ApiSnapshot};
+use crate::node::api_snapshot::{self, ApiSnapshot, Keeper};
 use crate::node::members::{self, Member, Roster, Sighting};
 use crate::node::observe::Observer;
 use crate::node::state::{Board, State, Topic};

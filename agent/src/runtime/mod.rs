@@ -1,7 +1,7 @@
 //! `agent run`: configures the node, then starts the tasks that make the routes follow keepalived.
 
-mod tasks;
 mod observability;
+mod tasks;
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::auto_scaling::termination_hook::TerminationHook;
 use crate::auto_scaling::lifecycle_hooks::Member;
+use crate::auto_scaling::termination_hook::TerminationHook;
 use crate::auto_scaling::unhealthy::Replacing;
 use crate::aws::imds::{self, Imds};
 use crate::config::boot;
@@ -21,8 +21,8 @@ use crate::config::update::Updater;
 use crate::handover::Handover;
 use crate::host::{files, http, metadata, systemd};
 use crate::keepalived::Fifo;
-use crate::keepalived::elections::Elections;
 use crate::keepalived::api_track;
+use crate::keepalived::elections::Elections;
 use crate::keepalived::reconfigure;
 use crate::node::{report, status};
 use crate::ownership::route_owner::RouteOwner;

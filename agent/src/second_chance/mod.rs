@@ -6,9 +6,9 @@
 //!
 //! The kernel holds the rules and the tunnels, so a restart of any agent loses no connection.
 
+mod kernel_support;
 mod peer_liveness;
 mod ring;
-mod kernel_support;
 mod tunnels;
 
 use std::collections::BTreeSet;
@@ -23,9 +23,9 @@ use crate::config::boot::Local;
 use crate::host::backoff::Backoff;
 use crate::host::process;
 use crate::node::state::{Board, State, Topic};
+pub use kernel_support::handshakes;
 use peer_liveness::Pulse;
 pub use peer_liveness::{answers_in_tunnel, kernel_answers};
-pub use kernel_support::handshakes;
 use tunnels::Tunnels;
 
 /// Interval between two probes of the members, and the limit for an answer. Two unanswered probes make a member dead,

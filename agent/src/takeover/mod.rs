@@ -1,9 +1,9 @@
 //! Takeover: points the virtual IPs' routes at this node, in all tables at once, and retries calls without a time limit.
 
 mod command;
-mod rate_limiter;
-mod queue;
 mod next_call;
+mod queue;
+mod rate_limiter;
 
 use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -17,9 +17,9 @@ use futures::stream::FuturesUnordered;
 use crate::aws::ec2::{ApiError, Kind};
 use crate::aws::ids::{InterfaceId, TableId};
 pub use command::command;
-use rate_limiter::RateLimiter;
+pub use next_call::{Call, NextCall, Pause};
 use queue::Queue;
-pub use next_call::{Call, Pause, NextCall};
+use rate_limiter::RateLimiter;
 
 /// A route to be pointed at this node.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -70,7 +70,9 @@ pub fn next(call: Call, kind: Kind, failures: u32) -> NextCall {
         (Kind::RouteExists, Call::Fill) => NextCall::Left,
         (Kind::Throttled, _) => NextCall::Paced,
         (Kind::Unavailable, call) => NextCall::After(Pause::Unavailable, call),
-        (Kind::Denied | Kind::Refused | Kind::NoRoute | Kind::RouteExists, call) => NextCall::After(Pause::Refused, call),
+        (Kind::Denied | Kind::Refused | Kind::NoRoute | Kind::RouteExists, call) => {
+            NextCall::After(Pause::Refused, call)
+        }
     }
 }
 

@@ -192,8 +192,8 @@ mod tests {
 
     use super::*;
     use crate::model::desired::tests::web;
-    use crate::model::observe::tests::{lost, node};
     use crate::model::node_selector::NodeSelector;
+    use crate::model::observe::tests::{lost, node};
 
     #[test]
     fn waiting_stops_for_an_ended_or_unreachable_node() {

@@ -15,8 +15,8 @@ use templates::report::Refusal;
 use templates::{Order, Role, Roles, Slot};
 
 use crate::model::node::{Node, Unreachable};
-use crate::model::node_status;
 use crate::model::node_selector::NodeSelector;
+use crate::model::node_status;
 use crate::resources::route_tables::{Table, eligible};
 
 /// The expected state of a balancer.

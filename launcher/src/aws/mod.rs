@@ -7,9 +7,9 @@ mod http;
 #[cfg(test)]
 pub(crate) mod mock;
 mod profile;
-mod transport;
 pub mod retry;
 mod throttling;
+mod transport;
 
 use std::time::Duration;
 

@@ -35,7 +35,9 @@ fn blocks(text: &str) -> Vec<(String, String)> {
     for line in text.lines() {
         let fence = line.trim_start().strip_prefix("```");
         match (fence, &mut open) {
-            (Some(language), None) => open = Some((line.len() - line.trim_start().len(), language.into(), String::new())),
+            (Some(language), None) => {
+                open = Some((line.len() - line.trim_start().len(), language.into(), String::new()))
+            }
             (Some(_), Some(_)) => blocks.extend(open.take().map(|(_, language, text)| (language, text))),
             (None, Some((indent, _, text))) => *text += &format!("{}\n", line.get(*indent..).unwrap_or_default()),
             (None, None) => {}
@@ -116,10 +118,10 @@ fn every_toml_block_in_a_document_is_a_balancer_or_a_part_of_one() {
 
 #[test]
 fn a_wrong_command_and_a_block_without_its_end_are_found() {
-    assert_eq!(commands("  $ launcher create web.toml # x\nx=$(launcher list --output json | jq)"), [
-        "launcher create web.toml ",
-        "launcher list --output json "
-    ]);
+    assert_eq!(
+        commands("  $ launcher create web.toml # x\nx=$(launcher list --output json | jq)"),
+        ["launcher create web.toml ", "launcher list --output json "]
+    );
     assert_eq!(mentions("run `launcher status web`, not `agent`\n```\n`launcher no`\n```\n"), ["launcher status web"]);
     assert!(Cli::try_parse_from(words("launcher creat web.toml")).is_err());
     assert_eq!(blocks("a\n   ```toml\n   x = 1\n   ```\n"), [("toml".to_owned(), "x = 1\n".to_owned())]);

@@ -23,8 +23,8 @@ use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
 use crate::preflight::problems;
 use crate::resources::launch_template::Template;
-use crate::update::lease_keeper::blocking;
 use crate::update::lease::Lease;
+use crate::update::lease_keeper::blocking;
 
 /// Concurrent `create`s interfere a few times at most. More rounds mean that another tool removes the resources.
 const ROUNDS: usize = 12;

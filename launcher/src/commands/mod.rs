@@ -1,11 +1,11 @@
 //! The launcher's commands, one file each.
 
-mod show_drift;
 mod create;
 mod destroy;
 mod handover;
 mod list;
 mod render;
+mod show_drift;
 mod status;
 mod update;
 mod versions;

@@ -11,12 +11,12 @@ use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
+use crate::model::group_settings;
 use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Unread, glance};
-use crate::model::group_settings;
 use crate::output::failure::{Failure, check_name, looking};
-use crate::output::{self, Output, sanitize};
 use crate::output::table::columns;
+use crate::output::{self, Output, sanitize};
 use crate::preflight::default_drift;
 use crate::resources::route_tables;
 use crate::update::lease::Lease;
@@ -114,7 +114,9 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let mut assessment = assess(&expected, &observed.nodes, &tables);
     let mut missing = absent(glance, vpc.as_deref());
     let template = observed.template.as_ref();
-    missing.extend(template.and_then(|template| default_drift::unreadable(template).or_else(|| default_drift::by_hand(template))));
+    missing.extend(
+        template.and_then(|template| default_drift::unreadable(template).or_else(|| default_drift::by_hand(template))),
+    );
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
     missing.extend(judged.iter().flat_map(|config| group_settings::problems(&config.balancer, observed)));
     missing.extend(judged.and_then(|config| group_settings::in_one_zone(&config.balancer, observed)));

@@ -21,14 +21,14 @@ use crate::plan::Change;
 use crate::preflight;
 use crate::resources::launch_template;
 use crate::until_interrupted;
-use crate::update::preflight::refusals;
 use crate::update::diff::{Scene, coloured, difference};
-use crate::update::lease_keeper::{begin, beside, end, free};
-use crate::update::snapshot::{Fetched, Image, Intent, Snapshot};
-use crate::update::lease::Lease;
 use crate::update::in_place::plan::{Force, Goal};
-use crate::update::rolling_update::RollingUpdate;
+use crate::update::lease::Lease;
+use crate::update::lease_keeper::{begin, beside, end, free};
 use crate::update::plan::{Step, steps};
+use crate::update::preflight::refusals;
+use crate::update::rolling_update::RollingUpdate;
+use crate::update::snapshot::{Fetched, Image, Intent, Snapshot};
 
 /// The plan after a completed plan is empty, unless another program changed the balancer meanwhile.
 const ROUNDS: usize = 20;
@@ -124,7 +124,8 @@ impl Asked<'_> {
 
 fn dry_run(cli: &Cli, snapshot: &Snapshot, steps: &[Step]) -> Result<(), Failure> {
     let changes: Vec<Change> = steps.iter().flat_map(|step| step.changes(snapshot)).collect();
-    let members: Vec<Ipv4Addr> = snapshot.observed.live().filter_map(|node| node.address.as_ref()?.parse().ok()).collect();
+    let members: Vec<Ipv4Addr> =
+        snapshot.observed.live().filter_map(|node| node.address.as_ref()?.parse().ok()).collect();
     let scene = Scene { region: &snapshot.region, cidrs: &snapshot.cidrs, members: &members };
     let files = difference(&snapshot.old, &snapshot.new, &scene);
     let mut text = match changes.len() {
@@ -200,7 +201,11 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
 
 /// Plans and runs until nothing is left to do: once, unless another program changes the balancer meanwhile. Returns the first
 /// snapshot and the changes.
-async fn update(asked: &Asked<'_>, lease: &RefCell<Lease>, progress: &Progress) -> Result<(Snapshot, Vec<Change>), Failure> {
+async fn update(
+    asked: &Asked<'_>,
+    lease: &RefCell<Lease>,
+    progress: &Progress,
+) -> Result<(Snapshot, Vec<Change>), Failure> {
     let found = asked.look().await?;
     let intent = asked.intent(&found)?;
     let first = asked.snapshot(&intent, found).await?;

@@ -1,12 +1,12 @@
 //! A balancer's desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
 
-pub mod vip_claims;
 pub mod desired;
 pub mod discover;
+pub mod group_settings;
 pub mod identity;
 pub mod node;
+pub mod node_selector;
 pub mod node_status;
 pub mod observe;
-pub mod group_settings;
 pub mod tags;
-pub mod node_selector;
+pub mod vip_claims;

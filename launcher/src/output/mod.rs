@@ -1,9 +1,9 @@
 //! Writes results to standard output, as text or JSON, and progress and errors to standard error. All of it passes
 //! through [`clean`].
 
-pub mod sanitize;
 pub mod failure;
 pub mod progress;
+pub mod sanitize;
 pub mod table;
 
 use std::io::{ErrorKind, Write};

@@ -9,9 +9,9 @@ use serde::Serialize;
 use templates::{Order, Slot};
 
 use crate::model::desired::Desired;
+use crate::model::group_settings::{Wanted, unpinned};
 use crate::model::node::Node;
 use crate::model::observe::Observed;
-use crate::model::group_settings::{Wanted, unpinned};
 use crate::model::tags::claimed;
 use crate::resources::launch_template::Template;
 use crate::resources::scaling_group::{Hook, REBALANCE};

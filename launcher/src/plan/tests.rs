@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use super::*;
 use crate::model::desired::tests::{auto_scaling, desired, desired_of};
-use crate::model::observe::tests::{node, whole};
 use crate::model::group_settings::tests::group;
+use crate::model::observe::tests::{node, whole};
 use crate::resources::scaling_group::ScalingGroup;
 
 fn kinds(actions: &[Action]) -> Vec<&'static str> {

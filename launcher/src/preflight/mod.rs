@@ -8,12 +8,12 @@ use templates::balancer::{Launch, RouteTables};
 use templates::values::Image;
 use templates::{Balancer, files, names};
 
-use crate::model::vip_claims::{refusal, taken};
 use crate::model::discover::Surroundings;
+use crate::model::group_settings;
 use crate::model::identity;
 use crate::model::node_status::has_reported;
 use crate::model::observe::Observed;
-use crate::model::group_settings;
+use crate::model::vip_claims::{refusal, taken};
 use crate::resources::launch_template::Template;
 use crate::resources::route_tables::eligible;
 

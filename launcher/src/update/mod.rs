@@ -2,21 +2,21 @@
 //!
 //! These are pure: [`snapshot`] holds the wanted balancer and what was read, [`preflight`] checks it, and [`plan`] lists the
 //! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor, and [`instance_refresh`] for
-//! an Auto Scaling group. [`forecast`] predicts a replacement.
+//! an Auto Scaling group.
 //!
-//! [`run`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
+//! [`rolling_update`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
 //! [`default_history`] lists the versions that Elbow made the default, and [`diff`] shows how files change.
 
-pub mod in_place;
-pub mod instance_refresh;
-pub mod replacement;
-pub mod preflight;
-pub mod undo;
 pub mod default_history;
 pub mod diff;
-pub mod lease_keeper;
-pub mod snapshot;
+pub mod in_place;
+pub mod instance_refresh;
 pub mod lease;
+pub mod lease_keeper;
+pub mod plan;
+pub mod preflight;
+pub mod replacement;
 pub mod rolling_update;
 pub mod settings;
-pub mod plan;
+pub mod snapshot;
+pub mod undo;

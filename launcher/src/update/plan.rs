@@ -6,11 +6,11 @@
 
 use std::collections::BTreeSet;
 
-use super::replacement::forecast::replaced;
-use super::snapshot::Snapshot;
 use super::in_place::plan::{Asking, Next, is_away, next};
+use super::replacement::forecast::replaced;
 use super::replacement::plan::Service;
 use super::settings::{self, Setting};
+use super::snapshot::Snapshot;
 use crate::model::node::Node;
 use crate::model::node_status::{active, called, follows, is_told, refusal, running};
 use crate::model::observe::Observed;

@@ -5,14 +5,14 @@ use std::collections::BTreeSet;
 use templates::balancer::Launch;
 use templates::{Balancer, Slot};
 
-use super::snapshot::Snapshot;
 use super::in_place::plan::{Force, Goal};
+use super::snapshot::Snapshot;
 use crate::assess::{health, remedy};
+use crate::model::group_settings::{Wanted, cannot_replace, other_launch, outside, unpinned};
 use crate::model::node::Node;
+use crate::model::node_selector::NodeSelector;
 use crate::model::node_status::called;
 use crate::model::observe::Observed;
-use crate::model::group_settings::{Wanted, cannot_replace, other_launch, outside, unpinned};
-use crate::model::node_selector::NodeSelector;
 use crate::preflight::default_drift;
 
 /// Every reason to refuse the update.
@@ -61,7 +61,8 @@ fn unreachable(new: &Balancer, goal: &Goal, observed: &Observed) -> Vec<String> 
 fn group(snapshot: &Snapshot) -> Vec<String> {
     let outside = outside(&snapshot.new, &snapshot.observed);
     let Some(group) = snapshot.group() else { return outside.into_iter().collect() };
-    let by_hand = snapshot.refresh().filter(|refresh| refresh.to.as_ref().is_none_or(|(id, _)| *id != snapshot.template.id));
+    let by_hand =
+        snapshot.refresh().filter(|refresh| refresh.to.as_ref().is_none_or(|(id, _)| *id != snapshot.template.id));
     let by_hand = by_hand.map(|refresh| {
         format!(
             "instance refresh {} of Auto Scaling group {} isn't Elbow's ({}): wait until it ends, or cancel it with `aws \
@@ -79,7 +80,8 @@ fn group(snapshot: &Snapshot) -> Vec<String> {
 
 /// Drift of the Auto Scaling group: settings that are neither the old ones nor the new ones.
 fn bent(snapshot: &Snapshot) -> Vec<String> {
-    let (Some(group), Some(old), Some(new)) = (snapshot.group(), Wanted::of(&snapshot.old), Wanted::of(&snapshot.new)) else {
+    let (Some(group), Some(old), Some(new)) = (snapshot.group(), Wanted::of(&snapshot.old), Wanted::of(&snapshot.new))
+    else {
         return Vec::new();
     };
     let there = |wanted: &Wanted| -> BTreeSet<String> {
@@ -143,8 +145,8 @@ pub fn empty(balancer: &Balancer, observed: &Observed) -> Vec<Slot> {
 mod tests {
     use super::*;
     use crate::model::desired::tests::{auto_scaling, web};
-    use crate::model::observe::tests::{lost, whole};
     use crate::model::group_settings::tests::group;
+    use crate::model::observe::tests::{lost, whole};
     use crate::resources::instance_refresh::Refresh;
     use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
@@ -198,8 +200,10 @@ mod tests {
         let mut observed = whole();
         observed.nodes[0] = lost(observed.nodes[0].clone(), "i-1");
         let said = |observed: &Observed, without: &[u8]| {
-            let goal =
-                Goal { without: without.iter().map(|slot| NodeSelector::Slot(Slot(*slot))).collect(), ..Goal::default() };
+            let goal = Goal {
+                without: without.iter().map(|slot| NodeSelector::Slot(Slot(*slot))).collect(),
+                ..Goal::default()
+            };
             unreachable(&web(), &goal, observed)
         };
         let dead = "node 0 (i-0) is unreachable since 14:03:12Z (reported by i-1): use --without 0 to continue without it, or \

@@ -7,17 +7,17 @@ use anyhow::anyhow;
 use templates::{Balancer, Order};
 
 use super::default_history::Defaults;
-use super::snapshot::Snapshot;
 use super::lease::Lease;
-use super::settings::{self, Setting};
 use super::plan::Step;
+use super::settings::{self, Setting};
+use super::snapshot::Snapshot;
 use crate::apply::{Outcome, apply};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
-use crate::model::vip_claims;
 use crate::model::observe::observe;
 use crate::model::tags;
+use crate::model::vip_claims;
 use crate::output::failure::Failure;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Change};
@@ -77,18 +77,18 @@ impl RollingUpdate<'_> {
             Step::AddVersion => self.add_version().await,
             Step::Undo => self.undo().await,
             Step::Spread(settings) => {
-                self.hold().await?;
+                self.keep_lease().await?;
                 scaling_group::set(&self.aws.auto_scaling, &self.snapshot.desired.name, settings).await?;
                 step.changes(self.snapshot).into_iter().for_each(|change| self.done(change.action, change.what));
                 Ok(())
             }
-            Step::Replace(_) => self.exchange(&self.order.clone()).await,
+            Step::Replace(_) => self.replace_nodes(&self.order.clone()).await,
             Step::Refresh(_) => self.refresh(&self.order.clone()).await,
             Step::Tell(_) => self.nodes(&self.order.clone()).await,
             Step::SetDefault => self.make_default(&self.order.clone()).await,
             Step::Launch(actions) => self.launch(actions).await,
             Step::DeleteRoute { table, destination } => {
-                self.hold().await?;
+                self.keep_lease().await?;
                 route_tables::delete_route(&self.aws.ec2, table, destination).await?;
                 self.done("delete-route", format!("delete route {destination} in {table}"));
                 Ok(())
@@ -101,7 +101,7 @@ impl RollingUpdate<'_> {
         let group = snapshot.observed.group(&snapshot.new.vpc).map(|group| group.id.clone()).unwrap_or_default();
         let contents = snapshot.desired.contents(&group, None);
         let (Template { id, name, .. }, revision) = (&snapshot.template, &snapshot.desired.revision);
-        self.hold().await?;
+        self.keep_lease().await?;
         self.order.version = launch_template::add_version(&self.aws.ec2, id, &revision.0, &contents).await?;
         let version = self.order.version;
         self.done(
@@ -135,7 +135,7 @@ impl RollingUpdate<'_> {
         let snapshot = self.snapshot;
         let group = snapshot.observed.group(&snapshot.new.vpc).map(|group| group.id.clone());
         let group = group.ok_or_else(|| anyhow!("{}: its security group no longer exists", snapshot.new.name))?;
-        self.hold().await?;
+        self.keep_lease().await?;
         let Aws { ec2, iam, .. } = self.aws;
         match setting {
             Setting::Claim(vips) => {
@@ -187,7 +187,7 @@ impl RollingUpdate<'_> {
 
     /// Makes the version the one that nodes boot, and records the one before.
     pub(super) async fn make_default(&mut self, order: &Order) -> Result<(), Failure> {
-        self.hold().await?;
+        self.keep_lease().await?;
         self.defaults = self.defaults.moved(&self.boots, order);
         let template = &self.snapshot.template.id;
         launch_template::set_default(&self.aws.ec2, template, &self.defaults).await?;
@@ -202,7 +202,7 @@ impl RollingUpdate<'_> {
     /// Launches nodes, or creates or corrects the group. Changes by others at the same moment are left to the next plan.
     async fn launch(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let desired = &self.snapshot.desired;
-        self.hold().await?;
+        self.keep_lease().await?;
         let observed = observe(self.aws, &self.snapshot.new.name).await?;
         if apply(self.aws, desired, &observed, actions, self.progress).await? == Outcome::Done {
             self.changes.extend(actions.iter().map(|action| action.change(desired)));

@@ -68,7 +68,7 @@ impl RollingUpdate<'_> {
             nodes.iter().filter(|node| node.is_live()).filter(was_told).map(|node| node.id.clone()).collect();
         if !ids.is_empty() {
             // Also the nodes that are just changing, and those that refuse.
-            self.hold().await?;
+            self.keep_lease().await?;
             tagging::set(ec2, &ids, TAG_REVISION, &before.to_string()).await?;
             self.progress.done(&format!("tell {} to run revision {} again", ids.join(", "), before.revision));
         }

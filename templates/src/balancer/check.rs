@@ -1,9 +1,9 @@
 //! The offline checks of a parsed balancer, in the order of the file. The launcher checks what only AWS knows.
 
 mod listeners;
-mod network;
 mod monitoring;
 pub(crate) mod naming;
+mod network;
 
 use self::naming::{has_prefix, repeated};
 use super::location::{Path, at};

@@ -5,7 +5,7 @@ use std::fmt;
 use toml::de::DeTable;
 
 use super::location::{self, Path, Segment};
-use super::{Balancer, check, secrets, hint, expected};
+use super::{Balancer, check, expected, hint, secrets};
 
 /// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is listed twice`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -7,8 +7,8 @@ use std::time::Duration;
 use anyhow::{Context, Result, anyhow, ensure};
 use lab::daemon::addresses::CLIENT;
 use lab::daemon::protocol::InstanceStatus;
-use lab::observations::{answered, text};
 use lab::network::namespace;
+use lab::observations::{answered, text};
 use lab::prober::{self, Plan, Prober};
 use lab::rig::{Rig, wait_for};
 

@@ -2,7 +2,6 @@
 //! tables, and the AWS API is moto behind a recording proxy. The launcher and the agent run in it unchanged.
 
 pub mod api;
-pub mod manual_changes;
 pub mod bystander;
 pub mod chaos;
 pub mod cli;
@@ -10,13 +9,14 @@ pub mod clients;
 pub mod daemon;
 pub mod dir;
 pub mod dns;
-pub mod observations;
 pub mod files;
 pub mod image;
 pub mod imds;
 pub mod instance;
+pub mod manual_changes;
 pub mod moto;
 pub mod network;
+pub mod observations;
 pub mod prober;
 pub mod rig;
 pub mod serving;

@@ -62,8 +62,8 @@ pub(super) fn decide(seen: &Seen<'_>) -> Verdict {
 /// as unreachable runs, cut off from it; a replacement would be cut off, too.
 fn is_lost(seen: &Seen<'_>, members: &[Member], suspect: &InstanceId) -> bool {
     let Some(member) = members.iter().find(|member| member.instance == *suspect) else { return false };
-    let mut witnesses = members.iter().filter(|one| one.instance != *suspect && one.instance != *seen.me);
-    member.reported && !misses(member, seen.me) && witnesses.all(|recorder| agrees(seen, recorder, suspect))
+    let mut others = members.iter().filter(|one| one.instance != *suspect && one.instance != *seen.me);
+    member.reported && !misses(member, seen.me) && others.all(|other| agrees(seen, other, suspect))
 }
 
 /// Whether a third node can't reach the suspect, either. An unreachable third node counts only if it reports this node

@@ -3,8 +3,8 @@
 
 mod call_counter;
 mod credentials;
-mod error;
 mod dns_cache;
+mod error;
 mod pool;
 mod reachability;
 

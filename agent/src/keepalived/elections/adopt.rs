@@ -80,7 +80,8 @@ mod tests {
     fn a_virtual_ip_that_keeps_its_position_keeps_its_state() {
         let vip = |last| Ipv4Addr::new(10, 255, 0, last);
         let evidence = VirtualIp { role: Role::Active, settled: true, ..VirtualIp::unheard(vip(1)) };
-        let before = [evidence.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];
+        let before =
+            [evidence.clone(), VirtualIp { role: Role::Standby, followed: true, ..VirtualIp::unheard(vip(2)) }];
         assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[..2], before);
         assert_eq!(adopted(&before, &[vip(1), vip(2), vip(3)])[2], VirtualIp::unheard(vip(3)));
         let moved = adopted(&before, &[vip(2)]);

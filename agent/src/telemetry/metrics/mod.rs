@@ -1,20 +1,20 @@
 //! The agent's Prometheus metrics (docs/metrics.md). Events increment the counters; a request of the page sets the
 //! gauges.
 
+mod endpoint;
 mod gauges;
 mod kernel;
 mod page;
-mod endpoint;
 
 use std::net::Ipv4Addr;
 
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
+pub use endpoint::serve;
 pub use gauges::Readings;
 pub use kernel::Kernel;
 pub use page::{Page, Sources};
-pub use endpoint::serve;
 
 /// Histogram buckets in seconds, from one round trip of the API to a takeover that is held up.
 const DURATIONS: [f64; 11] = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];

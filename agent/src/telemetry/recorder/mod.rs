@@ -2,8 +2,8 @@
 //! events into the outbox for the webhook. It never waits and makes no calls.
 
 mod attempt;
-mod held_routes;
 mod contention;
+mod held_routes;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -21,8 +21,8 @@ use crate::takeover::Outcome;
 use crate::telemetry::metrics::Takeovers;
 use crate::telemetry::notify::{Event, FoundRoute, Outbox, Stray, What};
 use attempt::{Attempt, Progress};
-use held_routes::HeldRoutes;
 use contention::Contention;
+use held_routes::HeldRoutes;
 
 /// A takeover that takes longer is reported as incomplete.
 const OVERDUE: Duration = Duration::from_secs(5);
@@ -92,7 +92,9 @@ impl Recorder {
             |list: Vec<(TableId, Lead)>| list.into_iter().map(|(table, lead)| stray(table, lead, members)).collect();
         let (back, gone): (Vec<Stray>, Vec<Stray>) = (strays(back), strays(gone));
         let stranger = back.iter().find_map(|stray| stray.found.stranger());
-        self.name_contention(|contention| stranger.into_iter().for_each(|one| contention.seen(vip, one.clone(), Instant::now())));
+        self.name_contention(|contention| {
+            stranger.into_iter().for_each(|one| contention.seen(vip, one.clone(), Instant::now()))
+        });
         let left = term.left;
         let ended = match reading {
             // A failed read ends no attempt.

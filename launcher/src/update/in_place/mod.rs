@@ -1,5 +1,4 @@
 //! Running nodes change to a revision, one after another.
 
-
 pub mod plan;
 pub mod run;

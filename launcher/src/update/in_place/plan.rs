@@ -7,8 +7,8 @@ use templates::names::TAG_REVISION;
 use templates::{Role, Roles};
 
 use crate::model::node::Node;
-use crate::model::node_status::{active, follows, is_told, refusal, roles, running, told_otherwise};
 use crate::model::node_selector::NodeSelector;
+use crate::model::node_status::{active, follows, is_told, refusal, roles, running, told_otherwise};
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]

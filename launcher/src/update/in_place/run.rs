@@ -8,13 +8,13 @@ use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_REVISION};
 
 use super::plan::{Asking, Next, next};
-use crate::update::rolling_update::RollingUpdate;
 use crate::aws::retry::pause;
 use crate::model::node::Node;
 use crate::model::node_status::{called, refusal, running};
 use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
+use crate::update::rolling_update::RollingUpdate;
 
 /// Between two reads of the nodes' tags.
 const LOOK: Duration = Duration::from_millis(500);
@@ -23,7 +23,7 @@ const STALE: Duration = Duration::from_secs(4);
 
 impl RollingUpdate<'_> {
     /// Has every node run `order`, or none.
-    pub(super) async fn nodes(&mut self, order: &Order) -> Result<(), Failure> {
+    pub(in crate::update) async fn nodes(&mut self, order: &Order) -> Result<(), Failure> {
         let deadline = Instant::now() + self.timeout;
         let (mut told, mut refused) = (BTreeSet::new(), BTreeMap::new());
         loop {
@@ -38,7 +38,7 @@ impl RollingUpdate<'_> {
                 Next::Wait(_) => {}
                 Next::Unserved(why) => unserved = Some(why),
                 Next::Withdraw(ids) => {
-                    self.hold().await?;
+                    self.keep_lease().await?;
                     tagging::remove(&self.aws.ec2, &ids, TAG_REVISION).await?;
                 }
                 Next::Tell(ids) => {
@@ -61,7 +61,7 @@ impl RollingUpdate<'_> {
     }
 
     async fn tell(&mut self, order: &Order, ids: &[String], nodes: &[Node]) -> Result<(), Failure> {
-        self.hold().await?;
+        self.keep_lease().await?;
         tagging::set(&self.aws.ec2, ids, TAG_REVISION, &order.to_string()).await?;
         for node in nodes.iter().filter(|node| ids.contains(&node.id)) {
             self.done("tell", format!("tell {} to run revision {}", called(node), order.revision));

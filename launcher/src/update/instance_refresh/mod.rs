@@ -1,5 +1,4 @@
 //! An Auto Scaling group replaces its own nodes.
 
-
 pub mod plan;
 pub mod run;

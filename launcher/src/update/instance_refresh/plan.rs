@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_ROLE};
 
-use crate::update::snapshot::Snapshot;
-use crate::update::in_place::run::stands;
 use crate::model::node::Node;
 use crate::model::node_status::{called, is_in_fault, running};
 use crate::resources::instance_refresh::{Phase, Refresh};
 use crate::resources::scaling_group::ScalingGroup;
+use crate::update::in_place::run::stands;
+use crate::update::snapshot::Snapshot;
 
 /// How long a new node may be in fault with a message before that counts as a refusal.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -144,8 +144,8 @@ mod tests {
     use templates::names::TAG_RUNNING;
 
     use super::*;
-    use crate::model::observe::tests::node;
     use crate::model::group_settings::tests::group;
+    use crate::model::observe::tests::node;
     use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
 

@@ -9,7 +9,6 @@ use templates::Order;
 use templates::names::TAG_DEFAULT;
 
 use super::plan::{Ill, Turn, standings, turn};
-use crate::update::rolling_update::RollingUpdate;
 use crate::apply::wait::{say_failure, say_silent};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
@@ -19,6 +18,7 @@ use crate::resources::instance_refresh::{self, Phase, Refresh};
 use crate::resources::instances;
 use crate::resources::scaling_group::{self, Member, ScalingGroup};
 use crate::resources::tagging;
+use crate::update::rolling_update::RollingUpdate;
 
 /// Between two reads of the group and its nodes: four Describe calls.
 const LOOK: Duration = Duration::from_secs(1);
@@ -36,7 +36,7 @@ impl Clock {
 
 impl RollingUpdate<'_> {
     /// Has the group replace its nodes by nodes of `order`.
-    pub(super) async fn refresh(&mut self, order: &Order) -> Result<(), Failure> {
+    pub(in crate::update) async fn refresh(&mut self, order: &Order) -> Result<(), Failure> {
         let snapshot = self.snapshot;
         let (name, to) = (&snapshot.desired.name, (snapshot.template.id.clone(), order.version));
         let patience = self.timeout + snapshot.old.failover.drain_timeout().duration();
@@ -88,7 +88,7 @@ impl RollingUpdate<'_> {
     async fn start(&mut self, order: &Order, group: &ScalingGroup) -> Result<Option<String>, Failure> {
         let Aws { auto_scaling, ec2, .. } = self.aws;
         let (template, name) = (self.snapshot.template.id.clone(), &group.name);
-        self.hold().await?;
+        self.keep_lease().await?;
         if group.pinned().is_none() {
             // AWS rolls a refresh back only to a numbered version.
             scaling_group::pin(auto_scaling, name, (&template, self.boots.version)).await?;
@@ -108,7 +108,7 @@ impl RollingUpdate<'_> {
     }
 
     /// Rolls back the refresh that is under way, and waits until the old nodes are restored.
-    pub(super) async fn undo(&mut self) -> Result<(), Failure> {
+    pub(in crate::update) async fn undo(&mut self) -> Result<(), Failure> {
         let name = &self.snapshot.desired.name;
         let (mut asked, mut clock) = (false, Clock::default());
         loop {
@@ -116,7 +116,7 @@ impl RollingUpdate<'_> {
             match group.refresh.as_ref().map(Refresh::phase) {
                 None | Some(Phase::Ended) => return undone(&group),
                 Some(Phase::Forward) if !asked => {
-                    self.hold().await?;
+                    self.keep_lease().await?;
                     instance_refresh::roll_back(&self.aws.auto_scaling, name).await?;
                     self.done("roll-back-instance-refresh", format!("roll back the instance refresh of {name}"));
                     asked = true;

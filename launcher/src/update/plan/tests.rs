@@ -5,17 +5,17 @@ use templates::{Balancer, Slot};
 
 use super::*;
 use crate::model::desired::tests::{auto_scaling, desired_of, web};
-use crate::model::observe::Observed;
-use crate::model::observe::tests::{lost, whole};
 use crate::model::group_settings::tests::group;
 use crate::model::node_selector::NodeSelector;
+use crate::model::observe::Observed;
+use crate::model::observe::tests::{lost, whole};
 use crate::preflight::tests::place;
 use crate::resources::instance_refresh::tests::refresh;
 use crate::resources::launch_template::Version;
 use crate::resources::scaling_group::Member;
-use crate::update::snapshot::{Fetched, Image, Intent};
 use crate::update::in_place::plan::Goal;
 use crate::update::settings::tests::after;
+use crate::update::snapshot::{Fetched, Image, Intent};
 
 /// The example on another port.
 fn moved() -> Balancer {

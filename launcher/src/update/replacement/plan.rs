@@ -7,10 +7,10 @@
 use templates::names::TAG_REVISION;
 use templates::{Balancer, Order, Role, Slot};
 
-use crate::update::in_place::plan::Goal;
 use crate::model::node::Node;
 use crate::model::node_status::{active, has_reported, is_in_fault, roles, running};
 use crate::resources::route_tables::Table;
+use crate::update::in_place::plan::Goal;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -162,8 +162,8 @@ pub(crate) mod tests {
     use templates::names::{TAG_ROLE, TAG_RUNNING};
 
     use super::*;
-    use crate::model::observe::tests::{lost, node};
     use crate::model::node_selector::NodeSelector;
+    use crate::model::observe::tests::{lost, node};
 
     fn order() -> Order {
         "2:fedcba987654".parse().unwrap()
@@ -240,7 +240,8 @@ pub(crate) mod tests {
         assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its report that it is active is old");
         nodes.push(lost(new("i-2", 0, "standby"), "i-1"));
         assert_eq!(on(&nodes), Step::Wait);
-        let without = Aim { goal: Goal { without: vec![NodeSelector::Instance("i-2".into())], ..Goal::default() }, ..aim(2) };
+        let without =
+            Aim { goal: Goal { without: vec![NodeSelector::Instance("i-2".into())], ..Goal::default() }, ..aim(2) };
         assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
         nodes[2].unreachable = None;
         assert_eq!(on(&nodes), Step::End("i-0".into()), "it can neither hand over nor stop");

@@ -9,11 +9,7 @@ use templates::Order;
 use templates::handover::Request;
 use templates::names::TAG_DRAIN;
 
-use crate::update::snapshot::Snapshot;
 use super::plan::{Aim, Service, Step, is_new, never_served, step};
-use crate::update::rolling_update::RollingUpdate;
-use crate::update::settings::common;
-use crate::update::in_place::run::{standings, stands};
 use crate::apply::Launching;
 use crate::apply::wait::say_silent;
 use crate::assess::{Expected, assess};
@@ -24,6 +20,10 @@ use crate::output::failure::Failure;
 use crate::plan::Place;
 use crate::resources::instances;
 use crate::resources::{route_tables, tagging};
+use crate::update::in_place::run::{standings, stands};
+use crate::update::rolling_update::RollingUpdate;
+use crate::update::settings::common;
+use crate::update::snapshot::Snapshot;
 
 /// Between two reads of the nodes: two Describe calls.
 const LOOK: Duration = Duration::from_millis(700);
@@ -38,7 +38,7 @@ struct Last {
 
 impl RollingUpdate<'_> {
     /// Replaces nodes until every slot has one that was launched for `order`.
-    pub(super) async fn exchange(&mut self, order: &Order) -> Result<(), Failure> {
+    pub(in crate::update) async fn replace_nodes(&mut self, order: &Order) -> Result<(), Failure> {
         let Snapshot { old, new, .. } = self.snapshot;
         let aim = Aim { order: order.clone(), ..self.snapshot.aim() };
         let mut deadline = Instant::now() + self.timeout;
@@ -60,7 +60,7 @@ impl RollingUpdate<'_> {
             if step == Step::Done {
                 return Ok(());
             } else if step != Step::Wait && !repeated {
-                self.hold().await?;
+                self.keep_lease().await?;
                 launched.extend(self.take(order, &step, &nodes).await?);
                 let waits = matches!(step, Step::Stop(_));
                 let drained = if waits { old.failover.drain_timeout().duration() } else { Duration::ZERO };

@@ -9,13 +9,13 @@ use tokio::process::Command;
 use tokio::sync::Mutex;
 
 use super::api_only;
-use super::reconcile::Follow;
 use super::kernel_state::Ground;
 use super::machines::Machines;
 use super::protocol::{Access, Example, Far, Order, Request};
+use super::reconcile::Follow;
 use super::services::{Services, Staff};
 use super::socket::Control;
-use super::{addresses, status, selector};
+use super::{addresses, selector, status};
 use crate::api::{Failing, Parties, Proxy, Sessions, Throttle};
 use crate::dir::LabDir;
 use crate::imds::Imds;

@@ -12,9 +12,9 @@ use anyhow::{Context, Result, bail};
 use tokio::sync::Mutex as Turn;
 use tracing::{error, info};
 
+use super::addresses;
 use super::fleet::{Move, Power};
 use super::kernel_state::Ground;
-use super::addresses;
 use crate::dir::LabDir;
 use crate::instance::{self, Machine, Spec};
 use crate::world::{Instance, World};

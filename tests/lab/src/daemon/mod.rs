@@ -1,20 +1,20 @@
 //! The running lab: its parts, its response to API changes, and its faults.
 
 pub mod access;
+pub mod addresses;
 pub mod api_only;
+pub mod coalesce;
 pub mod fleet;
-pub mod reconcile;
 pub mod kernel_state;
 pub mod lab;
 pub mod lock;
 pub mod machines;
-pub mod addresses;
 pub mod protocol;
-pub mod coalesce;
+pub mod reconcile;
+pub mod selector;
 pub mod services;
 pub mod socket;
 pub mod status;
-pub mod selector;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -9,10 +9,10 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tracing::{debug, error};
 
+use super::coalesce::Rounds;
 use super::fleet::{self, Move};
 use super::kernel_state::Ground;
 use super::machines::Machines;
-use super::coalesce::Rounds;
 use crate::api::{Call, Hooks, Passage, Upstream};
 use crate::world::InstanceState;
 use crate::{moto, world};

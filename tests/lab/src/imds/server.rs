@@ -16,7 +16,7 @@ use tracing::warn;
 use super::credentials::Credentials;
 use super::path::{self, Asked};
 use super::tokens::Tokens;
-use super::tree::{Lookup, Leaf, Tree};
+use super::tree::{Leaf, Lookup, Tree};
 use crate::api::{Sessions, Upstream};
 use crate::serving::{Body, Door, answer, text};
 use crate::world::World;

@@ -3,10 +3,10 @@
 //! minutes (undocumented; SDK users report 5 s to more than a minute), and the pool reopens them.
 
 mod connection;
-mod timeouts;
 mod refill;
 #[cfg(test)]
 mod tests;
+mod timeouts;
 
 use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,8 +33,8 @@ use tokio_rustls::TlsConnector;
 use super::dns_cache::Remembered;
 use super::reachability::Reach;
 use connection::{Connection, Target};
-use timeouts::Limits;
 use refill::Refill;
+use timeouts::Limits;
 
 /// The most connections kept open, to save memory. A takeover opens the rest when it needs them.
 const MOST: usize = 8;
