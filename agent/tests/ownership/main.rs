@@ -2,9 +2,9 @@
 //! a lost API, routes changed by other programs, and answers that are lost, late, stale or reordered. ARCHITECTURE.md
 //! explains the properties.
 
-mod mind;
-mod model;
+mod agent_loop;
 mod calm;
+mod model;
 mod world;
 
 use agent::ownership::decide::{
@@ -12,7 +12,7 @@ use agent::ownership::decide::{
 };
 use stateright::{Checker, HasDiscoveries, Model};
 
-use mind::Decide;
+use agent_loop::Decide;
 use model::Ownership;
 use world::{Kinds, World};
 

@@ -3,7 +3,7 @@
 use agent::ownership::decide::{Standing, Word};
 use stateright::{Model, Property};
 
-use crate::mind::{self, Decide, Need};
+use crate::agent_loop::{self, Decide, Need};
 use crate::calm;
 use crate::world::{List, Machine, Node, Phase, Seen, Truth, World};
 
@@ -135,7 +135,7 @@ impl Ownership {
         }
         let bad = world.slips_left > 0;
         match me.phase {
-            Phase::Thinking => match mind::need(world, a, self.decide) {
+            Phase::Thinking => match agent_loop::need(world, a, self.decide) {
                 Need::Look => {
                     steps.push(Transition::Look(a, Answer::Good));
                     steps.extend((bad && me.api && !me.misled).then_some(Transition::Look(a, Answer::Bad)));
@@ -150,7 +150,7 @@ impl Ownership {
             },
             Phase::Waiting => {
                 // Short looks come before the next read of the signs of life.
-                let look = if mind::glances(world, a) { Transition::Glance } else { Transition::Signs };
+                let look = if agent_loop::glances(world, a) { Transition::Glance } else { Transition::Signs };
                 steps.push(look(a, Answer::Good));
                 steps.extend((bad && me.reads_tags() && !me.misled_by_signs).then_some(look(a, Answer::Bad)));
             }
@@ -189,7 +189,7 @@ impl Ownership {
                 me.misled = answer == Answer::Bad;
             }
             Transition::Ask(a, b, answer) => {
-                let said = mind::word(world, b);
+                let said = agent_loop::word(world, b);
                 let answered = world.answers(a, b) && answer == Answer::Good;
                 let heard = &mut world.machines[a].peers[b];
                 heard.word = match heard.word {
@@ -202,12 +202,12 @@ impl Ownership {
                 }
             }
             Transition::Act(a) => {
-                if let Need::Act(moves) = mind::need(world, a, self.decide) {
-                    mind::act(world, a, &moves);
+                if let Need::Act(moves) = agent_loop::need(world, a, self.decide) {
+                    agent_loop::act(world, a, &moves);
                 }
             }
-            Transition::Signs(a, answer) => mind::signs(world, a, answer == Answer::Bad),
-            Transition::Glance(a, answer) => mind::glance(world, a, answer == Answer::Bad),
+            Transition::Signs(a, answer) => agent_loop::signs(world, a, answer == Answer::Bad),
+            Transition::Glance(a, answer) => agent_loop::glance(world, a, answer == Answer::Bad),
             Transition::List(a) => world.list(a),
             Transition::Wake(a) => world.machines[a].phase = Phase::Thinking,
             Transition::Write(a, table, answer) => {
@@ -218,11 +218,11 @@ impl Ownership {
                     world.machines[a].writes[table] = None;
                     world.machines[a].owed &= !(1 << table);
                 }
-                mind::finish_writes(world, a);
+                agent_loop::finish_writes(world, a);
             }
             Transition::Abandon(a, table) => {
                 world.machines[a].writes[table] = None;
-                mind::finish_writes(world, a);
+                agent_loop::finish_writes(world, a);
                 world.machines[a].settled = false;
             }
             fault => break_or_mend(world, fault),

@@ -1,6 +1,6 @@
 //! Runs a world without further faults until it is stable: each node acts in turn, and each answer is good.
 
-use crate::mind::{self, Need};
+use crate::agent_loop::{self, Need};
 use crate::model::{Answer, Ownership, Transition};
 use crate::world::{List, Node, Phase, Truth, World};
 
@@ -70,7 +70,7 @@ fn turn(model: &Ownership, world: &mut World, a: Node) {
         model.play(world, Transition::Wake(a));
     }
     while world.machines[a].phase == Phase::Thinking {
-        match mind::need(world, a, model.decide) {
+        match agent_loop::need(world, a, model.decide) {
             Need::Look => model.play(world, Transition::Look(a, Answer::Good)),
             Need::Ask(peers) => peers.into_iter().for_each(|b| model.play(world, Transition::Ask(a, b, Answer::Good))),
             Need::Act(_) => model.play(world, Transition::Act(a)),
@@ -82,7 +82,7 @@ fn turn(model: &Ownership, world: &mut World, a: Node) {
         }
     }
     if world.machines[a].phase == Phase::Waiting {
-        let step = if mind::glances(world, a) { Transition::Glance } else { Transition::Signs };
+        let step = if agent_loop::glances(world, a) { Transition::Glance } else { Transition::Signs };
         model.play(world, step(a, Answer::Good));
     }
 }
