@@ -1,5 +1,4 @@
-"""The WSGI application: the AWS API, and the lab's control paths, which need no authentication and aren't visible in
-the VPC.
+"""The WSGI application: the AWS API, and the lab's control paths, which need no authentication. The proxy hides them.
 
     GET  /lab/ready                                      200 once calls are answered
     GET  /lab/world                                      see world.py

@@ -3,8 +3,8 @@
     python serve.py --port 0 --port-file /some/file     # the port is in the file once the server answers
     python serve.py --port 5000 --unpatched             # moto without the patches, to show why one is needed
 
-    It listens on loopback only. Its state is in memory: a restart gives an empty account. `app.py` lists the `/lab/…`
-    paths.
+It listens on loopback only. Its state is in memory: a restart gives an empty account. `app.py` lists the `/lab/…`
+paths.
 """
 
 import argparse

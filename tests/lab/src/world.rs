@@ -214,7 +214,8 @@ pub struct Instance {
     /// Its tags.
     #[serde(default)]
     pub tags: Tags,
-    /// The lifecycle state that its Auto Scaling group moves it to, such as `Terminated`; none without a group.
+    /// The lifecycle state that its Auto Scaling group moves it to, such as `Terminated`; none if it was never in a
+    /// group.
     #[serde(default)]
     pub target_lifecycle_state: Option<String>,
     /// Whether IMDS shows its tags.

@@ -76,7 +76,7 @@ def a_desired_configuration_must_be_able_to_launch(server: Any) -> Iterator[None
 
 
 def auto_rollback_needs_a_numbered_version_of_the_group(server: Any) -> Iterator[None]:
-    """ "Undo changes": a desired configuration, and a group whose own version is a number."""
+    """ "Undo changes": needs a desired configuration, and a group with a version number."""
     s = pinned(server)
     yield
     s.settled()

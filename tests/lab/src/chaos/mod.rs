@@ -56,7 +56,8 @@ pub fn run(seed: u64, length: Duration) -> Result<()> {
     }
     let moves = calm(&scene)?;
     println!(
-        "chaos: seed {seed}: {} episodes, {} outages, the longest {:.2} s, {} unrecovered, {moves} route changes in {} s without faults",
+        "chaos: seed {seed}: {} episodes, {} outages, the longest {:.2} s, {} unrecovered, {moves} route changes in {} s \
+         without faults",
         tally.episodes,
         tally.outages,
         tally.worst.as_secs_f64(),
