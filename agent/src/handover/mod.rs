@@ -270,7 +270,7 @@ impl Handover {
                     tracing::info!(target: CONSOLE, ms = since.elapsed().as_millis(), "handed over");
                     break Election::Won;
                 }
-                Election::Nobody => break Election::Nobody,
+                Election::Lost => break Election::Lost,
             }
         };
         // Before keepalived takes part again, so that it doesn't win back what it just gave.

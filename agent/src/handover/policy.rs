@@ -85,13 +85,13 @@ pub fn decide(seen: &Observation) -> Move {
     let mut able: Vec<(u8, Ipv4Addr)> = able.collect();
     able.sort_unstable_by(|a, b| b.cmp(a));
     if able.is_empty() {
-        Move::Refuse(nobody(peers, to))
+        Move::Refuse(no_successor(peers, to))
     } else {
         Move::HandOver(able.into_iter().map(|a| a.1).collect())
     }
 }
 
-fn nobody(peers: &[Peer], to: Option<&str>) -> String {
+fn no_successor(peers: &[Peer], to: Option<&str>) -> String {
     let unwell = peers.iter().filter_map(|peer| match &peer.answer {
         None => Some(format!("{} doesn't answer", peer.address)),
         Some(answer) => (!answer.well).then(|| format!("{} ({}) can't serve", answer.instance, peer.address)),
@@ -113,7 +113,7 @@ pub enum Election {
     /// Peers are active for all virtual IPs that were handed over.
     Won,
     /// No peer became active in time.
-    Nobody,
+    Lost,
 }
 
 /// The state after `time`. `taken`: peers report that they are active for all virtual IPs.
@@ -121,7 +121,7 @@ pub fn election(time: Duration, taken: bool) -> Election {
     match (taken, time < ELECTION) {
         (true, _) => Election::Won,
         (false, true) => Election::Open,
-        (false, false) => Election::Nobody,
+        (false, false) => Election::Lost,
     }
 }
 
@@ -270,7 +270,7 @@ mod tests {
     #[test]
     fn an_election_without_a_winner_ends() {
         assert_eq!(election(Duration::ZERO, false), Election::Open);
-        assert_eq!(election(ELECTION, false), Election::Nobody);
+        assert_eq!(election(ELECTION, false), Election::Lost);
         assert_eq!(election(ELECTION, true), Election::Won);
     }
 

@@ -31,7 +31,7 @@ pub enum Serves {
     /// Every subnet without an association: it is the VPC's main table.
     Rest,
     /// No subnet yet.
-    Nobody,
+    NoSubnet,
 }
 
 /// The tables of the VPC that get the routes, those with users first. A table that a gateway is associated with can't
@@ -60,7 +60,7 @@ fn read(table: &RouteTable, vips: &[Ipv4Addr]) -> Option<Table> {
     } else if associations.iter().any(|association| association.main() == Some(true)) {
         Serves::Rest
     } else {
-        Serves::Nobody
+        Serves::NoSubnet
     };
     Some(Table { id: TableId(table.route_table_id()?.to_owned()), serves, routes: routes.collect() })
 }

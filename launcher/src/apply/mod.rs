@@ -85,14 +85,14 @@ pub async fn apply(
         let claims = |action: &Action| matches!(action, Action::CreateGroup | Action::Claim(_));
         if stage == Stage::Group
             && actions.iter().any(claims)
-            && let Some(whose) = vip_claims::contend(aws, desired).await?
+            && let Some(refusal) = vip_claims::contend(aws, desired).await?
         {
             let group = known.group.as_deref().unwrap_or_default();
             match actions.contains(&Action::CreateGroup) {
                 true => security_group::delete(&aws.ec2, group).await?,
                 false => vip_claims::give_way(aws, group, &desired.virtual_ips).await?,
             }
-            return Ok(Outcome::Taken(whose));
+            return Ok(Outcome::Taken(refusal));
         }
     }
     Ok(Outcome::Done)

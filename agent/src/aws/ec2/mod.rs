@@ -103,11 +103,11 @@ pub fn connect(region: &str) -> Api {
 
 /// A client for IMDS. IMDS has no TLS, so the system's certificates (1 MB of memory) aren't loaded.
 fn plain() -> SharedHttpClient {
-    let nobody =
+    let no_trust =
         TlsContext::builder().with_trust_store(TrustStore::empty()).build().expect("an empty context is valid");
     Builder::new()
         .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
-        .tls_context(nobody)
+        .tls_context(no_trust)
         .build_https()
 }
 

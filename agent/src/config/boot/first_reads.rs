@@ -152,7 +152,7 @@ pub fn unreadable(error: &ApiError) -> String {
 /// Route tables that the balancer's file lists are known without a read.
 fn listed(wanted: &RouteTables) -> Option<Vec<Table>> {
     let RouteTables::Only(ids) = wanted else { return None };
-    let table = |id: &String| Table { id: TableId(id.clone()), serves: Serves::Nobody, routes: Default::default() };
+    let table = |id: &String| Table { id: TableId(id.clone()), serves: Serves::NoSubnet, routes: Default::default() };
     Some(ids.iter().map(table).collect())
 }
 
