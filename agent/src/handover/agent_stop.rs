@@ -19,7 +19,7 @@ const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// How long routes may take to move before the drain begins, as calls may be throttled. The unit's `TimeoutStopSec` is
 /// longer than this, the drain and the report together.
 const ROUTES: Duration = Duration::from_secs(45);
-/// RequestLimit for the last report in this node's tags.
+/// Limit for the last report in this node's tags.
 const REPORT: Duration = Duration::from_secs(5);
 /// Interval between two looks at the routes.
 const LOOK: Duration = Duration::from_millis(100);

@@ -12,7 +12,7 @@ use crate::host::files;
 /// Survives a reboot, as the tag does.
 const PATH: &str = "/var/lib/elbow/followed";
 
-/// RequestLimit for a write to a slow disk.
+/// Limit for a write to a slow disk.
 const LIMIT: Duration = Duration::from_secs(1);
 
 /// The last handled request, as the tag held it, and the limit for the next ones.

@@ -24,16 +24,16 @@ pub enum Step {
     Set(Setting),
     /// Add a version with the wanted revision to the launch template.
     AddVersion,
-    /// RollingUpdate back the instance refresh that is under way. The rest is planned after that.
+    /// Roll back the instance refresh that is under way. The rest is planned after that.
     Undo,
     /// Replace nodes, one slot after another.
     Replace(Vec<Change>),
     /// Set the Auto Scaling group's subnets, before its nodes are replaced.
-    Spread(Settings),
+    SetSubnets(Settings),
     /// Have the Auto Scaling group replace its nodes.
     Refresh(Change),
     /// Have every node run the version in place; these still need the order.
-    Tell(Vec<String>),
+    Order(Vec<String>),
     /// Make the version the one that nodes boot.
     SetDefault,
     /// Launch missing nodes, or create or correct the Auto Scaling group.
@@ -58,11 +58,11 @@ pub fn steps(snapshot: &Snapshot) -> Vec<Step> {
     let moves = || (!snapshot.boots_target()).then_some(Step::SetDefault);
     let mut there = snapshot.observed.clone();
     if let Some(group) = snapshot.group().filter(|_| snapshot.replaces() || snapshot.refresh().is_some()) {
-        let spread = spread(snapshot, group);
-        if let (Some(settings), Some(group)) = (&spread, &mut there.scaling) {
+        let subnets = new_subnets(snapshot, group);
+        if let (Some(settings), Some(group)) = (&subnets, &mut there.scaling) {
             group.settings = settings.clone();
         }
-        steps.extend(spread.map(Step::Spread));
+        steps.extend(subnets.map(Step::SetSubnets));
         steps.push(Step::Refresh(refreshed(snapshot, group)));
         steps.extend(moves());
     } else if let Some((changes, nodes)) = exchanged(snapshot) {
@@ -103,7 +103,7 @@ impl Step {
                 let what = format!("roll back the instance refresh of {}, then plan the rest", desired.name);
                 one("roll-back-instance-refresh", what)
             }
-            Step::Spread(settings) => {
+            Step::SetSubnets(settings) => {
                 let subnets = settings.subnets.iter().map(String::as_str).collect::<Vec<_>>().join(", ");
                 let what = format!("have Auto Scaling group {} launch nodes in {subnets}", desired.name);
                 one("set-auto-scaling-group", what)
@@ -111,7 +111,7 @@ impl Step {
             Step::Refresh(change) => vec![change.clone()],
             Step::Launch(actions) => actions.iter().map(|action| action.change(desired)).collect(),
             Step::Replace(changes) => changes.clone(),
-            Step::Tell(nodes) => nodes
+            Step::Order(nodes) => nodes
                 .iter()
                 .map(|node| Change {
                     action: "tell",
@@ -137,7 +137,7 @@ fn exchanged(snapshot: &Snapshot) -> Option<(Vec<Change>, Observed)> {
 }
 
 /// The group's settings with the new subnets. Its size follows after the replacement.
-fn spread(snapshot: &Snapshot, group: &ScalingGroup) -> Option<Settings> {
+fn new_subnets(snapshot: &Snapshot, group: &ScalingGroup) -> Option<Settings> {
     let subnets = snapshot.new.subnets.iter().cloned().collect();
     let moves = group.settings.subnets != subnets && snapshot.refresh().is_none();
     moves.then(|| Settings { subnets, ..group.settings.clone() })
@@ -170,7 +170,7 @@ fn tell(snapshot: &Snapshot) -> Option<Step> {
     let is_untold = |node: &&Node| running(node).is_some() && !follows(&order.revision, node) && !is_told(node);
     let mut untold: Vec<&Node> = snapshot.observed.live().filter(is_untold).collect();
     untold.sort_by_key(|node| (is_away(&snapshot.goal, node), active(node)));
-    Some(Step::Tell(untold.into_iter().map(called).collect()))
+    Some(Step::Order(untold.into_iter().map(called).collect()))
 }
 
 #[cfg(test)]

@@ -76,7 +76,7 @@ impl RollingUpdate<'_> {
             }
             Step::AddVersion => self.add_version().await,
             Step::Undo => self.undo().await,
-            Step::Spread(settings) => {
+            Step::SetSubnets(settings) => {
                 self.keep_lease().await?;
                 scaling_group::set(&self.aws.auto_scaling, &self.snapshot.desired.name, settings).await?;
                 step.changes(self.snapshot).into_iter().for_each(|change| self.done(change.action, change.what));
@@ -84,7 +84,7 @@ impl RollingUpdate<'_> {
             }
             Step::Replace(_) => self.replace_nodes(&self.order.clone()).await,
             Step::Refresh(_) => self.refresh(&self.order.clone()).await,
-            Step::Tell(_) => self.nodes(&self.order.clone()).await,
+            Step::Order(_) => self.nodes(&self.order.clone()).await,
             Step::SetDefault => self.make_default(&self.order.clone()).await,
             Step::Launch(actions) => self.launch(actions).await,
             Step::DeleteRoute { table, destination } => {

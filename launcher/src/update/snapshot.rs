@@ -29,13 +29,13 @@ use crate::resources::route_tables::{self, eligible, left_behind};
 pub struct Intent {
     /// The balancer of the file, or of an earlier version.
     pub new: Balancer,
-    /// NodeSelector image nodes are launched from.
+    /// Which image nodes are launched from.
     pub image: Image,
     /// A line to show about it.
     pub note: Option<String>,
 }
 
-/// NodeSelector image nodes are launched from.
+/// Which image nodes are launched from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Image {
     /// The one that the file's image resolved to when it was first used.

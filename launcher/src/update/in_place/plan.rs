@@ -12,11 +12,11 @@ use crate::model::node_status::{active, follows, is_told, refusal, roles, runnin
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Next {
+pub enum NextOrder {
     /// Every node runs the revision, and none has another order.
     Done,
     /// Give these nodes the order.
-    Tell(Vec<String>),
+    Order(Vec<String>),
     /// Remove the order from these nodes: they refused it before this command gave it. They drop the refusal when it is removed.
     Withdraw(Vec<String>),
     /// Wait for these nodes: they have the order, or can't get it yet.
@@ -67,7 +67,7 @@ impl Goal {
 pub struct Asking<'a> {
     /// What the nodes should run.
     pub order: &'a Order,
-    /// NodeSelector nodes may be unreachable, and whether to continue where the active node isn't known.
+    /// Which nodes may be unreachable, and whether to continue where the active node isn't known.
     pub goal: &'a Goal,
     /// The nodes that this command gave the order: the API may not show it yet.
     pub told: &'a BTreeSet<String>,
@@ -77,7 +77,7 @@ pub struct Asking<'a> {
 
 /// What to do next to have `nodes` run the order. Stopped nodes and left-out nodes get it last and aren't waited for: they take
 /// it when they start or return.
-pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
+pub fn next(asking: &Asking, nodes: &[Node]) -> NextOrder {
     let Asking { order, goal, told, stale } = *asking;
     let (live, away): (Vec<&Node>, Vec<&Node>) =
         nodes.iter().filter(|node| node.is_live()).partition(|node| !is_away(goal, node));
@@ -86,7 +86,7 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     let refused = live
         .iter()
         .filter(|node| told.contains(&node.id) && !stale.contains(&node.id))
-        .find_map(|node| Some(Next::Refused { node: node.id.clone(), why: refusal(order, node)? }));
+        .find_map(|node| Some(NextOrder::Refused { node: node.id.clone(), why: refusal(order, node)? }));
     if let Some(refused) = refused {
         return refused;
     }
@@ -94,35 +94,35 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> Next {
     let strayed = |node: &&&Node| !is_told(node) && told_otherwise(&order.revision, node);
     let strayed = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
     if !strayed.is_empty() {
-        return Next::Tell(strayed);
+        return NextOrder::Tell(strayed);
     }
     let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
         // A node that returns runs its old revision, and takes the last order.
         let others = ids(away.iter().filter(|node| !is_told(node) && !follows(&order.revision, node)));
-        return if others.is_empty() { Next::Done } else { Next::Tell(others) };
+        return if others.is_empty() { NextOrder::Done } else { NextOrder::Tell(others) };
     }
     let refused_before = |node: &&&Node| !told.contains(&node.id) && refusal(order, node).is_some();
     if pending.iter().any(|node| refused_before(&node)) {
         let ordered = ids(pending.iter().filter(refused_before).filter(|node| node.tags.get(TAG_REVISION).is_some()));
         let forget = ids(pending.iter().filter(refused_before));
-        return if ordered.is_empty() { Next::Wait(forget) } else { Next::Withdraw(ordered) };
+        return if ordered.is_empty() { NextOrder::Wait(forget) } else { NextOrder::Withdraw(ordered) };
     }
     // A starting node boots the default, and reports soon.
     let waits = |node: &&&Node| is_told(node) || node.state != "running" || running(node).is_none();
     if pending.iter().any(|node| waits(&node)) {
-        return Next::Wait(ids(pending.iter().filter(waits)));
+        return NextOrder::Wait(ids(pending.iter().filter(waits)));
     }
     if let Some(why) = unserved(&live).filter(|_| goal.force == Force::No) {
-        return Next::Unserved(why);
+        return NextOrder::Unserved(why);
     }
     let standbys = ids(pending.iter().filter(|node| active(node) == 0));
     if !standbys.is_empty() && goal.force == Force::No {
-        return Next::Tell(standbys);
+        return NextOrder::Tell(standbys);
     }
     // Active nodes one at a time, those with the fewest virtual IPs first. With --force every node may be active.
     let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot)));
-    Next::Tell(ids(first.into_iter()))
+    NextOrder::Tell(ids(first.into_iter()))
 }
 
 /// Whether the node is stopped or left out.

@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::{TAG_MESSAGE, TAG_REVISION};
 
-use super::plan::{Asking, Next, next};
+use super::plan::{Asking, NextOrder, next};
 use crate::aws::retry::pause;
 use crate::model::node::Node;
 use crate::model::node_status::{called, refusal, running};
@@ -34,19 +34,19 @@ impl RollingUpdate<'_> {
             let (mut unserved, stale) = (None, refused.keys().cloned().collect());
             let goal = &self.snapshot.goal;
             match next(&Asking { order, goal, told: &told, stale: &stale }, &nodes) {
-                Next::Done => return Ok(()),
-                Next::Wait(_) => {}
-                Next::Unserved(why) => unserved = Some(why),
-                Next::Withdraw(ids) => {
+                NextOrder::Done => return Ok(()),
+                NextOrder::Wait(_) => {}
+                NextOrder::Unserved(why) => unserved = Some(why),
+                NextOrder::Withdraw(ids) => {
                     self.keep_lease().await?;
                     tagging::remove(&self.aws.ec2, &ids, TAG_REVISION).await?;
                 }
-                Next::Tell(ids) => {
+                NextOrder::Tell(ids) => {
                     self.tell(order, &ids, &nodes).await?;
                     told.extend(ids);
                     continue;
                 }
-                Next::Refused { node, why } => {
+                NextOrder::Refused { node, why } => {
                     let who = nodes.iter().find(|one| one.id == node).map_or(node, called);
                     return Err(self.refused(order, &who, &why, &told).await?);
                 }

@@ -19,12 +19,12 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// What to do with the group's newest refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Turn {
+pub enum NextRefresh {
     /// Start a refresh.
     Start,
     /// Follow this refresh.
     Follow(String),
-    /// RollingUpdate it back: it launches other nodes than the wanted ones.
+    /// Roll it back: it launches other nodes than the wanted ones.
     RollBack,
     /// Wait until it ends.
     Wait,
@@ -36,19 +36,19 @@ pub enum Turn {
 
 /// What to do to have every node replaced by version `to` of its launch template. `followed` is the refresh that this update
 /// started or found. `newest` may be an earlier one, as answers may lag behind.
-pub fn turn(to: &(String, i64), newest: Option<&Refresh>, followed: Option<&str>) -> Turn {
+pub fn turn(to: &(String, i64), newest: Option<&Refresh>, followed: Option<&str>) -> NextRefresh {
     match (newest, followed) {
-        (Some(refresh), _) if refresh.phase() == Phase::Back => Turn::Wait,
+        (Some(refresh), _) if refresh.phase() == Phase::Back => NextRefresh::Wait,
         (Some(refresh), _) if refresh.phase() == Phase::Forward => match refresh.to.as_ref() == Some(to) {
-            true => Turn::Follow(refresh.id.clone()),
-            false => Turn::RollBack,
+            true => NextRefresh::Follow(refresh.id.clone()),
+            false => NextRefresh::RollBack,
         },
         (Some(refresh), Some(followed)) if refresh.id == followed => match refresh.status.as_str() {
-            "Successful" => Turn::Done,
-            _ => Turn::Lost(refresh.stands()),
+            "Successful" => NextRefresh::Done,
+            _ => NextRefresh::Lost(refresh.stands()),
         },
-        (_, Some(_)) => Turn::Wait,
-        (_, None) => Turn::Start,
+        (_, Some(_)) => NextRefresh::Wait,
+        (_, None) => NextRefresh::Start,
     }
 }
 
@@ -66,7 +66,7 @@ impl Snapshot {
     /// The refresh under way that launches other nodes than the wanted ones, or is rolled back. It must end first.
     pub fn other_refresh(&self) -> Option<&Refresh> {
         let to = (self.template.id.clone(), self.target().unwrap_or_default());
-        self.refresh().filter(|refresh| !matches!(turn(&to, Some(refresh), None), Turn::Follow(_)))
+        self.refresh().filter(|refresh| !matches!(turn(&to, Some(refresh), None), NextRefresh::Follow(_)))
     }
 
     /// Whether nodes that were launched from the wanted version may stay. Not if one of them runs another revision now.
@@ -149,30 +149,30 @@ mod tests {
     use crate::resources::instance_refresh::tests::refresh;
     use crate::resources::scaling_group::Member;
 
-    fn on(status: &str, version: i64, followed: Option<&str>) -> Turn {
+    fn on(status: &str, version: i64, followed: Option<&str>) -> NextRefresh {
         turn(&("lt-1".to_owned(), 2), Some(&refresh(status, version)), followed)
     }
 
     #[test]
     fn a_refresh_is_started_followed_to_its_end_and_started_only_once() {
-        assert_eq!(turn(&("lt-1".to_owned(), 2), None, None), Turn::Start);
-        assert_eq!(on("Successful", 2, None), Turn::Start, "an earlier one");
-        assert_eq!(on("InProgress", 2, None), Turn::Follow("r-1".into()), "a killed update's");
-        assert_eq!(on("Pending", 2, Some("r-1")), Turn::Follow("r-1".into()));
-        assert_eq!(on("Successful", 2, Some("r-1")), Turn::Done);
-        assert_eq!(on("Successful", 1, Some("r-2")), Turn::Wait, "the answer is an old one");
-        assert_eq!(turn(&("lt-1".to_owned(), 2), None, Some("r-1")), Turn::Wait);
+        assert_eq!(turn(&("lt-1".to_owned(), 2), None, None), NextRefresh::Start);
+        assert_eq!(on("Successful", 2, None), NextRefresh::Start, "an earlier one");
+        assert_eq!(on("InProgress", 2, None), NextRefresh::Follow("r-1".into()), "a killed update's");
+        assert_eq!(on("Pending", 2, Some("r-1")), NextRefresh::Follow("r-1".into()));
+        assert_eq!(on("Successful", 2, Some("r-1")), NextRefresh::Done);
+        assert_eq!(on("Successful", 1, Some("r-2")), NextRefresh::Wait, "the answer is an old one");
+        assert_eq!(turn(&("lt-1".to_owned(), 2), None, Some("r-1")), NextRefresh::Wait);
     }
 
     #[test]
     fn a_refresh_to_another_version_is_rolled_back_and_its_end_awaited() {
-        assert_eq!(on("InProgress", 3, None), Turn::RollBack);
+        assert_eq!(on("InProgress", 3, None), NextRefresh::RollBack);
         let by_hand = Refresh { to: None, ..refresh("InProgress", 2) };
-        assert_eq!(turn(&("lt-1".to_owned(), 2), Some(&by_hand), None), Turn::RollBack);
+        assert_eq!(turn(&("lt-1".to_owned(), 2), Some(&by_hand), None), NextRefresh::RollBack);
         for status in ["RollbackInProgress", "Cancelling"] {
-            assert_eq!(on(status, 2, Some("r-1")), Turn::Wait);
+            assert_eq!(on(status, 2, Some("r-1")), NextRefresh::Wait);
         }
-        assert_eq!(on("RollbackSuccessful", 2, Some("r-1")), Turn::Lost("RollbackSuccessful, 50 %".into()));
+        assert_eq!(on("RollbackSuccessful", 2, Some("r-1")), NextRefresh::Lost("RollbackSuccessful, 50 %".into()));
     }
 
     #[test]

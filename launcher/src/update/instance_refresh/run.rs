@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::TAG_DEFAULT;
 
-use super::plan::{Ill, Turn, standings, turn};
+use super::plan::{Ill, NextRefresh, standings, turn};
 use crate::apply::wait::{say_failure, say_silent};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
@@ -44,21 +44,21 @@ impl RollingUpdate<'_> {
         loop {
             let (group, nodes) = self.look_at_group().await?;
             match turn(&to, group.refresh.as_ref(), followed.as_deref()) {
-                Turn::Done => return Ok(()),
-                Turn::Wait => {}
-                Turn::Follow(id) if followed.is_none() => {
+                NextRefresh::Done => return Ok(()),
+                NextRefresh::Wait => {}
+                NextRefresh::Follow(id) if followed.is_none() => {
                     self.done("follow-instance-refresh", format!("follow instance refresh {id} of {name}"));
                     followed = Some(id);
                 }
-                Turn::Follow(_) => {}
-                Turn::RollBack => self.undo().await?,
-                Turn::Lost(why) => {
+                NextRefresh::Follow(_) => {}
+                NextRefresh::RollBack => self.undo().await?,
+                NextRefresh::Lost(why) => {
                     return Err(Failure::Failed(anyhow!(
                         "Auto Scaling group {name} didn't replace its nodes: the instance refresh ended as {why}; the old nodes \
                          still serve"
                     )));
                 }
-                Turn::Start => followed = self.start(order, &group).await?,
+                NextRefresh::Start => followed = self.start(order, &group).await?,
             }
             if let Some((who, why)) = ill.refusal(order, &group, &nodes, Instant::now()) {
                 self.undo().await?;

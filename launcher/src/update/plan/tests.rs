@@ -175,13 +175,14 @@ fn a_left_out_node_gets_the_order_once_and_is_not_waited_for() {
     let mut world = World::with(&moved()).booting().running(1);
     world.observed.nodes[0] = lost(world.observed.nodes[0].clone(), "i-1");
     world.goal.without = vec![NodeSelector::Slot(Slot(0))];
-    let tells = |world: &World| steps(&world.snapshot(&moved())).into_iter().find(|step| matches!(step, Step::Tell(_)));
-    assert_eq!(tells(&world), Some(Step::Tell(vec!["node 0 (i-0, unreachable)".to_owned()])));
+    let tells =
+        |world: &World| steps(&world.snapshot(&moved())).into_iter().find(|step| matches!(step, Step::Order(_)));
+    assert_eq!(tells(&world), Some(Step::Order(vec!["node 0 (i-0, unreachable)".to_owned()])));
     let order = format!("2:{}", moved().revision());
     world.observed.nodes[0].tags.0.insert(TAG_REVISION.to_owned(), order);
     assert_eq!(tells(&world), None);
     world.goal.without.clear();
-    assert_eq!(tells(&world), Some(Step::Tell(Vec::new())), "it is waited for");
+    assert_eq!(tells(&world), Some(Step::Order(Vec::new())), "it is waited for");
 }
 
 #[test]

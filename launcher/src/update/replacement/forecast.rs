@@ -4,7 +4,7 @@
 use templates::Role;
 use templates::names::{TAG_REVISION, TAG_ROLE, TAG_RUNNING};
 
-use super::plan::{Aim, Service, Step, is_new, step};
+use super::plan::{Aim, NextReplacement, Service, is_new, step};
 use crate::model::node::Node;
 use crate::model::node_status::called;
 use crate::model::tags::Tags;
@@ -18,15 +18,15 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
     let change = |action, what| Change { action, what };
     loop {
         match step(aim, &nodes, service) {
-            Step::Done => return (changes, nodes),
+            NextReplacement::Done => return (changes, nodes),
             // Complete what is under way.
-            Step::Wait => {
+            NextReplacement::Wait => {
                 service = Service::Whole;
                 for node in nodes.iter_mut().filter(|node| node.is_live()) {
                     report_running(aim, node);
                 }
             }
-            Step::Launch(slot) => {
+            NextReplacement::Launch(slot) => {
                 changes.push(change("launch", format!("launch a new node {slot} in {}", subnets[usize::from(slot.0)])));
                 let tags = Tags::from_iter([(TAG_REVISION, aim.order.to_string())]);
                 let (id, image) = (format!("new {slot}"), aim.image.clone().unwrap_or_default());
@@ -34,7 +34,7 @@ pub fn replaced(aim: &Aim, subnets: &[String], nodes: &[Node], service: Service)
                 let (state, slot) = ("running".to_owned(), Some(slot));
                 nodes.push(Node { id, state, image, subnet, tags, slot, named: slot, ..Node::default() });
             }
-            Step::HandOver(id, _) | Step::Stop(id) | Step::End(id) => {
+            NextReplacement::HandOver(id, _) | NextReplacement::Stop(id) | NextReplacement::End(id) => {
                 for node in nodes.iter_mut().filter(|node| node.id == id) {
                     changes.push(match service {
                         Service::Never => {

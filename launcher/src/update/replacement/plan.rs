@@ -14,7 +14,7 @@ use crate::update::in_place::plan::Goal;
 
 /// What to do next.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Step {
+pub enum NextReplacement {
     /// Every slot has its new node, and no old one.
     Done,
     /// Wait for the last step.
@@ -49,7 +49,7 @@ pub struct Aim {
     pub boots: Order,
     /// The image that every node must have, if the revision alone doesn't tell new nodes from old.
     pub image: Option<String>,
-    /// NodeSelector nodes may be unreachable.
+    /// Which nodes may be unreachable.
     pub goal: Goal,
     /// The number of slots.
     pub slots: u8,
@@ -58,34 +58,34 @@ pub struct Aim {
 }
 
 /// What to do next to have one node of the order in each slot.
-pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> Step {
+pub fn step(aim: &Aim, nodes: &[Node], service: Service) -> NextReplacement {
     let Aim { order, goal, slots, asks, .. } = aim;
     let live: Vec<&Node> = nodes.iter().filter(|node| node.is_live()).collect();
     let (new, old): (Vec<&Node>, Vec<&Node>) = live.into_iter().partition(|node| is_new(aim, node));
     if service == Service::Never
         && let Some(node) = old.first()
     {
-        return Step::End(node.id.clone());
+        return NextReplacement::End(node.id.clone());
     }
     let work = work(*slots, &new, &old);
     // Without old nodes, new ones don't wait for each other.
     if let (Some(Work::Fill(slot)), true) = (&work, old.is_empty()) {
-        return Step::Launch(*slot);
+        return NextReplacement::Launch(*slot);
     }
     // If no old node can serve, a launch takes nothing from them.
     let safe = service == Service::Whole || matches!(work, Some(Work::Fill(_))) && old.iter().all(|node| is_down(node));
     if !safe || new.iter().any(|node| !is_well(order, node) && !goal.leaves_out(node)) {
-        return Step::Wait;
+        return NextReplacement::Wait;
     }
     match work {
-        None => Step::Done,
-        Some(Work::Fill(slot)) => Step::Launch(slot),
+        None => NextReplacement::Done,
+        Some(Work::Fill(slot)) => NextReplacement::Launch(slot),
         Some(Work::Clear(node)) => match node.state.as_str() {
-            "stopping" => Step::Wait,
-            "stopped" => Step::End(node.id.clone()),
-            _ if node.unreachable.is_some() => Step::End(node.id.clone()),
-            _ if *asks && active(node) > 0 => Step::HandOver(node.id.clone(), successor(node, &new)),
-            _ => Step::Stop(node.id.clone()),
+            "stopping" => NextReplacement::Wait,
+            "stopped" => NextReplacement::End(node.id.clone()),
+            _ if node.unreachable.is_some() => NextReplacement::End(node.id.clone()),
+            _ if *asks && active(node) > 0 => NextReplacement::HandOver(node.id.clone(), successor(node, &new)),
+            _ => NextReplacement::Stop(node.id.clone()),
         },
     }
 }
@@ -194,7 +194,7 @@ pub(crate) mod tests {
         Aim { order: order(), boots: first(), image: None, goal: Goal::default(), slots, asks: true }
     }
 
-    fn on(nodes: &[Node]) -> Step {
+    fn on(nodes: &[Node]) -> NextReplacement {
         step(&aim(2), nodes, Service::Whole)
     }
 
@@ -208,27 +208,31 @@ pub(crate) mod tests {
     #[test]
     fn a_standby_goes_first_and_not_before_its_successor_serves() {
         let mut nodes = vec![node("i-0", 0, "running"), node("i-1", 1, "running")];
-        assert_eq!(on(&nodes), Step::Launch(Slot(1)));
+        assert_eq!(on(&nodes), NextReplacement::Launch(Slot(1)));
         nodes.push(booting("i-2", 1));
-        assert_eq!(on(&nodes), Step::Wait);
+        assert_eq!(on(&nodes), NextReplacement::Wait);
         nodes[2] = new("i-2", 1, "fault");
-        assert_eq!(on(&nodes), Step::Wait);
+        assert_eq!(on(&nodes), NextReplacement::Wait);
         nodes[2] = new("i-2", 1, "standby");
-        assert_eq!(on(&nodes), Step::Stop("i-1".into()));
+        assert_eq!(on(&nodes), NextReplacement::Stop("i-1".into()));
         nodes[1].state = "stopping".into();
-        assert_eq!(on(&nodes), Step::Wait);
+        assert_eq!(on(&nodes), NextReplacement::Wait);
         nodes[1].state = "stopped".into();
-        assert_eq!(on(&nodes), Step::End("i-1".into()));
+        assert_eq!(on(&nodes), NextReplacement::End("i-1".into()));
         nodes[1].state = "shutting-down".into();
-        assert_eq!(on(&nodes), Step::Launch(Slot(0)));
+        assert_eq!(on(&nodes), NextReplacement::Launch(Slot(0)));
         nodes.push(new("i-3", 0, "standby"));
-        assert_eq!(on(&nodes), Step::HandOver("i-0".into(), Some("i-3".into())));
+        assert_eq!(on(&nodes), NextReplacement::HandOver("i-0".into(), Some("i-3".into())));
         let preempted = Aim { asks: false, ..aim(2) };
-        assert_eq!(step(&preempted, &nodes, Service::Whole), Step::Stop("i-0".into()), "it would take them back");
+        assert_eq!(
+            step(&preempted, &nodes, Service::Whole),
+            NextReplacement::Stop("i-0".into()),
+            "it would take them back"
+        );
         nodes[0].tags.0.insert(TAG_ROLE.to_owned(), "standby".to_owned());
-        assert_eq!(on(&nodes), Step::Stop("i-0".into()));
+        assert_eq!(on(&nodes), NextReplacement::Stop("i-0".into()));
         nodes[0].state = "terminated".into();
-        assert_eq!(on(&nodes), Step::Done);
+        assert_eq!(on(&nodes), NextReplacement::Done);
     }
 
     #[test]
@@ -237,21 +241,21 @@ pub(crate) mod tests {
         let mut active = node("i-1", 1, "running");
         active.tags.0.insert(TAG_ROLE.to_owned(), "active".to_owned());
         let mut nodes = vec![dead, active];
-        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "its report that it is active is old");
+        assert_eq!(on(&nodes), NextReplacement::Launch(Slot(0)), "its report that it is active is old");
         nodes.push(lost(new("i-2", 0, "standby"), "i-1"));
-        assert_eq!(on(&nodes), Step::Wait);
+        assert_eq!(on(&nodes), NextReplacement::Wait);
         let without =
             Aim { goal: Goal { without: vec![NodeSelector::Instance("i-2".into())], ..Goal::default() }, ..aim(2) };
-        assert_eq!(step(&without, &nodes, Service::Whole), Step::End("i-0".into()));
+        assert_eq!(step(&without, &nodes, Service::Whole), NextReplacement::End("i-0".into()));
         nodes[2].unreachable = None;
-        assert_eq!(on(&nodes), Step::End("i-0".into()), "it can neither hand over nor stop");
+        assert_eq!(on(&nodes), NextReplacement::End("i-0".into()), "it can neither hand over nor stop");
     }
 
     #[test]
     fn no_node_goes_while_a_virtual_ip_is_not_served() {
         let nodes = [node("i-0", 0, "running"), node("i-1", 1, "running"), new("i-2", 1, "standby")];
-        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Wait);
-        assert_eq!(step(&aim(2), &nodes[..2], Service::Broken), Step::Wait, "not even for a new one");
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), NextReplacement::Wait);
+        assert_eq!(step(&aim(2), &nodes[..2], Service::Broken), NextReplacement::Wait, "not even for a new one");
     }
 
     #[test]
@@ -259,17 +263,17 @@ pub(crate) mod tests {
         let mut nodes = vec![silent("i-0", 0), silent("i-1", 1)];
         let on = |nodes: &[Node]| step(&aim(2), nodes, Service::Never);
         assert!(never_served(&aim(2), &nodes, &[]));
-        assert_eq!(on(&nodes), Step::End("i-0".into()));
+        assert_eq!(on(&nodes), NextReplacement::End("i-0".into()));
         nodes[0].state = "terminated".into();
-        assert_eq!(on(&nodes), Step::End("i-1".into()));
+        assert_eq!(on(&nodes), NextReplacement::End("i-1".into()));
         nodes[1].state = "shutting-down".into();
-        assert!(matches!(on(&nodes), Step::Launch(_)));
+        assert!(matches!(on(&nodes), NextReplacement::Launch(_)));
         nodes.push(booting("i-2", 1));
-        assert_eq!(on(&nodes), Step::Launch(Slot(0)), "the other one isn't waited for");
+        assert_eq!(on(&nodes), NextReplacement::Launch(Slot(0)), "the other one isn't waited for");
         nodes.push(booting("i-3", 0));
-        assert_eq!(on(&nodes), Step::Wait);
+        assert_eq!(on(&nodes), NextReplacement::Wait);
         nodes[2..].clone_from_slice(&[new("i-2", 1, "standby"), new("i-3", 0, "active")]);
-        assert_eq!(step(&aim(2), &nodes, Service::Whole), Step::Done);
+        assert_eq!(step(&aim(2), &nodes, Service::Whole), NextReplacement::Done);
     }
 
     #[test]
@@ -285,7 +289,7 @@ pub(crate) mod tests {
         assert!(never_served(&aim(2), &[silent("i-1", 1)], &[table]));
         // They boot the order: they aren't old.
         let same = Aim { boots: order(), ..aim(2) };
-        assert_eq!(step(&same, &[silent("i-0", 0), silent("i-1", 1)], Service::Never), Step::Wait);
+        assert_eq!(step(&same, &[silent("i-0", 0), silent("i-1", 1)], Service::Never), NextReplacement::Wait);
     }
 
     #[test]
@@ -294,9 +298,9 @@ pub(crate) mod tests {
         for node in &mut nodes {
             node.tags.0.insert(TAG_ROLE.to_owned(), "fault".to_owned());
         }
-        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Launch(Slot(1)));
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), NextReplacement::Launch(Slot(1)));
         nodes.push(new("i-2", 1, "standby"));
-        assert_eq!(step(&aim(2), &nodes, Service::Broken), Step::Wait);
+        assert_eq!(step(&aim(2), &nodes, Service::Broken), NextReplacement::Wait);
     }
 
     #[test]
@@ -305,27 +309,27 @@ pub(crate) mod tests {
         for (node, roles) in nodes.iter_mut().zip(["standby active", "active standby", "standby standby"]) {
             node.tags.0.insert(TAG_ROLE.to_owned(), roles.to_owned());
         }
-        assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
+        assert_eq!(step(&aim(3), &nodes, Service::Whole), NextReplacement::Launch(Slot(2)));
     }
 
     #[test]
     fn a_new_slot_gets_a_node_and_a_removed_one_loses_it_last() {
         let nodes = [new("i-0", 0, "active"), new("i-1", 1, "standby")];
-        assert_eq!(step(&aim(3), &nodes, Service::Whole), Step::Launch(Slot(2)));
+        assert_eq!(step(&aim(3), &nodes, Service::Whole), NextReplacement::Launch(Slot(2)));
         let nodes = [new("i-0", 0, "standby"), new("i-1", 1, "standby"), node("i-2", 2, "running")];
-        assert_eq!(on(&nodes), Step::Stop("i-2".into()));
+        assert_eq!(on(&nodes), NextReplacement::Stop("i-2".into()));
     }
 
     #[test]
     fn a_node_of_another_image_is_old_whatever_it_runs() {
         let mut nodes = vec![new("i-0", 0, "active"), new("i-1", 1, "standby")];
-        assert_eq!(on(&nodes), Step::Done);
+        assert_eq!(on(&nodes), NextReplacement::Done);
         let aim = Aim { image: Some("ami-new".to_owned()), ..aim(2) };
-        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Launch(Slot(1)));
+        assert_eq!(step(&aim, &nodes, Service::Whole), NextReplacement::Launch(Slot(1)));
         nodes.push(Node { image: "ami-new".to_owned(), ..booting("i-2", 1) });
-        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Wait);
+        assert_eq!(step(&aim, &nodes, Service::Whole), NextReplacement::Wait);
         nodes[2] = Node { image: "ami-new".to_owned(), ..new("i-2", 1, "standby") };
-        assert_eq!(step(&aim, &nodes, Service::Whole), Step::Stop("i-1".into()));
+        assert_eq!(step(&aim, &nodes, Service::Whole), NextReplacement::Stop("i-1".into()));
     }
 
     #[test]
@@ -334,6 +338,9 @@ pub(crate) mod tests {
         for node in &mut nodes[..2] {
             node.tags.0.insert(TAG_RUNNING.to_owned(), "0123456789ab".to_owned());
         }
-        assert_eq!(step(&Aim { order: first(), ..aim(2) }, &nodes, Service::Whole), Step::Stop("i-2".into()));
+        assert_eq!(
+            step(&Aim { order: first(), ..aim(2) }, &nodes, Service::Whole),
+            NextReplacement::Stop("i-2".into())
+        );
     }
 }

@@ -9,7 +9,7 @@ use templates::Order;
 use templates::handover::Request;
 use templates::names::TAG_DRAIN;
 
-use super::plan::{Aim, Service, Step, is_new, never_served, step};
+use super::plan::{Aim, NextReplacement, Service, is_new, never_served, step};
 use crate::apply::Launching;
 use crate::apply::wait::say_silent;
 use crate::assess::{Expected, assess};
@@ -32,7 +32,7 @@ const SPREADING: Duration = Duration::from_secs(10);
 
 /// The last step, and its time.
 struct Last {
-    step: Step,
+    step: NextReplacement,
     since: Instant,
 }
 
@@ -57,12 +57,12 @@ impl RollingUpdate<'_> {
             };
             let step = step(&aim, &nodes, service);
             let repeated = last.as_ref().is_some_and(|last| last.step == step && last.since.elapsed() < SPREADING);
-            if step == Step::Done {
+            if step == NextReplacement::Done {
                 return Ok(());
-            } else if step != Step::Wait && !repeated {
+            } else if step != NextReplacement::Wait && !repeated {
                 self.keep_lease().await?;
                 launched.extend(self.take(order, &step, &nodes).await?);
-                let waits = matches!(step, Step::Stop(_));
+                let waits = matches!(step, NextReplacement::Stop(_));
                 let drained = if waits { old.failover.drain_timeout().duration() } else { Duration::ZERO };
                 last = Some(Last { step, since: Instant::now() });
                 deadline = Instant::now() + self.timeout + drained;
@@ -91,12 +91,12 @@ impl RollingUpdate<'_> {
     }
 
     /// Takes a step. Returns the instance that it launched.
-    async fn take(&mut self, order: &Order, step: &Step, nodes: &[Node]) -> Result<Option<String>, Failure> {
+    async fn take(&mut self, order: &Order, step: &NextReplacement, nodes: &[Node]) -> Result<Option<String>, Failure> {
         let who = |id: &String| nodes.iter().find(|node| node.id == *id).map_or(id.clone(), called);
         let (ec2, snapshot) = (&self.aws.ec2, self.snapshot);
         match step {
-            Step::Done | Step::Wait => Ok(None),
-            Step::Launch(slot) => {
+            NextReplacement::Done | NextReplacement::Wait => Ok(None),
+            NextReplacement::Launch(slot) => {
                 let replaces = nodes.iter().find(|node| node.named == Some(*slot)).map(|node| node.id.clone());
                 let ended = nodes.iter().filter(|node| !node.is_live()).count();
                 let subnet = snapshot.new.subnets[usize::from(slot.0)].clone();
@@ -112,18 +112,18 @@ impl RollingUpdate<'_> {
                 self.done("launch", format!("launch a new node {slot} in {}: {id}", place.subnet));
                 Ok(Some(id))
             }
-            Step::HandOver(id, to) => {
+            NextReplacement::HandOver(id, to) => {
                 let request = Request { id: format!("{:016x}", rand::random::<u64>()), to: to.clone() };
                 tagging::set(ec2, std::slice::from_ref(id), TAG_DRAIN, &request.to_string()).await?;
                 self.done("hand-over", format!("ask {} to hand over", who(id)));
                 Ok(None)
             }
-            Step::Stop(id) => {
+            NextReplacement::Stop(id) => {
                 instances::stop(ec2, std::slice::from_ref(id)).await?;
                 self.done("stop", format!("stop {}", who(id)));
                 Ok(None)
             }
-            Step::End(id) => {
+            NextReplacement::End(id) => {
                 instances::terminate(ec2, std::slice::from_ref(id)).await?;
                 self.done("terminate", format!("terminate {}", who(id)));
                 Ok(None)

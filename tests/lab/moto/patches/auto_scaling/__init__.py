@@ -2,7 +2,7 @@
 nothing.
 
 `model.py` has the state, `reconcile.py` the work between calls, `lifecycle.py` an instance's states, `maintenance.py`
-and `refresh.py` the replacement of instances, `spread.py` (pure) the choice of zones. The other files have the API's
+and `refresh.py` the replacement of instances, `zone_balance.py` (pure) the choice of zones. The other files have the API's
 actions. The lab refuses other actions and parameters, so that it never ignores one silently.
 """
 

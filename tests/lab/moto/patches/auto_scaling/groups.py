@@ -18,7 +18,7 @@ from constants import ACCOUNT, PARTITION
 from patches.auto_scaling import group_tags, hooks, launch, maintenance
 from patches.auto_scaling.model import Group, refused, store
 from patches.auto_scaling.parameters import flag, only, only_of
-from patches.auto_scaling.spread import POLICIES
+from patches.auto_scaling.zone_balance import POLICIES
 
 SERVICE = "autoscaling.amazonaws.com"
 ROLE = "AWSServiceRoleForAutoScaling"

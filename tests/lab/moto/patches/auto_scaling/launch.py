@@ -14,7 +14,7 @@ from moto.ec2.models.tags import TagBackend
 
 import instrument
 from patches import instances
-from patches.auto_scaling import spread
+from patches.auto_scaling import zone_balance
 from patches.auto_scaling.lifecycle import join
 from patches.auto_scaling.model import GROUP_TAG, Group, Member, now, refused
 
@@ -77,10 +77,10 @@ def check(group: Group) -> None:
             raise refused(f"You must use a valid fully-formed launch template. {error.message}") from error
 
 
-def one(member: Member) -> spread.One:
-    """A member's attributes for spread.py."""
+def one(member: Member) -> zone_balance.One:
+    """A member's attributes for zone_balance.py."""
     version = int((member.template or {}).get("Version", 0))
-    return spread.One(member.instance, member.zone, member.subnet, member.launched, version, member.protected)
+    return zone_balance.One(member.instance, member.zone, member.subnet, member.launched, version, member.protected)
 
 
 def tag(instance: str, tags: dict[str, str]) -> None:
@@ -92,7 +92,7 @@ def launch_one(group: Group, cause: str, spare: bool = False) -> bool:
     """Launches an instance. Returns whether that succeeded. The delay before the next attempt grows."""
     activity = group.begin("Launching a new EC2 instance", cause)
     try:
-        subnet = spread.subnet_for_next([one(m) for m in group.capacity], places(group))
+        subnet = zone_balance.subnet_for_next([one(m) for m in group.capacity], places(group))
         asked = request(group, subnet)
         launched = instances.run(instrument.ec2(), asked).instances[0]
     except ServiceException as error:

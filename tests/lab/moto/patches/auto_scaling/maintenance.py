@@ -12,7 +12,7 @@ A replacement that is launched first is a `spare`: it doesn't count towards the 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from patches.auto_scaling import launch, spread
+from patches.auto_scaling import launch, zone_balance
 from patches.auto_scaling.lifecycle import leave
 from patches.auto_scaling.model import Group, Member, now, refused
 
@@ -92,7 +92,7 @@ def _in_order(group: Group, going: list[Member], warmup: int) -> Iterator[Member
         left = {m.instance: m for m in going if is_ready(m, warmup) == counts}
         while left:
             ones = [replace(launch.one(m), protected=m.instance not in left) for m in group.capacity]
-            first = spread.first_to_go(ones, group.settings["TerminationPolicies"], launch.zones(group))
+            first = zone_balance.first_to_go(ones, group.settings["TerminationPolicies"], launch.zones(group))
             if first is None:
                 return
             yield left.pop(first.instance)

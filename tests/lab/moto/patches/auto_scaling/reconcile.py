@@ -12,7 +12,7 @@ checked every second (`POST /lab/auto-scaling {"health_ms": …}`), and everythi
 """
 
 import instrument
-from patches.auto_scaling import launch, maintenance, refresh, spread
+from patches.auto_scaling import launch, maintenance, refresh, zone_balance
 from patches.auto_scaling.lifecycle import advance, instance_of, leave
 from patches.auto_scaling.model import Group, Member, now, store
 
@@ -130,7 +130,7 @@ def _shrink(group: Group, have: int) -> bool:
     if _is_rebalancing(group):
         return False
     ones = [launch.one(m) for m in group.capacity if not m.spare]
-    surplus = spread.first_to_go(ones, group.settings["TerminationPolicies"], launch.zones(group))
+    surplus = zone_balance.first_to_go(ones, group.settings["TerminationPolicies"], launch.zones(group))
     if surplus is None:
         return False
     cause = (
@@ -154,6 +154,6 @@ def _rebalance(group: Group) -> bool:
         return False
     if any(m.state != "InService" for m in members) or now() < group.launch_after:
         return False
-    if not spread.out_of_balance([launch.one(m) for m in members], launch.zones(group)):
+    if not zone_balance.out_of_balance([launch.one(m) for m in members], launch.zones(group)):
         return False
     return launch.launch_one(group, f"an instance was launched {launch.REBALANCING}")
