@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use super::in_place::plan::{Asking, Next, is_away, next};
+use super::in_place::plan::{Asking, NextOrder, is_away, next};
 use super::replacement::forecast::replaced;
 use super::replacement::plan::Service;
 use super::settings::{self, Setting};
@@ -163,7 +163,7 @@ fn refreshed(snapshot: &Snapshot, group: &ScalingGroup) -> Change {
 fn tell(snapshot: &Snapshot) -> Option<Step> {
     let (order, none) = (snapshot.order(), BTreeSet::new());
     let asking = Asking { order: &order, goal: &snapshot.goal, told: &none, stale: &none };
-    if next(&asking, &snapshot.observed.nodes) == Next::Done {
+    if next(&asking, &snapshot.observed.nodes) == NextOrder::Done {
         return None;
     }
     let is_told = |node: &Node| is_told(&order, node) && refusal(&order, node).is_none();
