@@ -75,7 +75,7 @@ fn settings_of_the_group_that_were_changed_by_hand_are_shown_and_corrected() {
     calls.sort_by(|a, b| a.action.cmp(&b.action));
     assert_eq!(mutating(&calls), ["PutLifecycleHook", "SuspendProcesses", "UpdateAutoScalingGroup"]);
     let said = text(&rig.launcher(["status", "web"]).stdout);
-    assert!(!said.contains("its Auto Scaling group"), "{said}");
+    assert!(!said.contains("the Auto Scaling group"), "{said}");
 }
 
 #[test]

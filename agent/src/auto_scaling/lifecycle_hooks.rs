@@ -71,10 +71,12 @@ impl Member {
             };
             match outlook(&error, since.elapsed(), hook) {
                 Outlook::Over => {
-                    tracing::info!(group, hook = hook.name, "the group doesn't wait at this hook: {error}");
+                    tracing::info!(group, hook = hook.name, %error, "no lifecycle action is pending at this hook; nothing to complete");
                     break;
                 }
-                Outlook::Early => tracing::debug!(group, hook = hook.name, "the group doesn't wait yet: {error}"),
+                Outlook::Early => {
+                    tracing::debug!(group, hook = hook.name, %error, "the group hasn't reached this hook yet; retrying")
+                }
                 Outlook::Troubled => {
                     let problem = format!("cannot tell the group {group} that this node {}: {error}", hook.tells);
                     tracing::warn!(target: CONSOLE, "{problem}");

@@ -50,7 +50,9 @@ impl HandledRequests {
         let text = format!("{asked}\n{}\n", self.limit.0);
         let written = tokio::time::timeout(LIMIT, files::write_aside(&self.path, text)).await;
         if let Err(error) = written.context("the disk takes too long").flatten() {
-            tracing::warn!("cannot save the request {asked:?}, a restarted agent may handle it again: {error:#}");
+            tracing::warn!(
+                "cannot save the handled handover request {asked:?}; a restarted agent may hand over again: {error:#}"
+            );
         }
     }
 }

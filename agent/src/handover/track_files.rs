@@ -63,7 +63,9 @@ impl Yielding {
     /// Ends the yield; retries until the files can be written.
     pub(super) async fn end(self) {
         while let Err(error) = self.write(NOT) {
-            tracing::error!("cannot end the yield, keepalived stays in FAULT; trying again: {error:#}");
+            tracing::error!(
+                "keepalived stays in FAULT: cannot clear a yield file after a handover; retrying: {error:#}"
+            );
             tokio::time::sleep(AGAIN).await;
         }
     }
@@ -77,7 +79,7 @@ impl Yielding {
 impl Drop for Yielding {
     fn drop(&mut self) {
         if let Err(error) = self.write(NOT) {
-            tracing::error!("cannot end the yield, keepalived stays in FAULT: {error:#}");
+            tracing::error!("keepalived stays in FAULT: cannot clear a yield file after a handover: {error:#}");
         }
     }
 }

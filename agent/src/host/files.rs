@@ -141,7 +141,9 @@ impl Track {
         self.written = outcome.is_ok().then_some(value);
         match outcome {
             Err(error) if !self.failing => tracing::error!("cannot update a track file; retrying: {error:#}"),
-            Ok(()) if self.failing => tracing::info!(file = %self.path.display(), "updated the track file"),
+            Ok(()) if self.failing => {
+                tracing::info!(file = %self.path.display(), value, "wrote the track file, after failures")
+            }
             _ => {}
         }
         self.failing = self.written.is_none();

@@ -31,7 +31,9 @@ pub async fn stay_alive() {
     let opened = nonblocking().and_then(|datagram| Ok((datagram, address(&socket)?)));
     let (datagram, systemd) = match opened {
         Ok(opened) => opened,
-        Err(error) => return tracing::error!(%error, "cannot open the socket for systemd's watchdog"),
+        Err(error) => {
+            return tracing::error!(%error, "cannot open the socket for systemd's watchdog; systemd restarts the agent");
+        }
     };
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -39,7 +41,7 @@ pub async fn stay_alive() {
         ticks.tick().await;
         // The agent doesn't wait for systemd. The next sign may get through.
         if let Err(error) = datagram.send_to_addr(b"WATCHDOG=1", &systemd) {
-            tracing::debug!(%error, "cannot send a watchdog sign to systemd");
+            tracing::debug!(%error, "cannot send a watchdog sign to systemd; retrying");
         }
     }
 }

@@ -153,7 +153,7 @@ impl RouteOwner {
             stirred.notify_one();
         };
         let done = |route: &Route, outcome| {
-            tracing::debug!(%vip, table = %route.table, ms = began.elapsed().as_millis(), "attempt ended: {outcome:?}");
+            tracing::debug!(%vip, table = %route.table, ?outcome, ms = began.elapsed().as_millis(), "finished a route table");
             self.recorder.ended(vip, &route.table, outcome);
             progress().ended(&route.table, outcome, Instant::now());
             stirred.notify_one();

@@ -52,7 +52,7 @@ pub async fn tell(http: &reqwest::Client, peers: &[Ipv4Addr]) {
     let tell = async |peer: &Ipv4Addr| {
         let url = format!("http://{peer}:{HEALTH_PORT}/stepped-back");
         if let Err(error) = http.post(url).timeout(ANSWER).send().await {
-            tracing::info!(%peer, %error, "peer not told that this node is no longer active");
+            tracing::info!(%peer, %error, "cannot tell a peer that this node is no longer active; it will see that at its next look");
         }
     };
     futures::future::join_all(peers.iter().map(tell)).await;

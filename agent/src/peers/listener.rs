@@ -43,7 +43,7 @@ pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, read
             Err(error) if is_the_connections(&error) => continue,
             Err(error) => {
                 if said.is_none_or(|said| said.elapsed() > SAY) {
-                    tracing::error!(%error, "cannot accept connections");
+                    tracing::error!(%error, "cannot accept connections on the health port");
                     said = Some(Instant::now());
                 }
                 tokio::time::sleep(PAUSE).await;

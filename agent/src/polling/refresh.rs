@@ -271,7 +271,7 @@ impl Refresher {
                 }
             }
             Err(error) => {
-                tracing::warn!(interfaces = ?unknown, %error, "cannot identify interfaces that routes lead to")
+                tracing::warn!(interfaces = ?unknown, %error, "cannot look up interfaces in routes; leaving these routes alone")
             }
         }
     }

@@ -7,7 +7,7 @@ const NEEDED: (u32, u32) = (5, 14);
 
 /// The kernel is too old; trying again is useless.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("kernel {release} is too old for the second chance, which needs 5.14: use a newer image")]
+#[error("kernel {release} is older than 5.14 and can't keep open connections at a handover: use a newer image")]
 pub(super) struct Unsupported {
     release: String,
 }
@@ -57,10 +57,7 @@ mod tests {
         }
         for old in ["4.14.336-253.554.amzn2.x86_64", "5.10.0-28-cloud-amd64", "5.13.9"] {
             let said = judge(old).unwrap_err().to_string();
-            assert!(
-                said.starts_with(&format!("kernel {old} is too old for the second chance, which needs 5.14")),
-                "{said}"
-            );
+            assert!(said.starts_with(&format!("kernel {old} is older than 5.14")), "{said}");
         }
     }
 }

@@ -133,7 +133,10 @@ async fn give(applied: &mut Option<(SecondChance, Instant)>, wanted: SecondChanc
             Some(next) => {
                 tracing::info!(living = wanted.living, ms, "forwarding packets of unknown connections to {next}")
             }
-            None => tracing::info!(ms, "answering packets of unknown connections here: no other member lives"),
+            None => tracing::info!(
+                ms,
+                "no member left to forward packets of unknown connections to; the kernel resets them"
+            ),
         }
     }
     *applied = Some((wanted, began));

@@ -117,7 +117,7 @@ fn ended(expected: &Expected, nodes: &[Node]) -> Option<String> {
     let last = nodes.iter().filter(|node| !node.is_live()).max_by_key(|node| node.launched)?;
     let reason = last.reason.as_deref().unwrap_or("AWS gives no reason");
     Some(format!(
-        "{missing}: no node runs there, and {} has ended: {reason}; run the same command again to launch another",
+        "{missing}: no node runs there, and {} has ended: {reason}; remove the cause, then run the same command again to launch another",
         last.id
     ))
 }

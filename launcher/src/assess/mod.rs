@@ -294,13 +294,16 @@ fn unserved(vip: &VipHealth) -> Vec<String> {
         [only] => {
             let wrong = routes.iter().filter(|route| !route.ok).map(|route| match &route.target {
                 Some(target) => {
-                    format!("virtual IP {address}: the route in {} leads to {target}, not to {only}", route.table)
+                    format!("virtual IP {address}: the route in {} leads to {target}, not to {only}; the active node corrects it within 33 s", route.table)
                 }
                 None => format!("virtual IP {address}: there is no route in {}", route.table),
             });
             wrong.collect()
         }
-        many => vec![format!("virtual IP {address}: {} are active at once", many.join(" and "))],
+        many => vec![format!(
+            "virtual IP {address}: {} are active at once; if this lasts, VRRP between them is blocked: check the security group and network ACLs",
+            many.join(" and ")
+        )],
     }
 }
 

@@ -34,9 +34,19 @@ fn reported_nodes_and_routes_to_the_active_one_are_all_it_takes() {
 fn a_route_that_is_missing_dead_or_elsewhere_is_a_problem() {
     let mut dead = table("rtb-1", "eni-0");
     dead.routes[0].blackhole = true;
-    assert_eq!(problems(&pair(), &[dead]), ["virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-0"]);
+    assert_eq!(
+        problems(&pair(), &[dead]),
+        [
+            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-0; the active node corrects it within 33 s"
+        ]
+    );
     let said = problems(&pair(), &[table("rtb-1", "eni-1")]);
-    assert_eq!(said, ["virtual IP 10.255.0.10: the route in rtb-1 leads to eni-1, not to i-0"]);
+    assert_eq!(
+        said,
+        [
+            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-1, not to i-0; the active node corrects it within 33 s"
+        ]
+    );
     let bare = Table { routes: vec![], ..table("rtb-1", "") };
     assert_eq!(problems(&pair(), &[bare]), ["virtual IP 10.255.0.10: there is no route in rtb-1"]);
 }
@@ -104,7 +114,12 @@ fn one_node_is_active_not_none_and_not_two() {
         problems(&nodes, &[table("rtb-1", "eni-0")])
     };
     assert_eq!(with_roles(["standby", "standby"]), ["virtual IP 10.255.0.10: no node is active"]);
-    assert_eq!(with_roles(["active", "active"]), ["virtual IP 10.255.0.10: i-0 and i-1 are active at once"]);
+    assert_eq!(
+        with_roles(["active", "active"]),
+        [
+            "virtual IP 10.255.0.10: i-0 and i-1 are active at once; if this lasts, VRRP between them is blocked: check the security group and network ACLs"
+        ]
+    );
 }
 
 #[test]
@@ -154,7 +169,10 @@ fn a_dead_nodes_last_report_does_not_count_and_the_survivor_has_all_routes() {
     let moving = [table("rtb-1", "eni-0"), table("rtb-2", "eni-1"), table("rtb-3", "eni-1")];
     let (active, ok, problems) = judged(&nodes, &moving);
     assert_eq!((active, ok), (vec!["i-1".to_owned()], 2));
-    assert_eq!(problems[1], "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-1");
+    assert_eq!(
+        problems[1],
+        "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-1; the active node corrects it within 33 s"
+    );
 }
 
 #[test]
@@ -173,7 +191,10 @@ fn between_nodes_that_do_not_reach_each_other_the_routes_decide() {
     }
     let (is, _, problems) = judged(&nodes, &[table("rtb-1", "eni-0"), table("rtb-2", "eni-1")]);
     assert_eq!(is, ["i-0", "i-1"]);
-    assert_eq!(problems[2], "virtual IP 10.255.0.10: i-0 and i-1 are active at once");
+    assert_eq!(
+        problems[2],
+        "virtual IP 10.255.0.10: i-0 and i-1 are active at once; if this lasts, VRRP between them is blocked: check the security group and network ACLs"
+    );
 }
 
 #[test]

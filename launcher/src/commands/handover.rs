@@ -179,7 +179,7 @@ impl Task<'_> {
                 let left = left.join("; ");
                 return Err(Failure::Failed(anyhow!(
                     "{name} isn't handed over in time: {left}; the request is withdrawn; run `launcher status {name}` to \
-                     follow it"
+                     see the roles"
                 )));
             }
             for line in &left {

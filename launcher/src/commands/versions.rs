@@ -36,7 +36,7 @@ pub fn previous(name: &str, found: &Fetched) -> Result<Intent, Failure> {
     match config.filter(|config| config.revision == order.revision) {
         Some(config) => Ok(to(order.version, config.balancer, None)),
         None => Err(Failure::bad_input(format!(
-            "{name} can't be rolled back: version {} of launch template {} doesn't exist or doesn't hold revision {}",
+            "{name} can't be rolled back: version {} of launch template {} doesn't exist or doesn't hold revision {}; run `launcher update` with the previous file",
             order.version, template.name, order.revision
         ))),
     }

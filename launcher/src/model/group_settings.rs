@@ -51,10 +51,10 @@ impl Wanted {
     /// A line for each problem of the group, which should launch the version `boots`.
     fn problems(&self, group: Option<&ScalingGroup>, boots: Option<(&str, i64)>) -> Vec<String> {
         let Some(group) = group else {
-            return vec!["its Auto Scaling group is missing: run `launcher create` to create it again".to_owned()];
+            return vec!["the Auto Scaling group is missing: run `launcher create` to create it again".to_owned()];
         };
         if group.deleting {
-            return vec![format!("its Auto Scaling group {} is being deleted", group.name)];
+            return vec![format!("the Auto Scaling group {} is being deleted", group.name)];
         }
         let mut said = self.differences(group);
         said.extend(boots.and_then(|boots| unpinned(group, boots)));
@@ -64,13 +64,13 @@ impl Wanted {
         }
         let right = "run `launcher create` to correct it";
         let mut problems: Vec<String> =
-            said.iter().map(|what| format!("its Auto Scaling group has {what}: {right}")).collect();
+            said.iter().map(|what| format!("the Auto Scaling group has {what}: {right}")).collect();
         problems.extend(asleep(group, &NEEDED).map(|(asleep, resume)| {
-            format!("its Auto Scaling group has {asleep} suspended and doesn't replace lost nodes: run {resume}")
+            format!("the Auto Scaling group has {asleep} suspended and doesn't replace lost nodes: run {resume}")
         }));
         problems.extend(group.active_refresh().map(|refresh| {
             format!(
-                "an instance refresh of its Auto Scaling group is in progress ({}): run `launcher update` with the \
+                "an instance refresh of the Auto Scaling group is in progress ({}): run `launcher update` with the \
                  same file to follow it, or with --rollback to undo it",
                 refresh.stands()
             )
@@ -258,7 +258,7 @@ pub(crate) mod tests {
         bent.hooks.remove(1);
         bent.suspended = ["Launch".to_owned()].into();
         bent.refresh = Some(refresh("InProgress", 2));
-        let right = |what: &str| format!("its Auto Scaling group has {what}: run `launcher create` to correct it");
+        let right = |what: &str| format!("the Auto Scaling group has {what}: run `launcher create` to correct it");
         assert_eq!(
             problems(Some(&bent)),
             [
@@ -267,10 +267,10 @@ pub(crate) mod tests {
                 right("launch template lt-1 version $Default instead of lt-1 version 1"),
                 right("a missing or changed lifecycle hook handover"),
                 right("AZRebalance active, which may end healthy nodes"),
-                "its Auto Scaling group has Launch suspended and doesn't replace lost nodes: run `aws autoscaling \
+                "the Auto Scaling group has Launch suspended and doesn't replace lost nodes: run `aws autoscaling \
                  resume-processes --auto-scaling-group-name elbow-web --scaling-processes Launch`"
                     .to_owned(),
-                "an instance refresh of its Auto Scaling group is in progress (InProgress, 50 %): run `launcher \
+                "an instance refresh of the Auto Scaling group is in progress (InProgress, 50 %): run `launcher \
                  update` with the same file to follow it, or with --rollback to undo it"
                     .to_owned(),
             ]

@@ -93,8 +93,8 @@ fn bent(snapshot: &Snapshot) -> Vec<String> {
     let boots = (snapshot.template.id.as_str(), snapshot.template.version);
     let said = said.chain(unpinned(group, boots)).map(|difference| {
         format!(
-            "Auto Scaling group {} has {difference}: it was changed outside of Elbow; change it back, or use --force to have \
-             it changed back",
+            "Auto Scaling group {} has {difference}: it was changed outside of Elbow; change it back, or use --force to \
+             change it back",
             group.name
         )
     });
@@ -114,7 +114,7 @@ fn missing(old: &Balancer, new: &Balancer, goal: &Goal, observed: &Observed) -> 
         empty(new, observed).into_iter().filter(|slot| old.subnets.contains(&new.subnets[usize::from(slot.0)]));
     let missing = missing.filter(|slot| !goal.without.contains(&NodeSelector::Slot(*slot)));
     missing
-        .map(|slot| format!("node {slot} doesn't run: run `launcher create` with the previous file, or use --force"))
+        .map(|slot| format!("node {slot} isn't running: run `launcher create` with the previous file to launch it, or use --force to update the others"))
         .collect()
 }
 

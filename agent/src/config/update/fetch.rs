@@ -60,8 +60,7 @@ fn older_than_default(order: &Order, versions: &[LaunchTemplateVersion]) -> Opti
     };
     (order.version < default).then(|| {
         format!(
-            "version {} is older than the default, version {default}: `launcher update --rollback` makes a version the \
-             default before nodes go back to it",
+            "version {} is older than the default, version {default}: to go back, run `launcher update --rollback`",
             order.version
         )
     })

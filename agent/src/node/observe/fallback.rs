@@ -87,7 +87,9 @@ impl Observer {
         members.iter().for_each(|member| zones.entry(&member.zone).or_default().push(&member.instance));
         let calls = zones.iter().map(async |(zone, ids)| {
             let answer = self.by_id(ids).await;
-            answer.inspect_err(|error| tracing::warn!(zone, "cannot read the members in a zone: {error}"))
+            answer.inspect_err(|error| {
+                tracing::warn!(zone, "cannot read the members in a zone; keeping the known ones: {error}")
+            })
         });
         futures::future::join_all(calls).await.into_iter().flatten().flatten().collect()
     }

@@ -126,7 +126,7 @@ impl Pool {
                         self.put_back(connection);
                     }
                     Err(error) => {
-                        tracing::debug!(%error, "cannot open a connection ahead of time");
+                        tracing::debug!(%error, "cannot open a spare connection to the EC2 API");
                         // Connections opened at the same time count as one failure.
                         if openings.is_empty() {
                             refill.failed();
