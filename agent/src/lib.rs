@@ -1,6 +1,6 @@
 //! The agent: configures a node at boot, keeps HAProxy and keepalived running, and makes the route tables follow
 //! keepalived's elections. Decisions are pure functions (`ownership::decide`, `node::members`, `node::tables`,
-//! `takeover::step`, `polling::pace`); other modules carry them out. `runtime` starts them all.
+//! `takeover::next_call`, `polling::poll_schedule`); other modules carry them out. `runtime` starts them all.
 
 pub mod auto_scaling;
 pub mod aws;

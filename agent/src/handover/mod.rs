@@ -8,6 +8,7 @@
 //! A leaving node gets a low priority, so that it serves only if no other node can. `policy` is pure and decides when
 //! to hand over, and to which peer.
 
+mod accept;
 mod agent_stop;
 mod connections;
 pub mod drain;
@@ -15,7 +16,6 @@ mod handled_requests;
 mod notices;
 mod policy;
 mod request_limit;
-mod successor;
 mod track_files;
 mod triggers;
 
@@ -37,10 +37,10 @@ use crate::haproxy::Serves;
 use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic};
 use crate::peers;
+pub use accept::page;
 pub use agent_stop::{Stop, Stopper, channel};
 use handled_requests::HandledRequests;
 use policy::{Answer, Election, Move, Observation, Peer, Prospect, Tenure};
-pub use successor::page;
 use track_files::Yielding;
 pub use track_files::{Preference, prepare};
 pub use triggers::{Triggers, watch};

@@ -14,7 +14,7 @@ use crate::assess::{Assessment, Expected};
 use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Create};
-use crate::commands::show_drift;
+use crate::commands::show_difference;
 use crate::model::desired::{Desired, many};
 use crate::model::discover::{Surroundings, discover};
 use crate::model::observe::{Observed, observe};
@@ -24,7 +24,7 @@ use crate::plan::{Action, Change, plan};
 use crate::preflight::problems;
 use crate::resources::launch_template::Template;
 use crate::update::lease::Lease;
-use crate::update::lease_keeper::blocking;
+use crate::update::lease::keeper::blocking;
 
 /// Concurrent `create`s interfere a few times at most. More rounds mean that another tool removes the resources.
 const ROUNDS: usize = 12;
@@ -60,7 +60,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         if let Some(template) =
             observed.template.as_ref().filter(|template| template.tags.balancer() == Some(&balancer.name))
         {
-            show_drift::show(&aws, template, &cidrs).await?;
+            show_difference::show(&aws, template, &cidrs).await?;
         }
         return Err(Failure::BadInput(problems));
     }

@@ -18,7 +18,7 @@ use crate::model::identity;
 use crate::model::observe::{Kind, glance};
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::{self, progress::Progress};
-use crate::preflight::default_drift;
+use crate::preflight::changed_by_hand;
 use crate::resources::{instances, route_tables, tagging};
 
 /// Between two reads: two Describe calls, far below AWS's limits for an account.
@@ -80,7 +80,7 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
         )));
     };
     let config = observed.config().ok_or_else(|| {
-        if let Some(unreadable) = observed.template.as_ref().and_then(default_drift::unreadable) {
+        if let Some(unreadable) = observed.template.as_ref().and_then(changed_by_hand::unreadable) {
             return Failure::bad_input(unreadable);
         }
         if !glance.has_read(Kind::Template) {

@@ -5,7 +5,7 @@ mod destroy;
 mod handover;
 mod list;
 mod render;
-mod show_drift;
+mod show_difference;
 mod status;
 mod update;
 mod versions;

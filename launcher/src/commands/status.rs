@@ -17,7 +17,7 @@ use crate::model::observe::{Glance, Kind, Unread, glance};
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
-use crate::preflight::default_drift;
+use crate::preflight::changed_by_hand;
 use crate::resources::route_tables;
 use crate::update::lease::Lease;
 
@@ -115,7 +115,8 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let mut missing = absent(glance, vpc.as_deref());
     let template = observed.template.as_ref();
     missing.extend(
-        template.and_then(|template| default_drift::unreadable(template).or_else(|| default_drift::by_hand(template))),
+        template
+            .and_then(|template| changed_by_hand::unreadable(template).or_else(|| changed_by_hand::by_hand(template))),
     );
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
     missing.extend(judged.iter().flat_map(|config| group_settings::problems(&config.balancer, observed)));

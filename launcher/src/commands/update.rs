@@ -12,7 +12,7 @@ use crate::apply::wait::until_served;
 use crate::assess::Expected;
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Update};
-use crate::commands::show_drift;
+use crate::commands::show_difference;
 use crate::model::discover::discover;
 use crate::model::observe::observe;
 use crate::output::failure::{Failure, check_name, looking, read_balancer};
@@ -22,12 +22,12 @@ use crate::preflight;
 use crate::resources::launch_template;
 use crate::until_interrupted;
 use crate::update::diff::{Scene, coloured, difference};
+use crate::update::execute::RollingUpdate;
 use crate::update::in_place::plan::{Force, Goal};
 use crate::update::lease::Lease;
-use crate::update::lease_keeper::{begin, beside, end, free};
+use crate::update::lease::keeper::{begin, beside, end, free};
 use crate::update::plan::{Step, steps};
 use crate::update::preflight::refusals;
-use crate::update::rolling_update::RollingUpdate;
 use crate::update::snapshot::{Fetched, Image, Intent, Snapshot};
 
 /// The plan after a completed plan is empty, unless another program changed the balancer meanwhile.
@@ -116,7 +116,7 @@ impl Asked<'_> {
             return Ok(());
         }
         if !self.args.force {
-            show_drift::show(&self.aws, &snapshot.template, &snapshot.cidrs).await?;
+            show_difference::show(&self.aws, &snapshot.template, &snapshot.cidrs).await?;
         }
         Err(Failure::BadInput(problems))
     }

@@ -1,6 +1,6 @@
 //! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
-pub mod default_drift;
+pub mod changed_by_hand;
 
 use std::collections::BTreeSet;
 

@@ -19,7 +19,7 @@ use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::tags::Tags;
 use crate::resources::tagging;
-use crate::update::default_history::Defaults;
+use crate::update::elbow_defaults::Defaults;
 
 /// The resources that EC2 creates with an instance and that get its tags.
 pub const LAUNCHED: [ResourceType; 3] = [ResourceType::Instance, ResourceType::NetworkInterface, ResourceType::Volume];

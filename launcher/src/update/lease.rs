@@ -1,6 +1,8 @@
 //! The lease: a tag of the launch template that admits one update at a time. An update renews it every few seconds, so that
 //! a dead update can be recognized.
 
+pub mod keeper;
+
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;

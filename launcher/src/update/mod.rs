@@ -4,19 +4,18 @@
 //! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor, and [`instance_refresh`] for
 //! an Auto Scaling group.
 //!
-//! [`rolling_update`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] and [`lease_keeper`] admit one update at a time.
-//! [`default_history`] lists the versions that Elbow made the default, and [`diff`] shows how files change.
+//! [`execute`] runs the plan, and [`undo`] undoes it after a refusal. [`lease`] admits one update at a time.
+//! [`elbow_defaults`] lists the versions that Elbow made the default, and [`diff`] shows how files change.
 
-pub mod default_history;
 pub mod diff;
+pub mod elbow_defaults;
+pub mod execute;
 pub mod in_place;
 pub mod instance_refresh;
 pub mod lease;
-pub mod lease_keeper;
 pub mod plan;
 pub mod preflight;
 pub mod replacement;
-pub mod rolling_update;
 pub mod settings;
 pub mod snapshot;
 pub mod undo;

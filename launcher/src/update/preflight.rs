@@ -13,7 +13,7 @@ use crate::model::node::Node;
 use crate::model::node_selector::NodeSelector;
 use crate::model::node_status::called;
 use crate::model::observe::Observed;
-use crate::preflight::default_drift;
+use crate::preflight::changed_by_hand;
 
 /// Every reason to refuse the update.
 pub fn refusals(snapshot: &Snapshot) -> Vec<String> {
@@ -22,8 +22,8 @@ pub fn refusals(snapshot: &Snapshot) -> Vec<String> {
     }
     let mut problems = group(snapshot);
     if snapshot.goal.force == Force::No {
-        problems.extend(default_drift::by_a_newer_one(&snapshot.template));
-        problems.extend(default_drift::by_hand(&snapshot.template));
+        problems.extend(changed_by_hand::by_a_newer_one(&snapshot.template));
+        problems.extend(changed_by_hand::by_hand(&snapshot.template));
         problems.extend(bent(snapshot));
         if snapshot.tells() && !snapshot.never_served() {
             problems.extend(missing(&snapshot.old, &snapshot.new, &snapshot.goal, &snapshot.observed));

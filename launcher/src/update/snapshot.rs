@@ -20,7 +20,7 @@ use crate::model::node_status::{called, follows, running};
 use crate::model::observe::Observed;
 use crate::plan::Change;
 use crate::preflight;
-use crate::preflight::default_drift;
+use crate::preflight::changed_by_hand;
 use crate::resources::launch_template::{Template, Version};
 use crate::resources::route_tables::{self, eligible, left_behind};
 
@@ -86,7 +86,7 @@ impl Snapshot {
         let Fetched { template, versions, mut observed } = found;
         observed.number(&new.subnets);
         let mut problems = preflight::surroundings(&new, &place, &observed);
-        problems.extend(default_drift::unreadable(&template));
+        problems.extend(changed_by_hand::unreadable(&template));
         let user_data = files::user_data_gzip(&new).map_err(|big| vec![big.to_string()])?;
         let (Ok(old), true) = (files::read_back(&template.contents.user_data), problems.is_empty()) else {
             return Err(problems);

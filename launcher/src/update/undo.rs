@@ -8,7 +8,7 @@ use anyhow::anyhow;
 use templates::Order;
 use templates::names::TAG_REVISION;
 
-use super::rolling_update::RollingUpdate;
+use super::execute::RollingUpdate;
 use crate::aws::retry::pause;
 use crate::model::node::Node;
 use crate::model::node_status::{called, refusal, running};

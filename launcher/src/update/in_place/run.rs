@@ -14,7 +14,7 @@ use crate::model::node_status::{called, refusal, running};
 use crate::output::failure::Failure;
 use crate::resources::instances;
 use crate::resources::tagging;
-use crate::update::rolling_update::RollingUpdate;
+use crate::update::execute::RollingUpdate;
 
 /// Between two reads of the nodes' tags.
 const LOOK: Duration = Duration::from_millis(500);

@@ -18,7 +18,7 @@ use crate::resources::instance_refresh::{self, Phase, Refresh};
 use crate::resources::instances;
 use crate::resources::scaling_group::{self, Member, ScalingGroup};
 use crate::resources::tagging;
-use crate::update::rolling_update::RollingUpdate;
+use crate::update::execute::RollingUpdate;
 
 /// Between two reads of the group and its nodes: four Describe calls.
 const LOOK: Duration = Duration::from_secs(1);

@@ -20,8 +20,8 @@ use crate::output::failure::Failure;
 use crate::plan::Place;
 use crate::resources::instances;
 use crate::resources::{route_tables, tagging};
+use crate::update::execute::RollingUpdate;
 use crate::update::in_place::run::{standings, stands};
-use crate::update::rolling_update::RollingUpdate;
 use crate::update::settings::common;
 use crate::update::snapshot::Snapshot;
 

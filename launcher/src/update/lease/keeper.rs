@@ -9,13 +9,13 @@ use futures::future::{Either, select};
 use templates::names::TAG_UPDATE;
 use tokio::time::timeout;
 
-use super::lease::{Lease, SIGN, Standing};
-use super::rolling_update::RollingUpdate;
+use super::{Lease, SIGN, Standing};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::output::failure::Failure;
 use crate::resources::{launch_template, tagging};
+use crate::update::execute::RollingUpdate;
 
 /// How long a tag that this update wrote may be missing from AWS's answers.
 const SPREADING: Duration = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! Takeovers against an API that answers as scripted.
 
+use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::anyhow;
 use templates::{Balancer, Order};
 
-use super::default_history::Defaults;
+use super::elbow_defaults::Defaults;
 use super::lease::Lease;
 use super::plan::Step;
 use super::settings::{self, Setting};
@@ -35,7 +35,7 @@ pub struct RollingUpdate<'a> {
     pub aws: &'a Aws,
     /// The snapshot that the plan was made from.
     pub snapshot: &'a Snapshot,
-    /// This update's lease; [`super::lease_keeper::beside`] renews it.
+    /// This update's lease; [`super::lease::keeper::beside`] renews it.
     pub lease: &'a RefCell<Lease>,
     /// The order for the nodes. Its version is 0 until the version exists.
     pub order: Order,
