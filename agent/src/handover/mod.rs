@@ -226,7 +226,7 @@ impl Handover {
         let mut refusals = Vec::new();
         let mut successor = None;
         for peer in to {
-            match successor::ask(&self.http, *peer, &vips).await {
+            match accept::ask(&self.http, *peer, &vips).await {
                 Ok(()) => {
                     successor = Some(*peer);
                     break;

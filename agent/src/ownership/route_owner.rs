@@ -252,7 +252,7 @@ impl RouteOwner {
         let traces = silent.map(async |peer| {
             let answers = peers::machine_answers(peer.address).await;
             let seen = read.and_then(|read| read.iter().find(|member| member.interface == peer.interface));
-            let shown = dark::trace(seen, Timestamp::now());
+            let shown = dark_peers::trace(seen, Timestamp::now());
             (&peer.interface, shown, if answers { Trace::Alive } else { shown })
         });
         let now = Instant::now();

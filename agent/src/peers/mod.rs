@@ -157,7 +157,7 @@ async fn serve_on(
         .route("/stepped-back", post(stepped_back))
         .with_state(state)
         .merge(beside);
-    door::serve(listener, app, board, readers).await
+    listener::serve(listener, app, board, readers).await
 }
 
 async fn health(

@@ -140,13 +140,13 @@ impl Refresher {
         let mut silence = Silence::of(&self.board);
         loop {
             let situation = self.situation();
-            let due = since + pace::pause(situation, chance);
+            let due = since + poll_schedule::pause(situation, chance);
             let again = self.retries.next();
             let reads = tokio::select! {
                 () = tokio::time::sleep_until(due.into()) => {
                     turn += 1;
                     (chance, since) = (rand::random(), Instant::now());
-                    pace::reads(situation, turn).to_vec()
+                    poll_schedule::reads(situation, turn).to_vec()
                 }
                 () = tokio::time::sleep_until(again.unwrap_or(due).into()), if again.is_some() => {
                     self.retries.due(Instant::now())

@@ -77,7 +77,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let members = watch::Sender::new(Latest::before(node.members.clone(), node.listed));
     let http = http::client()?;
     let caller = Caller::new(node.api.client.clone());
-    let watched = watched::start(&node, outbox, tables.subscribe())?;
+    let watched = observability::start(&node, outbox, tables.subscribe())?;
     let route_owner = |vip| RouteOwner {
         caller: caller.clone(),
         http: http.clone(),

@@ -52,7 +52,7 @@ pub async fn keep(local: Local, board: Board) {
             tracing::warn!(target: crate::host::logs::CONSOLE, "{problem}");
         }
         board.problem(Topic::SecondChance, Some(problem));
-        if error.is::<support::Unsupported>() {
+        if error.is::<kernel_support::Unsupported>() {
             return;
         }
         if began.elapsed() > Duration::from_secs(60) {
@@ -63,7 +63,7 @@ pub async fn keep(local: Local, board: Board) {
 }
 
 async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Infallible> {
-    support::check()?;
+    kernel_support::check()?;
     let tunnels = Tunnels::on(&local.interface, local.address)?;
     let greeted = handshakes();
     let wanted = |state: &State, living: &[Ipv4Addr]| SecondChance {

@@ -47,7 +47,7 @@ impl Queue {
     /// Queues a route again after its `attempt` failed at `now`, or returns its outcome. `chance` is in 0..1.
     pub(super) fn failed(&mut self, attempt: Attempt, kind: Kind, now: Duration, chance: f64) -> Option<Outcome> {
         let failures = attempt.failures + 1;
-        let (due, call, failures) = match step::next(attempt.call, kind, failures) {
+        let (due, call, failures) = match next_call::next(attempt.call, kind, failures) {
             NextCall::Now(call) => (now, call, failures),
             NextCall::After(pause, call) => (now + pause.length(failures, chance), call, failures),
             // The rate limiter sets the pause, and throttling isn't a failure of this route.

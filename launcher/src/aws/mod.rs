@@ -67,7 +67,7 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
     let imds = imds_client(&http::direct(&tls));
     let region = region(account, imds.clone()).await?;
     check_region(region.as_ref())?;
-    let http = reach::client(&tls, region.as_ref());
+    let http = transport::client(&tls, region.as_ref());
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http.clone())
         .app_name(AppName::new("elbow-launcher").context("setting the application name")?)

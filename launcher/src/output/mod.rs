@@ -40,12 +40,12 @@ pub fn print(text: &str) -> Result<(), Failure> {
 
 /// Like [`print`], with colours that `paint` adds after cleaning.
 pub fn print_painted(text: &str, paint: impl Fn(&str) -> String) -> Result<(), Failure> {
-    write(format!("{}\n", paint(&clean::lines(text)).trim_end_matches('\n')).as_bytes())
+    write(format!("{}\n", paint(&sanitize::lines(text)).trim_end_matches('\n')).as_bytes())
 }
 
 fn print_json(document: &impl Serialize) -> Result<(), Failure> {
     let document = serde_json::to_string_pretty(document).expect("results have only string keys");
-    write(format!("{}\n", clean::json(&document)).as_bytes())
+    write(format!("{}\n", sanitize::json(&document)).as_bytes())
 }
 
 /// Writes a rendered file unchanged, with one newline at its end.
@@ -71,13 +71,13 @@ pub fn warn(line: &str) {
 
 /// Writes a line to standard error.
 pub fn say(line: &str) {
-    eprintln!("{}", clean::line(line));
+    eprintln!("{}", sanitize::line(line));
 }
 
 /// Asks for a line, at a terminal.
 pub fn ask(question: &str) -> std::io::Result<()> {
     let mut terminal = std::io::stderr().lock();
-    write!(terminal, "{}", clean::line(question))?;
+    write!(terminal, "{}", sanitize::line(question))?;
     terminal.flush()
 }
 

@@ -38,7 +38,7 @@ impl Progress {
     pub fn say(&self, line: &str) {
         match &self.bars {
             // A failure to draw is no reason to fail.
-            Some(bars) => drop(bars.println(clean::line(line))),
+            Some(bars) => drop(bars.println(sanitize::line(line))),
             None => super::say(line),
         }
     }
@@ -51,7 +51,7 @@ impl Progress {
         }
         let bar = live.remove(who).and_then(|line| line.bar).or_else(|| self.bars.as_ref().map(spinner));
         match &bar {
-            Some(bar) => bar.set_message(clean::line(&format!("{who}: {text}"))),
+            Some(bar) => bar.set_message(sanitize::line(&format!("{who}: {text}"))),
             None => super::say(&format!("  … {who}: {text}")),
         }
         live.insert(who.to_owned(), Line { text: text.to_owned(), bar });

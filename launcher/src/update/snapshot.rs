@@ -196,7 +196,7 @@ impl Snapshot {
     /// Whether nodes are terminated because they never reported: such a node wouldn't read an order either.
     fn gives_up(&self) -> bool {
         let aim = self.aim();
-        self.never_served() && self.observed.live().any(|node| !replace::is_new(&aim, node))
+        self.never_served() && self.observed.live().any(|node| !plan::is_new(&aim, node))
     }
 
     /// The reasons why nodes are replaced: keys of the file, mostly.
@@ -244,10 +244,10 @@ impl Snapshot {
     }
 
     /// The aim of a replacement.
-    pub fn aim(&self) -> replace::Aim {
+    pub fn aim(&self) -> plan::Aim {
         let slots = self.new.subnets.len() as u8;
         let (image, asks) = (self.wanted_image().map(str::to_owned), !self.old.failover.preempt);
-        replace::Aim { order: self.order(), boots: self.baseline(), image, goal: self.goal.clone(), slots, asks }
+        plan::Aim { order: self.order(), boots: self.baseline(), image, goal: self.goal.clone(), slots, asks }
     }
 
     /// For `--output json`.

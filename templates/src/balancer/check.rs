@@ -43,8 +43,8 @@ pub fn first_problem(b: &Balancer) -> Option<Problem> {
         sha256(&b.agent.sha256),
         failover(&b.failover),
         replace_after(b),
-        observers::notify(b.notify.as_ref()),
-        observers::metrics(b.metrics.as_ref()),
+        monitoring::notify(b.notify.as_ref()),
+        monitoring::metrics(b.metrics.as_ref()),
         listeners::all(b),
     ]
     .into_iter()

@@ -42,7 +42,7 @@ impl NodeConfig {
     /// If the JSON is invalid, or the revision isn't that of the content.
     pub fn parse(json: &str) -> Result<NodeConfig, BadNodeConfig> {
         let config: NodeConfig = serde_json::from_str(json)
-            .map_err(|error| BadNodeConfig::Json(discreet::addresses(&discreet::unquoted(&error.to_string()))))?;
+            .map_err(|error| BadNodeConfig::Json(secrets::addresses(&secrets::unquoted(&error.to_string()))))?;
         let real = config.balancer.revision();
         if config.revision != real {
             return Err(BadNodeConfig::Revision { said: config.revision, real });

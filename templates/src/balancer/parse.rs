@@ -43,9 +43,9 @@ impl Balancer {
         match check::first_problem(&balancer) {
             None => Ok(balancer),
             Some(problem) => Err(Invalid {
-                line: place::find(root, &problem.path).map(|byte| place::line(toml_text, byte)),
-                key: place::dotted(&problem.path),
-                message: discreet::addresses(&problem.message),
+                line: location::find(root, &problem.path).map(|byte| location::line(toml_text, byte)),
+                key: location::dotted(&problem.path),
+                message: secrets::addresses(&problem.message),
             }),
         }
     }
@@ -61,8 +61,8 @@ impl Balancer {
             None => Ok(()),
             Some(problem) => Err(Invalid {
                 line: None,
-                key: place::dotted(&problem.path),
-                message: discreet::addresses(&problem.message),
+                key: location::dotted(&problem.path),
+                message: secrets::addresses(&problem.message),
             }),
         }
     }
@@ -70,10 +70,10 @@ impl Balancer {
 
 /// Text that isn't TOML.
 fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
-    let line = error.span().map(|span| place::line(text, span.start));
+    let line = error.span().map(|span| location::line(text, span.start));
     let repeated = error.span().and_then(|span| text.get(span));
-    if line.is_some_and(|line| discreet::is_of_notify(text, line)) && !repeated.is_some_and(discreet::is_key) {
-        return Invalid { line, key: "notify".to_owned(), message: discreet::UNREADABLE.to_owned() };
+    if line.is_some_and(|line| secrets::is_of_notify(text, line)) && !repeated.is_some_and(secrets::is_key) {
+        return Invalid { line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
     }
     match repeated {
         Some(key) if error.message() == "duplicate key" => {
@@ -81,7 +81,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
         }
         _ => {
             let key = line.map(|line| key_at(text, line)).unwrap_or_default();
-            let message = match wanted::of(&key) {
+            let message = match expected::of(&key) {
                 Some(wanted) => format!("not valid TOML; write {wanted}"),
                 None => one_line(error.message()),
             };
@@ -106,17 +106,17 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     // An empty span is the whole document's.
     let span = error.span().filter(|span| !span.is_empty());
-    let path = span.as_ref().map_or_else(Path::new, |span| place::around(root, span));
-    let line = span.as_ref().map(|span| place::line(text, span.start));
+    let path = span.as_ref().map_or_else(Path::new, |span| location::around(root, span));
+    let line = span.as_ref().map(|span| location::line(text, span.start));
     if message.starts_with("missing field") {
         let line = line.filter(|_| !path.is_empty());
-        let key = place::dotted(&[path, vec![quoted[0].into()]].concat());
+        let key = location::dotted(&[path, vec![quoted[0].into()]].concat());
         return Invalid { line, key, message: "is missing".to_owned() };
     }
-    let key = place::dotted(&path);
+    let key = location::dotted(&path);
     if message.starts_with("unknown field") {
         // The key may be a webhook's address.
-        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !discreet::is_key(key)));
+        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !secrets::is_key(key)));
         let key = match key.starts_with("notify") && !is_shown {
             true => "notify".to_owned(),
             false => Some(key).filter(|key| !key.contains("://")).unwrap_or_default(),
@@ -125,20 +125,20 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
     }
     if key.starts_with("notify") {
         // The library repeats the value, and a webhook's address is a secret.
-        return Invalid { line, key, message: format!("wrong type; {}", discreet::WANTED) };
+        return Invalid { line, key, message: format!("wrong type; {}", secrets::WANTED) };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
-    let message = match wanted::of(&key).filter(|_| is_of_another_kind(&message)) {
+    let message = match expected::of(&key).filter(|_| is_of_another_kind(&message)) {
         Some(wanted) => format!("wrong type; write {wanted}"),
         None => plain(&message, &quoted),
     };
     let message = match value {
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
         // Without a key, the value may be a secret.
-        None if key.is_empty() => discreet::unquoted(&message),
+        None if key.is_empty() => secrets::unquoted(&message),
         _ => message,
     };
-    Invalid { line, key, message: discreet::addresses(&message) }
+    Invalid { line, key, message: secrets::addresses(&message) }
 }
 
 /// Whether the message is about a value's type (text, a list, a table) rather than its content.

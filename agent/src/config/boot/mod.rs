@@ -105,18 +105,18 @@ pub async fn configure() -> anyhow::Result<Node> {
     let observer = Observer::new(api.client.clone(), &balancer, &facts);
     // A restarted agent begins with the last agent's snapshot, as keepalived may have made this node MASTER meanwhile.
     // It reads the API again while it serves.
-    let before = if keepalived_ran { gather::known(&facts) } else { None };
+    let before = if keepalived_ran { first_reads::known(&facts) } else { None };
     let is_known = before.is_some();
     let gathering = async {
         match before {
             Some(found) => found,
-            None => gather::gather(&observer, &balancer, &facts).await,
+            None => first_reads::gather(&observer, &balancer, &facts).await,
         }
     };
     let (found, served) = tokio::join!(gathering, serve(&balancer));
 
     let listed = found.listed;
-    let members = gather::with_me(found.members, &facts);
+    let members = first_reads::with_me(found.members, &facts);
     let slot = Slot::of(&facts.subnet, &balancer.subnets);
     let roster = Roster::of(&members, facts.address);
     tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's slot");

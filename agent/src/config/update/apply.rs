@@ -77,7 +77,7 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let after = &next.balancer;
     let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
     loopback::carry(&both).await?;
-    system::run(before, after).await?;
+    system_files::run(before, after).await?;
     if let Some(failed) = services::haproxy(after).await.into_iter().next() {
         return Err(failed.error);
     }

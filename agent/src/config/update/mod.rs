@@ -112,7 +112,7 @@ impl Updater {
 
     async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>) {
         let refused = tried.as_ref().filter(|tried| tried.refused).map(|tried| &tried.order);
-        match step::step(tag, &self.board.read().revision, refused) {
+        match next_action::step(tag, &self.board.read().revision, refused) {
             NextAction::Rest => {}
             NextAction::Well => {
                 *tried = None;

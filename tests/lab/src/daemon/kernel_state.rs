@@ -31,17 +31,17 @@ impl Ground {
         let subnet =
             |name: &str| seed.subnets.get(name).cloned().with_context(|| format!("the seed has no subnet {name}"));
         let fixture = |name: &str, address, subnet| Fixture { name: name.to_owned(), address, subnet };
-        let [(target_a, address_a), (target_b, address_b)] = place::TARGETS;
+        let [(target_a, address_a), (target_b, address_b)] = addresses::TARGETS;
         let fixtures = vec![
-            fixture(place::CLIENT, place::CLIENT_ADDRESS, subnet("clients")?),
+            fixture(addresses::CLIENT, addresses::CLIENT_ADDRESS, subnet("clients")?),
             fixture(target_a, address_a, subnet("private-a")?),
             fixture(target_b, address_b, subnet("private-b")?),
         ];
         let services = Services {
-            metadata: place::METADATA,
-            resolver: place::RESOLVER,
-            api: place::API.map(|(_, address)| address).into(),
-            hosts: [place::HOSTS].into(),
+            metadata: addresses::METADATA,
+            resolver: addresses::RESOLVER,
+            api: addresses::API.map(|(_, address)| address).into(),
+            hosts: [addresses::HOSTS].into(),
         };
         let state = Mutex::new(State { network: Network::open()?, faults: Faults::default() });
         Ok(Ground { state, world: watch::Sender::default(), vpc: seed.vpc.clone(), services, fixtures })

@@ -107,20 +107,20 @@ impl Lab {
 
     fn example(&self) -> Result<Example> {
         let subnet = |name: &str| self.seed.subnets.get(name).cloned().with_context(|| format!("no subnet {name}"));
-        let target = |(_, address)| format!("{address}:{}", place::TARGET_PORT);
+        let target = |(_, address)| format!("{address}:{}", addresses::TARGET_PORT);
         Ok(Example {
             vpc: self.seed.vpc.clone(),
             subnets: vec![subnet("private-a")?, subnet("private-b")?],
-            image: format!("resolve:ssm:{}", place::IMAGE_PARAMETER),
-            targets: place::TARGETS.map(target).to_vec(),
-            agent_url: format!("https://{}{}", place::DOWNLOADS, place::AGENT_PATH),
+            image: format!("resolve:ssm:{}", addresses::IMAGE_PARAMETER),
+            targets: addresses::TARGETS.map(target).to_vec(),
+            agent_url: format!("https://{}{}", addresses::DOWNLOADS, addresses::AGENT_PATH),
             agent_file: agent_file()?,
         })
     }
 
     fn who(&self, word: &str) -> Result<String> {
         let world = self.ground.world().borrow().clone();
-        let found = who::instance(word, &world, &self.seed.vpc, |id| self.machines.has_power(id))?;
+        let found = selector::instance(word, &world, &self.seed.vpc, |id| self.machines.has_power(id))?;
         Ok(found.id.clone())
     }
 
@@ -144,10 +144,14 @@ impl Lab {
         let world = self.ground.world().borrow().clone();
         let subnets: Vec<_> = world.subnets.iter().filter(|s| s.vpc == self.seed.vpc && s.zone == name).collect();
         ensure!(!subnets.is_empty(), "{name}: the lab's VPC has no subnet in this zone");
-        let fixtures = place::TARGETS.into_iter().filter(|(_, at)| subnets.iter().any(|s| s.cidr.contains(at)));
+        let fixtures = addresses::TARGETS.into_iter().filter(|(_, at)| subnets.iter().any(|s| s.cidr.contains(at)));
         let zone = Zone {
             fixtures: fixtures.map(|(name, _)| name.to_owned()).collect(),
-            api: place::API.into_iter().filter(|(zone, _)| name.ends_with(*zone)).map(|(_, address)| address).collect(),
+            api: addresses::API
+                .into_iter()
+                .filter(|(zone, _)| name.ends_with(*zone))
+                .map(|(_, address)| address)
+                .collect(),
         };
         let lost = name.to_owned();
         self.ground.change(move |faults| faults.lose(&lost, zone)).await?;

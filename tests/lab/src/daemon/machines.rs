@@ -213,7 +213,7 @@ impl Machines {
             interface: instance.interface.clone().with_context(|| format!("{id}: no network interface"))?,
             address: instance.address.with_context(|| format!("{id}: no address"))?,
             region: world.region.clone(),
-            resolver: place::RESOLVER,
+            resolver: addresses::RESOLVER,
             ca: Some(self.ca.clone()),
         })
     }

@@ -54,8 +54,8 @@ impl Services {
         services.api(&staff)?;
         services.metadata_and_names(&staff)?;
         services.hosts(&staff)?;
-        for (name, address) in place::TARGETS {
-            let listener = bind(&namespace::behind(name), address, place::TARGET_PORT)?;
+        for (name, address) in addresses::TARGETS {
+            let listener = bind(&namespace::behind(name), address, addresses::TARGET_PORT)?;
             services.add(name, async move { targets::serve(listener, name).await });
         }
         let proxy = staff.proxy.clone();
@@ -66,7 +66,7 @@ impl Services {
     fn api(&mut self, staff: &Staff) -> Result<()> {
         let names = api_names(&staff.seed.region);
         let config = staff.authority.server(names.iter().map(String::as_str))?;
-        for (_, address) in place::API {
+        for (_, address) in addresses::API {
             let (listener, proxy, config) = (bind(ROUTER, address, 443)?, staff.proxy.clone(), config.clone());
             self.add("the API in the VPC", async move { proxy.serve(listener, Entrance::Vpc(config)).await });
         }
@@ -74,27 +74,27 @@ impl Services {
     }
 
     fn metadata_and_names(&mut self, staff: &Staff) -> Result<()> {
-        let (listener, imds) = (bind(ROUTER, place::METADATA, 80)?, staff.imds.clone());
+        let (listener, imds) = (bind(ROUTER, addresses::METADATA, 80)?, staff.imds.clone());
         self.add("instance metadata", async move { imds.serve(listener).await });
 
         let cidrs = staff.world.vpc(&staff.seed.vpc).context("the seed's VPC isn't in the world")?.cidrs.clone();
         let names = api_names(&staff.seed.region);
-        let api = place::API.map(|(_, address)| address);
+        let api = addresses::API.map(|(_, address)| address);
         let zone = names.iter().fold(Zone::new(&staff.seed.region, cidrs), |zone, name| zone.with(name, &api));
-        let zone = zone.with(place::DOWNLOADS, &[place::HOSTS]).with(place::PACKAGES, &[place::HOSTS]);
-        let udp = namespace::bind_udp(ROUTER, SocketAddr::from((place::RESOLVER, 53)))?;
-        let tcp = bind(ROUTER, place::RESOLVER, 53)?;
+        let zone = zone.with(addresses::DOWNLOADS, &[addresses::HOSTS]).with(addresses::PACKAGES, &[addresses::HOSTS]);
+        let udp = namespace::bind_udp(ROUTER, SocketAddr::from((addresses::RESOLVER, 53)))?;
+        let tcp = bind(ROUTER, addresses::RESOLVER, 53)?;
         self.add("the resolver", async move { dns::serve(zone, udp, tcp).await });
         Ok(())
     }
 
     fn hosts(&mut self, staff: &Staff) -> Result<()> {
-        let config = staff.authority.server([place::DOWNLOADS])?;
-        let door = Door::tls(bind(ROUTER, place::HOSTS, 443)?, config);
-        let agent = Files::default().with(place::AGENT_PATH, staff.agent.clone());
+        let config = staff.authority.server([addresses::DOWNLOADS])?;
+        let door = Door::tls(bind(ROUTER, addresses::HOSTS, 443)?, config);
+        let agent = Files::default().with(addresses::AGENT_PATH, staff.agent.clone());
         self.add("downloads", async move { agent.serve(door).await });
 
-        let door = Door::plain(bind(ROUTER, place::HOSTS, 80)?);
+        let door = Door::plain(bind(ROUTER, addresses::HOSTS, 80)?);
         let packages = Files::default().with("/", staff.dir.repository());
         self.add("packages", async move { packages.serve(door).await });
         Ok(())

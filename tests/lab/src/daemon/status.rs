@@ -39,7 +39,7 @@ fn instance(world: &World, instance: &Instance, lab: &str) -> InstanceStatus {
     InstanceStatus {
         id: instance.id.clone(),
         balancer: tag(TAG_BALANCER),
-        slot: who::slot(world, instance),
+        slot: selector::slot(world, instance),
         zone: instance.zone.clone(),
         address: instance.address,
         api: api.unwrap_or_default(),
