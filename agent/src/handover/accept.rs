@@ -70,19 +70,19 @@ pub fn page(board: Board, preference: Arc<Preference>, api: Api) -> Router {
 }
 
 async fn succeed(
-    Shared(state): Shared<Arc<SuccessionState>>,
+    Shared(shared): Shared<Arc<SuccessionState>>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
     Json(vips): Json<Vec<Ipv4Addr>>,
 ) -> Result<StatusCode, (StatusCode, String)> {
-    let state = state.board.read();
+    let state = shared.board.read();
     if !matches!(visitor.ip(), IpAddr::V4(peer) if state.peers.contains(&peer)) {
         return Err((StatusCode::FORBIDDEN, "members only".to_owned()));
     }
-    if state.api.is_lost() {
+    if shared.api.is_lost() {
         return Err((StatusCode::CONFLICT, "it can't reach the EC2 API".to_owned()));
     }
     fit(&state, &vips, haproxy::targets().await, Instant::now()).map_err(|why| (StatusCode::CONFLICT, why))?;
-    state.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
+    shared.preference.choose(&vips).map_err(|error| (StatusCode::CONFLICT, format!("{error:#}")))?;
     tracing::info!(peer = %visitor.ip(), ?vips, "accepted a handover from a peer");
     tokio::time::sleep(HEARD).await;
     Ok(StatusCode::NO_CONTENT)

@@ -61,7 +61,7 @@ impl Observer {
     }
 
     /// Reads the virtual IPs and tables of `balancer` from now on.
-    pub fn follow(&self, balancer: &Balancer) {
+    pub fn set_balancer(&self, balancer: &Balancer) {
         *self.scope.write().unwrap_or_else(PoisonError::into_inner) = Scope::of(balancer);
     }
 

@@ -161,28 +161,32 @@ async fn serve_on(
 }
 
 async fn health(
-    Shared(state): Shared<Arc<ServerState>>,
+    Shared(shared): Shared<Arc<ServerState>>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
 ) -> Json<Health> {
-    let state = state.board.read();
+    let state = shared.board.read();
     if let IpAddr::V4(visitor) = visitor.ip()
         && !state.peers.contains(&visitor)
         && visitor != state.address
-        && state.strangers.lock().unwrap_or_else(|poisoned| poisoned.into_inner()).worth_a_look(visitor, Instant::now())
+        && shared
+            .strangers
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner())
+            .worth_a_look(visitor, Instant::now())
     {
-        state.bells.stranger.notify_one();
+        shared.bells.stranger.notify_one();
     }
     Json(Health::of(&state))
 }
 
 /// Only a hint: the agent then reads what is true.
 async fn stepped_back(
-    Shared(state): Shared<Arc<ServerState>>,
+    Shared(shared): Shared<Arc<ServerState>>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
 ) -> StatusCode {
     match visitor.ip() {
-        IpAddr::V4(peer) if state.board.read().peers.contains(&peer) => {
-            state.bells.stepped_back.notify_one();
+        IpAddr::V4(peer) if shared.board.read().peers.contains(&peer) => {
+            shared.bells.stepped_back.notify_one();
             StatusCode::NO_CONTENT
         }
         _ => StatusCode::FORBIDDEN,

@@ -138,7 +138,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let look = Box::new(move || asked.look.notify_one());
     let (told, place) = (board.clone(), local.clone());
     let updater = Updater { imds, client, board: told, observer, local: place, balancer, look, http };
-    tasks.forever("updates", updater.follow());
+    tasks.forever("updates", updater.run());
     tasks.forever("upkeep", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
     tokio::select! {

@@ -16,7 +16,7 @@ use crate::aws::ec2::{ApiError, Kind};
 use crate::aws::ids::InterfaceId;
 
 /// The most calls under way at once: each needs a connection, and memory.
-const WINDOW: usize = 64;
+pub(super) const WINDOW: usize = 64;
 
 /// Makes the calls of takeovers. Clones share one rate limiter, as their calls share AWS's token bucket.
 #[derive(Debug, Clone)]

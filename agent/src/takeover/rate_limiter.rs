@@ -91,7 +91,7 @@ mod tests {
 
     /// The duration of a call, in seconds.
     const TRIP: f64 = 0.05;
-    const WINDOW: usize = crate::takeover::WINDOW;
+    const WINDOW: usize = crate::takeover::move_routes::WINDOW;
 
     /// Lets `callers` share a bucket, with `calls` each. Returns when the last call was granted, in seconds, and the
     /// number of calls made.

@@ -287,8 +287,8 @@ fn other_revision(balancer: &Balancer, observed: &Observed) -> Option<String> {
 fn other_origin(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let ours = |template: &&Template| template.tags.balancer() == Some(&balancer.name);
     let Some(template) = observed.template.as_ref().filter(ours) else { return Vec::new() };
-    let problems = origin::unreadable(template).or_else(|| origin::by_a_newer_one(template));
-    problems.or_else(|| origin::by_hand(template)).into_iter().collect()
+    let problems = changed_by_hand::unreadable(template).or_else(|| changed_by_hand::by_a_newer_one(template));
+    problems.or_else(|| changed_by_hand::by_hand(template)).into_iter().collect()
 }
 
 fn differing(old: &Balancer, new: &Balancer) -> Vec<String> {

@@ -77,13 +77,13 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let after = &next.balancer;
     let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
     loopback::carry(&both).await?;
-    system_files::run(before, after).await?;
+    system_files::change(before, after).await?;
     if let Some(failed) = services::haproxy(after).await.into_iter().next() {
         return Err(failed.error);
     }
     until_haproxy_runs(after).await?;
 
-    updater.observer.run(after);
+    updater.observer.set_balancer(after);
     (updater.look)();
     updater.balancer.send_replace(after.clone());
     let adopted = |state: &State| addresses(&state.virtual_ips).eq(after.virtual_ips.iter().copied());

@@ -15,7 +15,7 @@ const SYSCTL: &str = "/usr/lib/systemd/systemd-sysctl";
 const RESERVED: &str = "ip_local_reserved_ports";
 
 /// Changes the system's files and settings from those of `before` to those of `after`.
-pub(super) async fn run(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
+pub(super) async fn change(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
     let sysctl = files::sysctl_conf(after);
     if files::sysctl_conf(before) != sysctl {
         write_aside(Path::new(paths::SYSCTL), sysctl.clone()).await?;

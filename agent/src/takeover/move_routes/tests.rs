@@ -12,6 +12,7 @@ use aws_smithy_http_client::{Builder, tls};
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client, mock};
 
 use super::*;
+use crate::aws::ids::TableId;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
 

@@ -23,13 +23,13 @@ pub fn serve(board: Board, page: Page) -> Router {
     Router::new().route("/metrics", get(read)).with_state(Arc::new(PageState { board, page }))
 }
 
-async fn read(Shared(state): Shared<Arc<PageState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Response {
-    let state = state.board.read();
-    let known = matches!(visitor.ip(), IpAddr::V4(visitor) if state.page.is_for(visitor, &state));
+async fn read(Shared(shared): Shared<Arc<PageState>>, ConnectInfo(visitor): ConnectInfo<SocketAddr>) -> Response {
+    let state = shared.board.read();
+    let known = matches!(visitor.ip(), IpAddr::V4(visitor) if shared.page.is_for(visitor, &state));
     if !known {
         return (StatusCode::FORBIDDEN, "add this address to [metrics] clients in balancer.toml\n").into_response();
     }
-    match state.page.text(&state) {
+    match shared.page.text(&state) {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error:#}\n")).into_response(),
     }

@@ -16,7 +16,7 @@ pub enum NextOrder {
     /// Every node runs the revision, and none has another order.
     Done,
     /// Give these nodes the order.
-    Order(Vec<String>),
+    Give(Vec<String>),
     /// Remove the order from these nodes: they refused it before this command gave it. They drop the refusal when it is removed.
     Withdraw(Vec<String>),
     /// Wait for these nodes: they have the order, or can't get it yet.
@@ -94,13 +94,13 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> NextOrder {
     let strayed = |node: &&&Node| !is_told(node) && told_otherwise(&order.revision, node);
     let strayed = ids(live.iter().filter(|node| running(node) == Some(&order.revision.0)).filter(strayed));
     if !strayed.is_empty() {
-        return NextOrder::Tell(strayed);
+        return NextOrder::Give(strayed);
     }
     let pending: Vec<&Node> = live.iter().filter(|node| !follows(&order.revision, node)).copied().collect();
     if pending.is_empty() {
         // A node that returns runs its old revision, and takes the last order.
         let others = ids(away.iter().filter(|node| !is_told(node) && !follows(&order.revision, node)));
-        return if others.is_empty() { NextOrder::Done } else { NextOrder::Tell(others) };
+        return if others.is_empty() { NextOrder::Done } else { NextOrder::Give(others) };
     }
     let refused_before = |node: &&&Node| !told.contains(&node.id) && refusal(order, node).is_some();
     if pending.iter().any(|node| refused_before(&node)) {
@@ -118,11 +118,11 @@ pub fn next(asking: &Asking, nodes: &[Node]) -> NextOrder {
     }
     let standbys = ids(pending.iter().filter(|node| active(node) == 0));
     if !standbys.is_empty() && goal.force == Force::No {
-        return NextOrder::Tell(standbys);
+        return NextOrder::Give(standbys);
     }
     // Active nodes one at a time, those with the fewest virtual IPs first. With --force every node may be active.
     let first = pending.iter().min_by_key(|node| (active(node), std::cmp::Reverse(node.slot)));
-    NextOrder::Tell(ids(first.into_iter()))
+    NextOrder::Give(ids(first.into_iter()))
 }
 
 /// Whether the node is stopped or left out.

@@ -41,7 +41,7 @@ impl RollingUpdate<'_> {
                     self.keep_lease().await?;
                     tagging::remove(&self.aws.ec2, &ids, TAG_REVISION).await?;
                 }
-                NextOrder::Tell(ids) => {
+                NextOrder::Give(ids) => {
                     self.tell(order, &ids, &nodes).await?;
                     told.extend(ids);
                     continue;

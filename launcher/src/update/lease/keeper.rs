@@ -140,7 +140,7 @@ fn still_mine(template: &str, standing: Standing) -> Result<(), Failure> {
 
 impl RollingUpdate<'_> {
     /// Fails unless this update still holds the lease. Called before every change.
-    pub(super) async fn keep_lease(&mut self) -> Result<(), Failure> {
+    pub(in crate::update) async fn keep_lease(&mut self) -> Result<(), Failure> {
         let (id, lease) = (&self.snapshot.template.id, self.lease.borrow().clone());
         still_mine(id, held(self.aws, id, &lease).await?)
     }

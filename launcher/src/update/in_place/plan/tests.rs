@@ -30,7 +30,7 @@ fn asked(nodes: &[Node], told: &[&str], stale: &[&str], force: Force) -> NextOrd
 #[test]
 fn standbys_go_first_together_and_the_active_node_when_they_run_it() {
     let mut nodes = nodes();
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-1".into(), "i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-1".into(), "i-2".into()]));
     for node in &mut nodes[1..] {
         tag(node, TAG_REVISION, "2:fedcba987654");
     }
@@ -38,7 +38,7 @@ fn standbys_go_first_together_and_the_active_node_when_they_run_it() {
     tag(&mut nodes[1], TAG_RUNNING, "fedcba987654");
     assert_eq!(on(&nodes), NextOrder::Wait(vec!["i-2".into()]));
     tag(&mut nodes[2], TAG_RUNNING, "fedcba987654");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-0".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-0".into()]));
     tag(&mut nodes[0], TAG_RUNNING, "fedcba987654");
     assert_eq!(on(&nodes), NextOrder::Done);
 }
@@ -49,7 +49,7 @@ fn nodes_that_are_all_active_go_one_at_a_time() {
     tag(&mut nodes[0], TAG_ROLE, "active active standby");
     tag(&mut nodes[1], TAG_ROLE, "standby standby active");
     nodes.truncate(2);
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-1".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-1".into()]));
 }
 
 #[test]
@@ -75,7 +75,7 @@ fn an_order_that_a_node_refused_before_is_withdrawn_and_given_again() {
     nodes[1].tags.0.remove(TAG_REVISION);
     assert_eq!(on(&nodes), NextOrder::Wait(vec!["i-1".into()]), "it still shows the refusal");
     nodes[1].tags.0.remove(TAG_REFUSED_REVISION);
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-1".into(), "i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-1".into(), "i-2".into()]));
 }
 
 #[test]
@@ -85,7 +85,7 @@ fn a_booting_node_is_waited_for_and_a_terminated_one_is_not() {
     nodes[2].state = "terminated".into();
     assert_eq!(on(&nodes), NextOrder::Wait(vec!["i-1".into()]));
     nodes[1].state = "stopped".into();
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-0".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-0".into()]));
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_rollback_replaces_an_order_that_a_node_has_not_taken() {
     tag(&mut nodes[1], TAG_REVISION, "3:0123456789ab");
     tag(&mut nodes[0], TAG_REVISION, "newest");
     assert!(!follows(&order().revision, &nodes[1]));
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-0".into(), "i-1".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-0".into(), "i-1".into()]));
     let waits = NextOrder::Wait(vec!["i-0".into(), "i-1".into()]);
     assert_eq!(asked(&nodes, &["i-0", "i-1"], &[], Force::No), waits, "the API doesn't show it yet");
     tag(&mut nodes[0], TAG_REVISION, "2:fedcba987654");
@@ -126,7 +126,7 @@ fn a_stopped_node_does_not_start_with_an_abandoned_order() {
     nodes[2].state = "stopped".into();
     assert_eq!(on(&nodes), NextOrder::Done);
     tag(&mut nodes[2], TAG_REVISION, "3:0123456789ab");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-2".into()]));
 }
 
 #[test]
@@ -134,14 +134,14 @@ fn no_node_gets_the_order_while_the_active_node_is_unknown_and_with_force_one_at
     let mut nodes = nodes();
     tag(&mut nodes[0], TAG_ROLE, "standby");
     assert_eq!(on(&nodes), NextOrder::Unserved("no node reports that it is active for virtual IP 1".into()));
-    assert_eq!(forced(&nodes), NextOrder::Tell(vec!["i-2".into()]));
+    assert_eq!(forced(&nodes), NextOrder::Give(vec!["i-2".into()]));
     tag(&mut nodes[0], TAG_ROLE, "active active");
     tag(&mut nodes[1], TAG_ROLE, "standby active");
     tag(&mut nodes[2], TAG_ROLE, "standby standby");
     assert_eq!(on(&nodes), NextOrder::Unserved("2 nodes report that they are active for virtual IP 2".into()));
     // A node of another revision has one virtual IP fewer.
     tag(&mut nodes[2], TAG_ROLE, "standby");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-2".into()]));
     nodes[0].state = "stopping".into();
     assert_eq!(on(&nodes), NextOrder::Unserved("no node reports that it is active for virtual IP 1".into()));
 }
@@ -154,11 +154,11 @@ fn a_left_out_node_gets_the_order_last_and_its_old_role_does_not_count() {
     // The dead node's tag still names it active.
     let mut nodes = vec![lost(node("i-0", 0, "running"), "i-1"), node("i-1", 1, "running"), node("i-2", 2, "running")];
     tag(&mut nodes[1], TAG_ROLE, "active");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-2".into()]));
     tag(&mut nodes[2], TAG_RUNNING, "fedcba987654");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-1".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-1".into()]));
     tag(&mut nodes[1], TAG_RUNNING, "fedcba987654");
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-0".into()]), "it takes the order when it returns");
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-0".into()]), "it takes the order when it returns");
     tag(&mut nodes[0], TAG_REVISION, "2:fedcba987654");
     assert_eq!(on(&nodes), NextOrder::Done);
     nodes[0].unreachable = None;
@@ -180,5 +180,5 @@ fn a_stopped_node_gets_the_order_when_the_others_run_it() {
     for node in &mut nodes[..2] {
         tag(node, TAG_RUNNING, "fedcba987654");
     }
-    assert_eq!(on(&nodes), NextOrder::Tell(vec!["i-2".into()]));
+    assert_eq!(on(&nodes), NextOrder::Give(vec!["i-2".into()]));
 }
