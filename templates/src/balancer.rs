@@ -26,7 +26,6 @@ pub use parse::Invalid;
 pub struct Balancer {
     /// Unique in its Region.
     pub name: String,
-    /// `vpc-…`
     pub vpc: String,
     /// One node in each; at least two availability zones.
     pub subnets: Vec<String>,

@@ -11,7 +11,6 @@ use crate::balancer::Revision;
 pub struct Order {
     /// The version's number.
     pub version: i64,
-    /// The revision in it.
     pub revision: Revision,
 }
 

@@ -6,7 +6,6 @@ use std::net::Ipv4Addr;
 pub const BALANCER: &str = "/etc/elbow/balancer.json";
 /// The node's install step, run once by cloud-init.
 pub const INSTALL: &str = "/etc/elbow/install.sh";
-/// The agent's systemd unit.
 pub const AGENT_UNIT: &str = "/etc/systemd/system/elbow-agent.service";
 /// What Elbow adds to the distribution's haproxy.service.
 pub const HAPROXY_UNIT: &str = "/etc/systemd/system/haproxy.service.d/elbow.conf";
@@ -33,7 +32,6 @@ pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
 pub const API_TRACK: &str = "/run/elbow/api.track";
 /// HAProxy's configuration.
 pub const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
-/// keepalived's configuration.
 pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
 
 /// In [`RUN`], keepalived's `track_file` for a virtual IP: 1 while this node hands it over, 0 otherwise.

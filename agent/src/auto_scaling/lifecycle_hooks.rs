@@ -36,7 +36,6 @@ pub(super) struct Hook {
 /// Completes this node's hooks.
 #[derive(Clone)]
 pub struct Member {
-    /// The API.
     pub api: Api,
     /// This node.
     pub instance: InstanceId,

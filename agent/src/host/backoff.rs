@@ -16,7 +16,6 @@ impl Backoff {
         Backoff { first, most, tries: 0 }
     }
 
-    /// The next pause.
     pub fn next_pause(&mut self) -> Duration {
         let pause = pause(self.first, self.most, self.tries, rand::random());
         self.tries = self.tries.saturating_add(1);

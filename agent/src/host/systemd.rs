@@ -86,7 +86,6 @@ fn job_of(jobs: &str, unit: &str) -> Option<String> {
     jobs.lines().find_map(job)
 }
 
-/// Whether `unit` is active.
 pub async fn is_active(unit: &str) -> bool {
     process::run("systemctl", &["is-active", "--quiet", unit]).await.is_ok()
 }

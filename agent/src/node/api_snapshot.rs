@@ -20,7 +20,6 @@ pub const PATH: &str = "/var/lib/elbow/known.json";
 pub struct ApiSnapshot {
     /// The instance that received them: an image made of a running node contains its file.
     pub instance: InstanceId,
-    /// The members.
     pub members: Vec<Member>,
     /// The route tables.
     pub tables: Vec<Table>,

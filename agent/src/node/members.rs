@@ -19,7 +19,6 @@ const ENDING: [InstanceStateName; 2] = [InstanceStateName::ShuttingDown, Instanc
 /// A live instance of the balancer, this one included.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Member {
-    /// Its id.
     pub instance: InstanceId,
     /// Its primary interface.
     pub interface: InterfaceId,

@@ -20,19 +20,15 @@ use crate::node::report_tags::Reports;
 pub struct State {
     /// The balancer's name.
     pub balancer: String,
-    /// This instance.
     pub instance: InstanceId,
-    /// Its address.
     pub address: Ipv4Addr,
     /// Its availability zone.
     pub zone: String,
-    /// Its slot.
     pub slot: Slot,
     /// The revision of the configuration it runs.
     pub revision: Revision,
     /// The virtual IPs, and this node's state for each.
     pub virtual_ips: Vec<VirtualIp>,
-    /// Whether HAProxy serves.
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
@@ -69,7 +65,6 @@ pub struct State {
 /// A virtual IP, and this node's state for it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VirtualIp {
-    /// The address.
     pub address: Ipv4Addr,
     /// This node's role.
     pub role: Role,

@@ -14,7 +14,6 @@ use crate::takeover::{Call, Route};
 /// A route table that can hold the routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Table {
-    /// Its id.
     pub id: TableId,
     /// Which subnets use it; tables in use sort first.
     pub serves: Serves,

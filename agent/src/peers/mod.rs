@@ -44,9 +44,7 @@ const CROWD: u32 = 2048;
 /// A node's health, as its peers read it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// Its instance.
     pub instance: InstanceId,
-    /// Its slot.
     pub slot: Slot,
     /// Its role for each virtual IP.
     pub roles: Roles,
@@ -61,7 +59,6 @@ pub struct Health {
     /// How far it is with a change to another revision.
     #[serde(default)]
     pub change: Change,
-    /// Whether its HAProxy serves.
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,

@@ -19,7 +19,6 @@ pub(super) enum Heard {
     Agent,
     /// Its machine answers, its agent doesn't.
     Machine,
-    /// Nothing.
     Nothing,
 }
 

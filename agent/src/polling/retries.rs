@@ -32,7 +32,6 @@ impl Retries {
         self.0.values().map(|(_, due)| *due).min()
     }
 
-    /// The reads that are due.
     pub(crate) fn due(&self, now: Instant) -> Vec<Read> {
         self.0.iter().filter(|(_, (_, due))| *due <= now).map(|(read, _)| *read).collect()
     }

@@ -57,7 +57,6 @@ struct Neighbour {
 }
 
 impl Tunnels {
-    /// Tunnels from `address` on `interface`.
     pub(super) fn on(interface: &str, address: Ipv4Addr) -> anyhow::Result<Tunnels> {
         let path = Path::new("/sys/class/net").join(interface).join("mtu");
         let text = std::fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;

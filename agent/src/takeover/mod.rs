@@ -16,7 +16,6 @@ pub use next_call::{Call, NextCall, Pause};
 /// A route to be pointed at this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
-    /// Its table.
     pub table: TableId,
     /// Its destination.
     pub vip: Ipv4Addr,

@@ -204,7 +204,6 @@ pub struct Launching<'a> {
     pub desired: &'a Desired,
     /// The launch template's id.
     pub template: &'a str,
-    /// Its version.
     pub version: i64,
     /// Shows what a launch waits for.
     pub progress: &'a Progress,

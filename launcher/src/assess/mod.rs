@@ -28,7 +28,6 @@ pub struct Expected {
     pub subnets: Vec<String>,
     /// How its nodes are launched.
     pub launch: Launch,
-    /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
     /// The tables of their routes.
     pub route_tables: RouteTables,
@@ -77,7 +76,6 @@ pub struct NodeHealth {
     /// The slot that names this node.
     #[serde(skip)]
     pub named: Option<Slot>,
-    /// Its subnet.
     #[serde(skip)]
     pub subnet: String,
     /// Its id.

@@ -36,7 +36,6 @@ pub const PAGE: i32 = 100;
 /// The clients of one account and Region.
 #[derive(Debug, Clone)]
 pub struct Aws {
-    /// The Region.
     pub region: String,
     /// Auto Scaling groups.
     pub auto_scaling: aws_sdk_autoscaling::Client,
@@ -53,9 +52,7 @@ pub struct Aws {
 /// The command line's profile and Region; AWS's standard environment and profiles supply the rest.
 #[derive(Debug, Clone, Default)]
 pub struct Account {
-    /// `--profile`
     pub profile: Option<String>,
-    /// `--region`
     pub region: Option<String>,
 }
 

@@ -10,7 +10,6 @@ use crate::output::failure::Failure;
 /// A profile that was named, by `--profile` or `AWS_PROFILE`.
 #[derive(Debug, Clone)]
 pub(super) struct Profile {
-    /// Its name.
     pub name: String,
     section: Section,
 }

@@ -23,7 +23,6 @@ pub struct Plan {
 /// The node to make active.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Taker {
-    /// Its instance.
     pub instance: String,
     /// Its slot and instance, for messages.
     pub called: String,
@@ -32,9 +31,7 @@ pub struct Taker {
 /// A node that hands virtual IPs over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Giver {
-    /// Its instance.
     pub instance: String,
-    /// Its slot.
     pub slot: Option<Slot>,
     /// The virtual IPs to hand over.
     pub virtual_ips: Vec<Ipv4Addr>,

@@ -22,7 +22,6 @@ const RULES: usize = 60;
 pub struct Desired {
     /// The balancer's name.
     pub balancer: String,
-    /// Its VPC.
     pub vpc: String,
     /// The revision of its nodes.
     pub revision: Revision,

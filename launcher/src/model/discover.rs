@@ -13,11 +13,9 @@ use crate::resources::route_tables::{self, Table};
 /// A balancer's surroundings. What the file names and AWS doesn't have is absent.
 #[derive(Debug, Clone)]
 pub struct Surroundings {
-    /// The Region.
     pub region: String,
     /// The caller's account.
     pub account: String,
-    /// The VPC.
     pub vpc: Option<Vpc>,
     /// The subnets, in no order.
     pub subnets: Vec<Subnet>,
@@ -27,7 +25,6 @@ pub struct Surroundings {
     pub image_id: Option<String>,
     /// The image itself.
     pub image: Option<Image>,
-    /// The instance type.
     pub instance_type: Option<InstanceType>,
     /// The claims of the VPC's other balancers.
     pub others: Vec<Claim>,

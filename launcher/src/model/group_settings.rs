@@ -20,7 +20,6 @@ const REPLACING: [&str; 3] = ["Launch", "Terminate", "InstanceRefresh"];
 /// The desired group.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wanted {
-    /// Its settings.
     pub settings: Settings,
     /// Its launch hook and its termination hook.
     pub hooks: [Hook; 2],

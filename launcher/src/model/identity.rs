@@ -26,7 +26,6 @@ pub struct Signs {
 /// An instance's relation to a balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Standing {
-    /// One of its nodes.
     Node,
     /// One of its nodes that lost the balancer's tag.
     Untagged,

@@ -19,7 +19,6 @@ pub struct Node {
     pub reason: Option<String>,
     /// `ami-…`
     pub image: String,
-    /// Its VPC.
     pub vpc: String,
     /// Its availability zone.
     pub zone: String,

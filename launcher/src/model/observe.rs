@@ -23,7 +23,6 @@ use crate::resources::security_group::{self, Group};
 pub struct Observed {
     /// Security groups of its name: one in each VPC at most.
     pub groups: Vec<Group>,
-    /// The role.
     pub role: Option<Role>,
     /// The instance profile.
     pub profile: Option<Profile>,
@@ -44,7 +43,6 @@ pub struct Observed {
 pub enum Kind {
     /// Security groups.
     Groups,
-    /// The role.
     Role,
     /// The instance profile.
     Profile,
@@ -75,7 +73,6 @@ impl fmt::Display for Kind {
 /// A kind that couldn't be read.
 #[derive(Debug)]
 pub struct Unread {
-    /// The kind.
     pub kind: Kind,
     /// The reason.
     pub error: CallFailed,
@@ -191,7 +188,6 @@ impl Observed {
         group.pinned().filter(|pinned| is_ours && !group.deleting && *pinned != template.version)
     }
 
-    /// The group in this VPC.
     pub fn group(&self, vpc: &str) -> Option<&Group> {
         self.groups.iter().find(|group| group.vpc == vpc)
     }

@@ -25,7 +25,6 @@ const LOOK: Duration = Duration::from_millis(500);
 pub struct Claim {
     /// Its name.
     pub balancer: String,
-    /// Its virtual IPs.
     pub virtual_ips: Vec<Ipv4Addr>,
     /// The tables of their routes; all, if unknown.
     pub route_tables: RouteTables,

@@ -20,7 +20,6 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Bad input with one problem.
     pub fn bad_input(problem: impl Into<String>) -> Failure {
         Failure::BadInput(vec![problem.into()])
     }

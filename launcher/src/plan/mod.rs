@@ -58,7 +58,6 @@ pub enum Action {
     Start {
         /// The instance.
         id: String,
-        /// Its slot.
         slot: Slot,
     },
 }
@@ -66,9 +65,7 @@ pub enum Action {
 /// A node to launch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The slot.
     pub slot: Slot,
-    /// Its subnet.
     pub subnet: String,
     /// How many instances of the balancer have ended: each end gives the next launch another idempotency token.
     pub ended: usize,

@@ -21,7 +21,6 @@ pub enum Removal {
     Terminate(Vec<String>),
     /// Delete a virtual IP's route.
     Route {
-        /// The table.
         table: String,
         /// The virtual IP, `/32`.
         destination: String,
@@ -35,9 +34,7 @@ pub enum Removal {
     },
     /// Take the role out of the instance profile and delete it.
     Profile {
-        /// Its name.
         name: String,
-        /// The role in it.
         role: Option<String>,
     },
     /// Remove the role's policies and delete it.

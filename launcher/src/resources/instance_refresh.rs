@@ -11,10 +11,8 @@ use crate::aws::error::{CallFailed, Named};
 /// The fewest and the most healthy nodes during a refresh, in percent of the desired capacity: new nodes come first.
 pub const BOUNDS: (i32, i32) = (100, 200);
 
-/// A refresh.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refresh {
-    /// Its id.
     pub id: String,
     /// The launch template's id and the version that it launches, if it names one.
     pub to: Option<(String, i64)>,
@@ -33,12 +31,10 @@ pub enum Phase {
     Forward,
     /// It is being cancelled or rolled back.
     Back,
-    /// It has ended.
     Ended,
 }
 
 impl Refresh {
-    /// Its phase.
     pub fn phase(&self) -> Phase {
         match self.status.as_str() {
             "Successful" | "Failed" | "Cancelled" | "RollbackSuccessful" | "RollbackFailed" => Phase::Ended,

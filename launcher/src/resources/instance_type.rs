@@ -8,7 +8,6 @@ use aws_sdk_ec2::types::{Filter, InstanceTypeHypervisor, LocationType};
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
-/// An instance type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceType {
     /// For example `t3.small`.

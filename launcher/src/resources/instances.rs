@@ -135,9 +135,7 @@ fn node(instance: &Instance) -> Node {
 pub struct Launch<'a> {
     /// The launch template's id.
     pub template: &'a str,
-    /// Its version.
     pub version: i64,
-    /// The subnet.
     pub subnet: &'a str,
     /// The tags of the instance, its interfaces and volumes.
     pub tags: &'a Tags,

@@ -46,7 +46,6 @@ pub struct Template {
 /// A version of a launch template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {
-    /// Its number.
     pub number: i64,
     /// Its description: the revision that it holds.
     pub revision: String,

@@ -7,7 +7,6 @@ use ipnet::Ipv4Net;
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
 
-/// A VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vpc {
     /// `vpc-…`
@@ -18,12 +17,10 @@ pub struct Vpc {
     pub owner: Option<String>,
 }
 
-/// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subnet {
     /// `subnet-…`
     pub id: String,
-    /// Its VPC.
     pub vpc: String,
     /// Its availability zone's name.
     pub zone: String,

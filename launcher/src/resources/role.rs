@@ -6,7 +6,6 @@ use serde_json::Value;
 use crate::aws::error::{CallFailed, Named, found};
 use crate::model::tags::Tags;
 
-/// A role.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Role {
     /// `elbow-<region>-…`

@@ -21,11 +21,9 @@ pub struct Table {
     /// Whether a gateway is associated: the table can't hold a route outside the VPC's CIDRs then (AWS VPC user guide,
     /// "Gateway route tables").
     pub gateway: bool,
-    /// Its routes.
     pub routes: Vec<Route>,
 }
 
-/// A route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Route {
     /// A CIDR, or a prefix list's id.

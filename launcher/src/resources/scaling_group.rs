@@ -41,7 +41,6 @@ pub struct Settings {
 /// A lifecycle hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Hook {
-    /// Its name.
     pub name: String,
     /// The lifecycle transition.
     pub transition: String,
@@ -58,7 +57,6 @@ pub struct ScalingGroup {
     pub name: String,
     /// Its tags, which name its balancer.
     pub tags: Tags,
-    /// Its settings.
     pub settings: Settings,
     /// The launch template's id and the version that it launches: a number, or `$Default`, `$Latest`.
     pub template: (String, String),
@@ -280,7 +278,6 @@ pub async fn set_hook(client: &Client, name: &str, hook: &Hook) -> Result<(), Ca
     call.send().await.named("autoscaling:PutLifecycleHook", name).map(drop)
 }
 
-/// Suspends [`REBALANCE`].
 pub async fn suspend_rebalance(client: &Client, name: &str) -> Result<(), CallFailed> {
     let call = client.suspend_processes().auto_scaling_group_name(name).scaling_processes(REBALANCE);
     call.send().await.named("autoscaling:SuspendProcesses", name).map(drop)

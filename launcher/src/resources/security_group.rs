@@ -19,7 +19,6 @@ pub struct Group {
     pub id: String,
     /// Unique in its VPC only.
     pub name: String,
-    /// Its VPC.
     pub vpc: String,
     /// Its tags, which name its balancer.
     pub tags: Tags,
@@ -34,7 +33,6 @@ pub struct Rule {
     pub protocol: String,
     /// First and last port; none where the protocol has no ports.
     pub ports: Option<(i32, i32)>,
-    /// The source.
     pub source: Source,
 }
 
@@ -49,7 +47,6 @@ pub enum Source {
     Members,
     /// Members of another group.
     Group(String),
-    /// A prefix list.
     PrefixList(String),
 }
 

@@ -16,7 +16,6 @@ use crate::resources::launch_template::Contents;
 /// Lines of context around a change.
 const CONTEXT: usize = 2;
 
-/// A file that changes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FileChange {
     /// Its name.
@@ -28,7 +27,6 @@ pub struct FileChange {
 /// The place for which files are rendered.
 #[derive(Debug, Clone)]
 pub struct Scene<'a> {
-    /// The Region.
     pub region: &'a str,
     /// The VPC's CIDRs.
     pub cidrs: &'a [Ipv4Net],

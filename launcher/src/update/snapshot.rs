@@ -70,7 +70,6 @@ pub struct Snapshot {
     pub observed: Observed,
     /// The VPC's CIDRs.
     pub cidrs: Vec<Ipv4Net>,
-    /// The Region.
     pub region: String,
     /// What the operator accepts.
     pub goal: Goal,

@@ -28,7 +28,6 @@ impl Problem {
 
 type Checked = Result<(), Problem>;
 
-/// The first problem.
 pub fn first_problem(b: &Balancer) -> Option<Problem> {
     [
         name(&b.name),

@@ -1,6 +1,5 @@
 //! Hides secrets in errors: a webhook's address, and user, password and query of other addresses.
 
-/// What to write for `[notify]`.
 pub(super) const WANTED: &str = "write [notify] and, below it, webhook = \"https://…\"";
 /// The error for text under `[notify]` that isn't TOML.
 pub(super) const UNREADABLE: &str =

@@ -93,7 +93,6 @@ impl Moto {
 pub struct Seed {
     /// The account's 12 digits.
     pub account: String,
-    /// The Region.
     pub region: String,
     /// The user that may do everything.
     pub operator: Operator,
@@ -124,9 +123,7 @@ pub struct Operator {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Credentials {
-    /// The access key ID.
     pub access_key_id: String,
-    /// The secret key.
     pub secret_access_key: String,
     /// The session token.
     pub token: String,

@@ -134,7 +134,6 @@ pub fn whole(bytes: impl Into<Bytes>) -> Body {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
 }
 
-/// An answer of this status, type and content.
 pub fn answer(status: StatusCode, content_type: &'static str, bytes: impl Into<Bytes>) -> Response<Body> {
     let mut answer = Response::new(whole(bytes));
     *answer.status_mut() = status;
@@ -200,7 +199,6 @@ pub(crate) mod testing {
         }
     }
 
-    /// The text of an answer.
     pub fn text_of(answer: &Response<Bytes>) -> &str {
         std::str::from_utf8(answer.body()).unwrap()
     }

@@ -25,7 +25,6 @@ pub struct World {
     pub region: String,
     /// The account's 12 digits.
     pub account: String,
-    /// The VPCs.
     pub vpcs: Vec<Vpc>,
     /// The subnets of every VPC.
     pub subnets: Vec<Subnet>,
@@ -39,7 +38,6 @@ pub struct World {
     pub instances: Vec<Instance>,
 }
 
-/// A VPC.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vpc {
     /// `vpc-…`
@@ -48,12 +46,10 @@ pub struct Vpc {
     pub cidrs: Vec<Ipv4Net>,
 }
 
-/// A subnet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Subnet {
     /// `subnet-…`
     pub id: String,
-    /// Its VPC.
     pub vpc: String,
     /// Its CIDR block.
     pub cidr: Ipv4Net,
@@ -62,17 +58,14 @@ pub struct Subnet {
     /// The zone's ID, such as `euw1-az3`.
     #[serde(default)]
     pub zone_id: Option<String>,
-    /// Its tags.
     #[serde(default)]
     pub tags: Tags,
 }
 
-/// A route table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RouteTable {
     /// `rtb-…`
     pub id: String,
-    /// Its VPC.
     pub vpc: String,
     /// Whether it is the VPC's main table, which subnets without an associated table use.
     #[serde(default)]
@@ -83,10 +76,8 @@ pub struct RouteTable {
     /// The gateways associated with it.
     #[serde(default)]
     pub gateways: Vec<String>,
-    /// Its tags.
     #[serde(default)]
     pub tags: Tags,
-    /// Its routes.
     pub routes: Vec<Route>,
 }
 
@@ -113,16 +104,12 @@ pub enum RouteState {
     Blackhole,
 }
 
-/// A security group.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SecurityGroup {
     /// `sg-…`
     pub id: String,
-    /// Its VPC.
     pub vpc: String,
-    /// Its name.
     pub name: String,
-    /// Its tags.
     #[serde(default)]
     pub tags: Tags,
     /// The inbound rules.
@@ -155,9 +142,7 @@ pub struct Permission {
 pub struct Interface {
     /// `eni-…`
     pub id: String,
-    /// Its subnet.
     pub subnet: String,
-    /// Its VPC.
     pub vpc: String,
     /// Its primary address.
     pub address: Ipv4Addr,
@@ -172,12 +157,10 @@ pub struct Interface {
     pub instance: Option<String>,
     /// `in-use` or `available`.
     pub status: String,
-    /// Its tags.
     #[serde(default)]
     pub tags: Tags,
 }
 
-/// An instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Instance {
     /// `i-…`
@@ -211,7 +194,6 @@ pub struct Instance {
     pub profile_arn: Option<String>,
     /// Its user-data in base64.
     pub user_data: Option<String>,
-    /// Its tags.
     #[serde(default)]
     pub tags: Tags,
     /// The lifecycle state that its Auto Scaling group moves it to, such as `Terminated`; none if it was never in a
@@ -269,27 +251,22 @@ impl World {
         self.instances.iter().find(|i| i.address == Some(address) && i.state != InstanceState::Terminated)
     }
 
-    /// An instance by ID.
     pub fn instance(&self, id: &str) -> Option<&Instance> {
         self.instances.iter().find(|i| i.id == id)
     }
 
-    /// An interface by ID.
     pub fn interface(&self, id: &str) -> Option<&Interface> {
         self.interfaces.iter().find(|i| i.id == id)
     }
 
-    /// A subnet by ID.
     pub fn subnet(&self, id: &str) -> Option<&Subnet> {
         self.subnets.iter().find(|s| s.id == id)
     }
 
-    /// A VPC by ID.
     pub fn vpc(&self, id: &str) -> Option<&Vpc> {
         self.vpcs.iter().find(|v| v.id == id)
     }
 
-    /// A security group by ID.
     pub fn security_group(&self, id: &str) -> Option<&SecurityGroup> {
         self.security_groups.iter().find(|g| g.id == id)
     }

@@ -34,7 +34,6 @@ const CALL_LIMIT: Duration = Duration::from_secs(90);
 /// The EC2 API client and the caches behind it.
 #[derive(Debug, Clone)]
 pub struct Api {
-    /// The client.
     pub client: Client,
     /// The counters of the client's requests.
     pub calls: Calls,

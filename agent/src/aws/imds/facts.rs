@@ -11,7 +11,6 @@ use crate::aws::ids::{InstanceId, InterfaceId};
 /// This instance's identity. Only `tags` can change while it runs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// Its id.
     pub instance: InstanceId,
     /// Its primary interface.
     pub interface: InterfaceId,
@@ -21,13 +20,10 @@ pub struct Facts {
     pub address: Ipv4Addr,
     /// The primary interface's security groups (`sg-…`).
     pub groups: Vec<String>,
-    /// Its VPC.
     pub vpc: String,
-    /// Its subnet.
     pub subnet: String,
     /// Its availability zone.
     pub zone: String,
-    /// Its Region.
     pub region: String,
     /// Its tags; empty if the launch template doesn't let IMDS show them.
     pub tags: BTreeMap<String, String>,

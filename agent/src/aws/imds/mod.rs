@@ -39,7 +39,6 @@ pub enum ImdsError {
     Refused {
         /// The requested path.
         path: String,
-        /// The status.
         status: StatusCode,
     },
     /// A value that every instance has is missing or unreadable.

@@ -45,7 +45,6 @@ pub struct Node {
     pub facts: Facts,
     /// What keepalived's configuration depends on.
     pub local: Local,
-    /// The API.
     pub api: Api,
     /// Reads the API.
     pub observer: Observer,
@@ -86,7 +85,6 @@ pub fn load() -> anyhow::Result<NodeConfig> {
     NodeConfig::parse(&text).with_context(|| format!("reading {}", paths::BALANCER))
 }
 
-/// Configures this node.
 pub async fn configure() -> anyhow::Result<Node> {
     let NodeConfig { revision, balancer } = load()?;
     let http = http::client()?;

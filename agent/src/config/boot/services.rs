@@ -27,20 +27,16 @@ const CHECK_KEEPALIVED: [&str; 3] = ["keepalived", "--config-test", "--use-file"
 pub struct Local {
     /// The node's balancer.
     pub balancer: Balancer,
-    /// Its slot.
     pub slot: Slot,
     /// Its own address.
     pub address: Ipv4Addr,
-    /// The interface that has it.
     pub interface: String,
 }
 
 /// A failure, and the topic under which the board shows it.
 #[derive(Debug)]
 pub struct Failed {
-    /// The topic.
     pub topic: Topic,
-    /// The error.
     pub error: anyhow::Error,
 }
 

@@ -14,7 +14,6 @@ use crate::node::members::{self, Member, Sighting};
 /// The owners of the interfaces that routes lead to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Identified {
-    /// Members.
     pub ours: Vec<Member>,
     /// Interfaces that belong to no member.
     pub strangers: BTreeSet<InterfaceId>,

@@ -36,7 +36,6 @@ pub enum Standing {
 pub struct Observation {
     /// This node's interface.
     pub me: InterfaceId,
-    /// Its standing.
     pub standing: Standing,
     /// Its VRRP priority.
     pub priority: u8,
@@ -100,7 +99,6 @@ pub enum Lead {
 /// A live member, and the evidence about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peer {
-    /// Its interface.
     pub interface: InterfaceId,
     /// Its VRRP priority for this virtual IP.
     pub priority: u8,

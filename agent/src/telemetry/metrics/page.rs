@@ -14,7 +14,6 @@ use crate::node::state::State;
 pub struct Sources {
     /// Calls to the API.
     pub calls: Calls,
-    /// Takeovers.
     pub takeovers: Takeovers,
     /// The kernel's counters.
     pub kernel: Kernel,

@@ -19,13 +19,10 @@ const LISTED: usize = 20;
 /// Where the sender of an event runs.
 #[derive(Debug, Clone)]
 pub struct Sender {
-    /// The Region.
     pub region: String,
-    /// The VPC.
     pub vpc: String,
 }
 
-/// An event.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     /// Unique, and the same for each attempt to send it.
@@ -74,7 +71,6 @@ pub enum What {
 /// A route that another program changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stray {
-    /// Its table.
     pub table: TableId,
     /// Where the read found it to lead.
     pub found: FoundRoute,
@@ -83,7 +79,6 @@ pub struct Stray {
 /// Where a route led.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FoundRoute {
-    /// The lead.
     pub lead: Lead,
     /// The member that has that interface, if any.
     pub member: Option<InstanceId>,

@@ -20,7 +20,6 @@ pub struct Call {
     pub service: String,
     /// The action, such as `ReplaceRoute`.
     pub action: String,
-    /// The caller.
     pub caller: Caller,
     /// The answer's HTTP status; 0 if the request was lost before it reached the API.
     pub status: u16,

@@ -13,7 +13,6 @@ use super::throttle::{Bucket, Throttle};
 /// The next calls of one action that will fail.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failing {
-    /// The action.
     pub action: String,
     /// The error code of the answer.
     pub code: String,

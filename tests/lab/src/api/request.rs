@@ -17,7 +17,6 @@ pub struct Asked {
     pub service: String,
     /// The action; empty if the request names none.
     pub action: String,
-    /// Its parameters.
     pub parameters: Value,
     /// The access key in its signature.
     pub access_key: Option<String>,

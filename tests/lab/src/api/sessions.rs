@@ -15,7 +15,6 @@ impl Sessions {
         self.known().insert(access_key.to_owned(), instance.to_owned());
     }
 
-    /// The instance of an access key.
     pub fn instance(&self, access_key: &str) -> Option<String> {
         self.known().get(access_key).cloned()
     }

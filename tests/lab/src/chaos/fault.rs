@@ -16,7 +16,6 @@ pub enum Who {
     Standby,
 }
 
-/// A fault.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
     /// The node's power is cut; it boots again at the end.
@@ -68,11 +67,8 @@ pub enum Fault {
 /// The thing that a fault acts on. Two faults in one place would undo each other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
-    /// One node.
     Node(Who),
-    /// The network.
     Network,
-    /// The API.
     Api,
     /// The route tables.
     Routes,

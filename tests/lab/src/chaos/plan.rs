@@ -16,7 +16,6 @@ pub struct Planned {
     pub begins: Duration,
     /// When it ends, from the episode's start.
     pub ends: Duration,
-    /// The fault.
     pub fault: Fault,
 }
 
@@ -25,7 +24,6 @@ pub struct Planned {
 pub struct Plan(StdRng);
 
 impl Plan {
-    /// The plan of a seed.
     pub fn of(seed: u64) -> Plan {
         Plan(StdRng::seed_from_u64(seed))
     }

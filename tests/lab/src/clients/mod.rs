@@ -36,7 +36,6 @@ pub enum Kind {
         connections: usize,
         /// The time from an answer to the next request.
         pause: Duration,
-        /// The path.
         path: &'static str,
     },
     /// Uploads of one byte at a time.

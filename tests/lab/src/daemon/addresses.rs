@@ -10,7 +10,6 @@ pub const CLIENT_ADDRESS: Ipv4Addr = Ipv4Addr::new(10, 0, 3, 10);
 /// The backend targets: name, address.
 pub const TARGETS: [(&str, Ipv4Addr); 2] =
     [("target-a", Ipv4Addr::new(10, 0, 1, 20)), ("target-b", Ipv4Addr::new(10, 0, 2, 20))];
-/// The targets' port.
 pub const TARGET_PORT: u16 = 8080;
 
 /// The instance metadata service (EC2 User Guide, "Access instance metadata").

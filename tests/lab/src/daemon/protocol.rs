@@ -11,11 +11,8 @@ use serde_json::Value;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "kebab-case")]
 pub enum Request {
-    /// A [`Status`].
     Status,
-    /// An [`Access`].
     Access,
-    /// An [`Example`].
     Example,
     /// The ID of the instance that a word stands for.
     Who {
@@ -29,7 +26,6 @@ pub enum Request {
     },
     /// Stop and remove everything; the answer follows when that is done.
     Down,
-    /// An order.
     #[serde(untagged)]
     Do(Order),
 }
@@ -216,7 +212,6 @@ pub struct InstanceStatus {
     pub slot: Option<String>,
     /// Its availability zone.
     pub zone: String,
-    /// Its address.
     pub address: Option<std::net::Ipv4Addr>,
     /// The instance state in the API.
     pub api: String,

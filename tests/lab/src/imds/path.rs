@@ -22,7 +22,6 @@ pub enum Asked {
     Versions,
     /// A path in the tree, without the version: `meta-data/instance-id`. A folder may end in `/`.
     Place(String),
-    /// A token.
     Token,
     /// An unknown version.
     Nothing,

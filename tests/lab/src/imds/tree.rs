@@ -22,11 +22,9 @@ pub enum Leaf {
 /// The result of a lookup.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lookup<'a> {
-    /// A leaf.
     Leaf(&'a Leaf),
     /// A folder: the names in it, one per line, folders with a `/` at the end.
     Folder(String),
-    /// Nothing.
     Nothing,
 }
 
@@ -37,7 +35,6 @@ pub struct Tree {
 }
 
 impl Tree {
-    /// The tree of this instance.
     pub fn of(world: &World, instance: &Instance) -> Tree {
         let mut tree = Tree::default();
         tree.identity(world, instance);

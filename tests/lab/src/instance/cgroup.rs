@@ -36,7 +36,6 @@ impl Cgroup {
         &self.path
     }
 
-    /// Creates it.
     pub fn create(&self) -> Result<()> {
         fs::create_dir_all(&self.path).with_context(|| format!("creating the cgroup {}", self.path.display()))
     }

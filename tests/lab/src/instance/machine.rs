@@ -65,7 +65,6 @@ impl Machine {
         Ok(Some(Machine { spec, folder, cgroup: Cgroup::of(dir, id)? }))
     }
 
-    /// Its specification.
     pub fn spec(&self) -> &Spec {
         &self.spec
     }

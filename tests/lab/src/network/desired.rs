@@ -13,7 +13,6 @@ use crate::world::{RouteState, Subnet, World};
 pub struct Fixture {
     /// Its name, at most 12 characters; its namespace is `elbow-lab-<name>`.
     pub name: String,
-    /// Its address.
     pub address: Ipv4Addr,
     /// The ID of its subnet. It uses that subnet's route table.
     pub subnet: String,
@@ -63,7 +62,6 @@ impl Numbers {
 pub struct Link {
     /// A unique name of at most 12 characters, used in its kernel interfaces' names.
     pub short: String,
-    /// Its address.
     pub address: Ipv4Addr,
     /// Its subnet's CIDR block; the gateway is its first address.
     pub subnet: Ipv4Net,
