@@ -33,10 +33,7 @@ pub enum Removal {
         name: String,
     },
     /// Take the role out of the instance profile and delete it.
-    Profile {
-        name: String,
-        role: Option<String>,
-    },
+    Profile { name: String, role: Option<String> },
     /// Remove the role's policies and delete it.
     Role(String),
     /// Delete the security group.
