@@ -7,7 +7,7 @@ use std::time::Duration;
 use templates::handover::{HOOK, heartbeat};
 use tokio::sync::watch;
 
-use super::lifecycle_hooks::{Hook, Member};
+use super::hook_completion::{Hook, Member};
 use crate::handover::drain::{close, drain};
 use crate::handover::{Triggers, routed};
 

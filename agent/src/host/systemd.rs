@@ -32,7 +32,7 @@ pub async fn stay_alive() {
     let (datagram, systemd) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            return tracing::error!(%error, "cannot open the socket for systemd's watchdog; systemd restarts the agent");
+            return tracing::error!(%error, "cannot open the socket for systemd's watchdog; systemd will restart the agent");
         }
     };
     let mut ticks = tokio::time::interval(every);

@@ -12,7 +12,7 @@ use templates::paths;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, Notify, watch};
 
-use crate::auto_scaling::lifecycle_hooks::Member;
+use crate::auto_scaling::hook_completion::Member;
 use crate::auto_scaling::termination_hook::TerminationHook;
 use crate::auto_scaling::unhealthy::Replacing;
 use crate::aws::imds::{self, Imds};

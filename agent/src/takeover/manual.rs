@@ -68,7 +68,7 @@ pub async fn command(vips: Vec<Ipv4Addr>, timeout: Duration) -> anyhow::Result<(
 fn word(outcome: Outcome) -> &'static str {
     match outcome {
         Outcome::Moved => "moved",
-        Outcome::Gone => "the table no longer exists",
-        Outcome::Left => "the route exists already",
+        Outcome::TableGone => "the table no longer exists",
+        Outcome::LeftToOther => "the route exists already",
     }
 }

@@ -29,7 +29,7 @@ pub enum Outcome {
     /// It points at this node.
     Moved,
     /// Its table no longer exists.
-    Gone,
+    TableGone,
     /// Another node or program created it in the meantime, and it stays.
-    Left,
+    LeftToOther,
 }

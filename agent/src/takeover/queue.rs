@@ -52,8 +52,8 @@ impl Queue {
             NextCall::After(pause, call) => (now + pause.length(failures, chance), call, failures),
             // The rate limiter sets the pause, and throttling isn't a failure of this route.
             NextCall::Paced => (now, attempt.call, attempt.failures),
-            NextCall::Gone => return Some(Outcome::Gone),
-            NextCall::Left => return Some(Outcome::Left),
+            NextCall::Gone => return Some(Outcome::TableGone),
+            NextCall::Left => return Some(Outcome::LeftToOther),
         };
         self.0.insert(attempt.route, (due, Attempt { call, failures, ..attempt }));
         None
@@ -101,7 +101,7 @@ mod tests {
     fn a_table_that_is_gone_ends_the_attempt() {
         let mut queue = queue(1);
         let only = queue.take(NOW).unwrap();
-        assert_eq!(queue.failed(only, Kind::Gone, NOW, 0.5), Some(Outcome::Gone));
+        assert_eq!(queue.failed(only, Kind::Gone, NOW, 0.5), Some(Outcome::TableGone));
         assert_eq!(queue.due(), None);
     }
 }

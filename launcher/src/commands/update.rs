@@ -27,7 +27,7 @@ use crate::update::in_place::plan::{Force, Goal};
 use crate::update::lease::Lease;
 use crate::update::lease::keeper::{begin, beside, end, free};
 use crate::update::plan::{Step, steps};
-use crate::update::preflight::refusals;
+use crate::update::refusals::refusals;
 use crate::update::snapshot::{Fetched, Image, Intent, Snapshot};
 
 /// The plan after a completed plan is empty, unless another program changed the balancer meanwhile.

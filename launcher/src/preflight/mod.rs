@@ -77,8 +77,8 @@ pub fn foreign(balancer: &str, vpc: &str, observed: &Observed) -> Vec<String> {
     }
     for node in observed.live().filter(|node| node.tags.vpc().is_none()) {
         problems.push(format!(
-            "instance {} has the tag elbow:balancer={balancer} but not elbow:vpc, which every node has: add elbow:vpc, \
-             or remove elbow:balancer",
+            "instance {} has the tag elbow:balancer={balancer} but not elbow:vpc, which every node has: add \
+             elbow:vpc=<its VPC> if it is a node, or remove elbow:balancer",
             node.id
         ));
     }

@@ -1,6 +1,6 @@
 //! Changes a running balancer.
 //!
-//! These are pure: [`snapshot`] holds the wanted balancer and what was read, [`preflight`] checks it, and [`plan`] lists the
+//! These are pure: [`snapshot`] holds the wanted balancer and what was read, [`refusals`] checks it, and [`plan`] lists the
 //! steps. [`in_place`] plans for running nodes, [`replacement`] for nodes that need a successor, and [`instance_refresh`] for
 //! an Auto Scaling group.
 //!
@@ -14,7 +14,7 @@ pub mod in_place;
 pub mod instance_refresh;
 pub mod lease;
 pub mod plan;
-pub mod preflight;
+pub mod refusals;
 pub mod replacement;
 pub mod settings;
 pub mod snapshot;

@@ -106,7 +106,7 @@ async fn a_denied_call_is_made_again_and_reported() {
 async fn a_table_that_is_gone_ends_the_attempt() {
     let gone = replace_fails("InvalidRouteTableID.NotFound", "The routeTable ID 'rtb-1' does not exist");
     let (outcomes, _) = run(&[&gone], Call::Replace).await;
-    assert_eq!(outcomes, [Outcome::Gone]);
+    assert_eq!(outcomes, [Outcome::TableGone]);
 }
 
 /// An EC2 API on loopback that answers no call until `callers` calls are waiting.
