@@ -11,6 +11,7 @@ mod many_nodes;
 mod membership;
 mod network;
 mod node_network;
+mod node_state;
 mod nodes;
 mod operator;
 mod processes;

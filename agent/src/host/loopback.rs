@@ -29,7 +29,20 @@ enum Change {
 
 /// Puts the virtual IPs on `lo`, and removes stale ones.
 pub async fn carry(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
-    for change in plan(&addresses().await?, vips) {
+    make(plan(&addresses().await?, vips)).await
+}
+
+/// Puts missing virtual IPs on `lo`; returns them. Unlike [`carry`], it removes none.
+pub async fn restore(vips: &[Ipv4Addr]) -> anyhow::Result<Vec<Ipv4Addr>> {
+    let present = addresses().await?;
+    let missing = vips.iter().filter(|vip| !present.iter().any(|address| address.ip == **vip));
+    let missing: Vec<Ipv4Addr> = missing.copied().collect();
+    make(missing.iter().copied().map(Change::Add).collect()).await?;
+    Ok(missing)
+}
+
+async fn make(changes: Vec<Change>) -> anyhow::Result<()> {
+    for change in changes {
         let (verb, ip) = match change {
             Change::Add(ip) => ("add", ip),
             Change::Remove(ip) => ("delete", ip),

@@ -8,13 +8,19 @@ use std::time::Duration;
 use templates::files::metadata_nft;
 use templates::{Balancer, paths};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::host::files::write_aside;
+use crate::host::logs::CONSOLE;
+use crate::host::nft::Chain;
 use crate::host::process;
 use crate::node::state::{Board, Topic};
 
-/// The interval of reloads: at most this long a flushed table leaves the service open.
-const AGAIN: Duration = Duration::from_secs(60);
+/// The interval of checks: at most this long a flushed table leaves the service open.
+const AGAIN: Duration = Duration::from_secs(4);
+/// The interval of reloads, in case another program changed a rule.
+const RELOAD: Duration = Duration::from_secs(60);
+const CHAIN: Chain = Chain { family: "inet", table: "elbow_metadata", name: "departures" };
 const USERS: &str = "/etc/passwd";
 
 /// Writes the rules for HAProxy's unit, which loads them at each start, and loads them now.
@@ -38,10 +44,19 @@ pub fn problem(error: &anyhow::Error) -> String {
 
 /// Keeps the rules loaded, and updates them with the balancer.
 pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
+    let mut loaded = Instant::now();
     loop {
-        if let Ok(Err(_)) = tokio::time::timeout(AGAIN, balancer.changed()).await {
+        let changed = tokio::time::timeout(AGAIN, balancer.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
             return;
         }
+        let gone = !CHAIN.is_loaded().await;
+        if gone {
+            tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
+        } else if changed.is_err() && loaded.elapsed() < RELOAD {
+            continue;
+        }
+        loaded = Instant::now();
         let wanted = balancer.borrow_and_update().clone();
         let failed = guard(&wanted).await.err().map(|error| problem(&error));
         if let Some(problem) = &failed

@@ -6,6 +6,7 @@ pub mod http;
 pub mod logs;
 pub mod loopback;
 pub mod metadata;
+pub mod nft;
 pub mod panics;
 pub mod probe;
 pub mod process;

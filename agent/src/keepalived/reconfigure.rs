@@ -1,15 +1,24 @@
-//! Configures keepalived again when the peers change. Starts it once HAProxy answers, if HAProxy didn't at boot.
+//! Configures keepalived again when the peers change. Starts it once HAProxy answers, if HAProxy didn't at boot, and again
+//! if a person or a program stopped it.
 
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::config::boot::{Failed, Local};
 use crate::haproxy::Serves;
 use crate::host::backoff::Backoff;
+use crate::host::logs::CONSOLE;
+use crate::host::systemd;
 use crate::node::state::{Board, Topic};
+
+/// The interval of checks whether keepalived runs.
+const LOOK: Duration = Duration::from_secs(2);
+/// systemd restarts a keepalived that crashed after `RestartSec=1`. One that is down for longer was stopped.
+const STOPPED: Duration = Duration::from_secs(2);
 
 /// Follows the board forever. `applied` are the peers that keepalived runs with, if it runs; `reloaded` is notified
 /// when they change.
@@ -20,16 +29,22 @@ pub(crate) async fn upkeep(
     reloaded: Arc<Notify>,
 ) {
     let mut reader = board.subscribe();
+    let mut down: Option<Instant> = None;
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
     loop {
         let state = reader.borrow_and_update().clone();
-        let due = applied.as_ref() != Some(&state.peers);
+        let stopped = down.is_some_and(|down| down.elapsed() >= STOPPED);
+        if stopped {
+            tracing::warn!(target: CONSOLE, "keepalived was stopped while the agent runs; starting it");
+        }
+        let due = stopped || applied.as_ref() != Some(&state.peers);
         // keepalived starts only after HAProxy answers; once it runs, its peers may change in FAULT, too.
         if due && (applied.is_some() || state.haproxy == Serves::Yes) {
             match local.lock().await.keepalived(&state.peers).await {
                 Ok(()) => {
                     tracing::info!(peers = ?state.peers, "configured keepalived");
                     applied = Some(state.peers);
+                    down = None;
                     board.problem(Topic::Keepalived, None);
                     reloaded.notify_one();
                     backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
@@ -42,8 +57,13 @@ pub(crate) async fn upkeep(
                 }
             }
         }
-        if reader.changed().await.is_err() {
+        let changed = tokio::time::timeout(LOOK, reader.changed()).await;
+        if matches!(changed, Ok(Err(_))) {
             return;
+        }
+        if applied.is_some() && changed.is_err() {
+            let since = down.unwrap_or_else(Instant::now);
+            down = (!systemd::is_active(super::UNIT).await).then_some(since);
         }
     }
 }

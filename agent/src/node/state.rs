@@ -141,6 +141,8 @@ pub enum Topic {
     Tables,
     /// The health page can't be served.
     Health,
+    /// A virtual IP or a kernel setting is gone and can't be restored.
+    NodeState,
     /// HAProxy's user can read the credentials of the node's role.
     Metadata,
     /// The second chance doesn't work: connections are lost when a virtual IP moves.

@@ -17,6 +17,7 @@ use crate::auto_scaling::termination_hook::TerminationHook;
 use crate::auto_scaling::unhealthy::Replacing;
 use crate::aws::imds::{self, Imds};
 use crate::config::boot;
+use crate::config::reconcile;
 use crate::config::update::Updater;
 use crate::handover::Handover;
 use crate::host::{files, http, metadata, systemd};
@@ -139,7 +140,11 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let (told, place) = (board.clone(), local.clone());
     let updater = Updater { imds, client, board: told, observer, local: place, balancer, look, http };
     tasks.forever("updates", updater.run());
-    tasks.forever("upkeep", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
+    let (client, instance) = (node.api.client.clone(), node.facts.instance.clone());
+    let off = reconcile::keep_check_off(client, instance, board.clone(), members.subscribe());
+    tasks.forever("source/destination check", off);
+    tasks.forever("node state", reconcile::keep(local.clone(), board.clone()));
+    tasks.forever("keepalived", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
     tokio::select! {
         ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,

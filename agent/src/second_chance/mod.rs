@@ -21,6 +21,8 @@ use tokio::time::Instant;
 
 use crate::config::boot::Local;
 use crate::host::backoff::Backoff;
+use crate::host::logs::CONSOLE;
+use crate::host::nft::Chain;
 use crate::host::process;
 use crate::node::state::{Board, State, Topic};
 pub use kernel_support::handshakes;
@@ -34,7 +36,10 @@ const EVERY: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(100);
 /// The limit for an answer when this node has just become active: kernels answer, not programs.
 const URGENT: Duration = Duration::from_millis(40);
-/// Interval between two writes of unchanged rules, as another program may flush them.
+/// Interval between two checks of rules and tunnels, as another program may remove them.
+const CHECK: Duration = Duration::from_secs(3);
+const CHAIN: Chain = Chain { family: "ip", table: "elbow", name: "arrivals" };
+/// Interval between two writes of unchanged rules, as another program may change one.
 const AGAIN: Duration = Duration::from_secs(60);
 
 /// Keeps the second chance working on the node that `local` describes. Returns only if the kernel doesn't support it.
@@ -49,7 +54,7 @@ pub async fn keep(local: Local, board: Board) {
         };
         let problem = format!("connections are reset when a virtual IP moves: {error:#}");
         if board.read().problems.get(&Topic::SecondChance) != Some(&problem) {
-            tracing::warn!(target: crate::host::logs::CONSOLE, "{problem}");
+            tracing::warn!(target: CONSOLE, "{problem}");
         }
         board.problem(Topic::SecondChance, Some(problem));
         if error.is::<kernel_support::Unsupported>() {
@@ -79,8 +84,20 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     let mut known: Option<Vec<Ipv4Addr>> = None;
     let mut applied = None;
     let mut pulse = Pulse::default();
+    let mut checked = Instant::now();
     loop {
         let state = news.borrow_and_update().clone();
+        if checked.elapsed() > CHECK && known.as_ref() == Some(&state.peers) {
+            checked = Instant::now();
+            if !tunnels.missing().await?.is_empty() || !tunnels.lead_only_to(&state.peers).await? {
+                tracing::warn!(target: CONSOLE, "another program changed the tunnels between the nodes; restoring them");
+                known = None;
+            }
+            if applied.is_some() && !CHAIN.is_loaded().await {
+                tracing::warn!(target: CONSOLE, "another program removed the rules of the second chance; loading them again");
+                applied = None;
+            }
+        }
         if known.as_ref() != Some(&state.peers) {
             let missing = tunnels.missing().await?;
             if !missing.is_empty() {

@@ -2,6 +2,7 @@
 //! shows how far it has come. Neighbours and forwarding entries are static: without ARP and flooding, the very first
 //! packet arrives. Correct tunnels are left alone, so that packets under way aren't lost.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::net::Ipv4Addr;
@@ -53,6 +54,7 @@ struct Data {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Neighbour {
+    dev: String,
     dst: Option<Ipv4Addr>,
 }
 
@@ -82,13 +84,20 @@ impl Tunnels {
             set_static(&tunnel(hop))?;
         }
         let first = tunnel(1);
-        let there = process::run("ip", &["-json", "neighbour", "show", "dev", &first, "nud", "permanent"]).await?;
-        let there: Vec<Neighbour> = list(&there).context("parsing the neighbours that ip prints")?;
-        let there: Vec<Ipv4Addr> = there.into_iter().filter_map(|neighbour| neighbour.dst).collect();
+        let there: Vec<Ipv4Addr> =
+            neighbours().await?.into_iter().filter(|(dev, _)| *dev == first).map(|(_, name)| name).collect();
         let (names, ways) = members(&there, peers);
         process::feed("bridge", &["-batch", "-"], &ways).await.context("setting the tunnels' forwarding entries")?;
         process::feed("ip", &["-batch", "-"], &names).await.context("setting the tunnels' neighbours")?;
         Ok(())
+    }
+
+    /// Whether each tunnel has the neighbours for `peers`, and no others.
+    pub(super) async fn lead_only_to(&self, peers: &[Ipv4Addr]) -> anyhow::Result<bool> {
+        let names = || peers.iter().copied().map(tunnel_name);
+        let wanted: BTreeSet<_> = (1..=HOPS).flat_map(|hop| names().map(move |name| (tunnel(hop), name))).collect();
+        let there = neighbours().await?.into_iter().filter(|(dev, _)| (1..=HOPS).any(|hop| *dev == tunnel(hop)));
+        Ok(there.collect::<BTreeSet<_>>() == wanted)
     }
 
     fn links(&self, there: &[Link]) -> String {
@@ -126,6 +135,13 @@ impl Tunnels {
             _ => line(format!("route replace {NAMES} dev {name} metric {hop}")),
         }
     }
+}
+
+/// The static neighbours of each interface.
+async fn neighbours() -> anyhow::Result<Vec<(String, Ipv4Addr)>> {
+    let there = process::run("ip", &["-json", "-4", "neighbour", "show", "nud", "permanent"]).await?;
+    let there: Vec<Neighbour> = list(&there).context("parsing the neighbours that ip prints")?;
+    Ok(there.into_iter().filter_map(|neighbour| Some((neighbour.dev, neighbour.dst?))).collect())
 }
 
 /// The commands for ip-neighbour(8) and bridge(8) that add `peers` and remove former peers.

@@ -6,7 +6,7 @@ mod facts;
 mod first_reads;
 mod install;
 pub mod services;
-mod source_dest;
+pub mod source_dest;
 
 use std::net::Ipv4Addr;
 use std::path::Path;
