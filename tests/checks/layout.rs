@@ -234,3 +234,19 @@ fn every_file_that_a_document_names_exists() {
     }
     assert!(seen > 50, "only {seen} names were found");
 }
+
+#[test]
+fn every_test_that_the_script_names_exists() {
+    let tests = checkout().join("tests");
+    let script = std::fs::read_to_string(tests.join("run.sh")).unwrap();
+    let sources = ["end_to_end", "faults"].map(|folder| tests.join(folder));
+    let sources = sources.iter().flat_map(|folder| files(folder).into_iter().map(|file| folder.join(file)));
+    let sources: String = sources.map(|file| std::fs::read_to_string(file).unwrap()).collect();
+    let is_a_name =
+        |word: &&str| word.matches('_').count() > 2 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    let named: Vec<&str> = script.split(|c: char| c.is_whitespace() || "()".contains(c)).filter(is_a_name).collect();
+    assert!(named.len() > 9, "{named:?}");
+    // A name may be the beginning of several.
+    let missing: Vec<&str> = named.into_iter().filter(|name| !sources.contains(&format!("fn {name}"))).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
