@@ -315,8 +315,7 @@ pub fn is_pending_delete(error: &CallFailed) -> bool {
 /// Whether the group has changed since it was read, or is busy: read it again. For a refresh the message decides, as in
 /// [`is_absent`].
 pub fn has_changed(error: &CallFailed) -> bool {
-    const CODES: [&str; 4] =
-        ["ResourceInUse", "ScalingActivityInProgress", "ResourceContention", "InstanceRefreshInProgress"];
+    const CODES: [&str; 3] = ["ResourceInUse", "ScalingActivityInProgress", "InstanceRefreshInProgress"];
     let refreshes = error.to_string().contains("active instance refresh with a desired configuration");
     is_absent(error) || refreshes || CODES.iter().any(|code| error.is(code))
 }
