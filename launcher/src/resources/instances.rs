@@ -139,12 +139,10 @@ pub struct Launch<'a> {
     pub subnet: &'a str,
     /// The tags of the instance, its interfaces and volumes.
     pub tags: &'a Tags,
-    /// The idempotency token.
-    pub token: &'a str,
 }
 
-/// Launches one instance and returns its id.
-pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFailed> {
+/// Launches one instance and returns its id. `token` is the idempotency token.
+pub async fn launch(ec2: &Client, launch: &Launch<'_>, token: &str) -> Result<String, CallFailed> {
     let template = LaunchTemplateSpecification::builder()
         .launch_template_id(launch.template)
         .version(launch.version.to_string())
@@ -155,7 +153,7 @@ pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFai
         .subnet_id(launch.subnet)
         .min_count(1)
         .max_count(1)
-        .client_token(launch.token)
+        .client_token(token)
         .set_tag_specifications(Some(LAUNCHED.map(|kind| launch.tags.specification(kind)).to_vec()))
         .send()
         .await
