@@ -135,9 +135,20 @@ fn a_denied_call_is_named_and_create_resumes_after_it() {
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    assert!(said.contains("not allowed to call ec2:RunInstances"), "{said}");
+    assert!(said.contains("not allowed to call ec2:RunInstances") && said.contains("organization"), "{said}");
+    assert!(said.contains("aws sts decode-authorization-message") && said.contains("bGFiIGZhaWw"), "{said}");
     rig.create(&file);
     assert_eq!(rig.nodes().len(), 2);
+}
+
+#[test]
+fn an_image_that_is_not_shared_is_no_matter_of_credentials() {
+    let rig = Rig::new();
+    fail(&rig, "RunInstances", "AuthFailure", 2);
+    let output = rig.launcher(["create".as_ref(), rig.web().as_os_str(), "--no-wait".as_ref()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("AuthFailure") && said.contains("share the image") && !said.contains("credentials"), "{said}");
 }
 
 #[test]

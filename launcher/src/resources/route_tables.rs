@@ -141,8 +141,8 @@ mod tests {
         assert!(delete_route(&ec2(&[&gone]), "rtb-1", "10.255.0.10/32").await.is_ok());
         let denied = answers(403, "UnauthorizedOperation");
         let error = delete_route(&ec2(&[&denied]), "rtb-1", "10.255.0.10/32").await.unwrap_err();
-        let line = "not allowed to call ec2:DeleteRoute for 10.255.0.10/32 in rtb-1: add it to your IAM policy (no)";
-        assert_eq!(error.to_string(), line);
+        let line = "not allowed to call ec2:DeleteRoute for 10.255.0.10/32 in rtb-1";
+        assert!(error.to_string().starts_with(line), "{error}");
     }
 
     #[test]
