@@ -77,7 +77,9 @@ impl CallFailed {
     /// How to see which policy denied the call, if AWS sent that (STS API reference, DecodeAuthorizationMessage).
     pub fn decoding(&self) -> Option<String> {
         let Reason::Denied(message) = &self.reason else { return None };
-        let encoded = message.split_once(ENCODED)?.1.trim_start_matches(':').split_whitespace().next()?;
+        let encoded = message.split_once(ENCODED)?.1.trim_start_matches([':', ' ']);
+        let is_base64 = |c: char| c.is_ascii_alphanumeric() || "+/=-_".contains(c);
+        let encoded = encoded.split(|c| !is_base64(c)).next()?;
         Some(format!(
             "to see which policy denies {}: aws sts decode-authorization-message --query DecodedMessage --output text \
              --encoded-message {encoded}",
@@ -187,6 +189,23 @@ pub fn found<T>(result: Result<T, CallFailed>) -> Result<Option<T>, CallFailed> 
     }
 }
 
+/// Calls for all of these ids at once; one by one if AWS doesn't know one of them, because such a call does nothing (EC2
+/// API reference, TerminateInstances). An unknown id is no error.
+pub async fn known<T>(
+    ids: &[String],
+    call: impl AsyncFn(Vec<String>) -> Result<T, CallFailed>,
+) -> Result<(), CallFailed> {
+    match call(ids.to_vec()).await {
+        Err(error) if error.is_absent() => {
+            for id in ids.iter().filter(|_| ids.len() > 1) {
+                found(call(vec![id.clone()]).await)?;
+            }
+            Ok(())
+        }
+        outcome => outcome.map(drop),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use aws_sdk_ec2::Client;
@@ -240,6 +259,24 @@ mod tests {
         let rule = aws_smithy_mocks::mock!(Client::describe_vpcs).then_http_response(answer);
         let error = ec2(&[&rule]).describe_vpcs().send().await.named("ec2:DescribeVpcs", "vpc-1").unwrap_err();
         assert!(matches!(error.reason, Reason::NoCredentials(_)), "{error}");
+    }
+
+    #[tokio::test]
+    async fn one_unknown_id_does_not_save_the_others() {
+        let calls = std::cell::RefCell::new(Vec::new());
+        let call = |ids: Vec<String>| {
+            calls.borrow_mut().push(ids.join(" "));
+            std::future::ready(match ids.contains(&"i-gone".to_owned()) {
+                true => Err(refused("InvalidInstanceID.NotFound")),
+                false => Ok(()),
+            })
+        };
+        let ids = ["i-a", "i-gone", "i-b"].map(str::to_owned);
+        assert!(known(&ids, call).await.is_ok());
+        assert!(known(&ids[1..2], call).await.is_ok());
+        assert_eq!(calls.take(), ["i-a i-gone i-b", "i-a", "i-gone", "i-b", "i-gone"]);
+        let denied = |_: Vec<String>| std::future::ready(Err::<(), _>(refused("OperationNotPermitted")));
+        assert!(known(&ids, denied).await.unwrap_err().is("OperationNotPermitted"));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use templates::{Slot, names};
 
 use crate::assess::reachability;
 use crate::aws::PAGE;
-use crate::aws::error::{CallFailed, Named, found};
+use crate::aws::error::{CallFailed, Named, known};
 use crate::model::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
 use crate::model::node::Node;
 use crate::model::tags::Tags;
@@ -172,10 +172,13 @@ pub async fn stop(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
     call.send().await.named("ec2:StopInstances", ids.join(" ")).map(drop)
 }
 
-/// Terminates instances.
+/// Terminates instances. Absent ones are no error.
 pub async fn terminate(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
-    let call = ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
-    found(call.send().await.named("ec2:TerminateInstances", ids.join(" "))).map(drop)
+    let call = async |ids: Vec<String>| {
+        let object = ids.join(" ");
+        ec2.terminate_instances().set_instance_ids(Some(ids)).send().await.named("ec2:TerminateInstances", object)
+    };
+    known(ids, call).await
 }
 
 /// An instance's console output, as far as AWS has it.
