@@ -103,7 +103,8 @@ fn is_overtaken(error: &CallFailed) -> bool {
     let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
     let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
     let changed = error.action.starts_with("autoscaling:") && scaling_group::has_changed(error);
-    error.is_already_there() || full || gone || changed || error.is_absent()
+    let deregistered = error.is("InvalidAMIID.NotFound");
+    error.is_already_there() || full || gone || changed || (error.is_absent() && !deregistered)
 }
 
 struct Task<'a> {
@@ -284,6 +285,10 @@ mod tests {
         let error = instances::launch(&ec2(&[&other]), &launch, "t").await.unwrap_err();
         assert!(!is_spreading(&error), "{error}");
         assert!(!is_overtaken(&error), "{error}");
+        let deregistered = || ec2_error(400, "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist");
+        let deregistered = aws_smithy_mocks::mock!(aws_sdk_ec2::Client::run_instances).then_http_response(deregistered);
+        let error = instances::launch(&ec2(&[&deregistered]), &launch, "t").await.unwrap_err();
+        assert!(!is_overtaken(&error) && error.to_string().contains("--new-image"), "{error}");
     }
 
     #[test]
