@@ -47,7 +47,8 @@ fn resources_are_complete_tagged_and_locked_down() {
         assert_eq!(node.image, seed.images["main"]);
     }
     // An account's default may be "disabled".
-    let versions = ["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web", "--output", "text"];
+    let versions =
+        ["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web", "--output", "text"];
     let endpoint = "LaunchTemplateVersions[].LaunchTemplateData.MetadataOptions.HttpEndpoint";
     assert_eq!(rig.aws(&[&versions[..], &["--query", endpoint]].concat()), "enabled");
     let world = rig.world();

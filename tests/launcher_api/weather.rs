@@ -148,7 +148,10 @@ fn an_image_that_is_not_shared_is_no_matter_of_credentials() {
     let output = rig.launcher(["create".as_ref(), rig.web().as_os_str(), "--no-wait".as_ref()]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(said.contains("AuthFailure") && said.contains("share the image") && !said.contains("credentials"), "{said}");
+    assert!(
+        said.contains("AuthFailure") && said.contains("share the image") && !said.contains("credentials"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -72,7 +72,9 @@ mod tests {
     /// reference, DescribeImages).
     #[tokio::test]
     async fn an_image_that_is_gone_is_named_with_the_remedy() {
-        let output = |images| aws_sdk_ec2::operation::describe_images::DescribeImagesOutput::builder().set_images(images).build();
+        let output = |images| {
+            aws_sdk_ec2::operation::describe_images::DescribeImagesOutput::builder().set_images(images).build()
+        };
         let state = |state: ImageState| Some(vec![aws_sdk_ec2::types::Image::builder().state(state).build()]);
         for (images, says) in [
             (state(ImageState::Available), None),

@@ -98,7 +98,8 @@ impl ScalingGroup {
     pub fn is_launching(&self) -> bool {
         let serving = self.members.iter().filter(|member| member.state == "InService").count();
         let [_, desired, _] = self.settings.sizes;
-        !self.deleting && (usize::try_from(desired).is_ok_and(|desired| serving < desired) || self.active_refresh().is_some())
+        !self.deleting
+            && (usize::try_from(desired).is_ok_and(|desired| serving < desired) || self.active_refresh().is_some())
     }
 }
 
@@ -306,10 +307,7 @@ pub async fn failure(client: &Client, name: &str) -> Result<Option<String>, Call
     let launched = |description: &str| description.starts_with("Launching");
     let last = output.activities().iter().find(|activity| activity.description().is_some_and(launched));
     let failed = last.filter(|activity| {
-        matches!(
-            activity.status_code(),
-            Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled)
-        )
+        matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled))
     });
     Ok(failed.map(|activity| {
         let why = activity.status_message().unwrap_or("AWS gives no reason");
@@ -345,7 +343,8 @@ mod tests {
     #[test]
     fn a_group_launches_while_instances_are_missing_or_replaced() {
         let member = |state: &str| Member { id: "i-0".to_owned(), state: state.to_owned(), version: Some(1) };
-        let of = |members: &[&str]| ScalingGroup { members: members.iter().map(|state| member(state)).collect(), ..group() };
+        let of =
+            |members: &[&str]| ScalingGroup { members: members.iter().map(|state| member(state)).collect(), ..group() };
         assert!(of(&["InService", "Pending"]).is_launching());
         assert!(!of(&["InService", "InService"]).is_launching());
         let refreshed = ScalingGroup { refresh: Some(refresh("InProgress", 2)), ..of(&["InService", "InService"]) };
