@@ -46,6 +46,11 @@ fn resources_are_complete_tagged_and_locked_down() {
         assert_eq!(node.role.as_deref(), Some("elbow-eu-west-1-web"));
         assert_eq!(node.image, seed.images["main"]);
     }
+    // An account's default may be "disabled".
+    let versions =
+        ["ec2", "describe-launch-template-versions", "--launch-template-name", "elbow-web", "--output", "text"];
+    let endpoint = "LaunchTemplateVersions[].LaunchTemplateData.MetadataOptions.HttpEndpoint";
+    assert_eq!(rig.aws(&[&versions[..], &["--query", endpoint]].concat()), "enabled");
     let world = rig.world();
     let group = world.security_groups.iter().find(|group| group.name == "elbow-web").expect("the security group");
     let let_in = |protocol: &str| group.ingress.iter().find(|rule| rule.protocol == protocol).expect("a rule");

@@ -1,5 +1,7 @@
 //! `destroy` removes everything of the balancer and nothing else, and succeeds if nothing exists.
 
+use lab::api::Failing;
+
 use crate::node;
 use crate::rig::{Rig, mutating, succeeded, text};
 
@@ -28,6 +30,19 @@ fn destroying_a_missing_balancer_succeeds() {
     let output = rig.destroy();
     assert!(text(&output.stdout).contains("no balancer named web"), "{}", text(&output.stdout));
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0]);
+}
+
+/// AWS terminates none of a call's instances if it doesn't know one of them.
+#[test]
+fn nodes_are_terminated_one_by_one_after_an_unknown_one() {
+    let rig = Rig::new();
+    rig.create(&rig.web());
+    let (action, code) = ("TerminateInstances".to_owned(), "InvalidInstanceID.NotFound".to_owned());
+    rig.api.proxy().set_failing(Failing { action: action.clone(), code, left: 1, zone: None });
+    rig.take_calls();
+    succeeded(rig.launcher(["destroy", "web", "--yes", "--timeout", "30s"]));
+    assert_eq!(rig.take_calls().iter().filter(|call| call.action == action).count(), 3);
+    assert_eq!(rig.nodes(), []);
 }
 
 #[test]

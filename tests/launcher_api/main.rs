@@ -6,6 +6,7 @@ mod create;
 mod destroy;
 mod first_create;
 mod group;
+mod images;
 mod kill;
 mod node;
 mod obedient;

@@ -69,6 +69,43 @@ fn throttling_is_waited_out() {
     assert_eq!(rig.nodes(), []);
 }
 
+fn fail(rig: &Rig, action: &str, code: &str, left: u32) {
+    rig.api.proxy().set_failing(Failing { action: action.to_owned(), code: code.to_owned(), left, zone: None });
+}
+
+/// The request's tag and its removal meet another writer of the node's tags. A denied removal doesn't fail a handover
+/// that succeeded.
+#[test]
+fn a_handover_waits_out_concurrent_writers_of_tags_and_outlives_a_denied_clean_up() {
+    let rig = Rig::new();
+    created(&rig);
+    with_obedient_nodes(&rig, || {
+        fail(&rig, "CreateTags", "ConcurrentTagAccess", 2);
+        fail(&rig, "DeleteTags", "ConcurrentTagAccess", 2);
+        rig.take_calls();
+        succeeded(rig.launcher(["handover", "web", "--to", "1"]));
+        let refused = rig.take_calls().into_iter().filter(|call| call.error.as_deref() == Some("ConcurrentTagAccess"));
+        assert_eq!(refused.count(), 4);
+        assert!(rig.nodes().iter().all(|node| !node.tags.contains_key("elbow:drain")));
+        fail(&rig, "DeleteTags", "UnauthorizedOperation", 1);
+        let said = text(&succeeded(rig.launcher(["handover", "web", "--to", "0"])).stderr);
+        assert!(said.contains("warning: the request stays in the tag elbow:drain") && said.contains("ec2:DeleteTags"));
+        assert_eq!(rig.nodes()[0].tags["elbow:role"], "active");
+    });
+}
+
+/// The last code is that of an account's first group. It lasts longer than the SDK tries.
+#[test]
+fn create_waits_out_concurrent_writers_of_a_role_and_a_service_linked_role_that_is_not_ready() {
+    let rig = Rig::new();
+    fail(&rig, "PutRolePolicy", "ConcurrentModification", 2);
+    fail(&rig, "CreateAutoScalingGroup", "ServiceLinkedRoleFailure", 7);
+    rig.create(&rig.grouped());
+    let calls = rig.take_calls();
+    let failed = |code: &str| calls.iter().filter(|call| call.error.as_deref() == Some(code)).count();
+    assert_eq!((failed("ConcurrentModification"), failed("ServiceLinkedRoleFailure")), (2, 7));
+}
+
 #[test]
 fn an_update_waits_out_throttling_that_lasts_longer_than_the_sdk_tries() {
     let rig = Rig::new();
@@ -98,9 +135,23 @@ fn a_denied_call_is_named_and_create_resumes_after_it() {
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--no-wait".as_ref()]);
     assert_eq!(output.status.code(), Some(1));
     let said = text(&output.stderr);
-    assert!(said.contains("not allowed to call ec2:RunInstances"), "{said}");
+    assert!(said.contains("not allowed to call ec2:RunInstances") && said.contains("organization"), "{said}");
+    assert!(said.contains("aws sts decode-authorization-message") && said.contains("bGFiIGZhaWw"), "{said}");
     rig.create(&file);
     assert_eq!(rig.nodes().len(), 2);
+}
+
+#[test]
+fn an_image_that_is_not_shared_is_no_matter_of_credentials() {
+    let rig = Rig::new();
+    fail(&rig, "RunInstances", "AuthFailure", 2);
+    let output = rig.launcher(["create".as_ref(), rig.web().as_os_str(), "--no-wait".as_ref()]);
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("AuthFailure") && said.contains("share the image") && !said.contains("credentials"),
+        "{said}"
+    );
 }
 
 #[test]

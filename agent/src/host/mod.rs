@@ -1,6 +1,7 @@
 //! The machine that the agent runs on: files, processes, systemd, `lo`, logs, and HTTP to IMDS and peers.
 
 pub mod backoff;
+pub mod ethtool;
 pub mod files;
 pub mod http;
 pub mod logs;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use aws_sdk_ec2::types::{Route as AwsRoute, RouteState, RouteTable};
+use aws_sdk_ec2::types::{Route as AwsRoute, RouteState, RouteTable, RouteTableAssociation};
 use serde::{Deserialize, Serialize};
 use templates::balancer::RouteTables;
 
@@ -38,7 +38,7 @@ pub enum Serves {
 pub fn eligible(tables: &[RouteTable], wanted: &RouteTables, vips: &[Ipv4Addr]) -> Vec<Table> {
     let mut found: Vec<Table> = tables
         .iter()
-        .filter(|table| !table.associations().iter().any(|association| association.gateway_id().is_some()))
+        .filter(|table| !table.associations().iter().any(is_gateways))
         .filter_map(|table| read(table, vips))
         .filter(|table| match wanted {
             RouteTables::All => true,
@@ -47,6 +47,11 @@ pub fn eligible(tables: &[RouteTable], wanted: &RouteTables, vips: &[Ipv4Addr]) 
         .collect();
     found.sort_by(|a, b| (a.serves, &a.id).cmp(&(b.serves, &b.id)));
     found
+}
+
+/// Whether it is the association of a gateway, or of a public IPv4 pool, which an internet gateway serves.
+fn is_gateways(association: &RouteTableAssociation) -> bool {
+    association.gateway_id().is_some() || association.public_ipv4_pool().is_some()
 }
 
 fn read(table: &RouteTable, vips: &[Ipv4Addr]) -> Option<Table> {
@@ -104,7 +109,6 @@ pub fn moves(tables: &[Table], vip: Ipv4Addr) -> Vec<Route> {
 
 #[cfg(test)]
 mod tests {
-    use aws_sdk_ec2::types::RouteTableAssociation;
     use aws_sdk_ec2::types::builders::RouteTableBuilder;
 
     use super::*;
@@ -141,9 +145,12 @@ mod tests {
     #[test]
     fn a_gateways_table_is_left_alone_even_if_listed() {
         let gateway = RouteTableAssociation::builder().gateway_id("igw-1").build();
-        let tables = [table("rtb-1").associations(gateway).build()];
-        assert!(eligible(&tables, &RouteTables::All, &[VIP]).is_empty());
-        assert!(eligible(&tables, &RouteTables::Only(vec!["rtb-1".into()]), &[VIP]).is_empty());
+        let pool = RouteTableAssociation::builder().public_ipv4_pool("ipv4pool-ec2-1").build();
+        for association in [gateway, pool] {
+            let tables = [table("rtb-1").associations(association).build()];
+            assert!(eligible(&tables, &RouteTables::All, &[VIP]).is_empty());
+            assert!(eligible(&tables, &RouteTables::Only(vec!["rtb-1".into()]), &[VIP]).is_empty());
+        }
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use crate::config::boot::Node;
 use crate::node::tables::Table;
 use crate::polling::refresh::Latest;
-use crate::telemetry::metrics::{self, Kernel, Page, Readings, Sources, Takeovers, Told};
+use crate::telemetry::metrics::{self, Allowances, Kernel, Page, Readings, Sources, Takeovers, Told};
 use crate::telemetry::notify::{self, Outbox, Sender};
 use crate::telemetry::recorder::Recorder;
 
@@ -41,9 +41,11 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
             routes_read: *read.lock().unwrap_or_else(PoisonError::into_inner),
         }
     };
-    let kernel = Kernel::default();
+    let (kernel, allowances) = (Kernel::default(), Allowances::default());
     tokio::spawn(kernel.clone().follow());
-    let sources = Sources { calls: node.api.calls.clone(), takeovers, kernel, told, readings: Box::new(readings) };
+    tokio::spawn(allowances.clone().follow(node.local.interface.clone()));
+    let (calls, readings) = (node.api.calls.clone(), Box::new(readings));
+    let sources = Sources { calls, takeovers, kernel, allowances, told, readings };
     let readers = balancer.metrics.clone().map_or_else(Vec::new, |Metrics { clients }| clients);
     Ok(Watched { recorder, page: metrics::serve(node.board.clone(), Page::new(&balancer.name, readers, sources)?) })
 }

@@ -15,7 +15,7 @@ use crate::aws::retry::{Patience, until};
 use crate::model::desired::Desired;
 use crate::model::group_settings::Wanted;
 use crate::model::observe::Observed;
-use crate::model::tags;
+use crate::model::tags::{self, Tags};
 use crate::model::vip_claims;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
@@ -103,7 +103,8 @@ fn is_overtaken(error: &CallFailed) -> bool {
     let full = error.action == "iam:AddRoleToInstanceProfile" && error.is("LimitExceeded");
     let gone = error.action != "ec2:RunInstances" && error.is("InvalidPermission.NotFound");
     let changed = error.action.starts_with("autoscaling:") && scaling_group::has_changed(error);
-    error.is_already_there() || full || gone || changed || error.is_absent()
+    let deregistered = error.is("InvalidAMIID.NotFound");
+    error.is_already_there() || full || gone || changed || (error.is_absent() && !deregistered)
 }
 
 struct Task<'a> {
@@ -212,26 +213,32 @@ pub struct Launching<'a> {
 impl Launching<'_> {
     /// Launches a node and returns its instance id.
     pub async fn node(&self, place: &Place) -> Result<String, CallFailed> {
-        let name = format!("{}-{}", self.desired.name, place.slot);
-        let order = place.order.as_ref().map(|order| (TAG_REVISION, order.to_string()));
-        let more = [("Name", name)].into_iter().chain(order);
-        let tags = more.fold(self.desired.tags.clone(), |tags, (key, value)| tags.with(key, value));
+        let tags = node_tags(self.desired, place);
         let mut ended = place.ended;
         loop {
             let Launching { template, version, .. } = *self;
-            let token = token(template, version, place, ended);
-            let launch = instances::Launch { template, version, subnet: &place.subnet, tags: &tags, token: &token };
+            let launch = instances::Launch { template, version, subnet: &place.subnet, tags: &tags };
+            let token = token(&launch, ended, place.replaces.as_deref());
             let waiting = |_: &CallFailed| {
                 self.progress
                     .live(&format!("node {}", place.slot), "waiting for IAM to propagate the instance profile");
             };
-            let call = || instances::launch(&self.aws.ec2, &launch);
+            let call = || instances::launch(&self.aws.ec2, &launch, &token);
             match until(SPREADING, is_spreading, waiting, call).await {
                 // An ended instance that EC2 doesn't list any more used this token: try the next one.
                 Err(error) if error.is("IdempotentInstanceTerminated") && ended < place.ended + 20 => ended += 1,
                 outcome => return outcome,
             }
         }
+    }
+}
+
+/// The tags of a node to launch. They name its slot and its order.
+fn node_tags(desired: &Desired, place: &Place) -> Tags {
+    let tags = desired.tags.clone().with("Name", format!("{}-{}", desired.name, place.slot));
+    match &place.order {
+        Some(order) => tags.with(TAG_REVISION, order.to_string()),
+        None => tags,
     }
 }
 
@@ -244,12 +251,11 @@ fn is_spreading(error: &CallFailed) -> bool {
         && MESSAGES.iter().any(|message| line.contains(message))
 }
 
-/// The idempotency token of a launch: equal for concurrent `create`s, new for a replacement or a new balancer. EC2
-/// accepts 64 ASCII characters.
-fn token(template: &str, version: i64, place: &Place, ended: usize) -> String {
-    let replaces = place.replaces.as_deref().unwrap_or_default();
-    let order = place.order.as_ref().map(ToString::to_string).unwrap_or_default();
-    hex::encode(Sha256::digest(format!("{template} {version} {} {ended} {replaces} {order}", place.slot)))
+/// The idempotency token of a launch: equal for concurrent `create`s, new for a replacement or a new balancer. It covers
+/// every parameter, because EC2 refuses a used token with other parameters: IdempotentParameterMismatch (EC2 API
+/// reference, "Ensuring idempotency"). EC2 accepts 64 ASCII characters.
+fn token(launch: &instances::Launch<'_>, ended: usize, replaces: Option<&str>) -> String {
+    hex::encode(Sha256::digest(format!("{launch:?} {ended} {}", replaces.unwrap_or_default())))
 }
 
 #[cfg(test)]
@@ -258,6 +264,7 @@ mod tests {
 
     use super::*;
     use crate::aws::mock::{ec2, ec2_error};
+    use crate::model::desired::tests::desired;
 
     #[tokio::test]
     async fn a_profile_that_ec2_does_not_know_yet_is_waited_for_and_other_errors_are_not() {
@@ -265,35 +272,44 @@ mod tests {
             aws_smithy_mocks::mock!(aws_sdk_ec2::Client::run_instances)
                 .then_http_response(move || ec2_error(400, "InvalidParameterValue", message))
         };
-        let tags = tags::Tags::default();
-        let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &tags, token: "t" };
+        let tags = Tags::default();
+        let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &tags };
         for message in [
             "Value (elbow-eu-west-1-web) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
             "IAM Instance Profile \"arn:aws:iam::1:instance-profile/elbow-eu-west-1-web\" has no associated IAM Roles",
         ] {
-            let error = instances::launch(&ec2(&[&answers(message)]), &launch).await.unwrap_err();
+            let error = instances::launch(&ec2(&[&answers(message)]), &launch, "t").await.unwrap_err();
             assert!(is_spreading(&error), "{error}");
         }
         let other = answers("Value () for parameter subnetId is invalid");
-        let error = instances::launch(&ec2(&[&other]), &launch).await.unwrap_err();
+        let error = instances::launch(&ec2(&[&other]), &launch, "t").await.unwrap_err();
         assert!(!is_spreading(&error), "{error}");
         assert!(!is_overtaken(&error), "{error}");
+        let deregistered = || ec2_error(400, "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist");
+        let deregistered = aws_smithy_mocks::mock!(aws_sdk_ec2::Client::run_instances).then_http_response(deregistered);
+        let error = instances::launch(&ec2(&[&deregistered]), &launch, "t").await.unwrap_err();
+        assert!(!is_overtaken(&error) && error.to_string().contains("--new-image"), "{error}");
     }
 
     #[test]
     fn a_token_is_the_same_for_the_same_launch_only() {
-        let place = |slot| Place { slot: Slot(slot), subnet: "subnet-a".into(), ended: 0, order: None, replaces: None };
-        let first = token("lt-1", 1, &place(0), 0);
-        assert_eq!(first, token("lt-1", 1, &place(0), 0));
+        let place = Place { slot: Slot(0), subnet: "subnet-a".into(), ended: 0, order: None, replaces: None };
+        let tags = |place: &Place| node_tags(&desired(), place);
+        let (mine, of_slot_1) = (tags(&place), tags(&Place { slot: Slot(1), ..place.clone() }));
+        let ordered = tags(&Place { order: "1:0123456789ab".parse().ok(), ..place });
+        let launch = instances::Launch { template: "lt-1", version: 1, subnet: "subnet-a", tags: &mine };
+        let first = token(&launch, 0, None);
+        assert_eq!(first, token(&launch.clone(), 0, None));
         assert_eq!(first.len(), 64);
         for other in [
-            token("lt-2", 1, &place(0), 0),
-            token("lt-1", 2, &place(0), 0),
-            token("lt-1", 1, &place(1), 0),
-            token("lt-1", 1, &place(0), 1),
+            token(&instances::Launch { template: "lt-2", ..launch.clone() }, 0, None),
+            token(&instances::Launch { version: 2, ..launch.clone() }, 0, None),
+            token(&instances::Launch { subnet: "subnet-b", ..launch.clone() }, 0, None),
+            token(&instances::Launch { tags: &of_slot_1, ..launch.clone() }, 0, None),
+            token(&instances::Launch { tags: &ordered, ..launch.clone() }, 0, None),
+            token(&launch, 1, None),
             // A rollback to what the slot's first node was launched from.
-            token("lt-1", 1, &Place { replaces: Some("i-0".into()), ..place(0) }, 0),
-            token("lt-1", 1, &Place { order: "1:0123456789ab".parse().ok(), ..place(0) }, 0),
+            token(&launch, 0, Some("i-0")),
         ] {
             assert_ne!(first, other);
         }

@@ -175,7 +175,7 @@ async fn say_trouble(aws: &Aws, node: &NodeHealth, progress: &Progress) {
 pub async fn say_failure(aws: &Aws, balancer: &str, progress: &Progress) {
     let name = names::regional(balancer);
     match scaling_group::failure(&aws.auto_scaling, &name).await {
-        Ok(Some(why)) => progress.say(&format!("Auto Scaling group {name} couldn't launch: {why}")),
+        Ok(Some(failure)) => progress.say(&failure),
         Ok(None) => {}
         Err(error) => progress.say(&format!("Auto Scaling group {name}: can't read its last launch: {error}")),
     }

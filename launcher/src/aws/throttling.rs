@@ -1,4 +1,5 @@
-//! Retries calls of every service that AWS rejects for their rate or for a concurrent writer, for up to two minutes.
+//! Retries calls of every service that AWS defers, for up to two minutes: for their rate, for a concurrent writer, or
+//! because a service isn't ready.
 //! The SDK's own retries end after seconds and share a budget, which many throttled calls exhaust.
 
 use std::sync::Mutex;
@@ -20,17 +21,21 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The first and the longest average pause between attempts; it doubles each time.
 const PAUSE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
 
-/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager. The last three mean
-/// concurrent writers: of one resource's tags in EC2, of one role in IAM.
-const PASSING: [&str; 8] = [
+/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager.
+const PASSING: [&str; 10] = [
     "RequestLimitExceeded",
     "Throttling",
     "ThrottlingException",
     "RequestThrottled",
     "TooManyRequestsException",
+    // Concurrent writers: of one resource's tags in EC2, of one role in IAM, of one group in Auto Scaling.
     "ConcurrentTagAccess",
     "ConcurrentModification",
     "ConcurrentModificationException",
+    "ResourceContention",
+    // IAM is still creating Auto Scaling's role, for an account's first group (Auto Scaling API reference,
+    // CreateAutoScalingGroup).
+    "ServiceLinkedRoleFailure",
 ];
 
 /// The policy, and when a wait was reported last.

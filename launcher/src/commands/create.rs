@@ -22,6 +22,7 @@ use crate::output::failure::{Failure, looking, read_balancer};
 use crate::output::{self, progress::Progress};
 use crate::plan::{Action, Change, plan};
 use crate::preflight::problems;
+use crate::resources::image::unlaunchable;
 use crate::resources::launch_template::Template;
 use crate::update::lease::Lease;
 use crate::update::lease::keeper::blocking;
@@ -67,6 +68,12 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let desired =
         Desired::of(&balancer, &aws.region, &cidrs, place.image_id.as_deref().unwrap_or_default(), &user_data);
     let actions = plan(&desired, &observed);
+    if let Some(trouble) = pinned_image(&aws, &observed, &place).await.map_err(looking)? {
+        match actions.iter().any(Action::launches) {
+            true => return Err(Failure::bad_input(trouble)),
+            false => output::warn(&trouble),
+        }
+    }
     let changes: Vec<Change> = actions.iter().map(|action| action.change(&desired)).collect();
     let mut report = Report { cli, aws: &aws, desired: &desired, changes, image: image(&observed, &place) };
     if args.dry_run {
@@ -90,6 +97,14 @@ async fn under_way(aws: &Aws, name: &str, observed: &Observed) -> Result<Option<
     let tagged = |template: &&Template| Lease::in_the_way(template.tags.get(TAG_UPDATE)).is_some();
     let Some(template) = observed.template.as_ref().filter(tagged) else { return Ok(None) };
     Ok(blocking(aws, &template.id).await?.map(|other| other.refusal(name)))
+}
+
+/// Why nodes can't be launched from the pinned image, if so. The preflight has checked the file's image.
+async fn pinned_image(aws: &Aws, observed: &Observed, place: &Surroundings) -> Result<Option<String>, CallFailed> {
+    match observed.template.as_ref().map(|template| &template.contents.image) {
+        Some(pinned) if place.image_id.as_ref() != Some(pinned) => unlaunchable(&aws.ec2, pinned).await,
+        _ => Ok(None),
+    }
 }
 
 fn image(observed: &Observed, place: &Surroundings) -> String {

@@ -216,7 +216,7 @@ impl Teardown<'_> {
         let Aws { auto_scaling, ec2, iam, .. } = self.aws;
         match removal {
             Removal::Scaling(name) => {
-                let busy = |error: &CallFailed| error.is("ScalingActivityInProgress") || error.is("ResourceContention");
+                let busy = |error: &CallFailed| error.is("ScalingActivityInProgress");
                 let call = || scaling_group::delete(auto_scaling, name);
                 until(patience, busy, |error| waiting(progress, error), call).await
             }

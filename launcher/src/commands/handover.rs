@@ -122,7 +122,9 @@ pub async fn run(cli: &Cli, args: &Handover) -> Result<(), Failure> {
     progress.clear();
     let cleaned = tagging::remove(&aws.ec2, &tagged, TAG_DRAIN).await;
     let after = outcome?;
-    cleaned?;
+    if let Err(error) = cleaned {
+        output::warn(&format!("the request stays in the tag {TAG_DRAIN}, which nodes follow once: {error}"));
+    }
     let seconds = began.elapsed().as_secs_f64();
     let mut text = format!("{} is handed over after {seconds:.1} s", args.name);
     for vip in &after.virtual_ips {

@@ -13,12 +13,12 @@ use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::model::group_settings;
 use crate::model::identity;
-use crate::model::observe::{Glance, Kind, Unread, glance};
+use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
 use crate::preflight::changed_by_hand;
-use crate::resources::route_tables;
+use crate::resources::{image, route_tables, scaling_group};
 use crate::update::lease::Lease;
 
 /// One balancer, for `--output json`.
@@ -132,6 +132,9 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     }
     missing.append(&mut assessment.problems);
     assessment.problems = missing;
+    let (failures, unread) = launch_failures(aws, observed).await;
+    assessment.problems.extend(failures);
+    let unread: Vec<String> = glance.lines().into_iter().chain(unread).collect();
     Shown {
         name: name.to_owned(),
         vpc,
@@ -143,10 +146,30 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
             .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
             .map(|lease| lease.described()),
         notes: observed.asides.clone(),
-        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !glance.unread.is_empty(),
-        unread: glance.lines(),
+        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !unread.is_empty(),
+        unread,
         assessment,
     }
+}
+
+/// What prevents launches: the image, or the reason why the group lacks instances. And a line for each failed read.
+async fn launch_failures(aws: &Aws, observed: &Observed) -> (Vec<String>, Vec<String>) {
+    let image = async {
+        match &observed.template {
+            Some(template) => image::unlaunchable(&aws.ec2, &template.contents.image).await,
+            None => Ok(None),
+        }
+    };
+    let group = async {
+        match observed.scaling.as_ref().filter(|group| group.is_launching()) {
+            Some(group) => scaling_group::failure(&aws.auto_scaling, &group.name).await,
+            None => Ok(None),
+        }
+    };
+    let (image, group) = futures::join!(image, group);
+    let (failures, unread): (Vec<_>, Vec<_>) = [image, group].into_iter().partition(Result::is_ok);
+    let unread = unread.into_iter().filter_map(Result::err).map(|error| error.to_string());
+    (failures.into_iter().flatten().flatten().collect(), unread.collect())
 }
 
 /// The missing parts of a balancer, a line each.

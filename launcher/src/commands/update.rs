@@ -24,8 +24,8 @@ use crate::until_interrupted;
 use crate::update::diff::{Scene, coloured, difference};
 use crate::update::execute::RollingUpdate;
 use crate::update::in_place::plan::{Force, Goal};
-use crate::update::lease::Lease;
 use crate::update::lease::keeper::{begin, beside, end, free};
+use crate::update::lease::{DEAD, Lease};
 use crate::update::plan::{Step, steps};
 use crate::update::refusals::refusals;
 use crate::update::snapshot::{Fetched, Image, Intent, Snapshot};
@@ -185,7 +185,9 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
     // Release the lease, also after a failure.
     let ended = end(aws, template, &lease.into_inner()).await;
     let (snapshot, changes) = outcome?;
-    ended?;
+    if let Err(error) = ended {
+        output::warn(&format!("the lease of this update isn't released and ends {} s later: {error}", DEAD.as_secs()));
+    }
     if changes.is_empty() {
         return unchanged(cli, &snapshot);
     }

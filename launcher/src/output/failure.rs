@@ -37,7 +37,10 @@ impl Failure {
     pub fn lines(&self) -> Vec<String> {
         match self {
             Failure::BadInput(problems) | Failure::Unfinished(problems) => problems.clone(),
-            Failure::Failed(error) => vec![format!("{error:#}")],
+            Failure::Failed(error) => {
+                let decoding = error.downcast_ref().and_then(CallFailed::decoding);
+                [format!("{error:#}")].into_iter().chain(decoding).collect()
+            }
             Failure::Degraded => Vec::new(),
             Failure::Interrupted => vec!["interrupted; run the same command again to resume".to_owned()],
         }

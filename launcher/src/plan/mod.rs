@@ -112,6 +112,11 @@ impl Action {
         }
     }
 
+    /// Whether it launches instances.
+    pub fn launches(&self) -> bool {
+        matches!(self, Action::Launch(_) | Action::CreateScaling)
+    }
+
     /// The action as text and for `--output json`.
     pub fn change(&self, desired: &Desired) -> Change {
         let Desired { name, global_name, .. } = desired;

@@ -10,7 +10,7 @@ use templates::{Slot, names};
 
 use crate::assess::reachability;
 use crate::aws::PAGE;
-use crate::aws::error::{CallFailed, Named, found};
+use crate::aws::error::{CallFailed, Named, known};
 use crate::model::identity::{Instances, Signs, Standing, TAG_TEMPLATE, sort_out};
 use crate::model::node::Node;
 use crate::model::tags::Tags;
@@ -139,12 +139,10 @@ pub struct Launch<'a> {
     pub subnet: &'a str,
     /// The tags of the instance, its interfaces and volumes.
     pub tags: &'a Tags,
-    /// The idempotency token.
-    pub token: &'a str,
 }
 
-/// Launches one instance and returns its id.
-pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFailed> {
+/// Launches one instance and returns its id. `token` is the idempotency token.
+pub async fn launch(ec2: &Client, launch: &Launch<'_>, token: &str) -> Result<String, CallFailed> {
     let template = LaunchTemplateSpecification::builder()
         .launch_template_id(launch.template)
         .version(launch.version.to_string())
@@ -155,7 +153,7 @@ pub async fn launch(ec2: &Client, launch: &Launch<'_>) -> Result<String, CallFai
         .subnet_id(launch.subnet)
         .min_count(1)
         .max_count(1)
-        .client_token(launch.token)
+        .client_token(token)
         .set_tag_specifications(Some(LAUNCHED.map(|kind| launch.tags.specification(kind)).to_vec()))
         .send()
         .await
@@ -174,10 +172,13 @@ pub async fn stop(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
     call.send().await.named("ec2:StopInstances", ids.join(" ")).map(drop)
 }
 
-/// Terminates instances.
+/// Terminates instances. Absent ones are no error.
 pub async fn terminate(ec2: &Client, ids: &[String]) -> Result<(), CallFailed> {
-    let call = ec2.terminate_instances().set_instance_ids(Some(ids.to_vec()));
-    found(call.send().await.named("ec2:TerminateInstances", ids.join(" "))).map(drop)
+    let call = async |ids: Vec<String>| {
+        let object = ids.join(" ");
+        ec2.terminate_instances().set_instance_ids(Some(ids)).send().await.named("ec2:TerminateInstances", object)
+    };
+    known(ids, call).await
 }
 
 /// An instance's console output, as far as AWS has it.

@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
     Filter, InstanceType, LaunchTemplate, LaunchTemplateHttpTokensState,
-    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataOptionsRequest,
-    LaunchTemplateInstanceMetadataTagsState, LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion,
-    RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData,
+    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataEndpointState,
+    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataTagsState,
+    LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType,
+    ResponseLaunchTemplateData,
 };
 
 use jiff::Timestamp;
@@ -96,6 +97,9 @@ impl Template {
 /// How IMDS answers on the instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Metadata {
+    /// `HttpEndpoint=enabled`. An account's default may be `disabled` (EC2 API reference,
+    /// ModifyInstanceMetadataDefaults).
+    pub endpoint: bool,
     /// `HttpTokens=required`
     pub tokens_required: bool,
     /// `InstanceMetadataTags=enabled`
@@ -105,7 +109,7 @@ pub struct Metadata {
 }
 
 /// What the agent needs of IMDS. The hop limit excludes containers on the node.
-pub const METADATA: Metadata = Metadata { tokens_required: true, tags: true, hop_limit: 1 };
+pub const METADATA: Metadata = Metadata { endpoint: true, tokens_required: true, tags: true, hop_limit: 1 };
 
 /// The template of this name, if it exists.
 pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFailed> {
@@ -197,6 +201,8 @@ fn contents(data: &ResponseLaunchTemplateData) -> Contents {
         profile: data.iam_instance_profile().and_then(|profile| profile.name()).unwrap_or_default().to_owned(),
         user_data: data.user_data().unwrap_or_default().to_owned(),
         metadata: Metadata {
+            endpoint: metadata.and_then(|options| options.http_endpoint())
+                == Some(&LaunchTemplateInstanceMetadataEndpointState::Enabled),
             tokens_required: metadata.and_then(|options| options.http_tokens())
                 == Some(&LaunchTemplateHttpTokensState::Required),
             tags: metadata.and_then(|options| options.instance_metadata_tags())
@@ -216,6 +222,10 @@ fn contents(data: &ResponseLaunchTemplateData) -> Contents {
 
 fn request(contents: &Contents) -> RequestLaunchTemplateData {
     let metadata = LaunchTemplateInstanceMetadataOptionsRequest::builder()
+        .http_endpoint(match contents.metadata.endpoint {
+            true => LaunchTemplateInstanceMetadataEndpointState::Enabled,
+            false => LaunchTemplateInstanceMetadataEndpointState::Disabled,
+        })
         .http_tokens(match contents.metadata.tokens_required {
             true => LaunchTemplateHttpTokensState::Required,
             false => LaunchTemplateHttpTokensState::Optional,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use aws_sdk_autoscaling::Client;
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup, Instance, InstanceMaintenancePolicy, LaunchTemplateSpecification, LifecycleHook,
-    LifecycleHookSpecification, Tag,
+    LifecycleHookSpecification, ScalingActivityStatusCode, Tag,
 };
 use templates::balancer::Millis;
 use templates::handover::{HOOK, LAUNCH_HOOK, LAUNCH_TIMEOUT, heartbeat};
@@ -92,6 +92,14 @@ impl ScalingGroup {
     /// The version of its launch template that the group launches, if it is set by number.
     pub fn pinned(&self) -> Option<i64> {
         self.template.1.parse().ok()
+    }
+
+    /// Whether it should have more instances in service than it has, or replaces them.
+    pub fn is_launching(&self) -> bool {
+        let serving = self.members.iter().filter(|member| member.state == "InService").count();
+        let [_, desired, _] = self.settings.sizes;
+        !self.deleting
+            && (usize::try_from(desired).is_ok_and(|desired| serving < desired) || self.active_refresh().is_some())
     }
 }
 
@@ -292,13 +300,19 @@ pub async fn delete(client: &Client, name: &str) -> Result<(), CallFailed> {
     }
 }
 
-/// Why the group's last launch failed, if it did.
+/// A line about the group's last launch, if it failed.
 pub async fn failure(client: &Client, name: &str) -> Result<Option<String>, CallFailed> {
     let call = client.describe_scaling_activities().auto_scaling_group_name(name).max_records(20);
     let output = call.send().await.named("autoscaling:DescribeScalingActivities", name)?;
     let launched = |description: &str| description.starts_with("Launching");
     let last = output.activities().iter().find(|activity| activity.description().is_some_and(launched));
-    Ok(last.and_then(|activity| activity.status_message()).filter(|says| !says.is_empty()).map(str::to_owned))
+    let failed = last.filter(|activity| {
+        matches!(activity.status_code(), Some(ScalingActivityStatusCode::Failed | ScalingActivityStatusCode::Cancelled))
+    });
+    Ok(failed.map(|activity| {
+        let why = activity.status_message().unwrap_or("AWS gives no reason");
+        format!("Auto Scaling group {name} couldn't launch: {why}")
+    }))
 }
 
 /// Whether the group doesn't exist. Auto Scaling has one code for all invalid requests, so the message decides
@@ -315,8 +329,26 @@ pub fn is_pending_delete(error: &CallFailed) -> bool {
 /// Whether the group has changed since it was read, or is busy: read it again. For a refresh the message decides, as in
 /// [`is_absent`].
 pub fn has_changed(error: &CallFailed) -> bool {
-    const CODES: [&str; 4] =
-        ["ResourceInUse", "ScalingActivityInProgress", "ResourceContention", "InstanceRefreshInProgress"];
+    const CODES: [&str; 3] = ["ResourceInUse", "ScalingActivityInProgress", "InstanceRefreshInProgress"];
     let refreshes = error.to_string().contains("active instance refresh with a desired configuration");
     is_absent(error) || refreshes || CODES.iter().any(|code| error.is(code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::group_settings::tests::group;
+    use crate::resources::instance_refresh::tests::refresh;
+
+    #[test]
+    fn a_group_launches_while_instances_are_missing_or_replaced() {
+        let member = |state: &str| Member { id: "i-0".to_owned(), state: state.to_owned(), version: Some(1) };
+        let of =
+            |members: &[&str]| ScalingGroup { members: members.iter().map(|state| member(state)).collect(), ..group() };
+        assert!(of(&["InService", "Pending"]).is_launching());
+        assert!(!of(&["InService", "InService"]).is_launching());
+        let refreshed = ScalingGroup { refresh: Some(refresh("InProgress", 2)), ..of(&["InService", "InService"]) };
+        assert!(refreshed.is_launching());
+        assert!(!ScalingGroup { deleting: true, ..of(&[]) }.is_launching());
+    }
 }

@@ -3,7 +3,7 @@
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
 
-use crate::aws::error::{CallFailed, Named, found};
+use crate::aws::error::{CallFailed, Named, found, known};
 
 /// Sets a tag on all of `ids`.
 pub async fn set(ec2: &Client, ids: &[String], key: &str, value: &str) -> Result<(), CallFailed> {
@@ -14,8 +14,12 @@ pub async fn set(ec2: &Client, ids: &[String], key: &str, value: &str) -> Result
 
 /// Removes a tag from all of `ids`. An absent tag or resource is no error.
 pub async fn remove(ec2: &Client, ids: &[String], key: &str) -> Result<(), CallFailed> {
-    let call = ec2.delete_tags().set_resources(Some(ids.to_vec())).tags(Tag::builder().key(key).build());
-    found(call.send().await.named("ec2:DeleteTags", ids.join(" "))).map(drop)
+    let call = async |ids: Vec<String>| {
+        let object = ids.join(" ");
+        let call = ec2.delete_tags().set_resources(Some(ids)).tags(Tag::builder().key(key).build());
+        call.send().await.named("ec2:DeleteTags", object)
+    };
+    known(ids, call).await
 }
 
 /// Removes a tag from `id` if it has exactly this value (EC2 API reference, DeleteTags).

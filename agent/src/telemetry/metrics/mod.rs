@@ -1,6 +1,7 @@
 //! The agent's Prometheus metrics (docs/metrics.md). Events increment the counters; a request of the page sets the
 //! gauges.
 
+mod allowances;
 mod endpoint;
 mod gauges;
 mod kernel;
@@ -11,6 +12,7 @@ use std::net::Ipv4Addr;
 use prometheus::core::Collector;
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts};
 
+pub use allowances::Allowances;
 pub use endpoint::serve;
 pub use gauges::Readings;
 pub use kernel::Kernel;

@@ -7,7 +7,7 @@ use ipnet::Ipv4Net;
 use prometheus::{Registry, TextEncoder};
 
 use super::gauges::{Gauges, Readings};
-use super::{Calls, Kernel, Takeovers, Told};
+use super::{Allowances, Calls, Kernel, Takeovers, Told};
 use crate::node::state::State;
 
 /// The page's metrics beside the node's state.
@@ -17,6 +17,8 @@ pub struct Sources {
     pub takeovers: Takeovers,
     /// The kernel's counters.
     pub kernel: Kernel,
+    /// The network driver's counters.
+    pub allowances: Allowances,
     /// Events for the webhook, if there is one.
     pub told: Option<Told>,
     /// Reads the other values, at each request of the page.
@@ -39,7 +41,7 @@ impl Page {
         let gauges = Gauges::default();
         let told = sources.told.iter().flat_map(Told::collectors);
         let counted = sources.calls.collectors().into_iter().chain(sources.takeovers.collectors());
-        let counted = counted.chain(sources.kernel.collectors()).chain(told);
+        let counted = counted.chain(sources.kernel.collectors()).chain(sources.allowances.collectors()).chain(told);
         for collector in counted.chain(gauges.collectors()) {
             registry.register(collector)?;
         }
@@ -67,6 +69,7 @@ pub(super) mod tests {
     use super::*;
     use crate::node::state::Topic;
     use crate::node::state::tests::state;
+    use crate::telemetry::metrics::allowances::tests::exceeded;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
 
@@ -75,6 +78,7 @@ pub(super) mod tests {
             calls: Calls::default(),
             takeovers: Takeovers::of(&[VIP]),
             kernel: Kernel::default(),
+            allowances: exceeded(5),
             told: Some(Told::default()),
             readings: Box::new(|| Readings {
                 wrong: BTreeMap::from([(VIP, 1)]),
@@ -115,6 +119,7 @@ pub(super) mod tests {
             "elbow_api_calls_total{action=\"ReplaceRoute\",result=\"ok\",balancer=\"web\"} 1",
             "elbow_takeover_duration_seconds_bucket{virtual_ip=\"10.255.0.10\",balancer=\"web\",le=\"0.05\"} 1",
             "elbow_takeovers_incomplete_total{virtual_ip=\"10.255.0.10\",balancer=\"web\"} 0",
+            "elbow_network_allowance_exceeded_total{allowance=\"conntrack\",balancer=\"web\"} 5",
         ] {
             assert!(text.lines().any(|there| there == line), "no {line} in:\n{text}");
         }

@@ -6,7 +6,7 @@ use super::*;
 use crate::node::members::tests::member;
 use crate::node::state::tests::state;
 use crate::ownership::decide::How;
-use crate::telemetry::metrics::{Calls, Kernel, Page, Readings, Sources, Told};
+use crate::telemetry::metrics::{Allowances, Calls, Kernel, Page, Readings, Sources, Told};
 use crate::telemetry::notify::Sender;
 
 const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
@@ -215,6 +215,7 @@ async fn an_update_sets_new_counters_to_zero_and_ends_the_terms_of_removed_virtu
         calls: Calls::default(),
         takeovers: scene.recorder.0.takeovers.clone(),
         kernel: Kernel::default(),
+        allowances: Allowances::default(),
         told: None,
         readings: Box::new(Readings::default),
     };

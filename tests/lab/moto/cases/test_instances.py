@@ -93,6 +93,18 @@ def an_image_is_needed(server: Any) -> Iterator[None]:
         s.run(ImageId=None)
 
 
+def a_deregistered_image_is_not_found(server: Any) -> Iterator[None]:
+    """EC2 User Guide, "Deregister an Amazon EC2 AMI": nothing can be launched from it; its instances stay."""
+    s = Scene(server)
+    launched = s.run()[0]["InstanceId"]
+    image = s.ec2.create_image(InstanceId=launched, Name=s.name)["ImageId"]
+    s.ec2.deregister_image(ImageId=image)
+    yield
+    with refused("InvalidAMIID.NotFound", says=image):
+        s.run(ImageId=image)
+    assert s.ec2.describe_images(ImageIds=[image])["Images"] == []
+
+
 def groups_of_another_vpc_are_refused(server: Any) -> Iterator[None]:
     """RunInstances: subnet and security groups are of one VPC."""
     s, other = Scene(server), Scene(server)

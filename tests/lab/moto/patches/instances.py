@@ -114,7 +114,11 @@ def _image(backend: Any, wanted: dict[str, Any]) -> Any:
         if parameter is None:
             raise errors.invalid_value(f"The parameter {image_id.removeprefix(RESOLVE)} does not exist.")
         image_id = parameter.value
-    return backend.describe_images(ami_ids=[image_id])[0]
+    # A deregistered image is missing from the answer.
+    found = backend.describe_images(ami_ids=[image_id])
+    if not found:
+        raise errors.of("InvalidAMIID.NotFound", f"The image id '[{image_id}]' does not exist")
+    return found[0]
 
 
 def _check(backend: Any, wanted: dict[str, Any], image: Any) -> None:

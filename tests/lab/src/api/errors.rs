@@ -28,6 +28,7 @@ pub fn status_of(service: &str, code: &str) -> StatusCode {
         "NoSuchEntity" if service == "iam" => StatusCode::NOT_FOUND,
         "EntityAlreadyExists" | "DeleteConflict" | "LimitExceeded" if service == "iam" => StatusCode::CONFLICT,
         "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
+        "ResourceContention" | "ServiceLinkedRoleFailure" => StatusCode::INTERNAL_SERVER_ERROR,
         _ if is_server_error(code) => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     }
@@ -141,6 +142,7 @@ mod tests {
         assert_eq!(status_of("iam", "Throttling"), 400);
         assert_eq!(status_of("iam", "NoSuchEntity"), 404);
         assert_eq!(status_of("ec2", "InternalError"), 500);
+        assert_eq!(status_of("autoscaling", "ServiceLinkedRoleFailure"), 500);
     }
 
     #[test]

@@ -93,7 +93,14 @@ impl Injector {
             failing.left -= 1;
             let code = failing.code.clone();
             self.faults.failing.retain(|f| f.left > 0);
-            return Some(Refused { code, message: "This call was failed by `lab fail`." });
+            let message = match code.as_str() {
+                // As EC2 writes it, so that callers find the encoded reason.
+                "UnauthorizedOperation" => {
+                    "You are not authorized to perform this operation. Encoded authorization failure message: bGFiIGZhaWw"
+                }
+                _ => "This call was failed by `lab fail`.",
+            };
+            return Some(Refused { code, message });
         }
         let throttle = self.faults.throttle?;
         let throttle = if is_mutating(action) { throttle } else { throttle.for_reading() };
