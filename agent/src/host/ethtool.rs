@@ -110,7 +110,13 @@ mod tests {
         assert_eq!(counters("lo").unwrap(), BTreeMap::new());
         for interface in std::fs::read_dir("/sys/class/net").unwrap() {
             let interface = interface.unwrap().file_name().into_string().unwrap();
-            assert!(counters(&interface).unwrap().keys().all(|name| !name.is_empty()), "{interface}");
+            let found = counters(&interface).unwrap();
+            assert!(found.keys().all(|name| !name.is_empty()), "{interface}: {found:?}");
+            // Of a veth, one of the driver's values is known.
+            if let Some(peer) = found.get("peer_ifindex") {
+                let link = std::fs::read_to_string(format!("/sys/class/net/{interface}/iflink")).unwrap();
+                assert_eq!(peer.to_string(), link.trim(), "{interface}: {found:?}");
+            }
         }
         assert!(counters("no-such-device").is_err());
         assert_eq!(counters("a-name-of-16-byte").unwrap_err().kind(), ErrorKind::InvalidInput);
