@@ -172,7 +172,7 @@ fn impossible_updates_are_refused_before_anything_changes() {
     let big = rig.file("big.toml", &(rig.example() + &(0..4).map(listener).collect::<String>()));
     refused(&rig, &["update", big.to_str().unwrap()], &["EC2 accepts 16384"]);
     rig.aws(&["ec2", "terminate-instances", "--instance-ids", &rig.nodes()[1].id]);
-    refused(&rig, &update, &["node 1 doesn't run", "launcher create"]);
+    refused(&rig, &update, &["node 1 isn't running", "launcher create"]);
 }
 
 #[test]
