@@ -19,7 +19,7 @@ use crate::node::state::{Board, Topic};
 use crate::polling::refresh::Latest;
 
 /// The interval of checks.
-pub const EVERY: Duration = Duration::from_secs(3);
+const EVERY: Duration = Duration::from_secs(3);
 
 /// Checks and restores forever.
 pub async fn keep(local: Arc<Mutex<Local>>, board: Board) {
@@ -31,7 +31,7 @@ pub async fn keep(local: Arc<Mutex<Local>>, board: Board) {
         let failed = restore(&*local.lock().await).await.err();
         let problem = failed.map(|error| format!("cannot restore this node's state: {error:#}"));
         if let Some(problem) = &problem
-            && board.read().problems.get(&Topic::NodeState) != Some(problem)
+            && board.is_new(Topic::NodeState, problem)
         {
             tracing::error!(target: CONSOLE, "{problem}");
         }

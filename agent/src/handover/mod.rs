@@ -303,8 +303,8 @@ impl Handover {
         });
         let parts: Vec<String> = refused.into_iter().chain(notice).collect();
         let problem = (!parts.is_empty()).then(|| parts.join("; "));
-        if self.board.read().problems.get(&Topic::Handover) != problem.as_ref()
-            && let Some(problem) = &problem
+        if let Some(problem) = &problem
+            && self.board.is_new(Topic::Handover, problem)
         {
             tracing::warn!(target: CONSOLE, "{problem}");
         }

@@ -34,9 +34,7 @@ pub async fn carry(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
 
 /// Puts missing virtual IPs on `lo`; returns them. Unlike [`carry`], it removes none.
 pub async fn restore(vips: &[Ipv4Addr]) -> anyhow::Result<Vec<Ipv4Addr>> {
-    let present = addresses().await?;
-    let missing = vips.iter().filter(|vip| !present.iter().any(|address| address.ip == **vip));
-    let missing: Vec<Ipv4Addr> = missing.copied().collect();
+    let missing: Vec<Ipv4Addr> = missing(&addresses().await?, vips).collect();
     make(missing.iter().copied().map(Change::Add).collect()).await?;
     Ok(missing)
 }
@@ -85,8 +83,12 @@ fn parse(json: &str) -> anyhow::Result<Vec<Address>> {
     Ok(infos.filter_map(|info| Some(Address { ip: info.local?, ours: info.label.as_deref() == Some(LABEL) })).collect())
 }
 
+fn missing(present: &[Address], vips: &[Ipv4Addr]) -> impl Iterator<Item = Ipv4Addr> {
+    vips.iter().copied().filter(|vip| !present.iter().any(|address| address.ip == *vip))
+}
+
 fn plan(present: &[Address], vips: &[Ipv4Addr]) -> Vec<Change> {
-    let add = vips.iter().filter(|vip| !present.iter().any(|address| address.ip == **vip)).map(|vip| Change::Add(*vip));
+    let add = missing(present, vips).map(Change::Add);
     let stale = present.iter().filter(|address| address.ours && !vips.contains(&address.ip));
     add.chain(stale.map(|address| Change::Remove(address.ip))).collect()
 }

@@ -44,26 +44,28 @@ pub fn problem(error: &anyhow::Error) -> String {
 
 /// Keeps the rules loaded, and updates them with the balancer.
 pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
-    let mut loaded = Instant::now();
+    // The boot loaded them, unless the board shows a problem.
+    let mut loaded = (!board.read().problems.contains_key(&Topic::Metadata)).then(Instant::now);
     loop {
         let changed = tokio::time::timeout(AGAIN, balancer.changed()).await;
         if matches!(changed, Ok(Err(_))) {
             return;
         }
-        let gone = !CHAIN.is_loaded().await;
-        if gone {
+        if loaded.is_some() && CHAIN.is_gone().await {
             tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
-        } else if changed.is_err() && loaded.elapsed() < RELOAD {
+            loaded = None;
+        }
+        if changed.is_err() && loaded.is_some_and(|loaded| loaded.elapsed() < RELOAD) {
             continue;
         }
-        loaded = Instant::now();
         let wanted = balancer.borrow_and_update().clone();
         let failed = guard(&wanted).await.err().map(|error| problem(&error));
         if let Some(problem) = &failed
-            && board.read().problems.get(&Topic::Metadata) != Some(problem)
+            && board.is_new(Topic::Metadata, problem)
         {
             tracing::error!("{problem}");
         }
+        loaded = failed.is_none().then(Instant::now);
         board.problem(Topic::Metadata, failed);
     }
 }

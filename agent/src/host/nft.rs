@@ -12,16 +12,22 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// Whether the chain exists and has rules.
-    pub async fn is_loaded(self) -> bool {
-        let listed = process::run("nft", &["-j", "list", "chain", self.family, self.table, self.name]).await;
-        listed.is_ok_and(|json| has_rule(&json))
+    /// Whether nft answers that the chain is absent or has no rules. A node that can't ask knows nothing.
+    pub async fn is_gone(self) -> bool {
+        match process::run("nft", &["-j", "list", "chain", self.family, self.table, self.name]).await {
+            Ok(json) => !has_rule(&json),
+            Err(error) => is_absent(&format!("{error:#}")),
+        }
     }
 }
 
 /// libnftables-json(5): each rule is an object `rule`.
 fn has_rule(json: &str) -> bool {
     json.contains("{\"rule\":")
+}
+
+fn is_absent(error: &str) -> bool {
+    error.contains("Error: No such file or directory")
 }
 
 #[cfg(test)]
@@ -34,5 +40,19 @@ mod tests {
         assert!(!has_rule(empty) && !has_rule(""));
         let full = r#"{"nftables": [{"chain": {"name": "arrivals"}}, {"rule": {"family": "ip", "table": "elbow", "handle": 9, "expr": []}}]}"#;
         assert!(has_rule(full));
+    }
+
+    #[test]
+    fn a_chain_is_absent_only_if_nft_says_so() {
+        assert!(is_absent(
+            "nft -j list chain ip elbow arrivals: exit status: 1: Error: No such file or directory; list chain"
+        ));
+        for unknown in [
+            "running nft -j list chain ip elbow arrivals: No such file or directory (os error 2)",
+            "running nft -j list chain ip elbow arrivals: Too many open files (os error 24)",
+            "nft -j list chain ip elbow arrivals: still running after 40 s",
+        ] {
+            assert!(!is_absent(unknown), "{unknown}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::boot::{Failed, Local};
 use crate::haproxy::Serves;
@@ -30,6 +30,8 @@ pub(crate) async fn upkeep(
 ) {
     let mut reader = board.subscribe();
     let mut down: Option<Instant> = None;
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
     loop {
         let state = reader.borrow_and_update().clone();
@@ -57,13 +59,12 @@ pub(crate) async fn upkeep(
                 }
             }
         }
-        let changed = tokio::time::timeout(LOOK, reader.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
-        }
-        if applied.is_some() && changed.is_err() {
-            let since = down.unwrap_or_else(Instant::now);
-            down = (!systemd::is_active(super::UNIT).await).then_some(since);
+        tokio::select! {
+            changed = reader.changed() => if changed.is_err() { return },
+            _ = looks.tick(), if applied.is_some() => {
+                let since = down.unwrap_or_else(Instant::now);
+                down = (!systemd::is_active(super::UNIT).await).then_some(since);
+            }
         }
     }
 }

@@ -204,6 +204,11 @@ impl Board {
         });
     }
 
+    /// Whether the board doesn't show this problem yet: it is logged once.
+    pub fn is_new(&self, topic: Topic, problem: &str) -> bool {
+        self.0.borrow().problems.get(&topic).is_none_or(|shown| shown != problem)
+    }
+
     /// Sets the problem of `topic`, or clears it.
     pub fn problem(&self, topic: Topic, problem: Option<String>) {
         self.change(|state| match problem {

@@ -53,7 +53,7 @@ pub async fn keep(local: Local, board: Board) {
             Err(error) => error,
         };
         let problem = format!("connections are reset when a virtual IP moves: {error:#}");
-        if board.read().problems.get(&Topic::SecondChance) != Some(&problem) {
+        if board.is_new(Topic::SecondChance, &problem) {
             tracing::warn!(target: CONSOLE, "{problem}");
         }
         board.problem(Topic::SecondChance, Some(problem));
@@ -93,7 +93,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
                 tracing::warn!(target: CONSOLE, "another program changed the tunnels between the nodes; restoring them");
                 known = None;
             }
-            if applied.is_some() && !CHAIN.is_loaded().await {
+            if applied.is_some() && CHAIN.is_gone().await {
                 tracing::warn!(target: CONSOLE, "another program removed the rules of the second chance; loading them again");
                 applied = None;
             }

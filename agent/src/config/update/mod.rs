@@ -212,7 +212,7 @@ impl Updater {
     }
 
     fn say(&self, problem: String) {
-        if self.board.read().problems.get(&Topic::Update) != Some(&problem) {
+        if self.board.is_new(Topic::Update, &problem) {
             tracing::error!(target: CONSOLE, "{problem}");
         }
         self.board.problem(Topic::Update, Some(problem));
