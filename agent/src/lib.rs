@@ -12,6 +12,7 @@ pub mod host;
 pub mod keepalived;
 pub mod node;
 pub mod ownership;
+pub mod path_watch;
 pub mod peers;
 pub mod polling;
 pub mod runtime;

@@ -171,6 +171,9 @@ pub struct Failover {
     /// default [`REPLACE_AFTER`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<Millis>,
+    /// The active node reads its route tables this often, a tenth more or less; by default [`ROUTE_CHECK`].
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub route_check: Option<Millis>,
 }
 
 /// As long as HAProxy keeps an idle HTTP connection. Connections that are left then may last for hours.
@@ -178,6 +181,9 @@ pub const DRAIN_TIMEOUT: Millis = Millis(60_000);
 
 /// Longer than a reboot takes on most machines.
 pub const REPLACE_AFTER: Millis = Millis(60_000);
+
+/// Less than three calls of the API a minute.
+pub const ROUTE_CHECK: Millis = Millis(30_000);
 
 impl Failover {
     /// How long a stopping agent waits for open connections.
@@ -189,11 +195,22 @@ impl Failover {
     pub fn replace_after(&self) -> Millis {
         self.replace_after.unwrap_or(REPLACE_AFTER)
     }
+
+    /// How often the active node reads its route tables.
+    pub fn route_check(&self) -> Millis {
+        self.route_check.unwrap_or(ROUTE_CHECK)
+    }
 }
 
 impl Default for Failover {
     fn default() -> Self {
-        Failover { advertisement_interval: Millis(200), preempt: false, drain_timeout: None, replace_after: None }
+        Failover {
+            advertisement_interval: Millis(200),
+            preempt: false,
+            drain_timeout: None,
+            replace_after: None,
+            route_check: None,
+        }
     }
 }
 

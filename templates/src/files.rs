@@ -5,6 +5,7 @@ mod haproxy;
 mod keepalived;
 mod launch_template;
 mod metadata;
+mod path_watch;
 mod policies;
 mod second_chance;
 mod static_files;
@@ -16,8 +17,9 @@ pub use haproxy::haproxy_cfg;
 pub use keepalived::{KeepalivedNode, instance, keepalived_conf, token};
 pub use launch_template::launch_template;
 pub use metadata::{SCRIPT_USER, metadata_nft};
+pub use path_watch::{path_watch_nft, stand_in};
 pub use policies::{permission_policy, trust_policy};
-pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, greeted, second_chance_nft, tunnel, tunnel_name};
+pub use second_chance::{AROUND, HOPS, NAMES, SecondChance, TUNNELS, greeted, second_chance_nft, tunnel, tunnel_name};
 pub use static_files::{agent_unit, haproxy_unit, keepalived_unit, logrotate_conf, rsyslog_conf, sysctl_conf};
 pub use user_data::{TooBig, USER_DATA_LIMIT, Unreadable, install_script, maker, read_back, user_data, user_data_gzip};
 

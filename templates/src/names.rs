@@ -17,6 +17,7 @@
 //! | `elbow:running` | agent | its instance | `0123456789ab` | the revision that the node runs |
 //! | `elbow:message` | agent | its instance | one line | what is wrong; absent if nothing is |
 //! | `elbow:unreachable` | agent | its instance | [`crate::report::Unreachable`]: `i-0abc@2026-11-29T14:03:12Z` | the peers that the node can't reach, and since when; absent if there are none |
+//! | `elbow:reached` | agent | its instance | [`crate::report::ReachedVips`]: `- yes` | for each virtual IP, whether this standby reaches its active node through the VPC; absent while it watches none |
 //! | `elbow:alive` | agent | its instance | [`crate::report::Moment`]: `2026-11-29T14:03:12Z` | the sign of life of a node that serves: rewritten every 20 s while a peer is silent; absent otherwise |
 //! | `elbow:refused-handover` | agent | its instance | [`crate::report::Refusal`]`<String>`: `65a1-3f no other node answers` | the request in `elbow:drain` that the node refused, and why |
 //! | `elbow:refused-revision` | agent | its instance | [`crate::report::Refusal`]`<Order>`: `3:0123456789ab <why>` | the order in `elbow:revision` that the node refused, and why |
@@ -46,6 +47,8 @@ pub const TAG_RUNNING: &str = "elbow:running";
 pub const TAG_MESSAGE: &str = "elbow:message";
 /// The peers that the node can't reach.
 pub const TAG_UNREACHABLE: &str = "elbow:unreachable";
+/// Whether the node, as a standby, reaches each virtual IP through the VPC.
+pub const TAG_REACHED: &str = "elbow:reached";
 /// The sign of life of a node that serves, while a peer is silent.
 pub const TAG_ALIVE: &str = "elbow:alive";
 /// The handover that the node refused.
@@ -54,8 +57,16 @@ pub const TAG_REFUSED_HANDOVER: &str = "elbow:refused-handover";
 pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
 
 /// The tags that an agent writes on its own instance, and the only ones that its role allows.
-pub const REPORTS: [&str; 7] =
-    [TAG_ROLE, TAG_RUNNING, TAG_MESSAGE, TAG_UNREACHABLE, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION];
+pub const REPORTS: [&str; 8] = [
+    TAG_ROLE,
+    TAG_RUNNING,
+    TAG_MESSAGE,
+    TAG_UNREACHABLE,
+    TAG_REACHED,
+    TAG_ALIVE,
+    TAG_REFUSED_HANDOVER,
+    TAG_REFUSED_REVISION,
+];
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit the 64 characters of a role's name, and suit
 /// security groups, launch templates and tags. EC2's filters read `*` and `?` as wildcards.

@@ -1,10 +1,12 @@
-//! A node's report in tags for programs: its unreachable peers, its sign of life, and its refusals.
+//! A node's report in tags for programs: its unreachable peers, the virtual IPs that it reaches, its sign of life, and its
+//! refusals.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 /// EC2's limit for a tag's value, in characters (EC2 User Guide, "Tag restrictions").
 pub const LONGEST: usize = 255;
@@ -87,6 +89,48 @@ impl FromStr for Unreachable {
     }
 }
 
+/// Whether a standby reaches a virtual IP through the VPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reached {
+    /// It isn't watched from this node, or not known yet.
+    #[default]
+    Unknown,
+    /// The last probe reached the active node.
+    Yes,
+    /// The last probes didn't, although the active node answers on its own address.
+    No,
+}
+
+/// For each virtual IP, whether a standby reaches it: `- yes no`.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ReachedVips(pub Vec<Reached>);
+
+impl fmt::Display for ReachedVips {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let word = |reached: &Reached| match reached {
+            Reached::Unknown => "-",
+            Reached::Yes => "yes",
+            Reached::No => "no",
+        };
+        f.write_str(&self.0.iter().map(word).collect::<Vec<_>>().join(" "))
+    }
+}
+
+impl FromStr for ReachedVips {
+    type Err = NotAReport;
+    fn from_str(text: &str) -> Result<Self, NotAReport> {
+        let reached = |word: &str| match word {
+            "-" => Some(Reached::Unknown),
+            "yes" => Some(Reached::Yes),
+            "no" => Some(Reached::No),
+            _ => None,
+        };
+        let all: Option<_> = text.split_whitespace().map(reached).collect();
+        all.map(ReachedVips).ok_or_else(|| NotAReport::new(text, "a list of \"yes\", \"no\" and \"-\""))
+    }
+}
+
 /// A refusal: `<what> <why>`. The refused is one word: the id of a request, or an [`Order`](crate::Order).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal<T> {
@@ -126,6 +170,14 @@ mod tests {
 
     fn moment(text: &str) -> Moment {
         text.parse().unwrap()
+    }
+
+    #[test]
+    fn reached_virtual_ips_read_back_as_written() {
+        let reached = ReachedVips(vec![Reached::Unknown, Reached::Yes, Reached::No]);
+        assert_eq!(reached.to_string(), "- yes no");
+        assert_eq!("- yes no".parse(), Ok(reached));
+        assert!("yes maybe".parse::<ReachedVips>().is_err());
     }
 
     #[test]

@@ -258,6 +258,22 @@ fn a_drain_timeout_above_an_hour() {
 }
 
 #[test]
+fn a_route_check_below_two_seconds_or_above_five_minutes() {
+    let of = |value: &str| format!("[failover]\nroute_check = \"{value}\"\n[agent]");
+    for value in ["1999ms", "0s", "6m"] {
+        let error = Balancer::parse(&GOOD.replace("[agent]", &of(value))).unwrap_err().to_string();
+        assert!(
+            error.contains("failover.route_check: ") && error.ends_with("is out of range; write 2s to 5m"),
+            "{error}"
+        );
+    }
+    let balancer = Balancer::parse(&GOOD.replace("[agent]", &of("2s"))).unwrap();
+    assert_eq!(balancer.failover.route_check().to_string(), "2s");
+    let default = Balancer::parse(GOOD).unwrap();
+    assert!(default.failover.route_check().to_string() == "30s" && !default.canonical().contains("route_check"));
+}
+
+#[test]
 fn a_replace_after_without_a_group_or_below_twenty_seconds() {
     let of = |value: &str| format!("[failover]\nreplace_after = \"{value}\"\n[agent]");
     let line = "line 7: failover.replace_after: only an Auto Scaling group replaces nodes; remove this key, or write launch = \

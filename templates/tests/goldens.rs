@@ -80,6 +80,7 @@ fn a_big_balancer_is_rendered_as_committed() {
     let b = common("big", "cn-north-1");
     same("big", "keepalived.conf", &keepalived(&b, 3, &["10.0.5.10", "10.0.1.10", "10.0.3.10", "10.0.2.10"]));
     same("big", "metadata.nft", &files::metadata_nft(&b, |_| true));
+    same("big", "path-watch.nft", &files::path_watch_nft("ens5", &b.virtual_ips));
     same("big", "second-chance.nft", &second_chance(&b, Some("10.0.5.10"), 5));
 }
 
@@ -109,6 +110,7 @@ fn every_rendered_file_ends_in_one_newline() {
             files::logrotate_conf(),
             files::sysctl_conf(&b),
             files::metadata_nft(&b, |_| true),
+            files::path_watch_nft("ens5", &b.virtual_ips),
         ];
         for text in texts {
             assert!(text.ends_with('\n') && !text.ends_with("\n\n"), "{text:?}");

@@ -105,6 +105,15 @@ fn nft_accepts_the_second_chance_twice() {
 }
 
 #[test]
+fn nft_accepts_the_path_watch_twice() {
+    let path = "/tmp/path-watch.nft";
+    let rules = files::path_watch_nft("ens5", &[[10, 255, 0, 10].into(), [10, 255, 0, 11].into()]);
+    let machine = Machine::node().with(path, &rules);
+    let run = format!("nft -f {path} && nft -f {path} && nft list table ip elbow_watch");
+    machine.run(&run).ok().with("ip daddr 192.0.2.2 tcp dport 9110 ip daddr set 10.255.0.11");
+}
+
+#[test]
 fn haproxys_and_the_scripts_users_cannot_ask_the_metadata_service_and_root_can() {
     let [restricted, root_only] = machines();
     // `listener` connects as the user haproxy from HAProxy's port, over a socket that root has opened.

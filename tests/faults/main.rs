@@ -14,6 +14,7 @@ mod node_network;
 mod node_state;
 mod nodes;
 mod operator;
+mod path_watch;
 mod processes;
 mod slow_api;
 mod stage;

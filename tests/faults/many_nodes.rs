@@ -31,6 +31,8 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
         Ok(())
     })?;
 
+    watched_by_all_others(&rig, &nodes)?;
+
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
     for round in 0..2 {
@@ -62,11 +64,27 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     let one = file(&rig, &subnets, &VIPS[..1])?;
     let prober = rig.prober_of(&format!("{}:80", VIPS[0]), 10)?;
     printed(&rig.launcher(["update".as_ref(), one.as_os_str()])?)?;
-    left_nothing(&rig, &VIPS[1..])?;
+    wait_for("the rules of the removed virtual IPs to be gone", BOOT, || left_nothing(&rig, &VIPS[1..]))?;
     let failed: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests to the remaining virtual IP failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
     rig.destroy("web").map(drop)
+}
+
+/// Fails unless the four other nodes reach each virtual IP through the VPC, and no packet of a probe is forwarded by the
+/// second chance.
+fn watched_by_all_others(rig: &Rig, nodes: &[String]) -> Result<()> {
+    let status: Value = serde_json::from_str(&printed(&rig.launcher(["status", "web", "--output", "json"])?)?)?;
+    for vip in status["virtual_ips"].as_array().context("the virtual IPs")? {
+        let watched = vip["watched"].as_array().context("who watches it")?;
+        let reached = watched.iter().filter(|watch| watch["reached"] == true).count();
+        ensure!((watched.len(), reached) == (4, 4), "{} is watched by {watched:?}", vip["address"]);
+    }
+    for node in nodes {
+        let passed = rig.inside(node, &["nft", "list", "set", "ip", "elbow", "passed"])?;
+        ensure!(!passed.contains("9110"), "{node} forwarded packets of probes: {passed}");
+    }
+    Ok(())
 }
 
 /// Cuts a node's power, and notes each virtual IP's outage and the number of route changes.

@@ -8,9 +8,11 @@ use lab::world::Instance;
 
 use crate::rig::Rig;
 
-/// Writes the tags of a node that runs this revision in this role.
+/// Writes the tags of a node that runs this revision in this role, and reaches each virtual IP as a standby.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
-    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role)]);
+    let reached = role.split(' ').map(|role| if role == "standby" { "yes" } else { "-" });
+    let reached = reached.collect::<Vec<_>>().join(" ");
+    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role), ("elbow:reached", &reached)]);
 }
 
 /// Writes tags of the node.

@@ -29,8 +29,15 @@ const HEARD: Duration = Duration::from_millis(100);
 const KNOWN_FOR: Duration = Duration::from_secs(600);
 
 /// The problems that prevent a takeover. A silent third node doesn't.
-const GRAVE: [Topic; 6] =
-    [Topic::Configuration, Topic::Haproxy, Topic::Keepalived, Topic::SourceDestCheck, Topic::Members, Topic::Tables];
+const GRAVE: [Topic; 7] = [
+    Topic::Configuration,
+    Topic::Haproxy,
+    Topic::Keepalived,
+    Topic::SourceDestCheck,
+    Topic::Members,
+    Topic::Tables,
+    Topic::NodeState,
+];
 
 /// Whether a node in this state could take over `vips`; the error says why not.
 fn fit(state: &State, vips: &[Ipv4Addr], targets: Targets, now: Instant) -> Result<(), String> {

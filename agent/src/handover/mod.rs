@@ -1,5 +1,6 @@
 //! Handover: an active node gives its virtual IPs to a standby on purpose and keeps serving its open connections. The
-//! triggers are a request in the tag `elbow:drain`, a notice (`notices`) and a stop of the agent (`stop`). A new
+//! triggers are a request in the tag `elbow:drain`, a notice (`notices`), a stop of the agent (`stop`), and a virtual IP
+//! that clients don't reach on this node (`path_watch`). A new
 //! balancer with several virtual IPs also hands each one to its preferred node when that node comes up.
 //!
 //! The node asks a peer that can serve to be the successor (`successor`), which raises its priority above all others.
@@ -61,6 +62,7 @@ pub struct Handover {
     triggers: watch::Receiver<Option<Triggers>>,
     handled: HandledRequests,
     balancer: watch::Receiver<Balancer>,
+    broken: watch::Receiver<Option<(Ipv4Addr, String)>>,
     stopping: bool,
     /// The refused request, and why.
     refused: Option<(String, String)>,
@@ -83,13 +85,27 @@ impl Handover {
         balancer: watch::Receiver<Balancer>,
         preference: Arc<Preference>,
         triggers: watch::Receiver<Option<Triggers>>,
+        broken: watch::Receiver<Option<(Ipv4Addr, String)>>,
     ) -> Self {
         let handled = HandledRequests::load();
         // A restarted agent still refuses what it refused before, as long as the tag holds that request.
         let before = board.read().reports.refused_handover;
         let refused = handled.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
         let refused = refused.map(|(asked, refusal)| (asked.to_owned(), refusal.why));
-        Handover { client, http, board, preference, triggers, handled, balancer, stopping: false, refused, stuck: None }
+        let stopping = false;
+        Handover {
+            client,
+            http,
+            board,
+            preference,
+            triggers,
+            handled,
+            balancer,
+            broken,
+            stopping,
+            refused,
+            stuck: None,
+        }
     }
 
     /// Follows the triggers until `stop` asks for a stop; then hands over, drains and returns.
@@ -105,6 +121,7 @@ impl Handover {
                 }
                 _ = ticks.tick() => {}
                 Ok(()) = self.triggers.changed() => {}
+                Ok(()) = self.broken.changed() => self.give_up().await,
             }
             self.consider().await;
         }
@@ -135,6 +152,20 @@ impl Handover {
         self.say(&reasons);
         if reasons.notice.is_none() {
             self.place().await;
+        }
+    }
+
+    /// Hands over a virtual IP whose packets can't reach this node's HAProxy. With `preempt` it would come back at once.
+    async fn give_up(&mut self) {
+        let broken = self.broken.borrow_and_update().clone();
+        let Some((vip, why)) = broken.filter(|_| !self.balancer.borrow().failover.preempt) else { return };
+        let known = self.board.read().virtual_ips;
+        let Some(position) = known.iter().position(|one| one.address == vip && one.role == Role::Active) else {
+            return;
+        };
+        let to = policy::able(&self.peers(position).await, |_| true);
+        if let Err(refusal) = self.hand_over(&to, vec![position], &why).await {
+            tracing::error!(target: CONSOLE, %vip, "cannot hand over: {refusal}");
         }
     }
 

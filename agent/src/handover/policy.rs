@@ -77,18 +77,21 @@ pub fn decide(seen: &Observation) -> Move {
     }
     let Some(peers) = &seen.peers else { return Move::Ask };
     let to = seen.request.as_ref().filter(|_| !seen.stopping).and_then(|request| request.to.as_deref());
-    let wanted = |answer: &&Answer| to.is_none_or(|to| answer.instance.0 == to);
+    match able(peers, |answer| to.is_none_or(|to| answer.instance.0 == to)) {
+        able if able.is_empty() => Move::Refuse(no_successor(peers, to)),
+        able => Move::HandOver(able),
+    }
+}
+
+/// The peers that can serve and satisfy `wanted`, the most preferred first.
+pub fn able(peers: &[Peer], wanted: impl Fn(&Answer) -> bool) -> Vec<Ipv4Addr> {
     let able = peers.iter().filter_map(|peer| {
-        let answer = peer.answer.as_ref().filter(|answer| answer.well).filter(wanted)?;
+        let answer = peer.answer.as_ref().filter(|answer| answer.well && wanted(answer))?;
         Some((answer.priority, peer.address))
     });
     let mut able: Vec<(u8, Ipv4Addr)> = able.collect();
     able.sort_unstable_by(|a, b| b.cmp(a));
-    if able.is_empty() {
-        Move::Refuse(no_successor(peers, to))
-    } else {
-        Move::HandOver(able.into_iter().map(|a| a.1).collect())
-    }
+    able.into_iter().map(|(_, peer)| peer).collect()
 }
 
 fn no_successor(peers: &[Peer], to: Option<&str>) -> String {

@@ -1,7 +1,6 @@
 //! Checks whether HAProxy serves. The agent asks its health page five times a second, and at once when one of its
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
-mod processes;
 mod revision;
 mod targets;
 mod verdict;

@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::MissedTickBehavior;
 
-use super::processes::Processes;
 use super::verdict::Verdict;
 use super::{Serves, UNIT, answers, track};
 use crate::host::files::Track;
+use crate::host::processes::Processes;
 use crate::host::systemd;
 use crate::node::state::{Board, Topic};
 

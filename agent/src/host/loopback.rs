@@ -27,19 +27,10 @@ enum Change {
     Remove(Ipv4Addr),
 }
 
-/// Puts the virtual IPs on `lo`, and removes stale ones.
-pub async fn carry(vips: &[Ipv4Addr]) -> anyhow::Result<()> {
-    make(plan(&addresses().await?, vips)).await
-}
-
-/// Puts missing virtual IPs on `lo`; returns them. Unlike [`carry`], it removes none.
-pub async fn restore(vips: &[Ipv4Addr]) -> anyhow::Result<Vec<Ipv4Addr>> {
-    let missing: Vec<Ipv4Addr> = missing(&addresses().await?, vips).collect();
-    make(missing.iter().copied().map(Change::Add).collect()).await?;
-    Ok(missing)
-}
-
-async fn make(changes: Vec<Change>) -> anyhow::Result<()> {
+/// Puts the virtual IPs on `lo`, and removes stale ones. Returns whether it changed anything.
+pub async fn ensure(vips: &[Ipv4Addr]) -> anyhow::Result<bool> {
+    let changes = plan(&addresses().await?, vips);
+    let changed = !changes.is_empty();
     for change in changes {
         let (verb, ip) = match change {
             Change::Add(ip) => ("add", ip),
@@ -54,7 +45,7 @@ async fn make(changes: Vec<Change>) -> anyhow::Result<()> {
         process::run("ip", &arguments).await?;
         tracing::info!(%ip, "{}", if verb == "add" { "added virtual IP to lo" } else { "removed stale virtual IP" });
     }
-    Ok(())
+    Ok(changed)
 }
 
 /// The virtual IPs, by number, of which this node is MASTER according to keepalived's token addresses.
@@ -83,12 +74,9 @@ fn parse(json: &str) -> anyhow::Result<Vec<Address>> {
     Ok(infos.filter_map(|info| Some(Address { ip: info.local?, ours: info.label.as_deref() == Some(LABEL) })).collect())
 }
 
-fn missing(present: &[Address], vips: &[Ipv4Addr]) -> impl Iterator<Item = Ipv4Addr> {
-    vips.iter().copied().filter(|vip| !present.iter().any(|address| address.ip == *vip))
-}
-
 fn plan(present: &[Address], vips: &[Ipv4Addr]) -> Vec<Change> {
-    let add = missing(present, vips).map(Change::Add);
+    let missing = vips.iter().copied().filter(|vip| !present.iter().any(|address| address.ip == *vip));
+    let add = missing.map(Change::Add);
     let stale = present.iter().filter(|address| address.ours && !vips.contains(&address.ip));
     add.chain(stale.map(|address| Change::Remove(address.ip))).collect()
 }

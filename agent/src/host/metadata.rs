@@ -11,15 +11,16 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::host::files::write_aside;
+use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
 use crate::host::nft::Chain;
 use crate::host::process;
 use crate::node::state::{Board, Topic};
 
-/// The interval of checks: at most this long a flushed table leaves the service open.
-const AGAIN: Duration = Duration::from_secs(4);
 /// The interval of reloads, in case another program changed a rule.
 const RELOAD: Duration = Duration::from_secs(60);
+/// The pause after a failed load.
+const AGAIN: Duration = Duration::from_secs(4);
 const CHAIN: Chain = Chain { family: "inet", table: "elbow_metadata", name: "departures" };
 const USERS: &str = "/etc/passwd";
 
@@ -45,18 +46,19 @@ pub fn problem(error: &anyhow::Error) -> String {
 /// Keeps the rules loaded, and updates them with the balancer.
 pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
     // The boot loaded them, unless the board shows a problem.
-    let mut loaded = (!board.read().problems.contains_key(&Topic::Metadata)).then(Instant::now);
+    let failed_at_boot = board.read().problems.contains_key(&Topic::Metadata);
+    let mut due = Instant::now() + if failed_at_boot { AGAIN } else { RELOAD };
+    let mut rules = KernelEvents::about(Subject::Rules);
     loop {
-        let changed = tokio::time::timeout(AGAIN, balancer.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
-        }
-        if loaded.is_some() && CHAIN.is_gone().await {
-            tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
-            loaded = None;
-        }
-        if changed.is_err() && loaded.is_some_and(|loaded| loaded.elapsed() < RELOAD) {
-            continue;
+        tokio::select! {
+            changed = balancer.changed() => if changed.is_err() { return },
+            () = tokio::time::sleep_until(due) => {}
+            () = rules.due() => {
+                if !CHAIN.is_gone().await {
+                    continue;
+                }
+                tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
+            }
         }
         let wanted = balancer.borrow_and_update().clone();
         let failed = guard(&wanted).await.err().map(|error| problem(&error));
@@ -65,7 +67,7 @@ pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
         {
             tracing::error!("{problem}");
         }
-        loaded = failed.is_none().then(Instant::now);
+        due = Instant::now() + if failed.is_some() { AGAIN } else { RELOAD };
         board.problem(Topic::Metadata, failed);
     }
 }

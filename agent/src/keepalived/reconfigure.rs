@@ -6,19 +6,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Mutex, Notify};
-use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::config::boot::{Failed, Local};
 use crate::haproxy::Serves;
 use crate::host::backoff::Backoff;
 use crate::host::logs::CONSOLE;
+use crate::host::processes::Processes;
 use crate::host::systemd;
 use crate::node::state::{Board, Topic};
 
-/// The interval of checks whether keepalived runs.
-const LOOK: Duration = Duration::from_secs(2);
 /// systemd restarts a keepalived that crashed after `RestartSec=1`. One that is down for longer was stopped.
 const STOPPED: Duration = Duration::from_secs(2);
+/// The agent looks this often for keepalived's processes.
+const SELDOM: Duration = Duration::from_secs(60);
 
 /// Follows the board forever. `applied` are the peers that keepalived runs with, if it runs; `reloaded` is notified
 /// when they change.
@@ -29,13 +29,11 @@ pub(crate) async fn upkeep(
     reloaded: Arc<Notify>,
 ) {
     let mut reader = board.subscribe();
-    let mut down: Option<Instant> = None;
-    let mut looks = tokio::time::interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut stopped = false;
+    let mut stop = std::pin::pin!(stop());
     let mut backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
     loop {
         let state = reader.borrow_and_update().clone();
-        let stopped = down.is_some_and(|down| down.elapsed() >= STOPPED);
         if stopped {
             tracing::warn!(target: CONSOLE, "keepalived was stopped while the agent runs; starting it");
         }
@@ -46,7 +44,7 @@ pub(crate) async fn upkeep(
                 Ok(()) => {
                     tracing::info!(peers = ?state.peers, "configured keepalived");
                     applied = Some(state.peers);
-                    down = None;
+                    stopped = false;
                     board.problem(Topic::Keepalived, None);
                     reloaded.notify_one();
                     backoff = Backoff::new(Duration::from_secs(2), Duration::from_secs(60));
@@ -61,9 +59,23 @@ pub(crate) async fn upkeep(
         }
         tokio::select! {
             changed = reader.changed() => if changed.is_err() { return },
-            _ = looks.tick(), if applied.is_some() => {
-                let since = down.unwrap_or_else(Instant::now);
-                down = (!systemd::is_active(super::UNIT).await).then_some(since);
+            () = &mut stop, if applied.is_some() => {
+                stopped = true;
+                stop.set(self::stop());
+            }
+        }
+    }
+}
+
+/// Waits until keepalived is down and systemd doesn't restart it.
+async fn stop() {
+    let mut processes = Processes::named("keepalived");
+    loop {
+        processes.look();
+        if processes.is_empty() || tokio::time::timeout(SELDOM, processes.end()).await.is_ok() {
+            tokio::time::sleep(STOPPED).await;
+            if !systemd::is_active(super::UNIT).await {
+                return;
             }
         }
     }

@@ -9,9 +9,10 @@ use std::time::{Duration, Instant};
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
 use templates::names::{
-    REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING, TAG_UNREACHABLE,
+    REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING,
+    TAG_UNREACHABLE,
 };
-use templates::report::{Moment, Refusal, fitted};
+use templates::report::{Moment, Reached, ReachedVips, Refusal, fitted};
 
 use crate::aws::ec2::ApiError;
 use crate::aws::ids::InstanceId;
@@ -71,9 +72,12 @@ fn ours(all: &BTreeMap<String, String>) -> Tags {
 fn tags(state: &State) -> Tags {
     let Reports { unreachable, alive, refused_handover, refused_revision } = &state.reports;
     let unreachable = Some(unreachable.to_string()).filter(|value| !value.is_empty());
+    let reached: Vec<Reached> = state.virtual_ips.iter().map(|vip| vip.reached).collect();
+    let watched = reached.iter().any(|reached| *reached != Reached::Unknown);
     let optional = [
         (TAG_MESSAGE, state.message().map(|message| fitted(&message))),
         (TAG_UNREACHABLE, unreachable),
+        (TAG_REACHED, watched.then(|| ReachedVips(reached).to_string())),
         (TAG_ALIVE, alive.as_ref().map(Moment::to_string)),
         (TAG_REFUSED_HANDOVER, refused_handover.as_ref().map(Refusal::to_string)),
         (TAG_REFUSED_REVISION, refused_revision.as_ref().map(Refusal::to_string)),
@@ -152,12 +156,14 @@ mod tests {
             refused_revision: Some(Refusal { of: "3:0123456789ab".parse().unwrap(), why: "it is older".to_owned() }),
         };
         state.problems.insert(Topic::Haproxy, "down".into());
+        state.virtual_ips[0].reached = Reached::Yes;
         let written = tags(&state);
-        let told = [TAG_UNREACHABLE, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_MESSAGE];
+        let told = [TAG_UNREACHABLE, TAG_REACHED, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_MESSAGE];
         assert_eq!(
             told.map(|key| written[key].as_str()),
             [
                 "i-b@2026-11-29T14:03:12Z",
+                "yes",
                 "2026-11-29T14:03:12Z",
                 "65a1-3f there is no other node",
                 "3:0123456789ab it is older",

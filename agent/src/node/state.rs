@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
+use templates::report::Reached;
 use templates::{Role, Roles, Slot};
 use tokio::sync::watch;
 
@@ -77,6 +78,12 @@ pub struct VirtualIp {
     /// Whether a peer has reported that it is active since keepalived's last event.
     #[serde(default)]
     pub followed: bool,
+    /// The peer that reports that it is active, if exactly one does.
+    #[serde(default)]
+    pub served_by: Option<Ipv4Addr>,
+    /// Whether this node, as a standby, reaches it through the VPC.
+    #[serde(default)]
+    pub reached: Reached,
     /// Whether this node is handing it over. keepalived's FAULT is then intended.
     #[serde(default)]
     pub yielding: bool,
@@ -107,6 +114,8 @@ impl VirtualIp {
             settled: false,
             routed: false,
             followed: false,
+            served_by: None,
+            reached: Reached::Unknown,
             yielding: false,
             first_served: None,
         }
@@ -139,6 +148,8 @@ pub enum Topic {
     Members,
     /// The route tables can't be read.
     Tables,
+    /// A virtual IP isn't reachable from this node's subnet.
+    Path,
     /// The health page can't be served.
     Health,
     /// A virtual IP or a kernel setting is gone and can't be restored.

@@ -29,7 +29,7 @@ const SIGN: Duration = Duration::from_secs(20);
 /// This node gives signs of life once a peer's agent is silent for this long. A restart takes less.
 const QUIET: Duration = Duration::from_secs(4);
 /// A silence is a problem on the board after this long.
-const TELL: Duration = Duration::from_secs(20);
+const TELL: Duration = Duration::from_secs(15);
 
 /// Asks `peer` for its health; `None` if it doesn't answer in time.
 pub async fn ask(http: &reqwest::Client, peer: Ipv4Addr) -> Option<Health> {
@@ -87,6 +87,8 @@ pub async fn watch(http: reqwest::Client, board: Board, changed: Arc<Notify>) {
                     answer.as_ref().is_some_and(|(roles, _)| roles.0.get(position) == Some(&Role::Active))
                 };
                 vip.followed |= vip.role != Role::Active && answers.values().any(active);
+                let mut actives = answers.iter().filter(|(_, answer)| active(answer)).map(|(peer, _)| *peer);
+                vip.served_by = actives.next().filter(|_| actives.next().is_none());
             }
             report(state, &silences, now, clock);
         });
@@ -159,7 +161,9 @@ fn report(state: &mut State, silences: &Silences, now: Instant, clock: Timestamp
     state.reports.alive = silent.filter(|(time, _)| *time >= QUIET).map(|_| sign(state.reports.alive, clock));
     let told = silent.filter(|(time, _)| *time >= TELL).map(|(_, peer)| match gone.get(&peer) {
         Some(since) => format!("{peer} unreachable since {since}"),
-        None => format!("the agent on {peer} doesn't answer"),
+        None => format!(
+            "{peer} doesn't answer on port 9110: its agent is down, or the security group doesn't admit members on that port"
+        ),
     });
     match told {
         Some(problem) => drop(state.problems.insert(Topic::Peers, problem)),
@@ -256,7 +260,7 @@ mod tests {
     fn a_silent_peer_is_a_problem_with_a_stable_text() {
         let said = |heard| after(30, heard, owner()).problems.remove(&Topic::Peers).unwrap();
         assert_eq!(said(Heard::Nothing), format!("10.0.2.10 unreachable since {}", at(0)));
-        assert_eq!(said(Heard::Machine), "the agent on 10.0.2.10 doesn't answer");
+        assert!(said(Heard::Machine).starts_with("10.0.2.10 doesn't answer on port 9110: "));
         assert_eq!(after(10, Heard::Nothing, owner()).problems.len(), 0);
     }
 

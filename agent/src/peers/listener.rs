@@ -31,8 +31,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often such a failure is logged.
 const SAY: Duration = Duration::from_secs(60);
 
-/// Serves `app` on `listener` forever; `readers` may read the metrics.
-pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, readers: Vec<Ipv4Net>) -> Infallible {
+/// Who may connect.
+#[derive(Debug, Clone)]
+pub(super) enum Visitors {
+    /// Every address; `readers` may read the metrics.
+    Any {
+        readers: Vec<Ipv4Net>,
+    },
+    Members,
+}
+
+/// Serves `app` on `listener` forever, to `visitors`.
+pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, visitors: Visitors) -> Infallible {
+    let (readers, members_only) = match visitors {
+        Visitors::Any { readers } => (readers, false),
+        Visitors::Members => (Vec::new(), true),
+    };
     let state = board.subscribe();
     let mut connections = JoinSet::new();
     let mut held: Vec<(IpAddr, Guest, AbortHandle)> = Vec::new();
@@ -53,6 +67,9 @@ pub(super) async fn serve(listener: TcpListener, app: Router, board: Board, read
         while connections.try_join_next().is_some() {}
         held.retain(|(.., connection)| !connection.is_finished());
         let guest = Guest::of(visitor.ip(), &state.borrow(), &readers);
+        if members_only && guest != Guest::Member {
+            continue;
+        }
         let places: Vec<(IpAddr, Guest)> = held.iter().map(|(visitor, guest, _)| (*visitor, *guest)).collect();
         if let Some(index) = leaving(&places, visitor.ip(), guest) {
             held.remove(index).2.abort();
@@ -94,7 +111,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let app = Router::new().route("/health", get(async || "well"));
-        tokio::spawn(serve(listener, app, Board::new(state()), vec![]));
+        tokio::spawn(serve(listener, app, Board::new(state()), Visitors::Any { readers: vec![] }));
         address
     }
 
@@ -122,6 +139,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn only_members_are_admitted_where_others_have_no_business() {
+        let ask_as = async |peers| {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let board = Board::new(state());
+            board.change(|state| state.peers = peers);
+            let app = Router::new().route("/health", get(async || "well"));
+            tokio::spawn(serve(listener, app, board, Visitors::Members));
+            ask(address, "GET /health HTTP/1.0\r\n\r\n").await
+        };
+        assert_eq!(ask_as(vec![]).await, "");
+        assert!(ask_as(vec![std::net::Ipv4Addr::LOCALHOST]).await.ends_with("well"));
+    }
+
+    #[tokio::test]
     async fn requests_among_many_idle_connections_are_answered() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -135,7 +167,7 @@ mod tests {
         }
         // All of them wait to be accepted.
         let app = Router::new().route("/health", get(async || "well"));
-        tokio::spawn(serve(listener, app, Board::new(state()), vec![]));
+        tokio::spawn(serve(listener, app, Board::new(state()), Visitors::Any { readers: vec![] }));
         for mut stream in visitors.into_iter().step_by(20) {
             let mut answer = String::new();
             let _ = stream.read_to_string(&mut answer).await;

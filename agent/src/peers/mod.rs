@@ -1,5 +1,5 @@
-//! Serves a node's health to its peers: `GET /health` on port 9110 of the interface's own address, never of a virtual
-//! IP. A request from an unknown address is a hint that a member has joined.
+//! Serves a node's health to its peers: `GET /health` on port 9110 of the interface's own address. (Probes of the path
+//! watch also ask on the virtual IPs.) A request from an unknown address is a hint that a member has joined.
 
 mod client;
 mod connection_quota;
@@ -20,6 +20,7 @@ use axum::http::StatusCode;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use ipnet::Ipv4Net;
+use rustix::net::sockopt::set_ip_freebind;
 use serde::{Deserialize, Serialize};
 use templates::balancer::Revision;
 use templates::paths::HEALTH_PORT;
@@ -33,6 +34,7 @@ use crate::host::probe::{self, Page};
 use crate::node::state::{Board, Change, State, Topic};
 pub use client::{ask, machine_answers, tell, watch, word};
 pub use join::join;
+use listener::Visitors;
 use stranger_lookups::Strangers;
 
 /// The time from keepalived's start to the health page's: the rest of the agent's own start.
@@ -118,8 +120,10 @@ pub async fn serve(board: Board, bells: Bells, beside: Router, readers: Vec<Ipv4
 }
 
 /// Listens with a long backlog, so that a request behind many others is still answered in time.
-fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+pub(crate) fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     let socket = TcpSocket::new_v4()?;
+    // A virtual IP may be missing for a moment.
+    set_ip_freebind(&socket, true)?;
     socket.set_reuseaddr(true)?;
     socket.bind(address)?;
     socket.listen(CROWD)
@@ -154,7 +158,14 @@ async fn serve_on(
         .route("/stepped-back", post(stepped_back))
         .with_state(state)
         .merge(beside);
-    listener::serve(listener, app, board, readers).await
+    listener::serve(listener, app, board, Visitors::Any { readers }).await
+}
+
+/// Serves the health page on `listener` to members only.
+pub(crate) async fn serve_members(listener: TcpListener, board: Board) -> Infallible {
+    let page = |Shared(board): Shared<Board>| async move { Json(Health::of(&board.read())) };
+    let app = Router::new().route("/health", get(page)).with_state(board.clone());
+    listener::serve(listener, app, board, Visitors::Members).await
 }
 
 async fn health(

@@ -10,6 +10,8 @@ pub(crate) struct Situation {
     pub active: bool,
     /// How long a member or the tables have been missing; `None` if all are known.
     pub missing_for: Option<Duration>,
+    /// How often an active node reads its tables (`route_check`).
+    pub route_check: Duration,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -25,10 +27,12 @@ const GIVEN_UP: Duration = Duration::from_secs(600);
 
 /// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
 pub(crate) fn pause(situation: Situation, chance: f64) -> Duration {
+    let route_check = 0.9 * situation.route_check.as_secs_f64();
+    let active = if situation.active { route_check } else { f64::MAX };
     let seconds = match situation.missing_for {
         Some(time) if time < SOON => 1.6,
-        Some(time) if time < GIVEN_UP => 20.0,
-        _ if situation.active => 27.0,
+        Some(time) if time < GIVEN_UP => active.min(20.0),
+        _ if situation.active => route_check,
         _ => 62.0,
     };
     Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
@@ -51,6 +55,10 @@ pub(crate) fn reads(situation: Situation, turn: u64) -> &'static [Read] {
 mod tests {
     use super::*;
 
+    fn active() -> Situation {
+        Situation { active: true, missing_for: None, route_check: Duration::from_secs(30) }
+    }
+
     fn per_minute(situation: Situation) -> f64 {
         let calls: usize = (0..30).map(|turn| reads(situation, turn).len()).sum();
         calls as f64 / 30.0 * 60.0 / pause(situation, 0.0).as_secs_f64()
@@ -58,13 +66,23 @@ mod tests {
 
     #[test]
     fn the_budget_is_kept_once_all_are_there() {
-        assert!(per_minute(Situation { active: true, missing_for: None }) <= 3.0);
-        assert!(per_minute(Situation { active: false, missing_for: None }) <= 1.0);
+        assert!(per_minute(Situation { missing_for: None, ..active() }) <= 3.0);
+        assert!(per_minute(Situation { active: false, missing_for: None, ..active() }) <= 1.0);
+    }
+
+    #[test]
+    fn a_short_route_check_holds_whichever_member_is_missing() {
+        for missing in [None, Some(100), Some(3600)] {
+            let route_check = Duration::from_secs(2);
+            let situation = Situation { missing_for: missing.map(Duration::from_secs), route_check, ..active() };
+            assert!(pause(situation, 1.0) < Duration::from_millis(2200), "{missing:?}");
+            assert!((0..9).all(|turn| reads(situation, turn).contains(&Read::Tables)), "{missing:?}");
+        }
     }
 
     #[test]
     fn a_member_that_stays_missing_is_given_up() {
-        let alone = |seconds| Situation { active: false, missing_for: Some(Duration::from_secs(seconds)) };
+        let alone = |seconds| Situation { active: false, missing_for: Some(Duration::from_secs(seconds)), ..active() };
         assert!(pause(alone(1), 0.0) < Duration::from_secs(2));
         assert!(pause(alone(100), 0.0) > Duration::from_secs(10));
         assert!(per_minute(alone(3600)) <= 1.0);
@@ -72,7 +90,7 @@ mod tests {
 
     #[test]
     fn members_and_tables_take_turns() {
-        let standby = Situation { active: false, missing_for: None };
+        let standby = Situation { active: false, missing_for: None, ..active() };
         assert_eq!([0, 1, 2].map(|turn| reads(standby, turn)[0]), [Read::Tables, Read::Tables, Read::Members]);
         let alone = Situation { missing_for: Some(Duration::ZERO), ..standby };
         assert_eq!((0..10).filter(|turn| reads(alone, *turn) == [Read::Tables]).count(), 2);
@@ -81,7 +99,7 @@ mod tests {
     #[test]
     fn an_active_node_can_repair_its_routes_within_35_seconds_whichever_member_is_missing() {
         for missing in [None, Some(1), Some(100), Some(3600)] {
-            let active = Situation { active: true, missing_for: missing.map(Duration::from_secs) };
+            let active = Situation { missing_for: missing.map(Duration::from_secs), ..super::tests::active() };
             let mut unseen = Duration::ZERO;
             for turn in 0..30 {
                 unseen += pause(active, 1.0);
@@ -95,7 +113,7 @@ mod tests {
 
     #[test]
     fn an_active_node_keeps_to_its_budget_once_a_missing_member_is_given_up() {
-        let active = |seconds| Situation { active: true, missing_for: Some(Duration::from_secs(seconds)) };
+        let active = |seconds| Situation { missing_for: Some(Duration::from_secs(seconds)), ..active() };
         assert!(per_minute(active(600)) <= 3.0);
         assert!(per_minute(active(100)) <= 6.0);
         assert!((0..3).any(|turn| reads(active(3600), turn).contains(&Read::Members)), "it may come back");

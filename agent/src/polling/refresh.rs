@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use templates::Balancer;
 use tokio::sync::{Notify, watch};
 
 use super::poll_schedule::{self, Read, Situation};
@@ -88,6 +89,7 @@ pub(crate) struct Refresher {
     tables_read: bool,
     outdated: bool,
     hints: Arc<Hints>,
+    balancer: watch::Receiver<Balancer>,
     missing_since: Option<Instant>,
     doubt_since: Option<Instant>,
     retries: Retries,
@@ -100,6 +102,7 @@ impl Refresher {
         tables: watch::Sender<Latest<Table>>,
         heard: watch::Sender<Latest<Member>>,
         hints: Arc<Hints>,
+        balancer: watch::Receiver<Balancer>,
     ) -> Self {
         Refresher {
             observer: node.observer.clone(),
@@ -122,6 +125,7 @@ impl Refresher {
             tables_read: node.tables.is_some(),
             outdated: node.outdated,
             hints,
+            balancer,
             missing_since: None,
             doubt_since: None,
             retries: failed_at_boot(&node.board.read()),
@@ -204,7 +208,8 @@ impl Refresher {
         let missing = !self.roster.complete(self.nodes) || !self.tables_read;
         let missing_for = lasts(&mut self.missing_since, missing);
         let doubt = lasts(&mut self.doubt_since, self.roster.doubts());
-        Situation { active: self.board.read().is_active(), missing_for: doubt.or(missing_for) }
+        let route_check = self.balancer.borrow().failover.route_check().duration();
+        Situation { active: self.board.read().is_active(), missing_for: doubt.or(missing_for), route_check }
     }
 
     /// Takes in a read; returns the members by this read and the ones before.

@@ -27,6 +27,7 @@ use crate::keepalived::elections::Elections;
 use crate::keepalived::reconfigure;
 use crate::node::{report, status};
 use crate::ownership::route_owner::RouteOwner;
+use crate::path_watch::{self, PathWatch, Response};
 use crate::peers::tagged_strangers;
 use crate::polling::refresh::{Hints, Latest, Refresher};
 use crate::takeover::Caller;
@@ -99,7 +100,9 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("API reachability", api_track::track_api(node.api.clone(), Path::new(paths::API_TRACK)));
     tasks.forever("HAProxy watch", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
+    let (complain, complaints) = path_watch::channel();
     let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);
+    let beside = beside.merge(path_watch::page(board.clone(), complain));
     let readers = node.local.balancer.metrics.clone().map_or_else(Vec::new, |metrics| metrics.clients);
     tasks.forever("health page", peers::serve(board.clone(), hints.bells.clone(), beside, readers));
     let (triggers, wished) = watch::channel(None);
@@ -110,7 +113,9 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let member = Member { api, instance, board: board.clone(), balancer: balancer.subscribe() };
     tasks.once(member.clone().arrive());
     tasks.forever("termination hook", TerminationHook { member, http: http.clone(), triggers: wished.clone() }.run());
-    let handover = Handover::new(client, http.clone(), board.clone(), balancer.subscribe(), preference, wished);
+    let (broken, give_up) = watch::channel(None);
+    let changes = balancer.subscribe();
+    let handover = Handover::new(client, http.clone(), board.clone(), changes, preference, wished, give_up);
     tasks.once(handover.run(stop));
     let replacing = Replacing {
         api: node.api.clone(),
@@ -123,6 +128,22 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("node replacement", replacing.run());
     tasks.forever("peer watch", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.forever("peer news", news(hints.clone(), reloaded.clone()));
+    let (interface, subnet) = (node.local.interface.clone(), node.facts.subnet.clone());
+    let (told, asking, events) = (board.clone(), http.clone(), outbox.clone());
+    let path_watch = PathWatch { board: told, http: asking, outbox: events, interface, subnet };
+    tasks.forever("path watch", path_watch.run());
+    tasks.forever("answers to probes", path_watch::answer(board.clone()));
+    let restore = Arc::new(Notify::new());
+    let response = Response {
+        board: board.clone(),
+        interface: node.facts.interface.clone(),
+        hints: hints.clone(),
+        tables: tables.subscribe(),
+        members: members.subscribe(),
+        restore: restore.clone(),
+        broken,
+    };
+    tasks.forever("complaints", response.run(complaints));
     tasks.forever("state file", status::write_down(board.clone()));
     tasks.forever("tagged strangers", tagged_strangers::name(node.observer.clone()));
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
@@ -143,9 +164,10 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let (client, instance) = (node.api.client.clone(), node.facts.instance.clone());
     let off = reconcile::keep_check_off(client, instance, board.clone(), members.subscribe());
     tasks.forever("source/destination check", off);
-    tasks.forever("node state", reconcile::keep(local.clone(), board.clone()));
+    tasks.forever("node state", reconcile::keep(local.clone(), board.clone(), restore));
     tasks.forever("keepalived", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
-    tasks.forever("refresher", Refresher::new(&node, tables, members, hints).run());
+    let followed = changes.clone();
+    tasks.forever("refresher", Refresher::new(&node, tables, members, hints, followed).run());
     tokio::select! {
         ended = elections.follow(fifo, node.keepalived_ran, changes) => ended,
         lost = tasks.lost() => Err(lost),

@@ -16,11 +16,13 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 
 use anyhow::Context;
+use futures::FutureExt;
 use templates::files::{SecondChance, second_chance_nft};
 use tokio::time::Instant;
 
 use crate::config::boot::Local;
 use crate::host::backoff::Backoff;
+use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
 use crate::host::nft::Chain;
 use crate::host::process;
@@ -36,8 +38,6 @@ const EVERY: Duration = Duration::from_millis(150);
 const ANSWER: Duration = Duration::from_millis(100);
 /// The limit for an answer when this node has just become active: kernels answer, not programs.
 const URGENT: Duration = Duration::from_millis(40);
-/// Interval between two checks of rules and tunnels, as another program may remove them.
-const CHECK: Duration = Duration::from_secs(3);
 const CHAIN: Chain = Chain { family: "ip", table: "elbow", name: "arrivals" };
 /// Interval between two writes of unchanged rules, as another program may change one.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -84,16 +84,17 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     let mut known: Option<Vec<Ipv4Addr>> = None;
     let mut applied = None;
     let mut pulse = Pulse::default();
-    let mut checked = Instant::now();
+    let (mut links, mut rules) = (KernelEvents::about(Subject::Tunnels), KernelEvents::about(Subject::Rules));
     loop {
         let state = news.borrow_and_update().clone();
-        if checked.elapsed() > CHECK && known.as_ref() == Some(&state.peers) {
-            checked = Instant::now();
-            if !tunnels.missing().await?.is_empty() || !tunnels.lead_only_to(&state.peers).await? {
+        if known.as_ref() == Some(&state.peers) {
+            let changed = links.due().now_or_never().is_some();
+            if changed && (!tunnels.missing().await?.is_empty() || !tunnels.lead_only_to(&state.peers).await?) {
                 tracing::warn!(target: CONSOLE, "another program changed the tunnels between the nodes; restoring them");
                 known = None;
             }
-            if applied.is_some() && CHAIN.is_gone().await {
+            let changed = rules.due().now_or_never().is_some();
+            if changed && applied.is_some() && CHAIN.is_gone().await {
                 tracing::warn!(target: CONSOLE, "another program removed the rules of the second chance; loading them again");
                 applied = None;
             }

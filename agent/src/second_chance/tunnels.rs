@@ -58,6 +58,15 @@ struct Neighbour {
     dst: Option<Ipv4Addr>,
 }
 
+/// A forwarding entry, as bridge(8) shows it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Entry {
+    mac: String,
+    ifname: String,
+    dst: Option<Ipv4Addr>,
+}
+
 impl Tunnels {
     pub(super) fn on(interface: &str, address: Ipv4Addr) -> anyhow::Result<Tunnels> {
         let path = Path::new("/sys/class/net").join(interface).join("mtu");
@@ -92,12 +101,20 @@ impl Tunnels {
         Ok(())
     }
 
-    /// Whether each tunnel has the neighbours for `peers`, and no others.
+    /// Whether each tunnel has the neighbours and forwarding entries for `peers`, and no others.
     pub(super) async fn lead_only_to(&self, peers: &[Ipv4Addr]) -> anyhow::Result<bool> {
-        let names = || peers.iter().copied().map(tunnel_name);
-        let wanted: BTreeSet<_> = (1..=HOPS).flat_map(|hop| names().map(move |name| (tunnel(hop), name))).collect();
-        let there = neighbours().await?.into_iter().filter(|(dev, _)| (1..=HOPS).any(|hop| *dev == tunnel(hop)));
-        Ok(there.collect::<BTreeSet<_>>() == wanted)
+        let all = || (1..=HOPS).map(tunnel).flat_map(|tunnel| peers.iter().map(move |peer| (tunnel.clone(), *peer)));
+        let is_ours = |device: &str| (1..=HOPS).any(|hop| device == tunnel(hop));
+        let names: BTreeSet<_> = all().map(|(tunnel, peer)| (tunnel, tunnel_name(peer))).collect();
+        let there = neighbours().await?.into_iter().filter(|(device, _)| is_ours(device));
+        if there.collect::<BTreeSet<_>>() != names {
+            return Ok(false);
+        }
+        let ways: BTreeSet<_> = all().map(|(tunnel, peer)| (tunnel, hardware(tunnel_name(peer)), peer)).collect();
+        let there = process::run("bridge", &["-json", "fdb", "show"]).await?;
+        let there: Vec<Entry> = list(&there).context("parsing the forwarding entries that bridge prints")?;
+        let there = there.into_iter().filter(|entry| is_ours(&entry.ifname));
+        Ok(there.filter_map(|entry| Some((entry.ifname, entry.mac, entry.dst?))).collect::<BTreeSet<_>>() == ways)
     }
 
     fn links(&self, there: &[Link]) -> String {

@@ -60,8 +60,9 @@ fn two_nodes_with_two_tables() {
     assert_eq!(check("two nodes, two tables", World::calm(2, 2, 2, 0), decide::decide, &[]), [""; 0]);
 }
 
-const MEMBERSHIP: Kinds = Kinds { membership: true, hangs: false };
-const HANGS: Kinds = Kinds { membership: false, hangs: true };
+const MEMBERSHIP: Kinds = Kinds { membership: true, hangs: false, complaints: false };
+const HANGS: Kinds = Kinds { membership: false, hangs: true, complaints: false };
+const COMPLAINTS: Kinds = Kinds { membership: false, hangs: false, complaints: true };
 
 #[test]
 fn two_nodes_that_read_no_members_or_not_all() {
@@ -79,6 +80,14 @@ fn two_nodes_that_do_not_know_each_other() {
 fn two_nodes_of_which_one_hangs() {
     let start = World::calm(2, 1, 2, 1).with(HANGS);
     assert_eq!(check("two nodes, hanging", start, decide::decide, &[]), [""; 0]);
+}
+
+#[test]
+fn nodes_that_hand_over_because_of_complaints() {
+    let two = World::calm(2, 1, 2, 1).with(COMPLAINTS);
+    assert_eq!(check("two nodes, complaints", two, decide::decide, &[]), [""; 0]);
+    let three = World::calm(3, 1, 1, 1).with(COMPLAINTS);
+    assert_eq!(check("three nodes, complaints", three, decide::decide, &[]), [""; 0]);
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub enum Transition {
     Glance(Node, Answer),
     /// The node reads the list of members.
     List(Node),
+    /// The MASTER reads the routes again. As it may do so at any moment, this is also its response to a standby's
+    /// complaint that it doesn't reach the virtual IP, true or not.
     Wake(Node),
     Write(Node, usize, Answer),
     Abandon(Node, usize),
@@ -49,6 +51,9 @@ pub enum Transition {
     /// A new node, unknown to all others, replaces a lost one.
     Replace(Node),
     Hang(Node),
+    /// A MASTER that can't repair what a complaint is about hands over to another node. It does so at most once in ten
+    /// minutes, so it counts as a fault.
+    GiveUp(Node, Node),
     GoOn(Node),
     Cut(Node, Node),
     Heal,
@@ -252,6 +257,10 @@ fn faults(world: &World, steps: &mut Vec<Transition>) {
             continue;
         }
         steps.extend(world.kinds.hangs.then_some(Transition::Hang(a)));
+        if world.kinds.complaints && me.standing == Standing::Holding {
+            let to = all.iter().filter(|b| world.answers(a, **b) && !world.machines[**b].is_master());
+            steps.extend(to.map(|b| Transition::GiveUp(a, *b)));
+        }
         if world.kinds.membership && me.list == List::Whole {
             steps.extend([Transition::SpoilList(a, List::Omits), Transition::SpoilList(a, List::Fails)]);
         }
@@ -288,6 +297,11 @@ fn break_or_mend(world: &mut World, step: Transition) {
             (world.machines[a].knows, world.machines[a].listed) = (1 << a, false);
         }
         Transition::Hang(a) => world.machines[a].hung = true,
+        Transition::GiveUp(a, b) => {
+            world.break_ownership(a);
+            world.machines[a].end();
+            world.elect(b);
+        }
         Transition::SpoilList(a, list) => world.machines[a].list = list,
         Transition::RestartDeaf(a) => {
             restart(world, a);

@@ -61,6 +61,8 @@ pub struct Kinds {
     pub membership: bool,
     /// Machines hang and continue.
     pub hangs: bool,
+    /// A MASTER that gets complaints about its path hands over, whether they are true or not.
+    pub complaints: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -257,7 +259,7 @@ impl World {
     }
 
     fn of(machines: Vec<Machine>, routes: Vec<Truth>, faults_left: u8, slips_left: u8) -> World {
-        let (before, kinds) = (routes.clone(), Kinds { membership: false, hangs: false });
+        let (before, kinds) = (routes.clone(), Kinds { membership: false, hangs: false, complaints: false });
         World { machines, cuts: 0, routes, before, kinds, faults_left, slips_left, changes: 0, robbed: false }
     }
 

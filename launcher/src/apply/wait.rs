@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use templates::balancer::Launch;
 use templates::{Role, Roles, names};
 
-use crate::assess::{Assessment, Expected, NodeHealth, assess, health, remedy};
+use crate::assess::{Assessment, Expected, NodeHealth, VipHealth, Watch, assess, health, remedy};
 use crate::aws::Aws;
 use crate::aws::retry::pause;
 use crate::model::node::Node;
@@ -22,6 +22,8 @@ const LOOK: Duration = Duration::from_millis(700);
 const SPREADING: Duration = Duration::from_secs(10);
 /// A restarting node is reachable again within this.
 const RESTART: Duration = Duration::from_secs(60);
+/// A standby probes each second, and shows a failure after five.
+const REACH: Duration = Duration::from_secs(30);
 /// How many lines of a node's console are shown.
 const CONSOLE_LINES: usize = 12;
 
@@ -61,6 +63,44 @@ pub async fn until_served(
         }
         pause(LOOK).await;
     }
+}
+
+/// Waits until every standby reaches its virtual IPs through the VPC, at most for [`REACH`]. Warns of each one that doesn't.
+pub async fn until_reached(
+    aws: &Aws,
+    balancer: &str,
+    vpc: &str,
+    expected: &Expected,
+    mut assessment: Assessment,
+    progress: &Progress,
+) -> Result<Assessment, Failure> {
+    let deadline = Instant::now() + REACH;
+    loop {
+        let unreached = unreached(&assessment);
+        if unreached.is_empty() {
+            return Ok(assessment);
+        }
+        if Instant::now() >= deadline {
+            unreached.iter().for_each(|line| progress.say(&format!("warning: {line}")));
+            return Ok(assessment);
+        }
+        progress.live(balancer, "waiting until the other nodes reach each virtual IP through the VPC");
+        pause(LOOK).await;
+        let looks = (instances::find(&aws.ec2, balancer, &expected.subnets), route_tables::find(&aws.ec2, vpc));
+        let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
+        assessment = assess(expected, &nodes, &tables);
+    }
+}
+
+/// The virtual IPs that standbys don't reach, a line each.
+fn unreached(assessment: &Assessment) -> Vec<String> {
+    let line = |vip: &VipHealth, watch: &Watch| match watch.reached {
+        Some(true) => None,
+        Some(false) => Some(format!("{} isn't reachable from {}", vip.address, watch.place())),
+        None => Some(format!("whether {} is reachable from {} isn't known yet", vip.address, watch.place())),
+    };
+    let vips = assessment.virtual_ips.iter();
+    vips.flat_map(|vip| vip.watched.iter().filter_map(move |watch| line(vip, watch))).collect()
 }
 
 fn show(assessment: &Assessment, expected: &Expected, progress: &Progress) {
@@ -194,6 +234,19 @@ mod tests {
     use crate::model::desired::tests::web;
     use crate::model::node_selector::NodeSelector;
     use crate::model::observe::tests::{lost, node};
+
+    #[test]
+    fn a_standby_that_does_not_reach_a_virtual_ip_is_named_with_its_subnet() {
+        let expected = Expected::from(&templates::balancer::NodeConfig::of(&web()));
+        let with = |tag: &str| {
+            let mut nodes = [node("i-0", 0, "running"), node("i-1", 1, "running")];
+            nodes[1].tags = nodes[1].tags.clone().with(names::TAG_REACHED, tag);
+            unreached(&assess(&expected, &nodes, &[]))
+        };
+        assert_eq!(with("yes"), [] as [&str; 0]);
+        assert_eq!(with("no"), ["10.255.0.10 isn't reachable from subnet-0bbb (eu-west-1a)"]);
+        assert_eq!(with("-"), ["whether 10.255.0.10 is reachable from subnet-0bbb (eu-west-1a) isn't known yet"]);
+    }
 
     #[test]
     fn waiting_stops_for_an_ended_or_unreachable_node() {

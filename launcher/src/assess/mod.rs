@@ -10,8 +10,8 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_REFUSED_HANDOVER};
-use templates::report::Refusal;
+use templates::names::{TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER};
+use templates::report::{Reached, ReachedVips, Refusal};
 use templates::{Order, Role, Roles, Slot};
 
 use crate::model::node::{Node, Unreachable};
@@ -98,6 +98,9 @@ pub struct NodeHealth {
     pub ordered: Option<String>,
     /// Its message to the operator.
     pub message: Option<String>,
+    /// For each virtual IP, whether it reaches it through the VPC.
+    #[serde(skip)]
+    pub reached: ReachedVips,
     /// The handover request that it refused.
     #[serde(skip)]
     pub refused: Option<Refusal<String>>,
@@ -114,6 +117,25 @@ pub struct VipHealth {
     pub active: Vec<String>,
     /// Its route in each table that should have one.
     pub routes: Vec<RouteHealth>,
+    /// The standbys that watch it through the VPC. Without one, no client's path is watched.
+    pub watched: Vec<Watch>,
+}
+
+/// What a standby's probes through the VPC show.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Watch {
+    pub instance: String,
+    pub subnet: String,
+    pub zone: String,
+    /// Whether they reach the active node; none if that isn't known yet.
+    pub reached: Option<bool>,
+}
+
+impl Watch {
+    /// Where it watches from, in messages.
+    pub fn place(&self) -> String {
+        format!("{} ({})", self.subnet, self.zone)
+    }
 }
 
 /// A virtual IP's route in a table.
@@ -212,6 +234,7 @@ pub fn health(node: &Node) -> NodeHealth {
         running: node_status::running(node).map(str::to_owned),
         ordered: node_status::ordered(node),
         message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
+        reached: node.tags.get(TAG_REACHED).and_then(|tag| tag.parse().ok()).unwrap_or_default(),
         refused: node.tags.get(TAG_REFUSED_HANDOVER).and_then(|tag| tag.parse().ok()),
         launched: node.launched,
     }
@@ -270,7 +293,23 @@ fn served(vip: usize, address: Ipv4Addr, nodes: &[NodeHealth], tables: &[&Table]
         let ok = route.is_some_and(|route| !route.blackhole) && target.is_some() && target.as_ref() == owner;
         RouteHealth { table: table.id.clone(), name: table.name.clone(), target, ok }
     });
-    VipHealth { address, routes: routes.collect(), active: active.iter().map(|node| node.instance.clone()).collect() }
+    let is_standby = |node: &&NodeHealth| {
+        node.state == "running"
+            && node.unreachable.is_none()
+            && node.roles.as_ref().is_some_and(|roles| roles.0.get(vip) == Some(&Role::Standby))
+    };
+    let watched = nodes.iter().filter(is_standby).map(|node| Watch {
+        instance: node.instance.clone(),
+        subnet: node.subnet.clone(),
+        zone: node.zone.clone(),
+        reached: match node.reached.0.get(vip) {
+            Some(Reached::Yes) => Some(true),
+            Some(Reached::No) => Some(false),
+            Some(Reached::Unknown) | None => None,
+        },
+    });
+    let active = active.iter().map(|node| node.instance.clone()).collect();
+    VipHealth { address, routes: routes.collect(), active, watched: watched.collect() }
 }
 
 /// The nodes that count as active: of those that report it the reachable ones, or else the one with the most routes.
@@ -286,13 +325,13 @@ fn believed<'a>(address: Ipv4Addr, say: Vec<&'a NodeHealth>, tables: &[&Table]) 
 }
 
 fn unserved(vip: &VipHealth) -> Vec<String> {
-    let VipHealth { address, active, routes } = vip;
+    let VipHealth { address, active, routes, watched: _ } = vip;
     match &active[..] {
         [] => vec![format!("virtual IP {address}: no node is active")],
         [only] => {
             let wrong = routes.iter().filter(|route| !route.ok).map(|route| match &route.target {
                 Some(target) => {
-                    format!("virtual IP {address}: the route in {} leads to {target}, not to {only}; the active node corrects it within 33 s", route.table)
+                    format!("virtual IP {address}: the route in {} leads to {target}, not to {only}; the active node corrects it at its next read of the routes", route.table)
                 }
                 None => format!("virtual IP {address}: there is no route in {}", route.table),
             });

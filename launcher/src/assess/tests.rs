@@ -37,18 +37,38 @@ fn a_route_that_is_missing_dead_or_elsewhere_is_a_problem() {
     assert_eq!(
         problems(&pair(), &[dead]),
         [
-            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-0; the active node corrects it within 33 s"
+            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-0; the active node corrects it at its next read of the routes"
         ]
     );
     let said = problems(&pair(), &[table("rtb-1", "eni-1")]);
     assert_eq!(
         said,
         [
-            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-1, not to i-0; the active node corrects it within 33 s"
+            "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-1, not to i-0; the active node corrects it at its next read of the routes"
         ]
     );
     let bare = Table { routes: vec![], ..table("rtb-1", "") };
     assert_eq!(problems(&pair(), &[bare]), ["virtual IP 10.255.0.10: there is no route in rtb-1"]);
+}
+
+#[test]
+fn the_reachable_standbys_of_a_virtual_ip_watch_it() {
+    let watched =
+        |nodes: Vec<Node>| assess(&expected(), &nodes, &[table("rtb-1", "eni-0")]).virtual_ips[0].watched.clone();
+    let with = |tag: &str| {
+        let mut nodes = pair();
+        nodes[1].tags = nodes[1].tags.clone().with(TAG_REACHED, tag);
+        watched(nodes)
+    };
+    let reached = |tag: &str| with(tag).iter().map(|watch| watch.reached).collect::<Vec<_>>();
+    assert_eq!(
+        ["yes", "no", "-", "", "soon"].map(reached),
+        [Some(true), Some(false), None, None, None].map(|one| vec![one])
+    );
+    assert_eq!(with("yes")[0].place(), "subnet-0bbb (eu-west-1a)");
+    assert_eq!(watched(pair()[..1].to_vec()), [], "a lone node isn't watched");
+    let [first, second] = pair().try_into().unwrap();
+    assert_eq!(watched(vec![first, lost(second, "i-0")]), []);
 }
 
 #[test]
@@ -171,7 +191,7 @@ fn a_dead_nodes_last_report_does_not_count_and_the_survivor_has_all_routes() {
     assert_eq!((active, ok), (vec!["i-1".to_owned()], 2));
     assert_eq!(
         problems[1],
-        "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-1; the active node corrects it within 33 s"
+        "virtual IP 10.255.0.10: the route in rtb-1 leads to eni-0, not to i-1; the active node corrects it at its next read of the routes"
     );
 }
 

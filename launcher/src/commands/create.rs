@@ -8,7 +8,7 @@ use templates::balancer::NodeConfig;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, files};
 
-use crate::apply::wait::until_served;
+use crate::apply::wait::{until_reached, until_served};
 use crate::apply::{Outcome, apply};
 use crate::assess::{Assessment, Expected};
 use crate::aws::error::CallFailed;
@@ -157,6 +157,7 @@ async fn converge(
 async fn wait(aws: &Aws, balancer: &Balancer, timeout: Duration, progress: &Progress) -> Result<Assessment, Failure> {
     let expected = Expected::from(&NodeConfig::of(balancer));
     let status = until_served(aws, &balancer.name, &balancer.vpc, &expected, timeout, progress).await?;
+    let status = until_reached(aws, &balancer.name, &balancer.vpc, &expected, status, progress).await?;
     progress.clear();
     Ok(status)
 }

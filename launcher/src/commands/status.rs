@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 use templates::names::TAG_UPDATE;
 
-use crate::assess::{Assessment, Expected, VipHealth, assess, unwell};
+use crate::assess::{Assessment, Expected, VipHealth, Watch, assess, unwell};
 use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
@@ -221,10 +221,10 @@ fn text(one: &Shown) -> String {
         text.push_str(&format!("  … an update is under way, {update}\n"));
     }
     if !one.assessment.virtual_ips.is_empty() {
-        let mut rows = vec![["VIRTUAL IP", "ACTIVE", "ROUTES"].map(str::to_owned).to_vec()];
+        let mut rows = vec![["VIRTUAL IP", "ACTIVE", "ROUTES", "REACHED FROM"].map(str::to_owned).to_vec()];
         rows.extend(one.assessment.virtual_ips.iter().map(|vip| {
             let active = if vip.active.is_empty() { "-".to_owned() } else { vip.active.join(" ") };
-            vec![vip.address.to_string(), active, routes(vip)]
+            vec![vip.address.to_string(), active, routes(vip), reached(vip)]
         }));
         text.push_str(&columns(&rows));
     }
@@ -244,5 +244,18 @@ fn routes(vip: &VipHealth) -> String {
     match vip.active.is_empty() && !targets.is_empty() {
         true => format!("{} to {}", vip.routes.len(), targets.into_iter().collect::<Vec<_>>().join(", ")),
         false => format!("{right} of {}", vip.routes.len()),
+    }
+}
+
+/// The zones of the standbys that watch the virtual IP, and what they see.
+fn reached(vip: &VipHealth) -> String {
+    let shown = |watch: &Watch| match watch.reached {
+        Some(true) => watch.zone.clone(),
+        Some(false) => format!("not {}", watch.zone),
+        None => format!("{} not known yet", watch.zone),
+    };
+    match &vip.watched[..] {
+        [] => "not watched: no other node".to_owned(),
+        watched => watched.iter().map(shown).collect::<Vec<_>>().join(", "),
     }
 }

@@ -119,6 +119,11 @@ fn failover(failover: &Failover) -> Checked {
         let message = format!("{interval} is out of range; write 10ms to 40950ms, in steps of 10ms");
         return Err(Problem::new(at!["failover", "advertisement_interval"], message));
     }
+    let check = failover.route_check();
+    if !(2_000..=300_000).contains(&check.0) {
+        let message = format!("{check} is out of range; write 2s to 5m");
+        return Err(Problem::new(at!["failover", "route_check"], message));
+    }
     match failover.drain_timeout {
         Some(time) if time.0 > LONGEST_DRAIN.0 => Err(Problem::new(
             at!["failover", "drain_timeout"],

@@ -17,7 +17,9 @@ pub fn of(key: &str) -> Option<&'static str> {
         "agent.sha256" => "64 hex digits in quotes, as sha256sum prints",
         "failover" => "[failover] once, with its keys below it",
         "failover.advertisement_interval" => "a duration in quotes, such as \"200ms\"",
-        "failover.drain_timeout" | "failover.replace_after" => "a duration in quotes, such as \"60s\"",
+        "failover.drain_timeout" | "failover.replace_after" | "failover.route_check" => {
+            "a duration in quotes, such as \"60s\""
+        }
         "failover.preempt" | "updates.in_place" => "true or false",
         "metrics" => "[metrics] once, with clients below it",
         "updates" => "[updates] once, with in_place below it",

@@ -67,9 +67,12 @@ struct Hop {
     to: Option<String>,
 }
 
+/// The first letters of each tunnel's name.
+pub const TUNNELS: &str = "elbow";
+
 /// The `hop`th tunnel of a packet, from 1.
 pub fn tunnel(hop: usize) -> String {
-    format!("elbow{hop}")
+    format!("{TUNNELS}{hop}")
 }
 
 /// The name inside the tunnels of the member at `address`: 250.0.2.10 for 10.0.2.10.

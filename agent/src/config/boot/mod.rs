@@ -194,7 +194,7 @@ fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
 /// Sets up what needs no peers: the virtual IPs, the rules that guard the metadata service, and HAProxy. Returns what
 /// failed.
 async fn serve(balancer: &Balancer) -> Vec<Failed> {
-    let carried = loopback::carry(&balancer.virtual_ips).await;
+    let carried = loopback::ensure(&balancer.virtual_ips).await;
     let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
     // Before HAProxy runs. If the rules fail, HAProxy runs all the same.
     let guarded = metadata::guard(balancer).await.map_err(|error| anyhow::anyhow!(metadata::problem(&error)));

@@ -76,7 +76,7 @@ fn fits(before: &Balancer, after: &Balancer) -> anyhow::Result<()> {
 async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::Result<()> {
     let after = &next.balancer;
     let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
-    loopback::carry(&both).await?;
+    loopback::ensure(&both).await?;
     system_files::change(before, after).await?;
     if let Some(failed) = services::haproxy(after).await.into_iter().next() {
         return Err(failed.error);
@@ -94,7 +94,7 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     handover::prepare(&added)?;
     let peers = updater.board.read().peers;
     next.keepalived(&peers).await.map_err(|failed| failed.error)?;
-    loopback::carry(&after.virtual_ips).await
+    loopback::ensure(&after.virtual_ips).await.map(drop)
 }
 
 fn addresses(vips: &[VirtualIp]) -> impl Iterator<Item = std::net::Ipv4Addr> {

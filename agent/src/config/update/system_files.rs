@@ -7,10 +7,8 @@ use anyhow::Context;
 use templates::{Balancer, files, paths};
 
 use crate::host::files::write_aside;
-use crate::host::process;
+use crate::host::{process, sysctl};
 
-/// systemd's program that applies kernel settings.
-const SYSCTL: &str = "/usr/lib/systemd/systemd-sysctl";
 /// The setting for local ports that connections to targets don't use.
 const RESERVED: &str = "ip_local_reserved_ports";
 
@@ -19,10 +17,7 @@ pub(super) async fn change(before: &Balancer, after: &Balancer) -> anyhow::Resul
     let sysctl = files::sysctl_conf(after);
     if files::sysctl_conf(before) != sysctl {
         write_aside(Path::new(paths::SYSCTL), sysctl.clone()).await?;
-        // A setting that the kernel doesn't know is left out, as at boot.
-        if let Err(error) = process::run(SYSCTL, &[paths::SYSCTL]).await {
-            tracing::warn!("cannot apply all kernel settings: {error:#}");
-        }
+        sysctl::ensure(&sysctl)?;
         if !sysctl.contains(RESERVED) {
             // The kernel keeps a setting that is gone from the file.
             let file = format!("/proc/sys/net/ipv4/{RESERVED}");

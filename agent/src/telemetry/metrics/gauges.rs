@@ -7,6 +7,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, Opts};
 use templates::Role;
+use templates::report::Reached;
 
 use crate::haproxy::Serves;
 use crate::node::state::{State, Topic};
@@ -35,6 +36,11 @@ const ROLE: Family =
     ("role", "1 for the role that this node has for a virtual IP, 0 for others", &["virtual_ip", "role"]);
 const RIGHT: Family = ("routes_right", "On the active node: routes that lead to it", &["virtual_ip"]);
 const WRONG: Family = ("routes_wrong", "On the active node: routes that don't lead to it", &["virtual_ip"]);
+const REACHED: Family = (
+    "vip_reached",
+    "On a standby: whether its probes through the VPC reach the virtual IP's active node",
+    &["virtual_ip", "from"],
+);
 const READ: Family = ("routes_read_timestamp_seconds", "Time of the last read of the route tables", &[]);
 const HAPROXY: Family = ("haproxy_up", "Whether HAProxy answers on this node", &[]);
 const PEERS: Family = ("peers", "Other nodes that this one exchanges advertisements with", &[]);
@@ -43,7 +49,7 @@ const CREDENTIALS: Family =
     ("credentials_expiry_timestamp_seconds", "Expiry time of the credentials of the node's role", &[]);
 const PROBLEM: Family = ("problem", "1 for each problem on this node, see agent status", &["topic"]);
 
-const ALL: [Family; 10] = [NODE, ROLE, RIGHT, WRONG, READ, HAPROXY, PEERS, ANSWERING, CREDENTIALS, PROBLEM];
+const ALL: [Family; 11] = [NODE, ROLE, RIGHT, WRONG, REACHED, READ, HAPROXY, PEERS, ANSWERING, CREDENTIALS, PROBLEM];
 
 /// The gauge of each family, by name.
 pub(super) struct Gauges(BTreeMap<&'static str, GaugeVec>);
@@ -85,6 +91,9 @@ fn samples(state: &State, readings: &Readings) -> Vec<Sample> {
         let address = vip.address.to_string();
         for role in [Role::Active, Role::Standby, Role::Fault] {
             samples.push((ROLE, vec![address.clone(), role.to_string()], number(vip.role == role)));
+        }
+        if vip.reached != Reached::Unknown {
+            samples.push((REACHED, vec![address.clone(), zone.clone()], number(vip.reached == Reached::Yes)));
         }
         if let (Role::Active, Some(wrong)) = (vip.role, readings.wrong.get(&vip.address)) {
             let right = state.route_tables.len().saturating_sub(*wrong);

@@ -66,9 +66,11 @@ pub(super) mod tests {
     use std::collections::{BTreeMap, BTreeSet};
     use std::time::{Duration, UNIX_EPOCH};
 
+    use templates::report::Reached;
+
     use super::*;
-    use crate::node::state::Topic;
     use crate::node::state::tests::state;
+    use crate::node::state::{Topic, VirtualIp};
     use crate::telemetry::metrics::allowances::tests::exceeded;
 
     const VIP: Ipv4Addr = Ipv4Addr::new(10, 255, 0, 10);
@@ -134,6 +136,8 @@ pub(super) mod tests {
     fn every_metric_is_documented_and_every_documented_one_exists() {
         let mut state = state();
         state.virtual_ips[0].role = templates::Role::Active;
+        let other = VirtualIp { reached: Reached::No, ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 11)) };
+        state.virtual_ips.push(other);
         state.problems.insert(Topic::Members, "denied".into());
         let text = page().text(&state).unwrap();
         let there: BTreeSet<&str> =

@@ -59,6 +59,12 @@ pub enum What {
         /// How long it took.
         ms: u64,
     },
+    /// A standby reaches the virtual IP through the VPC again, or no longer.
+    Path {
+        reached: bool,
+        /// The standby's subnet.
+        subnet: String,
+    },
     /// Another program changed routes that led to this node.
     Routes {
         /// Whether the node reclaimed them; otherwise it yielded them to a peer.
@@ -143,6 +149,7 @@ impl What {
             What::Role { .. } => "role_changed",
             What::TakeoverIncomplete { .. } => "takeover_incomplete",
             What::TakeoverComplete { .. } => "takeover_complete",
+            What::Path { .. } => "path_changed",
             What::Routes { .. } => "routes_changed",
         }
     }
@@ -157,6 +164,10 @@ impl What {
                 format!("{} routes of {vip} don't lead here after {}{first}", missing.len(), seconds(*ms))
             }
             What::TakeoverComplete { ms } => format!("all routes of {vip} lead here, after {}", seconds(*ms)),
+            What::Path { reached, subnet } => {
+                let now = if *reached { "is reachable again" } else { "isn't reachable" };
+                format!("{vip} {now} from {subnet}")
+            }
             What::Routes { reclaimed, strays } => {
                 let tables: Vec<&str> = strays.iter().take(LISTED).map(|stray| stray.table.0.as_str()).collect();
                 let outcome = if *reclaimed { "reclaimed" } else { "yielded to a peer" };
@@ -174,6 +185,7 @@ impl What {
                 ("takeover", json!({"ms": ms, "missing": missing.len(), "tables": listed}))
             }
             What::TakeoverComplete { ms } => ("takeover", json!({"ms": ms, "missing": 0, "tables": []})),
+            What::Path { reached, subnet } => ("path", json!({"reached": reached, "subnet": subnet})),
             What::Routes { reclaimed, strays } => {
                 let listed: Vec<Value> = strays.iter().take(LISTED).map(Stray::shown).collect();
                 let outcome = if *reclaimed { "reclaimed" } else { "yielded" };
@@ -236,6 +248,7 @@ pub(super) mod tests {
                     stray("rtb-4", Lead::To("eni-2".into()), Some("i-b")),
                 ],
             },
+            What::Path { reached: false, subnet: "subnet-0aaa".to_owned() },
         ];
         let page = include_str!("../../../../docs/webhook.md");
         let examples: Vec<Value> = page

@@ -1,5 +1,5 @@
-//! Watches HAProxy's processes, master and workers, by descriptors that become readable when a process ends
-//! (pidfd_open(2)). An end only causes a check: a reload ends workers, too.
+//! Watches the processes of a program, such as HAProxy's master and workers, by descriptors that become readable when a
+//! process ends (pidfd_open(2)). An end is only a reason to check: a reload ends workers, too.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -17,19 +17,19 @@ use tokio::io::unix::AsyncFd;
 type ProcessEnd = Pin<Box<dyn Future<Output = i32> + Send>>;
 
 /// The watched processes called `name`.
-pub(super) struct Processes {
+pub struct Processes {
     name: &'static str,
     watched: BTreeSet<i32>,
     endings: FuturesUnordered<ProcessEnd>,
 }
 
 impl Processes {
-    pub(super) fn named(name: &'static str) -> Processes {
+    pub fn named(name: &'static str) -> Processes {
         Processes { name, watched: BTreeSet::new(), endings: FuturesUnordered::new() }
     }
 
     /// Starts watching new processes.
-    pub(super) fn look(&mut self) {
+    pub fn look(&mut self) {
         for pid in found(self.name).difference(&self.watched.clone()) {
             match ending(*pid) {
                 Ok(ending) => {
@@ -44,8 +44,13 @@ impl Processes {
         }
     }
 
+    /// Whether no process is watched.
+    pub fn is_empty(&self) -> bool {
+        self.watched.is_empty()
+    }
+
     /// Waits until one of them ends. Cancel safe: the next call returns an end that this one missed.
-    pub(super) async fn end(&mut self) {
+    pub async fn end(&mut self) {
         match self.endings.next().await {
             Some(pid) => drop(self.watched.remove(&pid)),
             None => std::future::pending().await,

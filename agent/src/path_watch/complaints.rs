@@ -1,0 +1,60 @@
+//! A complaint: a standby tells the active node that it doesn't reach a virtual IP (`POST /unreachable` on port 9110,
+//! peers only).
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
+
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::StatusCode;
+use axum::routing::post;
+use axum::{Json, Router};
+use serde::{Deserialize, Serialize};
+use templates::paths::HEALTH_PORT;
+use tokio::sync::mpsc;
+
+use crate::node::state::Board;
+
+const PATH: &str = "/unreachable";
+/// The time limit of an answer.
+const ANSWER: Duration = Duration::from_millis(300);
+/// Complaints that wait. Standbys repeat theirs every second.
+const WAITING: usize = 16;
+
+/// A standby doesn't reach this virtual IP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Complaint {
+    pub virtual_ip: Ipv4Addr,
+}
+
+/// The complaints that arrive, and the page that takes them.
+pub(crate) fn channel() -> (mpsc::Sender<(Ipv4Addr, Complaint)>, mpsc::Receiver<(Ipv4Addr, Complaint)>) {
+    mpsc::channel(WAITING)
+}
+
+/// The route on which standbys complain.
+pub(crate) fn page(board: Board, sender: mpsc::Sender<(Ipv4Addr, Complaint)>) -> Router {
+    Router::new().route(PATH, post(take)).with_state((board, sender))
+}
+
+async fn take(
+    Shared((board, sender)): Shared<(Board, mpsc::Sender<(Ipv4Addr, Complaint)>)>,
+    ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+    Json(complaint): Json<Complaint>,
+) -> StatusCode {
+    match visitor.ip() {
+        IpAddr::V4(peer) if board.read().peers.contains(&peer) => {
+            // A full queue has others of the same kind.
+            let _ = sender.try_send((peer, complaint));
+            StatusCode::NO_CONTENT
+        }
+        _ => StatusCode::FORBIDDEN,
+    }
+}
+
+/// Tells the node at `active`.
+pub(super) async fn send(http: &reqwest::Client, active: Ipv4Addr, complaint: Complaint) {
+    let url = format!("http://{active}:{HEALTH_PORT}{PATH}");
+    if let Err(error) = http.post(url).timeout(ANSWER).json(&complaint).send().await {
+        tracing::debug!(%active, %error, "cannot tell the active node that a virtual IP isn't reachable");
+    }
+}

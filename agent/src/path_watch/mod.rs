@@ -1,0 +1,164 @@
+//! The path watch: every standby of a virtual IP sends requests to it through the VPC, from its own subnet, as a client
+//! does. A standby that doesn't reach the active node tells it at once (`complaints`), and the active node reads and
+//! repairs the routes. Neither makes a decision about ownership by itself.
+//!
+//! The active node doesn't probe itself: its packets would come back with its own source address, which Linux drops. A
+//! lone node is not watched.
+
+mod answer;
+mod complaints;
+mod history;
+mod probe;
+mod response;
+
+use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
+use std::time::{Duration, Instant};
+
+use futures::FutureExt;
+use templates::Role;
+use templates::files::{path_watch_nft, stand_in};
+use templates::report::Reached;
+use tokio::time::MissedTickBehavior;
+
+use crate::aws::ids::InstanceId;
+use crate::host::kernel_events::{KernelEvents, Subject};
+use crate::host::logs::CONSOLE;
+use crate::host::nft::Chain;
+use crate::host::process;
+use crate::node::state::{Board, State, Topic, VirtualIp};
+use crate::peers;
+use crate::telemetry::notify::{Event, Outbox, What};
+pub(crate) use answer::answer;
+pub use complaints::Complaint;
+pub(crate) use complaints::{channel, page};
+use history::{Finding, History};
+use probe::Probe;
+pub(crate) use response::Response;
+
+/// The interval of probes.
+const EVERY: Duration = Duration::from_secs(1);
+const CHAIN: Chain = Chain { family: "ip", table: "elbow_watch", name: "back" };
+
+/// The standby's part.
+pub(crate) struct PathWatch {
+    pub board: Board,
+    pub http: reqwest::Client,
+    pub outbox: Outbox,
+    pub interface: String,
+    pub subnet: String,
+}
+
+impl PathWatch {
+    /// Probes every virtual IP that this node is standby of, forever.
+    pub(crate) async fn run(self) {
+        let mut rules = KernelEvents::about(Subject::Rules);
+        let mut loaded = Vec::new();
+        let mut histories: BTreeMap<Ipv4Addr, History> = BTreeMap::new();
+        let mut ticks = tokio::time::interval(EVERY);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let state = self.board.read();
+            let vips: Vec<Ipv4Addr> = state.virtual_ips.iter().map(|vip| vip.address).collect();
+            let gone = rules.due().now_or_never().is_some() && CHAIN.is_gone().await;
+            if (gone || loaded != vips) && self.load(&vips).await {
+                loaded = vips;
+            }
+            let looks = state.virtual_ips.iter().enumerate().map(|(position, vip)| self.look(&state, position, vip));
+            let findings = futures::future::join_all(looks).await;
+            let now = Instant::now();
+            histories.retain(|vip, _| state.virtual_ips.iter().any(|known| known.address == *vip));
+            for (vip, finding) in state.virtual_ips.iter().zip(findings) {
+                let history = histories.entry(vip.address).or_default();
+                let before = history.shown();
+                history.note(finding, now);
+                if vip.role != Role::Standby {
+                    history.pause();
+                }
+                self.tell(vip.address, before, history);
+            }
+            self.show(&histories);
+        }
+    }
+
+    /// Loads the rules for `vips`; returns whether they are loaded.
+    async fn load(&self, vips: &[Ipv4Addr]) -> bool {
+        match process::feed("nft", &["-f", "-"], &path_watch_nft(&self.interface, vips)).await {
+            Ok(_) => true,
+            Err(error) => {
+                tracing::debug!("cannot load the rules of the path watch: {error:#}");
+                false
+            }
+        }
+    }
+
+    /// Probes one virtual IP, and again at once after a failure. Two failures count if the active node answers on its own
+    /// address meanwhile; then this node tells it.
+    async fn look(&self, state: &State, position: usize, vip: &VirtualIp) -> Finding {
+        let Some(active) = vip.served_by.filter(|_| vip.role == Role::Standby) else { return Finding::Unknown };
+        let probe = Probe { from: state.address, interface: &self.interface, to: stand_in(position) };
+        let known = state.instances.get(&active);
+        let mut instead = None;
+        for _ in 0..2 {
+            instead = match probe.instance().await {
+                probe::Answer::From(instance) if Some(&instance) == known => return Finding::Reached,
+                probe::Answer::From(instance) => Some(instance),
+                probe::Answer::None => None,
+                probe::Answer::Unsent => return Finding::Unknown,
+            };
+            match self.instance_of(active, position).await {
+                Some(instance) if Some(&instance) == instead.as_ref() => return Finding::Reached,
+                Some(_) => {}
+                None => return Finding::Unknown,
+            }
+        }
+        Finding::Lost { active, instead }
+    }
+
+    /// The instance that answers at `active`, if it still is active for the virtual IP at `position`.
+    async fn instance_of(&self, active: Ipv4Addr, position: usize) -> Option<InstanceId> {
+        let health = peers::ask(&self.http, active).await?;
+        (health.roles.0.get(position) == Some(&Role::Active)).then_some(health.instance)
+    }
+
+    /// Reports a change of what is shown to the webhook, and a loss to the active node. A path that never worked is only
+    /// shown: the VPC may drop these packets for a reason that no node can mend.
+    fn tell(&self, vip: Ipv4Addr, before: Reached, history: &History) {
+        if let Some(active) = history.complains_to() {
+            let (http, complaint) = (self.http.clone(), Complaint { virtual_ip: vip });
+            tokio::spawn(async move { complaints::send(&http, active, complaint).await });
+        }
+        let now = history.shown();
+        if (before == Reached::No) != (now == Reached::No) {
+            match history.problem(vip, &self.place()) {
+                Some(problem) => tracing::warn!(target: CONSOLE, "{problem}"),
+                None => tracing::info!(target: CONSOLE, %vip, from = self.subnet, "virtual IP is reachable again"),
+            }
+            let what = What::Path { reached: now == Reached::Yes, subnet: self.subnet.clone() };
+            if now != Reached::Unknown {
+                let problems = self.board.read().problems.into_values().collect();
+                self.outbox.put(Event::now(vip, what, problems));
+            }
+        }
+    }
+
+    fn show(&self, histories: &BTreeMap<Ipv4Addr, History>) {
+        let place = self.place();
+        let problems = histories.iter().filter_map(|(vip, history)| history.problem(*vip, &place));
+        let problem = problems.collect::<Vec<_>>().join("; ");
+        self.board.change(|state| {
+            for vip in &mut state.virtual_ips {
+                vip.reached = histories.get(&vip.address).map_or(Reached::Unknown, History::shown);
+            }
+            match problem.is_empty() {
+                true => drop(state.problems.remove(&Topic::Path)),
+                false => drop(state.problems.insert(Topic::Path, problem)),
+            }
+        });
+    }
+
+    fn place(&self) -> String {
+        format!("{} ({})", self.subnet, self.board.read().zone)
+    }
+}
