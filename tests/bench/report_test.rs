@@ -42,6 +42,7 @@ fn results() -> Results {
             latency_ms: 100,
             tables: 3,
             elbow: vec![0.7, 0.9, 0.8],
+            tuned: vec![1.7, 1.9, 1.8],
             original: vec![4.0, 5.0, 6.0],
         })),
         zone: Some(measured(Zone {
@@ -63,7 +64,7 @@ fn every_section_has_its_figures() {
     assert_eq!(names, ["bench.md", "bench-takeover.svg", "bench-lost.svg", "bench-zone.svg"]);
     for line in [
         "| 20 | – | 0.150 (0.150, 1) | 0.180 (0.180, 1) | 1.20× | 18.0 (18.0, 1) | 100× | 72.0 (72.0, 1) | 400× |",
-        "| Elbow | 0.800 | 0.700 | 0.900 | 3 |",
+        "| Elbow | 0.800 | – | 0.700 | 0.900 | 3 |",
         "| the original's settings | 5.00 | 4.00 | 6.00 | 3 |",
         "| `\"all\"` | 20 | 1.00 | 10.5 | 20.0 | 30.0 | 9 |",
         "| active | 2.0 | 0.10 % | 0.50 % | 9.0 MB | 9.5 MB |",

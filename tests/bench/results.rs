@@ -92,6 +92,8 @@ pub struct Lost {
     pub tables: usize,
     /// In order.
     pub elbow: Vec<f64>,
+    /// keepalived at Elbow's interval.
+    pub tuned: Vec<f64>,
     pub original: Vec<f64>,
 }
 

@@ -10,6 +10,7 @@ use lab::prober::{self, Prober};
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 
+use crate::path_watch::note_cost;
 use crate::processes::NO_AGENT;
 use crate::stage::BOOT;
 
@@ -32,6 +33,7 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     })?;
 
     watched_by_all_others(&rig, &nodes)?;
+    note_cost(&rig, &nodes[0], &VIPS.join(", "), "path watch, five nodes, three virtual IPs")?;
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
@@ -68,6 +70,7 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
     let failed: Vec<_> = prober.finish()?.into_iter().filter(|probe| probe.outcome.is_err()).collect();
     ensure!(failed.is_empty(), "requests to the remaining virtual IP failed: {failed:?}");
     printed(&rig.launcher(["status", "web"])?)?;
+    note_cost(&rig, &owners_of(&rig, &VIPS[..1])?[0], VIPS[0], "path watch, five nodes, one virtual IP, active node")?;
     rig.destroy("web").map(drop)
 }
 
@@ -138,6 +141,10 @@ fn left_nothing(rig: &Rig, vips: &[&str]) -> Result<()> {
 
 /// For each virtual IP, the one instance that all of its routes lead to.
 fn owners(rig: &Rig) -> Result<Vec<String>> {
+    owners_of(rig, &VIPS)
+}
+
+fn owners_of(rig: &Rig, vips: &[&str]) -> Result<Vec<String>> {
     let routes = rig.status()?.routes;
     let owner = |vip: &&str| {
         let own = routes.iter().filter(|route| route.destination == format!("{vip}/32"));
@@ -147,7 +154,7 @@ fn owners(rig: &Rig) -> Result<Vec<String>> {
         };
         Ok(owner.clone())
     };
-    VIPS.iter().map(owner).collect()
+    vips.iter().map(owner).collect()
 }
 
 /// The running instances, by slot.

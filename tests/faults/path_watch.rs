@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
-use lab::rig::wait_for;
+use lab::rig::{Rig, wait_for};
 use serde_json::Value;
 
 use crate::stage::{BOOT, Stage, play};
@@ -20,11 +20,15 @@ impl Stage {
         Ok(self.routes()?.into_iter().map(|(table, _)| table).collect())
     }
 
+    /// Deletes the routes in all `tables` at once.
     fn delete_routes(&self, tables: &[String]) -> Result<()> {
-        for table in tables {
-            self.rig.aws(["ec2", "delete-route", "--route-table-id", table, "--destination-cidr-block", VIP])?;
-        }
-        Ok(())
+        let delete = |table: &String| {
+            self.rig.aws(["ec2", "delete-route", "--route-table-id", table, "--destination-cidr-block", VIP]).map(drop)
+        };
+        std::thread::scope(|scope| {
+            let deletions: Vec<_> = tables.iter().map(|table| scope.spawn(move || delete(table))).collect();
+            deletions.into_iter().try_for_each(|one| one.join().expect("it doesn't panic"))
+        })
     }
 
     /// The route table of the node's subnet.
@@ -69,6 +73,55 @@ impl Stage {
             Ok(())
         })
     }
+}
+
+/// Counts the probes' packets on `node`, and its agent's processor time; notes both. `vips` as nft(8) writes a set.
+pub fn note_cost(rig: &Rig, node: &str, vips: &str, what: &str) -> Result<()> {
+    const TIME: u64 = 20;
+    let rules = format!(
+        "table inet cost {{
+            counter probes {{ }}
+            chain in {{ type filter hook prerouting priority -400; ip daddr {{ {vips} }} tcp dport 9110 counter name probes
+                ip saddr {{ {vips} }} tcp sport 9110 counter name probes; }}
+            chain out {{ type filter hook postrouting priority 400; ip daddr {{ {vips} }} tcp dport 9110 counter name probes
+                ip saddr {{ {vips} }} tcp sport 9110 counter name probes; }}
+        }}"
+    );
+    let script = format!(
+        "time() {{ cut -d' ' -f14,15 /proc/$(systemctl show --property MainPID --value elbow-agent)/stat; }}
+         printf '%s' '{rules}' | nft -f - && time && sleep {TIME} && time && nft list counter inet cost probes | grep packets
+         nft delete table inet cost; getconf CLK_TCK"
+    );
+    let printed = rig.inside(node, &["sh", "-c", &script])?;
+    let words: Vec<f64> = printed.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let [user, system, user_after, system_after, packets, bytes, ticks] = words[..] else {
+        anyhow::bail!("the counters were printed as {printed}");
+    };
+    let share = 100.0 * (user_after + system_after - user - system) / ticks / TIME as f64;
+    let each = |count: f64| count / TIME as f64;
+    rig.figure(
+        what,
+        format!("{:.0} packets and {:.0} bytes a second; agent {share:.2} % of a core", each(packets), each(bytes)),
+    )?;
+    ensure!(packets > 0.0, "no probe was counted");
+    Ok(())
+}
+
+#[test]
+fn a_standby_probes_the_virtual_ip() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        stage.is_reached()?;
+        for (node, role) in [(active, "active"), (standby, "standby")] {
+            note_cost(
+                &stage.rig,
+                &node,
+                "10.255.0.10",
+                &format!("path watch, two nodes, one virtual IP, {role} node"),
+            )?;
+        }
+        Ok(())
+    })
 }
 
 #[test]

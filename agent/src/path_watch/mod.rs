@@ -21,19 +21,17 @@ use templates::files::{path_watch_nft, stand_in};
 use templates::report::Reached;
 use tokio::time::MissedTickBehavior;
 
-use crate::aws::ids::InstanceId;
 use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
 use crate::host::nft::Chain;
 use crate::host::process;
 use crate::node::state::{Board, State, Topic, VirtualIp};
-use crate::peers;
 use crate::telemetry::notify::{Event, Outbox, What};
 pub(crate) use answer::answer;
 pub use complaints::Complaint;
 pub(crate) use complaints::{channel, page};
 use history::{Finding, History};
-use probe::Probe;
+use probe::{Answer, Source};
 pub(crate) use response::Response;
 
 /// The interval of probes.
@@ -71,7 +69,7 @@ impl PathWatch {
             histories.retain(|vip, _| state.virtual_ips.iter().any(|known| known.address == *vip));
             for (vip, finding) in state.virtual_ips.iter().zip(findings) {
                 let history = histories.entry(vip.address).or_default();
-                let before = history.shown();
+                let before = history.reached();
                 history.note(finding, now);
                 if vip.role != Role::Standby {
                     history.pause();
@@ -93,33 +91,30 @@ impl PathWatch {
         }
     }
 
-    /// Probes one virtual IP, and again at once after a failure. Two failures count if the active node answers on its own
-    /// address meanwhile; then this node tells it.
+    /// Probes one virtual IP, and again at once after a failure. A failure counts if the active node answers on its own
+    /// address, on a new connection as well: a connection that is open already outlives a closed rule.
     async fn look(&self, state: &State, position: usize, vip: &VirtualIp) -> Finding {
         let Some(active) = vip.served_by.filter(|_| vip.role == Role::Standby) else { return Finding::Unknown };
-        let probe = Probe { from: state.address, interface: &self.interface, to: stand_in(position) };
-        let known = state.instances.get(&active);
+        let source = Source { address: state.address, interface: &self.interface };
         let mut instead = None;
         for _ in 0..2 {
-            instead = match probe.instance().await {
-                probe::Answer::From(instance) if Some(&instance) == known => return Finding::Reached,
-                probe::Answer::From(instance) => Some(instance),
-                probe::Answer::None => None,
-                probe::Answer::Unsent => return Finding::Unknown,
+            instead = match source.probe(stand_in(position)).await {
+                Answer::From(health) if state.instances.get(&active) == Some(&health.instance) => {
+                    return Finding::Reached;
+                }
+                Answer::From(health) => Some(health.instance),
+                Answer::None => None,
+                Answer::Unsent => return Finding::Unknown,
             };
-            match self.instance_of(active, position).await {
-                Some(instance) if Some(&instance) == instead.as_ref() => return Finding::Reached,
-                Some(_) => {}
-                None => return Finding::Unknown,
+            match source.probe(active).await {
+                Answer::From(own) if own.roles.0.get(position) != Some(&Role::Active) => return Finding::Unknown,
+                Answer::From(own) if instead.as_ref() == Some(&own.instance) => return Finding::Reached,
+                Answer::From(_) => {}
+                Answer::None => return Finding::Closed { active },
+                Answer::Unsent => return Finding::Unknown,
             }
         }
         Finding::Lost { active, instead }
-    }
-
-    /// The instance that answers at `active`, if it still is active for the virtual IP at `position`.
-    async fn instance_of(&self, active: Ipv4Addr, position: usize) -> Option<InstanceId> {
-        let health = peers::ask(&self.http, active).await?;
-        (health.roles.0.get(position) == Some(&Role::Active)).then_some(health.instance)
     }
 
     /// Reports a change of what is shown to the webhook, and a loss to the active node. A path that never worked is only
@@ -129,7 +124,7 @@ impl PathWatch {
             let (http, complaint) = (self.http.clone(), Complaint { virtual_ip: vip });
             tokio::spawn(async move { complaints::send(&http, active, complaint).await });
         }
-        let now = history.shown();
+        let now = history.reached();
         if (before == Reached::No) != (now == Reached::No) {
             match history.problem(vip, &self.place()) {
                 Some(problem) => tracing::warn!(target: CONSOLE, "{problem}"),
@@ -149,7 +144,7 @@ impl PathWatch {
         let problem = problems.collect::<Vec<_>>().join("; ");
         self.board.change(|state| {
             for vip in &mut state.virtual_ips {
-                vip.reached = histories.get(&vip.address).map_or(Reached::Unknown, History::shown);
+                vip.reached = histories.get(&vip.address).map_or(Reached::Unknown, History::reached);
             }
             match problem.is_empty() {
                 true => drop(state.problems.remove(&Topic::Path)),

@@ -99,12 +99,12 @@ mod tests {
     #[test]
     fn an_active_node_can_repair_its_routes_within_35_seconds_whichever_member_is_missing() {
         for missing in [None, Some(1), Some(100), Some(3600)] {
-            let active = Situation { missing_for: missing.map(Duration::from_secs), ..super::tests::active() };
+            let situation = Situation { missing_for: missing.map(Duration::from_secs), ..active() };
             let mut unseen = Duration::ZERO;
             for turn in 0..30 {
-                unseen += pause(active, 1.0);
+                unseen += pause(situation, 1.0);
                 assert!(unseen < Duration::from_secs(33), "{missing:?}: {unseen:?} without a look");
-                if reads(active, turn).contains(&Read::Tables) {
+                if reads(situation, turn).contains(&Read::Tables) {
                     unseen = Duration::ZERO;
                 }
             }

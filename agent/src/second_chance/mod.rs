@@ -18,6 +18,7 @@ use std::time::Duration;
 use anyhow::Context;
 use futures::FutureExt;
 use templates::files::{SecondChance, second_chance_nft};
+use templates::paths::TUNNEL_PORT;
 use tokio::time::Instant;
 
 use crate::config::boot::Local;
@@ -112,7 +113,13 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
         }
         pulse.ask(&state.peers, ANSWER).await;
         give(&mut applied, wanted(&state, &pulse.living(&state.peers))).await?;
-        board.problem(Topic::SecondChance, None);
+        let blocked = blocked(&pulse.blocked(&state.answering));
+        if let Some(problem) = &blocked
+            && board.is_new(Topic::SecondChance, problem)
+        {
+            tracing::warn!(target: CONSOLE, "{problem}");
+        }
+        board.problem(Topic::SecondChance, blocked);
         if promoted(&mut news, &state, EVERY).await {
             let peers = board.read().peers;
             pulse.ask(&peers, URGENT).await;
@@ -120,6 +127,18 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
             give(&mut applied, wanted(&state, &pulse.living(&state.peers))).await?;
         }
     }
+}
+
+/// The problem that peers which answer outside the tunnels don't answer inside.
+fn blocked(peers: &[Ipv4Addr]) -> Option<String> {
+    let named: Vec<String> = peers.iter().map(Ipv4Addr::to_string).collect();
+    (!named.is_empty()).then(|| {
+        format!(
+            "the tunnels to {} are blocked, so a handover would reset open connections: do the security group and firewalls \
+             admit members on UDP port {TUNNEL_PORT}?",
+            named.join(", ")
+        )
+    })
 }
 
 /// Waits for the next round. Returns `true` at once if this node becomes active for a virtual IP.

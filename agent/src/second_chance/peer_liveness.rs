@@ -16,6 +16,9 @@ use crate::host::probe;
 /// Unanswered probes in a row that make a member dead. One answer makes it live.
 const SILENCES: u8 = 2;
 
+/// Unanswered probes in a row, some ten seconds, after which something blocks the tunnels to a member whose agent answers.
+const BLOCKED: u8 = 40;
+
 /// Unanswered probes in a row, by member. A member that never answered counts as dead.
 #[derive(Debug, Default)]
 pub(super) struct Pulse(BTreeMap<Ipv4Addr, u8>);
@@ -33,6 +36,12 @@ impl Pulse {
     pub(super) fn living(&self, peers: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
         let lives = |peer: &Ipv4Addr| self.0.get(peer).is_some_and(|silences| *silences < SILENCES);
         peers.iter().copied().filter(lives).collect()
+    }
+
+    /// Of the peers whose agents answer outside the tunnels, those that don't answer inside.
+    pub(super) fn blocked(&self, answering: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
+        let blocked = |peer: &Ipv4Addr| self.0.get(peer).is_some_and(|silences| *silences >= BLOCKED);
+        answering.iter().copied().filter(blocked).collect()
     }
 
     fn note(&mut self, peer: Ipv4Addr, answered: bool) {
@@ -74,6 +83,19 @@ mod tests {
         };
         let answers = [false, true, false, true, false, false, false, true];
         assert_eq!(answers.map(&mut lives), [false, true, true, true, true, false, false, true]);
+    }
+
+    #[test]
+    fn a_peer_that_answers_outside_the_tunnels_only_is_blocked_after_a_while() {
+        let mut pulse = Pulse::default();
+        pulse.note(PEER, true);
+        (1..BLOCKED).for_each(|_| pulse.note(PEER, false));
+        assert_eq!(pulse.blocked(&[PEER]), [] as [Ipv4Addr; 0]);
+        pulse.note(PEER, false);
+        assert_eq!(pulse.blocked(&[PEER]), [PEER]);
+        assert_eq!(pulse.blocked(&[]), [] as [Ipv4Addr; 0], "it is down");
+        pulse.note(PEER, true);
+        assert_eq!(pulse.blocked(&[PEER]), [] as [Ipv4Addr; 0]);
     }
 
     #[tokio::test]

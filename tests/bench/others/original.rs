@@ -1,5 +1,6 @@
 //! The original (maishsk/replace-aws-elb): keepalived at VRRPv2's 1 s with priorities 101 and 100, `pidof haproxy`
-//! every 2 s, the virtual IP up on both nodes, and a script around the AWS CLI that moves the routes one by one.
+//! every 2 s, the virtual IP up on both nodes, and a script around the AWS CLI that moves the routes one by one. And the
+//! fair rival: the same at Elbow's interval, with a script that moves all routes at once.
 
 use std::time::Duration;
 
@@ -11,6 +12,7 @@ use crate::floor::Routes;
 use crate::results::Attempt;
 
 const SCRIPT: &str = include_str!("original/master.sh.in");
+const PARALLEL: &str = include_str!("original/parallel.sh.in");
 const KEEPALIVED: &str = include_str!("original/keepalived.conf");
 const HAPROXY: &str = include_str!("original/haproxy.cfg");
 const ADDRESS: &str = include_str!("original/vip.service");
@@ -18,7 +20,16 @@ const MASTER: &str = "/etc/keepalived/master.sh";
 /// A loop over 200 tables at 200 ms takes minutes, and has no time limit.
 const PATIENCE: Duration = Duration::from_secs(900);
 
-/// A pair as the original sets it up.
+/// How keepalived is set up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settings {
+    /// VRRPv2 at 1 s, and one table after another.
+    Original,
+    /// VRRPv3 at Elbow's 200 ms, and all tables at once.
+    Tuned,
+}
+
+/// A pair with keepalived and scripts.
 pub struct Pair {
     /// Priority 101.
     pub first: Node,
@@ -28,31 +39,41 @@ pub struct Pair {
 
 /// Moves the routes to `node` by the script alone.
 pub fn take_over(rig: &Rig, node: &Node, routes: &Routes) -> Result<Attempt> {
-    node.write(rig, MASTER, &script(node, routes))?;
+    node.write(rig, MASTER, &script(SCRIPT, node, routes))?;
     node.take_over(rig, routes, MASTER, PATIENCE)
 }
 
 impl Pair {
     /// Launches and sets up two nodes in two zones. Their keepalived then moves the routes.
-    pub fn start(rig: &Rig, account: &Account, routes: &Routes) -> Result<Pair> {
+    pub fn start(rig: &Rig, account: &Account, routes: &Routes, settings: Settings) -> Result<Pair> {
         let pair = Pair { first: account.launch(rig, "private-a")?, second: account.launch(rig, "private-b")? };
-        set_up(rig, &pair.first, &pair.second, ("MASTER", "101"), routes)?;
-        set_up(rig, &pair.second, &pair.first, ("BACKUP", "100"), routes)?;
+        set_up(rig, [&pair.first, &pair.second], ("MASTER", "101"), routes, settings)?;
+        set_up(rig, [&pair.second, &pair.first], ("BACKUP", "100"), routes, settings)?;
         Ok(pair)
     }
 }
 
-fn set_up(rig: &Rig, node: &Node, peer: &Node, (state, priority): (&str, &str), routes: &Routes) -> Result<()> {
-    let keepalived = KEEPALIVED.replace("{state}", state).replace("{priority}", priority);
+fn set_up(
+    rig: &Rig,
+    [node, peer]: [&Node; 2],
+    (state, priority): (&str, &str),
+    routes: &Routes,
+    settings: Settings,
+) -> Result<()> {
+    let (version, interval, moves) = match settings {
+        Settings::Original => ("", "1", SCRIPT),
+        Settings::Tuned => ("global_defs {\n    vrrp_version 3\n}\n\n", "0.2", PARALLEL),
+    };
+    let keepalived = KEEPALIVED.replace("{state}", state).replace("{priority}", priority).replace("{version}", version);
     let keepalived = keepalived.replace("{own}", &node.address).replace("{peer}", &peer.address);
-    node.write(rig, MASTER, &script(node, routes))?;
-    node.write(rig, "/etc/keepalived/keepalived.conf", &keepalived)?;
+    node.write(rig, MASTER, &script(moves, node, routes))?;
+    node.write(rig, "/etc/keepalived/keepalived.conf", &keepalived.replace("{interval}", interval))?;
     node.write(rig, "/etc/haproxy/haproxy.cfg", HAPROXY)?;
     node.write(rig, "/etc/systemd/system/vip.service", &ADDRESS.replace("{vip}", routes.vip))?;
     rig.inside(&node.id, &["systemctl", "enable", "--quiet", "--now", "vip", "haproxy", "keepalived"]).map(drop)
 }
 
-fn script(node: &Node, routes: &Routes) -> String {
-    let script = SCRIPT.replace("{tables}", &routes.tables.join(" ")).replace("{vip}", routes.vip);
+fn script(moves: &str, node: &Node, routes: &Routes) -> String {
+    let script = moves.replace("{tables}", &routes.tables.join(" ")).replace("{vip}", routes.vip);
     script.replace("{interface}", &node.interface)
 }

@@ -19,6 +19,13 @@ pub fn greatest(values: &[f64]) -> Option<f64> {
     sorted(values).last().copied()
 }
 
+/// The smallest value that is at least as great as `percent` of all.
+pub fn percentile(values: &[f64], percent: usize) -> Option<f64> {
+    let sorted = sorted(values);
+    let rank = (sorted.len() * percent).div_ceil(100);
+    sorted.get(rank.max(1) - 1).copied()
+}
+
 /// In ascending order.
 pub fn sorted(values: &[f64]) -> Vec<f64> {
     let mut values = values.to_vec();
@@ -51,6 +58,13 @@ mod tests {
     fn the_extremes_are_found_in_any_order() {
         assert_eq!((least(&[2.0, 9.0, 1.0]), greatest(&[2.0, 9.0, 1.0])), (Some(1.0), Some(9.0)));
         assert_eq!(least(&[]), None);
+    }
+
+    #[test]
+    fn a_percentile_is_one_of_the_values() {
+        let values: Vec<f64> = (1..=200).map(f64::from).collect();
+        assert_eq!([50, 99, 100].map(|percent| percentile(&values, percent)), [100.0, 198.0, 200.0].map(Some));
+        assert_eq!((percentile(&[3.0], 99), percentile(&[], 99)), (Some(3.0), None));
     }
 
     #[test]

@@ -149,6 +149,12 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     let rule = format!("IpProtocol=udp,FromPort=4789,ToPort=4789,UserIdGroupPairs=[{{GroupId={group}}}]");
     rig.aws(["ec2", "revoke-security-group-ingress", "--group-id", group, "--ip-permissions", &rule])?;
     passing(rig, nodes, 1)?;
+    wait_for("status to name the blocked tunnels", BOOT, || {
+        let status = rig.launcher(["status", "web"])?;
+        let text = String::from_utf8_lossy(&status.stdout).into_owned();
+        ensure!(text.contains("the tunnels to 10.0.") && text.contains("UDP port 4789"), "status says {text}");
+        Ok(())
+    })?;
     let turner = Turner::of(rig, nodes)?;
     let active = turner.back()?;
     let other = nodes.iter().find(|id| **id != active).context("another node")?;
