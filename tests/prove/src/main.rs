@@ -20,6 +20,7 @@ mod session;
 mod signals;
 mod site;
 mod statistics;
+mod watch;
 mod whole_way;
 
 use std::process::ExitCode;

@@ -22,7 +22,7 @@ use launcher::resources::{instance_profile, role};
 use serde_json::{Value, json};
 
 use crate::names::{Run, TAG};
-use crate::site::Site;
+use crate::site::{Site, once_known};
 
 const COMMON: &str = include_str!("probe/common.py");
 const ECHO: &str = include_str!("probe/echo.py");
@@ -122,9 +122,12 @@ impl Stage<'_> {
         let setting = json!({ "name": name, "vip": self.run.virtual_ip() });
         let probe = self.launch(name, subnet, image, &user_data(&setting, ECHO)?).await?;
         let off = AttributeBooleanValue::builder().value(false).build();
-        let call = self.aws.ec2.modify_network_interface_attribute().network_interface_id(&probe.interface);
-        let call = call.source_dest_check(off).send().await;
-        call.named("ec2:ModifyNetworkInterfaceAttribute", &probe.interface)?;
+        once_known(async || {
+            let call = self.aws.ec2.modify_network_interface_attribute().network_interface_id(&probe.interface);
+            let call = call.source_dest_check(off.clone()).send().await;
+            call.named("ec2:ModifyNetworkInterfaceAttribute", &probe.interface)
+        })
+        .await?;
         Ok(probe)
     }
 
@@ -170,8 +173,9 @@ impl Stage<'_> {
             .user_data(user_data)
             .min_count(1)
             .max_count(1);
-        let not_known_yet =
-            |error: &CallFailed| error.is_absent() || error.to_string().contains("IAM Instance Profile");
+        let not_known_yet = |error: &CallFailed| {
+            error.is("InvalidGroup.NotFound") || error.to_string().contains("IAM Instance Profile")
+        };
         let call = || async { request.clone().send().await.named("ec2:RunInstances", format!("{name} with {image}")) };
         let made = until(PROFILE, not_known_yet, |_| (), call).await?;
         let instance = made.instances().first().context("RunInstances: an answer without an instance")?;

@@ -10,13 +10,14 @@ use launcher::aws::{Account, Aws};
 
 use crate::clean::{self, End};
 use crate::cli::Cli;
-use crate::experiments::{self, Choice, Watch};
+use crate::experiments::{self, Choice};
 use crate::names::{Run, TAG};
 use crate::price;
 use crate::record::Record;
 use crate::remains::{self, Thing};
 use crate::say::{complain, say};
 use crate::signals::Signals;
+use crate::watch::Watch;
 use crate::whole_way::Agent;
 
 /// The experiments end after this time, and the clean-up after the rest.

@@ -33,7 +33,7 @@ fn filter(name: &str, value: &str) -> Filter {
 }
 
 /// Repeats a call about a new resource while EC2 doesn't know it.
-async fn once_known<T>(call: impl AsyncFn() -> Result<T, CallFailed>) -> Result<T, CallFailed> {
+pub async fn once_known<T>(call: impl AsyncFn() -> Result<T, CallFailed>) -> Result<T, CallFailed> {
     let deadline = Instant::now() + NEW;
     loop {
         match call().await {
@@ -65,10 +65,22 @@ pub async fn read(ec2: &Client, run: &Run, vpc: &str, subnets: &[String]) -> Res
     })
     .await?;
     check(vpc, subnets.subnets())?;
-    let tables = ec2.describe_route_tables().filters(filter("vpc-id", vpc)).into_paginator().items().send();
-    let tables = tables.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
-    let table = table_of(&tables, first).with_context(|| format!("{first}: no route table"))?;
+    let table = table(ec2, vpc, first).await?;
     Ok(Site { vpc: vpc.to_owned(), cidrs, subnets: [first.clone(), second.clone()], table })
+}
+
+/// The subnet's route table. EC2 shows that of a new VPC after a while.
+async fn table(ec2: &Client, vpc: &str, subnet: &str) -> Result<String> {
+    let deadline = Instant::now() + NEW;
+    loop {
+        let tables = ec2.describe_route_tables().filters(filter("vpc-id", vpc)).into_paginator().items().send();
+        let tables = tables.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
+        if let Some(table) = table_of(&tables, subnet) {
+            return Ok(table);
+        }
+        ensure!(Instant::now() < deadline, "{subnet}: no route table");
+        pause(Duration::from_secs(1)).await;
+    }
 }
 
 fn check(vpc: &str, subnets: &[Subnet]) -> Result<()> {

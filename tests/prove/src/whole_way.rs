@@ -13,12 +13,12 @@ use launcher::aws::error::Named;
 use launcher::model::tags::Tags;
 use serde_json::json;
 
-use crate::experiments::Watch;
 use crate::launcher_program;
 use crate::names::Run;
 use crate::probes::Probe;
 use crate::say::say;
 use crate::site::Site;
+use crate::watch::Watch;
 
 /// Limit for `create` and `destroy`.
 const LIMIT: Duration = Duration::from_secs(420);

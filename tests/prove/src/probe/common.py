@@ -159,9 +159,15 @@ def install():
     else:
         command = f"apt-get -q update && {quiet} install {' '.join(packages)}"
     begin = time.monotonic()
-    done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
-    if done.returncode != 0:
-        raise RuntimeError(f"{command}: exit {done.returncode}: {done.stdout.decode(errors='replace')[-300:]}")
+    while True:
+        done = subprocess.run(command, shell=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+        if done.returncode == 0:
+            break
+        # The system's own updates may hold the lock, as at a node's first boot; Elbow's install step repeats it, too.
+        if time.monotonic() > begin + 240:
+            said = done.stdout.decode(errors="replace")[-300:]
+            raise RuntimeError(f"{command}: exit {done.returncode}: {said}")
+        time.sleep(3)
     seconds = time.monotonic() - begin
     return {**system(), "seconds": round(seconds, 1), **{name: version(name) for name in packages[:2]}}
 

@@ -108,8 +108,10 @@ class Prober:
     def moves(self):
         """Milliseconds of each move, from the call's start: to its answer, in an open flow, in a new flow."""
         self.lead_to("a")
-        moves = []
+        moves, end = [], time.monotonic() + 300
         for turn in range(SETTING["moves"]):
+            if time.monotonic() > end:
+                break
             name = "ba"[turn % 2]
             self.client.first.clear()
             begin = time.monotonic()
