@@ -222,8 +222,8 @@ impl Rig {
         writeln!(file, "{name}: {value}").context("writing a figure")
     }
 
-    /// One of the programs, with the environment that points it at the lab.
-    pub fn command(&self, program: &str) -> Command {
+    /// One of the programs, or any other by its whole path, with the environment that points it at the lab.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(self.programs.join(program));
         command.envs(&self.environment).env("ELBOW_LAB_DIR", self.dir.root());
         command

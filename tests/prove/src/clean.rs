@@ -30,32 +30,33 @@ pub struct End {
 pub async fn all(aws: &Aws, run: &Run, limit: Duration) -> End {
     let end = Instant::now() + limit;
     let mut attempts: BTreeMap<Thing, u32> = BTreeMap::new();
-    let mut was_empty = false;
+    let mut before = None;
     loop {
-        let mut errors = Vec::new();
-        let mut left = None;
-        match remains::list(aws, run).await {
-            Ok(things) if things.is_empty() && was_empty => return End { left: Some(things), errors },
-            Ok(things) => {
-                was_empty = things.is_empty();
-                for thing in due(&things, &attempts) {
-                    let attempt = attempts.entry(thing.clone()).or_default();
-                    *attempt += 1;
-                    if *attempt == 1 {
-                        say!("removing {thing}");
-                    }
-                    if let Err(error) = remove(aws, run, thing).await {
-                        errors.push(format!("{thing}: {error:#}"));
-                    }
-                }
-                left = Some(things);
+        let (left, mut errors) = match remains::list(aws, run).await {
+            Ok(things) => (Some(things), Vec::new()),
+            Err(error) => (None, vec![format!("listing what is left: {error:#}")]),
+        };
+        let is_empty = left.as_ref().is_some_and(Vec::is_empty);
+        if is_empty && before == left {
+            return End { left, errors };
+        }
+        for thing in due(left.as_deref().unwrap_or_default(), &attempts) {
+            let attempt = attempts.entry(thing.clone()).or_default();
+            *attempt += 1;
+            if *attempt == 1 {
+                say!("removing {thing}");
             }
-            Err(error) => errors.push(format!("listing what is left: {error:#}")),
+            if let Err(error) = remove(aws, run, thing).await {
+                errors.push(format!("{thing}: {error:#}"));
+            }
         }
         if Instant::now() > end {
             return End { left, errors };
         }
-        tokio::time::sleep(PAUSE).await;
+        if is_empty || before == left {
+            tokio::time::sleep(PAUSE).await;
+        }
+        before = left;
     }
 }
 
