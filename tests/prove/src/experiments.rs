@@ -37,7 +37,10 @@ pub async fn all(watch: &Watch<'_>, choice: &Choice) -> Result<()> {
     watch.until(&all, "prober.done").await?;
     match &choice.agent {
         Some(agent) => whole_way::go(watch, &site, &echoes, &prober, agent).await,
-        None => Ok(watch.add("whole.create", Err(anyhow!("needs --agent-url and --agent-sha256")))),
+        None => {
+            watch.add("whole.create", Err(anyhow!("needs --agent-url and --agent-sha256")));
+            Ok(())
+        }
     }
 }
 
