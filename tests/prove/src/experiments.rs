@@ -3,9 +3,9 @@
 use anyhow::{Result, anyhow};
 
 use crate::probes::{self, IMAGES, Probe, Stage};
+use crate::progress::Progress;
 use crate::say::say;
 use crate::site;
-use crate::watch::Watch;
 use crate::whole_way::{self, Agent};
 
 /// What the operator chose.
@@ -19,26 +19,26 @@ pub struct Choice {
 }
 
 /// Does all experiments.
-pub async fn all(watch: &Watch<'_>, choice: &Choice) -> Result<()> {
-    let Watch { aws, run, .. } = *watch;
+pub async fn all(progress: &Progress<'_>, choice: &Choice) -> Result<()> {
+    let Progress { aws, run, .. } = *progress;
     let site = match &choice.site {
         Some((vpc, subnets)) => site::read(&aws.ec2, run, vpc, subnets).await?,
         None => site::make(&aws.ec2, run, &aws.region).await?,
     };
     say!("the probes run in {}", site.vpc);
     let stage = probes::stage(aws, run, &site).await?;
-    let a = echo(watch, &stage, "a", "ubuntu", choice).await?;
-    let b = echo(watch, &stage, "b", "debian", choice).await?;
+    let a = echo(progress, &stage, "a", "ubuntu", choice).await?;
+    let b = echo(progress, &stage, "b", "debian", choice).await?;
     stage.route(&a).await?;
     let echoes = [a, b];
     let prober = stage.prober(&echoes, &image(choice, "al2023"), choice.agent.is_some()).await?;
     say!("launched {} {} {}; waiting for their answers", echoes[0].id, echoes[1].id, prober.id);
     let all = [("a", &echoes[0]), ("b", &echoes[1]), ("prober", &prober)];
-    watch.until(&all, "prober.done").await?;
+    progress.until(&all, "prober.done").await?;
     match &choice.agent {
-        Some(agent) => whole_way::go(watch, &site, &echoes, &prober, agent).await,
+        Some(agent) => whole_way::go(progress, &site, &echoes, &prober, agent).await,
         None => {
-            watch.add("whole.create", Err(anyhow!("needs --agent-url and --agent-sha256")));
+            progress.add("whole.create", Err(anyhow!("needs --agent-url and --agent-sha256")));
             Ok(())
         }
     }
@@ -51,11 +51,11 @@ fn image(choice: &Choice, system: &str) -> String {
 }
 
 /// Launches an echo with its system, or with Amazon Linux if that image can't be launched.
-async fn echo(watch: &Watch<'_>, stage: &Stage<'_>, name: &str, system: &str, choice: &Choice) -> Result<Probe> {
+async fn echo(progress: &Progress<'_>, stage: &Stage<'_>, name: &str, system: &str, choice: &Choice) -> Result<Probe> {
     let subnet = usize::from(name == "b");
     match stage.echo(name, subnet, &image(choice, system)).await {
         Err(error) => {
-            watch.add(&format!("{system}.launch"), Err(error));
+            progress.add(&format!("{system}.launch"), Err(error));
             stage.echo(name, subnet, &image(choice, "al2023")).await
         }
         launched => launched,

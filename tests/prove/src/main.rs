@@ -12,6 +12,7 @@ mod launcher_program;
 mod names;
 mod price;
 mod probes;
+mod progress;
 mod record;
 mod remains;
 mod rows;
@@ -20,7 +21,6 @@ mod session;
 mod signals;
 mod site;
 mod statistics;
-mod watch;
 mod whole_way;
 
 use std::process::ExitCode;

@@ -13,11 +13,11 @@ use crate::cli::Cli;
 use crate::experiments::{self, Choice};
 use crate::names::{Run, TAG};
 use crate::price;
+use crate::progress::Progress;
 use crate::record::Record;
 use crate::remains::{self, Thing};
 use crate::say::{complain, say};
 use crate::signals::Signals;
-use crate::watch::Watch;
 use crate::whole_way::Agent;
 
 /// The experiments end after this time, and the clean-up after the rest.
@@ -44,18 +44,18 @@ pub async fn run(cli: &Cli) -> Result<ExitCode> {
         return Ok(ExitCode::from(NO_CONSENT));
     }
     let mut signals = Signals::open()?;
-    let watch = Watch::new(&aws, &run);
+    let progress = Progress::new(&aws, &run);
     let choice = choice(cli);
     let started = jiff::Timestamp::now();
     let ended = tokio::select! {
-        outcome = experiments::all(&watch, &choice) => outcome.err().map(|error| format!("{error:#}")),
+        outcome = experiments::all(&progress, &choice) => outcome.err().map(|error| format!("{error:#}")),
         () = tokio::time::sleep(EXPERIMENTS) => Some(format!("{} minutes were over", EXPERIMENTS.as_secs() / 60)),
         () = signals.next() => Some("interrupted".to_owned()),
     };
     if let Some(why) = &ended {
         say!("the experiments ended early: {why}");
     }
-    let (region, findings) = (aws.region.clone(), watch.findings().clone());
+    let (region, findings) = (aws.region.clone(), progress.findings().clone());
     let mut record = Record { run: run.id.clone(), region, endpoint: endpoint(), started, ended, findings, left: None };
     // Before the clean-up, so that its end can't lose the answers.
     let written = record.write(&cli.out);

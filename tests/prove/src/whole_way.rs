@@ -16,9 +16,9 @@ use serde_json::json;
 use crate::launcher_program;
 use crate::names::Run;
 use crate::probes::Probe;
+use crate::progress::Progress;
 use crate::say::say;
 use crate::site::Site;
-use crate::watch::Watch;
 
 /// Limit for `create` and `destroy`.
 const LIMIT: Duration = Duration::from_secs(420);
@@ -31,40 +31,46 @@ pub struct Agent {
 }
 
 /// Creates the balancer, cuts the power of its active node, and destroys it. Each step is a finding of its own.
-pub async fn go(watch: &Watch<'_>, site: &Site, echoes: &[Probe; 2], prober: &Probe, agent: &Agent) -> Result<()> {
+pub async fn go(
+    progress: &Progress<'_>,
+    site: &Site,
+    echoes: &[Probe; 2],
+    prober: &Probe,
+    agent: &Agent,
+) -> Result<()> {
     let folder = tempfile::tempdir().context("making a folder for the balancer's file")?;
     let file = folder.path().join("balancer.toml");
-    std::fs::write(&file, toml(watch.run, site, echoes, agent)).context("writing the balancer's file")?;
-    let created = launch(watch, &["create".as_ref(), file.as_os_str()]).await;
+    std::fs::write(&file, toml(progress.run, site, echoes, agent)).context("writing the balancer's file")?;
+    let created = launch(progress, &["create".as_ref(), file.as_os_str()]).await;
     let serves = created.is_ok();
-    watch.add("whole.create", created);
+    progress.add("whole.create", created);
     if serves {
-        let cut = cut(watch, site, prober).await;
-        watch.add("whole.cut", cut.map(|id| json!({ "terminated": id })));
-        if watch.has("prober.armed") {
-            watch.until(&[("prober", prober)], "prober.outage").await?;
+        let cut = cut(progress, site, prober).await;
+        progress.add("whole.cut", cut.map(|id| json!({ "terminated": id })));
+        if progress.has("prober.armed") {
+            progress.until(&[("prober", prober)], "prober.outage").await?;
         }
     }
-    let name = watch.run.balancer();
-    watch.add("whole.destroy", launch(watch, &["destroy".as_ref(), name.as_ref(), "--yes".as_ref()]).await);
+    let name = progress.run.balancer();
+    progress.add("whole.destroy", launch(progress, &["destroy".as_ref(), name.as_ref(), "--yes".as_ref()]).await);
     Ok(())
 }
 
-async fn launch(watch: &Watch<'_>, arguments: &[&std::ffi::OsStr]) -> Result<serde_json::Value> {
+async fn launch(progress: &Progress<'_>, arguments: &[&std::ffi::OsStr]) -> Result<serde_json::Value> {
     let begin = Instant::now();
     say!("launcher {}", arguments[0].display());
-    launcher_program::run(arguments, &watch.aws.region, LIMIT).await?;
+    launcher_program::run(arguments, &progress.aws.region, LIMIT).await?;
     Ok(json!({ "seconds": (begin.elapsed().as_secs_f64() * 10.0).round() / 10.0 }))
 }
 
 /// Has the prober measure, and cuts the active node's power. Returns its id.
-async fn cut(watch: &Watch<'_>, site: &Site, prober: &Probe) -> Result<String> {
-    let ec2 = &watch.aws.ec2;
+async fn cut(progress: &Progress<'_>, site: &Site, prober: &Probe) -> Result<String> {
+    let ec2 = &progress.aws.ec2;
     let order = Tags::from_iter([("prove-cut", "now")]).ec2();
     let call = ec2.create_tags().resources(&prober.id).set_tags(Some(order));
     call.send().await.named("ec2:CreateTags", &prober.id)?;
-    watch.until(&[("prober", prober)], "prober.armed").await?;
-    let id = active(watch.aws, watch.run, site).await?;
+    progress.until(&[("prober", prober)], "prober.armed").await?;
+    let id = active(progress.aws, progress.run, site).await?;
     say!("cutting the power of {id}, the active node");
     let call = ec2.terminate_instances().instance_ids(&id).skip_os_shutdown(true);
     call.send().await.named("ec2:TerminateInstances", &id)?;

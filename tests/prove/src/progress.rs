@@ -18,15 +18,15 @@ use crate::say::say;
 const EVERY: Duration = Duration::from_secs(2);
 
 /// A run, and what it has found so far.
-pub struct Watch<'a> {
+pub struct Progress<'a> {
     pub aws: &'a Aws,
     pub run: &'a Run,
     findings: Mutex<Findings>,
 }
 
-impl<'a> Watch<'a> {
-    pub fn new(aws: &'a Aws, run: &'a Run) -> Watch<'a> {
-        Watch { aws, run, findings: Mutex::default() }
+impl<'a> Progress<'a> {
+    pub fn new(aws: &'a Aws, run: &'a Run) -> Progress<'a> {
+        Progress { aws, run, findings: Mutex::default() }
     }
 
     /// What was found so far.
