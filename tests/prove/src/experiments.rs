@@ -34,7 +34,7 @@ pub async fn all(progress: &Progress<'_>, choice: &Choice) -> Result<()> {
     let prober = stage.prober(&echoes, &image(choice, "al2023"), choice.agent.is_some()).await?;
     say!("launched {} {} {}; waiting for their answers", echoes[0].id, echoes[1].id, prober.id);
     let all = [("a", &echoes[0]), ("b", &echoes[1]), ("prober", &prober)];
-    progress.until(&all, "prober.done").await?;
+    progress.until(&all, &["prober.done"]).await?;
     match &choice.agent {
         Some(agent) => whole_way::go(progress, &site, &echoes, &prober, agent).await,
         None => {

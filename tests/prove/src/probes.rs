@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use aws_sdk_ec2::types::{
-    AttributeBooleanValue, HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataOptionsRequest,
-    InstanceMetadataTagsState, InstanceType, ResourceType, ShutdownBehavior,
+    AttributeBooleanValue, HttpTokensState, IamInstanceProfileSpecification, InstanceMetadataEndpointState,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceType, ResourceType, ShutdownBehavior,
 };
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -154,6 +154,7 @@ impl Stage<'_> {
     async fn launch(&self, name: &str, subnet: usize, image: &str, user_data: &str) -> Result<Probe> {
         let subnet = &self.site.subnets[subnet];
         let metadata = InstanceMetadataOptionsRequest::builder()
+            .http_endpoint(InstanceMetadataEndpointState::Enabled)
             .http_tokens(HttpTokensState::Required)
             .instance_metadata_tags(InstanceMetadataTagsState::Enabled);
         let tags = self.run.tags().with("Name", format!("{} {name}", self.run.name()));

@@ -45,11 +45,11 @@ impl<'a> Progress<'a> {
         self.findings().has(name)
     }
 
-    /// Reads the probes' tags until they hold this finding. The run's deadline limits the wait.
-    pub async fn until(&self, probes: &[(&str, &Probe)], finding: &str) -> Result<()> {
+    /// Reads the probes' tags until they hold one of these findings. The run's deadline limits the wait.
+    pub async fn until(&self, probes: &[(&str, &Probe)], findings: &[&str]) -> Result<()> {
         loop {
             self.read(probes).await?;
-            if self.has(finding) {
+            if findings.iter().any(|finding| self.has(finding)) {
                 return Ok(());
             }
             tokio::time::sleep(EVERY).await;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_ec2::types::Filter;
 use launcher::aws::Aws;
 use launcher::aws::error::Named;
@@ -48,7 +48,7 @@ pub async fn go(
         let cut = cut(progress, site, prober).await;
         progress.add("whole.cut", cut.map(|id| json!({ "terminated": id })));
         if progress.has("prober.armed") {
-            progress.until(&[("prober", prober)], "prober.outage").await?;
+            progress.until(&[("prober", prober)], &["prober.outage"]).await?;
         }
     }
     let name = progress.run.balancer();
@@ -69,7 +69,11 @@ async fn cut(progress: &Progress<'_>, site: &Site, prober: &Probe) -> Result<Str
     let order = Tags::from_iter([("prove-cut", "now")]).ec2();
     let call = ec2.create_tags().resources(&prober.id).set_tags(Some(order));
     call.send().await.named("ec2:CreateTags", &prober.id)?;
-    progress.until(&[("prober", prober)], "prober.armed").await?;
+    progress.until(&[("prober", prober)], &["prober.armed", "prober.outage"]).await?;
+    ensure!(
+        progress.has("prober.armed"),
+        "the prober doesn't ask the balancer; its error is the finding prober.outage"
+    );
     let id = active(progress.aws, progress.run, site).await?;
     say!("cutting the power of {id}, the active node");
     let call = ec2.terminate_instances().instance_ids(&id).skip_os_shutdown(true);
