@@ -25,7 +25,7 @@ CARGO_FLAGS := --release --workspace --locked
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
             util-linux systemd-container mmdebstrap dpkg-dev apt-utils stress-ng
 
-.PHONY: help setup packages rust build test test-faults chaos lint demo bench dist size clean
+.PHONY: help setup packages rust build test test-faults chaos lint demo bench prove-on-aws dist size clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ $(VENV)/.done: tests/lab/moto/requirements.txt | packages
 	$(VENV)/bin/pip install --quiet --disable-pip-version-check -r $<
 	touch $@
 
-build: rust ## build target/release/launcher, agent and lab
+build: rust ## build target/release/launcher, agent, lab and prove
 	cargo build $(CARGO_FLAGS) --bins
 
 test: setup ## run all tests, with the lab's (needs root: containers and network namespaces)
@@ -73,6 +73,10 @@ lint: rust packages ## run rustfmt, clippy, shellcheck
 
 demo: setup ## create a balancer in the lab, lose a node, destroy the balancer
 	$(SUDO) tests/demo.sh
+
+# PROVE='--agent-url URL --agent-sha256 HEX' adds a balancer; PROVE='--clean RUN-ID' removes what a killed run left.
+prove-on-aws: build ## measure what only AWS can answer, after your consent, and remove everything (25 minutes, 0.05 USD)
+	target/release/prove $(PROVE)
 
 dist: rust packages ## build target/dist/agent and target/dist/launcher for release: small and portable
 	tests/dist.sh

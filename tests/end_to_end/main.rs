@@ -14,6 +14,7 @@ mod load;
 mod nodes;
 mod notify;
 mod pair;
+mod prove;
 mod refusals;
 mod second_chance;
 mod takeover;

@@ -222,9 +222,16 @@ impl Rig {
         writeln!(file, "{name}: {value}").context("writing a figure")
     }
 
-    fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
+    /// One of the programs, or any other by its whole path, with the environment that points it at the lab.
+    pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(self.programs.join(program));
-        command.args(arguments).envs(&self.environment).env("ELBOW_LAB_DIR", self.dir.root());
+        command.envs(&self.environment).env("ELBOW_LAB_DIR", self.dir.root());
+        command
+    }
+
+    fn run<A: AsRef<OsStr>>(&self, program: &str, arguments: impl IntoIterator<Item = A>) -> Result<Output> {
+        let mut command = self.command(program);
+        command.args(arguments);
         finish(command)
     }
 }
@@ -263,12 +270,12 @@ fn finish(mut command: Command) -> Result<Output> {
     output.with_context(|| format!("running {}", command.get_program().display()))
 }
 
-/// The folder of `launcher`, `lab` and `agent`: this program's, or the one above Cargo's `deps`.
+/// The folder of `launcher`, `lab`, `agent` and `prove`: this program's, or the one above Cargo's `deps`.
 pub fn programs() -> Result<PathBuf> {
     let program = std::env::current_exe()?;
     let folder = program.parent().context("this program has no parent folder")?;
     let folder = if folder.ends_with("deps") { folder.parent().unwrap_or(folder) } else { folder };
-    for program in ["launcher", "lab", "agent"] {
+    for program in ["launcher", "lab", "agent", "prove"] {
         if !folder.join(program).exists() {
             bail!("{}: missing; run `make build` first", folder.join(program).display());
         }
