@@ -189,7 +189,7 @@ fn a_group_that_no_longer_admits_members_is_named_and_causes_no_handover() -> Re
         let began = Instant::now();
         let named = wait_for("status to name the closed port", BOOT, || {
             let status = stage.status_of("text")?;
-            ensure!(status.contains("port 9110"), "status says {status}");
+            ensure!(status.contains("admits no new connection on port 9110"), "status says {status}");
             Ok(())
         });
         let time = began.elapsed();

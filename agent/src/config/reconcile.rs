@@ -25,30 +25,35 @@ pub async fn keep(local: Arc<Mutex<Local>>, board: Board, asked: Arc<Notify>) {
     let mut addresses = KernelEvents::about(Subject::Addresses);
     let mut ticks = tokio::time::interval(SETTINGS);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let (mut unaddressed, mut unset) = (None, None);
+    let mut uncarried = false;
     loop {
-        let settings = tokio::select! {
+        let check_settings = tokio::select! {
             () = addresses.due() => false,
             () = asked.notified() => false,
             _ = ticks.tick() => true,
         };
         // An in-place update holds the lock while it changes the same things.
         let local = local.lock().await;
-        if settings {
-            unset = set(&local).err();
-        } else {
-            unaddressed = carry(&local).await.err();
+        if check_settings {
+            show(&board, Topic::Settings, set(&local));
         }
-        drop(local);
-        let failed = unaddressed.as_ref().or(unset.as_ref());
-        let problem = failed.map(|error| format!("cannot restore this node's state: {error:#}"));
-        if let Some(problem) = &problem
-            && board.is_new(Topic::NodeState, problem)
-        {
-            tracing::error!(target: CONSOLE, "{problem}");
+        if !check_settings || uncarried {
+            let carried = carry(&local).await;
+            uncarried = carried.is_err();
+            show(&board, Topic::NodeState, carried);
         }
-        board.problem(Topic::NodeState, problem);
     }
+}
+
+/// Logs a new failure, and shows it on the board.
+fn show(board: &Board, topic: Topic, outcome: anyhow::Result<()>) {
+    let problem = outcome.err().map(|error| format!("cannot restore this node's state: {error:#}"));
+    if let Some(problem) = &problem
+        && board.is_new(topic, problem)
+    {
+        tracing::error!(target: CONSOLE, "{problem}");
+    }
+    board.problem(topic, problem);
 }
 
 async fn carry(local: &Local) -> anyhow::Result<()> {
@@ -73,17 +78,29 @@ pub(crate) async fn keep_check_off(
     board: Board,
     mut members: watch::Receiver<Latest<Member>>,
 ) {
-    // After the boot, the API may still show it as on.
     let mut was_off = false;
-    while members.changed().await.is_ok() {
+    loop {
         let own = members.borrow_and_update().all.iter().find(|member| member.instance == instance).cloned();
-        let Some(member) = own else { continue };
-        if member.source_dest_check {
-            if was_off {
-                tracing::warn!(target: CONSOLE, "another program switched the source/destination check on");
-            }
-            source_dest::switch_off(&client, &instance, &board).await;
+        let is_on = own.as_ref().is_some_and(|member| member.source_dest_check);
+        if is_on && was_off {
+            tracing::warn!(target: CONSOLE, "another program switched the source/destination check on");
         }
-        was_off = !member.source_dest_check;
+        if own.is_some() {
+            was_off = !is_on;
+        }
+        if was_off {
+            board.problem(Topic::SourceDestCheck, None);
+        }
+        // Each read says whether it still is on.
+        let switching = async {
+            if is_on {
+                source_dest::switch_off(&client, &instance, &board).await;
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            changed = members.changed() => if changed.is_err() { return },
+            () = switching => {}
+        }
     }
 }

@@ -50,6 +50,8 @@ pub use triggers::{Triggers, watch};
 const EVERY: Duration = Duration::from_secs(1);
 /// Interval between two polls of the peers' roles during a handover.
 const ASK: Duration = Duration::from_millis(10);
+/// The shortest time between two handovers of a node that can't repair itself.
+const GIVE_UP: Duration = Duration::from_secs(600);
 /// Time that keepalived takes from FAULT to BACKUP. Until then, FAULT is no failure.
 const RETURN: Duration = Duration::from_millis(300);
 
@@ -62,7 +64,9 @@ pub struct Handover {
     triggers: watch::Receiver<Option<Triggers>>,
     handled: HandledRequests,
     balancer: watch::Receiver<Balancer>,
-    broken: watch::Receiver<Option<(Ipv4Addr, String)>>,
+    broken: watch::Receiver<Option<String>>,
+    /// When this node last gave up its virtual IPs because of that.
+    gave_up: Option<Instant>,
     stopping: bool,
     /// The refused request, and why.
     refused: Option<(String, String)>,
@@ -85,14 +89,13 @@ impl Handover {
         balancer: watch::Receiver<Balancer>,
         preference: Arc<Preference>,
         triggers: watch::Receiver<Option<Triggers>>,
-        broken: watch::Receiver<Option<(Ipv4Addr, String)>>,
+        broken: watch::Receiver<Option<String>>,
     ) -> Self {
         let handled = HandledRequests::load();
         // A restarted agent still refuses what it refused before, as long as the tag holds that request.
         let before = board.read().reports.refused_handover;
         let refused = handled.last().zip(before).filter(|(asked, refusal)| id(asked) == refusal.of);
         let refused = refused.map(|(asked, refusal)| (asked.to_owned(), refusal.why));
-        let stopping = false;
         Handover {
             client,
             http,
@@ -102,7 +105,8 @@ impl Handover {
             handled,
             balancer,
             broken,
-            stopping,
+            gave_up: None,
+            stopping: false,
             refused,
             stuck: None,
         }
@@ -155,17 +159,19 @@ impl Handover {
         }
     }
 
-    /// Hands over a virtual IP whose packets can't reach this node's HAProxy. With `preempt` it would come back at once.
+    /// Hands over all virtual IPs, as their packets can't reach this node's HAProxy. At most once in [`GIVE_UP`]; with
+    /// `preempt` they would come back at once.
     async fn give_up(&mut self) {
         let broken = self.broken.borrow_and_update().clone();
-        let Some((vip, why)) = broken.filter(|_| !self.balancer.borrow().failover.preempt) else { return };
-        let known = self.board.read().virtual_ips;
-        let Some(position) = known.iter().position(|one| one.address == vip && one.role == Role::Active) else {
+        let Some(why) = broken.filter(|_| !self.balancer.borrow().failover.preempt) else { return };
+        let given = active(&self.board.read());
+        let Some(first) = given.first().filter(|_| self.gave_up.is_none_or(|last| last.elapsed() >= GIVE_UP)) else {
             return;
         };
-        let to = policy::able(&self.peers(position).await, |_| true);
-        if let Err(refusal) = self.hand_over(&to, vec![position], &why).await {
-            tracing::error!(target: CONSOLE, %vip, "cannot hand over: {refusal}");
+        let to = policy::able(&self.peers(*first).await, |_| true);
+        match self.hand_over(&to, given, &why).await {
+            Ok(()) => self.gave_up = Some(Instant::now()),
+            Err(refusal) => tracing::error!(target: CONSOLE, "cannot hand over: {refusal}"),
         }
     }
 

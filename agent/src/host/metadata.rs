@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::host::files::write_aside;
 use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
-use crate::host::nft::Chain;
+use crate::host::nft::{Chain, Found};
 use crate::host::process;
 use crate::node::state::{Board, Topic};
 
@@ -54,10 +54,14 @@ pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
             changed = balancer.changed() => if changed.is_err() { return },
             () = tokio::time::sleep_until(due) => {}
             () = rules.due() => {
-                if !CHAIN.is_gone().await {
-                    continue;
+                match CHAIN.look().await {
+                    Found::Rules => continue,
+                    Found::Nothing => {
+                        tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
+                    }
+                    // A load is harmless, and its failure is shown.
+                    Found::Unknown => {}
                 }
-                tracing::warn!(target: CONSOLE, "another program removed the metadata rules; loading them again");
             }
         }
         let wanted = balancer.borrow_and_update().clone();

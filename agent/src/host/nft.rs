@@ -11,12 +11,24 @@ pub struct Chain {
     pub name: &'static str,
 }
 
+/// Whether a chain has rules.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    Rules,
+    /// The chain is absent or has no rules.
+    Nothing,
+    /// nft couldn't be asked.
+    Unknown,
+}
+
 impl Chain {
-    /// Whether nft answers that the chain is absent or has no rules. A node that can't ask knows nothing.
-    pub async fn is_gone(self) -> bool {
+    /// What nft answers about the chain.
+    pub async fn look(self) -> Found {
         match process::run("nft", &["-j", "list", "chain", self.family, self.table, self.name]).await {
-            Ok(json) => !has_rule(&json),
-            Err(error) => is_absent(&format!("{error:#}")),
+            Ok(json) if has_rule(&json) => Found::Rules,
+            Ok(_) => Found::Nothing,
+            Err(error) if is_absent(&format!("{error:#}")) => Found::Nothing,
+            Err(_) => Found::Unknown,
         }
     }
 }

@@ -55,7 +55,8 @@ pub fn check(page: Page) -> io::Result<()> {
 /// Whether a request couldn't be sent because this node has no descriptor, memory or port left (socket(2), connect(2)).
 /// Such an error is no evidence against the other side.
 pub fn unasked(error: &io::Error) -> bool {
-    const NOTHING_LEFT: [Errno; 5] = [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL];
+    const NOTHING_LEFT: [Errno; 6] =
+        [Errno::MFILE, Errno::NFILE, Errno::NOMEM, Errno::NOBUFS, Errno::ADDRNOTAVAIL, Errno::ADDRINUSE];
     NOTHING_LEFT.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 

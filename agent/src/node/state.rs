@@ -152,8 +152,10 @@ pub enum Topic {
     Path,
     /// The health page can't be served.
     Health,
-    /// A virtual IP or a kernel setting is gone and can't be restored.
+    /// A virtual IP isn't on `lo` and can't be put there.
     NodeState,
+    /// A kernel setting differs and can't be restored.
+    Settings,
     /// HAProxy's user can read the credentials of the node's role.
     Metadata,
     /// The second chance doesn't work: connections are lost when a virtual IP moves.

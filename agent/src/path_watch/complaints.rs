@@ -17,8 +17,8 @@ use crate::node::state::Board;
 const PATH: &str = "/unreachable";
 /// The time limit of an answer.
 const ANSWER: Duration = Duration::from_millis(300);
-/// Complaints that wait. Standbys repeat theirs every second.
-const WAITING: usize = 16;
+/// Complaints that wait: one of each standby about each virtual IP. Standbys repeat theirs every second.
+const WAITING: usize = 64;
 
 /// A standby doesn't reach this virtual IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

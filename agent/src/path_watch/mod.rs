@@ -10,33 +10,30 @@ mod complaints;
 mod history;
 mod probe;
 mod response;
+mod rules;
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use futures::FutureExt;
 use templates::Role;
-use templates::files::{path_watch_nft, stand_in};
+use templates::files::stand_in;
 use templates::report::Reached;
 use tokio::time::MissedTickBehavior;
 
-use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
-use crate::host::nft::Chain;
-use crate::host::process;
 use crate::node::state::{Board, State, Topic, VirtualIp};
 use crate::telemetry::notify::{Event, Outbox, What};
 pub(crate) use answer::answer;
 pub use complaints::Complaint;
 pub(crate) use complaints::{channel, page};
-use history::{Finding, History};
+use history::{Finding, History, Loss};
 use probe::{Answer, Source};
 pub(crate) use response::Response;
+use rules::Rules;
 
 /// The interval of probes.
 const EVERY: Duration = Duration::from_secs(1);
-const CHAIN: Chain = Chain { family: "ip", table: "elbow_watch", name: "back" };
 
 /// The standby's part.
 pub(crate) struct PathWatch {
@@ -50,8 +47,7 @@ pub(crate) struct PathWatch {
 impl PathWatch {
     /// Probes every virtual IP that this node is standby of, forever.
     pub(crate) async fn run(self) {
-        let mut rules = KernelEvents::about(Subject::Rules);
-        let mut loaded = Vec::new();
+        let mut rules = Rules::new(self.interface.clone());
         let mut histories: BTreeMap<Ipv4Addr, History> = BTreeMap::new();
         let mut ticks = tokio::time::interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,89 +55,78 @@ impl PathWatch {
             ticks.tick().await;
             let state = self.board.read();
             let vips: Vec<Ipv4Addr> = state.virtual_ips.iter().map(|vip| vip.address).collect();
-            let gone = rules.due().now_or_never().is_some() && CHAIN.is_gone().await;
-            if (gone || loaded != vips) && self.load(&vips).await {
-                loaded = vips;
-            }
-            let looks = state.virtual_ips.iter().enumerate().map(|(position, vip)| self.look(&state, position, vip));
+            // Without the rules a probe would leave for the stand-in address.
+            let unloaded = rules.ensure(&vips).await.err();
+            let looks = state.virtual_ips.iter().enumerate().map(async |(position, vip)| match unloaded {
+                Some(_) => Finding::Unknown,
+                None => self.look(&state, position, vip).await,
+            });
             let findings = futures::future::join_all(looks).await;
             let now = Instant::now();
-            histories.retain(|vip, _| state.virtual_ips.iter().any(|known| known.address == *vip));
+            histories.retain(|vip, _| vips.contains(vip));
             for (vip, finding) in state.virtual_ips.iter().zip(findings) {
                 let history = histories.entry(vip.address).or_default();
-                let before = history.reached();
                 history.note(finding, now);
                 if vip.role != Role::Standby {
                     history.pause();
                 }
-                self.tell(vip.address, before, history);
+                self.tell(vip.address, history);
             }
-            self.show(&histories);
-        }
-    }
-
-    /// Loads the rules for `vips`; returns whether they are loaded.
-    async fn load(&self, vips: &[Ipv4Addr]) -> bool {
-        match process::feed("nft", &["-f", "-"], &path_watch_nft(&self.interface, vips)).await {
-            Ok(_) => true,
-            Err(error) => {
-                tracing::debug!("cannot load the rules of the path watch: {error:#}");
-                false
-            }
+            self.show(&histories, unloaded);
         }
     }
 
     /// Probes one virtual IP, and again at once after a failure. A failure counts if the active node answers on its own
-    /// address, on a new connection as well: a connection that is open already outlives a closed rule.
+    /// address, on a new connection as well: a connection that is open already outlives a closed rule. Nodes of another
+    /// revision may have other virtual IPs, or none of these listeners.
     async fn look(&self, state: &State, position: usize, vip: &VirtualIp) -> Finding {
         let Some(active) = vip.served_by.filter(|_| vip.role == Role::Standby) else { return Finding::Unknown };
-        let source = Source { address: state.address, interface: &self.interface };
-        let mut instead = None;
+        let source = Source(&self.interface);
+        let mut how = Loss::Silence;
         for _ in 0..2 {
-            instead = match source.probe(stand_in(position)).await {
+            how = match source.probe(stand_in(position)).await {
+                Answer::From(health) if health.revision != state.revision => return Finding::Unknown,
                 Answer::From(health) if state.instances.get(&active) == Some(&health.instance) => {
                     return Finding::Reached;
                 }
-                Answer::From(health) => Some(health.instance),
-                Answer::None => None,
+                Answer::From(health) => Loss::Elsewhere(health.instance),
+                Answer::Refused => Loss::Refused,
+                Answer::None => Loss::Silence,
                 Answer::Unsent => return Finding::Unknown,
             };
             match source.probe(active).await {
+                Answer::From(own) if own.revision != state.revision => return Finding::Unknown,
                 Answer::From(own) if own.roles.0.get(position) != Some(&Role::Active) => return Finding::Unknown,
-                Answer::From(own) if instead.as_ref() == Some(&own.instance) => return Finding::Reached,
+                Answer::From(own) if how == Loss::Elsewhere(own.instance.clone()) => return Finding::Reached,
                 Answer::From(_) => {}
                 Answer::None => return Finding::Closed { active },
-                Answer::Unsent => return Finding::Unknown,
+                // Its agent restarts.
+                Answer::Refused | Answer::Unsent => return Finding::Unknown,
             }
         }
-        Finding::Lost { active, instead }
+        Finding::Lost { active, how }
     }
 
-    /// Reports a change of what is shown to the webhook, and a loss to the active node. A path that never worked is only
-    /// shown: the VPC may drop these packets for a reason that no node can mend.
-    fn tell(&self, vip: Ipv4Addr, before: Reached, history: &History) {
+    /// Tells the active node about a loss, and the webhook about a change of what is shown. A path that never worked is
+    /// only shown: the VPC may drop these packets for a reason that no node can mend.
+    fn tell(&self, vip: Ipv4Addr, history: &mut History) {
         if let Some(active) = history.complains_to() {
             let (http, complaint) = (self.http.clone(), Complaint { virtual_ip: vip });
             tokio::spawn(async move { complaints::send(&http, active, complaint).await });
         }
-        let now = history.reached();
-        if (before == Reached::No) != (now == Reached::No) {
-            match history.problem(vip, &self.place()) {
-                Some(problem) => tracing::warn!(target: CONSOLE, "{problem}"),
-                None => tracing::info!(target: CONSOLE, %vip, from = self.subnet, "virtual IP is reachable again"),
-            }
-            let what = What::Path { reached: now == Reached::Yes, subnet: self.subnet.clone() };
-            if now != Reached::Unknown {
-                let problems = self.board.read().problems.into_values().collect();
-                self.outbox.put(Event::now(vip, what, problems));
-            }
+        let Some(reached) = history.announce() else { return };
+        match history.problem(vip, &self.place()) {
+            Some(problem) => tracing::warn!(target: CONSOLE, "{problem}"),
+            None => tracing::info!(target: CONSOLE, %vip, from = self.subnet, "virtual IP is reachable again"),
         }
+        let what = What::Path { reached, subnet: self.subnet.clone() };
+        self.outbox.put(Event::now(vip, what, self.board.read().problems.into_values().collect()));
     }
 
-    fn show(&self, histories: &BTreeMap<Ipv4Addr, History>) {
+    fn show(&self, histories: &BTreeMap<Ipv4Addr, History>, unloaded: Option<String>) {
         let place = self.place();
         let problems = histories.iter().filter_map(|(vip, history)| history.problem(*vip, &place));
-        let problem = problems.collect::<Vec<_>>().join("; ");
+        let problem = unloaded.into_iter().chain(problems).collect::<Vec<_>>().join("; ");
         self.board.change(|state| {
             for vip in &mut state.virtual_ips {
                 vip.reached = histories.get(&vip.address).map_or(Reached::Unknown, History::reached);

@@ -1,7 +1,10 @@
 //! One probe: asks for a node's health page on a new connection, as a client connects. On the stand-in address of a virtual
 //! IP, the packets take the way through the VPC, and the answer shows which node they reach.
 
-use std::io;
+use std::io::{
+    self,
+    ErrorKind::{ConnectionRefused, ConnectionReset},
+};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -17,19 +20,16 @@ const LIMIT: Duration = Duration::from_millis(400);
 /// The longest answer, in bytes.
 const LONGEST: u64 = 64 << 10;
 
-/// Where probes start.
+/// Where probes start: the interface in the VPC, which has this node's own address.
 #[derive(Debug)]
-pub(super) struct Source<'a> {
-    /// This node's own address.
-    pub address: Ipv4Addr,
-    /// The interface in the VPC: the packets must leave through it, although this node has the virtual IP itself.
-    pub interface: &'a str,
-}
+pub(super) struct Source<'a>(pub &'a str);
 
 /// A probe's result.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Answer {
     From(Box<Health>),
+    /// A kernel or a program refused or closed the connection.
+    Refused,
     None,
     /// This node had no descriptor, memory or port for the probe.
     Unsent,
@@ -39,16 +39,16 @@ impl Source<'_> {
     /// Who answers at `address`.
     pub(super) async fn probe(&self, address: Ipv4Addr) -> Answer {
         match tokio::time::timeout(LIMIT, self.ask(address)).await {
-            Ok(Ok(page)) => body(&page).map_or(Answer::None, |health| Answer::From(Box::new(health))),
+            Ok(Ok(page)) => body(&page).map_or(Answer::Refused, |health| Answer::From(Box::new(health))),
             Ok(Err(error)) if probe::unasked(&error) => Answer::Unsent,
+            Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => Answer::Refused,
             _ => Answer::None,
         }
     }
 
     async fn ask(&self, address: Ipv4Addr) -> io::Result<Vec<u8>> {
         let socket = TcpSocket::new_v4()?;
-        socket.bind_device(Some(self.interface.as_bytes()))?;
-        socket.bind(SocketAddr::from((self.address, 0)))?;
+        socket.bind_device(Some(self.0.as_bytes()))?;
         let mut stream = socket.connect(SocketAddr::from((address, HEALTH_PORT))).await?;
         stream.write_all(b"GET /health HTTP/1.0\r\nHost: elbow\r\n\r\n").await?;
         let mut page = Vec::new();

@@ -2,7 +2,7 @@
 //! right, it checks its own virtual IPs and its source/destination check. It hands over only if one of these is wrong and
 //! can't be repaired.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -26,9 +26,6 @@ const MOST: Duration = Duration::from_secs(60);
 const OVER: Duration = Duration::from_secs(10);
 /// The time for a repair of this node's state.
 const REPAIR: Duration = Duration::from_secs(3);
-/// The shortest time between two handovers because of complaints.
-const HANDOVERS: Duration = Duration::from_secs(600);
-
 /// The task that responds.
 pub(crate) struct Response {
     pub board: Board,
@@ -38,43 +35,51 @@ pub(crate) struct Response {
     pub members: watch::Receiver<Latest<Member>>,
     /// Requests a check of this node's virtual IPs.
     pub restore: Arc<Notify>,
-    /// The virtual IP to hand over, and why.
-    pub broken: watch::Sender<Option<(Ipv4Addr, String)>>,
+    /// Why this node should hand over.
+    pub broken: watch::Sender<Option<String>>,
 }
 
 impl Response {
     /// Responds forever.
     pub(crate) async fn run(mut self, mut complaints: mpsc::Receiver<(Ipv4Addr, Complaint)>) {
-        let mut patience: BTreeMap<Ipv4Addr, Patience> = BTreeMap::new();
-        let mut handed_over: Option<Instant> = None;
-        while let Some((peer, Complaint { virtual_ip: vip })) = complaints.recv().await {
-            if !is_active(&self.board.read(), vip) || !patience.entry(vip).or_default().is_due(Instant::now()) {
+        let mut patience: BTreeMap<(Ipv4Addr, Ipv4Addr), Patience> = BTreeMap::new();
+        while let Some(first) = complaints.recv().await {
+            // One response serves all complaints that wait.
+            let mut waiting = vec![first];
+            waiting.extend(std::iter::from_fn(|| complaints.try_recv().ok()));
+            let (began, state) = (Instant::now(), self.board.read());
+            waiting.retain(|(_, complaint)| is_active(&state, complaint.virtual_ip));
+            waiting
+                .retain(|(peer, complaint)| patience.entry((*peer, complaint.virtual_ip)).or_default().is_due(began));
+            let vips: BTreeSet<Ipv4Addr> = waiting.iter().map(|(_, complaint)| complaint.virtual_ip).collect();
+            if vips.is_empty() {
                 continue;
             }
-            tracing::info!(%vip, from = %peer, "a standby doesn't reach the virtual IP; checking routes and this node");
-            let Some(why) = self.respond(vip).await else { continue };
-            let now = Instant::now();
-            tracing::error!(%vip, why, "this node can't repair what keeps the virtual IP from being reached");
-            if handed_over.is_none_or(|last| now.saturating_duration_since(last) >= HANDOVERS) {
-                handed_over = Some(now);
-                self.broken.send_replace(Some((vip, why)));
+            let from: BTreeSet<Ipv4Addr> = waiting.iter().map(|(peer, _)| *peer).collect();
+            tracing::info!(?vips, ?from, "standbys don't reach virtual IPs; checking routes and this node");
+            if let Some(why) = self.respond(&vips).await {
+                tracing::error!(?vips, why, "this node can't repair what keeps the virtual IPs from being reached");
+                self.broken.send_replace(Some(why));
             }
+            patience.values_mut().for_each(|one| one.was_busy(began.elapsed()));
         }
     }
 
     /// Reads and repairs; returns what is wrong with this node, if it can't be repaired.
-    async fn respond(&mut self, vip: Ipv4Addr) -> Option<String> {
+    async fn respond(&mut self, vips: &BTreeSet<Ipv4Addr>) -> Option<String> {
         self.restore.notify_one();
         let read = newer(&mut self.tables, || self.hints.look.notify_one()).await?;
-        let leads = tables::leads(&read.all, vip);
-        if leads.iter().any(|(_, lead)| *lead != Lead::To(self.interface.clone())) {
+        let mine = Lead::To(self.interface.clone());
+        let is_right = |vip: &&Ipv4Addr| tables::leads(&read.all, **vip).iter().all(|(_, lead)| *lead == mine);
+        let right: Vec<&Ipv4Addr> = vips.iter().filter(is_right).collect();
+        if right.is_empty() {
             return None;
         }
         // This read shows the source/destination check, which is then switched off by its own task.
         newer(&mut self.members, || self.hints.members.notify_one()).await;
         tokio::time::sleep(REPAIR).await;
         let state = self.board.read();
-        is_active(&state, vip).then(|| broken(&state)).flatten()
+        right.iter().any(|vip| is_active(&state, **vip)).then(|| broken(&state)).flatten()
     }
 }
 
@@ -90,7 +95,7 @@ fn broken(state: &State) -> Option<String> {
         .cloned()
 }
 
-/// Responses to one virtual IP's complaints.
+/// Responses to one standby's complaints about one virtual IP.
 #[derive(Debug, Default)]
 struct Patience {
     last: Option<Instant>,
@@ -112,6 +117,12 @@ impl Patience {
         (self.pause, self.due) = (Some(pause), Some(now + pause));
         true
     }
+
+    /// Complaints waited for this long, while this node responded.
+    fn was_busy(&mut self, time: Duration) {
+        self.last = self.last.map(|last| last + time);
+        self.due = self.due.map(|due| due + time);
+    }
 }
 
 #[cfg(test)]
@@ -126,6 +137,21 @@ mod tests {
         let responses: Vec<u64> = (0..200).filter(due).collect();
         assert_eq!(responses, [0, 2, 6, 14, 30, 62, 122, 182]);
         assert!(patience.is_due(start + Duration::from_secs(220)), "the path worked in between");
+    }
+
+    #[test]
+    fn a_slow_response_is_no_pause_of_the_standby() {
+        let (mut patience, mut now, mut responses) = (Patience::default(), Instant::now(), 0);
+        let end = now + Duration::from_secs(600);
+        while now < end {
+            if patience.is_due(now) {
+                responses += 1;
+                now += OVER * 2;
+                patience.was_busy(OVER * 2);
+            }
+            now += Duration::from_secs(1);
+        }
+        assert!(responses <= 11, "{responses} responses in ten minutes");
     }
 
     #[test]

@@ -159,8 +159,11 @@ impl Refresher {
                 () = self.hints.members.notified() => vec![Read::Members],
                 () = silence.asks() => vec![Read::Members],
                 () = self.hints.look.notified() => {
+                    // However often looks are requested, the members get their turn.
+                    turn += 1;
                     since = Instant::now();
-                    vec![Read::Tables]
+                    let scheduled = poll_schedule::reads(situation, turn).iter().filter(|read| **read == Read::Members);
+                    [Read::Tables].into_iter().chain(scheduled.copied()).collect()
                 }
                 () = elected(&self.board), if !situation.active => {
                     since = Instant::now();

@@ -25,7 +25,7 @@ use crate::config::boot::Local;
 use crate::host::backoff::Backoff;
 use crate::host::kernel_events::{KernelEvents, Subject};
 use crate::host::logs::CONSOLE;
-use crate::host::nft::Chain;
+use crate::host::nft::{Chain, Found};
 use crate::host::process;
 use crate::node::state::{Board, State, Topic};
 pub use kernel_support::handshakes;
@@ -95,7 +95,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
                 known = None;
             }
             let changed = rules.due().now_or_never().is_some();
-            if changed && applied.is_some() && CHAIN.is_gone().await {
+            if changed && applied.is_some() && CHAIN.look().await == Found::Nothing {
                 tracing::warn!(target: CONSOLE, "another program removed the rules of the second chance; loading them again");
                 applied = None;
             }
@@ -134,8 +134,8 @@ fn blocked(peers: &[Ipv4Addr]) -> Option<String> {
     let named: Vec<String> = peers.iter().map(Ipv4Addr::to_string).collect();
     (!named.is_empty()).then(|| {
         format!(
-            "the tunnels to {} are blocked, so a handover would reset open connections: do the security group and firewalls \
-             admit members on UDP port {TUNNEL_PORT}?",
+            "the tunnels to {} don't work, so a handover would reset open connections: do the security group and firewalls \
+             admit members on UDP port {TUNNEL_PORT}, and is that node's kernel 5.14 or later?",
             named.join(", ")
         )
     })

@@ -255,7 +255,7 @@ fn reached(vip: &VipHealth) -> String {
         None => format!("{} not known yet", watch.zone),
     };
     match &vip.watched[..] {
-        [] => "not watched: no other node".to_owned(),
+        [] => "not watched: no other node is standby".to_owned(),
         watched => watched.iter().map(shown).collect::<Vec<_>>().join(", "),
     }
 }

@@ -87,7 +87,12 @@ pub fn sysctl_conf(balancer: &Balancer) -> String {
     let mut ports: Vec<u16> = balancer.listeners.iter().map(|listener| listener.port).collect();
     ports.retain(|port| *port >= FIRST_LOCAL_PORT);
     ports.sort_unstable();
-    let reserved = ports.iter().map(u16::to_string).collect::<Vec<_>>().join(",");
+    // The kernel shows neighbours as a range.
+    let ranges = ports.chunk_by(|port, next| port + 1 == *next).map(|range| match range {
+        [only] => only.to_string(),
+        range => format!("{}-{}", range[0], range[range.len() - 1]),
+    });
+    let reserved = ranges.collect::<Vec<_>>().join(",");
     render(&Sysctl { first: FIRST_LOCAL_PORT, reserved })
 }
 
@@ -118,5 +123,7 @@ mod tests {
             listener.port = port;
         }
         assert!(sysctl_conf(&balancer).contains("\nnet.ipv4.ip_local_reserved_ports = 11211,27017\n"));
+        balancer.listeners[1].port = 27_018;
+        assert!(sysctl_conf(&balancer).contains("\nnet.ipv4.ip_local_reserved_ports = 11211,27017-27018\n"));
     }
 }

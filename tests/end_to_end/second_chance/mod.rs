@@ -152,7 +152,7 @@ async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
     wait_for("status to name the blocked tunnels", BOOT, || {
         let status = rig.launcher(["status", "web"])?;
         let text = String::from_utf8_lossy(&status.stdout).into_owned();
-        ensure!(text.contains("the tunnels to 10.0.") && text.contains("UDP port 4789"), "status says {text}");
+        ensure!(text.contains("the tunnels to 10.0.") && text.contains("port 4789"), "status says {text}");
         Ok(())
     })?;
     let turner = Turner::of(rig, nodes)?;

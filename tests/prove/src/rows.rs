@@ -79,7 +79,7 @@ pub const ROWS: [Row; 15] = [
     Row {
         id: "watch",
         question: "Does a rule for members admit a member's connection to a virtual IP that is routed to another member?",
-        because: "A check of the virtual IP from another node, on the members' [port 9110](../ARCHITECTURE.md#what-makes-a-node-step-back)",
+        because: "The [path watch](../ARCHITECTURE.md#the-path-watch)",
         is_figure: false,
         answer: |findings| connection(findings, "prober.watch"),
     },

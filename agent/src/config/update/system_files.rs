@@ -17,7 +17,10 @@ pub(super) async fn change(before: &Balancer, after: &Balancer) -> anyhow::Resul
     let sysctl = files::sysctl_conf(after);
     if files::sysctl_conf(before) != sysctl {
         write_aside(Path::new(paths::SYSCTL), sysctl.clone()).await?;
-        sysctl::ensure(&sysctl)?;
+        // The node serves without a setting that the kernel refuses, as at boot.
+        if let Err(error) = sysctl::ensure(&sysctl) {
+            tracing::warn!("cannot apply all kernel settings: {error:#}");
+        }
         if !sysctl.contains(RESERVED) {
             // The kernel keeps a setting that is gone from the file.
             let file = format!("/proc/sys/net/ipv4/{RESERVED}");
