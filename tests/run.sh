@@ -58,4 +58,5 @@ on_labs faults \
     an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
     after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node \
     a_virtual_ip_that_is_removed_from_lo_is_restored \
-    rules_tunnels_and_settings_that_are_removed_are_restored
+    rules_tunnels_and_settings_that_are_removed_are_restored \
+    deleted_routes_are_noticed_by_the_standby_and_restored
