@@ -26,25 +26,33 @@ pub struct Complaint {
     pub virtual_ip: Ipv4Addr,
 }
 
-/// The complaints that arrive, and the page that takes them.
-pub(crate) fn channel() -> (mpsc::Sender<(Ipv4Addr, Complaint)>, mpsc::Receiver<(Ipv4Addr, Complaint)>) {
+/// A complaint that arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Received {
+    /// The standby's address.
+    pub from: Ipv4Addr,
+    pub virtual_ip: Ipv4Addr,
+}
+
+/// The queue of received complaints.
+pub(crate) fn channel() -> (mpsc::Sender<Received>, mpsc::Receiver<Received>) {
     mpsc::channel(WAITING)
 }
 
 /// The route on which standbys complain.
-pub(crate) fn page(board: Board, sender: mpsc::Sender<(Ipv4Addr, Complaint)>) -> Router {
+pub(crate) fn page(board: Board, sender: mpsc::Sender<Received>) -> Router {
     Router::new().route(PATH, post(take)).with_state((board, sender))
 }
 
 async fn take(
-    Shared((board, sender)): Shared<(Board, mpsc::Sender<(Ipv4Addr, Complaint)>)>,
+    Shared((board, sender)): Shared<(Board, mpsc::Sender<Received>)>,
     ConnectInfo(visitor): ConnectInfo<SocketAddr>,
     Json(complaint): Json<Complaint>,
 ) -> StatusCode {
     match visitor.ip() {
-        IpAddr::V4(peer) if board.read().peers.contains(&peer) => {
+        IpAddr::V4(from) if board.read().peers.contains(&from) => {
             // A full queue has others of the same kind.
-            let _ = sender.try_send((peer, complaint));
+            let _ = sender.try_send(Received { from, virtual_ip: complaint.virtual_ip });
             StatusCode::NO_CONTENT
         }
         _ => StatusCode::FORBIDDEN,

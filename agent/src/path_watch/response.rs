@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use templates::Role;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::Complaint;
+use super::complaints::Received;
 use crate::aws::ids::InterfaceId;
 use crate::node::members::Member;
 use crate::node::state::{Board, State, Topic};
@@ -41,21 +41,20 @@ pub(crate) struct Response {
 
 impl Response {
     /// Responds forever.
-    pub(crate) async fn run(mut self, mut complaints: mpsc::Receiver<(Ipv4Addr, Complaint)>) {
+    pub(crate) async fn run(mut self, mut complaints: mpsc::Receiver<Received>) {
         let mut patience: BTreeMap<(Ipv4Addr, Ipv4Addr), Patience> = BTreeMap::new();
         while let Some(first) = complaints.recv().await {
             // One response serves all complaints that wait.
             let mut waiting = vec![first];
             waiting.extend(std::iter::from_fn(|| complaints.try_recv().ok()));
             let (began, state) = (Instant::now(), self.board.read());
-            waiting.retain(|(_, complaint)| is_active(&state, complaint.virtual_ip));
-            waiting
-                .retain(|(peer, complaint)| patience.entry((*peer, complaint.virtual_ip)).or_default().is_due(began));
-            let vips: BTreeSet<Ipv4Addr> = waiting.iter().map(|(_, complaint)| complaint.virtual_ip).collect();
+            waiting.retain(|one| is_active(&state, one.virtual_ip));
+            waiting.retain(|one| patience.entry((one.from, one.virtual_ip)).or_default().is_due(began));
+            let vips: BTreeSet<Ipv4Addr> = waiting.iter().map(|one| one.virtual_ip).collect();
             if vips.is_empty() {
                 continue;
             }
-            let from: BTreeSet<Ipv4Addr> = waiting.iter().map(|(peer, _)| *peer).collect();
+            let from: BTreeSet<Ipv4Addr> = waiting.iter().map(|one| one.from).collect();
             tracing::info!(?vips, ?from, "standbys don't reach virtual IPs; checking routes and this node");
             if let Some(why) = self.respond(&vips).await {
                 tracing::error!(?vips, why, "this node can't repair what keeps the virtual IPs from being reached");
