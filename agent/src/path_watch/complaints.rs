@@ -22,7 +22,7 @@ const WAITING: usize = 64;
 
 /// A standby doesn't reach this virtual IP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Complaint {
+pub(super) struct Complaint {
     pub virtual_ip: Ipv4Addr,
 }
 

@@ -25,7 +25,7 @@ use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic, VirtualIp};
 use crate::telemetry::notify::{Event, Outbox, What};
 pub(crate) use answer::answer;
-pub use complaints::Complaint;
+use complaints::Complaint;
 pub(crate) use complaints::{channel, page};
 use history::{Finding, History, Loss};
 use probe::{Answer, Source};
