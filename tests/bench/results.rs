@@ -92,7 +92,8 @@ pub struct Lost {
     pub tables: usize,
     /// In order.
     pub elbow: Vec<f64>,
-    /// keepalived at Elbow's interval.
+    /// keepalived at Elbow's interval. Results of older benchmarks lack it.
+    #[serde(default)]
     pub tuned: Vec<f64>,
     pub original: Vec<f64>,
 }

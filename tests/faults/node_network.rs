@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use lab::daemon::addresses::CLIENT;
 use lab::network::namespace;
-use lab::observations::interface_of;
+use lab::observations::{group_of, interface_of};
 use lab::rig::wait_for;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -75,12 +75,9 @@ impl Stage {
     fn strangers(&self, verb: &str) -> Result<()> {
         let port = PORT.to_string();
         let rule = ["--protocol", "tcp", "--port", &port, "--cidr", "10.0.3.0/24"];
-        let name = "Name=group-name,Values=elbow-web";
-        let query = "SecurityGroups[0].GroupId";
-        let group = self.rig.aws(["ec2", "describe-security-groups", "--filters", name, "--query", query])?;
-        let group = group.as_str().context("the security group")?;
+        let group = group_of(&self.rig, "web")?;
         let verb = format!("{verb}-security-group-ingress");
-        self.rig.aws(["ec2", &verb, "--group-id", group].iter().chain(&rule)).map(drop)
+        self.rig.aws(["ec2", &verb, "--group-id", &group].iter().chain(&rule)).map(drop)
     }
 
     fn log(&self, node: &str, unit: &str) -> Result<String> {

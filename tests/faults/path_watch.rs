@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::observations::group_of;
 use lab::rig::{Rig, wait_for};
 use serde_json::Value;
 
@@ -43,13 +44,10 @@ impl Stage {
 
     /// Closes (`revoke`) or opens (`authorize`) port 9110 between members.
     fn members_port(&self, verb: &str) -> Result<()> {
-        let name = "Name=group-name,Values=elbow-web";
-        let query = "SecurityGroups[0].GroupId";
-        let group = self.rig.aws(["ec2", "describe-security-groups", "--filters", name, "--query", query])?;
-        let group = group.as_str().context("the security group")?;
+        let group = group_of(&self.rig, "web")?;
         let rule = format!("IpProtocol=tcp,FromPort=9110,ToPort=9110,UserIdGroupPairs=[{{GroupId={group}}}]");
         let verb = format!("{verb}-security-group-ingress");
-        self.rig.aws(["ec2", &verb, "--group-id", group, "--ip-permissions", &rule]).map(drop)
+        self.rig.aws(["ec2", &verb, "--group-id", &group, "--ip-permissions", &rule]).map(drop)
     }
 
     /// `launcher status`, whatever it exits with.

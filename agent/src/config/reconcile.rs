@@ -17,7 +17,7 @@ use crate::node::members::Member;
 use crate::node::state::{Board, Topic};
 use crate::polling::refresh::Latest;
 
-/// The interval of checks of the kernel's settings, whose changes the kernel doesn't report.
+/// The interval of checks of the kernel's settings: the kernel doesn't report changes of settings.
 const SETTINGS: Duration = Duration::from_secs(3);
 
 /// Checks and restores forever: virtual IPs when an address changes or `asked` is notified, settings regularly.
@@ -48,12 +48,9 @@ pub async fn keep(local: Arc<Mutex<Local>>, board: Board, asked: Arc<Notify>) {
 /// Logs a new failure, and shows it on the board.
 fn show(board: &Board, topic: Topic, outcome: anyhow::Result<()>) {
     let problem = outcome.err().map(|error| format!("cannot restore this node's state: {error:#}"));
-    if let Some(problem) = &problem
-        && board.is_new(topic, problem)
-    {
+    if let Some(problem) = board.problem(topic, problem) {
         tracing::error!(target: CONSOLE, "{problem}");
     }
-    board.problem(topic, problem);
 }
 
 async fn carry(local: &Local) -> anyhow::Result<()> {

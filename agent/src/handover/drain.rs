@@ -1,6 +1,5 @@
 //! Waits for a node's open connections to end before the node stops.
 
-use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use super::connections;
@@ -20,7 +19,7 @@ const CLOSING: Duration = Duration::from_secs(5);
 /// Reloads HAProxy so that it closes kept-alive connections with their next answer: a request under way would be lost
 /// when the instance ends. New connections still find a process.
 pub(crate) async fn close(board: &Board) {
-    if connections::open(virtual_ips(board)).await.is_ok_and(|open| open == 0) {
+    if connections::open(board.read().addresses()).await.is_ok_and(|open| open == 0) {
         return;
     }
     match systemd::reload(haproxy::UNIT).await {
@@ -29,13 +28,9 @@ pub(crate) async fn close(board: &Board) {
     }
 }
 
-fn virtual_ips(board: &Board) -> Vec<Ipv4Addr> {
-    board.read().virtual_ips.iter().map(|vip| vip.address).collect()
-}
-
 /// Waits up to `limit` for open connections to end. Returns `true` if this node became active again.
 pub(crate) async fn drain(board: &Board, limit: Duration) -> bool {
-    let vips = virtual_ips(board);
+    let vips = board.read().addresses();
     let (since, mut said) = (Instant::now(), None::<Instant>);
     loop {
         let open = match connections::open(vips.clone()).await {

@@ -340,12 +340,9 @@ impl Handover {
         });
         let parts: Vec<String> = refused.into_iter().chain(notice).collect();
         let problem = (!parts.is_empty()).then(|| parts.join("; "));
-        if let Some(problem) = &problem
-            && self.board.is_new(Topic::Handover, problem)
-        {
+        if let Some(problem) = self.board.problem(Topic::Handover, problem) {
             tracing::warn!(target: CONSOLE, "{problem}");
         }
-        self.board.problem(Topic::Handover, problem);
     }
 }
 

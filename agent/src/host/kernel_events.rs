@@ -71,14 +71,14 @@ impl KernelEvents {
             self.checked = Instant::now();
             return;
         }
-        if self.reported.is_none() {
-            let reported = self.report();
-            let _ = tokio::time::timeout_at(self.checked + SELDOM, reported).await;
-            self.reported = Some(Instant::now());
-        }
-        if let Some(reported) = self.reported {
-            tokio::time::sleep_until(reported + GATHER).await;
-        }
+        let reported = match self.reported {
+            Some(reported) => reported,
+            None => {
+                let _ = tokio::time::timeout_at(self.checked + SELDOM, self.report()).await;
+                *self.reported.insert(Instant::now())
+            }
+        };
+        tokio::time::sleep_until(reported + GATHER).await;
         if let Some(socket) = &self.socket {
             drain(socket.get_ref(), self.subject);
         }

@@ -66,13 +66,10 @@ pub async fn keep(board: Board, mut balancer: watch::Receiver<Balancer>) {
         }
         let wanted = balancer.borrow_and_update().clone();
         let failed = guard(&wanted).await.err().map(|error| problem(&error));
-        if let Some(problem) = &failed
-            && board.is_new(Topic::Metadata, problem)
-        {
+        due = Instant::now() + if failed.is_some() { AGAIN } else { RELOAD };
+        if let Some(problem) = board.problem(Topic::Metadata, failed) {
             tracing::error!("{problem}");
         }
-        due = Instant::now() + if failed.is_some() { AGAIN } else { RELOAD };
-        board.problem(Topic::Metadata, failed);
     }
 }
 

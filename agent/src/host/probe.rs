@@ -24,7 +24,8 @@ pub struct Page {
 }
 
 impl Page {
-    fn request(&self) -> Vec<u8> {
+    /// The request for it, by HTTP/1.0: the server closes the connection after its answer.
+    pub fn request(&self) -> Vec<u8> {
         format!("GET {} HTTP/1.0\r\nHost: localhost\r\n\r\n", self.path).into_bytes()
     }
 }

@@ -175,6 +175,19 @@ impl State {
         self.virtual_ips.iter().any(|vip| vip.role == Role::Active)
     }
 
+    /// The virtual IPs' addresses, in their order.
+    pub fn addresses(&self) -> Vec<Ipv4Addr> {
+        self.virtual_ips.iter().map(|vip| vip.address).collect()
+    }
+
+    /// Sets the problem of `topic`, or clears it.
+    pub fn problem(&mut self, topic: Topic, problem: Option<String>) {
+        match problem {
+            Some(text) => drop(self.problems.insert(topic, text)),
+            None => drop(self.problems.remove(&topic)),
+        }
+    }
+
     /// Sets or clears the problem with the routes of one virtual IP; those of others stay.
     pub fn routes_problem(&mut self, vip: Ipv4Addr, problem: Option<String>) {
         match problem {
@@ -182,10 +195,8 @@ impl State {
             None => drop(self.astray.remove(&vip)),
         }
         let all: Vec<&str> = self.astray.values().map(String::as_str).collect();
-        match all[..] {
-            [] => drop(self.problems.remove(&Topic::Routes)),
-            _ => drop(self.problems.insert(Topic::Routes, all.join("; "))),
-        }
+        let joined = (!all.is_empty()).then(|| all.join("; "));
+        self.problem(Topic::Routes, joined);
     }
 
     /// The gravest problem in one line, if there is one.
@@ -217,17 +228,11 @@ impl Board {
         });
     }
 
-    /// Whether the board doesn't show this problem yet: it is logged once.
-    pub fn is_new(&self, topic: Topic, problem: &str) -> bool {
-        self.0.borrow().problems.get(&topic).is_none_or(|shown| shown != problem)
-    }
-
-    /// Sets the problem of `topic`, or clears it.
-    pub fn problem(&self, topic: Topic, problem: Option<String>) {
-        self.change(|state| match problem {
-            Some(text) => drop(state.problems.insert(topic, text)),
-            None => drop(state.problems.remove(&topic)),
-        });
+    /// Sets the problem of `topic`, or clears it. Returns the problem if the board didn't show it before: it is logged once.
+    pub fn problem(&self, topic: Topic, problem: Option<String>) -> Option<String> {
+        let new = problem.clone().filter(|problem| self.0.borrow().problems.get(&topic) != Some(problem));
+        self.change(|state| state.problem(topic, problem));
+        new
     }
 
     /// Sets or clears the problem with the routes of one virtual IP; those of others stay.

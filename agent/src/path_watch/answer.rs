@@ -6,9 +6,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use templates::paths::HEALTH_PORT;
-use tokio::net::TcpListener;
 
-use crate::node::state::{Board, State};
+use crate::node::state::Board;
 use crate::peers;
 
 /// The pause after a failure.
@@ -18,25 +17,20 @@ const AGAIN: Duration = Duration::from_secs(1);
 pub(crate) async fn answer(board: Board) {
     let mut news = board.subscribe();
     loop {
-        let vips = addresses(&news.borrow_and_update());
+        let vips = news.borrow_and_update().addresses();
         let all = vips.iter().map(|vip| answer_on(*vip, &board));
         tokio::select! {
             _ = futures::future::join_all(all) => {}
-            changed = news.wait_for(|state| addresses(state) != vips) => if changed.is_err() { return },
+            changed = news.wait_for(|state| state.addresses() != vips) => if changed.is_err() { return },
         }
     }
-}
-
-fn addresses(state: &State) -> Vec<Ipv4Addr> {
-    state.virtual_ips.iter().map(|vip| vip.address).collect()
 }
 
 async fn answer_on(vip: Ipv4Addr, board: &Board) -> Infallible {
     let address = SocketAddr::from((vip, HEALTH_PORT));
     let mut said = false;
     loop {
-        let listener: std::io::Result<TcpListener> = peers::listen(address);
-        match listener {
+        match peers::listen(address) {
             Ok(listener) => match peers::serve_members(listener, board.clone()).await {},
             Err(error) if !said => {
                 tracing::warn!(%address, %error, "cannot answer probes of a virtual IP, trying again");

@@ -51,8 +51,8 @@ pub(super) struct History {
     shown: Finding,
     differs: Option<Instant>,
     last: Finding,
-    /// What the webhook was told last.
-    announced: bool,
+    /// Whether the webhook was last told a loss.
+    told_loss: bool,
 }
 
 impl History {
@@ -87,16 +87,14 @@ impl History {
         self.shown.reached()
     }
 
-    /// The change that the webhook should be told, once.
+    /// The change that the webhook should be told, once: whether the virtual IP is reached now.
     pub(super) fn announce(&mut self) -> Option<bool> {
-        let lost = self.announced;
-        let now = match self.reached() {
+        let is_loss = match self.reached() {
             Reached::Unknown => return None,
             Reached::Yes => false,
             Reached::No => true,
         };
-        self.announced = now;
-        (lost != now).then_some(!now)
+        (std::mem::replace(&mut self.told_loss, is_loss) != is_loss).then_some(!is_loss)
     }
 
     /// The active node to tell about a loss; none if the path has never worked.

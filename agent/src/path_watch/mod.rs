@@ -25,7 +25,6 @@ use crate::host::logs::CONSOLE;
 use crate::node::state::{Board, State, Topic, VirtualIp};
 use crate::telemetry::notify::{Event, Outbox, What};
 pub(crate) use answer::answer;
-use complaints::Complaint;
 pub(crate) use complaints::{channel, page};
 use history::{Finding, History, Loss};
 use probe::{Answer, Source};
@@ -42,6 +41,7 @@ pub(crate) struct PathWatch {
     pub outbox: Outbox,
     pub interface: String,
     pub subnet: String,
+    pub zone: String,
 }
 
 impl PathWatch {
@@ -54,7 +54,7 @@ impl PathWatch {
         loop {
             ticks.tick().await;
             let state = self.board.read();
-            let vips: Vec<Ipv4Addr> = state.virtual_ips.iter().map(|vip| vip.address).collect();
+            let vips = state.addresses();
             // Without the rules a probe would leave for the stand-in address.
             let unloaded = rules.ensure(&vips).await.err();
             let looks = state.virtual_ips.iter().enumerate().map(async |(position, vip)| match unloaded {
@@ -111,8 +111,8 @@ impl PathWatch {
     /// only shown: the VPC may drop these packets for a reason that no node can mend.
     fn tell(&self, vip: Ipv4Addr, history: &mut History) {
         if let Some(active) = history.complains_to() {
-            let (http, complaint) = (self.http.clone(), Complaint { virtual_ip: vip });
-            tokio::spawn(async move { complaints::send(&http, active, complaint).await });
+            let http = self.http.clone();
+            tokio::spawn(async move { complaints::send(&http, active, vip).await });
         }
         let Some(reached) = history.announce() else { return };
         match history.problem(vip, &self.place()) {
@@ -126,19 +126,16 @@ impl PathWatch {
     fn show(&self, histories: &BTreeMap<Ipv4Addr, History>, unloaded: Option<String>) {
         let place = self.place();
         let problems = histories.iter().filter_map(|(vip, history)| history.problem(*vip, &place));
-        let problem = unloaded.into_iter().chain(problems).collect::<Vec<_>>().join("; ");
+        let problems: Vec<String> = unloaded.into_iter().chain(problems).collect();
         self.board.change(|state| {
             for vip in &mut state.virtual_ips {
                 vip.reached = histories.get(&vip.address).map_or(Reached::Unknown, History::reached);
             }
-            match problem.is_empty() {
-                true => drop(state.problems.remove(&Topic::Path)),
-                false => drop(state.problems.insert(Topic::Path, problem)),
-            }
+            state.problem(Topic::Path, (!problems.is_empty()).then(|| problems.join("; ")));
         });
     }
 
     fn place(&self) -> String {
-        format!("{} ({})", self.subnet, self.board.read().zone)
+        format!("{} ({})", self.subnet, self.zone)
     }
 }

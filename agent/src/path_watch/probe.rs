@@ -1,10 +1,7 @@
 //! One probe: asks for a node's health page on a new connection, as a client connects. On the stand-in address of a virtual
 //! IP, the packets take the way through the VPC, and the answer shows which node they reach.
 
-use std::io::{
-    self,
-    ErrorKind::{ConnectionRefused, ConnectionReset},
-};
+use std::io::{self, ErrorKind};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
@@ -12,7 +9,7 @@ use templates::paths::HEALTH_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
-use crate::host::probe;
+use crate::host::probe::{self, Page};
 use crate::peers::Health;
 
 /// The time limit of a probe, connection included.
@@ -39,9 +36,11 @@ impl Source<'_> {
     /// Who answers at `address`.
     pub(super) async fn probe(&self, address: Ipv4Addr) -> Answer {
         match tokio::time::timeout(LIMIT, self.ask(address)).await {
-            Ok(Ok(page)) => body(&page).map_or(Answer::Refused, |health| Answer::From(Box::new(health))),
+            Ok(Ok(response)) => body(&response).map_or(Answer::Refused, |health| Answer::From(Box::new(health))),
             Ok(Err(error)) if probe::unasked(&error) => Answer::Unsent,
-            Ok(Err(error)) if matches!(error.kind(), ConnectionRefused | ConnectionReset) => Answer::Refused,
+            Ok(Err(error)) if matches!(error.kind(), ErrorKind::ConnectionRefused | ErrorKind::ConnectionReset) => {
+                Answer::Refused
+            }
             _ => Answer::None,
         }
     }
@@ -49,11 +48,12 @@ impl Source<'_> {
     async fn ask(&self, address: Ipv4Addr) -> io::Result<Vec<u8>> {
         let socket = TcpSocket::new_v4()?;
         socket.bind_device(Some(self.0.as_bytes()))?;
-        let mut stream = socket.connect(SocketAddr::from((address, HEALTH_PORT))).await?;
-        stream.write_all(b"GET /health HTTP/1.0\r\nHost: elbow\r\n\r\n").await?;
-        let mut page = Vec::new();
-        stream.take(LONGEST).read_to_end(&mut page).await?;
-        Ok(page)
+        let page = Page { address: SocketAddr::from((address, HEALTH_PORT)), path: "/health" };
+        let mut stream = socket.connect(page.address).await?;
+        stream.write_all(&page.request()).await?;
+        let mut response = Vec::new();
+        stream.take(LONGEST).read_to_end(&mut response).await?;
+        Ok(response)
     }
 }
 

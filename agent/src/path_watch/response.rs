@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use templates::Role;
 use tokio::sync::{Notify, mpsc, watch};
 
-use super::complaints::Received;
+use super::complaints::Complaint;
 use crate::aws::ids::InterfaceId;
 use crate::node::members::Member;
 use crate::node::state::{Board, State, Topic};
@@ -26,6 +26,7 @@ const MOST: Duration = Duration::from_secs(60);
 const OVER: Duration = Duration::from_secs(10);
 /// The time for a repair of this node's state.
 const REPAIR: Duration = Duration::from_secs(3);
+
 /// The task that responds.
 pub(crate) struct Response {
     pub board: Board,
@@ -41,7 +42,7 @@ pub(crate) struct Response {
 
 impl Response {
     /// Responds forever.
-    pub(crate) async fn run(mut self, mut complaints: mpsc::Receiver<Received>) {
+    pub(crate) async fn run(mut self, mut complaints: mpsc::Receiver<Complaint>) {
         let mut patience: BTreeMap<(Ipv4Addr, Ipv4Addr), Patience> = BTreeMap::new();
         while let Some(first) = complaints.recv().await {
             // One response serves all complaints that wait.

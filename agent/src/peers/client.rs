@@ -165,10 +165,7 @@ fn report(state: &mut State, silences: &Silences, now: Instant, clock: Timestamp
             "{peer} doesn't answer on port 9110: its agent is down, or the security group doesn't admit members on that port"
         ),
     });
-    match told {
-        Some(problem) => drop(state.problems.insert(Topic::Peers, problem)),
-        None => drop(state.problems.remove(&Topic::Peers)),
-    }
+    state.problem(Topic::Peers, told);
 }
 
 /// The sign of life: a new one once the last is [`SIGN`] old. A node that reads the change knows that this one runs and

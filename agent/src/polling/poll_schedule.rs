@@ -27,13 +27,11 @@ const GIVEN_UP: Duration = Duration::from_secs(600);
 
 /// The pause before the next read; `chance` in 0..1 keeps nodes from reading in step.
 pub(crate) fn pause(situation: Situation, chance: f64) -> Duration {
-    let route_check = 0.9 * situation.route_check.as_secs_f64();
-    let active = if situation.active { route_check } else { f64::MAX };
+    let usual = if situation.active { 0.9 * situation.route_check.as_secs_f64() } else { 62.0 };
     let seconds = match situation.missing_for {
         Some(time) if time < SOON => 1.6,
-        Some(time) if time < GIVEN_UP => active.min(20.0),
-        _ if situation.active => route_check,
-        _ => 62.0,
+        Some(time) if time < GIVEN_UP => usual.min(20.0),
+        _ => usual,
     };
     Duration::from_secs_f64(seconds * (1.0 + 0.2 * chance))
 }

@@ -128,9 +128,14 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     tasks.forever("node replacement", replacing.run());
     tasks.forever("peer watch", peers::watch(http.clone(), board.clone(), hints.peers.clone()));
     tasks.forever("peer news", news(hints.clone(), reloaded.clone()));
-    let (interface, subnet) = (node.local.interface.clone(), node.facts.subnet.clone());
-    let (told, asking, events) = (board.clone(), http.clone(), outbox.clone());
-    let path_watch = PathWatch { board: told, http: asking, outbox: events, interface, subnet };
+    let path_watch = PathWatch {
+        board: board.clone(),
+        http: http.clone(),
+        outbox: outbox.clone(),
+        interface: node.local.interface.clone(),
+        subnet: node.facts.subnet.clone(),
+        zone: node.facts.zone.clone(),
+    };
     tasks.forever("path watch", path_watch.run());
     tasks.forever("answers to probes", path_watch::answer(board.clone()));
     let restore = Arc::new(Notify::new());

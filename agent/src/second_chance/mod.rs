@@ -54,10 +54,9 @@ pub async fn keep(local: Local, board: Board) {
             Err(error) => error,
         };
         let problem = format!("connections are reset when a virtual IP moves: {error:#}");
-        if board.is_new(Topic::SecondChance, &problem) {
+        if let Some(problem) = board.problem(Topic::SecondChance, Some(problem)) {
             tracing::warn!(target: CONSOLE, "{problem}");
         }
-        board.problem(Topic::SecondChance, Some(problem));
         if error.is::<kernel_support::Unsupported>() {
             return;
         }
@@ -74,7 +73,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     let greeted = handshakes();
     let wanted = |state: &State, living: &[Ipv4Addr]| SecondChance {
         // The board follows in-place updates.
-        vips: state.virtual_ips.iter().map(|vip| vip.address).collect(),
+        vips: state.addresses(),
         address: local.address,
         greeted,
         mtu: tunnels.mtu(),
@@ -114,12 +113,9 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
         pulse.ask(&state.peers, ANSWER).await;
         give(&mut applied, wanted(&state, &pulse.living(&state.peers))).await?;
         let blocked = blocked(&pulse.blocked(&state.answering));
-        if let Some(problem) = &blocked
-            && board.is_new(Topic::SecondChance, problem)
-        {
+        if let Some(problem) = board.problem(Topic::SecondChance, blocked) {
             tracing::warn!(target: CONSOLE, "{problem}");
         }
-        board.problem(Topic::SecondChance, blocked);
         if promoted(&mut news, &state, EVERY).await {
             let peers = board.read().peers;
             pulse.ask(&peers, URGENT).await;
@@ -129,7 +125,7 @@ async fn serve(local: &Local, board: &Board) -> anyhow::Result<std::convert::Inf
     }
 }
 
-/// The problem that peers which answer outside the tunnels don't answer inside.
+/// The problem with peers that answer on port 9110 and not inside the tunnels.
 fn blocked(peers: &[Ipv4Addr]) -> Option<String> {
     let named: Vec<String> = peers.iter().map(Ipv4Addr::to_string).collect();
     (!named.is_empty()).then(|| {

@@ -16,7 +16,8 @@ use crate::host::probe;
 /// Unanswered probes in a row that make a member dead. One answer makes it live.
 const SILENCES: u8 = 2;
 
-/// Unanswered probes in a row, some ten seconds, after which something blocks the tunnels to a member whose agent answers.
+/// Unanswered probes in a row, sent in about ten seconds. If a member's agent answers on port 9110 all that time, a
+/// firewall blocks the tunnels to this member.
 const BLOCKED: u8 = 40;
 
 /// Unanswered probes in a row, by member. A member that never answered counts as dead.
@@ -38,7 +39,7 @@ impl Pulse {
         peers.iter().copied().filter(lives).collect()
     }
 
-    /// Of the peers whose agents answer outside the tunnels, those that don't answer inside.
+    /// The peers among `answering` that don't answer inside the tunnels. `answering` are the peers that answer on port 9110.
     pub(super) fn blocked(&self, answering: &[Ipv4Addr]) -> Vec<Ipv4Addr> {
         let blocked = |peer: &Ipv4Addr| self.0.get(peer).is_some_and(|silences| *silences >= BLOCKED);
         answering.iter().copied().filter(blocked).collect()

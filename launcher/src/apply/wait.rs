@@ -9,6 +9,7 @@ use templates::{Role, Roles, names};
 
 use crate::assess::{Assessment, Expected, NodeHealth, VipHealth, Watch, assess, health, remedy};
 use crate::aws::Aws;
+use crate::aws::error::CallFailed;
 use crate::aws::retry::pause;
 use crate::model::node::Node;
 use crate::output::failure::Failure;
@@ -39,9 +40,7 @@ pub async fn until_served(
     let deadline = Instant::now() + timeout;
     let mut ended_since = None;
     loop {
-        let looks = (instances::find(&aws.ec2, balancer, &expected.subnets), route_tables::find(&aws.ec2, vpc));
-        let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
-        let assessment = assess(expected, &nodes, &tables);
+        let (nodes, assessment) = look(aws, balancer, vpc, expected).await?;
         if assessment.problems.is_empty() {
             return Ok(assessment);
         }
@@ -86,10 +85,21 @@ pub async fn until_reached(
         }
         progress.live(balancer, "waiting until the other nodes reach each virtual IP through the VPC");
         pause(LOOK).await;
-        let looks = (instances::find(&aws.ec2, balancer, &expected.subnets), route_tables::find(&aws.ec2, vpc));
-        let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
-        assessment = assess(expected, &nodes, &tables);
+        assessment = look(aws, balancer, vpc, expected).await?.1;
     }
+}
+
+/// Reads nodes and routes once, and assesses them.
+async fn look(
+    aws: &Aws,
+    balancer: &str,
+    vpc: &str,
+    expected: &Expected,
+) -> Result<(Vec<Node>, Assessment), CallFailed> {
+    let looks = (instances::find(&aws.ec2, balancer, &expected.subnets), route_tables::find(&aws.ec2, vpc));
+    let (nodes, tables) = futures::try_join!(looks.0, looks.1)?;
+    let assessment = assess(expected, &nodes, &tables);
+    Ok((nodes, assessment))
 }
 
 /// The virtual IPs that standbys don't reach, a line each.

@@ -15,8 +15,8 @@ struct Rules<'a> {
     vips: Vec<(Ipv4Addr, Ipv4Addr)>,
 }
 
-/// The address that stands for the virtual IP at `position`. RFC 5737 reserves 192.0.2.0/24 for documentation, so no
-/// network has it, and it lies outside the names in the tunnels.
+/// The address that stands for the virtual IP at `position`. RFC 5737 reserves 192.0.2.0/24 for
+/// documentation. The range lies outside the names in the tunnels.
 pub fn stand_in(position: usize) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(192, 0, 2, 1)) + position as u32)
 }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use lab::clients::Kind;
-use lab::observations::{interface_of, text};
+use lab::observations::{group_of, interface_of, text};
 use lab::rig::{Rig, wait_for};
 
 use crate::handover::three;
@@ -142,12 +142,9 @@ async fn agents_die(rig: &Rig, nodes: &[String]) -> Result<()> {
 
 /// If the security group blocks the tunnels, clients are reset and don't hang. `create` restores the rule.
 async fn the_tunnels_are_shut(rig: &Rig, nodes: &[String]) -> Result<()> {
-    let query = "SecurityGroups[0].GroupId";
-    let name = "Name=group-name,Values=elbow-web";
-    let group = rig.aws(["ec2", "describe-security-groups", "--filters", name, "--query", query])?;
-    let group = group.as_str().context("the security group")?;
+    let group = group_of(rig, "web")?;
     let rule = format!("IpProtocol=udp,FromPort=4789,ToPort=4789,UserIdGroupPairs=[{{GroupId={group}}}]");
-    rig.aws(["ec2", "revoke-security-group-ingress", "--group-id", group, "--ip-permissions", &rule])?;
+    rig.aws(["ec2", "revoke-security-group-ingress", "--group-id", &group, "--ip-permissions", &rule])?;
     passing(rig, nodes, 1)?;
     wait_for("status to name the blocked tunnels", BOOT, || {
         let status = rig.launcher(["status", "web"])?;

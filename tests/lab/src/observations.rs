@@ -23,6 +23,13 @@ pub fn interface_of(rig: &Rig, instance: &str) -> Result<String> {
     text(&rig.aws(["ec2", "describe-instances", "--instance-ids", instance, "--query", query])?)
 }
 
+/// The id of a balancer's security group.
+pub fn group_of(rig: &Rig, balancer: &str) -> Result<String> {
+    let filter = format!("Name=group-name,Values=elbow-{balancer}");
+    let query = "SecurityGroups[0].GroupId";
+    text(&rig.aws(["ec2", "describe-security-groups", "--filters", &filter, "--query", query])?)
+}
+
 /// When the agent logged its last `vrrp MASTER`, by the agent's own timestamp: journald's is later.
 pub fn master_since(rig: &Rig, instance: &str) -> Result<Timestamp> {
     let log = rig.inside(instance, &["journalctl", "-u", "elbow-agent", "-o", "cat", "--no-pager"])?;

@@ -49,7 +49,7 @@ impl Run {
         format!("proof-{}", self.id)
     }
 
-    /// The address whose route the probes move. Runs at the same time have different ones.
+    /// The probes move the route of this address. Runs at the same time have different addresses.
     pub fn virtual_ip(&self) -> Ipv4Addr {
         let [.., a, b] = self.number.to_be_bytes();
         Ipv4Addr::new(10, 255, 128 | a, b & 0xfe)

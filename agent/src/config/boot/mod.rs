@@ -121,7 +121,9 @@ pub async fn configure() -> anyhow::Result<Node> {
     let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);
-    found.problems.into_iter().for_each(|(topic, problem)| board.problem(topic, Some(problem)));
+    for (topic, problem) in found.problems {
+        board.problem(topic, Some(problem));
+    }
     if !is_known {
         let answered = |topic: &Topic| !board.read().problems.contains_key(topic);
         let read = [Topic::Members, Topic::Tables].into_iter().filter(answered).map(|topic| (topic, Instant::now()));

@@ -19,7 +19,8 @@ pub async fn switch_off(client: &Client, instance: &InstanceId, board: &Board) {
         let call = client.modify_instance_attribute().instance_id(&instance.0).source_dest_check(off);
         let Err(error) = call.send().await else {
             tracing::info!("source/destination check is off");
-            return board.problem(Topic::SourceDestCheck, None);
+            board.problem(Topic::SourceDestCheck, None);
+            return;
         };
         let error = ApiError::of("ModifyInstanceAttribute", &error);
         let problem = format!("cannot switch the source/destination check off: {error}");

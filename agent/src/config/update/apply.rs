@@ -11,7 +11,7 @@ use templates::balancer::NodeConfig;
 use super::{Updater, system_files};
 use crate::config::boot::{Local, services};
 use crate::host::{files, loopback};
-use crate::node::state::{State, VirtualIp};
+use crate::node::state::State;
 use crate::{handover, haproxy};
 
 /// How long a reloaded HAProxy may take to answer with its new configuration.
@@ -86,7 +86,7 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     updater.observer.set_balancer(after);
     (updater.look)();
     updater.balancer.send_replace(after.clone());
-    let adopted = |state: &State| addresses(&state.virtual_ips).eq(after.virtual_ips.iter().copied());
+    let adopted = |state: &State| state.addresses() == after.virtual_ips;
     let mut board = updater.board.subscribe();
     let adopting = tokio::time::timeout(ADOPTION, board.wait_for(adopted)).await;
     drop(adopting.context("the elections didn't adopt the virtual IPs")?);
@@ -95,10 +95,6 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let peers = updater.board.read().peers;
     next.keepalived(&peers).await.map_err(|failed| failed.error)?;
     loopback::ensure(&after.virtual_ips).await.map(drop)
-}
-
-fn addresses(vips: &[VirtualIp]) -> impl Iterator<Item = std::net::Ipv4Addr> {
-    vips.iter().map(|vip| vip.address)
 }
 
 /// Waits until HAProxy runs the new revision. If a new process can't start, the old one keeps serving and the unit

@@ -212,9 +212,8 @@ impl Updater {
     }
 
     fn say(&self, problem: String) {
-        if self.board.is_new(Topic::Update, &problem) {
+        if let Some(problem) = self.board.problem(Topic::Update, Some(problem)) {
             tracing::error!(target: CONSOLE, "{problem}");
         }
-        self.board.problem(Topic::Update, Some(problem));
     }
 }
