@@ -147,6 +147,28 @@ fn deleted_routes_are_noticed_by_the_standby_and_restored() -> Result<()> {
 }
 
 #[test]
+fn routes_that_are_deleted_after_the_one_that_is_watched_are_restored() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        stage.is_reached()?;
+        let (all, own) = (stage.tables()?, stage.table_of(&standby)?);
+        stage.delete_routes(std::slice::from_ref(&own))?;
+        wait_for("the route of the standby's subnet", BOOT, || stage.is_routed(&own, &active))?;
+        let others: Vec<String> = all.into_iter().filter(|table| *table != own).collect();
+        stage.delete_routes(&others)?;
+        let began = Instant::now();
+        wait_for("the other routes", BOOT, || others.iter().try_for_each(|table| stage.is_routed(table, &active)))?;
+        let time = began.elapsed();
+        let figure = format!("after {:.1} s", time.as_secs_f64());
+        stage.rig.figure("routes deleted after that of the standby's subnet: restored", figure)?;
+        ensure!(time <= NOTICED, "the repair took {time:.1?}");
+        // A response to a complaint is followed by a pause.
+        std::thread::sleep(Duration::from_secs(12));
+        Ok(())
+    })
+}
+
+#[test]
 fn a_source_destination_check_that_is_switched_on_is_switched_off_again() -> Result<()> {
     play(|stage| {
         let (active, _) = stage.pair()?;

@@ -179,8 +179,14 @@ pub async fn tags(ec2: &Client, id: &str) -> Result<Tags, CallFailed> {
 pub async fn set_default(ec2: &Client, id: &str, defaults: &Defaults) -> Result<(), CallFailed> {
     tagging::set(ec2, &[id.to_owned()], TAG_DEFAULT, &defaults.to_string()).await?;
     let version = defaults.newest().map(|order| order.version.to_string());
-    let call = ec2.modify_launch_template().launch_template_id(id).set_default_version(version);
+    let call = ec2.modify_launch_template().client_token(token()).launch_template_id(id).set_default_version(version);
     call.send().await.named("ec2:ModifyLaunchTemplate", id).map(drop)
+}
+
+/// A `ClientToken` for one request. The SDK's own depends on the time and the thread only: launchers that start together may
+/// send the same one for different requests, and EC2 answers `IdempotentParameterMismatch`.
+fn token() -> String {
+    format!("{:032x}", rand::random::<u128>())
 }
 
 fn read(version: &LaunchTemplateVersion) -> Version {
@@ -264,6 +270,7 @@ pub async fn create(
     let tags = tags.clone().with(TAG_DEFAULT, defaults.to_string());
     let made = ec2
         .create_launch_template()
+        .client_token(token())
         .launch_template_name(name)
         .version_description(&revision.0)
         .launch_template_data(request(contents))
@@ -280,6 +287,7 @@ pub async fn create(
 pub async fn add_version(ec2: &Client, id: &str, revision: &str, contents: &Contents) -> Result<i64, CallFailed> {
     let made = ec2
         .create_launch_template_version()
+        .client_token(token())
         .launch_template_id(id)
         .version_description(revision)
         .launch_template_data(request(contents))
