@@ -60,11 +60,16 @@ fn set_up(
     routes: &Routes,
     settings: Settings,
 ) -> Result<()> {
-    let (version, interval, moves) = match settings {
-        Settings::Original => ("", "1", SCRIPT),
-        Settings::Tuned => ("global_defs {\n    vrrp_version 3\n}\n\n", "0.2", PARALLEL),
+    let (version, interval, moves, addresses) = match settings {
+        Settings::Original => ("", "1", SCRIPT, String::new()),
+        // keepalived refuses VRRPv3 without an address (RFC 5798, section 5.2.5).
+        Settings::Tuned => {
+            let addresses = format!("    virtual_ipaddress {{\n        {}/32 dev lo\n    }}\n", routes.vip);
+            ("global_defs {\n    vrrp_version 3\n}\n\n", "0.2", PARALLEL, addresses)
+        }
     };
     let keepalived = KEEPALIVED.replace("{state}", state).replace("{priority}", priority).replace("{version}", version);
+    let keepalived = keepalived.replace("{addresses}", &addresses);
     let keepalived = keepalived.replace("{own}", &node.address).replace("{peer}", &peer.address);
     node.write(rig, MASTER, &script(moves, node, routes))?;
     node.write(rig, "/etc/keepalived/keepalived.conf", &keepalived.replace("{interval}", interval))?;
