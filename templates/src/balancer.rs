@@ -2,23 +2,39 @@
 
 pub(crate) mod check;
 mod expected;
+mod findings;
+pub(crate) mod group;
+mod haproxy;
 mod hint;
+mod instead;
+mod listener;
 mod location;
 mod monitoring;
 mod node_config;
 mod parse;
+mod prune;
+mod rule;
 pub mod secrets;
+mod target;
+mod traffic;
 
-use std::net::{Ipv4Addr, SocketAddrV4};
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::values::{Image, Millis};
+pub use findings::{Examined, Finding, Invalid, Severity};
+pub use group::{Balance, CheckProtocol, HealthCheck, Sticky, TargetGroup, WhenUnhealthy};
+pub use haproxy::{Bytes, Extra, HaproxySettings};
+pub use listener::{ForwardedFor, Listener, PortRange, Protocol, RateLimit};
 pub use monitoring::{Metrics, Notify, Webhook};
 pub use node_config::{BadNodeConfig, NodeConfig};
-pub use parse::Invalid;
+pub use parse::examine;
+pub use rule::{Conditions, Forward, Redirect, Respond, Rewrite, Rule};
+pub use target::{Address, Target};
+pub use traffic::Action;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,9 +79,15 @@ pub struct Balancer {
     /// What programs on the nodes may do.
     #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
     pub node: NodeSettings,
-    /// The ports, and the targets of each.
+    /// HAProxy's limits, and an operator's own sections.
+    #[serde(default, skip_serializing_if = "HaproxySettings::is_default")]
+    pub haproxy: HaproxySettings,
+    /// The ports, and what happens to the connections of each.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
+    /// The targets that listeners forward to, beside those of shorthand listeners: see [`Balancer::groups`].
+    #[serde(default, rename = "target_group", skip_serializing_if = "Vec::is_empty")]
+    pub target_groups: Vec<TargetGroup>,
 }
 
 fn default_instance_type() -> String {
@@ -258,52 +280,6 @@ pub enum Metadata {
     Restricted,
     /// root, and ec2-instance-connect where that user exists.
     Root,
-}
-
-/// A port of every virtual IP, and the targets of its connections.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Listener {
-    /// Unique in its balancer.
-    pub name: String,
-    /// Unique in its balancer.
-    pub port: u16,
-    /// How HAProxy reads the traffic.
-    #[serde(default)]
-    pub mode: Mode,
-    /// Where connections go.
-    pub targets: Vec<SocketAddrV4>,
-    /// How targets are checked; by default with a TCP connection every 2 s.
-    #[serde(default)]
-    pub health_check: HealthCheck,
-}
-
-/// How HAProxy reads a listener's traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Mode {
-    /// Requests and responses.
-    Http,
-    /// A stream of bytes.
-    #[default]
-    Tcp,
-}
-
-/// How a listener's targets are checked.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct HealthCheck {
-    /// HAProxy GETs this and expects 2xx or 3xx; if none, a TCP connection is enough.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub path: Option<String>,
-    /// From one check to the next.
-    pub interval: Millis,
-}
-
-impl Default for HealthCheck {
-    fn default() -> Self {
-        HealthCheck { path: None, interval: Millis(2000) }
-    }
 }
 
 /// The first 12 hex digits of the SHA-256 of a canonical configuration.

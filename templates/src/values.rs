@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// A duration as HAProxy writes it: `200ms`, `2s`, `1m`. Resolution: a millisecond.
+/// A duration as HAProxy writes it: `200ms`, `2s`, `1m`, `1h`. Resolution: a millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Millis(pub u32);
@@ -29,7 +29,7 @@ impl fmt::Display for Millis {
 
 /// Text that isn't a duration.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a duration; write a number and ms, s or m, such as \"200ms\"")]
+#[error("{0:?} is not a duration; write a number and ms, s, m or h, such as \"200ms\"")]
 pub struct NotADuration(String);
 
 impl FromStr for Millis {
@@ -42,6 +42,7 @@ impl FromStr for Millis {
             "ms" => 1,
             "s" => 1000,
             "m" => 60_000,
+            "h" => 3_600_000,
             _ => return Err(wrong()),
         };
         let number: u32 = number.parse().map_err(|_| wrong())?;
@@ -118,12 +119,12 @@ mod tests {
 
     #[test]
     fn durations_read_back_as_written() {
-        for (text, ms) in [("200ms", 200), ("2s", 2000), ("1m", 60_000)] {
+        for (text, ms) in [("200ms", 200), ("2s", 2000), ("1m", 60_000), ("3h", 10_800_000)] {
             assert_eq!(text.parse::<Millis>().unwrap(), Millis(ms));
         }
         assert_eq!(Millis(60_000).to_string(), "60s");
         assert_eq!(Millis(1500).to_string(), "1500ms");
-        for text in ["", "5", "ms", "2 s", "-1s", "99999999m", "2h"] {
+        for text in ["", "5", "ms", "2 s", "-1s", "99999999m", "2d"] {
             assert!(text.parse::<Millis>().is_err(), "{text}");
         }
     }

@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use templates::balancer::{Balancer, NodeConfig};
+use templates::balancer::{Balancer, NodeConfig, examine};
 use templates::files::{self, KeepalivedNode, SecondChance};
 use templates::node::Slot;
 
@@ -15,7 +15,8 @@ fn folder(case: &str) -> PathBuf {
 fn balancer(case: &str) -> Balancer {
     let path = folder(case).join("balancer.toml");
     let text = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    Balancer::parse(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+    let read = |name: &str| fs::read_to_string(folder(case).join(name)).map_err(|e| e.to_string());
+    examine(&text, &read).valid().unwrap_or_else(|e| panic!("{}: {e}", path.display()))
 }
 
 fn same(case: &str, name: &str, rendered: &str) {
@@ -58,7 +59,7 @@ fn common(case: &str, region: &str) -> Balancer {
     same(case, "balancer.json", &NodeConfig::of(&b).to_json());
     same(case, "user-data.yaml", &files::user_data(&b));
     same(case, "install.sh", &files::install_script(&b));
-    same(case, "haproxy.cfg", &files::haproxy_cfg(&b));
+    same(case, "haproxy.cfg", &files::haproxy_cfg(&b, files::TYPICAL_MEMORY_MB));
     same(case, "trust-policy.json", &files::trust_policy());
     same(case, "permission-policy.json", &files::permission_policy(&b, region));
     same(case, "launch-template.json", &launch_template(&b, region));
@@ -85,6 +86,13 @@ fn a_big_balancer_is_rendered_as_committed() {
 }
 
 #[test]
+fn usual_systems_are_rendered_as_committed() {
+    for case in ["openshift", "patroni", "galera", "rabbitmq", "blue-green", "own-sections"] {
+        same(case, "haproxy.cfg", &files::haproxy_cfg(&balancer(case), files::TYPICAL_MEMORY_MB));
+    }
+}
+
+#[test]
 fn files_that_are_the_same_for_all_are_rendered_as_committed() {
     same("all", "elbow-agent.service", &files::agent_unit(&balancer("small")));
     same("all", "haproxy-unit.conf", &files::haproxy_unit());
@@ -101,7 +109,7 @@ fn every_rendered_file_ends_in_one_newline() {
         let texts = [
             files::user_data(&b),
             files::install_script(&b),
-            files::haproxy_cfg(&b),
+            files::haproxy_cfg(&b, files::TYPICAL_MEMORY_MB),
             keepalived(&b, 0, &[]),
             files::permission_policy(&b, "eu-west-1"),
             files::trust_policy(),

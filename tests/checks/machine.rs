@@ -82,7 +82,7 @@ impl Machine {
             .with(paths::RSYSLOG, &files::rsyslog_conf())
             .with(paths::LOGROTATE, &files::logrotate_conf())
             .with(paths::SYSCTL, &files::sysctl_conf(balancer))
-            .with(paths::HAPROXY, &files::haproxy_cfg(balancer))
+            .with(paths::HAPROXY, &files::haproxy_cfg(balancer, files::TYPICAL_MEMORY_MB))
             .with(paths::KEEPALIVED, keepalived)
             .with(paths::METADATA, &files::metadata_nft(balancer, |_| false))
             .with("/tmp/user-data.yaml", &files::user_data(balancer))

@@ -43,7 +43,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
 
     let second = format!(
-        "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n{DRAIN}"
+        "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nprotocol = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n{DRAIN}"
     );
     let changed = rig.balancer(|text| text + &second)?;
     let began = Instant::now();

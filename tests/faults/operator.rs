@@ -15,7 +15,7 @@ const TRUTH: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::from_secs(10);
 /// A listener that an update adds.
 pub const SECOND: &str =
-    "\n[[listener]]\nname = \"second\"\nport = 8081\nmode = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
+    "\n[[listener]]\nname = \"second\"\nport = 8081\nprotocol = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n";
 
 impl Stage {
     fn seen(&self) -> Result<(Option<i32>, Value)> {

@@ -24,7 +24,7 @@ fn invalid_files_are_refused_without_an_api_call() {
     let good = rig.example();
     let cases: &[(&str, &str, &[&str])] = &[
         ("name = \"web\"", "nmae = \"web\"", &["line 1", "nmae"]),
-        ("mode = \"http\"", "mode = \"http\"\ncolour = \"red\"", &["line 16", "colour"]),
+        ("protocol = \"http\"", "protocol = \"http\"\ncolour = \"red\"", &["line 16", "colour"]),
         ("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.10\"]", &["10.255.0.10"]),
         ("10.0.1.20:8080", "10.0.1.20", &["10.0.1.20"]),
         ("name = \"web\"", "name = \"We b\"", &["We b"]),
@@ -35,7 +35,7 @@ fn invalid_files_are_refused_without_an_api_call() {
     }
     let one = good.replacen(&format!(", \"{}\"", rig.api.seed().subnets["private-b"]), "", 1);
     says(&refused(&rig, &one), &["subnets"]);
-    let listener = "\n[[listener]]\nname = \"more\"\nport = 80\ntargets = [\"10.0.1.20:8080\"]\n";
+    let listener = "\n[[listener]]\nname = \"more\"\nport = 80\nprotocol = \"http\"\ntargets = [\"10.0.1.20:8080\"]\n";
     says(&refused(&rig, &format!("{good}{listener}")), &["80"]);
     assert!(rig.take_calls().is_empty(), "the launcher called the API");
 }
@@ -55,7 +55,7 @@ fn too_large_user_data_is_refused() {
             })
             .collect();
         big.push_str(&format!(
-            "\n[[listener]]\nname = \"l{port}\"\nport = {port}\ntargets = [{}]\n",
+            "\n[[listener]]\nname = \"l{port}\"\nport = {port}\nprotocol = \"tcp\"\ntargets = [{}]\n",
             targets.join(", ")
         ));
     }

@@ -42,7 +42,7 @@ sha256 = "{}"
 [[listener]]
 name = "http"
 port = 80
-mode = "http"
+protocol = "http"
 targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
 "#,
             seed.vpc,

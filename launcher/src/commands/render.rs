@@ -35,7 +35,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
             if !node.members.is_empty() {
                 member(node)?;
             }
-            text(files::haproxy_cfg(&balancer))
+            text(files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB))
         }
         Render::Keepalived { file, node, interface } => {
             let balancer = read_balancer(file)?;

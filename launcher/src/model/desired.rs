@@ -102,7 +102,6 @@ impl Desired {
 
 /// The security group's rules, as few as possible: AWS limits their number.
 pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
-    let clients = if balancer.clients.is_empty() { cidrs } else { &balancer.clients };
     let readers = balancer.metrics.as_ref().map_or(&[][..], |metrics| &metrics.clients);
     let tcp = |(first, last): (u16, u16), source| Rule {
         protocol: "tcp".to_owned(),
@@ -111,29 +110,16 @@ pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     };
     let from = |net: &Ipv4Net| Source::Cidr(net.to_string());
     let health = (paths::HEALTH_PORT, paths::HEALTH_PORT);
-    let (clients, readers) = (Ipv4Net::aggregate(&clients.to_vec()), Ipv4Net::aggregate(&readers.to_vec()));
-    let mut rules = BTreeSet::new();
-    for ports in ranges(balancer.listeners.iter().map(|listener| listener.port).collect()) {
-        rules.extend(clients.iter().map(|client| tcp(ports, from(client))));
-    }
+    let readers = Ipv4Net::aggregate(&readers.to_vec());
+    let admitted = balancer.admitted(cidrs);
+    let mut rules: BTreeSet<Rule> =
+        admitted.iter().map(|(client, ports)| tcp((ports.first, ports.last), from(client))).collect();
     rules.extend(readers.iter().map(|reader| tcp(health, from(reader))));
     rules.insert(Rule { protocol: "112".to_owned(), ports: None, source: Source::Members });
     rules.insert(tcp(health, Source::Members));
     let tunnel = i32::from(paths::TUNNEL_PORT);
     rules.insert(Rule { protocol: "udp".to_owned(), ports: Some((tunnel, tunnel)), source: Source::Members });
     rules
-}
-
-/// The ranges of consecutive ports.
-fn ranges(ports: BTreeSet<u16>) -> Vec<(u16, u16)> {
-    let mut ranges: Vec<(u16, u16)> = Vec::new();
-    for port in ports {
-        match ranges.last_mut().filter(|(_, last)| last.checked_add(1) == Some(port)) {
-            Some((_, last)) => *last = port,
-            None => ranges.push((port, port)),
-        }
-    }
-    ranges
 }
 
 /// The warning about a group with more rules than AWS's default quota.
@@ -167,7 +153,7 @@ sha256 = "0000000000000000000000000000000000000000000000000000000000000000"
 [[listener]]
 name = "http"
 port = 80
-mode = "http"
+protocol = "http"
 targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
 "#;
 
@@ -216,7 +202,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         let mut balancer = web();
         let listener = balancer.listeners[0].clone();
         let ports = [8081, 65535, 8080, 8082, 65534, 443];
-        balancer.listeners = ports.map(|port| templates::balancer::Listener { port, ..listener.clone() }).into();
+        balancer.listeners = ports.map(|port| templates::balancer::Listener { port: Some(port), ..listener.clone() }).into();
         balancer.clients =
             ["10.0.0.0/17", "192.168.7.0/24", "10.0.128.0/17", "10.0.9.0/24"].map(|net| net.parse().unwrap()).into();
         let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();

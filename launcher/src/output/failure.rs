@@ -76,5 +76,12 @@ pub fn check_name(name: &str) -> Result<(), Failure> {
 pub fn read_balancer(path: &std::path::Path) -> Result<Balancer, Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::bad_input(format!("{}: can't be read: {error}", path.display())))?;
-    Balancer::parse(&text).map_err(|invalid| Failure::bad_input(format!("{}: {invalid}", path.display())))
+    let beside = |name: &str| {
+        let file = path.parent().unwrap_or(std::path::Path::new("")).join(name);
+        std::fs::read_to_string(file).map_err(|error| error.to_string())
+    };
+    examine(&text, &beside).valid().map_err(|Invalid(findings)| {
+        let lines: Vec<String> = findings.iter().map(|finding| format!("{}: {finding}", path.display())).collect();
+        Failure::bad_input(lines.join("\n"))
+    })
 }

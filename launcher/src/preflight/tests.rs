@@ -174,7 +174,7 @@ fn a_name_that_another_vpcs_balancer_has_is_taken() {
 fn another_revision_is_refused_and_says_what_differs() {
     let changed = problem(|balancer, _, observed| {
         *observed = whole();
-        balancer.listeners[0].port = 8080;
+        balancer.listeners[0].port = Some(8080);
     });
     says(&changed, &["differs in listener", "`launcher update`", &whole().template.unwrap().revision]);
 }

@@ -46,7 +46,7 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
         |balancer: &Balancer| rules(balancer, scene.cidrs).iter().map(|rule| format!("{rule}\n")).collect::<String>();
     [
         ("instances", pairs(&machine)),
-        ("haproxy.cfg", pairs(&files::haproxy_cfg)),
+        ("haproxy.cfg", pairs(&|balancer| files::haproxy_cfg(balancer, files::TYPICAL_MEMORY_MB))),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
         ("instance metadata access", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
@@ -121,8 +121,11 @@ mod tests {
     }
 
     #[test]
-    fn a_new_target_changes_one_line_of_haproxy_cfg_only() {
-        let changes = between(|new| new.listeners[0].targets.push("10.0.3.20:8080".parse().unwrap()));
+    fn a_new_target_changes_haproxy_cfg_only() {
+        let changes = between(|new| {
+            let targets = new.listeners[0].targets.as_mut().unwrap();
+            targets.push("10.0.3.20:8080".parse().unwrap());
+        });
         let files: Vec<&str> = changes.iter().map(|change| change.file).collect();
         assert_eq!(files, ["haproxy.cfg"]);
         assert!(changes[0].diff.contains("\n+    server 10.0.3.20:8080 10.0.3.20:8080\n"), "{}", changes[0].diff);
@@ -130,7 +133,7 @@ mod tests {
 
     #[test]
     fn a_new_port_changes_the_security_group() {
-        let changes = between(|new| new.listeners[0].port = 8080);
+        let changes = between(|new| new.listeners[0].port = Some(8080));
         let group = changes.iter().find(|change| change.file.contains("security group")).unwrap();
         assert!(group.diff.contains("-tcp 80 from 10.0.0.0/16\n"), "{}", group.diff);
         assert!(group.diff.contains("+tcp 8080 from 10.0.0.0/16\n"), "{}", group.diff);
@@ -150,7 +153,7 @@ mod tests {
         let image = Contents { image: "ami-other".to_owned(), ..old.clone() };
         assert!(said(&image)[0].diff.contains("-ImageId: ami-0a1b2c3d\n+ImageId: ami-other\n"), "{:?}", said(&image));
         let mut new = web();
-        new.listeners[0].port = 8080;
+        new.listeners[0].port = Some(8080);
         let files: Vec<&str> =
             said(&desired_of(&new).contents("sg-1", None)).iter().map(|change| change.file).collect();
         assert_eq!(files, ["the launch template", "haproxy.cfg"]);

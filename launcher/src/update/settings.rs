@@ -179,7 +179,7 @@ pub(crate) mod tests {
     #[test]
     fn a_new_port_is_opened_first_and_the_old_one_closed_last() {
         let mut new = web();
-        new.listeners[0].port = 8080;
+        new.listeners[0].port = Some(8080);
         let wider = from_to(&web(), &new);
         assert_eq!(said(&wider), ["let in: tcp 8080 from 10.0.0.0/16"]);
         let between = after(&wider, &whole());

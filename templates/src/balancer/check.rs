@@ -1,12 +1,20 @@
 //! The offline checks of a parsed balancer, in the order of the file. The launcher checks what only AWS knows.
 
+mod actions;
+mod coverage;
+mod extra;
+mod groups;
+mod health_check;
 mod listeners;
 mod monitoring;
 pub(crate) mod naming;
 mod network;
+mod rules;
+mod text;
 
 use self::naming::{has_prefix, repeated};
-use super::location::{Path, at};
+use super::findings::Severity;
+use super::location::{Path, Segment, at};
 use super::{Balancer, Failover, Launch};
 use crate::names;
 use crate::values::{Image, Millis};
@@ -16,20 +24,33 @@ const LONGEST_DRAIN: Millis = Millis(3_600_000);
 
 /// What is wrong with a value, and its path.
 pub struct Problem {
+    pub severity: Severity,
     pub path: Path,
     pub message: String,
 }
 
 impl Problem {
     fn new(path: Path, message: impl Into<String>) -> Problem {
-        Problem { path, message: message.into() }
+        Problem { severity: Severity::Error, path, message: message.into() }
+    }
+
+    fn warning(path: Path, message: impl Into<String>) -> Problem {
+        Problem { severity: Severity::Warning, path, message: message.into() }
+    }
+
+    /// The same, inside of what is at `path`.
+    fn below(self, path: &[Segment]) -> Problem {
+        Problem { path: [path, &self.path].concat(), ..self }
     }
 }
 
 type Checked = Result<(), Problem>;
 
-pub fn first_problem(b: &Balancer) -> Option<Problem> {
-    [
+pub use extra::read as read_extra;
+
+/// All problems. Each check of a value yields at most one.
+pub fn problems(b: &Balancer) -> Vec<Problem> {
+    let values = [
         name(&b.name),
         network::vpc(&b.vpc),
         network::subnets(&b.subnets),
@@ -44,10 +65,23 @@ pub fn first_problem(b: &Balancer) -> Option<Problem> {
         replace_after(b),
         monitoring::notify(b.notify.as_ref()),
         monitoring::metrics(b.metrics.as_ref()),
-        listeners::all(b),
-    ]
-    .into_iter()
-    .find_map(Result::err)
+    ];
+    let mut problems: Vec<Problem> = values.into_iter().filter_map(Result::err).collect();
+    problems.extend(listeners::all(b));
+    problems.extend(groups::all(b));
+    problems.extend(rules::all(b));
+    problems.extend(extra::all(b));
+    problems
+}
+
+/// Refuses a number or duration outside of these, which are written for the operator as `range`.
+fn within<T: PartialOrd + std::fmt::Display>(path: Path, value: Option<&T>, ends: (T, T), range: &str) -> Checked {
+    match value {
+        Some(value) if *value < ends.0 || *value > ends.1 => {
+            Err(Problem::new(path, format!("{value} is out of range; write {range}")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn name(name: &str) -> Checked {

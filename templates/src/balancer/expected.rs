@@ -28,11 +28,45 @@ pub fn of(key: &str) -> Option<&'static str> {
         "listener" => "[[listener]] in double brackets, with its keys below it",
         "listener.name" => "text in quotes, such as \"http\"",
         "listener.port" => "a number from 1 to 65535, without quotes",
-        "listener.mode" => "\"http\" or \"tcp\"",
-        "listener.targets" => "a list, such as [\"10.0.1.20:8080\"]",
-        "listener.health_check" => "{ path = \"/healthz\", interval = \"2s\" }",
-        "listener.health_check.path" => "a path in quotes, such as \"/healthz\"",
-        "listener.health_check.interval" => "a duration in quotes, such as \"2s\"",
+        "listener.protocol" | "target_group.protocol" => "\"http\" or \"tcp\"",
+        "listener.ports" => "the first and the last port in quotes, such as \"40000-40099\"",
+        "listener.targets" | "target_group.targets" => "a list, such as [\"10.0.1.20:8080\"]",
+        "listener.health_check" | "target_group.health_check" => "{ path = \"/healthz\", interval = \"2s\" }",
+        "listener.forward" | "listener.rule.forward" => {
+            "the name of a target group, or several with their weights, such as { blue = 90, green = 10 }"
+        }
+        "listener.redirect" | "listener.rule.redirect" => "{ scheme = \"https\", status = 301 }",
+        "listener.respond" | "listener.rule.respond" => "{ status = 403, body = \"no\" }",
+        "listener.rate_limit" => "{ requests = 100, per = \"10s\" }",
+        "listener.response_headers" => "{ Strict-Transport-Security = \"max-age=31536000\", Server = \"\" }",
+        "listener.clients" | "listener.proxy_protocol_from" => "a list of CIDRs, such as [\"10.0.0.0/16\"]",
+        "listener.rule" => "[[listener.rule]] in double brackets, below its listener",
+        "listener.rule.if" => "{ host = [\"api.example.com\"], path = [\"/v1/*\"] }",
+        "listener.rule.rewrite" => "{ path = [\"^/v1/(.*)$\", '/\\1'] }",
+        "listener.rule.rewrite.path" => "a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']",
+        "target_group" => "[[target_group]] in double brackets, with its keys below it",
+        "target_group.sticky" => "{ cookie = \"ELBOW\", for = \"1h\" }",
+        "haproxy" => "[haproxy] once, with its keys below it",
+        "haproxy.max_request_headers" => "a size in quotes, such as \"64KB\"",
+        "haproxy.extra" => "the path of a file, such as \"extra.cfg\"",
+        _ => return of_last(key),
+    })
+}
+
+/// For keys that several tables have.
+fn of_last(key: &str) -> Option<&'static str> {
+    if !key.starts_with("listener.") && !key.starts_with("target_group.") {
+        return None;
+    }
+    Some(match key.rsplit('.').next().unwrap_or(key) {
+        "interval" | "timeout" | "idle_timeout" | "keep_alive" | "per" | "for" | "slow_start" | "deregistration_delay" => {
+            "a duration in quotes, such as \"2s\""
+        }
+        "status" if key.ends_with("health_check.status") => "codes in quotes, such as \"200-299,301\"",
+        "path" if key.ends_with("health_check.path") => "a path in quotes, such as \"/healthz\"",
+        "host" | "path" | "method" | "source" if key.contains(".if.") => "a list, such as [\"…\"]",
+        "proxy_protocol" | "retry" | "close_when_deregistered" | "close_on_unhealthy" | "backup" => "true or false",
+        "name" => "text in quotes, such as \"http\"",
         _ => return None,
     })
 }

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 /// One step from a table or list to what is in it.
@@ -47,25 +48,20 @@ pub fn line(text: &str, byte: usize) -> usize {
     1 + text.as_bytes()[..byte.min(text.len())].iter().filter(|&&b| b == b'\n').count()
 }
 
-/// The byte at which the value at this path starts, or else the nearest table around it. `None`: the text has neither.
-pub fn find(root: &DeTable<'_>, path: &[Segment]) -> Option<usize> {
-    let mut found = None;
-    let mut table = Some(root);
-    let mut list = None;
-    for step in path {
-        let value = match step {
-            Segment::Key(key) => table.and_then(|t| t.iter().find(|(k, _)| k.get_ref() == key)).map(|(_, v)| v),
-            Segment::Index(index) => list.and_then(|items: &[_]| items.get(*index)),
-        };
-        let Some(value) = value else { break };
-        found = Some(value.span().start);
-        (table, list) = match value.get_ref() {
-            DeValue::Table(inner) => (Some(inner), None),
-            DeValue::Array(inner) => (None, Some(&inner[..])),
-            _ => (None, None),
-        };
-    }
-    found
+/// The bytes of the value at this path, or else of the nearest table around it. `None`: the text has neither.
+pub fn find(root: &DeTable<'_>, path: &[Segment]) -> Option<Range<usize>> {
+    (1..=path.len()).rev().find_map(|steps| value(root, &path[..steps])).map(Spanned::span)
+}
+
+/// The value at this path.
+pub fn value<'t, 'i>(root: &'t DeTable<'i>, path: &[Segment]) -> Option<&'t Spanned<DeValue<'i>>> {
+    let (first, rest) = path.split_first()?;
+    let Segment::Key(key) = first else { return None };
+    rest.iter().try_fold(root.get(key.as_str())?, |value, step| match (value.get_ref(), step) {
+        (DeValue::Table(table), Segment::Key(key)) => table.get(key.as_str()),
+        (DeValue::Array(list), Segment::Index(index)) => list.get(*index),
+        _ => None,
+    })
 }
 
 /// The path of the innermost key or value that contains this span.

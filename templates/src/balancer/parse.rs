@@ -1,83 +1,85 @@
-//! Parses and checks a `balancer.toml` offline. An error is one line with the first problem and its key.
+//! Reads and checks a `balancer.toml` offline, and finds every error of it in one run.
 
-use std::fmt;
+use std::ops::Range;
 
 use toml::de::DeTable;
 
+use super::check::{self, Problem};
+use super::findings::{Examined, Finding, Invalid, Severity};
 use super::location::{self, Path, Segment};
-use super::{Balancer, check, expected, hint, secrets};
+use super::{Balancer, expected, hint, instead, prune, secrets};
 
-/// What is wrong with a `balancer.toml`, in one line: `line 4: virtual_ips: 10.255.0.10 is listed twice`.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub struct Invalid {
-    /// Counted from 1; none if the text has no such line.
-    pub line: Option<usize>,
-    /// The key, with dots between tables; empty if no key is at fault.
-    pub key: String,
-    /// What is wrong, and what to write instead.
-    pub message: String,
+/// Reads and checks a balancer's file. `read` returns the text of a file that it names, by a path relative to it. What
+/// only AWS knows isn't checked.
+pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Examined {
+    let document = match DeTable::parse(text) {
+        Ok(document) => document,
+        Err(error) => return Examined { balancer: None, findings: vec![syntax(text, &error)] },
+    };
+    let pruned = prune::read(text, document);
+    let mut findings = pruned.findings;
+    let mut balancer = pruned.balancer;
+    if let Some(balancer) = &mut balancer {
+        balancer.agent.sha256.make_ascii_lowercase();
+        let unread = check::read_extra(balancer, read);
+        for problem in unread.into_iter().chain(check::problems(balancer)) {
+            // What stands in for a value at fault has no problems of its own.
+            if !pruned.paths.iter().any(|path| problem.path.starts_with(path)) {
+                let span = location::find(pruned.root.get_ref(), &problem.path).filter(|span| span.end <= text.len());
+                findings.push(found(problem, Some(text), span));
+            }
+        }
+    }
+    findings.sort_by_key(|finding| (finding.severity, finding.span.as_ref().map_or(usize::MAX, |span| span.start)));
+    let is_valid = findings.iter().all(|finding| finding.severity != Severity::Error);
+    Examined { balancer: balancer.filter(|_| is_valid), findings }
 }
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(line) = self.line {
-            write!(f, "line {line}: ")?;
-        }
-        if !self.key.is_empty() {
-            write!(f, "{}: ", self.key)?;
-        }
-        f.write_str(&self.message)
-    }
+fn found(problem: Problem, text: Option<&str>, span: Option<Range<usize>>) -> Finding {
+    let line = text.zip(span.as_ref()).map(|(text, span)| location::line(text, span.start));
+    let key = location::dotted(&problem.path);
+    Finding { severity: problem.severity, span, line, key, message: secrets::addresses(&problem.message) }
 }
 
 impl Balancer {
-    /// Reads a `balancer.toml`.
+    /// Reads a `balancer.toml` that names no other file.
     ///
     /// # Errors
     /// If it isn't TOML, has an unknown key or lacks one, or has an invalid value. What only AWS knows isn't checked.
     pub fn parse(toml_text: &str) -> Result<Balancer, Invalid> {
-        let document = DeTable::parse(toml_text).map_err(|e| syntax(toml_text, &e))?;
-        let root = document.get_ref();
-        let mut balancer: Balancer = toml::from_str(toml_text).map_err(|e| shape(toml_text, root, &e))?;
-        balancer.agent.sha256.make_ascii_lowercase();
-        match check::first_problem(&balancer) {
-            None => Ok(balancer),
-            Some(problem) => Err(Invalid {
-                line: location::find(root, &problem.path).map(|byte| location::line(toml_text, byte)),
-                key: location::dotted(&problem.path),
-                message: secrets::addresses(&problem.message),
-            }),
-        }
+        examine(toml_text, &|_| Err("no other file can be read here".to_owned())).valid()
     }
-}
 
-impl Balancer {
     /// The checks of [`Balancer::parse`], for a balancer from another source.
     ///
     /// # Errors
-    /// The first problem, with its key.
+    /// All errors, with their keys.
     pub fn check(&self) -> Result<(), Invalid> {
-        match check::first_problem(self) {
-            None => Ok(()),
-            Some(problem) => Err(Invalid {
-                line: None,
-                key: location::dotted(&problem.path),
-                message: secrets::addresses(&problem.message),
-            }),
-        }
+        let found = check::problems(self).into_iter().map(|problem| found(problem, None, None));
+        let invalid = Invalid::of(found.collect());
+        if invalid.0.is_empty() { Ok(()) } else { Err(invalid) }
     }
 }
 
+/// An error, and the path of the value at fault. The path of a missing key ends in the key.
+pub struct Shape {
+    pub finding: Finding,
+    pub path: Path,
+}
+
 /// Text that isn't TOML.
-fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
+fn syntax(text: &str, error: &toml::de::Error) -> Finding {
+    let span = error.span();
     let line = error.span().map(|span| location::line(text, span.start));
+    let severity = Severity::Error;
     let repeated = error.span().and_then(|span| text.get(span));
     if line.is_some_and(|line| secrets::is_of_notify(text, line)) && !repeated.is_some_and(secrets::is_key) {
-        return Invalid { line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
+        return Finding { severity, span, line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
     }
     match repeated {
         Some(key) if error.message() == "duplicate key" => {
-            Invalid { line, key: key.to_owned(), message: "is defined twice; remove one of them".to_owned() }
+            let message = "is defined twice; remove one of them".to_owned();
+            Finding { severity, span, line, key: key.to_owned(), message }
         }
         _ => {
             let key = line.map(|line| key_at(text, line)).unwrap_or_default();
@@ -85,7 +87,7 @@ fn syntax(text: &str, error: &toml::de::Error) -> Invalid {
                 Some(wanted) => format!("not valid TOML; write {wanted}"),
                 None => one_line(error.message()),
             };
-            Invalid { line, key, message }
+            Finding { severity, span, line, key, message }
         }
     }
 }
@@ -101,36 +103,38 @@ fn key_at(text: &str, line: usize) -> String {
 }
 
 /// TOML that isn't a balancer: an unknown or missing key, or a value of the wrong type.
-fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
+pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
     let message = one_line(error.message());
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
     // An empty span is the whole document's.
     let span = error.span().filter(|span| !span.is_empty());
     let path = span.as_ref().map_or_else(Path::new, |span| location::around(root, span));
-    let line = span.as_ref().map(|span| location::line(text, span.start));
+    let shown = span.clone().filter(|span| span.end <= text.len());
     if message.starts_with("missing field") {
-        let line = line.filter(|_| !path.is_empty());
-        let key = location::dotted(&[path, vec![quoted[0].into()]].concat());
-        return Invalid { line, key, message: "is missing".to_owned() };
+        let span = shown.filter(|_| !path.is_empty());
+        let path = [path, vec![quoted[0].into()]].concat();
+        return Shape { finding: wrong(text, span, location::dotted(&path), "is missing".to_owned()), path };
     }
     let key = location::dotted(&path);
     if message.starts_with("unknown field") {
         // The key may be a webhook's address.
         let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !secrets::is_key(key)));
+        let said = instead::of_key(&key).map_or_else(|| unknown_key(quoted[0], &quoted[1..]), str::to_owned);
         let key = match key.starts_with("notify") && !is_shown {
             true => "notify".to_owned(),
             false => Some(key).filter(|key| !key.contains("://")).unwrap_or_default(),
         };
-        return Invalid { line, key, message: unknown_key(quoted[0], &quoted[1..]) };
+        return Shape { finding: wrong(text, shown, key, said), path };
     }
     if key.starts_with("notify") {
         // The library repeats the value, and a webhook's address is a secret.
-        return Invalid { line, key, message: format!("wrong type; {}", secrets::WANTED) };
+        return Shape { finding: wrong(text, shown, key, format!("wrong type; {}", secrets::WANTED)), path };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
-    let message = match expected::of(&key).filter(|_| is_of_another_kind(&message)) {
-        Some(wanted) => format!("wrong type; write {wanted}"),
-        None => plain(&message, &quoted),
+    let message = match (value.and_then(|value| instead::of_value(&key, value)), expected::of(&key)) {
+        (Some(said), _) => said.to_owned(),
+        (None, Some(wanted)) if is_of_another_kind(&message) => format!("wrong type; write {wanted}"),
+        _ => plain(&message, &quoted),
     };
     let message = match value {
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
@@ -138,7 +142,12 @@ fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Invalid {
         None if key.is_empty() => secrets::unquoted(&message),
         _ => message,
     };
-    Invalid { line, key, message: secrets::addresses(&message) }
+    Shape { finding: wrong(text, shown, key, secrets::addresses(&message)), path }
+}
+
+fn wrong(text: &str, span: Option<Range<usize>>, key: String, message: String) -> Finding {
+    let line = span.as_ref().map(|span| location::line(text, span.start));
+    Finding { severity: Severity::Error, span, line, key, message }
 }
 
 /// Whether the message is about a value's type (text, a list, a table) rather than its content.
@@ -159,7 +168,6 @@ fn unknown_key(key: &str, known: &[&str]) -> String {
 fn plain(message: &str, quoted: &[&str]) -> String {
     let plain = match message {
         "invalid IPv4 address syntax" => "not an IPv4 address, such as \"10.255.0.10\"",
-        "invalid IPv4 socket address syntax" => "not address:port, such as \"10.0.1.20:8080\"",
         "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
         _ if message.ends_with("expected u16") => "not a number from 1 to 65535",
         _ if message.starts_with("unknown variant") => {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use askama::Template;
 
 use super::render;
-use crate::balancer::{Balancer, Metadata};
+use crate::balancer::{Balancer, Metadata, PortRange};
 use crate::paths;
 
 /// The user of keepalived's scripts: `nobody` on every distribution. They only request two pages of this node.
@@ -26,14 +26,14 @@ struct Rules {
 /// The rules, for `nft -f`: they replace the previous ones atomically. nft refuses users that don't exist; `present`
 /// says whether one does.
 pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> String {
-    let listeners = balancer.listeners.iter().map(|listener| listener.port);
-    let listeners: BTreeSet<u16> = listeners.chain([paths::STATS_PORT]).collect();
+    let listeners = balancer.listeners.iter().map(|listener| listener.range());
+    let listeners: BTreeSet<PortRange> = listeners.chain([paths::STATS_PORT.into()]).collect();
     let (only, users) = match balancer.node.metadata {
         Metadata::Restricted => (false, format!("\"haproxy\", {SCRIPT_USER}")),
         Metadata::Root if present(INSTANCE_CONNECT_USER) => (true, format!("\"root\", {INSTANCE_CONNECT_USER:?}")),
         Metadata::Root => (true, "\"root\"".to_owned()),
     };
-    render(&Rules { listeners: listeners.iter().map(u16::to_string).collect::<Vec<_>>().join(", "), only, users })
+    render(&Rules { listeners: listeners.iter().map(PortRange::to_string).collect::<Vec<_>>().join(", "), only, users })
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::render;
-use crate::balancer::{Balancer, Millis};
+use crate::balancer::{Balancer, Millis, PortRange};
 use crate::{handover, paths};
 
 /// The lowest local port of a connection to a target, as sysctl.conf sets it.
@@ -52,7 +52,7 @@ pub fn agent_unit(balancer: &Balancer) -> String {
         balancer: paths::BALANCER,
         drain_timeout,
         stop_timeout: Millis(drain_timeout.0 + handover::LIMIT.0),
-        memory_max: memory_max(balancer.listeners.iter().map(|listener| listener.targets.len()).sum()),
+        memory_max: memory_max(balancer.groups().iter().map(|group| group.targets.len()).sum()),
     })
 }
 
@@ -84,15 +84,18 @@ pub fn logrotate_conf() -> String {
 
 /// Kernel settings, applied before HAProxy's first start.
 pub fn sysctl_conf(balancer: &Balancer) -> String {
-    let mut ports: Vec<u16> = balancer.listeners.iter().map(|listener| listener.port).collect();
-    ports.retain(|port| *port >= FIRST_LOCAL_PORT);
+    let mut ports: Vec<PortRange> = balancer.listeners.iter().map(|listener| listener.range()).collect();
+    ports.retain(|range| range.last >= FIRST_LOCAL_PORT);
     ports.sort_unstable();
-    // The kernel shows neighbours as a range.
-    let ranges = ports.chunk_by(|port, next| port + 1 == *next).map(|range| match range {
-        [only] => only.to_string(),
-        range => format!("{}-{}", range[0], range[range.len() - 1]),
+    // The kernel shows neighbours as one range.
+    let ranges = ports.into_iter().fold(Vec::<PortRange>::new(), |mut ranges, next| {
+        match ranges.last_mut() {
+            Some(range) if range.last.checked_add(1) == Some(next.first) => range.last = next.last,
+            _ => ranges.push(next),
+        }
+        ranges
     });
-    let reserved = ranges.collect::<Vec<_>>().join(",");
+    let reserved = ranges.iter().map(PortRange::to_string).collect::<Vec<_>>().join(",");
     render(&Sysctl { first: FIRST_LOCAL_PORT, reserved })
 }
 
@@ -120,10 +123,10 @@ mod tests {
         let mut balancer = Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap();
         assert!(!sysctl_conf(&balancer).contains("reserved"));
         for (listener, port) in balancer.listeners.iter_mut().zip([27_017, 443, 11_211]) {
-            listener.port = port;
+            listener.port = Some(port);
         }
         assert!(sysctl_conf(&balancer).contains("\nnet.ipv4.ip_local_reserved_ports = 11211,27017\n"));
-        balancer.listeners[1].port = 27_018;
+        balancer.listeners[1].port = Some(27_018);
         assert!(sysctl_conf(&balancer).contains("\nnet.ipv4.ip_local_reserved_ports = 11211,27017-27018\n"));
     }
 }

@@ -22,10 +22,12 @@ const MARK: &str = " # elbow:node-config";
 
 /// User-data that EC2 would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the compressed user-data has {size} bytes, and EC2 accepts {USER_DATA_LIMIT}; use fewer listeners or targets")]
+#[error("the compressed user-data has {size} bytes, and EC2 accepts {USER_DATA_LIMIT}; use fewer rules or targets ({parts})")]
 pub struct TooBig {
     /// Bytes after gzip.
     pub size: usize,
+    /// What takes how many of them, alone.
+    pub parts: String,
 }
 
 /// User-data that holds no node's configuration.
@@ -92,11 +94,35 @@ pub fn user_data(balancer: &Balancer) -> String {
 
 /// The user-data, compressed for a launch: the same bytes for the same balancer, always.
 pub fn user_data_gzip(balancer: &Balancer) -> Result<Vec<u8>, TooBig> {
+    let bytes = gzip(&user_data(balancer));
+    match bytes.len() {
+        0..=USER_DATA_LIMIT => Ok(bytes),
+        size => Err(TooBig { size, parts: parts(balancer) }),
+    }
+}
+
+fn gzip(text: &str) -> Vec<u8> {
     // No time and no operating system in the header: they would change the bytes.
     let mut gzip = GzBuilder::new().mtime(0).operating_system(255).write(Vec::new(), Compression::best());
-    gzip.write_all(user_data(balancer).as_bytes()).expect("writing to memory");
-    let bytes = gzip.finish().expect("writing to memory");
-    if bytes.len() > USER_DATA_LIMIT { Err(TooBig { size: bytes.len() }) } else { Ok(bytes) }
+    gzip.write_all(text.as_bytes()).expect("writing to memory");
+    gzip.finish().expect("writing to memory")
+}
+
+/// The compressed sizes of a balancer's parts.
+fn parts(balancer: &Balancer) -> String {
+    let config = NodeConfig::of(balancer).to_json();
+    let json = |value: &serde_json::Value| gzip(&value.to_string()).len();
+    let of = |value: Result<serde_json::Value, serde_json::Error>| value.as_ref().map_or(0, json);
+    let others = user_data(balancer).replace(config.trim_end(), "");
+    let extra = balancer.haproxy.extra.as_ref().map_or(0, |extra| gzip(&extra.text).len());
+    [
+        ("install.sh and units", gzip(&others).len()),
+        ("listeners and rules", of(serde_json::to_value(&balancer.listeners))),
+        ("target groups", of(serde_json::to_value(&balancer.target_groups))),
+        ("[haproxy] extra", extra),
+    ]
+    .map(|(part, size)| format!("{part}: {size}"))
+    .join(", ")
 }
 
 /// Reads the node's configuration out of user-data, in base64 as EC2 returns it.
@@ -134,6 +160,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
+    use crate::balancer::{Address, Target};
 
     fn balancer() -> Balancer {
         Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap()
@@ -169,17 +196,50 @@ mod tests {
     fn user_data_that_ec2_would_refuse_is_refused_here() {
         let mut big = balancer();
         // Addresses without a pattern, as gzip would find it.
-        big.listeners[0].targets = (0..4000u32)
-            .map(|n| {
-                let hash = Sha256::digest(n.to_be_bytes());
-                std::net::SocketAddrV4::new(
-                    [10, hash[0], hash[1], hash[2]].into(),
-                    u16::from_be_bytes([hash[3], hash[4]]),
-                )
-            })
-            .collect();
+        let target = |n: u32| {
+            let hash = Sha256::digest(n.to_be_bytes());
+            let port = u16::from_be_bytes([hash[3], hash[4]]);
+            let address = Address { ip: [10, hash[0], hash[1], hash[2]].into(), port: Some(port) };
+            Target { address, weight: None, backup: false }
+        };
+        big.listeners[0].targets = Some((0..4000).map(target).collect());
         let refused = user_data_gzip(&big).unwrap_err();
         assert!(refused.size > USER_DATA_LIMIT);
-        assert!(refused.to_string().contains("16384"), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("16384") && said.contains("install.sh and units: "), "{said}");
+    }
+
+    /// 200 host rules over 50 groups with 200 targets, and 4 KB of the operator's own sections.
+    fn largest() -> Balancer {
+        let head = include_str!("../../goldens/small/balancer.toml").split("[[listener]]").next().unwrap();
+        let words = ["shop", "cart", "auth", "mail", "media", "search", "billing", "report", "stock", "admin"];
+        let hash = |n: u32| Sha256::digest(n.to_be_bytes());
+        let mut text = format!(
+            "{head}[haproxy]\nextra = \"extra.cfg\"\n[[listener]]\nname = \"web\"\nport = 80\nprotocol = \"http\"\n\
+             respond = {{ status = 404 }}\n"
+        );
+        for n in 0..200 {
+            let (word, other) = (words[n as usize % 10], words[hash(n)[0] as usize % 10]);
+            text += &format!("[[listener.rule]]\nif = {{ host = [\"{word}-{other}{n}.example.com\"] }}\nforward = \"{word}-{}\"\n", n % 50);
+        }
+        for n in 0..50u32 {
+            let targets: Vec<String> = (0..4).map(|t| hash(1000 + 4 * n + t)).map(|h| format!("\"10.0.{}.{}:8080\"", h[0], h[1])).collect();
+            text += &format!("[[target_group]]\nname = \"{}-{n}\"\nprotocol = \"http\"\ntargets = [{}]\nhealth_check = {{ path = \"/healthz\" }}\n", words[n as usize % 10], targets.join(", "));
+        }
+        let mut extra = String::new();
+        for n in 0.. {
+            if extra.len() > 4096 {
+                break;
+            }
+            let h = hash(5000 + n);
+            extra += &format!("backend own-{n}\n    mode tcp\n    tcp-check expect string role:{:x}\n    server s{n} 10.1.{}.{}:6379 check\n", h[2], h[0], h[1]);
+        }
+        crate::balancer::examine(&text, &|_| Ok(extra.clone())).valid().unwrap()
+    }
+
+    #[test]
+    fn two_hundred_rules_fit_into_user_data() {
+        let bytes = user_data_gzip(&largest()).unwrap_or_else(|too_big| panic!("{too_big}"));
+        assert!(bytes.len() < USER_DATA_LIMIT * 9 / 10, "{} bytes: {}", bytes.len(), parts(&largest()));
     }
 }

@@ -103,7 +103,7 @@ fn toml(run: &Run, site: &Site, echoes: &[Probe; 2], agent: &Agent) -> String {
     let targets: Vec<String> = echoes.iter().map(|echo| format!("{}:8080", echo.address)).collect();
     format!(
         "name = {:?}\nvpc = {:?}\nsubnets = {:?}\nvirtual_ips = [\"{}\"]\n\n[agent]\nsource = {:?}\nsha256 = {:?}\n\n\
-         [[listener]]\nname = \"http\"\nport = 80\nmode = \"http\"\ntargets = {targets:?}\n\
+         [[listener]]\nname = \"http\"\nport = 80\nprotocol = \"http\"\ntargets = {targets:?}\n\
          health_check = {{ path = \"/\" }}\n",
         run.balancer(),
         site.vpc,

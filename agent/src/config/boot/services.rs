@@ -73,15 +73,15 @@ impl Local {
 
 /// Checks that HAProxy accepts this balancer's configuration; changes nothing.
 pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
-    try_out(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY).await
+    try_out(paths::HAPROXY, &haproxy_cfg(balancer, memory_mb()?), &CHECK_HAPROXY).await
 }
 
 /// Installs HAProxy's configuration, starts or reloads HAProxy, and waits until it answers. An invalid configuration
 /// leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy is down, too.
 pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     let due = reload_due(haproxy::UNIT);
-    let installed = install(paths::HAPROXY, &haproxy_cfg(balancer), &CHECK_HAPROXY, &due).await;
-    let (installed, refused) = match installed {
+    let installed = async { install(paths::HAPROXY, &haproxy_cfg(balancer, memory_mb()?), &CHECK_HAPROXY, &due).await };
+    let (installed, refused) = match installed.await {
         Ok(installed) => (installed, None),
         Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),
     };

@@ -152,7 +152,7 @@ mod tests {
     fn listeners_targets_and_virtual_ips_fit() {
         let mut after = balancer();
         after.listeners.pop();
-        after.listeners[0].targets.pop();
+        after.listeners[0].targets.as_mut().unwrap().pop();
         after.virtual_ips.push([10, 254, 7, 7].into());
         fits(&balancer(), &after).unwrap();
     }

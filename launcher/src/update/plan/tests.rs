@@ -20,7 +20,7 @@ use crate::update::snapshot::{Fetched, Image, Intent};
 /// The example on another port.
 fn moved() -> Balancer {
     let mut new = web();
-    new.listeners[0].port = 8080;
+    new.listeners[0].port = Some(8080);
     new
 }
 
@@ -245,7 +245,7 @@ fn a_node_that_was_launched_from_the_version_and_runs_another_is_replaced_too() 
 #[test]
 fn after_an_in_place_update_the_group_launches_the_new_version() {
     let mut new = auto_scaling();
-    new.listeners[0].port = 8080;
+    new.listeners[0].port = Some(8080);
     let mut world = World::grouped(&new);
     let said = world.plan(&new);
     assert!(said[1].starts_with("tell node 1") && said[3] == DEFAULT, "{said:?}");

@@ -52,7 +52,7 @@ sha256 = "{agent_sha256}"
 [[listener]]
 name = "http"
 port = 80
-mode = "http"
+protocol = "http"
 targets = [{targets}]
 health_check = {{ path = "/healthz", interval = "2s" }}
 "#,

@@ -1,0 +1,50 @@
+//! A listener as HAProxy's frontend.
+
+use super::quote::Quoted;
+use super::rules::{self, Routing};
+use super::RATE;
+use crate::balancer::{ForwardedFor, Listener, Millis, PortRange, Protocol, RateLimit, TargetGroup};
+
+pub struct Frontend<'a> {
+    pub listener: &'a Listener,
+    pub ports: PortRange,
+    pub is_http: bool,
+    pub idle: Millis,
+    pub keep_alive: Millis,
+    /// Networks, with spaces between them.
+    pub proxies: String,
+    pub forwarded_for: ForwardedFor,
+    pub rate: Option<Rate<'a>>,
+    /// Names and values of headers in responses; none as the value: it is removed.
+    pub headers: Vec<(Quoted, Option<Quoted>)>,
+    pub routing: Routing<'a>,
+}
+
+/// The listener's table of clients, and its limit.
+pub struct Rate<'a> {
+    pub table: String,
+    pub limit: &'a RateLimit,
+}
+
+pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Frontend<'a> {
+    let idle = listener.idle_timeout();
+    let proxies: Vec<String> = listener.proxy_protocol_from.iter().map(ToString::to_string).collect();
+    let header = |(name, value): (&String, &String)| {
+        (Quoted::name(name), Some(Quoted::format(value)).filter(|_| !value.is_empty()))
+    };
+    Frontend {
+        listener,
+        ports: listener.range(),
+        is_http: listener.protocol == Protocol::Http,
+        idle,
+        keep_alive: listener.keep_alive.unwrap_or(idle),
+        proxies: proxies.join(" "),
+        forwarded_for: listener.forwarded_for,
+        rate: listener
+            .rate_limit
+            .as_ref()
+            .map(|limit| Rate { table: format!("{}{RATE}", listener.name), limit }),
+        headers: listener.response_headers.iter().map(header).collect(),
+        routing: rules::of(listener, groups),
+    }
+}

@@ -1,0 +1,62 @@
+//! HAProxy's configuration: the same on every node of a balancer with the same memory. Listeners bind `*`, so that
+//! HAProxy starts without the virtual IPs, and `socket wildcard` in nftables can tell this node's connections.
+
+mod backend;
+mod frontend;
+mod pattern;
+mod quote;
+mod rules;
+mod sizing;
+
+use askama::Template;
+
+use self::backend::Backend;
+use self::frontend::Frontend;
+use self::quote::Quoted;
+use self::rules::Line;
+use self::sizing::Sizing;
+use super::render;
+use crate::balancer::{Balancer, Extra, ForwardedFor, Revision, TargetGroup};
+use crate::paths;
+
+/// Ends the name of a group's second backend, which has no checks and so serves while all targets are unhealthy. An
+/// agent that drains a target puts it in maintenance there.
+pub const OPEN: &str = "--all";
+/// Ends the name of a listener's table of clients, for its rate limit.
+const RATE: &str = "--rate";
+/// Memory of a t3.small, the default instance type: for what is rendered away from a node.
+pub const TYPICAL_MEMORY_MB: u32 = 2048;
+
+#[derive(Template)]
+#[template(path = "haproxy/haproxy.cfg", escape = "none")]
+struct Haproxy<'a> {
+    balancer: &'a Balancer,
+    revision: Revision,
+    sizing: Sizing,
+    stats_port: u16,
+    vips: String,
+    frontends: Vec<Frontend<'a>>,
+    backends: Vec<Backend<'a>>,
+    extra: Option<&'a Extra>,
+}
+
+/// `haproxy.cfg` for a node with this memory, for HAProxy 2.6 and later.
+pub fn haproxy_cfg(balancer: &Balancer, memory_mb: u32) -> String {
+    let groups = balancer.groups();
+    let vips: Vec<String> = balancer.virtual_ips.iter().map(ToString::to_string).collect();
+    render(&Haproxy {
+        balancer,
+        revision: balancer.revision(),
+        sizing: sizing::of(&balancer.haproxy, memory_mb),
+        stats_port: paths::STATS_PORT,
+        vips: vips.join(" "),
+        frontends: balancer.listeners.iter().map(|listener| frontend::of(listener, &groups)).collect(),
+        backends: groups.iter().flat_map(|group| backend::both(balancer, group)).collect(),
+        extra: balancer.haproxy.extra.as_ref(),
+    })
+}
+
+/// Whether this group has a backend for unhealthy targets.
+fn fails_open(group: &TargetGroup) -> bool {
+    !group.open_targets().is_empty()
+}
