@@ -15,6 +15,7 @@ mod parse;
 mod prune;
 mod rule;
 pub mod secrets;
+mod shape;
 mod target;
 mod traffic;
 

@@ -3,6 +3,7 @@
 //! program is missing.
 
 mod alerts;
+mod hostile;
 mod install;
 mod machine;
 mod programs;

@@ -167,7 +167,7 @@ fn impossible_updates_are_refused_before_anything_changes() {
     let listener = |number: u32| {
         let targets: Vec<String> = (number * 999..number * 999 + 999).map(target).collect();
         let (port, targets) = (9000 + number, targets.join(","));
-        format!("\n[[listener]]\nname = \"l{number}\"\nport = {port}\ntargets = [{targets}]\n")
+        format!("\n[[listener]]\nname = \"l{number}\"\nport = {port}\nprotocol = \"tcp\"\ntargets = [{targets}]\n")
     };
     let big = rig.file("big.toml", &(rig.example() + &(0..4).map(listener).collect::<String>()));
     refused(&rig, &["update", big.to_str().unwrap()], &["EC2 accepts 16384"]);

@@ -2,6 +2,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 
+use templates::files::OPEN;
 use templates::paths::STATS_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -25,7 +26,7 @@ pub async fn targets() -> Targets {
     }
 }
 
-/// Reads the CSV that follows the line of names (HAProxy management guide, 9.1: `pxname,svname,...,status,...`).
+/// Judges by backends with checks only, as servers of one without are never down. Reads the CSV that follows the line of names (HAProxy management guide, 9.1: `pxname,svname,...,status,...`).
 fn judge(answer: &str) -> Targets {
     let mut lines = answer.lines().skip_while(|line| !line.starts_with("# pxname,")).map(|line| line.split(','));
     let Some(column) = lines.next().and_then(|mut names| names.position(|name| name == "status")) else {
@@ -33,7 +34,8 @@ fn judge(answer: &str) -> Targets {
     };
     let up = |line: std::str::Split<'_, char>| {
         let fields: Vec<&str> = line.collect();
-        let is_server = fields.get(1).is_some_and(|name| !matches!(*name, "FRONTEND" | "BACKEND"));
+        let is_checked = fields.first().is_some_and(|backend| !backend.ends_with(OPEN));
+        let is_server = is_checked && fields.get(1).is_some_and(|name| !matches!(*name, "FRONTEND" | "BACKEND"));
         is_server && fields.get(column).is_some_and(|status| status.starts_with("UP") || *status == "no check")
     };
     if lines.any(up) { Targets::Up } else { Targets::Down }
@@ -47,6 +49,12 @@ mod tests {
         format!(
             "HTTP/1.0 200 OK\r\n\r\n# pxname,svname,qcur,status\nweb,FRONTEND,0,OPEN\nweb,t0,0,{status}\nweb,BACKEND,0,UP\n"
         )
+    }
+
+    #[test]
+    fn a_backend_for_unhealthy_targets_is_no_evidence() {
+        let page = page("DOWN").replace("web,BACKEND", "web--all,t0,0,no check\nweb,BACKEND");
+        assert_eq!(judge(&page), Targets::Down);
     }
 
     #[test]

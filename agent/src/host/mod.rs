@@ -7,6 +7,7 @@ pub mod http;
 pub mod kernel_events;
 pub mod logs;
 pub mod loopback;
+pub mod memory;
 pub mod metadata;
 pub mod nft;
 pub mod panics;

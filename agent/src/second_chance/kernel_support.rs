@@ -2,6 +2,8 @@
 
 use anyhow::Context;
 
+use crate::host::memory;
+
 /// The first kernel with `socket wildcard` (nft(8)).
 const NEEDED: (u32, u32) = (5, 14);
 
@@ -21,14 +23,7 @@ pub(super) fn check() -> anyhow::Result<()> {
 
 /// How many handshakes this machine's memory has room for.
 pub fn handshakes() -> u32 {
-    let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    templates::files::greeted(total(&memory).unwrap_or_default())
-}
-
-/// All of a machine's memory, in kB (proc(5)).
-fn total(meminfo: &str) -> Option<u64> {
-    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-    line.trim().strip_suffix(" kB")?.trim().parse().ok()
+    templates::files::greeted(memory::total_kb().unwrap_or_default())
 }
 
 /// Accepts an unreadable release.
@@ -43,12 +38,6 @@ fn judge(release: &str) -> Result<(), Unsupported> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_memory_is_read_as_the_kernel_shows_it() {
-        assert_eq!(total("MemTotal:        1986044 kB\nMemFree:          123 kB\n"), Some(1_986_044));
-        assert_eq!(total(""), None);
-    }
 
     #[test]
     fn a_kernel_is_judged_by_its_number() {

@@ -16,7 +16,7 @@ vpc         = "vpc-0a1b2c3d"
 subnets     = ["subnet-0aaa", "subnet-0bbb"]
 virtual_ips = ["10.255.0.10"]
 agent       = { source = "https://example.com/agent", sha256 = "SHA256" }
-listener    = [{ name = "http", port = 80, targets = ["10.0.1.20:8080"] }]
+listener    = [{ name = "http", protocol = "http", port = 80, targets = ["10.0.1.20:8080"] }]
 "#;
 
 /// Name and text of README.md and of each page in docs/.

@@ -1,6 +1,6 @@
 //! The ways in which a command fails, and their exit codes.
 
-use templates::balancer::Balancer;
+use templates::balancer::{Balancer, Invalid, examine};
 
 use crate::aws::error::{CallFailed, Reason};
 
@@ -81,7 +81,6 @@ pub fn read_balancer(path: &std::path::Path) -> Result<Balancer, Failure> {
         std::fs::read_to_string(file).map_err(|error| error.to_string())
     };
     examine(&text, &beside).valid().map_err(|Invalid(findings)| {
-        let lines: Vec<String> = findings.iter().map(|finding| format!("{}: {finding}", path.display())).collect();
-        Failure::bad_input(lines.join("\n"))
+        Failure::BadInput(findings.iter().map(|finding| format!("{}: {finding}", path.display())).collect())
     })
 }

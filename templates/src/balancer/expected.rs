@@ -59,7 +59,7 @@ fn of_last(key: &str) -> Option<&'static str> {
         return None;
     }
     Some(match key.rsplit('.').next().unwrap_or(key) {
-        "interval" | "timeout" | "idle_timeout" | "keep_alive" | "per" | "for" | "slow_start" | "deregistration_delay" => {
+        "interval" | "timeout" | "idle_timeout" | "forward_sticky" | "keep_alive" | "per" | "for" | "slow_start" | "deregistration_delay" => {
             "a duration in quotes, such as \"2s\""
         }
         "status" if key.ends_with("health_check.status") => "codes in quotes, such as \"200-299,301\"",

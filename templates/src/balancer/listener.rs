@@ -33,6 +33,9 @@ pub struct Listener {
     pub health_check: Option<HealthCheck>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// How long a client stays with the group that was chosen by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_sticky: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

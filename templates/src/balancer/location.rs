@@ -64,6 +64,11 @@ pub fn value<'t, 'i>(root: &'t DeTable<'i>, path: &[Segment]) -> Option<&'t Span
     })
 }
 
+/// Whether one of these is the other, or inside of it.
+pub fn related(a: &[Segment], b: &[Segment]) -> bool {
+    a.starts_with(b) || b.starts_with(a)
+}
+
 /// The path of the innermost key or value that contains this span.
 pub fn around(root: &DeTable<'_>, span: &Range<usize>) -> Path {
     let mut path = Path::new();

@@ -10,7 +10,7 @@ use toml::de::{DeArray, DeTable, DeValue, Deserializer};
 use super::Balancer;
 use super::findings::Finding;
 use super::location::{self, Path, Segment};
-use super::parse::shape;
+use super::shape::shape;
 
 /// What was read.
 pub struct Pruned<'i> {
@@ -39,14 +39,17 @@ pub fn read<'i>(text: &'i str, root: Spanned<DeTable<'i>>) -> Pruned<'i> {
             Err(error) => error,
         };
         let shape = shape(text, pruned.root.get_ref(), &error);
-        if !pruned.paths.iter().any(|known| shape.path.starts_with(known)) {
+        if !pruned.paths.iter().any(|known| location::related(known, &shape.path)) {
             pruned.findings.push(shape.finding);
             pruned.paths.push(shape.path.clone());
+            let is_absent = |path: &Path| location::value(pruned.root.get_ref(), path).is_none();
+            pruned.paths.extend(shape.meant.filter(is_absent));
         }
         // Behind the text, and each at a place of its own, so that an error at it is found.
         let nowhere = text.len() + 2 * round + 2;
         let at = nowhere..nowhere + 1;
-        let stands_in = stand_in(&location::dotted(&shape.path)).map(|value| Spanned::new(at, value));
+        let key = Some(location::dotted(&shape.path)).filter(|_| matches!(shape.path.last(), Some(Segment::Key(_))));
+        let stands_in = key.and_then(|key| stand_in(&key)).map(|value| Spanned::new(at, value));
         let is_present = location::value(pruned.root.get_ref(), &shape.path).is_some();
         let mended = match (stands_in, is_present) {
             (Some(value), _) => put(pruned.root.get_mut(), &shape.path, value),

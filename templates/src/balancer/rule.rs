@@ -5,6 +5,8 @@ use std::collections::BTreeMap;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use super::Millis;
+
 /// Decides for the requests that match. Exactly one of `forward`, `redirect` and `respond` is present.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -16,6 +18,9 @@ pub struct Rule {
     pub rewrite: Option<Rewrite>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
+    /// How long a client stays with the group that was chosen by weight.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward_sticky: Option<Millis>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
     #[serde(default, skip_serializing_if = "Option::is_none")]

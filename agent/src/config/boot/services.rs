@@ -11,7 +11,7 @@ use templates::{Balancer, Slot, paths};
 use tokio::time::Instant;
 
 use super::install::{Installed, install, try_out};
-use crate::host::systemd;
+use crate::host::{memory, systemd};
 use crate::node::state::Topic;
 use crate::{haproxy, keepalived};
 
@@ -73,14 +73,20 @@ impl Local {
 
 /// Checks that HAProxy accepts this balancer's configuration; changes nothing.
 pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
-    try_out(paths::HAPROXY, &haproxy_cfg(balancer, memory_mb()?), &CHECK_HAPROXY).await
+    try_out(paths::HAPROXY, &config(balancer)?, &CHECK_HAPROXY).await
+}
+
+/// haproxy.cfg for this node's memory.
+fn config(balancer: &Balancer) -> anyhow::Result<String> {
+    let memory_mb = u32::try_from(memory::total_kb()? / 1024).unwrap_or(u32::MAX);
+    Ok(haproxy_cfg(balancer, memory_mb))
 }
 
 /// Installs HAProxy's configuration, starts or reloads HAProxy, and waits until it answers. An invalid configuration
 /// leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy is down, too.
 pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     let due = reload_due(haproxy::UNIT);
-    let installed = async { install(paths::HAPROXY, &haproxy_cfg(balancer, memory_mb()?), &CHECK_HAPROXY, &due).await };
+    let installed = async { install(paths::HAPROXY, &config(balancer)?, &CHECK_HAPROXY, &due).await };
     let (installed, refused) = match installed.await {
         Ok(installed) => (installed, None),
         Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Problem, text, within};
+use super::{Checked, Problem, text, within};
 use crate::balancer::location::at;
-use crate::balancer::{Action, Forward, Protocol, Redirect, Respond, hint};
+use crate::balancer::{Action, Forward, Millis, Protocol, Redirect, Respond, hint};
 
 /// The codes of a redirect (RFC 9110 section 15.4).
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
@@ -24,6 +24,16 @@ pub fn one(present: &[&'static str], allowed: &str) -> Option<Problem> {
             Some(Problem::new(at![*second], message))
         }
     }
+}
+
+/// A client stays with a group only where several are chosen from.
+pub fn sticky(time: Option<&Millis>, forward: Option<&Forward>) -> Checked {
+    if time.is_some() && forward.is_none_or(|forward| forward.groups().len() < 2) {
+        let message = "chooses among groups; write forward = { blue = 80, green = 20 }, or sticky in the [[target_group]]";
+        return Err(Problem::new(at!["forward_sticky"], message));
+    }
+    // ALB's limit.
+    within(at!["forward_sticky"], time, (Millis(1000), Millis(7 * 24 * 3_600_000)), "1s to 168h")
 }
 
 /// Problems of what an action says.

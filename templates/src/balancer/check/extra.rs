@@ -40,8 +40,8 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
         within(
             at!["haproxy", "max_connections"],
             settings.max_connections.as_ref(),
-            (100, 2_000_000),
-            "100 to 2000000",
+            (100, 250_000),
+            "100 to 250000",
         ),
     ];
     let wrong = settings.extra.iter().flat_map(|extra| {

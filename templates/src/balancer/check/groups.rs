@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::naming::repeated;
-use super::{Checked, Problem, health_check, listeners, network, text, within};
+use super::{Checked, Problem, health_check, network, text, within};
 use crate::balancer::location::at;
 use crate::balancer::{Balancer, HealthCheck, Millis, Protocol, Sticky, Target, TargetGroup};
 
@@ -55,7 +55,7 @@ fn one(b: &Balancer, group: &TargetGroup) -> Vec<Problem> {
     let (second, hour) = (Millis(1000), Millis(3_600_000));
     let number = u32::try_from(group.targets.len()).unwrap_or(u32::MAX).max(1);
     let checks = [
-        listeners::name(&group.name),
+        text::section(&group.name).map_err(|message| Problem::new(at!["name"], message)),
         sticky(group),
         within(at!["deregistration_delay"], group.deregistration_delay.as_ref(), (Millis(0), hour), "0s to 1h"),
         within(at!["slow_start"], group.slow_start.as_ref(), (second, hour), "1s to 1h"),

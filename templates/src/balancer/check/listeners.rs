@@ -1,6 +1,6 @@
 //! Checks of listeners: names, ports, clients, and keys that need HTTP. Their actions and rules have files of their own.
 
-use super::naming::{is_label, repeated};
+use super::naming::repeated;
 use super::{Checked, Problem, groups, health_check, network, text, within};
 use crate::balancer::location::{Path, at};
 use crate::balancer::{Balancer, ForwardedFor, Listener, Millis, PortRange, Protocol};
@@ -48,7 +48,7 @@ fn one(b: &Balancer, listener: &Listener) -> Vec<Problem> {
     let mut problems = Vec::new();
     let hours = (Millis(1000), Millis(24 * 3_600_000));
     let checks = [
-        name(&listener.name),
+        text::section(&listener.name).map_err(|message| Problem::new(at!["name"], message)),
         ports(listener),
         network::nets(&at!["clients"], &listener.clients),
         network::nets(&at!["proxy_protocol_from"], &listener.proxy_protocol_from),
@@ -73,20 +73,6 @@ fn one(b: &Balancer, listener: &Listener) -> Vec<Problem> {
         (None, None) => {}
     }
     problems
-}
-
-/// A name of a listener or target group. HAProxy's sections `NAME--all` and `NAME--rate` are Elbow's own.
-pub fn name(name: &str) -> Checked {
-    if !is_label(name, 32) {
-        let message = format!(
-            "{name:?} is not a valid name; use up to 32 of a-z, 0-9 and -, starting with a letter and not ending with -"
-        );
-        return Err(Problem::new(at!["name"], message));
-    }
-    if name.contains("--") {
-        return Err(Problem::new(at!["name"], format!("{name:?} has two - in a row; write one")));
-    }
-    Ok(())
 }
 
 fn ports(listener: &Listener) -> Checked {
@@ -151,6 +137,7 @@ fn needs_http(listener: &Listener) -> Vec<Problem> {
         ("redirect", listener.redirect.is_some()),
         ("respond", listener.respond.is_some()),
         ("rule", !listener.rules.is_empty()),
+        ("forward_sticky", listener.forward_sticky.is_some()),
         ("keep_alive", listener.keep_alive.is_some()),
         ("response_headers", !listener.response_headers.is_empty()),
         ("forwarded_for", listener.forwarded_for != ForwardedFor::default()),

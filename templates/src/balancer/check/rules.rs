@@ -28,6 +28,7 @@ fn of(listener: &Listener, groups: &Groups<'_>) -> Vec<Problem> {
     ];
     let mut problems: Vec<Problem> = actions::one(&keys(&present), "targets, forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&listener.action(), listener.forward.as_ref(), listener.protocol, groups));
+    problems.extend(actions::sticky(listener.forward_sticky.as_ref(), listener.forward.as_ref()).err());
     if listener.rules.len() > MAX_RULES {
         let message = format!("{} are too many; write at most {MAX_RULES}", listener.rules.len());
         problems.push(Problem::new(at!["rule"], message));
@@ -48,6 +49,7 @@ fn one(rule: &Rule, groups: &Groups<'_>) -> Vec<Problem> {
         [("forward", rule.forward.is_some()), ("redirect", rule.redirect.is_some()), ("respond", rule.respond.is_some())];
     let mut problems: Vec<Problem> = actions::one(&keys(&present), "forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&rule.action(), rule.forward.as_ref(), Protocol::Http, groups));
+    problems.extend(actions::sticky(rule.forward_sticky.as_ref(), rule.forward.as_ref()).err());
     problems.extend(conditions(&rule.conditions).into_iter().map(|problem| problem.below(&at!["if"])));
     if let Some(rewrite) = &rule.rewrite {
         if rule.forward.is_none() {

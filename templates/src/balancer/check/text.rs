@@ -1,6 +1,10 @@
 //! Checks of an operator's text that haproxy.cfg will contain. The quoter (`files/haproxy/quote.rs`) keeps any text from
 //! changing the file's meaning; these checks refuse what couldn't work.
 
+use regex_syntax::ast;
+
+use super::naming::is_label;
+
 /// The longest text that one value has: ALB's is 128, and its headers' 16 KB are of no use here.
 const LONGEST: usize = 1024;
 
@@ -20,6 +24,19 @@ pub fn name(what: &str, text: &str) -> Result<(), String> {
         return Ok(());
     }
     Err(format!("{text:?} is not the name of a {what}; use up to 64 of a-z, A-Z, 0-9, - and _"))
+}
+
+/// The name of a listener or target group. HAProxy's sections `NAME--all` and `NAME--rate` are Elbow's own.
+pub fn section(name: &str) -> Result<(), String> {
+    if !is_label(name, 32) {
+        return Err(format!(
+            "{name:?} is not a valid name; use up to 32 of a-z, 0-9 and -, starting with a letter and not ending with -"
+        ));
+    }
+    match name.contains("--") {
+        true => Err(format!("{name:?} has two - in a row; write one")),
+        false => Ok(()),
+    }
 }
 
 /// A host name, which may have `*` and `?`, or `~` and a regular expression.
@@ -48,12 +65,31 @@ pub fn path_pattern(text: &str) -> Result<(), String> {
 /// A regular expression that means the same to HAProxy's PCRE.
 pub fn regex(text: &str) -> Result<(), String> {
     printable(text)?;
-    let wrong = |why: String| Err(format!("{text:?} is not a regular expression: {why}"));
-    match regex_syntax::ParserBuilder::new().build().parse(text) {
-        Ok(_) => Ok(()),
-        Err(regex_syntax::Error::Parse(error)) => wrong(error.kind().to_string()),
-        Err(regex_syntax::Error::Translate(error)) => wrong(error.kind().to_string()),
-        Err(_) => wrong("it can't be read".to_owned()),
+    let read = ast::parse::Parser::new().parse(text).map_err(|error| error.kind().to_string());
+    let read = read.and_then(|regex| ast::visit(&regex, PlainClasses));
+    read.map_err(|why| format!("{text:?} is not a regular expression: {why}"))
+}
+
+/// Refuses classes in classes, which PCRE reads as plain characters.
+struct PlainClasses;
+
+impl ast::Visitor for PlainClasses {
+    type Output = ();
+    type Err = String;
+
+    fn finish(self) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn visit_class_set_item_pre(&mut self, item: &ast::ClassSetItem) -> Result<(), String> {
+        match item {
+            ast::ClassSetItem::Bracketed(_) => Err("[ in a class needs a backslash".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    fn visit_class_set_binary_op_pre(&mut self, _: &ast::ClassSetBinaryOp) -> Result<(), String> {
+        Err("&&, -- and ~~ in a class need backslashes".to_owned())
     }
 }
 

@@ -4,7 +4,7 @@
 use super::pattern;
 use super::quote::{self, Part, Quoted};
 use super::{OPEN, fails_open};
-use crate::balancer::{Action, Conditions, Listener, Protocol, Redirect, Respond, Rewrite, TargetGroup};
+use crate::balancer::{Action, Conditions, Listener, Millis, Protocol, Redirect, Respond, Rewrite, TargetGroup};
 
 /// Where a listener's connections or requests go.
 pub struct Routing<'a> {
@@ -30,6 +30,7 @@ pub struct Step<'a> {
     /// The end of a line that is for this rule's requests, such as ` if !decided r1_host`.
     pub when: String,
     pub rewrite: Option<Rewriting>,
+    pub cookie: Option<GroupCookie<'a>>,
     pub action: Line<'a>,
 }
 
@@ -47,7 +48,19 @@ pub enum Line<'a> {
     Forward(Vec<(&'a str, String)>),
     /// Each location with the end of its line.
     Redirect { status: u16, locations: Vec<(Quoted, String)> },
-    Respond { status: u16, content_type: Quoted, body: Quoted },
+    /// With a media type and a body, if it has one.
+    Respond { status: u16, content: Option<(Quoted, Quoted)> },
+}
+
+/// A cookie by which a client stays with a group.
+pub struct GroupCookie<'a> {
+    pub name: String,
+    /// In seconds.
+    pub lasts: u32,
+    /// The step's number.
+    pub number: usize,
+    /// Each group with the end of its line.
+    pub choices: Vec<(&'a str, String)>,
 }
 
 /// A group that fails open.
@@ -63,23 +76,28 @@ const DICE: u64 = 1_000_000;
 pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Routing<'a> {
     let mut steps = Vec::new();
     let mut has_notes = false;
-    let rules = listener.rules.iter().map(|rule| (Some(&rule.conditions), rule.rewrite.as_ref(), rule.action()));
-    let rules: Vec<_> = rules.chain([(None, None, listener.action())]).collect();
+    let rules = listener.rules.iter().map(|rule| (Some(&rule.conditions), Some(rule), rule.forward_sticky, rule.action()));
+    let rules: Vec<_> = rules.chain([(None, None, listener.forward_sticky, listener.action())]).collect();
     let is_forward = |action: &Action<'_>| matches!(action, Action::Forward(_));
     let only = match &rules[..] {
-        [(_, None, Action::Forward(groups))] if groups.len() == 1 => Some(groups[0].0),
+        [(_, None, _, Action::Forward(groups))] if groups.len() == 1 => Some(groups[0].0),
         _ => None,
     };
     let mut has_dice = false;
-    for (i, (conditions, rewrite, action)) in rules.into_iter().enumerate().filter(|_| only.is_none()) {
+    for (i, (conditions, rule, sticky, action)) in rules.into_iter().enumerate().filter(|_| only.is_none()) {
         let (acls, mut names) = conditions.map_or_else(Default::default, |conditions| named(i + 1, conditions));
         if has_notes {
             names.insert(0, "!decided".to_owned());
         }
         has_notes |= is_forward(&action);
         has_dice |= matches!(&action, Action::Forward(groups) if groups.len() > 1);
-        let rewrite = rewrite.map(|rewrite| rewriting(i + 1, rewrite));
-        steps.push(Step { acls, when: suffix(&names), rewrite, action: line(action, &names) });
+        let rewrite = rule.and_then(|rule| rule.rewrite.as_ref()).map(|rewrite| rewriting(i + 1, rewrite));
+        let cookie = sticky.and_then(|lasts| group_cookie(i + 1, lasts, &action, &names));
+        let when = suffix(&names);
+        if cookie.is_some() && names.first().is_none_or(|first| first != "!decided") {
+            names.insert(0, "!decided".to_owned());
+        }
+        steps.push(Step { acls, when, rewrite, cookie, action: line(action, &names) });
     }
     let open = listener.forwards_to().into_iter().filter_map(|name| {
         let group = groups.iter().find(|group| group.name == name && fails_open(group))?;
@@ -152,12 +170,28 @@ fn line<'a>(action: Action<'a>, conditions: &[String]) -> Line<'a> {
         Action::Redirect(redirect) => {
             Line::Redirect { status: redirect.status, locations: locations(redirect, conditions) }
         }
-        Action::Respond(Respond { status, content_type, body }) => Line::Respond {
-            status: *status,
-            content_type: Quoted::text(content_type.as_deref().unwrap_or("text/plain")),
-            body: Quoted::text(body.as_deref().unwrap_or_default()),
-        },
+        Action::Respond(Respond { status, content_type, body }) => {
+            let content_type = content_type.as_deref().unwrap_or("text/plain");
+            let body = body.as_deref().filter(|body| !body.is_empty());
+            Line::Respond {
+                status: *status,
+                content: body.map(|body| (Quoted::text(content_type), Quoted::text(body))),
+            }
+        }
     }
+}
+
+/// The same groups, in whichever rule, have the same cookie.
+fn group_cookie<'a>(number: usize, lasts: Millis, action: &Action<'a>, conditions: &[String]) -> Option<GroupCookie<'a>> {
+    let Action::Forward(groups) = action else { return None };
+    let names: Vec<&str> = groups.iter().map(|(name, _)| *name).collect();
+    let name = format!("elbow-{}", names.join("-"));
+    let choice = |(group, _): &(&'a str, u16)| {
+        let conditions = [conditions, &[format!("{{ req.cook({name}) -m str {group} }}")]].concat();
+        (*group, suffix(&conditions))
+    };
+    let choices = groups.iter().filter(|(_, weight)| *weight > 0).map(choice).collect();
+    Some(GroupCookie { lasts: lasts.0 / 1000, number, choices, name })
 }
 
 /// The first group below whose limit the dice falls; the last one has no limit.

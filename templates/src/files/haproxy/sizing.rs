@@ -7,6 +7,8 @@ use crate::balancer::{Bytes, HaproxySettings};
 const OTHERS_MB: u32 = 512;
 /// A connection's memory at HAProxy's default buffer: its manual counts 20,000 unencrypted connections in 1 GB.
 const CONNECTION: u32 = 1024 * 1024 / 20;
+/// A connection has two of systemd's limit of 524,288 open files.
+const MOST: u32 = 250_000;
 /// HAProxy's default buffer, in bytes. A connection has two.
 const BUFFER: u32 = 16 * 1024;
 /// Of a buffer, kept free for headers that HAProxy adds (`tune.maxrewrite`).
@@ -37,7 +39,7 @@ pub fn of(settings: &HaproxySettings, memory_mb: u32) -> Sizing {
     let for_haproxy_mb = memory_mb.saturating_sub(OTHERS_MB).max(memory_mb / 2);
     let fit = u32::try_from(u64::from(for_haproxy_mb) * 1024 * 1024 / u64::from(connection)).unwrap_or(u32::MAX);
     // Round, so that a few MB more or less make the same file.
-    let fit = (fit / 1000 * 1000).max(1000);
+    let fit = (fit / 1000 * 1000).clamp(1000, MOST);
     let (listeners, reason) = match settings.max_connections {
         Some(number) => (number, "As [haproxy] max_connections says.".to_owned()),
         None => {
@@ -63,7 +65,7 @@ mod tests {
     fn connections_are_by_memory_and_by_the_size_of_headers() {
         let plain = HaproxySettings::default();
         let listeners = |memory| of(&plain, memory).listeners;
-        assert_eq!([512, 1024, 2048, 8192].map(listeners), [5000, 10_000, 30_000, 153_000]);
+        assert_eq!([512, 1024, 2048, 8192, 65_536].map(listeners), [5000, 10_000, 30_000, 153_000, 250_000]);
         let big = HaproxySettings { max_request_headers: Some(Bytes(64 * 1024)), ..plain.clone() };
         let sizing = of(&big, 2048);
         assert_eq!((sizing.buffer, sizing.listeners), (Some(66_560), 10_000));

@@ -1,0 +1,136 @@
+//! Words for the errors of the TOML library: the key at fault, and what to write instead.
+
+use std::ops::Range;
+
+use toml::de::DeTable;
+
+use super::findings::{Finding, Severity};
+use super::location::{self, Path, Segment};
+use super::{expected, hint, instead, secrets};
+
+/// An error, and the path of the value at fault. The path of a missing key ends in the key.
+pub struct Shape {
+    pub finding: Finding,
+    pub path: Path,
+    /// The key that an unknown one was probably meant for.
+    pub meant: Option<Path>,
+}
+
+/// Text that isn't TOML.
+pub fn syntax(text: &str, error: &toml::de::Error) -> Finding {
+    let span = error.span();
+    let line = error.span().map(|span| location::line(text, span.start));
+    let severity = Severity::Error;
+    let repeated = error.span().and_then(|span| text.get(span));
+    if line.is_some_and(|line| secrets::is_of_notify(text, line)) && !repeated.is_some_and(secrets::is_key) {
+        return Finding { severity, span, line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
+    }
+    match repeated {
+        Some(key) if error.message() == "duplicate key" => {
+            let message = "is defined twice; remove one of them".to_owned();
+            Finding { severity, span, line, key: key.to_owned(), message }
+        }
+        _ => {
+            let key = line.map(|line| key_at(text, line)).unwrap_or_default();
+            let message = match expected::of(&key) {
+                Some(wanted) => format!("not valid TOML; write {wanted}"),
+                None => one_line(error.message()),
+            };
+            Finding { severity, span, line, key, message }
+        }
+    }
+}
+
+/// The key that this line sets, guessed, as the text is no TOML.
+fn key_at(text: &str, line: usize) -> String {
+    let before: Vec<&str> = text.lines().take(line).map(str::trim).collect();
+    let Some((key, _)) = before.last().and_then(|line| line.split_once('=')) else { return String::new() };
+    let table = before.iter().rev().find(|line| line.starts_with('['));
+    let table = table.map(|line| line.trim_matches(['[', ']']).trim()).filter(|table| !table.is_empty());
+    let key = key.trim();
+    table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}"))
+}
+
+/// TOML that isn't a balancer: an unknown or missing key, or a value of the wrong type.
+pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
+    let message = one_line(error.message());
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    // An empty span is the whole document's.
+    let span = error.span().filter(|span| !span.is_empty());
+    let path = span.as_ref().map_or_else(Path::new, |span| location::around(root, span));
+    let shown = span.clone().filter(|span| span.end <= text.len());
+    if message.starts_with("missing field") {
+        let span = shown.filter(|_| !path.is_empty());
+        let path = [path, vec![quoted[0].into()]].concat();
+        return Shape { finding: wrong(text, span, location::dotted(&path), "is missing".to_owned()), path, meant: None };
+    }
+    let key = location::dotted(&path);
+    if message.starts_with("unknown field") {
+        // The key may be a webhook's address.
+        let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !secrets::is_key(key)));
+        let nearest = hint::nearest(quoted[0], quoted[1..].iter().copied());
+        let said = instead::of_key(&key).map_or_else(|| unknown_key(nearest, &quoted[1..]), str::to_owned);
+        let table = path[..path.len().saturating_sub(1)].to_vec();
+        let meant = nearest.map(|key| [table, vec![key.into()]].concat());
+        let key = match key.starts_with("notify") && !is_shown {
+            true => "notify".to_owned(),
+            false => Some(key).filter(|key| !key.contains("://")).unwrap_or_default(),
+        };
+        return Shape { finding: wrong(text, shown, key, said), path, meant };
+    }
+    if key.starts_with("notify") {
+        // The library repeats the value, and a webhook's address is a secret.
+        let finding = wrong(text, shown, key, format!("wrong type; {}", secrets::WANTED));
+        return Shape { finding, path, meant: None };
+    }
+    let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
+    let message = match (value.and_then(|value| instead::of_value(&key, value)), expected::of(&key)) {
+        (Some(said), _) => said.to_owned(),
+        (None, Some(wanted)) if is_of_another_kind(&message) => format!("wrong type; write {wanted}"),
+        _ => plain(&message, &quoted),
+    };
+    let message = match value {
+        Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
+        // Without a key, the value may be a secret.
+        None if key.is_empty() => secrets::unquoted(&message),
+        _ => message,
+    };
+    Shape { finding: wrong(text, shown, key, secrets::addresses(&message)), path, meant: None }
+}
+
+fn wrong(text: &str, span: Option<Range<usize>>, key: String, message: String) -> Finding {
+    let line = span.as_ref().map(|span| location::line(text, span.start));
+    Finding { severity: Severity::Error, span, line, key, message }
+}
+
+/// Whether the message is about a value's type (text, a list, a table) rather than its content.
+fn is_of_another_kind(message: &str) -> bool {
+    message.starts_with("invalid type")
+        || message.starts_with("wanted ")
+        || message.starts_with("data did not match any variant")
+}
+
+fn unknown_key(nearest: Option<&str>, known: &[&str]) -> String {
+    match nearest {
+        Some(meant) => format!("unknown key; did you mean {meant}?"),
+        None => format!("unknown key; known here: {}", known.join(", ")),
+    }
+}
+
+/// A library's message in words that say what to write.
+fn plain(message: &str, quoted: &[&str]) -> String {
+    let plain = match message {
+        "invalid IPv4 address syntax" => "not an IPv4 address, such as \"10.255.0.10\"",
+        "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
+        _ if message.ends_with("expected u16") => "not a number from 1 to 65535",
+        _ if message.starts_with("unknown variant") => {
+            return format!("unknown value; write {}", quoted[1..].join(" or "));
+        }
+        other => other,
+    };
+    plain.to_owned()
+}
+
+fn one_line(message: &str) -> String {
+    message.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
+}
