@@ -34,7 +34,7 @@ pub use monitoring::{Metrics, Notify, Webhook};
 pub use node_config::{BadNodeConfig, NodeConfig};
 pub use parse::examine;
 pub use rule::{Conditions, Forward, Redirect, Respond, Rewrite, Rule};
-pub use target::{Address, Target};
+pub use target::{Address, Target, WEIGHT};
 pub use traffic::Action;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.

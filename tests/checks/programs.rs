@@ -4,7 +4,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use templates::balancer::Balancer;
+use templates::balancer::{Balancer, examine};
 use templates::files::{self, KeepalivedNode};
 use templates::node::Slot;
 use templates::paths;
@@ -12,8 +12,9 @@ use templates::paths;
 use crate::machine::{Machine, Said};
 
 fn balancer(case: &str) -> Balancer {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/goldens").join(case).join("balancer.toml");
-    Balancer::parse(&std::fs::read_to_string(path).unwrap()).unwrap()
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../templates/goldens").join(case);
+    let read = |name: &str| std::fs::read_to_string(folder.join(name)).map_err(|error| error.to_string());
+    examine(&read("balancer.toml").unwrap(), &read).valid().unwrap()
 }
 
 fn keepalived(balancer: &Balancer, peers: &[&str]) -> String {
@@ -42,10 +43,21 @@ fn haproxy_accepts_its_configuration() {
 }
 
 #[test]
+fn haproxy_accepts_the_configurations_of_usual_systems() {
+    for case in ["openshift", "patroni", "galera", "rabbitmq", "blue-green", "own-sections"] {
+        let config = files::haproxy_cfg(&balancer(case), files::TYPICAL_MEMORY_MB);
+        let machine = Machine::node().with(paths::HAPROXY, &config);
+        let run = "mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg";
+        machine.run(run).ok().without(&["warning", "alert"]);
+    }
+}
+
+#[test]
 fn haproxy_answers_the_probe_and_speaks_http_to_health_checks() {
     let [machine, _] = machines();
     // A target that answers every request and logs it.
     let run = "mkdir -p /run/haproxy; ip address add 10.0.1.20/32 dev lo; ip address add 10.0.2.20/32 dev lo
+        ip address add 10.255.0.10/32 dev lo
         python3 -c 'if True:
             import http.server
             class H(http.server.BaseHTTPRequestHandler):
@@ -60,7 +72,8 @@ fn haproxy_answers_the_probe_and_speaks_http_to_health_checks() {
         until grep -q /healthz /tmp/asked; do sleep 0.05; done
         curl -sSf --max-time 5 http://127.0.0.1:8404/healthz
         curl -sSf --max-time 5 -o /dev/null http://127.0.0.1:8404/stats
-        curl -sSf --max-time 5 http://10.0.1.10/page
+        curl -sSf --max-time 5 --interface 10.0.1.10 http://10.255.0.10/page
+        curl -sS --max-time 5 http://10.0.1.10/page && exit 1
         cat /tmp/asked";
     let said = machine.run(run).ok();
     let asked =
@@ -237,10 +250,10 @@ fn rsyslog_accepts_its_configuration() {
 #[test]
 fn haproxys_log_reaches_its_file_and_no_other() {
     let [machine, _] = machines();
-    let run = "mkdir -p /run/haproxy; rsyslogd
+    let run = "mkdir -p /run/haproxy; ip address add 10.255.0.10/32 dev lo; rsyslogd
         until ss -lun | grep -q 127.0.0.1:514; do sleep 0.05; done
         haproxy -D -f /etc/haproxy/haproxy.cfg
-        until curl -s -o /dev/null http://127.0.0.1/seen-once; do sleep 0.05; done
+        until curl -s -o /dev/null http://10.255.0.10/seen-once; do sleep 0.05; done
         until grep -q seen-once /var/log/haproxy.log; do sleep 0.05; done
         echo lines: $(cat /var/log/* 2>/dev/null | grep -c seen-once)";
     machine.run(run).ok().with("lines: 1\n");

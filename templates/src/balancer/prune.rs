@@ -38,7 +38,11 @@ pub fn read<'i>(text: &'i str, root: Spanned<DeTable<'i>>) -> Pruned<'i> {
             }
             Err(error) => error,
         };
-        let shape = shape(text, pruned.root.get_ref(), &error);
+        let mut shape = shape(text, pruned.root.get_ref(), &error);
+        // Not an item is at fault, but that a list is where a table belongs.
+        if stand_in(&location::dotted(&shape.path)).is_some_and(|value| value.is_table()) {
+            shape.path.truncate(1);
+        }
         if !pruned.paths.iter().any(|known| location::related(known, &shape.path)) {
             pruned.findings.push(shape.finding);
             pruned.paths.push(shape.path.clone());

@@ -12,11 +12,14 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Target {
     pub address: Address,
-    /// Its part of the connections, by default 100; 0: only those that are bound to it.
+    /// Its part of the connections, by default [`WEIGHT`]; 0: only those that are bound to it.
     pub weight: Option<u16>,
     /// Whether it serves only while no other target is healthy.
     pub backup: bool,
 }
+
+/// Between HAProxy's 0 and 256.
+pub const WEIGHT: u16 = 100;
 
 /// An address with a port, or without one behind a range of ports: the target gets the client's port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -4,7 +4,7 @@
 use super::quote::Quoted;
 use super::{OPEN, fails_open};
 use crate::balancer::group::{CHECK_TIMEOUT, INTERVAL};
-use crate::balancer::{Balance, Balancer, CheckProtocol, Millis, Protocol, Sticky, Target, TargetGroup};
+use crate::balancer::{Balance, Balancer, CheckProtocol, Millis, Protocol, Sticky, Target, TargetGroup, WEIGHT};
 
 pub struct Backend<'a> {
     pub group: &'a TargetGroup,
@@ -70,6 +70,7 @@ fn of<'a>(balancer: &Balancer, group: &'a TargetGroup, is_open: bool) -> Backend
     let users = balancer.listeners.iter().filter(|listener| listener.forwards_to().contains(&group.name.as_str()));
     let idle = users.map(|listener| listener.idle_timeout()).max().unwrap_or(Millis(60_000));
     let targets = if is_open { group.open_targets() } else { group.targets.iter().collect() };
+    let has_weights = group.targets.iter().any(|target| target.weight.is_some());
     Backend {
         group,
         name: format!("{}{}", group.name, if is_open { OPEN } else { "" }),
@@ -87,7 +88,7 @@ fn of<'a>(balancer: &Balancer, group: &'a TargetGroup, is_open: bool) -> Backend
         table: table(group, is_open),
         check: (!is_open).then(|| check(group)),
         options: options(group, is_open),
-        servers: targets.into_iter().map(server).collect(),
+        servers: targets.into_iter().map(|target| server(target, has_weights)).collect(),
     }
 }
 
@@ -152,8 +153,8 @@ fn options(group: &TargetGroup, is_open: bool) -> Vec<String> {
     options
 }
 
-fn server(target: &Target) -> String {
+fn server(target: &Target, has_weights: bool) -> String {
     let Target { address, weight, backup } = target;
-    let weight = weight.map_or_else(String::new, |weight| format!(" weight {weight}"));
+    let weight = if has_weights { format!(" weight {}", weight.unwrap_or(WEIGHT)) } else { String::new() };
     format!("{address} {address}{weight}{}", if *backup { " backup" } else { "" })
 }
