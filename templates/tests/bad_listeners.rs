@@ -1,7 +1,6 @@
-//! The errors and warnings for listeners, rules, target groups and `[haproxy]`: each with its line and key, and all of a
-//! file in one run.
+//! The errors and warnings for listeners, rules and target groups: each with its line and key, and all of a file in one
+//! run.
 
-use templates::Balancer;
 use templates::balancer::{Severity, examine};
 
 const HEAD: &str = "name = \"web\"\nvpc = \"vpc-0a1b2c3d\"\nsubnets = [\"subnet-0a\", \"subnet-0b\"]\nvirtual_ips = [\"10.255.0.10\"]\n\
@@ -9,18 +8,19 @@ const HEAD: &str = "name = \"web\"\nvpc = \"vpc-0a1b2c3d\"\nsubnets = [\"subnet-
 
 /// Line 6 is the first one after [`HEAD`].
 const WEB: &str = "[[listener]]\nname = \"web\"\nport = 80\nprotocol = \"http\"\nforward = \"blue\"\n";
-const BLUE: &str = "[[target_group]]\nname = \"blue\"\nprotocol = \"http\"\ntargets = [\"10.0.1.20:8080\", \"10.0.2.20:8080\"]\n";
+const BLUE: &str =
+    "[[target_group]]\nname = \"blue\"\nprotocol = \"http\"\ntargets = [\"10.0.1.20:8080\", \"10.0.2.20:8080\"]\n";
 const TCP: &str = "[[listener]]\nname = \"db\"\nport = 5432\nprotocol = \"tcp\"\ntargets = [\"10.0.1.30:5432\"]\n";
 
-fn said(severity: Severity, text: &str, extra: Option<&str>) -> Vec<String> {
-    let read = |_: &str| extra.map(str::to_owned).ok_or_else(|| "no such file".to_owned());
+fn said(severity: Severity, text: &str) -> Vec<String> {
+    let read = |_: &str| Err(String::new());
     let findings = examine(&format!("{HEAD}{text}"), &read).findings;
     findings.iter().filter(|finding| finding.severity == severity).map(ToString::to_string).collect()
 }
 
 #[track_caller]
 fn refused(text: &str, lines: &[&str]) {
-    assert_eq!(said(Severity::Error, text, None), lines, "{text}");
+    assert_eq!(said(Severity::Error, text), lines, "{text}");
 }
 
 #[track_caller]
@@ -71,12 +71,26 @@ fn ports_that_cannot_be() {
     let line = "line 8: listener.ports: 9000-9200 contains 9110, the agent's own port; leave it out";
     refused(&TCP.replace("port = 5432", "ports = \"9000-9200\"").replace("[\"10.0.1.30:5432\"]", "[]"), &[line]);
     port("", "line 6: listener.port: is missing");
-    port("port = 81\nports = \"90-80\"", "line 9: listener.ports: \"90-80\" is not a range of ports; write the first and the last, such as \"40000-40099\"");
-    let two = |a: &str, b: &str| format!("{}{}", TCP.replace("port = 5432", a), TCP.replace("port = 5432", b).replace("db", "dc"));
+    port(
+        "port = 81\nports = \"90-80\"",
+        "line 9: listener.ports: \"90-80\" is not a range of ports; write the first and the last, such as \"40000-40099\"",
+    );
+    let two = |a: &str, b: &str| {
+        format!("{}{}", TCP.replace("port = 5432", a), TCP.replace("port = 5432", b).replace("db", "dc"))
+    };
     refused(&two("port = 80", "port = 80"), &["line 13: listener.port: 80 is the port of \"db\", too"]);
     let line = "line 13: listener.ports: 70-90 overlaps 80 of \"db\"";
-    refused(&two("port = 80", "ports = \"70-90\"").replacen("10.0.1.30:5432\"]\n", "", 0), &[line, "line 15: listener.targets: 10.0.1.30:5432 is behind a range of ports; leave the port out, and the target gets the client's"]);
-    refused(&format!("{TCP}{TCP}").replacen("5432", "5433", 1), &["line 12: listener.name: \"db\" is another listener's name"]);
+    refused(
+        &two("port = 80", "ports = \"70-90\"").replacen("10.0.1.30:5432\"]\n", "", 0),
+        &[
+            line,
+            "line 15: listener.targets: 10.0.1.30:5432 is behind a range of ports; leave the port out, and the target gets the client's",
+        ],
+    );
+    refused(
+        &format!("{TCP}{TCP}").replacen("5432", "5433", 1),
+        &["line 12: listener.name: \"db\" is another listener's name"],
+    );
     refused("", &["listener: is missing"]);
 }
 
@@ -84,7 +98,10 @@ fn ports_that_cannot_be() {
 fn keys_of_elb_and_of_earlier_files_have_a_hint() {
     let key = |key: &str, line: &str| refused(&format!("{WEB}{key}\n{BLUE}"), &[&format!("line 11: {line}")]);
     key("mode = \"http\"", "listener.mode: unknown key; write protocol = \"http\" or \"tcp\"");
-    key("sticky = { source = true }", "listener.sticky: unknown key; it belongs to a target group: write [[target_group]] with a name, targets and this key, and forward = \"its name\" here");
+    key(
+        "sticky = { source = true }",
+        "listener.sticky: unknown key; it belongs to a target group: write [[target_group]] with a name, targets and this key, and forward = \"its name\" here",
+    );
     key(
         "certificates = [\"arn:aws:acm:eu-west-1:1:certificate/x\"]",
         "listener.certificates: unknown key; Elbow doesn't terminate TLS, and can't use a certificate of ACM, as AWS gives its key to no one: \
@@ -108,22 +125,67 @@ fn keys_of_elb_and_of_earlier_files_have_a_hint() {
 fn actions_that_cannot_be() {
     let action = |new: &str, line: &str| refused(&format!("{WEB}{BLUE}").replace("forward = \"blue\"", new), &[line]);
     action("", "line 6: listener: no action; write one of targets, forward, redirect and respond");
-    action("forward = \"blue\"\nrespond = { status = 404 }", "line 11: listener.respond: write one action, not both forward and respond");
+    action(
+        "forward = \"blue\"\nrespond = { status = 404 }",
+        "line 11: listener.respond: write one action, not both forward and respond",
+    );
     action("forward = { blue = 0 }", "line 10: listener.forward: the weights sum to 0; give one group a weight");
-    action("forward = \"blue\"\nforward_sticky = \"1h\"", "line 11: listener.forward_sticky: chooses among groups; write forward = { blue = 80, green = 20 }, or sticky in the [[target_group]]");
-    action("forward = { blue = 1000 }", "line 10: listener.forward.blue: the weight 1000 is out of range; write 0 to 999");
-    action("forward = { blue = 1, red = 1 }", "line 10: listener.forward.red: no target group has the name \"red\"; write [[target_group]] with this name");
-    action("redirect = { status = 301 }", "line 10: listener.redirect: leads to where the client is; write scheme, host, port, path or query");
-    action("redirect = { scheme = \"https\", status = 200 }", "line 10: listener.redirect.status: 200 is not a redirect; write 301, 302, 303, 307 or 308");
-    action("redirect = { path = \"/#{pth}\", status = 301 }", "line 10: listener.redirect.path: \"/#{pth}\" has an unknown #{…}; known: #{protocol}, #{host}, #{port}, #{path}, #{query}");
-    action("redirect = { path = \"/a b\", status = 301 }", "line 10: listener.redirect.path: \"/a b\" is not a part of a URL; use the characters of RFC 3986 without spaces and quotes");
+    action(
+        "forward = \"blue\"\nforward_sticky = \"1h\"",
+        "line 11: listener.forward_sticky: chooses among groups; write forward = { blue = 80, green = 20 }, or sticky in the [[target_group]]",
+    );
+    action(
+        "forward = { blue = 1000 }",
+        "line 10: listener.forward.blue: the weight 1000 is out of range; write 0 to 999",
+    );
+    action(
+        "forward = { blue = 1, red = 1 }",
+        "line 10: listener.forward.red: no target group has the name \"red\"; write [[target_group]] with this name",
+    );
+    action(
+        "redirect = { status = 301 }",
+        "line 10: listener.redirect: leads to where the client is; write scheme, host, port, path or query",
+    );
+    action(
+        "redirect = { scheme = \"https\", status = 200 }",
+        "line 10: listener.redirect.status: 200 is not a redirect; write 301, 302, 303, 307 or 308",
+    );
+    action(
+        "redirect = { path = \"/#{pth}\", status = 301 }",
+        "line 10: listener.redirect.path: \"/#{pth}\" has an unknown #{…}; known: #{protocol}, #{host}, #{port}, #{path}, #{query}",
+    );
+    action(
+        "redirect = { path = \"/a b\", status = 301 }",
+        "line 10: listener.redirect.path: \"/a b\" is not a part of a URL; use the characters of RFC 3986 without spaces and quotes",
+    );
     action("respond = { status = 99 }", "line 10: listener.respond.status: 99 is out of range; write 200 to 599");
-    action("respond = { status = 200, body = \"a\\nb\" }", "line 10: listener.respond.body: \"a\\nb\" has a control character; write printable text in one line");
-    action("respond = { status = 200, content_type = \"text\" }", "line 10: listener.respond.content_type: \"text\" is not a media type, such as \"text/plain\"");
-    refused(&format!("{TCP}respond = {{ status = 404 }}\n"), &["line 11: listener.respond: needs protocol = \"http\"", "line 11: listener.respond: write one action, not both targets and respond"]);
-    refused(&format!("{}{BLUE}", TCP.replace("targets = [\"10.0.1.30:5432\"]", "forward = \"blue\"")), &["line 10: listener.forward: \"blue\" has protocol \"http\", and the listener \"tcp\""]);
-    refused(&format!("{WEB}health_check = {{ path = \"/\" }}\n{BLUE}"), &["line 11: listener.health_check: belongs to a list of targets; write it in the [[target_group]]"]);
-    refused(&format!("{}{}", TCP.replace("db", "blue"), BLUE.replace("http", "tcp")), &["line 12: target_group.name: \"blue\" is the group of the listener's targets; choose another name"]);
+    action(
+        "respond = { status = 200, body = \"a\\nb\" }",
+        "line 10: listener.respond.body: \"a\\nb\" has a control character; write printable text in one line",
+    );
+    action(
+        "respond = { status = 200, content_type = \"text\" }",
+        "line 10: listener.respond.content_type: \"text\" is not a media type, such as \"text/plain\"",
+    );
+    refused(
+        &format!("{TCP}respond = {{ status = 404 }}\n"),
+        &[
+            "line 11: listener.respond: needs protocol = \"http\"",
+            "line 11: listener.respond: write one action, not both targets and respond",
+        ],
+    );
+    refused(
+        &format!("{}{BLUE}", TCP.replace("targets = [\"10.0.1.30:5432\"]", "forward = \"blue\"")),
+        &["line 10: listener.forward: \"blue\" has protocol \"http\", and the listener \"tcp\""],
+    );
+    refused(
+        &format!("{WEB}health_check = {{ path = \"/\" }}\n{BLUE}"),
+        &["line 11: listener.health_check: belongs to a list of targets; write it in the [[target_group]]"],
+    );
+    refused(
+        &format!("{}{}", TCP.replace("db", "blue"), BLUE.replace("http", "tcp")),
+        &["line 12: target_group.name: \"blue\" is the group of the listener's targets; choose another name"],
+    );
 }
 
 #[test]
@@ -132,15 +194,30 @@ fn conditions_that_cannot_be() {
         let text = format!("{WEB}[[listener.rule]]\nif = {{ {condition} }}\nforward = \"blue\"\n{BLUE}");
         refused(&text, &[&format!("line 12: listener.rule.if.{line}")]);
     };
-    rule("host = [\"a b\"]", "host: \"a b\" is not a host; use up to 128 of a-z, 0-9, -._ and the wildcards * and ?, without a port");
-    rule("path = [\"a\"]", "path: \"a\" is not a path; write / and up to 127 characters of a URL's path, with the wildcards * and ?");
+    rule(
+        "host = [\"a b\"]",
+        "host: \"a b\" is not a host; use up to 128 of a-z, 0-9, -._ and the wildcards * and ?, without a port",
+    );
+    rule(
+        "path = [\"a\"]",
+        "path: \"a\" is not a path; write / and up to 127 characters of a URL's path, with the wildcards * and ?",
+    );
     rule("path = [\"~^/(\"]", "path: \"^/(\" is not a regular expression: unclosed group");
-    rule("path = [\"~^/[a&&b]\"]", "path: \"^/[a&&b]\" is not a regular expression: &&, -- and ~~ in a class need backslashes");
+    rule(
+        "path = [\"~^/[a&&b]\"]",
+        "path: \"^/[a&&b]\" is not a regular expression: &&, -- and ~~ in a class need backslashes",
+    );
     rule("path = [\"~^/[a[b]]\"]", "path: \"^/[a[b]]\" is not a regular expression: [ in a class needs a backslash");
     rule("method = [\"get\"]", "method: \"get\" is not a method; write capitals, such as \"GET\"");
-    rule("header = { \"X Y\" = [\"a\"] }", "header.X Y: \"X Y\" is not the name of a header; use up to 64 of a-z, A-Z, 0-9, - and _");
+    rule(
+        "header = { \"X Y\" = [\"a\"] }",
+        "header.X Y: \"X Y\" is not the name of a header; use up to 64 of a-z, A-Z, 0-9, - and _",
+    );
     rule("header = { Host = [\"a\"] }", "header.Host: write if = { host = […] }");
-    rule("header = { X = [\"a\\u0007\"] }", "header.X: \"a\\u{7}\" has a control character; write printable text in one line");
+    rule(
+        "header = { X = [\"a\\u0007\"] }",
+        "header.X: \"a\\u{7}\" has a control character; write printable text in one line",
+    );
     rule("query = { v = [] }", "query.v: the list is empty; write a value, such as [\"*\"] for any");
     rule("source = [\"10.0.0.1/8\"]", "source: 10.0.0.1/8 has host bits set; write 10.0.0.0/8");
 }
@@ -148,33 +225,55 @@ fn conditions_that_cannot_be() {
 #[test]
 fn rules_that_never_match_are_errors() {
     let rules = |rules: &[&str], line: &str| {
-        let rules: String = rules.iter().map(|rule| format!("[[listener.rule]]\n{rule}\nrespond = {{ status = 404 }}\n")).collect();
+        let rules: String =
+            rules.iter().map(|rule| format!("[[listener.rule]]\n{rule}\nrespond = {{ status = 404 }}\n")).collect();
         refused(&format!("{WEB}{rules}{BLUE}"), &[line]);
     };
     let never = "line 14: listener.rule: never matches:";
-    rules(&["", "if = { path = [\"/a\"] }"], &format!("{never} rule 1 matches every request; move it to the end, or remove its action to the listener"));
+    rules(
+        &["", "if = { path = [\"/a\"] }"],
+        &format!("{never} rule 1 matches every request; move it to the end, or remove its action to the listener"),
+    );
     let same = "if = { host = [\"a\"], path = [\"/x\"] }";
     rules(&[same, same], &format!("{never} rule 1 has the same conditions; remove one of them"));
-    rules(&["if = { path = [\"/api/*\"] }", "if = { path = [\"/api/v1\"] }"], &format!("{never} rule 1 matches all of its requests; move this rule before it"));
-    accepted(&format!("{WEB}[[listener.rule]]\nif = {{ path = [\"/api/v1\"] }}\nforward = \"blue\"\n[[listener.rule]]\nif = {{ path = [\"/api/*\"] }}\nforward = \"blue\"\n{BLUE}"));
+    rules(
+        &["if = { path = [\"/api/*\"] }", "if = { path = [\"/api/v1\"] }"],
+        &format!("{never} rule 1 matches all of its requests; move this rule before it"),
+    );
+    accepted(&format!(
+        "{WEB}[[listener.rule]]\nif = {{ path = [\"/api/v1\"] }}\nforward = \"blue\"\n[[listener.rule]]\nif = {{ path = [\"/api/*\"] }}\nforward = \"blue\"\n{BLUE}"
+    ));
 }
 
 #[test]
 fn rewrites_that_cannot_be() {
     let rewrite = |rewrite: &str, line: &str| {
-        refused(&format!("{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nforward = \"blue\"\nrewrite = {rewrite}\n{BLUE}"), &[&format!("line 14: listener.rule.rewrite{line}")]);
+        refused(
+            &format!(
+                "{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nforward = \"blue\"\nrewrite = {rewrite}\n{BLUE}"
+            ),
+            &[&format!("line 14: listener.rule.rewrite{line}")],
+        );
     };
     rewrite("{}", ": changes nothing; write host, path or query");
     rewrite("{ path = [\"^/(\", \"/\"] }", ".path: \"^/(\" is not a regular expression: unclosed group");
-    rewrite("{ path = \"/\" }", ".path: \"/\": wrong type; write a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']");
-    let text = format!("{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nrespond = {{ status = 404 }}\nrewrite = {{ query = \"a\" }}\n{BLUE}");
+    rewrite(
+        "{ path = \"/\" }",
+        ".path: \"/\": wrong type; write a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']",
+    );
+    let text = format!(
+        "{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nrespond = {{ status = 404 }}\nrewrite = {{ query = \"a\" }}\n{BLUE}"
+    );
     refused(&text, &["line 14: listener.rule.rewrite: changes a request that is forwarded; write forward"]);
 }
 
 #[test]
 fn targets_and_group_keys_that_cannot_be() {
     let target = |new: &str, line: &str| {
-        refused(&format!("{WEB}{BLUE}").replace("10.0.2.20:8080", new), &[&format!("line 14: target_group.targets: {line}")]);
+        refused(
+            &format!("{WEB}{BLUE}").replace("10.0.2.20:8080", new),
+            &[&format!("line 14: target_group.targets: {line}")],
+        );
     };
     target("web.internal:80", "\"web.internal:80\": not address:port, such as \"10.0.1.20:8080\"");
     target("10.0.2.20", "10.0.2.20 has no port; write it, such as \"10.0.1.20:8080\"");
@@ -182,29 +281,54 @@ fn targets_and_group_keys_that_cannot_be() {
     target("10.0.1.20:8080", "10.0.1.20:8080 is listed twice");
     target("127.0.0.1:80", "127.0.0.1:80 is a loopback address; write the address of a host");
     target("10.255.0.10:80", "10.255.0.10:80 is a virtual IP of this balancer, which can't be its own target");
-    let key = |key: &str, line: &str| refused(&format!("{WEB}{BLUE}{key}\n"), &[&format!("line 15: target_group.{line}")]);
+    let key =
+        |key: &str, line: &str| refused(&format!("{WEB}{BLUE}{key}\n"), &[&format!("line 15: target_group.{line}")]);
     key("minimum_healthy = 3", "minimum_healthy: 3 is out of range; write 1 to 2, the number of targets");
-    key("sticky = { cookie = \"A B\" }", "sticky.cookie: \"A B\" is not the name of a cookie; use up to 64 of a-z, A-Z, 0-9, - and _");
-    key("sticky = { for = \"1h\" }", "sticky: { for = \"1h\" }: write exactly one of cookie = \"NAME\", app_cookie = \"NAME\" and source = true");
-    key("balance = \"hash\"", "balance: \"hash\": unknown value; write round-robin or least-connections or random or source");
-    key("health_check = { status = \"2xx\" }", "health_check.status: \"2xx\" are not codes; write codes and ranges from 100 to 599, such as \"200-299,301\"");
-    key("health_check = { protocol = \"tcp\", path = \"/\" }", "health_check.path: a TCP check has no requests; write protocol = \"http\", or remove this key");
+    key(
+        "sticky = { cookie = \"A B\" }",
+        "sticky.cookie: \"A B\" is not the name of a cookie; use up to 64 of a-z, A-Z, 0-9, - and _",
+    );
+    key(
+        "sticky = { for = \"1h\" }",
+        "sticky: { for = \"1h\" }: write exactly one of cookie = \"NAME\", app_cookie = \"NAME\" and source = true",
+    );
+    key(
+        "balance = \"hash\"",
+        "balance: \"hash\": unknown value; write round-robin or least-connections or random or source",
+    );
+    key(
+        "health_check = { status = \"2xx\" }",
+        "health_check.status: \"2xx\" are not codes; write codes and ranges from 100 to 599, such as \"200-299,301\"",
+    );
+    key(
+        "health_check = { protocol = \"tcp\", path = \"/\" }",
+        "health_check.path: a TCP check has no requests; write protocol = \"http\", or remove this key",
+    );
     key("health_check = { interval = \"1ms\" }", "health_check.interval: 1ms is out of range; write 100ms to 300s");
     for bad in ["healthz", "/a b", "/a'", "/a#b"] {
         let rule = "is not a path; write / and up to 199 of the characters of a URL's path and query";
         key(&format!("health_check = {{ path = \"{bad}\" }}"), &format!("health_check.path: \"{bad}\" {rule}"));
     }
     let range = TCP.replace("port = 5432", "ports = \"40000-40099\"").replace(":5432", "");
-    refused(&range, &["line 10: listener.targets: 10.0.1.30 has no port to check; write health_check = { port = 8080 }"]);
+    refused(
+        &range,
+        &["line 10: listener.targets: 10.0.1.30 has no port to check; write health_check = { port = 8080 }"],
+    );
     accepted(&format!("{range}health_check = {{ port = 8080 }}\n"));
 }
 
 #[test]
 fn groups_without_traffic_and_without_targets_are_warnings() {
-    let warned = |text: &str| said(Severity::Warning, text, None);
-    assert_eq!(warned(&format!("{TCP}{BLUE}")), ["line 11: target_group: no listener forwards to \"blue\"; its targets get no traffic"]);
+    let warned = |text: &str| said(Severity::Warning, text);
+    assert_eq!(
+        warned(&format!("{TCP}{BLUE}")),
+        ["line 11: target_group: no listener forwards to \"blue\"; its targets get no traffic"]
+    );
     let empty = TCP.replace("[\"10.0.1.30:5432\"]", "[]");
-    assert_eq!(warned(&empty), ["line 10: listener.targets: the list is empty: HAProxy answers 503, or ends connections"]);
+    assert_eq!(
+        warned(&empty),
+        ["line 10: listener.targets: the list is empty: HAProxy answers 503, or ends connections"]
+    );
     accepted(&empty);
 }
 
@@ -217,48 +341,4 @@ fn more_rules_than_a_security_group_holds_are_an_error() {
     let line = "line 7: listener: the security group would need 63 rules, and AWS's quota is 60: list fewer clients, or use consecutive ports";
     refused(&format!("{clients}{}", listeners(2)), &[line]);
     accepted(&format!("{clients}{}", listeners(1)));
-}
-
-#[test]
-fn sections_of_the_operators_own_that_cannot_be() {
-    let text = format!("{WEB}{BLUE}[haproxy]\nextra = \"extra.cfg\"\n");
-    let extra = |extra: &str, lines: &[&str]| {
-        let lines: Vec<String> = lines.iter().map(|line| format!("line 16: haproxy.extra: extra.cfg, {line}")).collect();
-        assert_eq!(said(Severity::Error, &text, Some(extra)), lines, "{extra}");
-    };
-    refused(&text, &["line 16: haproxy.extra: \"extra.cfg\" can't be read: no such file"]);
-    let allowed = "frontend, backend, listen, resolvers, userlist, cache, mailers";
-    extra("global\n", &[&format!("line 1: a section \"global\" isn't allowed here; write {allowed}")]);
-    extra("  program x\n", &[&format!("line 1: a section \"program\" isn't allowed here; write {allowed}")]);
-    extra("mode tcp\n", &[&format!("line 1: \"mode\" is in no section; start with one of {allowed}")]);
-    extra("\"global\"\n", &["line 1: \"\\\"global\\\"\" is not a keyword; write it in a-z, 0-9 and -, without quotes"]);
-    extra("backend b\ngl\\obal\n.if 1\n", &[
-        "line 2: \"gl\\\\obal\" is not a keyword; write it in a-z, 0-9 and -, without quotes",
-        "line 3: \".if\" is not a keyword; write it in a-z, 0-9 and -, without quotes",
-    ]);
-    extra("backend blue\n", &["line 1: \"blue\" is a name of Elbow's own sections; choose another"]);
-    extra("listen web--all\n", &["line 1: \"web--all\" is a name of Elbow's own sections; choose another"]);
-    extra("frontend elbow_probe\n", &["line 1: \"elbow_probe\" is a name of Elbow's own sections; choose another"]);
-    let bind = |bind: &str, line: &str| extra(&format!("frontend f\n    bind {bind}\n"), &[&format!("line 2: {line}")]);
-    bind("10.255.0.10:81", "bind 10.255.0.10 would lose connections at a takeover; write a [[listener]] that forwards to a backend of this file");
-    bind("127.0.0.1:81,10.255.0.10:82", "bind 10.255.0.10 would lose connections at a takeover; write a [[listener]] that forwards to a backend of this file");
-    bind("*:80", "80 is the port of the listener \"web\"");
-    bind("127.0.0.1:9000-9200", "9110 is Elbow's own port; choose another");
-    bind("/run/x.sock level admin", "an admin socket isn't allowed here");
-    bind("unix@/run/x.sock", "\"unix@/run/x.sock\" is not address:port or *:port");
-    bind("\"127.0.0.1:81\"", "a bind line with quotes, escapes or variables can't be checked; write it plainly");
-    extra("frontend f\n    stats admin if TRUE\n", &["line 2: stats admin lets readers change servers; remove it"]);
-    extra("frontend f\r\n", &["line 1: has a control character; write plain lines that end in a newline"]);
-    extra("# a comment\nbackend redis\n    mode tcp\n    option tcp-check\n    tcp-check send PING\\r\\n\n    server a 10.0.1.1:6379 check\n", &[]);
-}
-
-#[test]
-fn a_listener_forwards_to_a_section_of_the_operators_own() {
-    let text = format!("{HEAD}[haproxy]\nextra = \"own/extra.cfg\"\n{}", WEB.replace("blue", "redis"));
-    let read = |path: &str| (path == "own/extra.cfg").then(|| "backend redis\n".to_owned()).ok_or_else(String::new);
-    let balancer: Balancer = examine(&text, &read).valid().unwrap();
-    assert_eq!(balancer.haproxy.extra.as_ref().unwrap().text, "backend redis\n");
-    balancer.check().unwrap();
-    let config = templates::balancer::NodeConfig::of(&balancer);
-    assert_eq!(templates::balancer::NodeConfig::parse(&config.to_json()).unwrap(), config);
 }

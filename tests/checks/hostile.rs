@@ -15,9 +15,46 @@ const RULES: usize = 500;
 
 /// Parts that mean something to HAProxy's parser, its log formats, its conditions or its regular expressions.
 const PARTS: [&str; 40] = [
-    "'", "''", "\"", "\\", "\\'", "\\\\", "#", " # x", " ", "  ", "%", "%%", "%[src]", "%[env(PATH)]", "%{+Q}o", "{", "}", "||",
-    "or", "if", "unless", "!", "-i", "-f", "--", "-m reg", "$HOME", "${HOME}", "\"$HOME\"", "[", "]", "(", ")", ",", ";", "a",
-    "Z9", "é\u{2028}", "always_true", "\\x41",
+    "'",
+    "''",
+    "\"",
+    "\\",
+    "\\'",
+    "\\\\",
+    "#",
+    " # x",
+    " ",
+    "  ",
+    "%",
+    "%%",
+    "%[src]",
+    "%[env(PATH)]",
+    "%{+Q}o",
+    "{",
+    "}",
+    "||",
+    "or",
+    "if",
+    "unless",
+    "!",
+    "-i",
+    "-f",
+    "--",
+    "-m reg",
+    "$HOME",
+    "${HOME}",
+    "\"$HOME\"",
+    "[",
+    "]",
+    "(",
+    ")",
+    ",",
+    ";",
+    "a",
+    "Z9",
+    "é\u{2028}",
+    "always_true",
+    "\\x41",
 ];
 
 /// The same strings in each run (a linear congruential generator).
@@ -78,13 +115,19 @@ fn accepted(parts: &[&str], rule: impl Fn(&str, usize) -> String) -> Vec<String>
 fn checked(what: &str, text: &str) {
     let balancer = Balancer::parse(text).unwrap_or_else(|invalid| panic!("{what}: {invalid}"));
     let config = files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB);
-    let said = Machine::node().with("/etc/haproxy/haproxy.cfg", &config).run("mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg 2>&1 | tail -20");
+    let said = Machine::node()
+        .with("/etc/haproxy/haproxy.cfg", &config)
+        .run("mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg 2>&1 | tail -20");
     assert!(said.text.trim() == "Configuration file is valid", "{what}: {}", said.text);
 }
 
 /// A rule that answers 404, with this condition and one that makes it another rule than all others.
 fn condition(condition: &str, number: usize) -> String {
-    format!("[[listener.rule]]\nif = {{ {condition}, source = [\"10.{}.{}.0/24\"] }}\nrespond = {{ status = 404 }}\n", number / 256, number % 256)
+    format!(
+        "[[listener.rule]]\nif = {{ {condition}, source = [\"10.{}.{}.0/24\"] }}\nrespond = {{ status = 404 }}\n",
+        number / 256,
+        number % 256
+    )
 }
 
 #[test]
@@ -111,9 +154,8 @@ fn haproxy_accepts_hostile_conditions() {
 
 #[test]
 fn haproxy_accepts_hostile_actions() {
-    let action = |action: String, number: usize| {
-        format!("[[listener.rule]]\nif = {{ path = [\"/{number}\"] }}\n{action}\n")
-    };
+    let action =
+        |action: String, number: usize| format!("[[listener.rule]]\nif = {{ path = [\"/{number}\"] }}\n{action}\n");
     let url: Vec<&str> = PARTS.iter().copied().chain(["#{path}", "#{query}", "/", "a=", "&", "?"].repeat(8)).collect();
     let keys: [(&str, fn(&str) -> String); 7] = [
         ("body", |text| format!("respond = {{ status = 200, body = {text} }}")),
@@ -150,7 +192,8 @@ fn haproxy_accepts_hostile_headers_and_cookies() {
         ("health_check.path", |text| format!("health_check = {{ path = {text} }}")),
         ("health_check.host", |text| format!("health_check = {{ host = {text} }}")),
     ];
-    let head = HEAD.replace("target_group = [{ name = \"g\", protocol = \"http\", targets = [\"10.0.1.1:80\"] }]\n", "");
+    let head =
+        HEAD.replace("target_group = [{ name = \"g\", protocol = \"http\", targets = [\"10.0.1.1:80\"] }]\n", "");
     for (what, key) in keys {
         let plain: Vec<&str> = PARTS.iter().copied().chain(["/", "a", "B-", "_", "0"].repeat(20)).collect();
         let mut groups: Vec<String> = Vec::new();

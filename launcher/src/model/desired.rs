@@ -202,7 +202,8 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
         let mut balancer = web();
         let listener = balancer.listeners[0].clone();
         let ports = [8081, 65535, 8080, 8082, 65534, 443];
-        balancer.listeners = ports.map(|port| templates::balancer::Listener { port: Some(port), ..listener.clone() }).into();
+        balancer.listeners =
+            ports.map(|port| templates::balancer::Listener { port: Some(port), ..listener.clone() }).into();
         balancer.clients =
             ["10.0.0.0/17", "192.168.7.0/24", "10.0.128.0/17", "10.0.9.0/24"].map(|net| net.parse().unwrap()).into();
         let said: Vec<String> = rules(&balancer, &[]).iter().map(Rule::to_string).collect();

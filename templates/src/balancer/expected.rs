@@ -43,7 +43,9 @@ pub fn of(key: &str) -> Option<&'static str> {
         "listener.rule" => "[[listener.rule]] in double brackets, below its listener",
         "listener.rule.if" => "{ host = [\"api.example.com\"], path = [\"/v1/*\"] }",
         "listener.rule.rewrite" => "{ path = [\"^/v1/(.*)$\", '/\\1'] }",
-        "listener.rule.rewrite.path" => "a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']",
+        "listener.rule.rewrite.path" => {
+            "a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']"
+        }
         "target_group" => "[[target_group]] in double brackets, with its keys below it",
         "target_group.sticky" => "{ cookie = \"ELBOW\", for = \"1h\" }",
         "haproxy" => "[haproxy] once, with its keys below it",
@@ -59,9 +61,15 @@ fn of_last(key: &str) -> Option<&'static str> {
         return None;
     }
     Some(match key.rsplit('.').next().unwrap_or(key) {
-        "interval" | "timeout" | "idle_timeout" | "forward_sticky" | "keep_alive" | "per" | "for" | "slow_start" | "deregistration_delay" => {
-            "a duration in quotes, such as \"2s\""
-        }
+        "interval"
+        | "timeout"
+        | "idle_timeout"
+        | "forward_sticky"
+        | "keep_alive"
+        | "per"
+        | "for"
+        | "slow_start"
+        | "deregistration_delay" => "a duration in quotes, such as \"2s\"",
         "status" if key.ends_with("health_check.status") => "codes in quotes, such as \"200-299,301\"",
         "path" if key.ends_with("health_check.path") => "a path in quotes, such as \"/healthz\"",
         "host" | "path" | "method" | "source" if key.contains(".if.") => "a list, such as [\"…\"]",

@@ -11,8 +11,17 @@ pub fn of_key(key: &str) -> Option<&'static str> {
         }
         (
             "listener",
-            "balance" | "sticky" | "deregistration_delay" | "slow_start" | "connections_per_target" | "proxy_protocol"
-            | "retry" | "close_when_deregistered" | "close_on_unhealthy" | "when_unhealthy" | "minimum_healthy",
+            "balance"
+            | "sticky"
+            | "deregistration_delay"
+            | "slow_start"
+            | "connections_per_target"
+            | "proxy_protocol"
+            | "retry"
+            | "close_when_deregistered"
+            | "close_on_unhealthy"
+            | "when_unhealthy"
+            | "minimum_healthy",
         ) => {
             "unknown key; it belongs to a target group: write [[target_group]] with a name, targets and this key, and \
              forward = \"its name\" here"
@@ -22,7 +31,9 @@ pub fn of_key(key: &str) -> Option<&'static str> {
         ("listener" | "listener.rule", "action" | "actions" | "default_actions" | "target_group") => {
             "unknown key; write one of forward, redirect and respond"
         }
-        ("listener" | "listener.rule", "fixed_response") => "unknown key; write respond = { status = 403, body = \"no\" }",
+        ("listener" | "listener.rule", "fixed_response") => {
+            "unknown key; write respond = { status = 403, body = \"no\" }"
+        }
         ("listener" | "target_group", "stickiness") => "unknown key; write sticky in a [[target_group]]",
         ("target_group", "matcher") | ("target_group.health_check" | "listener.health_check", "matcher") => {
             "unknown key; write health_check = { status = \"200-299\" }"
@@ -40,8 +51,12 @@ pub fn of_value(key: &str, value: &str) -> Option<&'static str> {
         ("protocol", "https" | "tls" | "HTTPS" | "TLS") if !key.contains("health_check") => {
             "Elbow neither terminates TLS nor speaks it to targets; write \"tcp\", and let the targets terminate it"
         }
-        ("protocol", "udp" | "tcp_udp" | "quic" | "UDP" | "TCP_UDP") => "HAProxy balances no UDP; write \"http\" or \"tcp\"",
-        ("protocol", "h2c" | "grpc") => "HAProxy speaks HTTP/1.1 to targets; write \"http\", or \"tcp\" to pass HTTP/2 on",
+        ("protocol", "udp" | "tcp_udp" | "quic" | "UDP" | "TCP_UDP") => {
+            "HAProxy balances no UDP; write \"http\" or \"tcp\""
+        }
+        ("protocol", "h2c" | "grpc") => {
+            "HAProxy speaks HTTP/1.1 to targets; write \"http\", or \"tcp\" to pass HTTP/2 on"
+        }
         ("targets", table) if table.starts_with('{') => {
             "Elbow looks no targets up by Auto Scaling group, tag or DNS name; write a list, such as [\"10.0.1.20:8080\"]"
         }

@@ -62,7 +62,11 @@ pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
     if message.starts_with("missing field") {
         let span = shown.filter(|_| !path.is_empty());
         let path = [path, vec![quoted[0].into()]].concat();
-        return Shape { finding: wrong(text, span, location::dotted(&path), "is missing".to_owned()), path, meant: None };
+        return Shape {
+            finding: wrong(text, span, location::dotted(&path), "is missing".to_owned()),
+            path,
+            meant: None,
+        };
     }
     let key = location::dotted(&path);
     if message.starts_with("unknown field") {

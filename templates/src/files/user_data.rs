@@ -22,7 +22,9 @@ const MARK: &str = " # elbow:node-config";
 
 /// User-data that EC2 would refuse.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the compressed user-data has {size} bytes, and EC2 accepts {USER_DATA_LIMIT}; use fewer rules or targets ({parts})")]
+#[error(
+    "the compressed user-data has {size} bytes, and EC2 accepts {USER_DATA_LIMIT}; use fewer rules or targets ({parts})"
+)]
 pub struct TooBig {
     /// Bytes after gzip.
     pub size: usize,
@@ -220,11 +222,19 @@ mod tests {
         );
         for n in 0..200 {
             let (word, other) = (words[n as usize % 10], words[hash(n)[0] as usize % 10]);
-            text += &format!("[[listener.rule]]\nif = {{ host = [\"{word}-{other}{n}.example.com\"] }}\nforward = \"{word}-{}\"\n", n % 50);
+            text += &format!(
+                "[[listener.rule]]\nif = {{ host = [\"{word}-{other}{n}.example.com\"] }}\nforward = \"{word}-{}\"\n",
+                n % 50
+            );
         }
         for n in 0..50u32 {
-            let targets: Vec<String> = (0..4).map(|t| hash(1000 + 4 * n + t)).map(|h| format!("\"10.0.{}.{}:8080\"", h[0], h[1])).collect();
-            text += &format!("[[target_group]]\nname = \"{}-{n}\"\nprotocol = \"http\"\ntargets = [{}]\nhealth_check = {{ path = \"/healthz\" }}\n", words[n as usize % 10], targets.join(", "));
+            let targets: Vec<String> =
+                (0..4).map(|t| hash(1000 + 4 * n + t)).map(|h| format!("\"10.0.{}.{}:8080\"", h[0], h[1])).collect();
+            text += &format!(
+                "[[target_group]]\nname = \"{}-{n}\"\nprotocol = \"http\"\ntargets = [{}]\nhealth_check = {{ path = \"/healthz\" }}\n",
+                words[n as usize % 10],
+                targets.join(", ")
+            );
         }
         let mut extra = String::new();
         for n in 0.. {
@@ -232,7 +242,10 @@ mod tests {
                 break;
             }
             let h = hash(5000 + n);
-            extra += &format!("backend own-{n}\n    mode tcp\n    tcp-check expect string role:{:x}\n    server s{n} 10.1.{}.{}:6379 check\n", h[2], h[0], h[1]);
+            extra += &format!(
+                "backend own-{n}\n    mode tcp\n    tcp-check expect string role:{:x}\n    server s{n} 10.1.{}.{}:6379 check\n",
+                h[2], h[0], h[1]
+            );
         }
         crate::balancer::examine(&text, &|_| Ok(extra.clone())).valid().unwrap()
     }

@@ -29,7 +29,8 @@ pub fn one(present: &[&'static str], allowed: &str) -> Option<Problem> {
 /// A client stays with a group only where several are chosen from.
 pub fn sticky(time: Option<&Millis>, forward: Option<&Forward>) -> Checked {
     if time.is_some() && forward.is_none_or(|forward| forward.groups().len() < 2) {
-        let message = "chooses among groups; write forward = { blue = 80, green = 20 }, or sticky in the [[target_group]]";
+        let message =
+            "chooses among groups; write forward = { blue = 80, green = 20 }, or sticky in the [[target_group]]";
         return Err(Problem::new(at!["forward_sticky"], message));
     }
     // ALB's limit.
@@ -37,7 +38,12 @@ pub fn sticky(time: Option<&Millis>, forward: Option<&Forward>) -> Checked {
 }
 
 /// Problems of what an action says.
-pub fn content(action: &Action<'_>, forward: Option<&Forward>, protocol: Protocol, groups: &Groups<'_>) -> Vec<Problem> {
+pub fn content(
+    action: &Action<'_>,
+    forward: Option<&Forward>,
+    protocol: Protocol,
+    groups: &Groups<'_>,
+) -> Vec<Problem> {
     match action {
         Action::Forward(_) => forward.map_or_else(Vec::new, |forward| forwards(forward, protocol, groups)),
         Action::Redirect(redirect) => redirects(redirect).into_iter().map(|p| p.below(&at!["redirect"])).collect(),

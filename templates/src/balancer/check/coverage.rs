@@ -8,7 +8,8 @@ use crate::balancer::{Conditions, Rule};
 pub fn unreachable(rules: &[Rule]) -> Vec<Problem> {
     let mut problems = Vec::new();
     for (later, rule) in rules.iter().enumerate() {
-        let Some(earlier) = rules[..later].iter().position(|earlier| covers(&earlier.conditions, &rule.conditions)) else {
+        let Some(earlier) = rules[..later].iter().position(|earlier| covers(&earlier.conditions, &rule.conditions))
+        else {
             continue;
         };
         let first = &rules[earlier].conditions;
@@ -16,7 +17,9 @@ pub fn unreachable(rules: &[Rule]) -> Vec<Problem> {
         let message = if *first == rule.conditions {
             format!("never matches: rule {number} has the same conditions; remove one of them")
         } else if is_always(first) {
-            format!("never matches: rule {number} matches every request; move it to the end, or remove its action to the listener")
+            format!(
+                "never matches: rule {number} matches every request; move it to the end, or remove its action to the listener"
+            )
         } else {
             format!("never matches: rule {number} matches all of its requests; move this rule before it")
         };

@@ -12,9 +12,8 @@ use crate::paths::{HEALTH_PORT, STATS_PORT};
 /// What a file may add. `global` and `defaults` are Elbow's, `program` and Lua run programs.
 const ALLOWED: [&str; 7] = ["frontend", "backend", "listen", "resolvers", "userlist", "cache", "mailers"];
 /// HAProxy's other sections (configuration manual, chapters 3 and 4).
-const OTHERS: [&str; 10] = [
-    "global", "defaults", "peers", "program", "http-errors", "ring", "log-forward", "fcgi-app", "mailer", "traces",
-];
+const OTHERS: [&str; 10] =
+    ["global", "defaults", "peers", "program", "http-errors", "ring", "log-forward", "fcgi-app", "mailer", "traces"];
 
 /// Reads the file that `[haproxy] extra` names into the balancer.
 pub fn read(balancer: &mut Balancer, read: &dyn Fn(&str) -> Result<String, String>) -> Option<Problem> {
@@ -37,12 +36,7 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
             (Bytes(15 * 1024), Bytes(64 * 1024)),
             "15KB to 64KB",
         ),
-        within(
-            at!["haproxy", "max_connections"],
-            settings.max_connections.as_ref(),
-            (100, 250_000),
-            "100 to 250000",
-        ),
+        within(at!["haproxy", "max_connections"], settings.max_connections.as_ref(), (100, 250_000), "100 to 250000"),
     ];
     let wrong = settings.extra.iter().flat_map(|extra| {
         let said = lines(b, extra).into_iter();
@@ -94,7 +88,9 @@ fn one(b: &Balancer, line: &str, names: &mut BTreeSet<String>, is_inside: &mut b
     }
     match *first {
         "bind" => bind(b, &words[1..]),
-        "stats" if words.get(1) == Some(&"admin") => Err("stats admin lets readers change servers; remove it".to_owned()),
+        "stats" if words.get(1) == Some(&"admin") => {
+            Err("stats admin lets readers change servers; remove it".to_owned())
+        }
         _ if words.iter().any(|word| word.contains("lua.")) => Err("Lua isn't allowed here".to_owned()),
         _ => Ok(()),
     }
@@ -128,7 +124,8 @@ fn bind(b: &Balancer, words: &[&str]) -> Result<(), String> {
     for address in words.first().copied().unwrap_or_default().split(',') {
         let shape = || format!("{address:?} is not address:port or *:port");
         let (ip, port) = address.rsplit_once(':').ok_or_else(shape)?;
-        let ports: PortRange = port.parse::<u16>().map(PortRange::from).or_else(|_| port.parse()).map_err(|_| shape())?;
+        let ports: PortRange =
+            port.parse::<u16>().map(PortRange::from).or_else(|_| port.parse()).map_err(|_| shape())?;
         let ip: Option<Ipv4Addr> = match ip {
             "" | "*" | "0.0.0.0" => None,
             ip => Some(ip.parse().map_err(|_| shape())?),

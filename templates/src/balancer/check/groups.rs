@@ -33,8 +33,12 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
 
 /// A shorthand listener's name is that of a group, too.
 fn names(b: &Balancer) -> Vec<Problem> {
-    let shorthand: Vec<&str> =
-        b.listeners.iter().filter(|listener| listener.targets.is_some()).map(|listener| listener.name.as_str()).collect();
+    let shorthand: Vec<&str> = b
+        .listeners
+        .iter()
+        .filter(|listener| listener.targets.is_some())
+        .map(|listener| listener.name.as_str())
+        .collect();
     let mut seen = BTreeSet::new();
     let mut problems = Vec::new();
     for (i, group) in b.target_groups.iter().enumerate() {
@@ -110,7 +114,8 @@ fn sticky(group: &TargetGroup) -> Checked {
 pub fn targets(b: &Balancer, targets: &[Target], check: &HealthCheck, ports: (bool, bool)) -> Vec<Problem> {
     let mut problems = Vec::new();
     match targets.len() {
-        0 => problems.push(Problem::warning(at!["targets"], "the list is empty: HAProxy answers 503, or ends connections")),
+        0 => problems
+            .push(Problem::warning(at!["targets"], "the list is empty: HAProxy answers 503, or ends connections")),
         1..=MAX_TARGETS => {}
         n => problems.push(Problem::new(at!["targets"], format!("{n} are too many; write at most {MAX_TARGETS}"))),
     }

@@ -26,7 +26,8 @@ fn of(listener: &Listener, groups: &Groups<'_>) -> Vec<Problem> {
         ("redirect", listener.redirect.is_some()),
         ("respond", listener.respond.is_some()),
     ];
-    let mut problems: Vec<Problem> = actions::one(&keys(&present), "targets, forward, redirect and respond").into_iter().collect();
+    let mut problems: Vec<Problem> =
+        actions::one(&keys(&present), "targets, forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&listener.action(), listener.forward.as_ref(), listener.protocol, groups));
     problems.extend(actions::sticky(listener.forward_sticky.as_ref(), listener.forward.as_ref()).err());
     if listener.rules.len() > MAX_RULES {
@@ -45,9 +46,13 @@ fn keys(present: &[(&'static str, bool)]) -> Vec<&'static str> {
 }
 
 fn one(rule: &Rule, groups: &Groups<'_>) -> Vec<Problem> {
-    let present =
-        [("forward", rule.forward.is_some()), ("redirect", rule.redirect.is_some()), ("respond", rule.respond.is_some())];
-    let mut problems: Vec<Problem> = actions::one(&keys(&present), "forward, redirect and respond").into_iter().collect();
+    let present = [
+        ("forward", rule.forward.is_some()),
+        ("redirect", rule.redirect.is_some()),
+        ("respond", rule.respond.is_some()),
+    ];
+    let mut problems: Vec<Problem> =
+        actions::one(&keys(&present), "forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&rule.action(), rule.forward.as_ref(), Protocol::Http, groups));
     problems.extend(actions::sticky(rule.forward_sticky.as_ref(), rule.forward.as_ref()).err());
     problems.extend(conditions(&rule.conditions).into_iter().map(|problem| problem.below(&at!["if"])));
@@ -106,7 +111,8 @@ fn rewrites(rewrite: &Rewrite) -> Vec<Problem> {
         problems.push(Problem::new(vec![], "changes nothing; write host, path or query"));
     }
     problems.extend(host.as_deref().and_then(|host| text::host(host).err()).map(|m| Problem::new(at!["host"], m)));
-    problems.extend(query.as_deref().and_then(|query| text::url_part(query).err()).map(|m| Problem::new(at!["query"], m)));
+    problems
+        .extend(query.as_deref().and_then(|query| text::url_part(query).err()).map(|m| Problem::new(at!["query"], m)));
     if let Some((regex, replacement)) = path {
         problems.extend(text::regex(regex).err().map(|message| Problem::new(at!["path", 0], message)));
         problems.extend(text::printable(replacement).err().map(|message| Problem::new(at!["path", 1], message)));

@@ -105,10 +105,8 @@ fn table(group: &TargetGroup, is_open: bool) -> Option<Table> {
         Sticky::Source { unused } => ("ip".to_owned(), unused, vec![format!("stick on src{of}")]),
         Sticky::AppCookie { name, unused } => {
             let name = Quoted::name(name);
-            let lines = vec![
-                format!("stick match req.cook({name}){of}"),
-                format!("stick store-response res.cook({name}){of}"),
-            ];
+            let lines =
+                vec![format!("stick match req.cook({name}){of}"), format!("stick store-response res.cook({name}){of}")];
             (format!("string len {COOKIE_LENGTH}"), unused, lines)
         }
     };

@@ -1,8 +1,8 @@
 //! A listener as HAProxy's frontend.
 
+use super::RATE;
 use super::quote::Quoted;
 use super::rules::{self, Routing};
-use super::RATE;
 use crate::balancer::{ForwardedFor, Listener, Millis, PortRange, Protocol, RateLimit, TargetGroup};
 
 pub struct Frontend<'a> {
@@ -40,10 +40,7 @@ pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Frontend<'a>
         keep_alive: listener.keep_alive.unwrap_or(idle),
         proxies: proxies.join(" "),
         forwarded_for: listener.forwarded_for,
-        rate: listener
-            .rate_limit
-            .as_ref()
-            .map(|limit| Rate { table: format!("{}{RATE}", listener.name), limit }),
+        rate: listener.rate_limit.as_ref().map(|limit| Rate { table: format!("{}{RATE}", listener.name), limit }),
         headers: listener.response_headers.iter().map(header).collect(),
         routing: rules::of(listener, groups),
     }

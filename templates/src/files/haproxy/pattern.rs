@@ -14,8 +14,7 @@ enum Method {
 pub fn acl(name: &str, fetch: &str, flags: &str, patterns: &[String]) -> Vec<String> {
     let split: Vec<(Method, String)> = patterns.iter().map(|pattern| split(pattern)).collect();
     let mut lines = Vec::new();
-    for (method, word) in
-        [(Method::Exact, "str"), (Method::Start, "beg"), (Method::End, "end"), (Method::Regex, "reg")]
+    for (method, word) in [(Method::Exact, "str"), (Method::Start, "beg"), (Method::End, "end"), (Method::Regex, "reg")]
     {
         let values: Vec<&str> =
             split.iter().filter(|(other, _)| *other == method).map(|(_, text)| text.as_str()).collect();

@@ -139,8 +139,11 @@ mod tests {
         let lines = acl("r1_host", "var(txn.host) -i -m reg", &values);
         let split: Vec<Vec<String>> = lines.iter().map(|line| words(line)).collect();
         assert!(split.iter().all(|words| words.len() <= 64), "{lines:?}");
-        let said: Vec<&str> =
-            split.iter().flat_map(|words| words.iter().skip_while(|word| *word != "--").skip(1)).map(String::as_str).collect();
+        let said: Vec<&str> = split
+            .iter()
+            .flat_map(|words| words.iter().skip_while(|word| *word != "--").skip(1))
+            .map(String::as_str)
+            .collect();
         assert_eq!(said, values);
     }
 

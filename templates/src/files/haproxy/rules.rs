@@ -1,5 +1,6 @@
 //! Where a listener's requests go. HAProxy tries `http-request` lines in order, so a rule that forwards only notes its
-//! group in `txn.group`, and lines of later rules ask that there is none yet. `use_backend` reads the note.
+//! group in `txn.group`, and lines of later rules ask that there is none yet,
+//! or are skipped. `use_backend` reads the note.
 
 use super::pattern;
 use super::quote::{self, Part, Quoted};
@@ -32,6 +33,8 @@ pub struct Step<'a> {
     pub rewrite: Option<Rewriting>,
     pub cookie: Option<GroupCookie<'a>>,
     pub action: Line<'a>,
+    /// Whether requests with a note skip the rules after this one.
+    pub skips: bool,
 }
 
 pub struct Rewriting {
@@ -72,11 +75,16 @@ pub struct Open<'a> {
 
 /// Weights become parts of this number.
 const DICE: u64 = 1_000_000;
+/// No group is noted. It is a line's last condition: the others are false for most rules, and then HAProxy asks no more.
+const UNDECIDED: &str = "!decided";
+/// After so many rules, requests with a note skip the rest.
+const SKIP: usize = 10;
 
 pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Routing<'a> {
     let mut steps = Vec::new();
     let mut has_notes = false;
-    let rules = listener.rules.iter().map(|rule| (Some(&rule.conditions), Some(rule), rule.forward_sticky, rule.action()));
+    let rules =
+        listener.rules.iter().map(|rule| (Some(&rule.conditions), Some(rule), rule.forward_sticky, rule.action()));
     let rules: Vec<_> = rules.chain([(None, None, listener.forward_sticky, listener.action())]).collect();
     let is_forward = |action: &Action<'_>| matches!(action, Action::Forward(_));
     let only = match &rules[..] {
@@ -87,30 +95,40 @@ pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Routing<'a> 
     for (i, (conditions, rule, sticky, action)) in rules.into_iter().enumerate().filter(|_| only.is_none()) {
         let (acls, mut names) = conditions.map_or_else(Default::default, |conditions| named(i + 1, conditions));
         if has_notes {
-            names.insert(0, "!decided".to_owned());
+            names.push(UNDECIDED.to_owned());
         }
         has_notes |= is_forward(&action);
         has_dice |= matches!(&action, Action::Forward(groups) if groups.len() > 1);
         let rewrite = rule.and_then(|rule| rule.rewrite.as_ref()).map(|rewrite| rewriting(i + 1, rewrite));
         let cookie = sticky.and_then(|lasts| group_cookie(i + 1, lasts, &action, &names));
         let when = suffix(&names);
-        if cookie.is_some() && names.first().is_none_or(|first| first != "!decided") {
-            names.insert(0, "!decided".to_owned());
+        if cookie.is_some() {
+            add_undecided(&mut names);
         }
-        steps.push(Step { acls, when, rewrite, cookie, action: line(action, &names) });
+        let skips = has_notes && i % SKIP == SKIP - 1;
+        steps.push(Step { acls, when, rewrite, cookie, action: line(action, &names), skips });
     }
     let open = listener.forwards_to().into_iter().filter_map(|name| {
         let group = groups.iter().find(|group| group.name == name && fails_open(group))?;
         Some(Open { group: &group.name, backend: format!("{name}{OPEN}"), minimum: group.minimum_healthy() })
     });
     Routing {
-        has_patterns: listener.rules.iter().any(|rule| !rule.conditions.host.is_empty() || !rule.conditions.path.is_empty()),
+        has_patterns: listener
+            .rules
+            .iter()
+            .any(|rule| !rule.conditions.host.is_empty() || !rule.conditions.path.is_empty()),
         has_dice,
         has_notes,
         verb: if listener.protocol == Protocol::Http { "http-request" } else { "tcp-request content" },
         steps,
         open: open.collect(),
         only,
+    }
+}
+
+fn add_undecided(conditions: &mut Vec<String>) {
+    if !conditions.iter().any(|condition| condition == UNDECIDED) {
+        conditions.push(UNDECIDED.to_owned());
     }
 }
 
@@ -182,7 +200,12 @@ fn line<'a>(action: Action<'a>, conditions: &[String]) -> Line<'a> {
 }
 
 /// The same groups, in whichever rule, have the same cookie.
-fn group_cookie<'a>(number: usize, lasts: Millis, action: &Action<'a>, conditions: &[String]) -> Option<GroupCookie<'a>> {
+fn group_cookie<'a>(
+    number: usize,
+    lasts: Millis,
+    action: &Action<'a>,
+    conditions: &[String],
+) -> Option<GroupCookie<'a>> {
     let Action::Forward(groups) = action else { return None };
     let names: Vec<&str> = groups.iter().map(|(name, _)| *name).collect();
     let name = format!("elbow-{}", names.join("-"));
@@ -204,8 +227,8 @@ fn choices<'a>(groups: Vec<(&'a str, u16)>, conditions: &[String]) -> Vec<(&'a s
     for (i, (name, weight)) in weighted.iter().enumerate() {
         below += weight;
         let mut conditions = conditions.to_vec();
-        if i > 0 && conditions.first().is_none_or(|first| first != "!decided") {
-            conditions.insert(0, "!decided".to_owned());
+        if i > 0 {
+            add_undecided(&mut conditions);
         }
         if i + 1 < weighted.len() {
             conditions.push(format!("{{ var(txn.dice) -m int lt {} }}", below * DICE / sum));
@@ -294,7 +317,10 @@ mod tests {
             ("scheme = 'https'\nport = 8443", format!("'https://%[req.hdr(host),host_only]:8443%[pathq]'{none}")),
             ("host = 'www.#{host}'", format!("'http://www.%[req.hdr(host),host_only]%[pathq]'{none}")),
             ("query = ''", format!("'http://%[req.hdr(host)]%[path]'{none}")),
-            ("path = '/#{path}/100%'\nquery = 'a=#{port}'", format!("'http://%[req.hdr(host)]/%[path,bytes(1)]/100%%?a=%[dst_port]'{none}")),
+            (
+                "path = '/#{path}/100%'\nquery = 'a=#{port}'",
+                format!("'http://%[req.hdr(host)]/%[path,bytes(1)]/100%%?a=%[dst_port]'{none}"),
+            ),
         ] {
             assert_eq!(location(redirect), [said]);
         }
@@ -314,7 +340,7 @@ mod tests {
             said,
             [
                 ("blue", " if r1_host { var(txn.dice) -m int lt 800000 }".to_owned()),
-                ("green", " if !decided r1_host".to_owned())
+                ("green", " if r1_host !decided".to_owned())
             ]
         );
     }
