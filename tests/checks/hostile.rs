@@ -71,9 +71,9 @@ impl Strings {
     }
 }
 
-/// A value as TOML.
+/// A value as TOML, where a string of JSON is one, too.
 fn toml(text: &str) -> String {
-    toml::Value::String(text.to_owned()).to_string()
+    serde_json::to_string(text).unwrap()
 }
 
 const HEAD: &str = "name = \"web\"\nvpc = \"vpc-0a\"\nsubnets = [\"subnet-0a\", \"subnet-0b\"]\nvirtual_ips = [\"10.255.0.10\"]\n\

@@ -57,7 +57,7 @@ impl Examined {
     }
 }
 
-/// The errors of a balancer, a line for each.
+/// The errors of a balancer. A node reports them in one line.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub struct Invalid(pub Vec<Finding>);
 
@@ -71,7 +71,7 @@ impl fmt::Display for Invalid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (i, finding) in self.0.iter().enumerate() {
             if i > 0 {
-                f.write_str("\n")?;
+                f.write_str("; ")?;
             }
             write!(f, "{finding}")?;
         }

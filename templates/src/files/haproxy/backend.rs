@@ -2,7 +2,7 @@
 //! while too few targets are healthy. Both have the same server names, cookie, stick table and limits.
 
 use super::quote::Quoted;
-use super::{OPEN, fails_open};
+use super::{OPEN, fails_open, stick_table};
 use crate::balancer::group::{CHECK_TIMEOUT, INTERVAL};
 use crate::balancer::{Balance, Balancer, CheckProtocol, Millis, Protocol, Sticky, Target, TargetGroup, WEIGHT};
 
@@ -55,8 +55,6 @@ pub struct HttpCheck {
 const TUNNEL: Millis = Millis(3_600_000);
 /// A stick table's entry outlives the client's silence for this long, if the operator says nothing else.
 const REMEMBERED: Millis = Millis(3_600_000);
-/// Clients that a stick table holds: about 10 MB.
-const CLIENTS: &str = "100k";
 /// Characters of an application's cookie that are compared.
 const COOKIE_LENGTH: usize = 128;
 
@@ -111,7 +109,7 @@ fn table(group: &TargetGroup, is_open: bool) -> Option<Table> {
         }
     };
     let expire = unused.unwrap_or(REMEMBERED);
-    let definition = format!("stick-table type {kind} size {CLIENTS} expire {expire} srvkey addr");
+    let definition = stick_table(&kind, expire, "srvkey addr");
     Some(Table { definition: Some(definition).filter(|_| !is_open), lines })
 }
 

@@ -1,8 +1,8 @@
 //! A listener as HAProxy's frontend.
 
-use super::RATE;
 use super::quote::Quoted;
 use super::rules::{self, Routing};
+use super::{RATE, stick_table};
 use crate::balancer::{ForwardedFor, Listener, Millis, PortRange, Protocol, RateLimit, TargetGroup};
 
 pub struct Frontend<'a> {
@@ -23,6 +23,7 @@ pub struct Frontend<'a> {
 /// The listener's table of clients, and its limit.
 pub struct Rate<'a> {
     pub table: String,
+    pub definition: String,
     pub limit: &'a RateLimit,
 }
 
@@ -40,8 +41,13 @@ pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Frontend<'a>
         keep_alive: listener.keep_alive.unwrap_or(idle),
         proxies: proxies.join(" "),
         forwarded_for: listener.forwarded_for,
-        rate: listener.rate_limit.as_ref().map(|limit| Rate { table: format!("{}{RATE}", listener.name), limit }),
+        rate: listener.rate_limit.as_ref().map(|limit| rate(&listener.name, limit)),
         headers: listener.response_headers.iter().map(header).collect(),
         routing: rules::of(listener, groups),
     }
+}
+
+fn rate<'a>(listener: &str, limit: &'a RateLimit) -> Rate<'a> {
+    let definition = stick_table("ip", limit.per, &format!("store http_req_rate({})", limit.per));
+    Rate { table: format!("{listener}{RATE}"), definition, limit }
 }

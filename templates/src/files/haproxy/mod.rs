@@ -16,7 +16,7 @@ use self::quote::Quoted;
 use self::rules::Line;
 use self::sizing::Sizing;
 use super::render;
-use crate::balancer::{Balancer, Extra, ForwardedFor, Revision, TargetGroup};
+use crate::balancer::{Balancer, Extra, ForwardedFor, Millis, Revision, TargetGroup};
 use crate::paths;
 
 /// Ends the name of a group's second backend, which has no checks and so serves while all targets are unhealthy. An
@@ -54,6 +54,11 @@ pub fn haproxy_cfg(balancer: &Balancer, memory_mb: u32) -> String {
         backends: groups.iter().flat_map(|group| backend::both(balancer, group)).collect(),
         extra: balancer.haproxy.extra.as_ref(),
     })
+}
+
+/// The line that defines a stick table, for as many clients as 10 MB hold.
+fn stick_table(kind: &str, expire: Millis, more: &str) -> String {
+    format!("stick-table type {kind} size 100k expire {expire} {more}")
 }
 
 /// Whether this group has a backend for unhealthy targets.
