@@ -9,7 +9,7 @@ use super::Balancer;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub severity: Severity,
-    /// The bytes of the text that are at fault; none if the text doesn't have them.
+    /// The bytes of the text that are at fault; none if the text doesn't have them, or may have a secret there.
     pub span: Option<Range<usize>>,
     /// The line of `span`, counted from 1.
     pub line: Option<usize>,

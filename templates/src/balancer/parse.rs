@@ -13,7 +13,7 @@ use super::{Balancer, location, prune, secrets, shape};
 pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Examined {
     let document = match DeTable::parse(text) {
         Ok(document) => document,
-        Err(error) => return Examined { balancer: None, findings: vec![shape::syntax(text, &error)] },
+        Err(error) => return Examined { balancer: None, findings: vec![shown(shape::syntax(text, &error), text)] },
     };
     let pruned = prune::read(text, document);
     let mut findings = pruned.findings;
@@ -31,7 +31,16 @@ pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Exa
     }
     findings.sort_by_key(|finding| (finding.severity, finding.span.as_ref().map_or(usize::MAX, |span| span.start)));
     let is_valid = findings.iter().all(|finding| finding.severity != Severity::Error);
+    let findings = findings.into_iter().map(|finding| shown(finding, text)).collect();
     Examined { balancer: balancer.filter(|_| is_valid), findings }
+}
+
+/// Without the place of what may be a secret: a reader of findings may show the text there.
+fn shown(finding: Finding, text: &str) -> Finding {
+    let is_secret = finding.key.starts_with("notify")
+        || finding.line.is_some_and(|line| secrets::is_of_notify(text, line))
+        || finding.line.and_then(|line| text.lines().nth(line - 1)).is_some_and(|line| line.contains("://"));
+    Finding { span: finding.span.filter(|_| !is_secret), ..finding }
 }
 
 fn found(problem: Problem, text: Option<&str>, span: Option<Range<usize>>) -> Finding {

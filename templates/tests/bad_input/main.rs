@@ -277,6 +277,12 @@ fn no_error_under_notify_repeats_a_value() {
             };
             let Err(error) = Balancer::parse(&text) else { continue };
             tried += 1;
+            // A caret's line would show it.
+            for span in error.0.iter().filter_map(|finding| finding.span.clone()) {
+                let start = text[..span.start].rfind('\n').map_or(0, |before| before + 1);
+                let end = text[span.end..].find('\n').map_or(text.len(), |after| span.end + after);
+                assert!(!text[start..end].contains("S3cret"), "{more}{}", &text[start..end]);
+            }
             let error = format!("{error} {error:?}");
             assert!(!error.contains("S3cret"), "{more}{error}");
             assert!(!error.contains("hooks.example.com"), "{more}{error}");
