@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::PortRange;
+
 /// Settings of HAProxy itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -41,6 +43,30 @@ pub struct Extra {
     /// The file's path, as the balancer's file has it.
     pub file: String,
     pub text: String,
+}
+
+impl Extra {
+    fn lines(&self) -> impl Iterator<Item = Vec<&str>> {
+        self.text.lines().map(|line| line.split_whitespace().collect())
+    }
+
+    /// The sections that a listener can forward to.
+    pub fn backends(&self) -> Vec<&str> {
+        let named = self.lines().filter(|words| words.first() == Some(&"backend"));
+        named.filter_map(|words| words.get(1).copied()).collect()
+    }
+
+    /// The ports that it binds.
+    pub fn ports(&self) -> Vec<PortRange> {
+        let binds = self.lines().filter(|words| words.first() == Some(&"bind"));
+        let addresses = binds.filter_map(|words| words.get(1).copied()).flat_map(|addresses| addresses.split(','));
+        addresses.filter_map(|address| bind_port(address.rsplit_once(':')?.1)).collect()
+    }
+}
+
+/// One port or a range, as in a `bind` line.
+pub fn bind_port(text: &str) -> Option<PortRange> {
+    text.parse::<u16>().ok().map(PortRange::from).or_else(|| text.parse().ok())
 }
 
 #[derive(Deserialize)]
@@ -93,5 +119,18 @@ impl TryFrom<String> for Bytes {
 impl From<Bytes> for String {
     fn from(size: Bytes) -> String {
         size.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_sections_and_ports_of_an_operators_file_are_found() {
+        let text = "backend a\n  server bind 10.0.1.1:1\nfrontend f\n\tbind 127.0.0.1:81,*:90-95 ssl\n bind :7000\n# bind *:1\n";
+        let extra = Extra { file: "extra.cfg".to_owned(), text: text.to_owned() };
+        assert_eq!(extra.backends(), ["a"]);
+        assert_eq!(extra.ports().iter().map(ToString::to_string).collect::<Vec<_>>(), ["81", "90-95", "7000"]);
     }
 }

@@ -1,6 +1,6 @@
 //! The normalised view of listeners and target groups: what HAProxy, the security group and the diff are made from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ipnet::Ipv4Net;
 
@@ -67,7 +67,7 @@ impl Listener {
                 names.extend(groups.into_iter().map(|(name, _)| name));
             }
         }
-        let mut seen = std::collections::BTreeSet::new();
+        let mut seen = BTreeSet::new();
         names.retain(|name| seen.insert(*name));
         names
     }
@@ -82,6 +82,12 @@ impl Balancer {
             Some(TargetGroup::new(&listener.name, listener.protocol, targets, check))
         });
         shorthand.chain(self.target_groups.iter().cloned()).collect()
+    }
+
+    /// The ports that HAProxy binds, beside its stats page's, in order.
+    pub fn bound(&self) -> Vec<PortRange> {
+        let own = self.haproxy.extra.iter().flat_map(|extra| extra.ports());
+        merged(self.listeners.iter().map(|listener| listener.range()).chain(own).collect())
     }
 
     /// The ports that each client network may connect to: as few pairs as possible, as AWS limits a security group's

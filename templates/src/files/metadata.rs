@@ -1,8 +1,6 @@
 //! The nftables rules that keep programs which talk to clients from the instance metadata service: it hands out the
 //! credentials of the node's role (EC2 User Guide, "Limit access to the instance metadata service").
 
-use std::collections::BTreeSet;
-
 use askama::Template;
 
 use super::render;
@@ -26,8 +24,8 @@ struct Rules {
 /// The rules, for `nft -f`: they replace the previous ones atomically. nft refuses users that don't exist; `present`
 /// says whether one does.
 pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> String {
-    let listeners = balancer.listeners.iter().map(|listener| listener.range());
-    let listeners: BTreeSet<PortRange> = listeners.chain([paths::STATS_PORT.into()]).collect();
+    let mut listeners = balancer.bound();
+    listeners.push(paths::STATS_PORT.into());
     let (only, users) = match balancer.node.metadata {
         Metadata::Restricted => (false, format!("\"haproxy\", {SCRIPT_USER}")),
         Metadata::Root if present(INSTANCE_CONNECT_USER) => (true, format!("\"root\", {INSTANCE_CONNECT_USER:?}")),
@@ -39,12 +37,23 @@ pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::balancer::Extra;
 
     fn rule(metadata: Metadata, present: bool) -> String {
         let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
         balancer.node.metadata = metadata;
         let text = metadata_nft(&balancer, |_| present);
         text.lines().find(|line| line.contains("meta skuid")).unwrap().trim().to_owned()
+    }
+
+    #[test]
+    fn no_port_that_haproxy_binds_leads_to_the_service() {
+        let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
+        balancer.listeners[0].port = None;
+        balancer.listeners[0].ports = Some("90-99".parse().unwrap());
+        let text = "frontend own\n    bind 127.0.0.1:81\n".to_owned();
+        balancer.haproxy.extra = Some(Extra { file: "extra.cfg".to_owned(), text });
+        assert!(metadata_nft(&balancer, |_| true).contains("tcp sport { 81, 90-99, 8404 } counter"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::render;
-use crate::balancer::{Balancer, Millis, PortRange};
+use crate::balancer::{Balancer, Millis};
 use crate::{handover, paths};
 
 /// The lowest local port of a connection to a target, as sysctl.conf sets it.
@@ -84,18 +84,9 @@ pub fn logrotate_conf() -> String {
 
 /// Kernel settings, applied before HAProxy's first start.
 pub fn sysctl_conf(balancer: &Balancer) -> String {
-    let mut ports: Vec<PortRange> = balancer.listeners.iter().map(|listener| listener.range()).collect();
-    ports.retain(|range| range.last >= FIRST_LOCAL_PORT);
-    ports.sort_unstable();
-    // The kernel shows neighbours as one range.
-    let ranges = ports.into_iter().fold(Vec::<PortRange>::new(), |mut ranges, next| {
-        match ranges.last_mut() {
-            Some(range) if range.last.checked_add(1) == Some(next.first) => range.last = next.last,
-            _ => ranges.push(next),
-        }
-        ranges
-    });
-    let reserved = ranges.iter().map(PortRange::to_string).collect::<Vec<_>>().join(",");
+    // The kernel shows neighbours as one range, as `bound` does.
+    let ports = balancer.bound().into_iter().filter(|range| range.last >= FIRST_LOCAL_PORT);
+    let reserved = ports.map(|range| range.to_string()).collect::<Vec<_>>().join(",");
     render(&Sysctl { first: FIRST_LOCAL_PORT, reserved })
 }
 

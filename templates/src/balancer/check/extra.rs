@@ -5,8 +5,9 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use super::{Problem, within};
+use crate::balancer::haproxy::bind_port;
 use crate::balancer::location::at;
-use crate::balancer::{Balancer, Bytes, Extra, PortRange};
+use crate::balancer::{Balancer, Bytes, Extra};
 use crate::paths::{HEALTH_PORT, STATS_PORT};
 
 /// What a file may add. `global` and `defaults` are Elbow's, `program` and Lua run programs.
@@ -43,13 +44,6 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
         said.map(|(line, said)| Problem::new(at!["haproxy", "extra"], format!("{}, line {line}: {said}", extra.file)))
     });
     checks.into_iter().filter_map(Result::err).chain(wrong).collect()
-}
-
-/// The sections that a listener can forward to.
-pub fn backends(b: &Balancer) -> Vec<&str> {
-    let Some(extra) = &b.haproxy.extra else { return Vec::new() };
-    let words = extra.text.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
-    words.filter(|words| words.first() == Some(&"backend")).filter_map(|words| words.get(1).copied()).collect()
 }
 
 /// Problems with the number of their line.
@@ -124,8 +118,7 @@ fn bind(b: &Balancer, words: &[&str]) -> Result<(), String> {
     for address in words.first().copied().unwrap_or_default().split(',') {
         let shape = || format!("{address:?} is not address:port or *:port");
         let (ip, port) = address.rsplit_once(':').ok_or_else(shape)?;
-        let ports: PortRange =
-            port.parse::<u16>().map(PortRange::from).or_else(|_| port.parse()).map_err(|_| shape())?;
+        let ports = bind_port(port).ok_or_else(shape)?;
         let ip: Option<Ipv4Addr> = match ip {
             "" | "*" | "0.0.0.0" => None,
             ip => Some(ip.parse().map_err(|_| shape())?),

@@ -1,7 +1,7 @@
 //! Checks of the actions of listeners, and of their rules.
 
 use super::actions::{self, Groups};
-use super::{Problem, coverage, extra, network, text};
+use super::{Problem, coverage, network, text};
 use crate::balancer::location::{Path, at};
 use crate::balancer::{Balancer, Conditions, Listener, Protocol, Rewrite, Rule};
 
@@ -10,7 +10,8 @@ const MAX_RULES: usize = 500;
 
 pub fn all(b: &Balancer) -> Vec<Problem> {
     let known = b.groups();
-    let mut groups: Groups<'_> = extra::backends(b).into_iter().map(|name| (name, None)).collect();
+    let own = b.haproxy.extra.iter().flat_map(|extra| extra.backends());
+    let mut groups: Groups<'_> = own.map(|name| (name, None)).collect();
     groups.extend(known.iter().map(|group| (group.name.as_str(), Some(group.protocol))));
     let mut problems = Vec::new();
     for (i, listener) in b.listeners.iter().enumerate() {
