@@ -26,7 +26,8 @@ pub async fn targets() -> Targets {
     }
 }
 
-/// Judges by backends with checks only, as servers of one without are never down. Reads the CSV that follows the line of names (HAProxy management guide, 9.1: `pxname,svname,...,status,...`).
+/// Judges by backends with checks only: servers of one without are never down. Reads the CSV that follows the line of
+/// names (HAProxy management guide, 9.1: `pxname,svname,...,status,...`).
 fn judge(answer: &str) -> Targets {
     let mut lines = answer.lines().skip_while(|line| !line.starts_with("# pxname,")).map(|line| line.split(','));
     let Some(column) = lines.next().and_then(|mut names| names.position(|name| name == "status")) else {
