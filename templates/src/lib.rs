@@ -9,6 +9,7 @@ pub mod node;
 pub mod order;
 pub mod paths;
 pub mod report;
+pub mod targets;
 pub mod values;
 
 pub use balancer::Balancer;

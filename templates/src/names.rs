@@ -18,6 +18,7 @@
 //! | `elbow:message` | agent | its instance | one line | what is wrong; absent if nothing is |
 //! | `elbow:unreachable` | agent | its instance | [`crate::report::Unreachable`]: `i-0abc@2026-11-29T14:03:12Z` | the peers that the node can't reach, and since when; absent if there are none |
 //! | `elbow:reached` | agent | its instance | [`crate::report::ReachedVips`]: `- yes` | for each virtual IP, whether this standby reaches its active node through the VPC; absent while it watches none |
+//! | `elbow:targets-1` to `elbow:targets-8` | agent | its instance | [`crate::targets::TargetReport`]: `web=1/2 web/10.0.1.20:8080@2026-11-29T14:03:12Z=L4CON` | what an active node sees of the targets; absent on other nodes, and where one tag is enough |
 //! | `elbow:alive` | agent | its instance | [`crate::report::Moment`]: `2026-11-29T14:03:12Z` | the sign of life of a node that serves: rewritten every 20 s while a peer is silent; absent otherwise |
 //! | `elbow:refused-handover` | agent | its instance | [`crate::report::Refusal`]`<String>`: `65a1-3f no other node answers` | the request in `elbow:drain` that the node refused, and why |
 //! | `elbow:refused-revision` | agent | its instance | [`crate::report::Refusal`]`<Order>`: `3:0123456789ab <why>` | the order in `elbow:revision` that the node refused, and why |
@@ -49,6 +50,17 @@ pub const TAG_MESSAGE: &str = "elbow:message";
 pub const TAG_UNREACHABLE: &str = "elbow:unreachable";
 /// Whether the node, as a standby, reaches each virtual IP through the VPC.
 pub const TAG_REACHED: &str = "elbow:reached";
+/// What the node, if it is active, sees of the targets.
+pub const TAG_TARGETS: [&str; 8] = [
+    "elbow:targets-1",
+    "elbow:targets-2",
+    "elbow:targets-3",
+    "elbow:targets-4",
+    "elbow:targets-5",
+    "elbow:targets-6",
+    "elbow:targets-7",
+    "elbow:targets-8",
+];
 /// The sign of life of a node that serves, while a peer is silent.
 pub const TAG_ALIVE: &str = "elbow:alive";
 /// The handover that the node refused.
@@ -57,7 +69,7 @@ pub const TAG_REFUSED_HANDOVER: &str = "elbow:refused-handover";
 pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
 
 /// The tags that an agent writes on its own instance, and the only ones that its role allows.
-pub const REPORTS: [&str; 8] = [
+pub const REPORTS: [&str; 16] = [
     TAG_ROLE,
     TAG_RUNNING,
     TAG_MESSAGE,
@@ -66,6 +78,14 @@ pub const REPORTS: [&str; 8] = [
     TAG_ALIVE,
     TAG_REFUSED_HANDOVER,
     TAG_REFUSED_REVISION,
+    TAG_TARGETS[0],
+    TAG_TARGETS[1],
+    TAG_TARGETS[2],
+    TAG_TARGETS[3],
+    TAG_TARGETS[4],
+    TAG_TARGETS[5],
+    TAG_TARGETS[6],
+    TAG_TARGETS[7],
 ];
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit the 64 characters of a role's name, and suit

@@ -12,7 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const LONGEST: usize = 255;
 
 /// A moment, to the second: `2026-11-29T14:03:12Z`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(transparent)]
 pub struct Moment(Timestamp);
 
 impl Moment {

@@ -1,0 +1,166 @@
+//! What the active node reports of the targets, in up to eight tags: for each target group how many targets are healthy,
+//! then the targets that are down, as far as they fit.
+//!
+//! The tags hold words with a space between them, and no word spans two tags:
+//!
+//! - `web=1/2`: of the group `web`, 1 of 2 targets is healthy. Drained targets and those in maintenance don't count.
+//!   Groups with an unhealthy target come first.
+//! - `web/10.0.1.20:8080@2026-11-29T14:03:12Z=L4CON`: this target is down since then, for this [`Reason`].
+//! - `+3`: three more targets are down. `+2-groups`: two more groups, which are healthy unless all tags are full of others.
+
+mod reason;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::balancer::Balancer;
+use crate::names::TAG_TARGETS;
+use crate::report::{LONGEST, Moment};
+pub use reason::{NotAReason, Reason};
+
+/// Room for the last words, at the end of the last tag.
+const LAST_WORDS: usize = " +1000000 +1000000-groups".len();
+
+/// The target groups of a balancer. A group is degraded if fewer of its targets than this are healthy.
+pub fn minimum_healthy(balancer: &Balancer) -> BTreeMap<String, usize> {
+    balancer.listeners.iter().map(|listener| (listener.name.clone(), 1)).collect()
+}
+
+/// How many targets of a group are healthy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Count {
+    pub healthy: usize,
+    /// All that should be healthy.
+    pub targets: usize,
+}
+
+/// A target that is down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DownTarget {
+    pub group: String,
+    /// HAProxy's name of it: its address and port.
+    pub target: String,
+    pub since: Moment,
+    pub reason: Reason,
+}
+
+/// The report of an active node.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TargetReport {
+    pub groups: BTreeMap<String, Count>,
+    pub down: Vec<DownTarget>,
+    /// Targets that are down, too.
+    pub more_down: usize,
+    /// Groups without a count here.
+    pub more_groups: usize,
+}
+
+impl TargetReport {
+    /// The values of the first tags of [`TAG_TARGETS`]. Groups take turns, so that a group with many failures leaves room
+    /// for the others.
+    pub fn values(&self) -> Vec<String> {
+        let mut values = Values::default();
+        let mut groups: Vec<(&String, &Count)> = self.groups.iter().collect();
+        groups.sort_by_key(|(_, count)| count.healthy == count.targets);
+        let left_out = groups.iter().filter(|(name, count)| !values.add(&group_word(name, count), LAST_WORDS)).count();
+        let mut rounds: BTreeMap<&str, usize> = BTreeMap::new();
+        let mut down: Vec<(usize, &DownTarget)> = Vec::new();
+        for target in &self.down {
+            let round = rounds.entry(&target.group).or_default();
+            down.push((*round, target));
+            *round += 1;
+        }
+        down.sort_by_key(|(round, _)| *round);
+        let unnamed = down.iter().filter(|(_, target)| !values.add(&down_word(target), LAST_WORDS)).count();
+        let more = [(self.more_down + unnamed, ""), (self.more_groups + left_out, "-groups")];
+        for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
+            values.add(&format!("+{count}{what}"), 0);
+        }
+        values.0
+    }
+
+    /// Reads the tags' values; none if there are none. Words that aren't readable are left out: a later version may write
+    /// more kinds of them.
+    pub fn read<'a>(values: impl IntoIterator<Item = &'a str>) -> Option<TargetReport> {
+        let mut values = values.into_iter().peekable();
+        values.peek()?;
+        let mut report = TargetReport::default();
+        for word in values.flat_map(str::split_whitespace) {
+            report.take(word);
+        }
+        Some(report)
+    }
+
+    fn take(&mut self, word: &str) {
+        if let Some(more) = word.strip_prefix('+') {
+            let (count, sum) = match more.strip_suffix("-groups") {
+                Some(count) => (count, &mut self.more_groups),
+                None => (more, &mut self.more_down),
+            };
+            *sum = sum.saturating_add(count.parse().unwrap_or(0));
+        } else if word.contains('@') {
+            self.down.extend(read_down(word));
+        } else if let Some((name, count)) = read_group(word) {
+            self.groups.insert(name, count);
+        }
+    }
+}
+
+fn group_word(name: &str, count: &Count) -> String {
+    format!("{name}={}/{}", count.healthy, count.targets)
+}
+
+fn read_group(word: &str) -> Option<(String, Count)> {
+    let (name, counts) = word.split_once('=')?;
+    let (healthy, targets) = counts.split_once('/')?;
+    let count = Count { healthy: healthy.parse().ok()?, targets: targets.parse().ok()? };
+    (is_name(name) && count.healthy <= count.targets).then(|| (name.to_owned(), count))
+}
+
+fn down_word(down: &DownTarget) -> String {
+    format!("{}/{}@{}={}", down.group, down.target, down.since, down.reason)
+}
+
+fn read_down(word: &str) -> Option<DownTarget> {
+    let (name, state) = word.split_once('@')?;
+    let (group, target) = name.split_once('/').filter(|(group, target)| is_name(group) && is_name(target))?;
+    let (since, reason) = state.split_once('=')?;
+    Some(DownTarget {
+        group: group.to_owned(),
+        target: target.to_owned(),
+        since: since.parse().ok()?,
+        reason: reason.parse().ok()?,
+    })
+}
+
+/// HAProxy's names of backends and servers (configuration manual, "Proxies").
+fn is_name(word: &str) -> bool {
+    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
+}
+
+#[derive(Default)]
+struct Values(Vec<String>);
+
+impl Values {
+    /// Adds a word if it fits; leaves `reserved` characters of the last tag free.
+    fn add(&mut self, word: &str, reserved: usize) -> bool {
+        let limit = |tag: usize| if tag == TAG_TARGETS.len() { LONGEST - reserved } else { LONGEST };
+        let tags = self.0.len();
+        match self.0.last_mut() {
+            Some(last) if last.len() + 1 + word.len() <= limit(tags) => {
+                last.push(' ');
+                last.push_str(word);
+                true
+            }
+            _ if tags < TAG_TARGETS.len() && word.len() <= limit(tags + 1) => {
+                self.0.push(word.to_owned());
+                true
+            }
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
