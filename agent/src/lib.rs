@@ -18,4 +18,5 @@ pub mod polling;
 pub mod runtime;
 pub mod second_chance;
 pub mod takeover;
+pub mod target_health;
 pub mod telemetry;

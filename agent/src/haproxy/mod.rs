@@ -1,7 +1,9 @@
 //! Checks whether HAProxy serves. The agent asks its health page five times a second, and at once when one of its
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
+mod csv;
 mod revision;
+mod stats;
 mod targets;
 mod verdict;
 mod watch;
@@ -16,6 +18,7 @@ use crate::host::files;
 use crate::host::probe::{self, Page};
 
 pub use revision::revision;
+pub use stats::{Server, TargetState, servers};
 pub use targets::targets;
 pub use watch::watch;
 

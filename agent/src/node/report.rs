@@ -10,9 +10,10 @@ use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
 use templates::names::{
     REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING,
-    TAG_UNREACHABLE,
+    TAG_TARGETS, TAG_UNREACHABLE,
 };
 use templates::report::{Moment, Reached, ReachedVips, Refusal, fitted};
+use tokio::sync::watch;
 
 use crate::aws::ec2::ApiError;
 use crate::aws::ids::InstanceId;
@@ -27,12 +28,14 @@ const SETTLE: Duration = Duration::from_millis(200);
 
 type Tags = BTreeMap<&'static str, String>;
 
-/// Keeps the tags of `instance` equal to the board, for ever. `present` are its current tags.
+/// Keeps the tags of `instance` equal to the board and to the values of `targets`, for ever. `present` are its current
+/// tags.
 pub async fn report(
     client: Client,
     instance: InstanceId,
     imds: Imds,
     board: Board,
+    mut targets: watch::Receiver<Vec<String>>,
     present: &BTreeMap<String, String>,
 ) {
     let mut reported = ours(present);
@@ -42,7 +45,7 @@ pub async fn report(
     let mut backoff = fresh();
     loop {
         tokio::time::sleep(SETTLE).await;
-        let wanted = tags(&reader.borrow_and_update());
+        let wanted = tags(&reader.borrow_and_update(), &targets.borrow_and_update());
         let difference = difference(&reported, &wanted);
         if let Err(error) = write(&client, &instance, &difference).await {
             tracing::warn!("cannot write this node's tags, trying again: {error}");
@@ -53,6 +56,7 @@ pub async fn report(
         (reported, backoff) = (wanted, fresh());
         tokio::select! {
             changed = reader.changed() => if changed.is_err() { return },
+            changed = targets.changed() => if changed.is_err() { return },
             seen = repair.due(&reported) => reported = seen,
         }
     }
@@ -60,7 +64,7 @@ pub async fn report(
 
 /// Writes them once, for `agent configure`.
 pub async fn report_once(client: &Client, state: &State) -> Result<(), ApiError> {
-    write(client, &state.instance, &difference(&Tags::new(), &tags(state))).await
+    write(client, &state.instance, &difference(&Tags::new(), &tags(state, &[]))).await
 }
 
 /// The tags in `all` that an agent writes.
@@ -68,8 +72,8 @@ fn ours(all: &BTreeMap<String, String>) -> Tags {
     REPORTS.into_iter().filter_map(|key| Some((key, all.get(key)?.clone()))).collect()
 }
 
-/// The report tags for `state`.
-fn tags(state: &State) -> Tags {
+/// The report tags for `state`. Only an active node reports on the `targets`.
+fn tags(state: &State, targets: &[String]) -> Tags {
     let Reports { unreachable, alive, refused_handover, refused_revision } = &state.reports;
     let unreachable = Some(unreachable.to_string()).filter(|value| !value.is_empty());
     let reached: Vec<Reached> = state.virtual_ips.iter().map(|vip| vip.reached).collect();
@@ -83,7 +87,9 @@ fn tags(state: &State) -> Tags {
         (TAG_REFUSED_REVISION, refused_revision.as_ref().map(Refusal::to_string)),
     ];
     let always = [(TAG_ROLE, state.roles().to_string()), (TAG_RUNNING, state.revision.to_string())];
-    always.into_iter().chain(optional.into_iter().filter_map(|(key, value)| Some((key, value?)))).collect()
+    let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value?)));
+    let targets = TAG_TARGETS.into_iter().zip(targets.iter().cloned()).filter(|_| state.is_active());
+    always.into_iter().chain(optional).chain(targets).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -133,14 +139,14 @@ mod tests {
     #[test]
     fn a_healthy_node_says_its_role_and_revision() {
         let expected = Tags::from([(TAG_ROLE, "standby".into()), (TAG_RUNNING, "0123456789ab".into())]);
-        assert_eq!(tags(&state()), expected);
+        assert_eq!(tags(&state(), &[]), expected);
     }
 
     #[test]
     fn a_message_fits_a_tag() {
         let mut state = state();
         state.problems.insert(Topic::Haproxy, format!("line\n{}", "ä".repeat(300)));
-        let message = &tags(&state)[TAG_MESSAGE];
+        let message = &tags(&state, &[])[TAG_MESSAGE];
         assert_eq!(message.chars().count(), 255);
         assert!(message.starts_with("line ä"));
     }
@@ -157,7 +163,7 @@ mod tests {
         };
         state.problems.insert(Topic::Haproxy, "down".into());
         state.virtual_ips[0].reached = Reached::Yes;
-        let written = tags(&state);
+        let written = tags(&state, &[]);
         let told = [TAG_UNREACHABLE, TAG_REACHED, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_MESSAGE];
         assert_eq!(
             told.map(|key| written[key].as_str()),
@@ -172,6 +178,16 @@ mod tests {
         );
         let written = written.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
         assert_eq!(Reports::written(&written), Reports { alive: None, ..state.reports });
+    }
+
+    #[test]
+    fn only_an_active_node_reports_on_the_targets() {
+        let (mut state, values) = (state(), ["web=1/2".to_owned(), "+3".to_owned()]);
+        assert!(!tags(&state, &values).contains_key(TAG_TARGETS[0]));
+        state.virtual_ips[0].role = templates::Role::Active;
+        let tags = tags(&state, &values);
+        let shown = TAG_TARGETS.map(|key| tags.get(key).map(String::as_str));
+        assert_eq!(shown[..3], [Some("web=1/2"), Some("+3"), None]);
     }
 
     #[test]

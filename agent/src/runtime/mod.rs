@@ -31,6 +31,7 @@ use crate::path_watch::{self, PathWatch, Response};
 use crate::peers::tagged_strangers;
 use crate::polling::refresh::{Hints, Latest, Refresher};
 use crate::takeover::Caller;
+use crate::target_health::{self, Channels};
 use crate::telemetry::notify::Outbox;
 use crate::{handover, haproxy, peers, second_chance};
 use tasks::Tasks;
@@ -79,7 +80,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let members = watch::Sender::new(Latest::before(node.members.clone(), node.listed));
     let http = http::client()?;
     let caller = Caller::new(node.api.client.clone());
-    let watched = observability::start(&node, outbox, tables.subscribe())?;
+    let target_health = Channels::new(&node.facts.tags);
+    let watched = observability::start(&node, outbox, tables.subscribe(), target_health.snapshot.subscribe())?;
     let route_owner = |vip| RouteOwner {
         caller: caller.clone(),
         http: http.clone(),
@@ -98,6 +100,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let api = node.api.clone();
     tasks.forever("connections to the API", async move { api.keep_warm().await });
     tasks.forever("API reachability", api_track::track_api(node.api.clone(), Path::new(paths::API_TRACK)));
+    let reported = target_health.tags.subscribe();
+    tasks.forever("target health", target_health::watch(board.clone(), outbox.clone(), target_health));
     tasks.forever("HAProxy watch", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
     let preference = Arc::<handover::Preference>::default();
     let (complain, complaints) = path_watch::channel();
@@ -154,7 +158,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let (client, facts) = (node.api.client.clone(), node.facts.clone());
     let reporting = board.clone();
     let imds = Imds::at(imds::ADDRESS, http.clone());
-    let report = async move { report::report(client, facts.instance, imds, reporting, &facts.tags).await };
+    let report = async move { report::report(client, facts.instance, imds, reporting, reported, &facts.tags).await };
     tasks.forever("tags", report);
     tasks.once(second_chance::keep(node.local.clone(), board.clone()));
     tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::config::boot::Node;
 use crate::node::tables::Table;
 use crate::polling::refresh::Latest;
+use crate::target_health::Snapshot;
 use crate::telemetry::metrics::{self, Allowances, Kernel, Page, Readings, Sources, Takeovers, Told};
 use crate::telemetry::notify::{self, Outbox, Sender};
 use crate::telemetry::recorder::Recorder;
@@ -21,7 +22,12 @@ pub(super) struct Watched {
 }
 
 /// Starts the courier, if there is a webhook, and the tasks behind the metrics.
-pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest<Table>>) -> anyhow::Result<Watched> {
+pub(super) fn start(
+    node: &Node,
+    outbox: &Outbox,
+    tables: watch::Receiver<Latest<Table>>,
+    targets: watch::Receiver<Snapshot>,
+) -> anyhow::Result<Watched> {
     let balancer = &node.local.balancer;
     let told = balancer.notify.as_ref().map(|_| Told::default());
     if let (Some(notify), Some(told)) = (&balancer.notify, &told) {
@@ -34,11 +40,12 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
     let read = Arc::new(Mutex::new(at_boot.then(SystemTime::now)));
     tokio::spawn(note(tables, read.clone()));
     let readings = {
-        let (recorder, api) = (recorder.clone(), node.api.clone());
+        let (recorder, api, targets) = (recorder.clone(), node.api.clone(), targets.clone());
         move || Readings {
             wrong: recorder.wrong(),
             credentials_end: api.credentials_end(),
             routes_read: *read.lock().unwrap_or_else(PoisonError::into_inner),
+            targets: targets.borrow().counts(),
         }
     };
     let (kernel, allowances) = (Kernel::default(), Allowances::default());
@@ -47,7 +54,8 @@ pub(super) fn start(node: &Node, outbox: &Outbox, tables: watch::Receiver<Latest
     let (calls, readings) = (node.api.calls.clone(), Box::new(readings));
     let sources = Sources { calls, takeovers, kernel, allowances, told, readings };
     let readers = balancer.metrics.clone().map_or_else(Vec::new, |Metrics { clients }| clients);
-    Ok(Watched { recorder, page: metrics::serve(node.board.clone(), Page::new(&balancer.name, readers, sources)?) })
+    let page = Page::new(&balancer.name, readers, sources)?;
+    Ok(Watched { recorder, page: metrics::serve(node.board.clone(), page, targets) })
 }
 
 /// Keeps the time of the last read of the route tables, until the refresher ends.

@@ -6,11 +6,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use prometheus::core::Collector;
 use prometheus::{GaugeVec, Opts};
+use serde::Serialize;
 use templates::Role;
 use templates::report::Reached;
 
-use crate::haproxy::Serves;
-use crate::node::state::{State, Topic};
+use crate::haproxy::{Serves, TargetState};
+use crate::node::state::State;
 
 /// Values for gauges that aren't in the node's state.
 #[derive(Debug, Clone, Default)]
@@ -22,6 +23,8 @@ pub struct Readings {
     pub credentials_end: Option<SystemTime>,
     /// When the routes were last read.
     pub routes_read: Option<SystemTime>,
+    /// How many targets of each group are in each state.
+    pub targets: Vec<(String, TargetState, usize)>,
 }
 
 /// Name, help text, labels.
@@ -43,13 +46,16 @@ const REACHED: Family = (
 );
 const READ: Family = ("routes_read_timestamp_seconds", "Time of the last read of the route tables", &[]);
 const HAPROXY: Family = ("haproxy_up", "Whether HAProxy answers on this node", &[]);
+const TARGETS: Family =
+    ("targets", "Targets of a group in each state, as this node's HAProxy checks them", &["target_group", "state"]);
 const PEERS: Family = ("peers", "Other nodes that this one exchanges advertisements with", &[]);
 const ANSWERING: Family = ("peers_answering", "Peers with an agent that answers this one", &[]);
 const CREDENTIALS: Family =
     ("credentials_expiry_timestamp_seconds", "Expiry time of the credentials of the node's role", &[]);
 const PROBLEM: Family = ("problem", "1 for each problem on this node, see agent status", &["topic"]);
 
-const ALL: [Family; 11] = [NODE, ROLE, RIGHT, WRONG, REACHED, READ, HAPROXY, PEERS, ANSWERING, CREDENTIALS, PROBLEM];
+const ALL: [Family; 12] =
+    [NODE, ROLE, RIGHT, WRONG, REACHED, READ, HAPROXY, TARGETS, PEERS, ANSWERING, CREDENTIALS, PROBLEM];
 
 /// The gauge of each family, by name.
 pub(super) struct Gauges(BTreeMap<&'static str, GaugeVec>);
@@ -104,12 +110,14 @@ fn samples(state: &State, readings: &Readings) -> Vec<Sample> {
     samples.extend(readings.routes_read.map(|time| (READ, vec![], seconds(time))));
     samples.extend(readings.credentials_end.map(|time| (CREDENTIALS, vec![], seconds(time))));
     samples.extend(state.problems.keys().map(|topic| (PROBLEM, vec![name(topic)], 1.0)));
+    let targets = readings.targets.iter();
+    samples.extend(targets.map(|(group, state, count)| (TARGETS, vec![group.clone(), name(state)], *count as f64)));
     samples
 }
 
-/// The topic's name in `agent status --output json`.
-fn name(topic: &Topic) -> String {
-    serde_json::to_value(topic).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
+/// The name of a topic or of a target's state in JSON.
+fn name(word: &impl Serialize) -> String {
+    serde_json::to_value(word).ok().and_then(|name| Some(name.as_str()?.to_owned())).unwrap_or_default()
 }
 
 fn number(yes: bool) -> f64 {

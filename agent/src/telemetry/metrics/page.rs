@@ -69,6 +69,7 @@ pub(super) mod tests {
     use templates::report::Reached;
 
     use super::*;
+    use crate::haproxy::TargetState;
     use crate::node::state::tests::state;
     use crate::node::state::{Topic, VirtualIp};
     use crate::telemetry::metrics::allowances::tests::exceeded;
@@ -86,6 +87,7 @@ pub(super) mod tests {
                 wrong: BTreeMap::from([(VIP, 1)]),
                 credentials_end: Some(UNIX_EPOCH + Duration::from_secs(1_796_000_000)),
                 routes_read: Some(UNIX_EPOCH + Duration::from_millis(1_795_000_000_500)),
+                targets: vec![("http".to_owned(), TargetState::Down, 2)],
             }),
         };
         sources.calls.count("ReplaceRoute", "ok");
@@ -115,6 +117,7 @@ pub(super) mod tests {
             "elbow_routes_right{virtual_ip=\"10.255.0.10\",balancer=\"web\"} 2",
             "elbow_routes_wrong{virtual_ip=\"10.255.0.10\",balancer=\"web\"} 1",
             "elbow_haproxy_up{balancer=\"web\"} 1",
+            "elbow_targets{state=\"down\",target_group=\"http\",balancer=\"web\"} 2",
             "elbow_problem{topic=\"members\",balancer=\"web\"} 1",
             "elbow_credentials_expiry_timestamp_seconds{balancer=\"web\"} 1796000000",
             "elbow_routes_read_timestamp_seconds{balancer=\"web\"} 1795000000.5",

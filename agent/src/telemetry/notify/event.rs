@@ -8,12 +8,13 @@ use aws_smithy_types::date_time::Format;
 use serde::Serialize;
 use serde_json::{Value, json};
 use templates::Role;
+use templates::targets::{Count, DownTarget};
 
 use crate::aws::ids::{InstanceId, InterfaceId, TableId};
 use crate::node::state::State;
 use crate::ownership::decide::Lead;
 
-/// The most tables in a payload.
+/// The most tables or targets in a payload.
 const LISTED: usize = 20;
 
 /// Where the sender of an event runs.
@@ -29,8 +30,8 @@ pub struct Event {
     pub id: String,
     /// When it happened.
     pub time: SystemTime,
-    /// The virtual IP.
-    pub vip: Ipv4Addr,
+    /// The virtual IP, if it concerns one.
+    pub vip: Option<Ipv4Addr>,
     /// The kind and its details.
     pub what: What,
     /// The node's problems at that time.
@@ -65,6 +66,8 @@ pub enum What {
         /// The standby's subnet.
         subnet: String,
     },
+    /// Other targets of a group are down than before.
+    TargetHealth { group: String, count: Count, down: Vec<DownTarget> },
     /// Another program changed routes that led to this node.
     Routes {
         /// Whether the node reclaimed them; otherwise it yielded them to a peer.
@@ -109,8 +112,13 @@ struct Missing<'a> {
 impl Event {
     /// An event with the current time and a new id.
     pub fn now(vip: Ipv4Addr, what: What, problems: Vec<String>) -> Event {
+        Event { vip: Some(vip), ..Event::of_no_vip(what, problems) }
+    }
+
+    /// The same, of an event that concerns no virtual IP.
+    pub fn of_no_vip(what: What, problems: Vec<String>) -> Event {
         let id = format!("{:032x}", rand::random::<u128>());
-        Event { id, time: SystemTime::now(), vip, what, problems }
+        Event { id, time: SystemTime::now(), vip: None, what, problems }
     }
 
     /// The payload. `sequence` counts this agent's events, `dropped` those lost since the last delivered one.
@@ -122,7 +130,7 @@ impl Event {
             "dropped": dropped,
             "time": time,
             "event": self.what.name(),
-            "text": format!("{}: {} ({}): {}", node.balancer, node.instance, node.zone, self.what.text(self.vip)),
+            "text": format!("{}: {} ({}): {}", node.balancer, node.instance, node.zone, self.text()),
             "balancer": node.balancer,
             "region": sender.region,
             "vpc": sender.vpc,
@@ -140,6 +148,10 @@ impl Event {
         payload[key] = details;
         payload
     }
+
+    fn text(&self) -> String {
+        self.what.text(&self.vip.map_or_else(String::new, |vip| vip.to_string()))
+    }
 }
 
 impl What {
@@ -150,11 +162,12 @@ impl What {
             What::TakeoverIncomplete { .. } => "takeover_incomplete",
             What::TakeoverComplete { .. } => "takeover_complete",
             What::Path { .. } => "path_changed",
+            What::TargetHealth { .. } => "target_health_changed",
             What::Routes { .. } => "routes_changed",
         }
     }
 
-    fn text(&self, vip: Ipv4Addr) -> String {
+    fn text(&self, vip: &str) -> String {
         let seconds = |ms: u64| format!("{:.1} s", ms as f64 / 1000.0);
         match self {
             What::Role { before: Some(before), now } => format!("{now} for {vip}, was {before}"),
@@ -167,6 +180,11 @@ impl What {
             What::Path { reached, subnet } => {
                 let now = if *reached { "is reachable again" } else { "isn't reachable" };
                 format!("{vip} {now} from {subnet}")
+            }
+            What::TargetHealth { group, count: Count { healthy, targets }, down } => {
+                let first = down.first();
+                let first = first.map(|down| format!("; {} is down: {}", down.target, down.reason.words(None)));
+                format!("target group {group}: {healthy} of {targets} targets are healthy{}", first.unwrap_or_default())
             }
             What::Routes { reclaimed, strays } => {
                 let tables: Vec<&str> = strays.iter().take(LISTED).map(|stray| stray.table.0.as_str()).collect();
@@ -186,6 +204,10 @@ impl What {
             }
             What::TakeoverComplete { ms } => ("takeover", json!({"ms": ms, "missing": 0, "tables": []})),
             What::Path { reached, subnet } => ("path", json!({"reached": reached, "subnet": subnet})),
+            What::TargetHealth { group, count: Count { healthy, targets }, down } => {
+                let down: Vec<Value> = down.iter().take(LISTED).map(down_target).collect();
+                ("target_group", json!({"name": group, "healthy": healthy, "targets": targets, "down": down}))
+            }
             What::Routes { reclaimed, strays } => {
                 let listed: Vec<Value> = strays.iter().take(LISTED).map(Stray::shown).collect();
                 let outcome = if *reclaimed { "reclaimed" } else { "yielded" };
@@ -206,6 +228,11 @@ impl Stray {
     }
 }
 
+fn down_target(down: &DownTarget) -> Value {
+    let DownTarget { target, since, reason, group: _ } = down;
+    json!({"target": target, "since": since, "reason": reason, "why": reason.words(None)})
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use std::time::Duration;
@@ -217,12 +244,13 @@ pub(super) mod tests {
 
     pub(in crate::telemetry::notify) fn event(what: What) -> Event {
         let time = SystemTime::UNIX_EPOCH + Duration::from_millis(1_796_000_000_250);
-        Event { id: "00000000000000000000000000000007".into(), time, vip: VIP, what, problems: vec![] }
+        Event { id: "00000000000000000000000000000007".into(), time, vip: Some(VIP), what, problems: vec![] }
     }
 
     fn payload(what: What) -> Value {
         let sender = Sender { region: "eu-west-1".into(), vpc: "vpc-1".into() };
-        event(what).payload(&sender, &state(), 3, 1)
+        let vip = (!matches!(what, What::TargetHealth { .. })).then_some(VIP);
+        Event { vip, ..event(what) }.payload(&sender, &state(), 3, 1)
     }
 
     /// docs/webhook.md has one example of each kind.
@@ -249,6 +277,16 @@ pub(super) mod tests {
                 ],
             },
             What::Path { reached: false, subnet: "subnet-0aaa".to_owned() },
+            What::TargetHealth {
+                group: "http".to_owned(),
+                count: Count { healthy: 1, targets: 2 },
+                down: vec![DownTarget {
+                    group: "http".to_owned(),
+                    target: "10.0.1.20:8080".to_owned(),
+                    since: "2026-11-29T14:03:12Z".parse().unwrap(),
+                    reason: "L4CON".parse().unwrap(),
+                }],
+            },
         ];
         let page = include_str!("../../../../docs/webhook.md");
         let examples: Vec<Value> = page
