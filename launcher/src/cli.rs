@@ -55,7 +55,7 @@ pub enum Command {
     Create(Create),
     /// Change a running balancer while it serves
     Update(Update),
-    /// Show a balancer's nodes, their roles, and where the routes lead
+    /// Show a balancer's nodes, their roles, its targets, and where the routes lead
     Status(Status),
     /// List the balancers in the Region
     List,
@@ -87,6 +87,10 @@ pub struct Create {
     /// Don't wait until the balancer serves
     #[arg(long)]
     pub no_wait: bool,
+    /// Don't wait for healthy targets. By default create waits two minutes for each target group's minimum_healthy;
+    /// then it fails and leaves the balancer running
+    #[arg(long)]
+    pub no_wait_targets: bool,
 }
 
 /// Change a running balancer while it serves.
@@ -133,12 +137,18 @@ pub struct Update {
     pub take_over: bool,
 }
 
-/// Show a balancer's nodes, their roles, and where the routes lead.
+/// Show a balancer's nodes, their roles, its targets, and where the routes lead.
 #[derive(Debug, Args)]
-#[command(after_help = "Exits with 3 if something is degraded, for use by monitoring.")]
+#[command(
+    after_help = "Exits with 3 if something is degraded, for use by monitoring: also if a target group has fewer healthy \
+                        targets than its minimum_healthy."
+)]
 pub struct Status {
     /// The balancer's name; default: all balancers in the Region
     pub name: Option<String>,
+    /// Exit with 3 for warnings, too: one of many targets is down
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// Make another node active without losing a request or a connection.

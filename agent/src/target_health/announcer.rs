@@ -21,8 +21,8 @@ struct Announced {
 }
 
 impl Announcer {
-    /// The groups to announce at `now`: others of their targets are down than announced. A node that isn't active announces
-    /// nothing, and nothing of that when it becomes active: another node did.
+    /// The groups to announce at `now`: others of their targets are down than announced. A node that isn't active
+    /// announces nothing, and nothing of that when it becomes active: another node did.
     pub(super) fn due<'a>(&mut self, groups: &'a BTreeMap<String, Group>, active: bool, now: Instant) -> Vec<&'a str> {
         self.0.retain(|name, _| groups.contains_key(name));
         let mut due = Vec::new();

@@ -1,5 +1,7 @@
 //! Waits until a balancer serves. It reads the nodes' tags and the routes, and never contacts a node.
 
+pub mod targets;
+
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;

@@ -4,20 +4,24 @@
 //! other the routes decide.
 
 pub mod reachability;
+pub mod target_groups;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER};
+use templates::names::{TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_TARGETS};
 use templates::report::{Reached, ReachedVips, Refusal};
+use templates::targets::{TargetReport, minimum_healthy};
 use templates::{Order, Role, Roles, Slot};
 
 use crate::model::node::{Node, Unreachable};
 use crate::model::node_selector::NodeSelector;
 use crate::model::node_status;
 use crate::resources::route_tables::{Table, eligible};
+use target_groups::{GroupHealth, target_groups};
 
 /// The expected state of a balancer.
 #[derive(Debug, Clone)]
@@ -31,6 +35,8 @@ pub struct Expected {
     pub virtual_ips: Vec<Ipv4Addr>,
     /// The tables of their routes.
     pub route_tables: RouteTables,
+    /// The target groups, and how many healthy targets each needs.
+    pub minimum_healthy: BTreeMap<String, usize>,
     /// Nodes that may be missing or unreachable.
     pub without: Vec<NodeSelector>,
 }
@@ -43,6 +49,7 @@ impl From<&NodeConfig> for Expected {
             launch: config.balancer.launch,
             virtual_ips: config.balancer.virtual_ips.clone(),
             route_tables: config.balancer.route_tables.clone(),
+            minimum_healthy: minimum_healthy(&config.balancer),
             without: Vec::new(),
         }
     }
@@ -62,6 +69,8 @@ pub struct Assessment {
     pub nodes: Vec<NodeHealth>,
     /// Every virtual IP.
     pub virtual_ips: Vec<VipHealth>,
+    /// Every target group. Too few healthy targets are no problem of the balancer itself: `problems` doesn't have them.
+    pub target_groups: Vec<GroupHealth>,
     /// Each reason why it doesn't serve as it should.
     pub problems: Vec<String>,
     /// The messages of its reachable nodes.
@@ -101,6 +110,9 @@ pub struct NodeHealth {
     /// For each virtual IP, whether it reaches it through the VPC.
     #[serde(skip)]
     pub reached: ReachedVips,
+    /// What it sees of the targets, if it is active.
+    #[serde(skip)]
+    pub targets: Option<TargetReport>,
     /// The handover request that it refused.
     #[serde(skip)]
     pub refused: Option<Refusal<String>>,
@@ -166,8 +178,11 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let virtual_ips: Vec<VipHealth> = vips.map(|(vip, address)| served(vip, *address, &nodes, &tables)).collect();
     problems.extend(virtual_ips.iter().flat_map(unserved));
     let heard = nodes.iter().filter(|node| node.unreachable.is_none());
-    let messages = heard.filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
-    Assessment { messages: messages.collect(), nodes, virtual_ips, problems }
+    let messages = heard.clone().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
+    let is_active = |node: &&NodeHealth| virtual_ips.iter().any(|vip| vip.active.contains(&node.instance));
+    let reports = heard.clone().filter(is_active).filter_map(|node| node.targets.as_ref());
+    let target_groups = target_groups(&expected.minimum_healthy, &reports.collect::<Vec<_>>());
+    Assessment { messages: messages.collect(), nodes, virtual_ips, target_groups, problems }
 }
 
 fn by_slot(expected: &Expected, nodes: &[NodeHealth]) -> Vec<String> {
@@ -235,6 +250,7 @@ pub fn health(node: &Node) -> NodeHealth {
         ordered: node_status::ordered(node),
         message: node.tags.get(TAG_MESSAGE).filter(|tag| !tag.is_empty()).map(str::to_owned),
         reached: node.tags.get(TAG_REACHED).and_then(|tag| tag.parse().ok()).unwrap_or_default(),
+        targets: TargetReport::read(TAG_TARGETS.iter().map_while(|key| node.tags.get(key))),
         refused: node.tags.get(TAG_REFUSED_HANDOVER).and_then(|tag| tag.parse().ok()),
         launched: node.launched,
     }

@@ -72,6 +72,27 @@ fn the_reachable_standbys_of_a_virtual_ip_watch_it() {
 }
 
 #[test]
+fn the_reachable_active_nodes_report_the_target_groups() {
+    let with = |change: fn(&mut Vec<Node>)| {
+        let mut nodes = pair();
+        for node in &mut nodes {
+            node.tags = node.tags.clone().with(TAG_TARGETS[0], "http=0/2").with(TAG_TARGETS[1], "+2");
+        }
+        change(&mut nodes);
+        let is = assess(&expected(), &nodes, &[table("rtb-1", "eni-0")]);
+        is.target_groups.iter().map(|group| (group.name.clone(), group.healthy)).collect::<Vec<_>>()
+    };
+    let http = |healthy| vec![("http".to_owned(), healthy)];
+    assert_eq!(with(|_| {}), http(Some(0)));
+    assert_eq!(with(|nodes| drop(nodes[1].tags.0.insert(TAG_TARGETS[0].into(), "http=2/2".into()))), http(Some(0)));
+    assert_eq!(with(|nodes| drop(nodes[0].tags.0.remove(TAG_TARGETS[0]))), http(None));
+    assert_eq!(with(|nodes| nodes[0] = lost(nodes[0].clone(), "i-1")), http(None));
+    let mut nodes = pair();
+    nodes[0].tags = nodes[0].tags.clone().with(TAG_TARGETS[0], "http=0/2");
+    assert_eq!(problems(&nodes, &[table("rtb-1", "eni-0")]), [] as [&str; 0], "the balancer itself is well");
+}
+
+#[test]
 fn a_gateways_table_needs_no_route() {
     let edge = Table { gateway: true, routes: vec![], ..table("rtb-9", "") };
     assert_eq!(problems(&pair(), &[table("rtb-1", "eni-0"), edge]), [] as [&str; 0]);

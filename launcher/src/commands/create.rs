@@ -8,7 +8,7 @@ use templates::balancer::NodeConfig;
 use templates::names::TAG_UPDATE;
 use templates::{Balancer, files};
 
-use crate::apply::wait::{until_reached, until_served};
+use crate::apply::wait::{targets::until_healthy, until_reached, until_served};
 use crate::apply::{Outcome, apply};
 use crate::assess::{Assessment, Expected};
 use crate::aws::error::CallFailed;
@@ -88,7 +88,7 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     if args.no_wait {
         return report.done(None);
     }
-    let status = wait(&aws, &balancer, args.timeout, &progress).await?;
+    let status = wait(&aws, &balancer, args, &progress).await?;
     report.done(Some(&status))
 }
 
@@ -154,10 +154,14 @@ async fn converge(
     )))
 }
 
-async fn wait(aws: &Aws, balancer: &Balancer, timeout: Duration, progress: &Progress) -> Result<Assessment, Failure> {
+async fn wait(aws: &Aws, balancer: &Balancer, args: &Create, progress: &Progress) -> Result<Assessment, Failure> {
     let expected = Expected::from(&NodeConfig::of(balancer));
-    let status = until_served(aws, &balancer.name, &balancer.vpc, &expected, timeout, progress).await?;
+    let status = until_served(aws, &balancer.name, &balancer.vpc, &expected, args.timeout, progress).await?;
     let status = until_reached(aws, &balancer.name, &balancer.vpc, &expected, status, progress).await?;
+    let status = match args.no_wait_targets {
+        true => status,
+        false => until_healthy(aws, balancer, &expected, args.timeout, status, progress).await?,
+    };
     progress.clear();
     Ok(status)
 }

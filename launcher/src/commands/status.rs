@@ -2,10 +2,12 @@
 
 use std::collections::BTreeSet;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 use templates::names::TAG_UPDATE;
 
+use crate::assess::target_groups::GroupHealth;
 use crate::assess::{Assessment, Expected, VipHealth, Watch, assess, unwell};
 use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
@@ -33,6 +35,11 @@ struct Shown {
     /// Resources of others that look like a part of it.
     notes: Vec<String>,
     degraded: bool,
+    /// The target groups of which some targets aren't healthy, but enough.
+    warnings: Vec<String>,
+    /// A line for each target that is down.
+    #[serde(skip)]
+    down: Vec<String>,
     /// The reads that failed, and why.
     unread: Vec<String>,
     #[serde(flatten)]
@@ -61,7 +68,7 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
             observed.asides.iter().for_each(|line| output::warn(line));
             return Err(unknown(&aws, name, glance.unread));
         }
-        all.push(shown(&aws, name, &mut glance).await);
+        all.push(shown(&aws, name, &mut glance, args.strict).await);
     }
     if let (Some(_), []) = (unread.first(), &all[..]) {
         return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
@@ -92,7 +99,7 @@ pub fn unknown(aws: &Aws, name: &str, unread: Vec<Unread>) -> Failure {
     Failure::Unfinished([line].into_iter().chain(unread.iter().map(Unread::to_string)).collect())
 }
 
-async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
+async fn shown(aws: &Aws, name: &str, glance: &mut Glance, strict: bool) -> Shown {
     let vpc = glance.observed.vpc().map(str::to_owned);
     let tables = match &vpc {
         Some(vpc) => glance.take(Kind::Tables, route_tables::find(&aws.ec2, vpc).await),
@@ -107,6 +114,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
             launch: templates::balancer::Launch::default(),
             virtual_ips: Vec::new(),
             route_tables: templates::balancer::RouteTables::All,
+            minimum_healthy: Default::default(),
             without: Vec::new(),
         },
         Expected::from,
@@ -132,6 +140,11 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     }
     missing.append(&mut assessment.problems);
     assessment.problems = missing;
+    let groups = &assessment.target_groups;
+    let nodes = vpc.as_deref().and_then(|vpc| observed.group(vpc)).map(|group| group.id.as_str());
+    let down = groups.iter().flat_map(|group| group.lines(nodes, Timestamp::now())).collect();
+    let warnings: Vec<String> = groups.iter().filter_map(GroupHealth::warning).collect();
+    assessment.problems.extend(groups.iter().filter_map(GroupHealth::shortage));
     let (failures, unread) = launch_failures(aws, observed).await;
     assessment.problems.extend(failures);
     let unread: Vec<String> = glance.lines().into_iter().chain(unread).collect();
@@ -146,7 +159,12 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
             .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
             .map(|lease| lease.described()),
         notes: observed.asides.clone(),
-        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !unread.is_empty(),
+        degraded: !assessment.problems.is_empty()
+            || !assessment.messages.is_empty()
+            || !unread.is_empty()
+            || (strict && !warnings.is_empty()),
+        warnings,
+        down,
         unread,
         assessment,
     }
@@ -190,7 +208,11 @@ fn absent(glance: &Glance, vpc: Option<&str>) -> Vec<String> {
 }
 
 fn text(one: &Shown) -> String {
-    let health = if one.degraded { "DEGRADED" } else { "healthy" };
+    let health = match one.degraded {
+        true => "DEGRADED",
+        false if !one.warnings.is_empty() => "healthy, with warnings",
+        false => "healthy",
+    };
     let revision = one.revision.as_ref().map(|revision| format!(", revision {revision}")).unwrap_or_default();
     let vpc = one.vpc.as_ref().map(|vpc| format!(" in {vpc}")).unwrap_or_default();
     let mut text = format!("{}{vpc}: {health}{revision}\n", one.name);
@@ -228,10 +250,16 @@ fn text(one: &Shown) -> String {
         }));
         text.push_str(&columns(&rows));
     }
+    if !one.assessment.target_groups.is_empty() {
+        let mut rows = vec![["TARGET GROUP", "HEALTHY"].map(str::to_owned).to_vec()];
+        rows.extend(one.assessment.target_groups.iter().map(|group| vec![group.name.clone(), group.shown()]));
+        text.push_str(&columns(&rows));
+    }
     for line in &one.notes {
         text.push_str(&format!("  … {}\n", sanitize::line(line)));
     }
-    for line in one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages) {
+    let problems = one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages);
+    for line in problems.chain(&one.warnings).chain(&one.down) {
         text.push_str(&format!("  ! {}\n", sanitize::line(line)));
     }
     text

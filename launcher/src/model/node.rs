@@ -82,10 +82,13 @@ impl fmt::Display for Unreachable {
 }
 
 impl Unreachable {
-    /// The text names the date if it isn't that of `now`.
     pub fn of(since: Timestamp, from: Vec<String>, now: Timestamp) -> Unreachable {
-        let today = since.strftime("%F").to_string() == now.strftime("%F").to_string();
-        let clock = since.strftime(if today { "%H:%M:%SZ" } else { "%F %H:%M:%SZ" }).to_string();
-        Unreachable { since, from, clock }
+        Unreachable { since, from, clock: clock(since, now) }
     }
+}
+
+/// The time as text, in UTC; with the date if it isn't that of `now`.
+pub fn clock(since: Timestamp, now: Timestamp) -> String {
+    let today = since.strftime("%F").to_string() == now.strftime("%F").to_string();
+    since.strftime(if today { "%H:%M:%SZ" } else { "%F %H:%M:%SZ" }).to_string()
 }

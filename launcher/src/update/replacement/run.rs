@@ -86,6 +86,7 @@ impl RollingUpdate<'_> {
             launch: new.launch,
             virtual_ips: both.map(|(vip, _)| *vip).collect(),
             route_tables: common(&old.route_tables, &new.route_tables),
+            minimum_healthy: Default::default(),
             without: self.snapshot.goal.without.clone(),
         }
     }
