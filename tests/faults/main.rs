@@ -21,4 +21,5 @@ mod stage;
 mod stalls;
 mod tables;
 mod tags;
+mod targets;
 mod watch;

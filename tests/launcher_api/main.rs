@@ -18,6 +18,7 @@ mod refusals;
 mod rig;
 mod rules;
 mod strangers;
+mod targets;
 mod together;
 mod unfinished;
 mod unreachable;

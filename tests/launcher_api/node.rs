@@ -8,11 +8,18 @@ use lab::world::Instance;
 
 use crate::rig::Rig;
 
-/// Writes the tags of a node that runs this revision in this role, and reaches each virtual IP as a standby.
+/// The first tag in which an active node reports on the targets.
+pub const TARGETS: &str = "elbow:targets-1";
+
+/// Writes the tags of a node that runs this revision in this role, and reaches each virtual IP as a standby. An active one
+/// reports that the example's targets are healthy, unless it has reported otherwise.
 pub fn report(rig: &Rig, node: &Instance, revision: &str, role: &str) {
     let reached = role.split(' ').map(|role| if role == "standby" { "yes" } else { "-" });
     let reached = reached.collect::<Vec<_>>().join(" ");
-    tag(rig, node, &[("elbow:running", revision), ("elbow:role", role), ("elbow:reached", &reached)]);
+    let targets = node.tags.get(TARGETS).map_or("http=2/2", String::as_str);
+    let active = [(TARGETS, targets)].into_iter().filter(|_| role.contains("active"));
+    let tags = [("elbow:running", revision), ("elbow:role", role), ("elbow:reached", reached.as_str())];
+    tag(rig, node, &tags.into_iter().chain(active).collect::<Vec<_>>());
 }
 
 /// Writes tags of the node.

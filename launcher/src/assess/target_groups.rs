@@ -101,8 +101,8 @@ impl GroupHealth {
             .then(|| format!("target group {}: {} targets are healthy", self.name, self.shown()))
     }
 
-    /// A line for each target that is down, and one that counts other unhealthy targets. `nodes` is the id of the nodes'
-    /// security group.
+    /// A line for each target that is down, and one that counts other unhealthy targets. `nodes` is the id of the
+    /// nodes' security group.
     pub fn lines(&self, nodes: Option<&str>, now: Timestamp) -> Vec<String> {
         let GroupHealth { name, healthy, targets, down, .. } = self;
         let line = |Down { target, since, reason, .. }: &Down| {

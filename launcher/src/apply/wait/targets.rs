@@ -1,5 +1,4 @@
-//! Waits until every target group has enough healthy targets. The nodes work before that, but no request gets an answer from
-//! a target.
+//! Waits until every target group has enough healthy targets. The nodes work before that, but no request reaches a target.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

@@ -1,0 +1,74 @@
+//! Targets that fail: the balancer's nodes see it, and `launcher status` shows it.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use lab::rig::wait_for;
+
+use crate::stage::{BOOT, Stage, play};
+
+/// Three checks, 2 s apart, and the time until the node and the API show the result: 10 s on an idle machine.
+const SHOWN: Duration = Duration::from_secs(20);
+const TARGETS: [&str; 2] = ["10.0.1.20", "10.0.2.20"];
+
+impl Stage {
+    /// On both nodes, packets to `targets` get this `verdict` of nftables.
+    fn break_targets(&self, targets: &[&str], verdict: &str) -> Result<()> {
+        let packets = format!("ip daddr {{ {} }} tcp dport 8080", targets.join(", "));
+        let chain = format!("chain out {{ type filter hook output priority 0; {packets} {verdict}; }}");
+        self.on_both(&format!("printf '%s' 'table inet broken {{ {chain} }}' | nft -f -"))
+    }
+
+    fn mend_targets(&self) -> Result<()> {
+        self.on_both("nft delete table inet broken")
+    }
+
+    fn on_both(&self, script: &str) -> Result<()> {
+        let (active, standby) = self.pair()?;
+        [active, standby].iter().try_for_each(|node| self.rig.inside(node, &["sh", "-c", script]).map(drop))
+    }
+
+    /// Waits until `launcher status` exits with `code` and prints each of `parts`; returns how long that took.
+    fn shows(&self, code: i32, options: &[&str], parts: &[&str]) -> Result<Duration> {
+        let start = Instant::now();
+        wait_for("status to show the targets' health", SHOWN, || {
+            let output = self.rig.launcher([&["status", "web"][..], options].concat())?;
+            let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+            ensure!(output.status.code() == Some(code), "it exits with {:?}: {printed}", output.status.code());
+            for part in parts {
+                ensure!(printed.contains(part), "it doesn't print {part:?}: {printed}");
+            }
+            Ok(start.elapsed())
+        })
+    }
+}
+
+#[test]
+fn a_target_that_is_down_is_named_within_ten_seconds() -> Result<()> {
+    play(|stage| {
+        stage.shows(0, &["--strict"], &["2 of 2"])?;
+        stage.break_targets(&TARGETS[..1], "reject with tcp reset")?;
+        let down = ["1 of 2", "http: 10.0.1.20:8080 is down since ", ": connection refused"];
+        let shown = stage.shows(0, &[], &down)?;
+        stage.rig.figure("a target refuses connections: until status names it", format!("{shown:.1?}"))?;
+        stage.shows(3, &["--strict"], &down)?;
+        stage.mend_targets()?;
+        let back = stage.shows(0, &["--strict"], &["2 of 2"])?;
+        stage.rig.figure("a target answers again: until status shows it", format!("{back:.1?}"))
+    })
+}
+
+#[test]
+fn a_balancer_without_a_target_that_is_up_is_degraded_and_moves_nothing() -> Result<()> {
+    play(|stage| {
+        let (active, _) = stage.pair()?;
+        stage.break_targets(&TARGETS, "drop")?;
+        let silent = "timeout at layer 4: does its security group admit sg-";
+        let shown = stage.shows(3, &[], &["0 of 2", "minimum_healthy is 1", silent])?;
+        stage.rig.figure("all targets silent: until status exits with 3", format!("{shown:.1?}"))?;
+        stage.mend_targets()?;
+        stage.shows(0, &["--strict"], &["2 of 2"])?;
+        ensure!(stage.serving_nodes(BOOT)? == active, "the virtual IP moved");
+        Ok(())
+    })
+}
