@@ -30,9 +30,11 @@ pub struct Target {
 }
 
 impl Snapshot {
-    /// The report of the targets.
+    /// The report of the targets. A group without a checked target isn't known yet and has no part in it.
     pub fn report(&self) -> TargetReport {
-        let groups = self.target_groups.iter().map(|(name, group)| (name.clone(), count(group))).collect();
+        let known = |(_, group): &(&String, &Group)| in_state(group, &[TargetState::Unchecked]) < group.len();
+        let known = self.target_groups.iter().filter(known);
+        let groups = known.map(|(name, group)| (name.clone(), count(group))).collect();
         let down = self.target_groups.iter().flat_map(|(name, group)| down(name, group)).collect();
         TargetReport { groups, down, ..TargetReport::default() }
     }
@@ -99,6 +101,16 @@ pub(crate) mod tests {
         for (state, count) in [(TargetState::Up, 1), (TargetState::Down, 0)] {
             assert!(counts.contains(&("api".to_owned(), state, count)));
         }
+    }
+
+    #[test]
+    fn a_group_is_reported_once_a_check_has_ended() {
+        let mut snapshot = snapshot();
+        snapshot.target_groups.insert("api".to_owned(), group(&[TargetState::Unchecked, TargetState::Unchecked]));
+        snapshot.target_groups.insert("db".to_owned(), group(&[TargetState::Unchecked, TargetState::Up]));
+        let report = snapshot.report();
+        assert_eq!(report.groups.keys().collect::<Vec<_>>(), ["db", "web"]);
+        assert_eq!(report.groups["db"], Count { healthy: 1, targets: 2 });
     }
 
     #[test]

@@ -180,7 +180,7 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let heard = nodes.iter().filter(|node| node.unreachable.is_none());
     let messages = heard.clone().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
     let is_active = |node: &&NodeHealth| virtual_ips.iter().any(|vip| vip.active.contains(&node.instance));
-    let reports = heard.clone().filter(is_active).filter_map(|node| node.targets.as_ref());
+    let reports = heard.filter(is_active).filter_map(|node| node.targets.as_ref());
     let target_groups = target_groups(&expected.minimum_healthy, &reports.collect::<Vec<_>>());
     Assessment { messages: messages.collect(), nodes, virtual_ips, target_groups, problems }
 }
