@@ -2,7 +2,7 @@
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
 mod csv;
-mod revision;
+mod page;
 mod stats;
 mod targets;
 mod verdict;
@@ -17,7 +17,6 @@ use templates::paths::STATS_PORT;
 use crate::host::files;
 use crate::host::probe::{self, Page};
 
-pub use revision::revision;
 pub use stats::{Server, TargetState, servers};
 pub use targets::targets;
 pub use watch::watch;
@@ -25,18 +24,23 @@ pub use watch::watch;
 /// Its systemd unit.
 pub const UNIT: &str = "haproxy.service";
 
-fn page() -> Page {
+fn health_page() -> Page {
     Page { address: SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT)), path: "/healthz" }
 }
 
 /// Whether HAProxy answers its health page, for the agent's own watch.
 pub async fn answers() -> io::Result<()> {
-    probe::answers(page()).await
+    probe::answers(health_page()).await
 }
 
 /// Whether HAProxy answers its health page, for keepalived's script.
 pub fn check() -> io::Result<()> {
-    probe::check(page())
+    probe::check(health_page())
+}
+
+/// The revision of the HAProxy process that answers: after a reload, the new one only if it could start.
+pub async fn revision() -> io::Result<String> {
+    Ok(String::from_utf8_lossy(&page::get("/revision").await?).trim().to_owned())
 }
 
 /// Writes keepalived's track `file`: 0 if HAProxy serves; anything else makes FAULT.

@@ -2,19 +2,13 @@
 
 use std::borrow::Cow;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 
 use serde::Serialize;
-use templates::paths::STATS_PORT;
 use templates::targets::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::csv::Records;
-use super::probe::LIMIT;
+use super::page;
 
-const REQUEST: &[u8] = b"GET /stats;csv HTTP/1.0\r\nHost: localhost\r\n\r\n";
-/// The most bytes read: 20,000 targets have fewer.
-const LARGEST: u64 = 16 << 20;
 /// The end of the name of a backend that serves a group's targets without checks, when all are down.
 const FAIL_OPEN: &str = "--all";
 
@@ -39,7 +33,7 @@ pub enum TargetState {
     Up,
     /// It doesn't.
     Down,
-    /// It passes its checks, and gets no new connections.
+    /// It gets no new connections: it is drained, or has the weight 0.
     Draining,
     /// It is disabled.
     Maintenance,
@@ -49,27 +43,21 @@ pub enum TargetState {
 
 /// The targets that HAProxy checks now.
 pub async fn servers() -> io::Result<Vec<Server>> {
-    let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT))).await?;
-        stream.write_all(REQUEST).await?;
-        let mut answer = Vec::new();
-        stream.take(LARGEST).read_to_end(&mut answer).await?;
-        Ok::<_, io::Error>(answer)
-    };
-    let answer = tokio::time::timeout(LIMIT, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))?;
+    let page = page::get("/stats;csv").await?;
     // A page of 1,000 targets takes some milliseconds, in which this thread may have to move routes.
-    let read = tokio::task::spawn_blocking(move || read(&String::from_utf8_lossy(&answer))).await?;
+    let read = tokio::task::spawn_blocking(move || read(&String::from_utf8_lossy(&page))).await?;
     read.ok_or_else(|| io::Error::other("HAProxy's statistics have no table of targets"))
 }
 
 /// The columns that are read, in the table's order.
-struct Columns([usize; 7]);
+struct Columns([usize; 8]);
 
 impl Columns {
-    const NAMES: [&str; 7] = ["pxname", "svname", "status", "lastchg", "check_status", "check_code", "last_chk"];
+    const NAMES: [&str; 8] =
+        ["pxname", "svname", "status", "uweight", "lastchg", "check_status", "check_code", "last_chk"];
 
     fn of(head: &[Cow<'_, str>]) -> Option<Columns> {
-        let mut columns = [0; 7];
+        let mut columns = [0; 8];
         for (column, name) in columns.iter_mut().zip(Columns::NAMES) {
             *column = head.iter().position(|there| there == name)?;
         }
@@ -77,37 +65,37 @@ impl Columns {
     }
 }
 
-fn read(answer: &str) -> Option<Vec<Server>> {
-    let start = answer.find("# pxname,")? + "# ".len();
-    let mut records = Records(&answer[start..]);
+fn read(page: &str) -> Option<Vec<Server>> {
+    let mut records = Records(page.strip_prefix("# ")?);
     let columns = Columns::of(&records.next()?)?;
     Some(records.filter_map(|record| server(&columns, &record)).collect())
 }
 
 fn server(columns: &Columns, record: &[Cow<'_, str>]) -> Option<Server> {
-    let [group, name, status, changed, check, code, last] =
+    let [group, name, status, weight, changed, check, code, last] =
         columns.0.map(|column| record.get(column).map_or("", |field| &**field));
     if matches!(name, "" | "FRONTEND" | "BACKEND") || group.ends_with(FAIL_OPEN) {
         return None;
     }
     // The last check's status, while another one runs.
     let check = check.strip_prefix("* ").unwrap_or(check);
-    let state = state(status, check)?;
+    let state = state(status, weight, check)?;
     let reason = (state == TargetState::Down).then(|| Reason::of(check, code, last));
     let changed = changed.parse().unwrap_or(0);
     Some(Server { group: group.to_owned(), name: name.to_owned(), state, changed, reason })
 }
 
-/// The state of a target that is checked. HAProxy 2.6 shows a target as up until its first check ends. It pauses the
-/// checks of one in maintenance.
-fn state(status: &str, check: &str) -> Option<TargetState> {
+/// The state of a target that is checked. HAProxy 2.6 shows a target as up until its first check ends, and one that is
+/// drained and fails its checks as down. It pauses the checks of one in maintenance.
+fn state(status: &str, weight: &str, check: &str) -> Option<TargetState> {
     match status.split(' ').next()? {
         "MAINT" => Some(TargetState::Maintenance),
         _ if check.is_empty() => None,
-        _ if matches!(check, "INI" | "UNK") => Some(TargetState::Unchecked),
+        "DRAIN" | "NOLB" => Some(TargetState::Draining),
+        "UP" | "DOWN" if weight == "0" => Some(TargetState::Draining),
+        "UP" | "DOWN" if matches!(check, "INI" | "UNK") => Some(TargetState::Unchecked),
         "UP" => Some(TargetState::Up),
         "DOWN" => Some(TargetState::Down),
-        "DRAIN" | "NOLB" => Some(TargetState::Draining),
         _ => None,
     }
 }
@@ -116,9 +104,8 @@ fn state(status: &str, check: &str) -> Option<TargetState> {
 pub(super) mod tests {
     use super::*;
 
-    const HEAD: &str = "HTTP/1.0 200 OK\r\ncontent-type: text/plain\r\n\r\n\
-        # pxname,svname,qcur,status,lastchg,check_status,check_code,last_chk,\n\
-        elbow_probe,FRONTEND,,OPEN,,,,,\n";
+    const HEAD: &str = "# pxname,svname,status,lastchg,check_status,check_code,last_chk,uweight,-,\n\
+        elbow_probe,FRONTEND,OPEN,,,,,,-,\n";
 
     /// HAProxy's page with these lines.
     pub fn page(lines: &[&str]) -> Vec<Server> {
@@ -129,13 +116,14 @@ pub(super) mod tests {
     #[test]
     fn only_checked_targets_are_read_and_none_of_a_fail_open_backend() {
         let lines = [
-            "web,FRONTEND,,OPEN,,,,,",
-            "web,10.0.1.20:8080,0,UP,9,L7OK,200,,",
-            "web,10.0.2.20:8080,0,DOWN,42,* L7STS,503,\"HTTP status, \"\"503\"\"\",",
-            "web,BACKEND,0,UP,9,,,,",
-            "web--all,10.0.1.20:8080,0,no check,9,,,,",
-            "web--all,10.0.3.20:8080,0,MAINT,9,,,,",
-            "static,disk,0,no check,9,,,,",
+            "web,FRONTEND,OPEN,,,,,,-,",
+            "web,10.0.1.20:8080,UP,9,L7OK,200,,1,-,",
+            "web,10.0.2.20:8080,DOWN,42,* L7STS,503,\"Service, \"\"un\"\"available\",1,-,",
+            "web,BACKEND,UP,9,,,,1,-,",
+            "web--all,10.0.1.20:8080,no check,9,,,,1,-,",
+            "web--all,10.0.3.20:8080,MAINT,9,,,,1,-,",
+            "static,disk,no check,9,,,,1,-,",
+            "static,drained,DRAIN,9,,,,1,-,",
         ];
         let target = |name: &str, state, changed, reason: Option<&str>| Server {
             group: "web".to_owned(),
@@ -153,26 +141,29 @@ pub(super) mod tests {
 
     #[test]
     fn every_state_of_a_target_is_known() {
-        for (status, check, expected) in [
-            ("UP", "L4OK", Some(TargetState::Up)),
-            ("UP 1/3", "L4CON", Some(TargetState::Up)),
-            ("UP", "INI", Some(TargetState::Unchecked)),
-            ("DOWN", "INI", Some(TargetState::Unchecked)),
-            ("DOWN 1/2", "L4OK", Some(TargetState::Down)),
-            ("DRAIN", "L7OK", Some(TargetState::Draining)),
-            ("NOLB", "L7OKC", Some(TargetState::Draining)),
-            ("MAINT", "", Some(TargetState::Maintenance)),
-            ("MAINT (via web/a)", "L4OK", Some(TargetState::Maintenance)),
-            ("no check", "", None),
+        for (status, weight, check, expected) in [
+            ("UP", "1", "L4OK", Some(TargetState::Up)),
+            ("UP 1/3", "1", "L4CON", Some(TargetState::Up)),
+            ("UP 1/3", "1", "INI", Some(TargetState::Unchecked)),
+            ("DOWN", "1", "INI", Some(TargetState::Unchecked)),
+            ("DOWN 1/2", "1", "L4OK", Some(TargetState::Down)),
+            ("DRAIN", "1", "L7OK", Some(TargetState::Draining)),
+            ("NOLB", "1", "L7OKC", Some(TargetState::Draining)),
+            ("UP", "0", "L4OK", Some(TargetState::Draining)),
+            ("DOWN", "0", "L4CON", Some(TargetState::Draining)),
+            ("MAINT", "1", "", Some(TargetState::Maintenance)),
+            ("MAINT (via web/a)", "1", "L4OK", Some(TargetState::Maintenance)),
+            ("no check", "1", "", None),
         ] {
-            assert_eq!(state(status, check), expected, "{status} {check}");
+            assert_eq!(state(status, weight, check), expected, "{status} {weight} {check}");
         }
     }
 
     #[test]
     fn a_page_without_the_table_is_an_error_and_short_lines_are_left_out() {
-        assert_eq!(read("HTTP/1.0 503 Service Unavailable\r\n\r\n"), None);
-        assert_eq!(read("# pxname,svname,status\nweb,a,UP\n"), None, "columns are missing");
+        for page in ["", "<html>", "# pxname,svname,status\nweb,a,UP\n"] {
+            assert_eq!(read(page), None, "{page:?}");
+        }
         assert_eq!(page(&["web", "web,a", "", ",,,,"]), []);
     }
 }

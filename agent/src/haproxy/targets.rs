@@ -23,11 +23,11 @@ mod tests {
 
     #[test]
     fn a_checked_target_that_is_up_is_enough_and_a_fail_open_backend_is_none() {
-        let down = "web,a,0,DOWN,9,L4CON,,,";
-        assert_eq!(judge(&page(&[down, "web,b,0,UP,9,L4OK,,,"])), Targets::Up);
-        assert_eq!(judge(&page(&[down, "web,b,0,UP,0,INI,,,"])), Targets::Up);
-        assert_eq!(judge(&page(&[down, "web,BACKEND,0,UP,9,,,,", "web--all,b,0,no check,9,,,,"])), Targets::Down);
-        assert_eq!(judge(&page(&[down, "web,b,0,MAINT,9,,,,", "web,c,0,DRAIN,9,L4OK,,,"])), Targets::Down);
+        let down = "web,a,DOWN,9,L4CON,,,1,-,";
+        assert_eq!(judge(&page(&[down, "web,b,UP,9,L4OK,,,1,-,"])), Targets::Up);
+        assert_eq!(judge(&page(&[down, "web,b,UP 1/3,0,INI,,,1,-,"])), Targets::Up);
+        assert_eq!(judge(&page(&[down, "web,BACKEND,UP,9,,,,1,-,", "web--all,b,no check,9,,,,1,-,"])), Targets::Down);
+        assert_eq!(judge(&page(&[down, "web,b,MAINT,9,,,,1,-,", "web,c,DRAIN,9,L4OK,,,1,-,"])), Targets::Down);
         assert_eq!(judge(&page(&[])), Targets::Up);
     }
 }
