@@ -68,7 +68,9 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
             observed.asides.iter().for_each(|line| output::warn(line));
             return Err(unknown(&aws, name, glance.unread));
         }
-        all.push(shown(&aws, name, &mut glance, args.strict).await);
+        let mut one = shown(&aws, name, &mut glance).await;
+        one.degraded |= args.strict && !one.warnings.is_empty();
+        all.push(one);
     }
     if let (Some(_), []) = (unread.first(), &all[..]) {
         return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
@@ -99,7 +101,7 @@ pub fn unknown(aws: &Aws, name: &str, unread: Vec<Unread>) -> Failure {
     Failure::Unfinished([line].into_iter().chain(unread.iter().map(Unread::to_string)).collect())
 }
 
-async fn shown(aws: &Aws, name: &str, glance: &mut Glance, strict: bool) -> Shown {
+async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let vpc = glance.observed.vpc().map(str::to_owned);
     let tables = match &vpc {
         Some(vpc) => glance.take(Kind::Tables, route_tables::find(&aws.ec2, vpc).await),
@@ -159,10 +161,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance, strict: bool) -> Show
             .and_then(|template| Lease::in_the_way(template.tags.get(TAG_UPDATE)))
             .map(|lease| lease.described()),
         notes: observed.asides.clone(),
-        degraded: !assessment.problems.is_empty()
-            || !assessment.messages.is_empty()
-            || !unread.is_empty()
-            || (strict && !warnings.is_empty()),
+        degraded: !assessment.problems.is_empty() || !assessment.messages.is_empty() || !unread.is_empty(),
         warnings,
         down,
         unread,
