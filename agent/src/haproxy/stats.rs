@@ -139,6 +139,31 @@ pub(super) mod tests {
         assert_eq!(page(&lines), expected);
     }
 
+    /// A page as HAProxy 2.6.12 wrote it. `slow/a` and `tcp/ok` have the weight 0, and `drained` is drained and fails.
+    #[test]
+    fn a_real_page_is_understood() {
+        use TargetState::{Down, Draining, Maintenance};
+        let servers = read(include_str!("statistics-2.6.csv")).unwrap();
+        let found = servers.iter().map(|server| {
+            let reason = server.reason.as_ref().map(Reason::to_string);
+            (format!("{}/{}", server.group, server.name), server.state, reason)
+        });
+        let expected = [
+            ("web/127.0.0.1:1", Down, Some("L4CON")),
+            ("web/127.0.0.1:2", Down, Some("L7STS:503")),
+            ("web/blackhole", Down, Some("L4TOUT")),
+            ("web/drained", Down, Some("L7STS:503")),
+            ("web/disabled", Maintenance, None),
+            ("web/drainok", Draining, None),
+            ("slow/a", Draining, None),
+            ("tcp/refused", Down, Some("L4CON")),
+            ("tcp/ok", Draining, None),
+            ("tcp/silent", Down, Some("L4TOUT")),
+        ];
+        let expected = expected.map(|(name, state, reason)| (name.to_owned(), state, reason.map(str::to_owned)));
+        assert_eq!(found.collect::<Vec<_>>(), expected);
+    }
+
     #[test]
     fn every_state_of_a_target_is_known() {
         for (status, weight, check, expected) in [
