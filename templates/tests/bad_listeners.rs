@@ -283,7 +283,17 @@ fn targets_and_group_keys_that_cannot_be() {
     target("10.255.0.10:80", "10.255.0.10:80 is a virtual IP of this balancer, which can't be its own target");
     let key =
         |key: &str, line: &str| refused(&format!("{WEB}{BLUE}{key}\n"), &[&format!("line 15: target_group.{line}")]);
-    key("minimum_healthy = 3", "minimum_healthy: 3 is out of range; write 1 to 2, the number of targets");
+    key(
+        "minimum_healthy = 3",
+        "minimum_healthy: 3 is out of range; write 1 to 2, the number of targets that have a weight and aren't backup",
+    );
+    let counted = |target: &str| {
+        let group = BLUE.replace("\"10.0.2.20:8080\"", &format!("{{ address = \"10.0.2.20:8080\", {target} }}"));
+        let line = "line 15: target_group.minimum_healthy: 2 is out of range; write 1 to 1, the number of targets that have a weight and aren't backup";
+        refused(&format!("{WEB}{group}minimum_healthy = 2\n"), &[line]);
+    };
+    counted("weight = 0");
+    counted("backup = true");
     key(
         "sticky = { cookie = \"A B\" }",
         "sticky.cookie: \"A B\" is not the name of a cookie; use up to 64 of a-z, A-Z, 0-9, - and _",

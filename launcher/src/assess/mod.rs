@@ -14,7 +14,7 @@ use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
 use templates::names::{TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_TARGETS};
 use templates::report::{Reached, ReachedVips, Refusal};
-use templates::targets::{TargetReport, minimum_healthy};
+use templates::targets::{Needs, TargetReport, needs};
 use templates::{Order, Role, Roles, Slot};
 
 use crate::model::node::{Node, Unreachable};
@@ -35,8 +35,8 @@ pub struct Expected {
     pub virtual_ips: Vec<Ipv4Addr>,
     /// The tables of their routes.
     pub route_tables: RouteTables,
-    /// The target groups, and how many healthy targets each needs.
-    pub minimum_healthy: BTreeMap<String, usize>,
+    /// What each target group needs, by name.
+    pub target_groups: BTreeMap<String, Needs>,
     /// Nodes that may be missing or unreachable.
     pub without: Vec<NodeSelector>,
 }
@@ -49,7 +49,7 @@ impl From<&NodeConfig> for Expected {
             launch: config.balancer.launch,
             virtual_ips: config.balancer.virtual_ips.clone(),
             route_tables: config.balancer.route_tables.clone(),
-            minimum_healthy: minimum_healthy(&config.balancer),
+            target_groups: needs(&config.balancer),
             without: Vec::new(),
         }
     }
@@ -181,7 +181,7 @@ pub fn assess(expected: &Expected, nodes: &[Node], tables: &[Table]) -> Assessme
     let messages = heard.clone().filter_map(|node| Some(format!("{}: {}", node.called(), node.message.as_ref()?)));
     let is_active = |node: &&NodeHealth| virtual_ips.iter().any(|vip| vip.active.contains(&node.instance));
     let reports = heard.filter(is_active).filter_map(|node| node.targets.as_ref());
-    let target_groups = target_groups(&expected.minimum_healthy, &reports.collect::<Vec<_>>());
+    let target_groups = target_groups(&expected.target_groups, &reports.collect::<Vec<_>>());
     Assessment { messages: messages.collect(), nodes, virtual_ips, target_groups, problems }
 }
 

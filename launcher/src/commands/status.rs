@@ -1,6 +1,6 @@
 //! `status`: shows balancers by the reports of their nodes and where the routes lead.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -116,7 +116,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
             launch: templates::balancer::Launch::default(),
             virtual_ips: Vec::new(),
             route_tables: templates::balancer::RouteTables::All,
-            minimum_healthy: Default::default(),
+            target_groups: BTreeMap::new(),
             without: Vec::new(),
         },
         Expected::from,

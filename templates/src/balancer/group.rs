@@ -103,10 +103,15 @@ impl TargetGroup {
         self.deregistration_delay.unwrap_or(DEREGISTRATION_DELAY)
     }
 
+    /// The targets that get new connections.
+    pub fn weighted_targets(&self) -> impl Iterator<Item = &Target> {
+        self.targets.iter().filter(|target| target.weight != Some(0))
+    }
+
     /// The targets that unhealthy targets' connections go to: those with a weight, if the group fails open.
     pub fn open_targets(&self) -> Vec<&Target> {
         match self.when_unhealthy {
-            WhenUnhealthy::FailOpen => self.targets.iter().filter(|target| target.weight != Some(0)).collect(),
+            WhenUnhealthy::FailOpen => self.weighted_targets().collect(),
             WhenUnhealthy::FailClosed => Vec::new(),
         }
     }

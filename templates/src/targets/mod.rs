@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::balancer::Balancer;
+use crate::balancer::{Balancer, TargetGroup};
 use crate::names::TAG_TARGETS;
 use crate::report::{LONGEST, Moment};
 pub use reason::{NotAReason, Reason};
@@ -22,9 +22,22 @@ pub use reason::{NotAReason, Reason};
 /// Room for the last words, at the end of the last tag.
 const LAST_WORDS: usize = " +1000000 +1000000-groups".len();
 
-/// The target groups of a balancer. A group is degraded if fewer of its targets than this are healthy.
-pub fn minimum_healthy(balancer: &Balancer) -> BTreeMap<String, usize> {
-    balancer.listeners.iter().map(|listener| (listener.name.clone(), 1)).collect()
+/// What a target group of the file needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// The group is degraded if fewer of its targets are healthy; 0 for a group without a target that has a weight.
+    pub minimum_healthy: usize,
+    /// The port that HAProxy checks, if it isn't each target's own.
+    pub check_port: Option<u16>,
+}
+
+/// What each target group of the file needs, by name. Groups of an operator's own sections aren't among them.
+pub fn needs(balancer: &Balancer) -> BTreeMap<String, Needs> {
+    let needs = |group: &TargetGroup| Needs {
+        minimum_healthy: (group.minimum_healthy() as usize).min(group.weighted_targets().count()),
+        check_port: group.health_check.port,
+    };
+    balancer.groups().iter().map(|group| (group.name.clone(), needs(group))).collect()
 }
 
 /// How many targets of a group are healthy.

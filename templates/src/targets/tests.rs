@@ -31,6 +31,16 @@ fn report(groups: usize, each: usize, down_of_each: usize) -> TargetReport {
 }
 
 #[test]
+fn a_group_needs_no_more_targets_than_it_has_with_a_weight() {
+    let needs = needs(&Balancer::parse(include_str!("../../goldens/big/balancer.toml")).unwrap());
+    let shown: Vec<_> =
+        needs.iter().map(|(name, needs)| (name.as_str(), needs.minimum_healthy, needs.check_port)).collect();
+    let expected =
+        [("api", 0, None), ("blue", 2, Some(8081)), ("green", 1, None), ("https", 1, None), ("postgres", 1, None)];
+    assert_eq!(shown, expected);
+}
+
+#[test]
 fn the_words_are_as_documented() {
     let report = TargetReport {
         groups: [("api".to_owned(), count(3, 3)), ("web".to_owned(), count(1, 2))].into(),

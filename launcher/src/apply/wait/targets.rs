@@ -44,7 +44,7 @@ pub async fn until_healthy(
             return Err(Failure::Unfinished(given_up(&balancer.name, patience, &short, nodes, Timestamp::now())));
         }
         for group in short {
-            progress.live(&format!("target group {}", group.name), &format!("{} targets are healthy", group.shown()));
+            progress.live(&format!("target group {}", group.name), &group.said());
         }
         pause(LOOK).await;
         assessment = look(aws, &balancer.name, &balancer.vpc, expected).await?.1;
@@ -59,10 +59,8 @@ fn given_up(
     nodes: Option<&str>,
     now: Timestamp,
 ) -> Vec<String> {
-    let missing = short.iter().map(|group| match group.shortage() {
-        Some(shortage) => shortage,
-        None => format!("target group {}: no active node reports its targets", group.name),
-    });
+    let unknown = |group: &GroupHealth| format!("target group {}: {}", group.name, group.said());
+    let missing = short.iter().map(|group| group.shortage().unwrap_or_else(|| unknown(group)));
     let head = format!(
         "{balancer} runs, but after {} s it has target groups without enough healthy targets; mend them and run \
          `launcher status {balancer}`, or use --no-wait-targets if they come later",
@@ -72,14 +70,16 @@ fn given_up(
     [head].into_iter().chain(missing).chain(lines).chain(rules(short, nodes)).collect()
 }
 
-/// The rules that silent targets may lack, one for each port.
+/// The rules that silent targets may lack, one for each port: the checked one, and the target's own. A target behind a
+/// range of ports has none of its own.
 fn rules(short: &[&GroupHealth], nodes: Option<&str>) -> Vec<String> {
     let mut ports: BTreeMap<u16, Vec<&str>> = BTreeMap::new();
-    for down in short.iter().flat_map(|group| &group.down).filter(|down| down.reason.is_silence()) {
-        if let Some((address, port)) = down.target.rsplit_once(':')
-            && let Ok(port) = port.parse()
-        {
-            ports.entry(port).or_default().push(address);
+    for group in short {
+        for down in group.down.iter().filter(|down| down.reason.is_silence()) {
+            let (address, own) = down.target.split_once(':').unwrap_or((down.target.as_str(), ""));
+            for port in own.parse::<u16>().ok().into_iter().chain(group.check_port) {
+                ports.entry(port).or_default().push(address);
+            }
         }
     }
     let nodes = nodes.unwrap_or("the nodes' security group");
@@ -122,6 +122,20 @@ mod tests {
             ]
         );
         assert_eq!(said("web=2/2")[1], "target group db: no active node reports its targets");
+    }
+
+    #[test]
+    fn the_port_of_the_check_needs_a_rule_too() {
+        let silent = |target: &str| format!("web=0/1 web/{target}@2026-11-29T14:03:12Z=L4TOUT");
+        let advised = |target: &str, check_port: Option<u16>| {
+            let mut group = groups(&[&silent(target)]).remove(1);
+            group.check_port = check_port;
+            rules(&[&group], Some("sg-1"))
+        };
+        let rule = |port: u16| format!("add to the security group of 10.0.1.20: TCP {port} from sg-1");
+        assert_eq!(advised("10.0.1.20:8080", Some(8081)), [rule(8080), rule(8081)]);
+        assert_eq!(advised("10.0.1.20:8080", Some(8080)), [rule(8080)]);
+        assert_eq!(advised("10.0.1.20", Some(8081)), [rule(8081)]);
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Replaces nodes that can't be updated in place, one slot after another. The new node is launched and serves; the old one
 //! hands over if it is active, is stopped and is terminated. During the stop its agent waits for open connections.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
@@ -86,7 +86,7 @@ impl RollingUpdate<'_> {
             launch: new.launch,
             virtual_ips: both.map(|(vip, _)| *vip).collect(),
             route_tables: common(&old.route_tables, &new.route_tables),
-            minimum_healthy: Default::default(),
+            target_groups: BTreeMap::new(),
             without: self.snapshot.goal.without.clone(),
         }
     }

@@ -57,7 +57,9 @@ fn one(b: &Balancer, group: &TargetGroup) -> Vec<Problem> {
     let mut problems = targets(b, &group.targets, &group.health_check, ports_of(b, &group.name));
     problems.extend(health_check::all(&group.health_check).into_iter().map(|p| p.below(&at!["health_check"])));
     let (second, hour) = (Millis(1000), Millis(3_600_000));
-    let number = u32::try_from(group.targets.len()).unwrap_or(u32::MAX).max(1);
+    // HAProxy counts only these; of backup targets one, and only while no other is healthy.
+    let number = group.weighted_targets().filter(|target| !target.backup).count();
+    let number = u32::try_from(number).unwrap_or(u32::MAX).max(1);
     let checks = [
         text::section(&group.name).map_err(|message| Problem::new(at!["name"], message)),
         sticky(group),
@@ -68,7 +70,7 @@ fn one(b: &Balancer, group: &TargetGroup) -> Vec<Problem> {
             at!["minimum_healthy"],
             group.minimum_healthy.as_ref(),
             (1, number),
-            &format!("1 to {number}, the number of targets"),
+            &format!("1 to {number}, the number of targets that have a weight and aren't backup"),
         ),
         match group.retry && group.protocol != Protocol::Http {
             true => Err(Problem::new(at!["retry"], "only requests can be sent again; write protocol = \"http\"")),
