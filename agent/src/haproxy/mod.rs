@@ -9,13 +9,9 @@ mod verdict;
 mod watch;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
-use templates::paths::STATS_PORT;
-
-use crate::host::files;
-use crate::host::probe::{self, Page};
+use crate::host::{files, probe};
 
 pub use stats::{Server, TargetState, servers};
 pub use targets::targets;
@@ -23,24 +19,22 @@ pub use watch::watch;
 
 /// Its systemd unit.
 pub const UNIT: &str = "haproxy.service";
-
-fn health_page() -> Page {
-    Page { address: SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT)), path: "/healthz" }
-}
+/// Its health page.
+const HEALTH: &str = "/healthz";
 
 /// Whether HAProxy answers its health page, for the agent's own watch.
 pub async fn answers() -> io::Result<()> {
-    probe::answers(health_page()).await
+    probe::answers(page::at(HEALTH)).await
 }
 
 /// Whether HAProxy answers its health page, for keepalived's script.
 pub fn check() -> io::Result<()> {
-    probe::check(health_page())
+    probe::check(page::at(HEALTH))
 }
 
 /// The revision of the HAProxy process that answers: after a reload, the new one only if it could start.
 pub async fn revision() -> io::Result<String> {
-    Ok(String::from_utf8_lossy(&page::get("/revision").await?).trim().to_owned())
+    Ok(String::from_utf8_lossy(&page::read(page::at("/revision")).await?).trim().to_owned())
 }
 
 /// Writes keepalived's track `file`: 0 if HAProxy serves; anything else makes FAULT.

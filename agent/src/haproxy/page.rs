@@ -7,20 +7,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use templates::paths::STATS_PORT;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::probe::LIMIT;
+use crate::host::probe::{LIMIT, Page};
 
 /// The most bytes read: the statistics of 20,000 targets have fewer.
 const LARGEST: u64 = 16 << 20;
 
-/// The page at `path`, which starts with a slash.
-pub(super) async fn get(path: &str) -> io::Result<Vec<u8>> {
-    get_from(SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT)), path).await
+/// HAProxy's page at `path`.
+pub(super) fn at(path: &'static str) -> Page {
+    Page { address: SocketAddr::from((Ipv4Addr::LOCALHOST, STATS_PORT)), path }
 }
 
-async fn get_from(address: SocketAddr, path: &str) -> io::Result<Vec<u8>> {
+/// The body of the page, which must have the status 200.
+pub(super) async fn read(page: Page) -> io::Result<Vec<u8>> {
     let exchange = async {
-        let mut stream = tokio::net::TcpStream::connect(address).await?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n").as_bytes()).await?;
+        let mut stream = tokio::net::TcpStream::connect(page.address).await?;
+        stream.write_all(&page.request()).await?;
         let mut answer = Vec::new();
         stream.take(LARGEST).read_to_end(&mut answer).await?;
         Ok::<_, io::Error>(answer)
@@ -73,15 +74,16 @@ mod tests {
     async fn a_page_is_read_to_its_end() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
+        let page = Page { address, path: "/revision" };
         let server = tokio::spawn(async move {
             let (mut stream, _) = listener.accept().await.unwrap();
-            let mut request = vec![0; "GET /revision HTTP/1.0\r\nHost: localhost\r\n\r\n".len()];
+            let mut request = vec![0; page.request().len()];
             stream.read_exact(&mut request).await.unwrap();
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 12\r\n\r\n0123456789ab").await.unwrap();
-            String::from_utf8(request).unwrap()
+            request
         });
-        assert_eq!(get_from(address, "/revision").await.unwrap(), b"0123456789ab");
-        assert!(server.await.unwrap().starts_with("GET /revision HTTP/1.0\r\n"));
+        assert_eq!(read(page).await.unwrap(), b"0123456789ab");
+        assert_eq!(server.await.unwrap(), page.request());
     }
 
     #[test]

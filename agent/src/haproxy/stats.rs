@@ -4,13 +4,11 @@ use std::borrow::Cow;
 use std::io;
 
 use serde::Serialize;
+use templates::files::OPEN;
 use templates::targets::Reason;
 
 use super::csv::Records;
 use super::page;
-
-/// The end of the name of a backend that serves a group's targets without checks, when all are down.
-const FAIL_OPEN: &str = "--all";
 
 /// A target that HAProxy checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,7 +41,7 @@ pub enum TargetState {
 
 /// The targets that HAProxy checks now.
 pub async fn servers() -> io::Result<Vec<Server>> {
-    let page = page::get("/stats;csv").await?;
+    let page = page::read(page::at("/stats;csv")).await?;
     // A page of 1,000 targets takes some milliseconds, in which this thread may have to move routes.
     let read = tokio::task::spawn_blocking(move || read(&String::from_utf8_lossy(&page))).await?;
     read.ok_or_else(|| io::Error::other("HAProxy's statistics have no table of targets"))
@@ -74,7 +72,7 @@ fn read(page: &str) -> Option<Vec<Server>> {
 fn server(columns: &Columns, record: &[Cow<'_, str>]) -> Option<Server> {
     let [group, name, status, weight, changed, check, code, last] =
         columns.0.map(|column| record.get(column).map_or("", |field| &**field));
-    if matches!(name, "" | "FRONTEND" | "BACKEND") || group.ends_with(FAIL_OPEN) {
+    if matches!(name, "" | "FRONTEND" | "BACKEND") || group.ends_with(OPEN) {
         return None;
     }
     // The last check's status, while another one runs.
@@ -189,6 +187,6 @@ pub(super) mod tests {
         for page in ["", "<html>", "# pxname,svname,status\nweb,a,UP\n"] {
             assert_eq!(read(page), None, "{page:?}");
         }
-        assert_eq!(page(&["web", "web,a", "", ",,,,"]), []);
+        assert_eq!(page(&["web", "web,a", "", ",,,,"]), [] as [Server; 0]);
     }
 }
