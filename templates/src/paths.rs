@@ -48,5 +48,5 @@ pub fn preference_track(vip: Ipv4Addr) -> String {
 pub const HEALTH_PORT: u16 = 9110;
 /// The tunnels between the members (RFC 7348), UDP.
 pub const TUNNEL_PORT: u16 = 4789;
-/// HAProxy's stats page (`/stats`) and the agent's probe of it (`/healthz`), on loopback only.
+/// HAProxy's pages for the agent, on loopback only: `/healthz`, `/revision`, `/stats` and `/metrics`.
 pub const STATS_PORT: u16 = 8404;

@@ -72,6 +72,8 @@ fn haproxy_answers_the_probe_and_speaks_http_to_health_checks() {
         until grep -q /healthz /tmp/asked; do sleep 0.05; done
         curl -sSf --max-time 5 http://127.0.0.1:8404/healthz
         curl -sSf --max-time 5 -o /dev/null http://127.0.0.1:8404/stats
+        curl -sSf --max-time 5 http://127.0.0.1:8404/metrics >/tmp/metrics
+        grep '^haproxy_server_status{proxy=\"http\",server=\"10.0.1.20:8080\",state=\"UP\"} 1' /tmp/metrics
         curl -sSf --max-time 5 --interface 10.0.1.10 http://10.255.0.10/page
         curl -sS --max-time 5 http://10.0.1.10/page && exit 1
         cat /tmp/asked";

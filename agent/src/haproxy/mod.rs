@@ -2,6 +2,7 @@
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
 
 mod csv;
+mod exporter;
 mod page;
 mod stats;
 mod targets;
@@ -13,6 +14,7 @@ use std::path::Path;
 
 use crate::host::{files, probe};
 
+pub use exporter::Exporter;
 pub use stats::{Server, TargetState, servers};
 pub use targets::targets;
 pub use watch::watch;

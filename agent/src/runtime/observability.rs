@@ -8,6 +8,8 @@ use templates::balancer::Metrics;
 use tokio::sync::watch;
 
 use crate::config::boot::Node;
+use crate::haproxy::Exporter;
+use crate::host::http;
 use crate::node::tables::Table;
 use crate::polling::refresh::Latest;
 use crate::target_health::Snapshot;
@@ -15,7 +17,7 @@ use crate::telemetry::metrics::{self, Allowances, Kernel, Page, Readings, Source
 use crate::telemetry::notify::{self, Outbox, Sender};
 use crate::telemetry::recorder::Recorder;
 
-/// The recorder of roles and routes, and the metrics page.
+/// The recorder of roles and routes, and the pages of metrics and targets.
 pub(super) struct Watched {
     pub recorder: Recorder,
     pub page: Router,
@@ -55,7 +57,8 @@ pub(super) fn start(
     let sources = Sources { calls, takeovers, kernel, allowances, told, readings };
     let readers = balancer.metrics.clone().map_or_else(Vec::new, |Metrics { clients }| clients);
     let page = Page::new(&balancer.name, readers, sources)?;
-    Ok(Watched { recorder, page: metrics::serve(node.board.clone(), page, targets) })
+    let exporter = Exporter::new(http::client()?);
+    Ok(Watched { recorder, page: metrics::serve(node.board.clone(), page, targets, exporter) })
 }
 
 /// Keeps the time of the last read of the route tables, until the refresher ends.

@@ -1,10 +1,11 @@
-//! Serves `GET /metrics` and `GET /targets` beside the health page, to members and to the addresses in `[metrics]
-//! clients`.
+//! Serves `GET /metrics`, `GET /targets` and `GET /haproxy/metrics` beside the health page, to members and to the
+//! addresses in `[metrics] clients`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::body::Body;
+use axum::extract::{ConnectInfo, RawQuery, State as Shared};
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
@@ -13,6 +14,7 @@ use axum::{Json, Router};
 use tokio::sync::watch;
 
 use super::page::Page;
+use crate::haproxy::Exporter;
 use crate::node::state::{Board, State};
 use crate::target_health::Snapshot;
 
@@ -20,12 +22,14 @@ struct PageState {
     board: Board,
     page: Page,
     targets: watch::Receiver<Snapshot>,
+    exporter: Exporter,
 }
 
-/// The router of the metrics page and of the list of targets.
-pub fn serve(board: Board, page: Page, targets: watch::Receiver<Snapshot>) -> Router {
-    let state = Arc::new(PageState { board, page, targets });
-    Router::new().route("/metrics", get(metrics)).route("/targets", get(list)).with_state(state)
+/// The router of the metrics page, of the list of targets, and of HAProxy's own metrics.
+pub fn serve(board: Board, page: Page, targets: watch::Receiver<Snapshot>, exporter: Exporter) -> Router {
+    let router = Router::new().route("/metrics", get(metrics)).route("/targets", get(list));
+    let state = Arc::new(PageState { board, page, targets, exporter });
+    router.route("/haproxy/metrics", get(haproxy_metrics)).with_state(state)
 }
 
 impl PageState {
@@ -57,35 +61,98 @@ async fn metrics(Shared(shared): Shared<Arc<PageState>>, ConnectInfo(visitor): C
     }
 }
 
+/// Passes HAProxy's answer on as it arrives: it has about 9 KB for each target.
+async fn haproxy_metrics(
+    Shared(shared): Shared<Arc<PageState>>,
+    ConnectInfo(visitor): ConnectInfo<SocketAddr>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    if let Err(refusal) = shared.show(visitor) {
+        return refusal.into_response();
+    }
+    match shared.exporter.ask(query.as_deref()).await {
+        Ok(answer) => {
+            let (status, head) = (answer.status(), [(CONTENT_TYPE, prometheus::TEXT_FORMAT)]);
+            (status, head, Body::new(reqwest::Body::from(answer))).into_response()
+        }
+        Err(error) => {
+            (StatusCode::BAD_GATEWAY, format!("HAProxy doesn't answer: {}\n", error.without_url())).into_response()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
+    use reqwest::Response;
+    use serde_json::Value;
     use tokio::net::TcpListener;
 
     use super::*;
+    use crate::host::http;
     use crate::node::state::tests::state;
     use crate::target_health::tests::snapshot;
     use crate::telemetry::metrics::page::tests::page;
 
-    #[tokio::test]
-    async fn metrics_and_targets_are_for_members_only() {
-        let board = Board::new(state());
+    async fn ask(url: String) -> Response {
+        http::client().unwrap().get(url).send().await.unwrap()
+    }
+
+    /// A node's pages for this board, beside a HAProxy at this address.
+    async fn open(board: &Board, haproxy: SocketAddr) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let targets = watch::Sender::new(snapshot());
-        let app = serve(board.clone(), page(), targets.subscribe()).into_make_service_with_connect_info::<SocketAddr>();
+        let targets = watch::Sender::new(snapshot()).subscribe();
+        let app = serve(board.clone(), page(), targets, Exporter::at(http::client().unwrap(), haproxy));
+        let app = app.into_make_service_with_connect_info::<SocketAddr>();
         tokio::spawn(async move { axum::serve(listener, app).await });
-        let read =
-            async |page: &str| crate::host::http::client().unwrap().get(format!("{url}{page}")).send().await.unwrap();
-        for page in ["/metrics", "/targets"] {
-            assert_eq!(read(page).await.status(), StatusCode::FORBIDDEN);
+        url
+    }
+
+    /// An exporter that answers with the query.
+    async fn exporter() -> SocketAddr {
+        async fn answer(RawQuery(query): RawQuery) -> (StatusCode, String) {
+            (StatusCode::NOT_IMPLEMENTED, format!("asked for {query:?}"))
+        }
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let app = Router::new().route("/metrics", get(answer));
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        address
+    }
+
+    #[tokio::test]
+    async fn the_pages_are_for_members_only() {
+        let board = Board::new(state());
+        let url = open(&board, exporter().await).await;
+        for page in ["/metrics", "/targets", "/haproxy/metrics"] {
+            assert_eq!(ask(format!("{url}{page}")).await.status(), StatusCode::FORBIDDEN);
         }
         board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
-        let list: serde_json::Value = read("/targets").await.json().await.unwrap();
+        let list: Value = ask(format!("{url}/targets")).await.json().await.unwrap();
         assert_eq!(list, serde_json::to_value(snapshot()).unwrap());
-        let answer = read("/metrics").await;
+        let answer = ask(format!("{url}/metrics")).await;
         assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
         assert!(answer.text().await.unwrap().contains("# TYPE elbow_role gauge"));
+    }
+
+    #[tokio::test]
+    async fn haproxys_answer_is_passed_on_with_its_status() {
+        let board = Board::new(state());
+        board.change(|state| state.peers = vec![Ipv4Addr::LOCALHOST]);
+        let url = open(&board, exporter().await).await;
+        for (query, said) in
+            [("", "asked for None"), ("?scope=server&no-maint", "asked for Some(\"scope=server&no-maint\")")]
+        {
+            let answer = ask(format!("{url}/haproxy/metrics{query}")).await;
+            assert_eq!(answer.status(), StatusCode::NOT_IMPLEMENTED);
+            assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
+            assert_eq!(answer.text().await.unwrap(), said);
+        }
+        let closed = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
+        let answer = ask(format!("{}/haproxy/metrics", open(&board, closed).await)).await;
+        assert_eq!(answer.status(), StatusCode::BAD_GATEWAY);
+        assert!(answer.text().await.unwrap().starts_with("HAProxy doesn't answer: "));
     }
 }
