@@ -16,6 +16,7 @@ mod prune;
 mod rule;
 pub mod secrets;
 mod shape;
+mod syntax;
 mod target;
 mod traffic;
 

@@ -107,6 +107,15 @@ fn keys_of_elb_and_of_earlier_files_have_a_hint() {
         "listener.certificates: unknown key; Elbow doesn't terminate TLS, and can't use a certificate of ACM, as AWS gives its key to no one: \
          write protocol = \"tcp\", and let the targets terminate TLS",
     );
+    key(
+        "certificate_arn = \"arn:aws:acm:eu-west-1:1:certificate/x\"",
+        "listener.certificate_arn: unknown key; Elbow doesn't terminate TLS, and can't use a certificate of ACM, as AWS gives its key to no one: \
+         write protocol = \"tcp\", and let the targets terminate TLS",
+    );
+    key(
+        "default_action = \"blue\"",
+        "listener.default_action: unknown key; write one of forward, redirect and respond",
+    );
     let value = |from: &str, to: &str, line: &str| refused(&format!("{WEB}{BLUE}").replacen(from, to, 1), &[line]);
     value(
         "protocol = \"http\"",
@@ -235,7 +244,12 @@ fn rules_that_never_match_are_errors() {
         &format!("{never} rule 1 matches every request; move it to the end, or remove its action to the listener"),
     );
     let same = "if = { host = [\"a\"], path = [\"/x\"] }";
-    rules(&[same, same], &format!("{never} rule 1 has the same conditions; remove one of them"));
+    let equal = format!("{never} rule 1 has the same conditions; remove one of them");
+    rules(&[same, same], &equal);
+    let (one, other) = ("if = { host = [\"a\", \"b\"] }", "if = { host = [\"B\", \"A\"] }");
+    rules(&[one, other], &equal);
+    rules(&["if = { header = { X-A = [\"1\"] } }", "if = { header = { x-a = [\"1\"] } }"], &equal);
+    rules(&["", ""], &equal);
     rules(
         &["if = { path = [\"/api/*\"] }", "if = { path = [\"/api/v1\"] }"],
         &format!("{never} rule 1 matches all of its requests; move this rule before it"),

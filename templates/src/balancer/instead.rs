@@ -5,7 +5,17 @@ pub fn of_key(key: &str) -> Option<&'static str> {
     let (table, key) = key.rsplit_once('.').unwrap_or(("", key));
     Some(match (table, key) {
         ("listener", "mode") => "unknown key; write protocol = \"http\" or \"tcp\"",
-        ("listener", "certificates" | "certificate" | "tls_policy" | "ssl_policy" | "client_certificates") => {
+        (
+            "listener",
+            "certificates"
+            | "certificate"
+            | "certificate_arn"
+            | "tls_policy"
+            | "ssl_policy"
+            | "alpn_policy"
+            | "client_certificates"
+            | "mutual_authentication",
+        ) => {
             "unknown key; Elbow doesn't terminate TLS, and can't use a certificate of ACM, as AWS gives its key to no one: \
              write protocol = \"tcp\", and let the targets terminate TLS"
         }
@@ -28,7 +38,7 @@ pub fn of_key(key: &str) -> Option<&'static str> {
         }
         ("listener" | "listener.rule", "priority") => "unknown key; rules are tried in the order of the file",
         ("listener.rule", "conditions" | "condition") => "unknown key; write if = { path = [\"/api/*\"] }",
-        ("listener" | "listener.rule", "action" | "actions" | "default_actions" | "target_group") => {
+        ("listener" | "listener.rule", "action" | "actions" | "default_action" | "default_actions" | "target_group") => {
             "unknown key; write one of forward, redirect and respond"
         }
         ("listener" | "listener.rule", "fixed_response") => {

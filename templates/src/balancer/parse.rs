@@ -6,15 +6,16 @@ use toml::de::DeTable;
 
 use super::check::{self, Problem};
 use super::findings::{Examined, Finding, Invalid, Severity};
-use super::{Balancer, location, prune, secrets, shape};
+use super::{Balancer, location, prune, secrets, syntax};
 
 /// Reads and checks a balancer's file. `read` returns the text of a file that it names, by a path relative to it. What
 /// only AWS knows isn't checked.
 pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Examined {
-    let document = match DeTable::parse(text) {
-        Ok(document) => document,
-        Err(error) => return Examined { balancer: None, findings: vec![shown(shape::syntax(text, &error), text)] },
-    };
+    let (document, errors) = DeTable::parse_recoverable(text);
+    if !errors.is_empty() {
+        let findings = syntax::findings(text, &errors).into_iter().map(|finding| shown(finding, text)).collect();
+        return Examined { balancer: None, findings };
+    }
     let pruned = prune::read(text, document);
     let mut findings = pruned.findings;
     let mut balancer = pruned.balancer;

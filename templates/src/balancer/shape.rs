@@ -16,41 +16,6 @@ pub struct Shape {
     pub meant: Option<Path>,
 }
 
-/// Text that isn't TOML.
-pub fn syntax(text: &str, error: &toml::de::Error) -> Finding {
-    let span = error.span();
-    let line = error.span().map(|span| location::line(text, span.start));
-    let severity = Severity::Error;
-    let repeated = error.span().and_then(|span| text.get(span));
-    if line.is_some_and(|line| secrets::is_of_notify(text, line)) && !repeated.is_some_and(secrets::is_key) {
-        return Finding { severity, span, line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
-    }
-    match repeated {
-        Some(key) if error.message() == "duplicate key" => {
-            let message = "is defined twice; remove one of them".to_owned();
-            Finding { severity, span, line, key: key.to_owned(), message }
-        }
-        _ => {
-            let key = line.map(|line| key_at(text, line)).unwrap_or_default();
-            let message = match expected::of(&key) {
-                Some(wanted) => format!("not valid TOML; write {wanted}"),
-                None => one_line(error.message()),
-            };
-            Finding { severity, span, line, key, message }
-        }
-    }
-}
-
-/// The key that this line sets, guessed, as the text is no TOML.
-fn key_at(text: &str, line: usize) -> String {
-    let before: Vec<&str> = text.lines().take(line).map(str::trim).collect();
-    let Some((key, _)) = before.last().and_then(|line| line.split_once('=')) else { return String::new() };
-    let table = before.iter().rev().find(|line| line.starts_with('['));
-    let table = table.map(|line| line.trim_matches(['[', ']']).trim()).filter(|table| !table.is_empty());
-    let key = key.trim();
-    table.map_or_else(|| key.to_owned(), |table| format!("{table}.{key}"))
-}
-
 /// TOML that isn't a balancer: an unknown or missing key, or a value of the wrong type.
 pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
     let message = one_line(error.message());
@@ -135,6 +100,7 @@ fn plain(message: &str, quoted: &[&str]) -> String {
     plain.to_owned()
 }
 
-fn one_line(message: &str) -> String {
+/// The message without line breaks.
+pub fn one_line(message: &str) -> String {
     message.split('\n').map(str::trim).filter(|part| !part.is_empty()).collect::<Vec<_>>().join("; ")
 }

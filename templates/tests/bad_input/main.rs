@@ -2,6 +2,7 @@
 //! whole line.
 
 mod failover;
+mod syntax;
 
 use templates::Balancer;
 

@@ -14,7 +14,8 @@ pub fn unreachable(rules: &[Rule]) -> Vec<Problem> {
         };
         let first = &rules[earlier].conditions;
         let number = earlier + 1;
-        let message = if *first == rule.conditions {
+        // Also in another order, or with letters of another case.
+        let message = if covers(&rule.conditions, first) {
             format!("never matches: rule {number} has the same conditions; remove one of them")
         } else if is_always(first) {
             format!(
@@ -35,11 +36,13 @@ fn is_always(conditions: &Conditions) -> bool {
 /// Whether each request that matches `b` matches `a`.
 fn covers(a: &Conditions, b: &Conditions) -> bool {
     let same = |a: &[String], b: &[String]| a.is_empty() || (!b.is_empty() && b.iter().all(|value| a.contains(value)));
+    // HAProxy finds a header by its name in any case.
+    let header = |name: &str| b.header.iter().find(|(other, _)| other.eq_ignore_ascii_case(name));
     let lower = |hosts: &[String]| hosts.iter().map(|host| host.to_ascii_lowercase()).collect::<Vec<_>>();
     patterns(&lower(&a.host), &lower(&b.host))
         && patterns(&a.path, &b.path)
         && same(&a.method, &b.method)
-        && a.header.iter().all(|(name, values)| b.header.get(name).is_some_and(|others| same(values, others)))
+        && a.header.iter().all(|(name, values)| header(name).is_some_and(|(_, others)| same(values, others)))
         && a.query.iter().all(|(name, values)| b.query.get(name).is_some_and(|others| same(values, others)))
         && (a.source.is_empty()
             || (!b.source.is_empty() && b.source.iter().all(|net| a.source.iter().any(|wide| wide.contains(net)))))
@@ -77,7 +80,7 @@ mod tests {
             ("host = ['A.example']", "host = ['a.example']"),
             ("source = ['10.0.0.0/8']", "source = ['10.1.0.0/16']"),
             ("method = ['GET', 'PUT']", "method = ['GET']"),
-            ("header = { X = ['a'] }", "header = { X = ['a'] }\npath = ['/b']"),
+            ("header = { X = ['a'] }", "header = { x = ['a'] }\npath = ['/b']"),
         ] {
             assert!(covered(a, b), "{a:?} covers {b:?}");
         }
