@@ -22,6 +22,7 @@ use crate::output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
+  launcher validate web.toml    check the file, without AWS
   launcher create web.toml      create the balancer that web.toml describes
   launcher update web.toml      change it to match web.toml
   launcher status web           show its nodes, routes and problems
@@ -63,6 +64,8 @@ pub enum Command {
     Handover(Handover),
     /// Remove a balancer, and check that nothing of it is left
     Destroy(Destroy),
+    /// Check a balancer file; makes no AWS call
+    Validate(Validate),
     /// Print a file that the launcher or a node generates; makes no AWS call
     #[command(subcommand)]
     Render(Render),
@@ -192,6 +195,20 @@ pub struct Destroy {
     pub timeout: Duration,
 }
 
+/// Check a balancer file; makes no AWS call.
+#[derive(Debug, Args)]
+#[command(after_help = "Shows all errors and warnings, each with its line. Exits with 2 if the file has an error, \
+or needs more user-data than EC2 takes; a warning doesn't change the exit code.
+
+Needs no credentials: whether the file fits the account, create and update check.
+
+If haproxy is in the PATH, it reads the nodes' haproxy.cfg, and what it refuses is a warning: the nodes may \
+run another version.")]
+pub struct Validate {
+    /// The balancer file (TOML)
+    pub file: PathBuf,
+}
+
 /// The file to print.
 #[derive(Debug, Subcommand)]
 pub enum Render {
@@ -226,9 +243,12 @@ pub enum Render {
     Haproxy {
         /// The balancer file (TOML)
         file: PathBuf,
-        /// Accepted and checked; haproxy.cfg is the same on all nodes
+        /// Accepted and checked; haproxy.cfg is the same on all nodes with the same memory
         #[command(flatten)]
         node: NodeArgs,
+        /// The node's memory, such as 4GiB or 3900MB, which sets the number of connections; default: 2GiB, a t3.small's
+        #[arg(long, value_name = "SIZE", value_parser = memory)]
+        memory: Option<u32>,
     },
     /// A node's keepalived.conf
     Keepalived {
@@ -282,6 +302,20 @@ fn interface(text: &str) -> Result<String, String> {
     }
 }
 
+/// In MB.
+fn memory(text: &str) -> Result<u32, String> {
+    let wrong = || "not a size of memory: write a number and MB or GiB, such as 4GiB".to_owned();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let scale = match unit {
+        "" | "MB" | "MiB" => 1,
+        "GB" | "GiB" => 1024,
+        _ => return Err(wrong()),
+    };
+    let number: u32 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(scale).filter(|mb| *mb > 0).ok_or_else(wrong)
+}
+
 fn duration(text: &str) -> Result<Duration, String> {
     text.parse::<Millis>().map(Millis::duration).map_err(|error| error.to_string())
 }
@@ -293,5 +327,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         super::Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn memory_is_in_mb_or_gib() {
+        for (text, mb) in [("4GiB", 4096), ("2GB", 2048), ("3900MB", 3900), ("512MiB", 512), ("1024", 1024)] {
+            assert_eq!(super::memory(text), Ok(mb));
+        }
+        for text in ["", "GiB", "0", "-1", "4 GiB", "4TiB", "1.5GiB", "4194304GiB", "99999999999"] {
+            assert!(super::memory(text).is_err(), "{text}");
+        }
     }
 }

@@ -59,7 +59,10 @@ fn too_large_user_data_is_refused() {
             targets.join(", ")
         ));
     }
-    says(&refused(&rig, &big), &["16384"]);
+    says(&refused(&rig, &big), &["16384", "install.sh and units: ", "listeners and rules: "]);
+    let file = rig.file("big.toml", &big);
+    let said = rig::refused(&rig, &["validate", file.to_str().unwrap()], &["16384", "listeners and rules: "]);
+    assert_eq!(said.lines().count(), 1, "{said}");
 }
 
 #[test]

@@ -23,5 +23,6 @@ mod together;
 mod unfinished;
 mod unreachable;
 mod update;
+mod validate;
 mod virtual_ips;
 mod weather;

@@ -8,6 +8,7 @@ mod render;
 mod show_difference;
 mod status;
 mod update;
+mod validate;
 mod versions;
 
 use crate::cli::{Cli, Command};
@@ -22,6 +23,7 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::List => list::run(cli).await,
         Command::Handover(args) => handover::run(cli, args).await,
         Command::Destroy(args) => destroy::run(cli, args).await,
+        Command::Validate(args) => validate::run(cli, args).await,
         Command::Render(what) => render::run(cli, what),
     }
 }

@@ -6,8 +6,9 @@ use templates::files::{self, KeepalivedNode, USER_DATA_LIMIT};
 
 use crate::aws::check_region;
 use crate::cli::{Cli, NodeArgs, Render};
+use crate::model::balancer_file::read_balancer;
 use crate::output;
-use crate::output::failure::{Failure, read_balancer};
+use crate::output::failure::Failure;
 
 pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
     match what {
@@ -30,12 +31,12 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
         }
         Render::Install { file } => text(files::install_script(&read_balancer(file)?)),
         Render::Unit { file } => read_balancer(file).and_then(|balancer| text(files::agent_unit(&balancer))),
-        Render::Haproxy { file, node } => {
+        Render::Haproxy { file, node, memory } => {
             let balancer = read_balancer(file)?;
             if !node.members.is_empty() {
                 member(node)?;
             }
-            text(files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB))
+            text(files::haproxy_cfg(&balancer, memory.unwrap_or(files::TYPICAL_MEMORY_MB)))
         }
         Render::Keepalived { file, node, interface } => {
             let balancer = read_balancer(file)?;

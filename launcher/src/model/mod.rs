@@ -1,5 +1,6 @@
-//! A balancer's desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
+//! A balancer's file, desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
 
+pub mod balancer_file;
 pub mod desired;
 pub mod discover;
 pub mod group_settings;

@@ -1,14 +1,15 @@
 //! The ways in which a command fails, and their exit codes.
 
-use templates::balancer::{Balancer, Invalid, examine};
-
 use crate::aws::error::{CallFailed, Reason};
+use crate::output::located::Located;
 
 /// Why a command failed.
 #[derive(Debug)]
 pub enum Failure {
     /// The input is invalid or doesn't fit what AWS has; nothing was changed. One line for each problem.
     BadInput(Vec<String>),
+    /// A balancer file has errors; nothing was changed.
+    BadFile(Vec<Located>),
     /// It was tried and failed, or took too long.
     Failed(anyhow::Error),
     /// It did a part; a line for each thing that is left.
@@ -28,7 +29,7 @@ impl Failure {
     pub fn exit_code(&self) -> u8 {
         match self {
             Failure::Failed(_) | Failure::Unfinished(_) | Failure::Interrupted => 1,
-            Failure::BadInput(_) => 2,
+            Failure::BadInput(_) | Failure::BadFile(_) => 2,
             Failure::Degraded => 3,
         }
     }
@@ -37,6 +38,7 @@ impl Failure {
     pub fn lines(&self) -> Vec<String> {
         match self {
             Failure::BadInput(problems) | Failure::Unfinished(problems) => problems.clone(),
+            Failure::BadFile(problems) => problems.iter().map(|problem| problem.line.clone()).collect(),
             Failure::Failed(error) => {
                 let decoding = error.downcast_ref().and_then(CallFailed::decoding);
                 [format!("{error:#}")].into_iter().chain(decoding).collect()
@@ -70,17 +72,4 @@ pub fn looking(error: CallFailed) -> Failure {
 /// Refuses an invalid balancer name before any call: in a filter `*` would match every balancer.
 pub fn check_name(name: &str) -> Result<(), Failure> {
     templates::names::check(name).map_err(|problem| Failure::bad_input(format!("name: {problem}")))
-}
-
-/// Reads and validates a balancer file.
-pub fn read_balancer(path: &std::path::Path) -> Result<Balancer, Failure> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::bad_input(format!("{}: can't be read: {error}", path.display())))?;
-    let beside = |name: &str| {
-        let file = path.parent().unwrap_or(std::path::Path::new("")).join(name);
-        std::fs::read_to_string(file).map_err(|error| error.to_string())
-    };
-    examine(&text, &beside).valid().map_err(|Invalid(findings)| {
-        Failure::BadInput(findings.iter().map(|finding| format!("{}: {finding}", path.display())).collect())
-    })
 }

@@ -2,6 +2,7 @@
 //! through [`clean`].
 
 pub mod failure;
+pub mod located;
 pub mod progress;
 pub mod sanitize;
 pub mod table;
@@ -14,6 +15,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::output::failure::Failure;
+use crate::output::located::Located;
 
 /// The format of results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
@@ -69,6 +71,16 @@ pub fn warn(line: &str) {
     say(&format!("launcher: warning: {line}"));
 }
 
+/// Writes a warning about a file to standard error, with its place.
+pub fn warn_of(problem: &Located) {
+    say_located("launcher: warning: ", problem);
+}
+
+fn say_located(start: &str, problem: &Located) {
+    say(&format!("{start}{}", problem.line));
+    problem.place.iter().for_each(|line| say(line));
+}
+
 /// Writes a line to standard error.
 pub fn say(line: &str) {
     eprintln!("{}", sanitize::line(line));
@@ -84,12 +96,13 @@ pub fn ask(question: &str) -> std::io::Result<()> {
 /// Writes a failure's lines to standard error and, for [`Output::Json`], a document to standard output.
 pub fn failed(output: Output, failure: &Failure) {
     let lines = failure.lines();
-    for line in &lines {
-        say(&format!("launcher: {line}"));
+    match failure {
+        Failure::BadFile(problems) => problems.iter().for_each(|problem| say_located("launcher: ", problem)),
+        _ => lines.iter().for_each(|line| say(&format!("launcher: {line}"))),
     }
     if output == Output::Json && !lines.is_empty() {
         let outcome = match failure {
-            Failure::BadInput(_) => "refused",
+            Failure::BadInput(_) | Failure::BadFile(_) => "refused",
             Failure::Failed(_) | Failure::Unfinished(_) | Failure::Degraded => "failed",
             Failure::Interrupted => "interrupted",
         };

@@ -208,7 +208,13 @@ mod tests {
         let refused = user_data_gzip(&big).unwrap_err();
         assert!(refused.size > USER_DATA_LIMIT);
         let said = refused.to_string();
-        assert!(said.contains("16384") && said.contains("install.sh and units: "), "{said}");
+        assert!(said.contains("16384"), "{said}");
+        let size = |part: &str| -> usize {
+            let (_, rest) = said.split_once(&format!("{part}: ")).unwrap_or_else(|| panic!("{part}: {said}"));
+            rest.split([',', ')']).next().unwrap().parse().unwrap()
+        };
+        assert!(size("listeners and rules") > USER_DATA_LIMIT && size("install.sh and units") < 8 * 1024, "{said}");
+        assert!(size("target groups") < 1024 && size("[haproxy] extra") < 1024, "{said}");
     }
 
     /// 200 host rules over 50 groups with 200 targets, and 4 KB of the operator's own sections.
