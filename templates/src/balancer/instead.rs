@@ -38,9 +38,10 @@ pub fn of_key(key: &str) -> Option<&'static str> {
         }
         ("listener" | "listener.rule", "priority") => "unknown key; rules are tried in the order of the file",
         ("listener.rule", "conditions" | "condition") => "unknown key; write if = { path = [\"/api/*\"] }",
-        ("listener" | "listener.rule", "action" | "actions" | "default_action" | "default_actions" | "target_group") => {
-            "unknown key; write one of forward, redirect and respond"
-        }
+        (
+            "listener" | "listener.rule",
+            "action" | "actions" | "default_action" | "default_actions" | "target_group",
+        ) => "unknown key; write one of forward, redirect and respond",
         ("listener" | "listener.rule", "fixed_response") => {
             "unknown key; write respond = { status = 403, body = \"no\" }"
         }
