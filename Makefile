@@ -81,9 +81,9 @@ prove-on-aws: build ## measure what only AWS can answer, after your consent, and
 dist: rust packages ## build target/dist/agent and target/dist/launcher for release: small and portable
 	tests/dist.sh
 
-# BENCH=takeover, lost, zone or idle runs one section, BENCH='lost --quick' a short one. RUNNER: Cargo runs as this user.
+# BENCH=takeover, lost, zone, idle or data-plane runs one section, BENCH='lost --quick' a short one. RUNNER: Cargo runs as this user.
 RUNNER := CARGO_TARGET_$(shell uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER
-bench: setup ## compare Elbow with other solutions, into docs/bench.md (an hour; BENCH=takeover|lost|zone|idle for a part)
+bench: setup ## compare Elbow with other solutions, into docs/bench.md (75 minutes; BENCH=takeover|lost|zone|idle|data-plane for a part)
 	$(if $(SUDO),$(RUNNER)="$(SUDO)") cargo bench --profile release --workspace --locked --bench bench -- $(BENCH)
 
 size: setup dist ## print the released agent's size, and its memory in the lab

@@ -2,10 +2,14 @@
 //! results in `target/lab/bench`; docs/bench.md and its plots are rendered from them.
 
 mod arena;
+mod client;
 mod elbow;
+#[allow(dead_code, unused_imports, reason = "as for `report`")]
+mod figures;
 mod floor;
 mod image;
 mod others;
+mod proxies;
 #[allow(
     dead_code,
     unused_imports,
@@ -14,6 +18,7 @@ mod others;
 mod report;
 mod results;
 mod sections;
+mod usage;
 
 use std::time::Instant;
 
@@ -24,7 +29,7 @@ use serde::Serialize;
 
 use arena::{Arena, results_folder, say};
 use results::{LATENCIES, Results, save};
-use sections::{idle, lost, takeover, zone};
+use sections::{data_plane, idle, lost, takeover, zone};
 
 /// Measures Elbow and other tools at the same work, and writes docs/bench.md. Needs root, and `make setup` before.
 #[derive(Debug, Parser)]
@@ -66,6 +71,8 @@ enum Section {
     Zone,
     /// The cost of an idle pair in ten minutes
     Idle,
+    /// Requests a second and latencies through HAProxy
+    DataPlane,
 }
 
 fn main() -> Result<()> {
@@ -76,7 +83,7 @@ fn main() -> Result<()> {
     if !cli.render {
         let start = Instant::now();
         let arena = Arena::open(cli.quick)?;
-        let all = [Section::Takeover, Section::Lost, Section::Zone, Section::Idle];
+        let all = [Section::Takeover, Section::Lost, Section::Zone, Section::Idle, Section::DataPlane];
         let sections = if cli.sections.is_empty() { all.to_vec() } else { cli.sections };
         for section in sections {
             section.run(&arena)?;
@@ -103,6 +110,7 @@ impl Section {
             Section::Lost => measured(arena, "lost", || lost::run(arena)),
             Section::Zone => measured(arena, "zone", || zone::run(arena)),
             Section::Idle => measured(arena, "idle", || idle::run(arena)),
+            Section::DataPlane => measured(arena, "data-plane", || data_plane::run(arena)),
         }
     }
 }

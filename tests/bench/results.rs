@@ -152,6 +152,75 @@ pub struct Cost {
     pub peak_kb: u64,
 }
 
+/// Requests of clients, through proxies on the active node.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DataPlane {
+    /// The time of one measurement.
+    pub seconds: f64,
+    /// The number of the client's addresses.
+    pub addresses: usize,
+    /// The number of open connections from each address.
+    pub connections: usize,
+    /// In the order in which they were measured.
+    pub samples: Vec<Sample>,
+}
+
+/// One measurement.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// The round, from 0: each measures every proxy once with each traffic.
+    pub round: usize,
+    pub traffic: Traffic,
+    pub proxy: Proxy,
+    pub requests: u64,
+    /// Those without a good answer.
+    pub failed: u64,
+    pub requests_a_second: f64,
+    /// From a request's first byte to its answer's last. The handshake of a new connection isn't included.
+    pub p50: f64,
+    pub p99: f64,
+    /// CPU time of the proxy's service; none without a proxy.
+    pub proxy_cpu: Option<f64>,
+    /// CPU time of the whole machine, the client and the target included.
+    pub machine_cpu: f64,
+}
+
+/// How the client sends its requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Traffic {
+    /// Over open connections.
+    KeepAlive,
+    /// Each over a new connection.
+    NewConnections,
+    /// Over open connections that the proxy forwards as streams of bytes.
+    Tcp,
+}
+
+impl Traffic {
+    pub const ALL: [Traffic; 3] = [Traffic::KeepAlive, Traffic::NewConnections, Traffic::Tcp];
+}
+
+/// What is between the client and the target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Proxy {
+    /// Elbow's HAProxy, with the configuration of a small balancer.
+    Elbow,
+    /// HAProxy with a minimal configuration by hand.
+    Minimal,
+    /// HAProxy with the distribution's configuration and a frontend.
+    Distribution,
+    /// Debian's nginx.
+    Nginx,
+    /// Nothing.
+    Direct,
+    /// HAProxy with Elbow's configuration of 200 rules and 1,000 targets.
+    Large,
+    /// Elbow's HAProxy while packets pass none of the second chance's rules.
+    WithoutSecondChance,
+}
+
 /// All saved results.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Results {
@@ -160,6 +229,7 @@ pub struct Results {
     pub lost: Option<Measured<Lost>>,
     pub zone: Option<Measured<Zone>>,
     pub idle: Option<Measured<Idle>>,
+    pub data_plane: Option<Measured<DataPlane>>,
 }
 
 /// The API latencies of the takeover sections, in milliseconds.
@@ -172,8 +242,13 @@ impl Results {
         for latency in LATENCIES {
             takeover.extend(load(folder, &format!("takeover-{latency}"))?);
         }
-        let (lost, zone, idle) = (load(folder, "lost")?, load(folder, "zone")?, load(folder, "idle")?);
-        Ok(Results { takeover, lost, zone, idle })
+        Ok(Results {
+            takeover,
+            lost: load(folder, "lost")?,
+            zone: load(folder, "zone")?,
+            idle: load(folder, "idle")?,
+            data_plane: load(folder, "data-plane")?,
+        })
     }
 }
 

@@ -4,7 +4,7 @@
 set -eu
 base=$1 sources=$2 out=$3
 
-echo "bench: an image with the AWS CLI and Pacemaker's resource agents" >&2
+echo "bench: an image with the AWS CLI, Pacemaker's resource agents, nginx and wrk" >&2
 cp -a "$base" "$out"
 cp "$sources" "$out/etc/apt/sources.list"
 cp /etc/resolv.conf "$out/etc/resolv.conf"
@@ -15,7 +15,8 @@ log=$out.log
 {
 	chroot "$out" apt-get --quiet=2 update &&
 		chroot "$out" env DEBIAN_FRONTEND=noninteractive \
-			apt-get --quiet=2 --yes --no-install-recommends install awscli resource-agents
+			apt-get --quiet=2 --yes --no-install-recommends install \
+			awscli resource-agents nginx libnginx-mod-stream wrk
 } >"$log" 2>&1 || {
 	umount "$out/proc"
 	cat "$log" >&2
@@ -24,6 +25,8 @@ log=$out.log
 umount "$out/proc"
 # A service of a dependency of resource-agents, unused here.
 chroot "$out" systemctl disable --quiet logd.service
+# On a node, its port is HAProxy's.
+chroot "$out" systemctl disable --quiet nginx.service
 rm -r "$out/usr/sbin/policy-rc.d" "$out"/var/lib/apt/lists/* "$out"/var/cache/apt/archives/*.deb
 cp "$base/etc/apt/sources.list" "$out/etc/apt/sources.list"
 : >"$out/etc/resolv.conf"

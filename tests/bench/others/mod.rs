@@ -3,12 +3,13 @@
 pub mod move_ip;
 pub mod original;
 
+use std::fs::File;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use jiff::Timestamp;
 use lab::observations::{answered, interface_of, text};
-use lab::rig::{Rig, wait_for};
+use lab::rig::{Rig, printed, wait_for};
 
 use crate::floor::Routes;
 use crate::results::Attempt;
@@ -52,10 +53,16 @@ impl Account {
         let made =
             rig.aws(["ec2", "create-security-group", "--group-name", NAME, "--description", NAME, "--vpc-id", &vpc])?;
         let group = text(&made["GroupId"])?;
-        let all = ["--group-id", &group, "--protocol", "all", "--cidr", "10.0.0.0/16"];
-        rig.aws(["ec2", "authorize-security-group-ingress"].into_iter().chain(all))?;
         let image = rig.aws(["ssm", "get-parameter", "--name", lab::daemon::addresses::IMAGE_PARAMETER])?;
-        Ok(Account { image: text(&image["Parameter"]["Value"])?, group })
+        let account = Account { image: text(&image["Parameter"]["Value"])?, group };
+        account.admit(rig, "10.0.0.0/16")?;
+        Ok(account)
+    }
+
+    /// Opens the security group to a network.
+    pub fn admit(&self, rig: &Rig, network: &str) -> Result<()> {
+        let all = ["--group-id", &self.group, "--protocol", "all", "--cidr", network];
+        rig.aws(["ec2", "authorize-security-group-ingress"].into_iter().chain(all)).map(drop)
     }
 
     /// Launches an instance without source/destination check in the subnet of that name, and waits for its boot.
@@ -77,6 +84,17 @@ impl Account {
     }
 }
 
+/// Writes a file of any size in an instance, with its folders.
+pub fn write(rig: &Rig, id: &str, path: &str, content: &str) -> Result<()> {
+    let script = r#"mkdir -p "$(dirname "$1")" && cat >"$1" && chmod "$2" "$1""#;
+    // keepalived warns if its configuration is executable, and its scripts must be.
+    let mode = if path.ends_with(".sh") { "755" } else { "644" };
+    let content = File::open(rig.file("content", content)?)?;
+    let mut command = rig.command("lab");
+    command.args(["exec", id, "sh", "-c", script, "sh", path, mode]).stdin(content);
+    printed(&command.output()?).with_context(|| format!("writing {path} in {id}")).map(drop)
+}
+
 impl Node {
     /// Waits until the instance has booted.
     pub fn booted(&self, rig: &Rig) -> Result<()> {
@@ -89,10 +107,7 @@ impl Node {
 
     /// Writes a file, with its folders.
     pub fn write(&self, rig: &Rig, path: &str, content: &str) -> Result<()> {
-        let script = r#"mkdir -p "$(dirname "$1")" && printf %s "$2" >"$1" && chmod "$3" "$1""#;
-        // keepalived warns if its configuration is executable, and its scripts must be.
-        let mode = if path.ends_with(".sh") { "755" } else { "644" };
-        rig.inside(&self.id, &["sh", "-c", script, "sh", path, content, mode]).map(drop)
+        write(rig, &self.id, path, content)
     }
 
     /// Runs a takeover until every table's route is moved or the limit is over.

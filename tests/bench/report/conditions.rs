@@ -35,5 +35,6 @@ fn sections(results: &Results) -> Vec<(String, &Conditions)> {
     let lost = results.lost.iter().map(|m| ("lost".to_owned(), &m.conditions));
     let zone = results.zone.iter().map(|m| ("zone".to_owned(), &m.conditions));
     let idle = results.idle.iter().map(|m| ("idle".to_owned(), &m.conditions));
-    takeover.chain(lost).chain(zone).chain(idle).collect()
+    let data_plane = results.data_plane.iter().map(|m| ("data-plane".to_owned(), &m.conditions));
+    takeover.chain(lost).chain(zone).chain(idle).chain(data_plane).collect()
 }

@@ -1,6 +1,7 @@
 //! Renders docs/bench.md and its plots from raw results. Pure: the same results give the same files.
 
 mod conditions;
+mod data_plane;
 mod idle;
 mod lost;
 mod plot;
@@ -32,7 +33,8 @@ pub fn render(results: &Results) -> Result<Vec<(String, String)>> {
     part("lost", results.lost.as_ref().map(lost::render).transpose())?;
     part("zone", results.zone.as_ref().map(zone::render).transpose())?;
     part("idle", results.idle.as_ref().map(idle::render).transpose())?;
-    ensure!(missing.len() < 4, "nothing has been measured yet: run `make bench`");
+    part("data-plane", results.data_plane.as_ref().map(data_plane::render).transpose())?;
+    ensure!(missing.len() < 5, "nothing has been measured yet: run `make bench`");
     if !missing.is_empty() {
         text.push_str(&format!("Not measured yet: `{}`.\n\n", missing.join("`, `")));
     }

@@ -10,6 +10,7 @@ use lab::rig::Rig;
 use crate::arena::{Arena, say};
 use crate::elbow;
 use crate::results::{Cost, Idle};
+use crate::usage;
 
 const WATCHED: Duration = Duration::from_secs(600);
 /// After this time a node has finished the work of its boot: the first refresh of tables and peers, the first tags.
@@ -54,25 +55,15 @@ struct Usage {
 
 impl Usage {
     fn of(rig: &Rig, id: &str) -> Result<Usage> {
-        let cpu = |service: &str| -> Result<f64> {
-            let path = format!("/sys/fs/cgroup/system.slice/{service}.service/cpu.stat");
-            Ok(number(&rig.inside(id, &["cat", &path])?, "usage_usec")? as f64 / 1e6)
-        };
         let process = rig.inside(id, &["systemctl", "show", "--property=MainPID", "--value", "elbow-agent"])?;
         let status = rig.inside(id, &["cat", &format!("/proc/{}/status", process.trim())])?;
         Ok(Usage {
-            agent: cpu("elbow-agent")?,
-            keepalived: cpu("keepalived")?,
-            rss_kb: number(&status, "VmRSS:")?,
-            peak_kb: number(&status, "VmHWM:")?,
+            agent: usage::cpu(rig, id, "elbow-agent")?,
+            keepalived: usage::cpu(rig, id, "keepalived")?,
+            rss_kb: usage::number(&status, "VmRSS:")?,
+            peak_kb: usage::number(&status, "VmHWM:")?,
         })
     }
-}
-
-/// The number after `word` at the beginning of a line.
-fn number(text: &str, word: &str) -> Result<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(word)).with_context(|| format!("there is no {word}"))?;
-    line.split_whitespace().next().unwrap_or_default().parse().with_context(|| format!("reading {word}"))
 }
 
 fn calls(rig: &Rig, id: &str) -> Result<BTreeMap<String, usize>> {
