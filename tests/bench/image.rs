@@ -1,5 +1,5 @@
-//! The image of all instances in the benchmark: the lab's image with the AWS CLI, Pacemaker's resource agents, nginx and
-//! wrk. Nothing is installed on the host.
+//! The image of all instances in the benchmark: the lab's image with the AWS CLI, Pacemaker's resource agents, nginx
+//! and wrk. Nothing is installed on the host.
 
 use std::fs;
 use std::path::{Path, PathBuf};

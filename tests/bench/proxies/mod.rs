@@ -1,5 +1,5 @@
-//! The target, and the proxies on the active node: Elbow's HAProxy, and the references beside it in services of their own
-//! on other ports. Their packets take the same way: the virtual IP's route, the security groups, and the node's kernel.
+//! The target, and the proxies on the active node: Elbow's HAProxy, and the references beside it in services of their
+//! own on other ports. Their packets take the same way: the virtual IP's route, the security groups, the node's kernel.
 
 #[allow(dead_code, unused_imports, reason = "as for `report`")]
 mod configs;
