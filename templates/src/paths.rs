@@ -32,6 +32,10 @@ pub const HAPROXY_TRACK: &str = "/run/elbow/haproxy.track";
 pub const API_TRACK: &str = "/run/elbow/api.track";
 /// HAProxy's configuration.
 pub const HAPROXY: &str = "/etc/haproxy/haproxy.cfg";
+/// HAProxy's admin socket, for root.
+pub const ADMIN_SOCKET: &str = "/run/haproxy/admin.sock";
+/// HAProxy's `server-state-file`. It holds servers only during a reload, and otherwise nothing but its version.
+pub const SERVER_STATE: &str = "/run/elbow/servers.state";
 pub const KEEPALIVED: &str = "/etc/keepalived/keepalived.conf";
 
 /// In [`RUN`], keepalived's `track_file` for a virtual IP: 1 while this node hands it over, 0 otherwise.

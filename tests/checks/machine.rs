@@ -56,9 +56,9 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// A machine with a node's packages, such as HAProxy and keepalived.
+    /// A machine with a node's packages, such as HAProxy and keepalived, and what HAProxy's unit writes before a start.
     pub fn node() -> Machine {
-        Machine::of(LabDir::open().unwrap().image())
+        Machine::of(LabDir::open().unwrap().image()).with(paths::SERVER_STATE, "1\n")
     }
 
     /// A machine without them.

@@ -23,6 +23,7 @@ struct AgentUnit {
 #[template(path = "haproxy-unit.conf", escape = "none")]
 struct HaproxyUnit {
     metadata: &'static str,
+    server_state: &'static str,
 }
 
 #[derive(Template)]
@@ -64,7 +65,7 @@ fn memory_max(targets: usize) -> usize {
 
 /// What Elbow adds to the distribution's haproxy.service.
 pub fn haproxy_unit() -> String {
-    render(&HaproxyUnit { metadata: paths::METADATA })
+    render(&HaproxyUnit { metadata: paths::METADATA, server_state: paths::SERVER_STATE })
 }
 
 /// What Elbow adds to the distribution's keepalived.service.
