@@ -5,7 +5,6 @@ use std::time::{Duration, Instant};
 use super::connections;
 use crate::haproxy;
 use crate::host::logs::CONSOLE;
-use crate::host::systemd;
 use crate::node::state::Board;
 
 /// Interval between two counts of open connections.
@@ -22,7 +21,7 @@ pub(crate) async fn close(board: &Board) {
     if connections::open(board.read().addresses()).await.is_ok_and(|open| open == 0) {
         return;
     }
-    match systemd::reload(haproxy::UNIT).await {
+    match haproxy::reload(&haproxy::configuration().await).await {
         Ok(()) => drop(drain(board, CLOSING).await),
         Err(error) => tracing::warn!("cannot close kept-alive connections before this node ends: {error:#}"),
     }

@@ -1,9 +1,14 @@
 //! Checks whether HAProxy serves. The agent asks its health page five times a second, and at once when one of its
 //! processes ends, and writes keepalived's track file. In case the agent is dead, keepalived also runs `agent check`.
+//! A reload keeps the state of targets, and drained targets get no traffic while their group fails open.
 
+mod admin;
 mod csv;
 mod exporter;
+mod fail_open;
 mod page;
+mod reload;
+mod server_state;
 mod stats;
 mod targets;
 mod verdict;
@@ -15,6 +20,8 @@ use std::path::Path;
 use crate::host::{files, probe};
 
 pub use exporter::Exporter;
+pub use fail_open::keep_drained_out;
+pub use reload::{configuration, reload};
 pub use stats::{Server, TargetState, servers};
 pub use targets::targets;
 pub use watch::watch;

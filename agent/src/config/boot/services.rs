@@ -50,7 +50,8 @@ impl Local {
         let due = reload_due(keepalived::UNIT);
         let up = async {
             let installed = install(paths::KEEPALIVED, &self.conf(peers), &CHECK_KEEPALIVED, &due).await?;
-            bring_up(keepalived::UNIT, installed).await
+            // systemd refuses a reload during a shutdown, and a node that drains then still needs its current peers.
+            bring_up(keepalived::UNIT, installed, systemd::hang_up(keepalived::UNIT)).await
         };
         up.await.map_err(about(Topic::Keepalived))
     }
@@ -86,13 +87,14 @@ fn config(balancer: &Balancer) -> anyhow::Result<String> {
 /// leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy is down, too.
 pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
     let due = reload_due(haproxy::UNIT);
+    let before = haproxy::configuration().await;
     let installed = async { install(paths::HAPROXY, &config(balancer)?, &CHECK_HAPROXY, &due).await };
     let (installed, refused) = match installed.await {
         Ok(installed) => (installed, None),
         Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),
     };
     let up = async {
-        bring_up(haproxy::UNIT, installed).await?;
+        bring_up(haproxy::UNIT, installed, haproxy::reload(&before)).await?;
         until_it_answers().await
     };
     let down = up.await.map_err(about(Topic::Haproxy)).err();
@@ -104,12 +106,15 @@ fn reload_due(unit: &str) -> PathBuf {
     Path::new(paths::RUN).join(format!("{unit}.reload-due"))
 }
 
-async fn bring_up(unit: &str, installed: Installed) -> anyhow::Result<()> {
+/// Starts `unit`, or awaits `reload` if its file is new.
+async fn bring_up(
+    unit: &str,
+    installed: Installed,
+    reload: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     match (systemd::is_active(unit).await, installed) {
         (false, _) => systemd::start(unit).await?,
-        // systemd refuses a reload during a shutdown, and a node that drains then still needs its current peers.
-        (true, Installed::Changed) if unit == keepalived::UNIT => systemd::hang_up(unit).await?,
-        (true, Installed::Changed) => systemd::reload(unit).await?,
+        (true, Installed::Changed) => reload.await?,
         (true, Installed::Unchanged) => return Ok(()),
     }
     match std::fs::remove_file(reload_due(unit)) {

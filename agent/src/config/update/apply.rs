@@ -8,7 +8,7 @@ use anyhow::{Context, bail, ensure};
 use templates::Balancer;
 use templates::balancer::NodeConfig;
 
-use super::{Updater, system_files};
+use super::{Updater, deregistration, system_files};
 use crate::config::boot::{Local, services};
 use crate::host::{files, loopback};
 use crate::node::state::State;
@@ -55,6 +55,7 @@ pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Res
         return Err(error);
     }
     *local = next;
+    deregistration::close_later(&before, &config.balancer, &updater.balancer);
     updater.board.change(|state| state.revision = config.revision.clone());
     Ok(())
 }

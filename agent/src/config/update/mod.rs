@@ -3,6 +3,7 @@
 //! connection. If it can't run the revision, it refuses the order, says why, and serves as before.
 
 mod apply;
+mod deregistration;
 mod fetch;
 mod next_action;
 mod system_files;
@@ -37,6 +38,9 @@ const SPREADING: Duration = Duration::from_secs(30);
 const USUAL: Duration = Duration::from_secs(4);
 /// Time from when a node shows that it asks for its turn to when it asks: longer than a peer's answer takes.
 const SHOWN: Duration = Duration::from_millis(500);
+/// The shortest time from one change to the next. Each leaves an old process of HAProxy behind, and the oldest ends at
+/// the 50th. Of several orders meanwhile, the last one is carried out.
+const CHANGES: Duration = Duration::from_secs(5);
 /// Pauses between attempts to read a version, which cost a call each.
 const AGAIN: Backoff = Backoff::new(Duration::from_secs(1), Duration::from_secs(30));
 
@@ -81,9 +85,9 @@ enum Unfit {
 }
 
 impl Tried {
-    fn new(order: Order) -> Tried {
-        let now = Instant::now();
-        Tried { order, since: now, config: None, refused: false, backoff: AGAIN, again: now }
+    /// An order that isn't tried before `first`.
+    fn new(order: Order, first: Instant) -> Tried {
+        Tried { order, since: first, config: None, refused: false, backoff: AGAIN, again: first }
     }
 
     /// Schedules the next attempt.
@@ -96,6 +100,7 @@ impl Updater {
     /// Follows the tag for ever. Does nothing if the balancer has no in-place updates.
     pub async fn run(self) {
         let mut tried = None;
+        let mut changed = None;
         loop {
             if !self.balancer.borrow().updates.in_place {
                 self.board.change(|state| state.reports.refused_revision = None);
@@ -104,13 +109,14 @@ impl Updater {
             tokio::time::sleep(LOOK).await;
             let path = format!("meta-data/tags/instance/{TAG_REVISION}");
             match self.imds.get(&path).await {
-                Ok(tag) => self.hear(tag.as_deref(), &mut tried).await,
+                Ok(tag) => self.hear(tag.as_deref(), &mut tried, &mut changed).await,
                 Err(error) => tracing::debug!("cannot read the tag {TAG_REVISION}: {error}"),
             }
         }
     }
 
-    async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>) {
+    /// `changed` is the end of the last change.
+    async fn hear(&self, tag: Option<&str>, tried: &mut Option<Tried>, changed: &mut Option<Instant>) {
         let refused = tried.as_ref().filter(|tried| tried.refused).map(|tried| &tried.order);
         match next_action::step(tag, &self.board.read().revision, refused) {
             NextAction::Rest => {}
@@ -124,28 +130,35 @@ impl Updater {
                     tracing::info!(target: CONSOLE, %order, "received an order");
                     *tried = None;
                 }
-                let tried = tried.get_or_insert_with(|| Tried::new(order));
-                if Instant::now() >= tried.again {
-                    self.run_order(tried).await;
+                let now = Instant::now();
+                let first = changed.map_or(now, |changed| now.max(changed + CHANGES));
+                let tried = tried.get_or_insert_with(|| Tried::new(order, first));
+                if now >= tried.again && self.run_order(tried).await {
+                    *changed = Some(Instant::now());
                 }
             }
         }
     }
 
-    async fn run_order(&self, tried: &mut Tried) {
+    /// Returns whether it changed the node, or tried to.
+    async fn run_order(&self, tried: &mut Tried) -> bool {
         if tried.config.is_none() {
             match self.read(tried).await {
                 Ok(config) => tried.config = config,
-                Err(Unfit::ForGood(why)) => return self.refuse(tried, why),
+                Err(Unfit::ForGood(why)) => {
+                    self.refuse(tried, why);
+                    return false;
+                }
                 Err(Unfit::AsTheTemplateIs(why)) => {
                     tried.later();
-                    return self.report_refusal(&tried.order, why);
+                    self.report_refusal(&tried.order, why);
+                    return false;
                 }
             }
         }
-        let Some(config) = &tried.config else { return };
+        let Some(config) = &tried.config else { return false };
         if !self.is_next(tried).await {
-            return;
+            return false;
         }
         let outcome = apply::apply(self, config).await;
         self.board.change(|state| state.change = Change::None);
@@ -156,6 +169,7 @@ impl Updater {
             }
             Err(error) => self.refuse(tried, format!("{error:#}")),
         }
+        true
     }
 
     /// Reads and checks the ordered configuration; `None` if that has to be tried again.
