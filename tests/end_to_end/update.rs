@@ -6,8 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use base64::Engine;
+use lab::clients::Kind;
 use lab::manual_changes;
 use lab::observations::elections;
+use lab::prober::Probe;
 use lab::rig::{Rig, printed, wait_for};
 use serde_json::Value;
 use templates::{Balancer, files, paths};
@@ -26,6 +28,7 @@ async fn updates_under_load_lose_nothing_and_leave_nothing_behind() -> Result<()
     let rig = Rig::up()?;
     under_load(&rig).await?;
     after_a_reboot_and_back(&rig)?;
+    targets_come_and_go(&rig).await?;
     virtual_ips_come_and_go(&rig)?;
     replaced_under_load(&rig).await?;
     rig.destroy("web").map(drop)
@@ -62,6 +65,87 @@ async fn under_load(rig: &Rig) -> Result<()> {
 
     ensure!(document["from"] != document["revision"], "{document}");
     written_in_a_sandbox(rig)
+}
+
+/// An operator's drain survives an update. A new target gets no request before its checks pass, a removed one gets no
+/// more, and no request fails.
+async fn targets_come_and_go(rig: &Rig) -> Result<()> {
+    let (a, b, closed) = ("10.0.1.20:8080", "10.0.2.20:8080", "10.0.2.20:9");
+    let file = |first: &[&str], second: &[&str]| {
+        let second = format!(
+            "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nprotocol = \"http\"\ntargets = {second:?}\n{DRAIN}"
+        );
+        rig.balancer(|text| text.replace(&format!("{:?}", [a, b]), &format!("{first:?}")) + &second)
+    };
+    update(rig, &file(&[a, b], &[a, b])?)?;
+    let nodes = rig.serving_nodes(2, BOOT)?;
+    for node in &nodes {
+        wait_for("the new targets to be healthy", BOOT, || {
+            for (backend, server) in [("http", a), ("http", b), ("second", a), ("second", b)] {
+                let row = state(rig, &node.id, backend, server)?;
+                ensure!(row[5] == "2", "{row:?}");
+            }
+            Ok(())
+        })?;
+        admin(rig, &node.id, &format!("set server http/{a} state drain"))?;
+        wait_for("the drain in the backend for unhealthy targets", Duration::from_secs(5), || {
+            let row = state(rig, &node.id, "http--all", a)?;
+            ensure!(row[6] == "1", "{row:?}");
+            Ok(())
+        })?;
+    }
+    let every = Duration::from_millis(20);
+    let second = format!("10.255.0.10:{SECOND}");
+    let kept = rig.crowd_of(&second, vec![Kind::KeepAlive { connections: 10, pause: every, path: "/" }])?;
+    kept.ready(Duration::from_secs(10)).await?;
+    let crowd = Load { keep_alive: 10, pause: every, ..Load::default() }.begin(rig, Duration::from_secs(10)).await?;
+    let (prober, prober_of_second) = (rig.prober(20)?, rig.prober_of(&second, 20)?);
+    // No check of the closed port ever passes.
+    update(rig, &file(&[a, b, closed], &[a])?)?;
+    let before = prober_of_second.notes().len();
+    prober_of_second.answered(50, BOOT).await?;
+    for (what, crowd) in [("kept-alive", kept), ("all", crowd)] {
+        let report = tokio::task::spawn_blocking(|| crowd.finish()).await??;
+        ensure!(report.requests > 100, "too few requests to tell: {}", report.requests);
+        ensure!(report.failed.is_empty() && report.lost.is_empty(), "{what}: {:?}, {:?}", report.failed, report.lost);
+    }
+    let others = |probes: &[Probe], name: &str| -> Vec<Probe> {
+        probes.iter().filter(|probe| probe.outcome.as_deref() != Ok(name)).cloned().collect()
+    };
+    let drained = others(&prober.finish()?, "target-b");
+    ensure!(drained.is_empty(), "not answered by the target that isn't drained: {drained:?}");
+    let removed = others(&prober_of_second.finish()?[before..], "target-a");
+    ensure!(removed.is_empty(), "after the update, not answered by the target that is left: {removed:?}");
+    for node in &nodes {
+        let rows = [state(rig, &node.id, "http", a)?, state(rig, &node.id, "http--all", a)?];
+        ensure!(rows[0][6] == "8" && rows[1][6] == "1", "the drain is lost: {rows:?}");
+        let statistics = admin(rig, &node.id, "show stat")?;
+        let line =
+            statistics.lines().find(|line| line.starts_with(&format!("http,{closed},"))).context(statistics.clone())?;
+        let columns: Vec<&str> = line.split(',').collect();
+        ensure!(columns[7] == "0" && columns[17].starts_with("DOWN"), "the new target got requests: {line}");
+        admin(rig, &node.id, &format!("set server http/{a} state ready"))?;
+    }
+    Ok(())
+}
+
+/// The answer of HAProxy's admin socket.
+fn admin(rig: &Rig, node: &str, command: &str) -> Result<String> {
+    let ask = "import socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect('/run/haproxy/admin.sock')
+s.sendall(sys.argv[1].encode() + b'\\n')
+while answer := s.recv(65536): sys.stdout.write(answer.decode())";
+    rig.inside(node, &["python3", "-c", ask, command])
+}
+
+/// A server's row of `show servers state`: the sixth column is its health, 2 if it is up; the seventh is 8 if it is
+/// drained, 1 in maintenance.
+fn state(rig: &Rig, node: &str, backend: &str, server: &str) -> Result<Vec<String>> {
+    let answer = admin(rig, node, "show servers state")?;
+    let rows = answer.lines().map(|line| line.split(' ').map(str::to_owned).collect::<Vec<_>>());
+    let row = rows.filter(|row| row.len() > 6).find(|row| row[1] == backend && row[3] == server);
+    row.with_context(|| format!("no server {backend}/{server} in {answer}"))
 }
 
 /// The update wrote every file that depends on the balancer, and the agent can't write other files.

@@ -66,7 +66,8 @@ impl Old {
         let mut admin = Admin::connect().await?;
         let pid = admin.pid().await?;
         let answer = admin.servers().await?;
-        let rows = server_state::rows(&answer).ok_or_else(|| io::Error::other("its columns have another version than 1"))?;
+        let rows =
+            server_state::rows(&answer).ok_or_else(|| io::Error::other("its columns have another version than 1"))?;
         let (before, after) = (server_state::configured(before), server_state::configured(after));
         let state_file = server_state::state_file(&rows, &after);
         let removals = server_state::removals(&rows, &before, &after);
