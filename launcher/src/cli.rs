@@ -243,7 +243,7 @@ pub enum Render {
     Haproxy {
         /// The balancer file (TOML)
         file: PathBuf,
-        /// Accepted and checked; haproxy.cfg is the same on all nodes with the same memory
+        /// The node's slot, and the addresses of all nodes; without them, stick tables are shared with no node
         #[command(flatten)]
         node: NodeArgs,
         /// The node's memory, such as 4GiB or 3900MB, which sets the number of connections; default: 2GiB, a t3.small's

@@ -13,7 +13,7 @@ mod user_data;
 
 use askama::Template;
 
-pub use haproxy::{OPEN, TYPICAL_MEMORY_MB, haproxy_cfg};
+pub use haproxy::{HaproxyNode, OPEN, PEERS_SECTION, haproxy_cfg};
 pub use keepalived::{KeepalivedNode, instance, keepalived_conf, token};
 pub use launch_template::launch_template;
 pub use metadata::{SCRIPT_USER, metadata_nft};

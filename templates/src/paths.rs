@@ -52,5 +52,7 @@ pub fn preference_track(vip: Ipv4Addr) -> String {
 pub const HEALTH_PORT: u16 = 9110;
 /// The tunnels between the members (RFC 7348), UDP.
 pub const TUNNEL_PORT: u16 = 4789;
+/// HAProxy's peers protocol, by which the nodes share stick tables, on the ENI's own address, for members only.
+pub const PEERS_PORT: u16 = 9112;
 /// HAProxy's pages for the agent, on loopback only: `/healthz`, `/revision`, `/stats` and `/metrics`.
 pub const STATS_PORT: u16 = 8404;

@@ -67,6 +67,8 @@ fn what_is_missing_and_misspelt_at_the_top_hides_nothing_below() {
 fn ports_that_cannot_be() {
     let port = |new: &str, line: &str| refused(&format!("{WEB}{BLUE}").replace("port = 80", new), &[line]);
     port("port = 8404", "line 8: listener.port: 8404 is the port of HAProxy's stats page; choose another port");
+    let line = "line 8: listener.port: 9112 is the port by which nodes share stick tables; choose another port";
+    port("port = 9112", line);
     port("port = 0", "line 8: listener.port: 0 is not a port; choose another port");
     let line = "line 8: listener.ports: 9000-9200 contains 9110, the agent's own port; leave it out";
     refused(&TCP.replace("port = 5432", "ports = \"9000-9200\"").replace("[\"10.0.1.30:5432\"]", "[]"), &[line]);

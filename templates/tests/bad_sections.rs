@@ -63,6 +63,7 @@ fn sections_of_the_operators_own_that_cannot_be() {
         "bind 10.255.0.10 would lose connections at a takeover; write a [[listener]] that forwards to a backend of this file",
     );
     bind("*:80", "80 is the port of the listener \"web\"");
+    bind("*:9112", "9112 is Elbow's own port; choose another");
     bind("127.0.0.1:9000-9200", "9110 is Elbow's own port; choose another");
     bind("/run/x.sock level admin", "an admin socket isn't allowed here");
     bind("unix@/run/x.sock", "\"unix@/run/x.sock\" is not address:port or *:port");

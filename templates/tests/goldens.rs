@@ -2,10 +2,11 @@
 //! `ELBOW_GOLDENS=write` rewrites them.
 
 use std::fs;
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
 use templates::balancer::{Balancer, NodeConfig, examine};
-use templates::files::{self, KeepalivedNode, SecondChance};
+use templates::files::{self, HaproxyNode, KeepalivedNode, SecondChance};
 use templates::node::Slot;
 
 fn folder(case: &str) -> PathBuf {
@@ -34,6 +35,13 @@ fn same(case: &str, name: &str, rendered: &str) {
     );
 }
 
+/// For node 0 of a whole balancer.
+fn haproxy(balancer: &Balancer) -> String {
+    let nodes: Vec<Ipv4Addr> = (1..=balancer.subnets.len()).map(|n| format!("10.0.{n}.10").parse().unwrap()).collect();
+    let node = HaproxyNode { address: nodes[0], peers: &nodes[1..], ..HaproxyNode::typical(balancer) };
+    files::haproxy_cfg(&node)
+}
+
 fn keepalived(balancer: &Balancer, slot: u8, peers: &[&str]) -> String {
     let peers: Vec<_> = peers.iter().map(|p| p.parse().unwrap()).collect();
     let address = format!("10.0.{}.10", slot + 1).parse().unwrap();
@@ -59,7 +67,7 @@ fn common(case: &str, region: &str) -> Balancer {
     same(case, "balancer.json", &NodeConfig::of(&b).to_json());
     same(case, "user-data.yaml", &files::user_data(&b));
     same(case, "install.sh", &files::install_script(&b));
-    same(case, "haproxy.cfg", &files::haproxy_cfg(&b, files::TYPICAL_MEMORY_MB));
+    same(case, "haproxy.cfg", &haproxy(&b));
     same(case, "trust-policy.json", &files::trust_policy());
     same(case, "permission-policy.json", &files::permission_policy(&b, region));
     same(case, "launch-template.json", &launch_template(&b, region));
@@ -88,8 +96,18 @@ fn a_big_balancer_is_rendered_as_committed() {
 #[test]
 fn usual_systems_are_rendered_as_committed() {
     for case in ["openshift", "patroni", "galera", "rabbitmq", "blue-green", "own-sections"] {
-        same(case, "haproxy.cfg", &files::haproxy_cfg(&balancer(case), files::TYPICAL_MEMORY_MB));
+        same(case, "haproxy.cfg", &haproxy(&balancer(case)));
     }
+}
+
+#[test]
+fn a_node_names_itself_and_each_peer_once() {
+    let b = balancer("blue-green");
+    let (one, other) = (Ipv4Addr::new(10, 0, 2, 10), Ipv4Addr::new(10, 0, 1, 10));
+    let node = HaproxyNode { address: one, peers: &[one, other, other], ..HaproxyNode::typical(&b) };
+    let text = files::haproxy_cfg(&node);
+    let section = "peers elbow\n    peer 10.0.1.10 10.0.1.10:9112\n    peer 10.0.2.10 10.0.2.10:9112\n\n";
+    assert!(text.contains("    localpeer 10.0.2.10\n") && text.contains(section), "{text}");
 }
 
 #[test]
@@ -109,7 +127,7 @@ fn every_rendered_file_ends_in_one_newline() {
         let texts = [
             files::user_data(&b),
             files::install_script(&b),
-            files::haproxy_cfg(&b, files::TYPICAL_MEMORY_MB),
+            haproxy(&b),
             keepalived(&b, 0, &[]),
             files::permission_policy(&b, "eu-west-1"),
             files::trust_policy(),

@@ -5,7 +5,7 @@
 use std::fmt::Write;
 
 use templates::balancer::Balancer;
-use templates::files;
+use templates::files::{self, HaproxyNode};
 
 use crate::machine::Machine;
 
@@ -114,7 +114,7 @@ fn accepted(parts: &[&str], rule: impl Fn(&str, usize) -> String) -> Vec<String>
 /// HAProxy accepts the balancer's configuration without a warning.
 fn checked(what: &str, text: &str) {
     let balancer = Balancer::parse(text).unwrap_or_else(|invalid| panic!("{what}: {invalid}"));
-    let config = files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB);
+    let config = files::haproxy_cfg(&HaproxyNode::typical(&balancer));
     let said = Machine::node()
         .with("/etc/haproxy/haproxy.cfg", &config)
         .run("mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg 2>&1 | tail -20");
@@ -256,7 +256,7 @@ print('all came back')
     let run = "mkdir -p /run/haproxy; ip address add 10.255.0.10/32 dev lo
         haproxy -D -f /etc/haproxy/haproxy.cfg && python3 /tmp/ask.py";
     let machine = Machine::node()
-        .with("/etc/haproxy/haproxy.cfg", &files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB))
+        .with("/etc/haproxy/haproxy.cfg", &files::haproxy_cfg(&HaproxyNode::typical(&balancer)))
         .with("/tmp/samples.json", &serde_json::to_string(&samples).unwrap())
         .with("/tmp/ask.py", python);
     machine.run(run).ok().with("all came back");

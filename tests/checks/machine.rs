@@ -8,7 +8,8 @@ use std::process::{Command, Output};
 
 use lab::dir::LabDir;
 use templates::balancer::{Balancer, NodeConfig};
-use templates::{files, paths};
+use templates::files::{self, HaproxyNode};
+use templates::paths;
 
 /// In new mount, network and process namespaces: sets up the overlay, /proc, /dev and addresses, and runs the command.
 const ENTER: &str = r#"
@@ -82,7 +83,7 @@ impl Machine {
             .with(paths::RSYSLOG, &files::rsyslog_conf())
             .with(paths::LOGROTATE, &files::logrotate_conf())
             .with(paths::SYSCTL, &files::sysctl_conf(balancer))
-            .with(paths::HAPROXY, &files::haproxy_cfg(balancer, files::TYPICAL_MEMORY_MB))
+            .with(paths::HAPROXY, &files::haproxy_cfg(&HaproxyNode::typical(balancer)))
             .with(paths::KEEPALIVED, keepalived)
             .with(paths::METADATA, &files::metadata_nft(balancer, |_| false))
             .with("/tmp/user-data.yaml", &files::user_data(balancer))

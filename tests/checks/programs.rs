@@ -1,11 +1,12 @@
 //! Runs each program with its rendered files, for a small and a big balancer. The files equal the goldens, which the
-//! tests of `templates` check.
+//! tests of `templates` check; only haproxy.cfg of the big one names no peers.
 
+use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
 use templates::balancer::{Balancer, examine};
-use templates::files::{self, KeepalivedNode};
+use templates::files::{self, HaproxyNode, KeepalivedNode};
 use templates::node::Slot;
 use templates::paths;
 
@@ -45,7 +46,10 @@ fn haproxy_accepts_its_configuration() {
 #[test]
 fn haproxy_accepts_the_configurations_of_usual_systems() {
     for case in ["openshift", "patroni", "galera", "rabbitmq", "blue-green", "own-sections"] {
-        let config = files::haproxy_cfg(&balancer(case), files::TYPICAL_MEMORY_MB);
+        let balancer = balancer(case);
+        let [address, peer] = [1, 2].map(|n| Ipv4Addr::new(10, 0, n, 10));
+        let node = HaproxyNode { address, peers: &[peer], ..HaproxyNode::typical(&balancer) };
+        let config = files::haproxy_cfg(&node);
         let machine = Machine::node().with(paths::HAPROXY, &config);
         let run = "mkdir -p /run/haproxy; haproxy -c -f /etc/haproxy/haproxy.cfg";
         machine.run(run).ok().without(&["warning", "alert"]);

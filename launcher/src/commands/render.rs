@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use templates::files::{self, KeepalivedNode, USER_DATA_LIMIT};
+use templates::files::{self, HaproxyNode, KeepalivedNode, USER_DATA_LIMIT};
 
 use crate::aws::check_region;
 use crate::cli::{Cli, NodeArgs, Render};
@@ -33,10 +33,10 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
         Render::Unit { file } => read_balancer(file).and_then(|balancer| text(files::agent_unit(&balancer))),
         Render::Haproxy { file, node, memory } => {
             let balancer = read_balancer(file)?;
-            if !node.members.is_empty() {
-                member(node)?;
-            }
-            text(files::haproxy_cfg(&balancer, memory.unwrap_or(files::TYPICAL_MEMORY_MB)))
+            let alone = HaproxyNode::typical(&balancer);
+            let address = if node.members.is_empty() { alone.address } else { member(node)? };
+            let memory_mb = memory.unwrap_or(alone.memory_mb);
+            text(files::haproxy_cfg(&HaproxyNode { address, peers: &node.members, memory_mb, ..alone }))
         }
         Render::Keepalived { file, node, interface } => {
             let balancer = read_balancer(file)?;

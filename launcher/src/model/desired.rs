@@ -109,7 +109,7 @@ pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
         source,
     };
     let from = |net: &Ipv4Net| Source::Cidr(net.to_string());
-    let health = (paths::HEALTH_PORT, paths::HEALTH_PORT);
+    let [health, peers] = [paths::HEALTH_PORT, paths::PEERS_PORT].map(|port| (port, port));
     let readers = Ipv4Net::aggregate(&readers.to_vec());
     let admitted = balancer.admitted(cidrs);
     let mut rules: BTreeSet<Rule> =
@@ -117,6 +117,9 @@ pub fn rules(balancer: &Balancer, cidrs: &[Ipv4Net]) -> BTreeSet<Rule> {
     rules.extend(readers.iter().map(|reader| tcp(health, from(reader))));
     rules.insert(Rule { protocol: "112".to_owned(), ports: None, source: Source::Members });
     rules.insert(tcp(health, Source::Members));
+    if balancer.shares_tables() {
+        rules.insert(tcp(peers, Source::Members));
+    }
     let tunnel = i32::from(paths::TUNNEL_PORT);
     rules.insert(Rule { protocol: "udp".to_owned(), ports: Some((tunnel, tunnel)), source: Source::Members });
     rules
@@ -195,6 +198,18 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
                 "udp 4789 among the nodes"
             ]
         );
+    }
+
+    #[test]
+    fn nodes_share_stick_tables_among_themselves_only_if_there_are_any() {
+        let rule = "tcp 9112 among the nodes";
+        for (keys, is_there) in [("cookie = 'ELBOW'", false), ("app_cookie = 'ID'", true), ("source = true", true)] {
+            let mut balancer = web();
+            let mut group = balancer.groups().remove(0);
+            group.sticky = Some(toml::from_str(keys).expect("the example is valid"));
+            balancer.target_groups = vec![group];
+            assert_eq!(rules(&balancer, &[]).iter().any(|one| one.to_string() == rule), is_there, "{keys}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use sha2::{Digest, Sha256};
 use similar::{ChangeTag, TextDiff};
 use templates::balancer::secrets;
-use templates::files::{self, KeepalivedNode};
+use templates::files::{self, HaproxyNode, KeepalivedNode};
 use templates::{Balancer, Slot};
 
 use crate::model::desired::rules;
@@ -34,19 +34,21 @@ pub struct Scene<'a> {
     pub members: &'a [Ipv4Addr],
 }
 
-/// The files that differ between `old` and `new`; keepalived.conf is that of slot 0.
+/// The files that differ between `old` and `new`; haproxy.cfg and keepalived.conf are those of slot 0.
 pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<FileChange> {
     let pairs = |render: &dyn Fn(&Balancer) -> String| (render(old), render(new));
+    let address = scene.members.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
+    let peers = scene.members.get(1..).unwrap_or_default();
+    let haproxy =
+        |balancer: &Balancer| files::haproxy_cfg(&HaproxyNode { address, peers, ..HaproxyNode::typical(balancer) });
     let keepalived = |balancer: &Balancer| {
-        let address = scene.members.first().copied().unwrap_or(Ipv4Addr::UNSPECIFIED);
-        let peers = scene.members.get(1..).unwrap_or_default();
         files::keepalived_conf(&KeepalivedNode { balancer, slot: Slot(0), address, peers, interface: "eth0" })
     };
     let group =
         |balancer: &Balancer| rules(balancer, scene.cidrs).iter().map(|rule| format!("{rule}\n")).collect::<String>();
     [
         ("instances", pairs(&machine)),
-        ("haproxy.cfg", pairs(&|balancer| files::haproxy_cfg(balancer, files::TYPICAL_MEMORY_MB))),
+        ("haproxy.cfg", pairs(&haproxy)),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
         ("instance metadata access", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),

@@ -108,6 +108,11 @@ impl TargetGroup {
         self.targets.iter().filter(|target| target.weight != Some(0))
     }
 
+    /// Whether HAProxy remembers each client's target in a stick table. A cookie of its own names the target instead.
+    pub fn has_table(&self) -> bool {
+        matches!(self.sticky, Some(Sticky::AppCookie { .. } | Sticky::Source { .. }))
+    }
+
     /// The targets that unhealthy targets' connections go to: those with a weight, if the group fails open.
     pub fn open_targets(&self) -> Vec<&Target> {
         match self.when_unhealthy {

@@ -84,7 +84,12 @@ impl Balancer {
         shorthand.chain(self.target_groups.iter().cloned()).collect()
     }
 
-    /// The ports that HAProxy binds, beside its stats page's, in order.
+    /// Whether the nodes share stick tables. Shorthand listeners have none.
+    pub fn shares_tables(&self) -> bool {
+        self.target_groups.iter().any(TargetGroup::has_table)
+    }
+
+    /// The ports of listeners and of an operator's own sections, in order.
     pub fn bound(&self) -> Vec<PortRange> {
         let own = self.haproxy.extra.iter().flat_map(|extra| extra.ports());
         merged(self.listeners.iter().map(|listener| listener.range()).chain(own).collect())

@@ -26,6 +26,9 @@ struct Rules {
 pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> String {
     let mut listeners = balancer.bound();
     listeners.push(paths::STATS_PORT.into());
+    if balancer.shares_tables() {
+        listeners.push(paths::PEERS_PORT.into());
+    }
     let (only, users) = match balancer.node.metadata {
         Metadata::Restricted => (false, format!("\"haproxy\", {SCRIPT_USER}")),
         Metadata::Root if present(INSTANCE_CONNECT_USER) => (true, format!("\"root\", {INSTANCE_CONNECT_USER:?}")),
@@ -54,6 +57,10 @@ mod tests {
         let text = "frontend own\n    bind 127.0.0.1:81\n".to_owned();
         balancer.haproxy.extra = Some(Extra { file: "extra.cfg".to_owned(), text });
         assert!(metadata_nft(&balancer, |_| true).contains("tcp sport { 81, 90-99, 8404 } counter"));
+        let mut group = balancer.groups().remove(0);
+        group.sticky = Some(crate::balancer::Sticky::Source { unused: None });
+        balancer.target_groups.push(group);
+        assert!(metadata_nft(&balancer, |_| true).contains("tcp sport { 81, 90-99, 8404, 9112 } counter"));
     }
 
     #[test]

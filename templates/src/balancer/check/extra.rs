@@ -8,7 +8,7 @@ use super::{Problem, within};
 use crate::balancer::haproxy::bind_port;
 use crate::balancer::location::at;
 use crate::balancer::{Balancer, Bytes, Extra};
-use crate::paths::{HEALTH_PORT, STATS_PORT};
+use crate::paths::{HEALTH_PORT, PEERS_PORT, STATS_PORT};
 
 /// What a file may add. `global` and `defaults` are Elbow's, `program` and Lua run programs.
 const ALLOWED: [&str; 7] = ["frontend", "backend", "listen", "resolvers", "userlist", "cache", "mailers"];
@@ -132,7 +132,7 @@ fn bind(b: &Balancer, words: &[&str]) -> Result<(), String> {
         if let Some(listener) = b.listeners.iter().find(|listener| listener.range().overlaps(ports)) {
             return Err(format!("{ports} is the port of the listener {:?}", listener.name));
         }
-        if let Some(port) = [HEALTH_PORT, STATS_PORT].into_iter().find(|port| taken(*port)) {
+        if let Some(port) = [HEALTH_PORT, PEERS_PORT, STATS_PORT].into_iter().find(|port| taken(*port)) {
             return Err(format!("{port} is Elbow's own port; choose another"));
         }
     }

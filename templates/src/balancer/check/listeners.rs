@@ -4,21 +4,22 @@ use super::naming::repeated;
 use super::{Checked, Problem, groups, health_check, network, text, within};
 use crate::balancer::location::{Path, at};
 use crate::balancer::{Balancer, ForwardedFor, Listener, Millis, PortRange, Protocol};
-use crate::paths::{HEALTH_PORT, STATS_PORT};
+use crate::paths::{HEALTH_PORT, PEERS_PORT, STATS_PORT};
 
 /// AWS's quota for a load balancer (Elastic Load Balancing quotas).
 const MAX_LISTENERS: usize = 50;
 /// AWS's default quota "Inbound or outbound rules per security group".
 const MAX_RULES: usize = 60;
-/// Among the nodes: VRRP, health and tunnels.
+/// Among the nodes: VRRP, health and tunnels. Stick tables need one more.
 const MEMBERS_RULES: usize = 3;
 
 /// Ports that HAProxy can't bind on a node. It wouldn't start.
-const TAKEN: [(u16, &str); 5] = [
+const TAKEN: [(u16, &str); 6] = [
     (0, "not a port"),
     (22, "the port of the image's own sshd"),
     (53, "the port of the image's own systemd-resolved"),
     (HEALTH_PORT, "the agent's own port"),
+    (PEERS_PORT, "the port by which nodes share stick tables"),
     (STATS_PORT, "the port of HAProxy's stats page"),
 ];
 
@@ -151,7 +152,7 @@ fn needs_http(listener: &Listener) -> Vec<Problem> {
 fn rules(b: &Balancer) -> Option<Problem> {
     let vpc = [ipnet::Ipv4Net::default()];
     let readers = b.metrics.as_ref().map_or(0, |metrics| ipnet::Ipv4Net::aggregate(&metrics.clients).len());
-    let number = b.admitted(&vpc).len() + readers + MEMBERS_RULES;
+    let number = b.admitted(&vpc).len() + readers + MEMBERS_RULES + usize::from(b.shares_tables());
     let message = || {
         format!(
             "the security group would need {number} rules, and AWS's quota is {MAX_RULES}: list fewer clients, or use \

@@ -2,7 +2,7 @@
 //! while too few targets are healthy. Both have the same server names, cookie, stick table and limits.
 
 use super::quote::Quoted;
-use super::{OPEN, fails_open, stick_table};
+use super::{OPEN, PEERS_SECTION, fails_open, stick_table};
 use crate::balancer::group::{CHECK_TIMEOUT, INTERVAL};
 use crate::balancer::{Balance, Balancer, CheckProtocol, Millis, Protocol, Sticky, Target, TargetGroup, WEIGHT};
 
@@ -32,7 +32,7 @@ pub struct Cookie {
     pub key: Quoted,
 }
 
-/// A stick table, which remembers each key's target by address.
+/// A stick table, which remembers each key's target by address. The nodes share it.
 pub struct Table {
     /// The line that defines it, in the group's first backend only.
     pub definition: Option<String>,
@@ -109,7 +109,7 @@ fn table(group: &TargetGroup, is_open: bool) -> Option<Table> {
         }
     };
     let expire = unused.unwrap_or(REMEMBERED);
-    let definition = stick_table(&kind, expire, "srvkey addr");
+    let definition = stick_table(&kind, expire, &format!("srvkey addr peers {PEERS_SECTION}"));
     Some(Table { definition: Some(definition).filter(|_| !is_open), lines })
 }
 

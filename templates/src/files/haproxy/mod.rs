@@ -1,17 +1,22 @@
-//! HAProxy's configuration: the same on every node of a balancer with the same memory. Listeners bind `*`, so that
-//! HAProxy starts without the virtual IPs, and `socket wildcard` in nftables can tell this node's connections.
+//! HAProxy's configuration: the same on every node of a balancer with the same memory, but for the addresses of the nodes
+//! that share stick tables. Listeners bind `*`, so that HAProxy starts without the virtual IPs, and `socket wildcard` in
+//! nftables can tell this node's connections.
 
 mod backend;
 mod frontend;
 mod pattern;
+mod peers;
 mod quote;
 mod rules;
 mod sizing;
+
+use std::net::Ipv4Addr;
 
 use askama::Template;
 
 use self::backend::Backend;
 use self::frontend::Frontend;
+use self::peers::Peers;
 use self::quote::Quoted;
 use self::rules::Line;
 use self::sizing::Sizing;
@@ -24,8 +29,30 @@ use crate::paths;
 pub const OPEN: &str = "--all";
 /// Ends the name of a listener's table of clients, for its rate limit.
 const RATE: &str = "--rate";
+/// The name of the section of nodes that share stick tables.
+pub const PEERS_SECTION: &str = "elbow";
 /// Memory of a t3.small, the default instance type: for what is rendered away from a node.
-pub const TYPICAL_MEMORY_MB: u32 = 2048;
+const TYPICAL_MEMORY_MB: u32 = 2048;
+
+/// What HAProxy's configuration depends on.
+#[derive(Debug, Clone, Copy)]
+pub struct HaproxyNode<'a> {
+    /// The node's balancer.
+    pub balancer: &'a Balancer,
+    /// The node's memory.
+    pub memory_mb: u32,
+    /// This node's own address.
+    pub address: Ipv4Addr,
+    /// The other nodes' addresses, in any order.
+    pub peers: &'a [Ipv4Addr],
+}
+
+impl<'a> HaproxyNode<'a> {
+    /// A node of the default instance type that knows no other: for what is rendered away from a node.
+    pub fn typical(balancer: &'a Balancer) -> HaproxyNode<'a> {
+        HaproxyNode { balancer, memory_mb: TYPICAL_MEMORY_MB, address: Ipv4Addr::LOCALHOST, peers: &[] }
+    }
+}
 
 #[derive(Template)]
 #[template(path = "haproxy/haproxy.cfg", escape = "none")]
@@ -36,14 +63,16 @@ struct Haproxy<'a> {
     stats_port: u16,
     admin_socket: &'static str,
     server_state: &'static str,
+    peers: Option<Peers>,
     vips: String,
     frontends: Vec<Frontend<'a>>,
     backends: Vec<Backend<'a>>,
     extra: Option<&'a Extra>,
 }
 
-/// `haproxy.cfg` for a node with this memory, for HAProxy 2.6 and later.
-pub fn haproxy_cfg(balancer: &Balancer, memory_mb: u32) -> String {
+/// `haproxy.cfg` for a node, for HAProxy 2.6 and later.
+pub fn haproxy_cfg(node: &HaproxyNode<'_>) -> String {
+    let HaproxyNode { balancer, memory_mb, .. } = *node;
     let groups = balancer.groups();
     let vips: Vec<String> = balancer.virtual_ips.iter().map(ToString::to_string).collect();
     render(&Haproxy {
@@ -53,6 +82,7 @@ pub fn haproxy_cfg(balancer: &Balancer, memory_mb: u32) -> String {
         stats_port: paths::STATS_PORT,
         admin_socket: paths::ADMIN_SOCKET,
         server_state: paths::SERVER_STATE,
+        peers: peers::of(node),
         vips: vips.join(" "),
         frontends: balancer.listeners.iter().map(|listener| frontend::of(listener, &groups)).collect(),
         backends: groups.iter().flat_map(|group| backend::both(balancer, group)).collect(),
