@@ -160,6 +160,8 @@ pub enum Topic {
     Metadata,
     /// The second chance doesn't work: connections are lost when a virtual IP moves.
     SecondChance,
+    /// Stick tables aren't shared: clients may get other targets when a virtual IP moves.
+    StickTables,
     /// A peer doesn't answer.
     Peers,
 }

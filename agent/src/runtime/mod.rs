@@ -175,6 +175,7 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let off = reconcile::keep_check_off(client, instance, board.clone(), members.subscribe());
     tasks.forever("source/destination check", off);
     tasks.forever("node state", reconcile::keep(local.clone(), board.clone(), restore));
+    tasks.forever("stick tables", haproxy::reconfigure::upkeep(local.clone(), board.clone()));
     tasks.forever("keepalived", reconfigure::upkeep(local, board.clone(), node.applied.clone(), reloaded.clone()));
     let followed = changes.clone();
     tasks.forever("refresher", Refresher::new(&node, tables, members, hints, followed).run());

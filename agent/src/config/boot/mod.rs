@@ -101,6 +101,8 @@ pub async fn configure() -> anyhow::Result<Node> {
         balancer = balancer.name, "configuring this node");
     let api = ec2::connect(&facts.region);
     let observer = Observer::new(api.client.clone(), &balancer, &facts);
+    let slot = Slot::of(&facts.subnet, &balancer.subnets);
+    let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
     // A restarted agent begins with the last agent's snapshot, as keepalived may have made this node MASTER meanwhile.
     // It reads the API again while it serves.
     let before = if keepalived_ran { first_reads::known(&facts) } else { None };
@@ -108,17 +110,27 @@ pub async fn configure() -> anyhow::Result<Node> {
     let gathering = async {
         match before {
             Some(found) => found,
-            None => first_reads::gather(&observer, &balancer, &facts).await,
+            None => first_reads::gather(&observer, &local.balancer, &facts).await,
         }
     };
-    let (found, served) = tokio::join!(gathering, serve(&balancer));
+    // With stick tables haproxy.cfg names the peers. An HAProxy that started without them would need a reload at once.
+    let needs_peers = local.balancer.shares_tables();
+    let preparing = async {
+        let mut failed = prepare(&local.balancer).await;
+        if !needs_peers {
+            failed.extend(services::haproxy(&local, &[]).await);
+        }
+        failed
+    };
+    let (found, mut failed) = tokio::join!(gathering, preparing);
 
     let listed = found.listed;
     let members = first_reads::with_me(found.members, &facts);
-    let slot = Slot::of(&facts.subnet, &balancer.subnets);
     let roster = Roster::of(&members, facts.address);
     tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's slot");
-    let local = Local { slot, address: facts.address, interface: facts::link(&facts.mac)?, balancer };
+    if needs_peers {
+        failed.extend(services::haproxy(&local, &roster.peers()).await);
+    }
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);
     for (topic, problem) in found.problems {
@@ -130,7 +142,7 @@ pub async fn configure() -> anyhow::Result<Node> {
         let read: Vec<_> = read.collect();
         board.change(|state| state.read.extend(read));
     }
-    served.into_iter().for_each(|failed| failed.show(&board));
+    failed.into_iter().for_each(|failed| failed.show(&board));
 
     let checked = members.iter().any(|member| member.instance == facts.instance && member.source_dest_check);
     let limit = if is_known { Duration::ZERO } else { SOURCE_DEST_LIMIT };
@@ -193,16 +205,14 @@ fn first_roles(vips: &[Ipv4Addr]) -> Vec<VirtualIp> {
     vips.iter().copied().map(VirtualIp::unheard).collect()
 }
 
-/// Sets up what needs no peers: the virtual IPs, the rules that guard the metadata service, and HAProxy. Returns what
-/// failed.
-async fn serve(balancer: &Balancer) -> Vec<Failed> {
+/// Sets up what HAProxy needs: the virtual IPs, and the rules that guard the metadata service. Returns what failed.
+async fn prepare(balancer: &Balancer) -> Vec<Failed> {
     let carried = loopback::ensure(&balancer.virtual_ips).await;
     let carried = carried.map_err(|error| Failed { topic: Topic::Configuration, error });
     // Before HAProxy runs. If the rules fail, HAProxy runs all the same.
     let guarded = metadata::guard(balancer).await.map_err(|error| anyhow::anyhow!(metadata::problem(&error)));
     let guarded = guarded.map_err(|error| Failed { topic: Topic::Metadata, error });
-    let failed = carried.err().into_iter().chain(guarded.err());
-    failed.chain(services::haproxy(balancer).await).collect()
+    carried.err().into_iter().chain(guarded.err()).collect()
 }
 
 /// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
-use templates::files::{KeepalivedNode, haproxy_cfg, keepalived_conf};
+use templates::files::{HaproxyNode, KeepalivedNode, haproxy_cfg, keepalived_conf};
 use templates::{Balancer, Slot, paths};
 use tokio::time::Instant;
 
@@ -22,7 +22,7 @@ const ANSWER_EVERY: Duration = Duration::from_millis(30);
 const CHECK_HAPROXY: [&str; 3] = ["haproxy", "-c", "-f"];
 const CHECK_KEEPALIVED: [&str; 3] = ["keepalived", "--config-test", "--use-file"];
 
-/// What keepalived's configuration is rendered from, apart from the peers.
+/// What the configurations of HAProxy and keepalived are rendered from, apart from the peers.
 #[derive(Debug, Clone)]
 pub struct Local {
     /// The node's balancer.
@@ -72,29 +72,34 @@ impl Local {
     }
 }
 
-/// Checks that HAProxy accepts this balancer's configuration; changes nothing.
-pub async fn check_haproxy(balancer: &Balancer) -> anyhow::Result<()> {
-    try_out(paths::HAPROXY, &config(balancer)?, &CHECK_HAPROXY).await
+/// Checks that HAProxy accepts its configuration with `peers`; changes nothing.
+pub async fn check_haproxy(local: &Local, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
+    try_out(paths::HAPROXY, &config(local, peers)?, &CHECK_HAPROXY).await
 }
 
 /// haproxy.cfg for this node's memory.
-fn config(balancer: &Balancer) -> anyhow::Result<String> {
+fn config(local: &Local, peers: &[Ipv4Addr]) -> anyhow::Result<String> {
     let memory_mb = u32::try_from(memory::total_kb()? / 1024).unwrap_or(u32::MAX);
-    Ok(haproxy_cfg(balancer, memory_mb))
+    Ok(haproxy_cfg(&HaproxyNode { balancer: &local.balancer, memory_mb, address: local.address, peers }))
 }
 
-/// Installs HAProxy's configuration, starts or reloads HAProxy, and waits until it answers. An invalid configuration
-/// leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy is down, too.
-pub async fn haproxy(balancer: &Balancer) -> Vec<Failed> {
+/// Installs HAProxy's configuration with `peers`, starts or reloads HAProxy, and waits until it answers. An invalid
+/// configuration leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy
+/// is down, too.
+pub async fn haproxy(local: &Local, peers: &[Ipv4Addr]) -> Vec<Failed> {
     let due = reload_due(haproxy::UNIT);
     let before = haproxy::configuration().await;
-    let installed = async { install(paths::HAPROXY, &config(balancer)?, &CHECK_HAPROXY, &due).await };
+    let installed = async { install(paths::HAPROXY, &config(local, peers)?, &CHECK_HAPROXY, &due).await };
     let (installed, refused) = match installed.await {
         Ok(installed) => (installed, None),
         Err(error) => (Installed::Unchanged, Some(about(Topic::Configuration)(error))),
     };
     let up = async {
-        bring_up(haproxy::UNIT, installed, haproxy::reload(&before)).await?;
+        let reload = async {
+            haproxy::until_learned().await;
+            haproxy::reload(&before).await
+        };
+        bring_up(haproxy::UNIT, installed, reload).await?;
         until_it_answers().await
     };
     let down = up.await.map_err(about(Topic::Haproxy)).err();

@@ -30,14 +30,14 @@ async fn checked(updater: &Updater, local: &Local, config: &NodeConfig) -> anyho
     fits(&local.balancer, &config.balancer)?;
     let peers = updater.board.read().peers;
     let next = Local { balancer: config.balancer.clone(), ..local.clone() };
-    services::check_haproxy(&next.balancer).await.map_err(short)?;
+    services::check_haproxy(&next, &peers).await.map_err(short)?;
     next.check_keepalived(&peers).await.map_err(short)?;
     Ok(next)
 }
 
 /// Changes to `config`, or leaves everything as it was.
 pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Result<()> {
-    // The lock keeps other tasks from changing keepalived.
+    // The lock keeps other tasks from changing HAProxy and keepalived.
     let mut local = updater.local.lock().await;
     let before = local.balancer.clone();
     let next = checked(updater, &local, config).await?;
@@ -79,7 +79,8 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
     let both: Vec<_> = before.virtual_ips.iter().chain(&after.virtual_ips).copied().collect();
     loopback::ensure(&both).await?;
     system_files::change(before, after).await?;
-    if let Some(failed) = services::haproxy(after).await.into_iter().next() {
+    let peers = updater.board.read().peers;
+    if let Some(failed) = services::haproxy(next, &peers).await.into_iter().next() {
         return Err(failed.error);
     }
     until_haproxy_runs(after).await?;

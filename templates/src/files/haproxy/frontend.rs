@@ -47,8 +47,8 @@ pub fn of<'a>(listener: &'a Listener, groups: &'a [TargetGroup]) -> Frontend<'a>
     }
 }
 
-/// The nodes don't share this table: an entry changes with each request, and a node that becomes active, or a new process,
-/// admits at most one more limit's requests.
+/// The nodes don't share this table. An entry changes with each request, and a node that becomes active, or a new
+/// process, admits at most one more limit's requests.
 fn rate<'a>(listener: &str, limit: &'a RateLimit) -> Rate<'a> {
     let definition = stick_table("ip", limit.per, &format!("store http_req_rate({})", limit.per));
     Rate { table: format!("{listener}{RATE}"), definition, limit }

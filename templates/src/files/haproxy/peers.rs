@@ -1,5 +1,5 @@
-//! The nodes that share stick tables by HAProxy's peers protocol. A node that becomes active knows each client's target,
-//! and at a reload the old process teaches the new one, even on a lone node.
+//! The nodes that share stick tables by HAProxy's peers protocol. A node that becomes active knows each client's
+//! target. At a reload the old process teaches the new one, even on a lone node.
 
 use std::net::Ipv4Addr;
 
