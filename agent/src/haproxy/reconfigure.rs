@@ -15,8 +15,8 @@ use crate::config::boot::{Local, services};
 use crate::host::backoff::Backoff;
 use crate::node::state::{Board, Topic};
 
-/// Members often change together. And keepalived's reload comes first, as elections wait for it.
-const PAUSE: Duration = Duration::from_secs(2);
+/// keepalived's reload comes first, as elections wait for it. And members often change together.
+const PAUSE: Duration = Duration::from_millis(500);
 /// How long a reloaded HAProxy may take to name the new members.
 const RELOAD: Duration = Duration::from_secs(20);
 const ASK: Duration = Duration::from_millis(100);
@@ -68,7 +68,7 @@ fn show(board: &Board, problem: Option<String>) {
     }
 }
 
-/// Returns the peers that HAProxy runs with.
+/// Returns the peers for which HAProxy is configured.
 async fn configure(local: &Mutex<Local>, board: &Board) -> anyhow::Result<Vec<Ipv4Addr>> {
     // Other tasks need the lock, so this waits before it.
     until_learned().await;
@@ -79,6 +79,7 @@ async fn configure(local: &Mutex<Local>, board: &Board) -> anyhow::Result<Vec<Ip
             return Err(failed.error);
         }
         until_it_shares(peers.iter().copied().chain([local.address]).collect()).await?;
+        board.change(|state| state.sharing = peers.clone());
     }
     Ok(peers)
 }

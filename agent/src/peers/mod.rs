@@ -64,6 +64,9 @@ pub struct Health {
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
+    /// The members that its HAProxy shares stick tables with.
+    #[serde(default)]
+    pub sharing: Vec<Ipv4Addr>,
 }
 
 impl Health {
@@ -78,6 +81,7 @@ impl Health {
             change: state.change,
             haproxy: state.haproxy,
             peers: state.peers.clone(),
+            sharing: state.sharing.clone(),
         }
     }
 }

@@ -30,7 +30,7 @@ use crate::node::report;
 use crate::node::report_tags::Reports;
 use crate::node::state::{Board, Change, State, Topic, VirtualIp};
 use crate::node::tables::Table;
-use crate::peers;
+use crate::peers::{self, Health};
 
 pub use first_reads::unreadable;
 pub use services::{Failed, Local};
@@ -128,11 +128,21 @@ pub async fn configure() -> anyhow::Result<Node> {
     let members = first_reads::with_me(found.members, &facts);
     let roster = Roster::of(&members, facts.address);
     tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's slot");
+    let mut sharing = Vec::new();
     if needs_peers {
-        failed.extend(services::haproxy(&local, &roster.peers()).await);
+        let peers = roster.peers();
+        if !keepalived_ran {
+            until_named(&http, &local, &peers).await;
+        }
+        let refused = services::haproxy(&local, &peers).await;
+        if refused.is_empty() {
+            sharing = peers;
+        }
+        failed.extend(refused);
     }
     let tables = found.tables.as_deref().unwrap_or_default();
     let board = board(&local, &facts, revision, &members, tables);
+    board.change(|state| state.sharing = sharing);
     for (topic, problem) in found.problems {
         board.problem(topic, Some(problem));
     }
@@ -183,6 +193,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], t
         virtual_ips: first_roles(&local.balancer.virtual_ips),
         haproxy: Serves::No,
         peers: Roster::of(members, facts.address).peers(),
+        sharing: vec![],
         answering: vec![],
         ending: vec![],
         instances: members::instances(members),
@@ -215,6 +226,13 @@ async fn prepare(balancer: &Balancer) -> Vec<Failed> {
     carried.err().into_iter().chain(guarded.err()).collect()
 }
 
+/// Waits until the HAProxy of each peer that runs this node's revision names this node: it would refuse another one.
+async fn until_named(http: &reqwest::Client, local: &Local, peers: &[Ipv4Addr]) {
+    let revision = local.balancer.revision();
+    let names = |health: &Health| health.sharing.contains(&local.address) || health.revision != revision;
+    peers::join(http, peers, names).await;
+}
+
 /// Takes part in the elections, if HAProxy answers. Returns the peers that keepalived runs with.
 async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Roster) -> Option<Vec<Ipv4Addr>> {
     if haproxy::answers().await.is_err() {
@@ -225,7 +243,7 @@ async fn elect(local: &Local, board: &Board, http: &reqwest::Client, roster: &Ro
     let peers = roster.peers();
     // A keepalived that runs is known to the peers already.
     if !systemd::is_active(keepalived::UNIT).await {
-        peers::join(http, local.address, &peers).await;
+        peers::join(http, &peers, |health| health.peers.contains(&local.address)).await;
     }
     let outcome = local.keepalived(&peers).await;
     if let Err(error) = haproxy::tell_keepalived(Path::new(paths::HAPROXY_TRACK), Serves::Yes) {
