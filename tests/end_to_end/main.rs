@@ -17,6 +17,7 @@ mod pair;
 mod prove;
 mod refusals;
 mod second_chance;
+mod stickiness;
 mod takeover;
 mod update;
 mod virtual_ips;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures::stream;
 use http_body_util::{BodyExt, StreamBody};
 use hyper::body::{Bytes, Frame, Incoming};
-use hyper::header::{CONNECTION, HeaderValue, UPGRADE};
+use hyper::header::{CONNECTION, HeaderValue, SET_COOKIE, UPGRADE};
 use hyper::{Request, Response, StatusCode, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
@@ -22,7 +22,8 @@ const PIECE: &[u8] = &[b'.'; 1024];
 
 /// Serves until dropped: `/` answers the name, `/healthz` answers `ok`, `/slow?ms=N` answers after N milliseconds.
 /// `/download?seconds=N` sends 10 KiB/s for N seconds, then `end` and a line break. `/upload` answers the number of
-/// bytes received. `/echo` upgrades to a protocol (`Upgrade: echo`) that returns all bytes.
+/// bytes received. `/echo` upgrades to a protocol (`Upgrade: echo`) that returns all bytes. `/login?session=N` answers
+/// the name with the cookie `session=N`.
 pub async fn serve(listener: std::net::TcpListener, name: &str) -> std::io::Result<Infallible> {
     let name: Arc<str> = name.into();
     Door::plain(listener)
@@ -54,6 +55,15 @@ async fn answer(name: &str, request: Request<Incoming>) -> Response<Body> {
             Err(error) => text(StatusCode::BAD_REQUEST, format!("{error}\n")),
         },
         "/echo" => echo(request),
+        "/login" => match number(uri, "session") {
+            Some(session) => {
+                let mut answer = text(StatusCode::OK, format!("{name}\n"));
+                let cookie = HeaderValue::from_str(&format!("session={session}")).expect("digits are a header's value");
+                answer.headers_mut().insert(SET_COOKIE, cookie);
+                answer
+            }
+            None => text(StatusCode::BAD_REQUEST, "missing number: /login?session=7\n"),
+        },
         _ => text(StatusCode::NOT_FOUND, "no such page\n"),
     }
 }
@@ -108,7 +118,11 @@ mod tests {
         let start = Instant::now();
         assert_eq!(text_of(&caller.get("/slow?ms=120").await), "target-a\n");
         assert!(start.elapsed() >= Duration::from_millis(120));
-        for (path, status) in [("/slow", 400), ("/slow?ms=soon", 400), ("/download", 400), ("/nothing", 404)] {
+        let login = caller.get("/login?session=7").await;
+        assert_eq!((login.headers()["set-cookie"].to_str().unwrap(), text_of(&login)), ("session=7", "target-a\n"));
+        for (path, status) in
+            [("/login", 400), ("/slow", 400), ("/slow?ms=soon", 400), ("/download", 400), ("/nothing", 404)]
+        {
             assert_eq!(caller.get(path).await.status(), status, "{path}");
         }
         served.abort();
