@@ -73,6 +73,14 @@ resource "aws_security_group" "nodes" {
     self        = true
   }
 
+  ingress {
+    description = "HAProxy's stick tables among the nodes; needed for sticky by app_cookie or source only"
+    protocol    = "tcp"
+    from_port   = 9112
+    to_port     = 9112
+    self        = true
+  }
+
   dynamic "ingress" {
     for_each = toset(var.ports)
     content {
