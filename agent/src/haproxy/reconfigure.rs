@@ -74,13 +74,14 @@ async fn configure(local: &Mutex<Local>, board: &Board) -> anyhow::Result<Vec<Ip
     until_learned().await;
     let local = local.lock().await;
     let peers = board.read().peers;
-    if local.balancer.shares_tables() {
+    let shares = local.balancer.shares_tables();
+    if shares {
         if let Some(failed) = services::haproxy(&local, &peers).await.into_iter().next() {
             return Err(failed.error);
         }
         until_it_shares(peers.iter().copied().chain([local.address]).collect()).await?;
-        board.change(|state| state.sharing = peers.clone());
     }
+    board.change(|state| state.sharing = shares.then(|| peers.clone()));
     Ok(peers)
 }
 

@@ -33,9 +33,9 @@ pub struct State {
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
-    /// The members that HAProxy shares stick tables with.
+    /// The members that HAProxy shares stick tables with, if the balancer has any.
     #[serde(default)]
-    pub sharing: Vec<Ipv4Addr>,
+    pub sharing: Option<Vec<Ipv4Addr>>,
     /// The peers with an agent that answers.
     #[serde(default)]
     pub answering: Vec<Ipv4Addr>,
@@ -271,7 +271,7 @@ pub(crate) mod tests {
             virtual_ips: vec![VirtualIp { role: Role::Standby, ..VirtualIp::unheard(Ipv4Addr::new(10, 255, 0, 10)) }],
             haproxy: Serves::Yes,
             peers: vec![Ipv4Addr::new(10, 0, 2, 10)],
-            sharing: vec![],
+            sharing: None,
             answering: vec![],
             ending: vec![],
             instances: BTreeMap::from([(Ipv4Addr::new(10, 0, 2, 10), "i-b".into())]),

@@ -64,9 +64,9 @@ pub struct Health {
     pub haproxy: Serves,
     /// The members it exchanges advertisements with.
     pub peers: Vec<Ipv4Addr>,
-    /// The members that its HAProxy shares stick tables with.
+    /// The members that its HAProxy shares stick tables with, if its balancer has any.
     #[serde(default)]
-    pub sharing: Vec<Ipv4Addr>,
+    pub sharing: Option<Vec<Ipv4Addr>>,
 }
 
 impl Health {

@@ -128,15 +128,15 @@ pub async fn configure() -> anyhow::Result<Node> {
     let members = first_reads::with_me(found.members, &facts);
     let roster = Roster::of(&members, facts.address);
     tracing::info!(target: CONSOLE, %slot, subnet = facts.subnet, peers = ?roster.peers(), "found this node's slot");
-    let mut sharing = Vec::new();
+    let mut sharing = None;
     if needs_peers {
         let peers = roster.peers();
         if !keepalived_ran {
-            until_named(&http, &local, &peers).await;
+            until_named(&http, local.address, &peers).await;
         }
         let refused = services::haproxy(&local, &peers).await;
         if refused.is_empty() {
-            sharing = peers;
+            sharing = Some(peers);
         }
         failed.extend(refused);
     }
@@ -193,7 +193,7 @@ fn board(local: &Local, facts: &Facts, revision: Revision, members: &[Member], t
         virtual_ips: first_roles(&local.balancer.virtual_ips),
         haproxy: Serves::No,
         peers: Roster::of(members, facts.address).peers(),
-        sharing: vec![],
+        sharing: None,
         answering: vec![],
         ending: vec![],
         instances: members::instances(members),
@@ -226,10 +226,9 @@ async fn prepare(balancer: &Balancer) -> Vec<Failed> {
     carried.err().into_iter().chain(guarded.err()).collect()
 }
 
-/// Waits until the HAProxy of each peer that runs this node's revision names this node: it would refuse another one.
-async fn until_named(http: &reqwest::Client, local: &Local, peers: &[Ipv4Addr]) {
-    let revision = local.balancer.revision();
-    let names = |health: &Health| health.sharing.contains(&local.address) || health.revision != revision;
+/// Waits until the HAProxy of each peer that shares stick tables names this node: it refuses nodes that it doesn't name.
+async fn until_named(http: &reqwest::Client, me: Ipv4Addr, peers: &[Ipv4Addr]) {
+    let names = |health: &Health| health.sharing.as_ref().is_none_or(|members| members.contains(&me));
     peers::join(http, peers, names).await;
 }
 

@@ -56,7 +56,10 @@ pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Res
     }
     *local = next;
     deregistration::close_later(&before, &config.balancer, &updater.balancer);
-    updater.board.change(|state| state.revision = config.revision.clone());
+    updater.board.change(|state| {
+        state.revision = config.revision.clone();
+        state.sharing = config.balancer.shares_tables().then(|| state.peers.clone());
+    });
     Ok(())
 }
 
