@@ -40,7 +40,7 @@ pub fn metadata_nft(balancer: &Balancer, present: impl Fn(&str) -> bool) -> Stri
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::balancer::Extra;
+    use crate::balancer::{Extra, Sticky};
 
     fn rule(metadata: Metadata, present: bool) -> String {
         let mut balancer = Balancer::parse(include_str!("../../goldens/small/balancer.toml")).unwrap();
@@ -58,7 +58,7 @@ mod tests {
         balancer.haproxy.extra = Some(Extra { file: "extra.cfg".to_owned(), text });
         assert!(metadata_nft(&balancer, |_| true).contains("tcp sport { 81, 90-99, 8404 } counter"));
         let mut group = balancer.groups().remove(0);
-        group.sticky = Some(crate::balancer::Sticky::Source { unused: None });
+        group.sticky = Some(Sticky::Source { unused: None });
         balancer.target_groups.push(group);
         assert!(metadata_nft(&balancer, |_| true).contains("tcp sport { 81, 90-99, 8404, 9112 } counter"));
     }

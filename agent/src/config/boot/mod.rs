@@ -226,7 +226,8 @@ async fn prepare(balancer: &Balancer) -> Vec<Failed> {
     carried.err().into_iter().chain(guarded.err()).collect()
 }
 
-/// Waits until the HAProxy of each peer that shares stick tables names this node: it refuses nodes that it doesn't name.
+/// Waits until the HAProxy of each peer that shares stick tables names this node. It refuses a node that it doesn't
+/// name.
 async fn until_named(http: &reqwest::Client, me: Ipv4Addr, peers: &[Ipv4Addr]) {
     let names = |health: &Health| health.sharing.as_ref().is_none_or(|members| members.contains(&me));
     peers::join(http, peers, names).await;

@@ -1,6 +1,6 @@
-//! HAProxy's configuration: the same on every node of a balancer with the same memory, except for the addresses of nodes
-//! that share stick tables. Listeners bind `*`, so that HAProxy starts without the virtual IPs, and `socket wildcard`
-//! in nftables can tell this node's connections.
+//! HAProxy's configuration: the same on every node of a balancer with the same memory, except for the addresses of
+//! nodes that share stick tables. Listeners bind `*`, so that HAProxy starts without the virtual IPs, and
+//! `socket wildcard` in nftables can tell this node's connections.
 
 mod backend;
 mod frontend;
