@@ -4,7 +4,8 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use serde::Serialize;
-use templates::{Balancer, files};
+use templates::Balancer;
+use templates::files::{self, HaproxyNode};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
@@ -45,7 +46,7 @@ pub async fn run(cli: &Cli, args: &Validate) -> Result<(), Failure> {
 
 /// Why this machine's HAProxy refuses the nodes' haproxy.cfg. None if it accepts it, isn't installed, or is slow.
 async fn refusal(balancer: &Balancer) -> Option<String> {
-    let config = files::haproxy_cfg(balancer, files::TYPICAL_MEMORY_MB);
+    let config = files::haproxy_cfg(&HaproxyNode::typical(balancer));
     // This machine may have no such user. Empty lines keep the line numbers.
     let config = config.replacen("    user haproxy\n    group haproxy\n", "\n\n", 1);
     let mut child = Command::new("haproxy")

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use templates::Balancer;
-use templates::files::{TYPICAL_MEMORY_MB, haproxy_cfg};
+use templates::files::{HaproxyNode, haproxy_cfg};
 use templates::paths::STATS_PORT;
 
 use crate::results::Proxy;
@@ -75,7 +75,8 @@ pub fn large(example: &str, target: &str) -> Result<String> {
             "\n[[target_group]]\nname = \"group-{group}\"\nprotocol = \"http\"\ntargets = {targets:?}\n{check}\n"
         ));
     }
-    let mut cfg = haproxy_cfg(&Balancer::parse(&text).context("reading the large balancer")?, TYPICAL_MEMORY_MB);
+    let balancer = Balancer::parse(&text).context("reading the large balancer")?;
+    let mut cfg = haproxy_cfg(&HaproxyNode::typical(&balancer));
     let (stats, other) = (format!("127.0.0.1:{STATS_PORT}"), format!("127.0.0.1:{}", ports(Proxy::Large).1));
     for (from, to) in [("/run/haproxy/admin.sock", "/run/haproxy/bench.sock"), (stats.as_str(), other.as_str())] {
         ensure!(cfg.contains(from), "Elbow's haproxy.cfg has no {from}: what else would two of them share?");
