@@ -74,6 +74,11 @@ fn connections_last_as_long_as_the_file_says_and_through_reloads() {
 }
 
 #[test]
+fn targets_are_chosen_and_checked_as_the_file_says() {
+    play("groups.py", "checks/traffic/groups.toml", &[]);
+}
+
+#[test]
 fn rules_decide_about_requests_as_the_file_says() {
     play("rules.py", "checks/traffic/rules.toml", &[]);
 }

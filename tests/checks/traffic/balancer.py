@@ -48,11 +48,20 @@ def admin(command: str) -> str:
         return b"".join(iter(lambda: s.recv(65536), b"")).decode()
 
 
+def rows(backend: str) -> dict[str, list[str]]:
+    """The statistics of each server of a backend."""
+    rows = [line.split(",") for line in admin("show stat").splitlines()]
+    return {row[1]: row for row in rows if row[0] == backend and row[1] not in ("FRONTEND", "BACKEND")}
+
+
 def servers(backend: str) -> dict[str, str]:
     """Each server of a backend with its state, such as `UP`."""
-    rows = [line.split(",") for line in admin("show stat").splitlines()]
-    known = ("FRONTEND", "BACKEND")
-    return {row[1]: row[17].split()[0] for row in rows if row[0] == backend and row[1] not in known}
+    return {name: row[17].split()[0] for name, row in rows(backend).items()}
+
+
+def sessions(backend: str) -> dict[str, int]:
+    """Each server of a backend with the number of its connections."""
+    return {name: int(row[4]) for name, row in rows(backend).items()}
 
 
 def healthy(backend: str, *targets: str, seconds: float = 20) -> None:

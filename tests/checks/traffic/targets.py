@@ -75,7 +75,9 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
     def answer(self) -> None:
         target, path = self.target, self.path.split("?")[0]
         is_check = self.headers.get("User-Agent") == "elbow"
-        if not is_check:
+        if is_check:
+            target.checks.add((path, self.headers["Host"]))
+        else:
             target.asked += 1
         self.rfile.read(int(self.headers.get("Content-Length", 0)))
         if target.is_broken and not is_check:
@@ -120,12 +122,14 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
 
 
 class Http(Target):
-    """Answers each request with what it was, as JSON. `asked` counts requests, without health checks."""
+    """Answers each request with what it was, as JSON. `asked` counts requests, without health checks. `checks` are the
+    paths and hosts of these."""
 
     handler = HttpHandler
 
     def __init__(self, address: str, status: int = 200, tls: ssl.SSLContext | None = None) -> None:
         self.status, self.asked = status, 0
+        self.checks: set[tuple[str, str]] = set()
         # It ends connections without an answer, except to health checks.
         self.is_broken = False
         # Other codes for some paths, and headers of all answers.
