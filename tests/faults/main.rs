@@ -22,4 +22,5 @@ mod stalls;
 mod tables;
 mod tags;
 mod targets;
+mod targets_under_load;
 mod watch;

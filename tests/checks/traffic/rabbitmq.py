@@ -16,10 +16,16 @@ balancer.start()
 
 connections = [clients.stream(5672) for _ in range(3)]
 assert {connection.target for connection in connections} == {f"{ip}:5672" for ip in NODES}, "not the fewest connections"
+
+
+def sockets() -> str:
+    ss = ["ss", "-tnoH", "state", "established"]
+    return subprocess.run(ss, capture_output=True, text=True, check=True).stdout
+
+
 # Both sides of each connection are probed after 2 minutes of silence, long before networks forget a flow.
-sockets = subprocess.run(["ss", "-tnoH", "state", "established"], capture_output=True, text=True, check=True).stdout
-probed = [re.search(r":5672 .*timer:\(keepalive,1min", line) for line in sockets.splitlines()]
-assert sum(probe is not None for probe in probed) == 6, sockets
+probe = re.compile(r":5672 .*timer:\(keepalive,1min")
+balancer.until(lambda: len(probe.findall(sockets())) == 6, "probes of both sides", 5, sockets)
 
 browsers = [clients.get(port=15672) for _ in range(6)]
 assert {browser.target() for browser in browsers} == {f"{ip}:15672" for ip in NODES}
