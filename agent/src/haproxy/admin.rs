@@ -1,4 +1,5 @@
-//! HAProxy's admin socket (HAProxy management guide, 9.3): reads and sets the state of servers.
+//! HAProxy's admin socket (HAProxy management guide, 9.3): reads the state of the process and of its peers, and reads and
+//! sets the state of servers.
 
 use std::io;
 use std::path::Path;
@@ -38,9 +39,19 @@ impl Admin {
         self.ask("show servers state").await
     }
 
+    /// The process: lines such as `Uptime_sec: 5`.
+    pub(super) async fn info(&mut self) -> io::Result<String> {
+        self.ask("show info").await
+    }
+
+    /// The nodes that it shares stick tables with.
+    pub(super) async fn peers(&mut self) -> io::Result<String> {
+        self.ask("show peers").await
+    }
+
     /// The id of the process.
     pub(super) async fn pid(&mut self) -> io::Result<String> {
-        let info = self.ask("show info").await?;
+        let info = self.info().await?;
         let pid = info.lines().find_map(|line| line.strip_prefix("Pid: "));
         pid.map(str::to_owned).ok_or_else(|| io::Error::other("HAProxy doesn't show its process id"))
     }

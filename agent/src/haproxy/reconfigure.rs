@@ -130,8 +130,8 @@ mod tests {
         let [one, other, third] = [2, 3, 4].map(|n| Ipv4Addr::new(10, 0, n, 10));
         let sharing = shared(&[one, other], &[one]);
         assert_eq!(apart(Some(&sharing), &[one, other, third]), [other]);
-        assert_eq!(apart(Some(&sharing), &[one]), []);
-        assert_eq!(apart(None, &[one, other]), []);
+        assert_eq!(apart(Some(&sharing), &[one]), [] as [Ipv4Addr; 0]);
+        assert_eq!(apart(None, &[one, other]), [] as [Ipv4Addr; 0]);
         assert_eq!(problem(&[]), None);
         let said = problem(&[other]).unwrap();
         assert!(said.starts_with("HAProxy shares no stick tables with 10.0.3.10, so ") && said.ends_with("9112?"));

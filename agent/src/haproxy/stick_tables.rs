@@ -7,13 +7,9 @@ use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
 use templates::files::PEERS_SECTION;
-use templates::paths::ADMIN_SOCKET;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::UnixStream;
 
-use super::probe::LIMIT;
+use super::admin::Admin;
 
-const REQUEST: &[u8] = b"show info;show peers\n";
 /// The age of a process that a reload may replace. It also bounds the number of old processes.
 const AGE: Duration = Duration::from_secs(5);
 /// The longest wait for what a process learns. HAProxy waits 5 s for its previous process, and then 5 s for a peer.
@@ -41,14 +37,8 @@ impl Sharing {
 
 /// Asks the process that answers; none if it shares no tables.
 pub async fn sharing() -> io::Result<Option<Sharing>> {
-    let exchange = async {
-        let mut stream = UnixStream::connect(ADMIN_SOCKET).await?;
-        stream.write_all(REQUEST).await?;
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await?;
-        Ok::<_, io::Error>(parse(&answer))
-    };
-    tokio::time::timeout(LIMIT, exchange).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+    let mut admin = Admin::connect().await?;
+    Ok(parse(&[admin.info().await?, admin.peers().await?].concat()))
 }
 
 /// Waits until a reload loses no entry, at most [`LEARNING`]; not at all if HAProxy shares no tables or doesn't answer.
@@ -59,9 +49,9 @@ pub async fn until_learned() {
     }
 }
 
-/// Reads `show info` and `show peers` (HAProxy's management guide, 9.3). Bits 0 and 1 of a section's flags say that
-/// nothing is left to learn, from the previous process and from peers (PEERS_F_RESYNC_LOCAL and PEERS_F_RESYNC_REMOTE
-/// in HAProxy's peers-t.h).
+/// Reads `show info` and then `show peers` (HAProxy's management guide, 9.3). Bits 0 and 1 of a section's flags say
+/// that nothing is left to learn, from the previous process and from peers (PEERS_F_RESYNC_LOCAL and
+/// PEERS_F_RESYNC_REMOTE in HAProxy's peers-t.h).
 fn parse(answer: &str) -> Option<Sharing> {
     let section = answer.lines().find(|line| field(line, "id=") == Some(PEERS_SECTION))?;
     let flags = u32::from_str_radix(field(section, "flags=0x")?, 16).ok()?;
