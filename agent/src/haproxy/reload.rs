@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use templates::paths;
+use tokio::sync::Mutex;
 
 use super::UNIT;
 use super::admin::Admin;
@@ -19,6 +20,9 @@ const LOOK: Duration = Duration::from_millis(30);
 /// A state file without servers.
 const NO_SERVERS: &str = "1\n";
 
+/// One reload at a time: the state file is for its own new process.
+static RELOADING: Mutex<()> = Mutex::const_new(());
+
 /// The text of haproxy.cfg; empty if there is none.
 pub async fn configuration() -> String {
     let read = files::aside(|| Ok(std::fs::read_to_string(paths::HAPROXY)?)).await;
@@ -26,8 +30,9 @@ pub async fn configuration() -> String {
 }
 
 /// Reloads HAProxy with its present configuration, and returns when a new process answers. `before` is the
-/// configuration of the running process.
+/// configuration of the running process, as far as it is known.
 pub async fn reload(before: &str) -> anyhow::Result<()> {
+    let _one = RELOADING.lock().await;
     let after = configuration().await;
     let mut old = match Old::look(before, &after).await {
         Ok(old) => old,
@@ -45,8 +50,10 @@ pub async fn reload(before: &str) -> anyhow::Result<()> {
     };
     let outcome = reloaded.await;
     write_state(NO_SERVERS.to_owned()).await;
-    if outcome.is_err() {
-        old.restore_targets().await;
+    if outcome.is_err()
+        && let Err(error) = old.restore_targets().await
+    {
+        tracing::error!("cannot use removed targets again after a failed reload: {error}");
     }
     outcome
 }
@@ -74,22 +81,31 @@ impl Old {
         Ok(Old { admin, pid, state_file, removals })
     }
 
+    /// Stops at the first error: a process that hangs would delay the reload for each target.
     async fn remove_targets(&mut self) {
         for order in &self.removals {
-            match self.admin.set(order).await {
-                Ok(()) => tracing::info!(server = order.server, state = order.state, "removing a target"),
-                Err(error) => tracing::warn!("a removed target may get requests of kept-alive connections: {error}"),
+            if let Err(error) = self.admin.set(order).await {
+                tracing::warn!("removed targets may get requests of kept-alive connections: {error}");
+                return;
             }
+            tracing::info!(server = order.server, state = order.state, "removing a target");
         }
     }
 
-    async fn restore_targets(&mut self) {
-        for order in &self.removals {
-            let order = Order { server: order.server.clone(), state: "ready" };
-            if let Err(error) = self.admin.set(&order).await {
-                tracing::error!("cannot use a target again after a failed reload: {error}");
-            }
+    /// On a new connection: HAProxy closes a silent one after `stats timeout`, which a reload may exceed.
+    async fn restore_targets(&self) -> io::Result<()> {
+        if self.removals.is_empty() {
+            return Ok(());
         }
+        let mut admin = Admin::connect().await?;
+        if admin.pid().await? != self.pid {
+            // A new process serves after all.
+            return Ok(());
+        }
+        for order in &self.removals {
+            admin.set(&Order { server: order.server.clone(), state: "ready" }).await?;
+        }
+        Ok(())
     }
 }
 

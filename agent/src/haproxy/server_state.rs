@@ -127,20 +127,21 @@ pub(super) fn state_file(rows: &[Row<'_>], after: &[Server<'_>]) -> String {
     std::iter::once("1\n".to_owned()).chain(lines).collect()
 }
 
-/// What keeps requests of kept-alive connections, which the old process serves, from targets that `after` lacks. A
-/// target stays in use if no other one of its group in the old process could take its requests.
+/// What keeps requests of kept-alive connections, which the old process serves, from targets of `before` that `after`
+/// lacks. A target stays in use if no other one of its group in the old process could take its requests.
 pub(super) fn removals(rows: &[Row<'_>], before: &[Server<'_>], after: &[Server<'_>]) -> Vec<Order> {
+    let known: HashMap<_, _> = before.iter().map(|server| (server.key(), server)).collect();
     let kept: HashSet<_> = after.iter().map(Server::key).collect();
-    let gentle: HashSet<_> = before.iter().filter(|server| !server.shuts).map(Server::key).collect();
     let stays = |row: &Row<'_>| kept.contains(&row.key());
     let covered: HashSet<&str> = rows.iter().filter(|row| stays(row) && row.serves()).map(|row| row.backend).collect();
-    let removed = |row: &&Row<'_>| !stays(row) && row.admin == 0 && covered.contains(row.group());
-    let order = |row: &Row<'_>| Order {
-        server: row.server(),
+    let order = |row: &Row<'_>| {
+        let server = known.get(&row.key())?;
+        let is_removed = !stays(row) && row.admin == 0 && covered.contains(row.group());
         // Maintenance would end the connections of a server that shuts.
-        state: if gentle.contains(&row.key()) { "maint" } else { "drain" },
+        let state = if server.shuts { "drain" } else { "maint" };
+        is_removed.then(|| Order { server: row.server(), state })
     };
-    rows.iter().filter(removed).map(order).collect()
+    rows.iter().filter_map(order).collect()
 }
 
 /// A server is the same if these are the same.
@@ -237,8 +238,8 @@ pub(super) mod tests {
 
     #[test]
     fn servers_by_name_and_those_of_other_sections_are_left_to_haproxy() {
-        let config = "listen own\n  default-server check\n  server a db.example.com:80\n  server b 10.0.1.9:80 no-check\n\
-                      resolvers dns\n  server 10.0.1.30 10.0.1.30\n";
+        let config = "listen own\n  default-server check\n  server a db.example.com:80\n\
+                      \x20 server b 10.0.1.9:80 no-check\nresolvers dns\n  server 10.0.1.30 10.0.1.30\n";
         assert_eq!(file(config), ["1"]);
     }
 
@@ -256,8 +257,8 @@ pub(super) mod tests {
 
     #[test]
     fn a_removed_target_gets_no_requests_of_kept_connections_in_either_backend() {
-        let before = web(&[20, 21, 22, 23]);
         // The group `db` is removed as a whole: its connections have no other target.
+        let before = web(&[20, 21, 22, 23]) + "backend db\n    server 10.0.1.30 10.0.1.30\n";
         assert_eq!(
             removed(&before, &[20]),
             [
@@ -280,6 +281,11 @@ pub(super) mod tests {
         let before = web(&[20, 21, 22, 23]).replacen("inter 2s", "inter 2s on-marked-down shutdown-sessions", 1);
         let said = removed(&before, &[20, 21, 23]);
         assert_eq!(said, ["web/10.0.1.22:80 drain", "web--all/10.0.1.22:80 maint"]);
-        assert_eq!(removed("", &[20, 21, 23]), ["web/10.0.1.22:80 drain", "web--all/10.0.1.22:80 drain"]);
+    }
+
+    #[test]
+    fn a_server_that_the_configuration_has_without_an_address_is_not_removed() {
+        let before = web(&[20, 21, 23]) + "backend web\n    server 10.0.1.22:80 target.example.com:80\n";
+        assert_eq!(removed(&before, &[20, 21, 23]), Vec::<String>::new());
     }
 }
