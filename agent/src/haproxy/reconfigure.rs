@@ -17,8 +17,9 @@ use crate::node::state::{Board, Topic};
 
 /// keepalived's reload comes first, as elections wait for it. And members often change together.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long a reloaded HAProxy may take to name the new members.
-const RELOAD: Duration = Duration::from_secs(20);
+/// How long HAProxy may take to name the new members. A reload usually waits for the new process already, and other tasks
+/// need the lock.
+const NAMED: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_millis(100);
 /// How often the agent asks HAProxy for its connections to peers.
 const LOOK: Duration = Duration::from_secs(10);
@@ -99,7 +100,7 @@ async fn until_it_shares(wanted: BTreeSet<Ipv4Addr>) -> anyhow::Result<()> {
             tokio::time::sleep(ASK).await;
         }
     };
-    let in_time = tokio::time::timeout(RELOAD, shares).await;
+    let in_time = tokio::time::timeout(NAMED, shares).await;
     in_time.with_context(|| format!("HAProxy didn't load its new configuration: {last}"))
 }
 

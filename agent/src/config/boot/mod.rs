@@ -43,7 +43,7 @@ const SOURCE_DEST_LIMIT: Duration = Duration::from_secs(5);
 pub struct Node {
     /// This instance's facts.
     pub facts: Facts,
-    /// What keepalived's configuration depends on.
+    /// What the configurations of HAProxy and keepalived depend on.
     pub local: Local,
     pub api: Api,
     /// Reads the API.

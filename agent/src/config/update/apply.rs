@@ -56,10 +56,7 @@ pub(super) async fn apply(updater: &Updater, config: &NodeConfig) -> anyhow::Res
     }
     *local = next;
     deregistration::close_later(&before, &config.balancer, &updater.balancer);
-    updater.board.change(|state| {
-        state.revision = config.revision.clone();
-        state.sharing = config.balancer.shares_tables().then(|| state.peers.clone());
-    });
+    updater.board.change(|state| state.revision = config.revision.clone());
     Ok(())
 }
 
@@ -87,6 +84,7 @@ async fn change(updater: &Updater, before: &Balancer, next: &Local) -> anyhow::R
         return Err(failed.error);
     }
     until_haproxy_runs(after).await?;
+    updater.board.change(|state| state.sharing = after.shares_tables().then_some(peers));
 
     updater.observer.set_balancer(after);
     (updater.look)();

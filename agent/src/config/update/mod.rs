@@ -54,7 +54,7 @@ pub struct Updater {
     pub board: Board,
     /// Reads members and route tables; an update changes its scope.
     pub observer: Observer,
-    /// What keepalived's configuration is rendered from.
+    /// What the configurations of HAProxy and keepalived are rendered from.
     pub local: Arc<Mutex<Local>>,
     /// Publishes the current balancer to the other tasks.
     pub balancer: watch::Sender<Balancer>,
