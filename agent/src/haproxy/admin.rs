@@ -1,5 +1,5 @@
-//! HAProxy's admin socket (HAProxy management guide, 9.3): reads the state of the process and of its peers, and reads and
-//! sets the state of servers.
+//! HAProxy's admin socket (HAProxy management guide, 9.3): reads the state of the process and of its peers, and reads
+//! and sets the state of servers.
 
 use std::io;
 use std::path::Path;

@@ -1,5 +1,5 @@
-//! GETs a page of HAProxy on loopback. HAProxy sends long pages in chunks, even to a client of HTTP/1.0, and a chunk may
-//! end in the middle of a line.
+//! GETs a page of HAProxy on loopback. HAProxy sends long pages in chunks, even to a client of HTTP/1.0, and a chunk
+//! may end in the middle of a line.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};

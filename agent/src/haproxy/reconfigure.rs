@@ -17,8 +17,8 @@ use crate::node::state::{Board, Topic};
 
 /// keepalived's reload comes first, as elections wait for it. And members often change together.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long HAProxy may take to name the new members. A reload usually waits for the new process already, and other tasks
-/// need the lock.
+/// How long HAProxy may take to name the new members. A reload usually waits for the new process already, and other
+/// tasks need the lock.
 const NAMED: Duration = Duration::from_secs(5);
 const ASK: Duration = Duration::from_millis(100);
 /// How often the agent asks HAProxy for its connections to peers.

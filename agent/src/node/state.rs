@@ -233,7 +233,8 @@ impl Board {
         });
     }
 
-    /// Sets the problem of `topic`, or clears it. Returns the problem if the board didn't show it before: it is logged once.
+    /// Sets the problem of `topic`, or clears it. Returns the problem if the board didn't show it before: it is logged
+    /// once.
     pub fn problem(&self, topic: Topic, problem: Option<String>) -> Option<String> {
         let new = problem.clone().filter(|problem| self.0.borrow().problems.get(&topic) != Some(problem));
         self.change(|state| state.problem(topic, problem));
