@@ -14,15 +14,15 @@ const SHOWN: Duration = Duration::from_secs(20);
 const TARGETS: [&str; 2] = ["10.0.1.20", "10.0.2.20"];
 
 impl Stage {
-    /// On both nodes, packets to `targets` get this `verdict` of nftables.
-    fn break_targets(&self, targets: &[&str], verdict: &str) -> Result<()> {
+    /// While `look` runs, packets of both nodes to `targets` get this `verdict` of nftables.
+    fn broken<T>(&self, targets: &[&str], verdict: &str, look: impl FnOnce() -> Result<T>) -> Result<T> {
         let packets = format!("ip daddr {{ {} }} tcp dport 8080", targets.join(", "));
         let chain = format!("chain out {{ type filter hook output priority 0; {packets} {verdict}; }}");
-        self.on_both(&format!("printf '%s' 'table inet broken {{ {chain} }}' | nft -f -"))
-    }
-
-    fn mend_targets(&self) -> Result<()> {
-        self.on_both("nft delete table inet broken")
+        self.on_both(&format!("printf '%s' 'table inet broken {{ {chain} }}' | nft -f -"))?;
+        let seen = look();
+        // Also after a failure: other tests use these nodes.
+        self.on_both("nft delete table inet broken")?;
+        seen
     }
 
     fn on_both(&self, script: &str) -> Result<()> {
@@ -49,13 +49,14 @@ impl Stage {
 fn a_target_that_is_down_is_named_within_ten_seconds() -> Result<()> {
     play(|stage| {
         stage.shows(0, &["--strict"], &["2 of 2"])?;
-        stage.break_targets(&TARGETS[..1], "reject with tcp reset")?;
         let down = ["1 of 2", "http: 10.0.1.20:8080 is down since ", ": connection refused"];
-        let shown = stage.shows(0, &[], &down)?;
-        ensure!(shown < NAMED, "only after {shown:.1?}");
+        let shown = stage.broken(&TARGETS[..1], "reject with tcp reset", || {
+            let shown = stage.shows(0, &[], &down)?;
+            stage.shows(3, &["--strict"], &down)?;
+            Ok(shown)
+        })?;
         stage.rig.figure("a target refuses connections: until status names it", format!("{shown:.1?}"))?;
-        stage.shows(3, &["--strict"], &down)?;
-        stage.mend_targets()?;
+        ensure!(shown < NAMED, "only after {shown:.1?}");
         let back = stage.shows(0, &["--strict"], &["2 of 2"])?;
         stage.rig.figure("a target answers again: until status shows it", format!("{back:.1?}"))
     })
@@ -65,11 +66,9 @@ fn a_target_that_is_down_is_named_within_ten_seconds() -> Result<()> {
 fn a_balancer_without_a_target_that_is_up_is_degraded_and_moves_nothing() -> Result<()> {
     play(|stage| {
         let (active, _) = stage.pair()?;
-        stage.break_targets(&TARGETS, "drop")?;
-        let silent = "timeout at layer 4: does its security group admit sg-";
-        let shown = stage.shows(3, &[], &["0 of 2", "minimum_healthy is 1", silent])?;
+        let down = ["0 of 2", "minimum_healthy is 1", "timeout at layer 4: does its security group admit sg-"];
+        let shown = stage.broken(&TARGETS, "drop", || stage.shows(3, &[], &down))?;
         stage.rig.figure("all targets silent: until status exits with 3", format!("{shown:.1?}"))?;
-        stage.mend_targets()?;
         stage.shows(0, &["--strict"], &["2 of 2"])?;
         ensure!(stage.serving_nodes(BOOT)? == active, "the virtual IP moved");
         Ok(())
