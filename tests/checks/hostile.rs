@@ -101,7 +101,7 @@ fn accepted(parts: &[&str], rule: impl Fn(&str, usize) -> String) -> Vec<String>
     for tried in 0.. {
         assert!(tried < 200 * STRINGS, "the checks accept {} strings only", rules.len());
         let made = rule(&toml(&strings.hostile(parts)), rules.len());
-        if Balancer::parse(&of_rules(&[made.clone()])).is_ok() {
+        if Balancer::parse(&of_rules(std::slice::from_ref(&made))).is_ok() {
             rules.push(made);
         }
         if rules.len() == STRINGS {
@@ -235,7 +235,7 @@ fn hostile_text_is_served_unchanged() {
             toml(sent),
             toml(&text)
         );
-        if Balancer::parse(&of_rules(&[rule.clone()])).is_err() {
+        if Balancer::parse(&of_rules(std::slice::from_ref(&rule))).is_err() {
             continue;
         }
         rules.push(rule);
