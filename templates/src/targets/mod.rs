@@ -10,11 +10,11 @@
 
 mod reason;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
-use crate::balancer::{Balancer, TargetGroup};
+use crate::balancer::{Balancer, Listener, TargetGroup};
 use crate::names::TAG_TARGETS;
 use crate::report::{LONGEST, Moment};
 pub use reason::{NotAReason, Reason};
@@ -25,7 +25,8 @@ const LAST_WORDS: usize = " +1000000 +1000000-groups".len();
 /// What a target group of the file needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Needs {
-    /// The group is degraded if fewer of its targets are healthy; 0 for a group without a target that has a weight.
+    /// The group is degraded if fewer of its targets are healthy; 0 for a group without a target that has a weight, and for
+    /// one that no listener forwards to.
     pub minimum_healthy: usize,
     /// The port that HAProxy checks, if it isn't each target's own.
     pub check_port: Option<u16>,
@@ -33,9 +34,12 @@ pub struct Needs {
 
 /// What each target group of the file needs, by name. Groups of an operator's own sections aren't among them.
 pub fn needs(balancer: &Balancer) -> BTreeMap<String, Needs> {
-    let needs = |group: &TargetGroup| Needs {
-        minimum_healthy: (group.minimum_healthy() as usize).min(group.weighted_targets().count()),
-        check_port: group.health_check.port,
+    let used: BTreeSet<&str> = balancer.listeners.iter().flat_map(Listener::forwards_to).collect();
+    let needs = |group: &TargetGroup| {
+        // An operator's own sections may use any group.
+        let is_used = balancer.haproxy.extra.is_some() || used.contains(group.name.as_str());
+        let minimum = (group.minimum_healthy() as usize).min(group.weighted_targets().count());
+        Needs { minimum_healthy: if is_used { minimum } else { 0 }, check_port: group.health_check.port }
     };
     balancer.groups().iter().map(|group| (group.name.clone(), needs(group))).collect()
 }

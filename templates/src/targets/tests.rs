@@ -41,6 +41,13 @@ fn a_group_needs_no_more_targets_than_it_has_with_a_weight() {
 }
 
 #[test]
+fn a_group_that_no_listener_forwards_to_needs_no_healthy_target() {
+    let spare = "\n[[target_group]]\nname = \"spare\"\nprotocol = \"tcp\"\ntargets = [\"10.0.9.9:80\"]\n";
+    let text = [include_str!("../../goldens/big/balancer.toml"), spare].concat();
+    assert_eq!(needs(&Balancer::parse(&text).unwrap())["spare"].minimum_healthy, 0);
+}
+
+#[test]
 fn the_words_are_as_documented() {
     let report = TargetReport {
         groups: [("api".to_owned(), count(3, 3)), ("web".to_owned(), count(1, 2))].into(),
