@@ -7,7 +7,7 @@ use std::fs;
 use std::path::Path;
 
 use templates::balancer::examine;
-use templates::files;
+use templates::files::{self, HaproxyNode};
 
 use crate::machine::Machine;
 
@@ -23,7 +23,7 @@ fn config(file: &Path, changes: &[Change]) -> String {
         text = text.replace(part, other);
     }
     let balancer = examine(&text, &read).valid().unwrap_or_else(|invalid| panic!("{}: {invalid}", file.display()));
-    files::haproxy_cfg(&balancer, files::TYPICAL_MEMORY_MB)
+    files::haproxy_cfg(&HaproxyNode::typical(&balancer))
 }
 
 /// Runs a script of `traffic/` with `haproxy.cfg` of this file and, if there are changes, `changed.cfg`.
