@@ -137,7 +137,10 @@ mod tests {
     fn a_target_behind_a_range_is_closed_on_the_listeners_ports() {
         let range = "[[listener]]\nname = \"ftp\"\nprotocol = \"tcp\"\nports = \"40000-40099\"\nforward = \"ftp\"\n";
         let of = |targets: &str| {
-            let groups = [group("db", "", ""), group("ftp", targets, "close_when_deregistered = true")];
+            let groups = [
+                group("db", "", ""),
+                group("ftp", targets, "close_when_deregistered = true\nhealth_check = { port = 8080 }"),
+            ];
             format!("{range}{}", groups.concat())
         };
         let said = said(&of("\"10.0.1.40\", \"10.0.1.41\""), &of("\"10.0.1.41\""));
