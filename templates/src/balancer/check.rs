@@ -39,8 +39,8 @@ impl Problem {
     }
 
     /// The same, inside of what is at `path`.
-    fn below(self, path: &[Segment]) -> Problem {
-        Problem { path: [path, &self.path].concat(), ..self }
+    fn below(self, path: impl AsRef<[Segment]>) -> Problem {
+        Problem { path: [path.as_ref(), &self.path].concat(), ..self }
     }
 }
 

@@ -46,8 +46,8 @@ pub fn content(
 ) -> Vec<Problem> {
     match action {
         Action::Forward(_) => forward.map_or_else(Vec::new, |forward| forwards(forward, protocol, groups)),
-        Action::Redirect(redirect) => redirects(redirect).into_iter().map(|p| p.below(&at!["redirect"])).collect(),
-        Action::Respond(respond) => responds(respond).into_iter().map(|p| p.below(&at!["respond"])).collect(),
+        Action::Redirect(redirect) => redirects(redirect).into_iter().map(|p| p.below(at!["redirect"])).collect(),
+        Action::Respond(respond) => responds(respond).into_iter().map(|p| p.below(at!["respond"])).collect(),
     }
 }
 

@@ -55,7 +55,7 @@ fn names(b: &Balancer) -> Vec<Problem> {
 
 fn one(b: &Balancer, group: &TargetGroup) -> Vec<Problem> {
     let mut problems = targets(b, &group.targets, &group.health_check, ports_of(b, &group.name));
-    problems.extend(health_check::all(&group.health_check).into_iter().map(|p| p.below(&at!["health_check"])));
+    problems.extend(health_check::all(&group.health_check).into_iter().map(|p| p.below(at!["health_check"])));
     let (second, hour) = (Millis(1000), Millis(3_600_000));
     // HAProxy counts only these; of backup targets one, and only while no other is healthy.
     let number = group.weighted_targets().filter(|target| !target.backup).count();

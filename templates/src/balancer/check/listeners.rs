@@ -34,7 +34,7 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
         }
     }
     for (i, listener) in b.listeners.iter().enumerate() {
-        problems.extend(one(b, listener).into_iter().map(|problem| problem.below(&at!["listener", i])));
+        problems.extend(one(b, listener).into_iter().map(|problem| problem.below(at!["listener", i])));
     }
     let names: Vec<&str> = b.listeners.iter().map(|l| l.name.as_str()).collect();
     if let Some(i) = repeated(&names) {
@@ -65,7 +65,7 @@ fn one(b: &Balancer, listener: &Listener) -> Vec<Problem> {
             let check = check.clone().unwrap_or_default();
             let behind = (listener.ports.is_some(), listener.ports.is_none());
             problems.extend(groups::targets(b, targets, &check, behind));
-            problems.extend(health_check::all(&check).into_iter().map(|p| p.below(&at!["health_check"])));
+            problems.extend(health_check::all(&check).into_iter().map(|p| p.below(at!["health_check"])));
         }
         (None, Some(_)) => {
             let message = "belongs to a list of targets; write it in the [[target_group]]";

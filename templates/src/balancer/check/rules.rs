@@ -15,7 +15,7 @@ pub fn all(b: &Balancer) -> Vec<Problem> {
     groups.extend(known.iter().map(|group| (group.name.as_str(), Some(group.protocol))));
     let mut problems = Vec::new();
     for (i, listener) in b.listeners.iter().enumerate() {
-        problems.extend(of(listener, &groups).into_iter().map(|problem| problem.below(&at!["listener", i])));
+        problems.extend(of(listener, &groups).into_iter().map(|problem| problem.below(at!["listener", i])));
     }
     problems
 }
@@ -36,7 +36,7 @@ fn of(listener: &Listener, groups: &Groups<'_>) -> Vec<Problem> {
         problems.push(Problem::new(at!["rule"], message));
     }
     for (i, rule) in listener.rules.iter().enumerate() {
-        problems.extend(one(rule, groups).into_iter().map(|problem| problem.below(&at!["rule", i])));
+        problems.extend(one(rule, groups).into_iter().map(|problem| problem.below(at!["rule", i])));
     }
     problems.extend(coverage::unreachable(&listener.rules));
     problems
@@ -56,12 +56,12 @@ fn one(rule: &Rule, groups: &Groups<'_>) -> Vec<Problem> {
         actions::one(&keys(&present), "forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&rule.action(), rule.forward.as_ref(), Protocol::Http, groups));
     problems.extend(actions::sticky(rule.forward_sticky.as_ref(), rule.forward.as_ref()).err());
-    problems.extend(conditions(&rule.conditions).into_iter().map(|problem| problem.below(&at!["if"])));
+    problems.extend(conditions(&rule.conditions).into_iter().map(|problem| problem.below(at!["if"])));
     if let Some(rewrite) = &rule.rewrite {
         if rule.forward.is_none() {
             problems.push(Problem::new(at!["rewrite"], "changes a request that is forwarded; write forward"));
         }
-        problems.extend(rewrites(rewrite).into_iter().map(|problem| problem.below(&at!["rewrite"])));
+        problems.extend(rewrites(rewrite).into_iter().map(|problem| problem.below(at!["rewrite"])));
     }
     problems
 }
