@@ -9,6 +9,9 @@ use templates::files::{self, HaproxyNode};
 
 use crate::machine::Machine;
 
+/// A key of the file, and lines in which it has a text.
+type Key = (&'static str, fn(&str) -> String);
+
 const STRINGS: usize = 1000;
 /// Rules of a listener.
 const RULES: usize = 500;
@@ -133,7 +136,7 @@ fn condition(condition: &str, number: usize) -> String {
 #[test]
 fn haproxy_accepts_hostile_conditions() {
     let names: Vec<&str> = PARTS.iter().copied().chain(["x-", "_", "*", "?", ".", "/", "b"]).collect();
-    let keys: [(&str, fn(&str) -> String); 6] = [
+    let keys: [Key; 6] = [
         ("header", |text| format!("header = {{ X = [{text}] }}")),
         ("a header's name", |text| format!("header = {{ {text} = [\"a\"] }}")),
         ("query", |text| format!("query = {{ x = [{text}] }}")),
@@ -157,7 +160,7 @@ fn haproxy_accepts_hostile_actions() {
     let action =
         |action: String, number: usize| format!("[[listener.rule]]\nif = {{ path = [\"/{number}\"] }}\n{action}\n");
     let url: Vec<&str> = PARTS.iter().copied().chain(["#{path}", "#{query}", "/", "a=", "&", "?"].repeat(8)).collect();
-    let keys: [(&str, fn(&str) -> String); 7] = [
+    let keys: [Key; 7] = [
         ("body", |text| format!("respond = {{ status = 200, body = {text} }}")),
         ("content_type", |text| format!("respond = {{ status = 200, content_type = {text} }}")),
         ("redirect.path", |text| format!("redirect = {{ path = {text}, status = 301 }}")),
@@ -186,7 +189,7 @@ fn haproxy_accepts_hostile_headers_and_cookies() {
     checked("response_headers", &format!("{HEAD}{listener}response_headers = {{ {} }}\n", headers.join(", ")));
 
     // Of each, the checks accept only plain text: a thousand of those would show nothing.
-    let keys: [(&str, fn(&str) -> String); 4] = [
+    let keys: [Key; 4] = [
         ("cookie", |text| format!("sticky = {{ cookie = {text} }}")),
         ("app_cookie", |text| format!("sticky = {{ app_cookie = {text} }}")),
         ("health_check.path", |text| format!("health_check = {{ path = {text} }}")),
