@@ -58,7 +58,7 @@ on_labs faults \
     haproxy_that_is_killed_costs_its_node_the_virtual_ip \
     an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
     after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node \
-    a_target_that_is_down_is_named_within_ten_seconds \
+    a_target_that_is_down_is_named \
     a_virtual_ip_that_is_removed_from_lo_is_restored \
     rules_tunnels_and_settings_that_are_removed_are_restored \
     deleted_routes_are_noticed_by_the_standby_and_restored
