@@ -25,11 +25,19 @@ def reload(config: str) -> None:
     """Gives HAProxy another file, as an update does, and waits until the new process answers."""
     assert revision(config) != answering(), f"{config} has the revision that runs"
     shutil.copy(config, CONFIG)
-    # A master that still starts, after an earlier reload, loses the signal.
-    time.sleep(0.3)
     with open(PID) as file:
-        subprocess.run(["kill", "-USR2", file.read().strip()], check=True)
-    until(lambda: answering() == revision(config), "the new process to answer", 10)
+        master = file.read().strip()
+    last = 0.0
+
+    def answers() -> bool:
+        nonlocal last
+        # A master that still starts, after an earlier reload, loses the signal.
+        if time.monotonic() > last + 2:
+            subprocess.run(["kill", "-USR2", master], check=True)
+            last = time.monotonic()
+        return answering() == revision(config)
+
+    until(answers, "the new process to answer", 20)
 
 
 def revision(config: str) -> str:

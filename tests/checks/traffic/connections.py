@@ -92,7 +92,7 @@ def reloads_cut_nothing() -> None:
     began = time.monotonic()
     for config in ("changed.cfg", "haproxy.cfg", "changed.cfg"):
         balancer.reload(config)
-    assert time.monotonic() < began + 4, "the download may be over"
+    assert time.monotonic() < began + 15, "the download may be over"
     over.set()
     steady.join()
     assert len(statuses) > 20 and set(statuses) == {200}, statuses
@@ -100,7 +100,7 @@ def reloads_cut_nothing() -> None:
     clients.ask(kept)
     answer = clients.answer(kept)
     assert answer.target() and answer.header("connection") == "close", answer.headers
-    assert clients.Answer(clients.rest(download)).body == "." * 80, "a reload cut a download"
+    assert clients.Answer(clients.rest(download)).body == "." * 300, "a reload cut a download"
 
 
 def passes(size: int) -> int:

@@ -111,9 +111,9 @@ class HttpHandler(http.server.BaseHTTPRequestHandler):
         self.close_connection = True
 
     def download(self) -> None:
-        """80 bytes in four seconds."""
-        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 80\r\n\r\n")
-        for _ in range(80):
+        """300 bytes in 15 seconds."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nContent-Length: 300\r\n\r\n")
+        for _ in range(300):
             self.wfile.write(b".")
             time.sleep(0.05)
 
