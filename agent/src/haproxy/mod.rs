@@ -14,6 +14,7 @@ mod stats;
 mod stick_tables;
 mod targets;
 mod verdict;
+mod version;
 mod watch;
 
 use std::io;
@@ -27,6 +28,7 @@ pub use reload::{configuration, reload};
 pub use stats::{Server, TargetState, servers};
 pub use stick_tables::until_learned;
 pub use targets::targets;
+pub use version::check_version;
 pub use watch::watch;
 
 /// Its systemd unit.

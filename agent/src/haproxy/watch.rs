@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::time::MissedTickBehavior;
 
 use super::verdict::Verdict;
-use super::{Serves, UNIT, answers, track};
+use super::{Serves, UNIT, answers, check_version, track};
 use crate::host::files::Track;
 use crate::host::processes::Processes;
 use crate::host::systemd;
@@ -51,7 +51,11 @@ pub async fn watch(board: Board, file: &Path) {
             since = Instant::now();
             // In a task of its own: systemd may be slow, and HAProxy may recover meanwhile.
             tokio::spawn(async {
-                if let Err(error) = systemd::start(UNIT).await {
+                let starting = async {
+                    check_version().await?;
+                    systemd::start(UNIT).await
+                };
+                if let Err(error) = starting.await {
                     tracing::warn!("cannot start HAProxy: {error:#}");
                 }
             });

@@ -74,6 +74,7 @@ impl Local {
 
 /// Checks that HAProxy accepts its configuration with `peers`; changes nothing.
 pub async fn check_haproxy(local: &Local, peers: &[Ipv4Addr]) -> anyhow::Result<()> {
+    haproxy::check_version().await?;
     try_out(paths::HAPROXY, &config(local, peers)?, &CHECK_HAPROXY).await
 }
 
@@ -85,8 +86,11 @@ fn config(local: &Local, peers: &[Ipv4Addr]) -> anyhow::Result<String> {
 
 /// Installs HAProxy's configuration with `peers`, starts or reloads HAProxy, and waits until it answers. An invalid
 /// configuration leaves the old one in use. Returns each failure: a rejected configuration is reported even if HAProxy
-/// is down, too.
+/// is down, too. An HAProxy that is too old is neither configured nor started.
 pub async fn haproxy(local: &Local, peers: &[Ipv4Addr]) -> Vec<Failed> {
+    if let Err(error) = haproxy::check_version().await {
+        return vec![Failed { topic: Topic::Configuration, error }];
+    }
     let due = reload_due(haproxy::UNIT);
     let before = haproxy::configuration().await;
     let installed = async { install(paths::HAPROXY, &config(local, peers)?, &CHECK_HAPROXY, &due).await };
