@@ -1,5 +1,7 @@
-"""Rules, rewrites, redirects, headers and limits, each by requests that match and requests that don't."""
+"""Rules, rewrites, redirects, headers, ids and limits, each by requests that match and requests that don't."""
 
+import re
+import socket
 import time
 
 import balancer
@@ -111,6 +113,48 @@ assert first == "192.0.2.1" and second.split(":")[0] == source and 0 < int(secon
 assert headers("x-forwarded-port", port=82) == ["82"] and headers("x-forwarded-proto") == ["http"]
 forged = [("X_Forwarded_For", "192.0.2.1"), ("X-Good", "1")]
 assert headers("x_forwarded_for", headers=forged) == [] and headers("x-good", headers=forged) == ["1"]
+
+# Each request has an id, the client's or a new one. The target gets it, and the log shows it.
+ID, NEW = "X-Amzn-Trace-Id", re.compile(r"Root=1-([0-9a-f]{8})-[0-9a-f]{24}")
+log = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+log.bind(("127.0.0.1", 514))
+log.settimeout(clients.LIMIT)
+
+
+def logged(path: str) -> str:
+    """The id in the log of a request for this path."""
+    while True:
+        line = log.recv(65536).decode("latin-1").strip()
+        before, is_it, after = line.partition(f' "GET {path} HTTP/1.1"')
+        if is_it:
+            assert after == "" and before.endswith("}") and before.count("{") == before.count("}") == 1, line
+            return before.partition("{")[2][:-1]
+
+
+ids = set()
+for sent in ([], [], [(ID, "")]):
+    (new,) = headers(ID.lower(), path="/id/new", headers=sent)
+    match = NEW.fullmatch(new)
+    assert match and abs(int(match[1], 16) - time.time()) < 60 and logged("/id/new") == new, new
+    ids.add(new)
+assert len(ids) == 3, ids
+for sent, shown in (
+    ("Root=1-67891233-abcdef012345678912345678", None),
+    ("Self=1-67891234-12456789abcdef0123456789;Root=1-67891233-abcdef012345678912345678;CalledFrom=app", None),
+    ("one, two", None),
+    # The log shows 128 characters, and what could end the field, or the line, as #XX.
+    ('a"b}c{d|e#f\tg %[src]', "a#22b#7Dc#7Bd#7Ce#23f#09g %[src]"),
+    ('"' * 300, "#22" * 128),
+):
+    assert headers(ID.lower(), path="/id/sent", headers=[(ID, sent)]) == [sent]
+    seen = logged("/id/sent")
+    assert seen == (shown or sent), f"{sent}: {seen}"
+# Answers without a target have one, too.
+assert get("/respond").status == 418 and NEW.fullmatch(logged("/respond"))
+log.close()
+trace = [["traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"], ["tracestate", "a=1,b=2"]]
+asked = get(headers=[(name, value) for name, value in trace]).asked()["headers"]
+assert [header for header in asked if header[0].startswith("trace")] == trace, asked
 
 # A client's limit is no other client's.
 statuses = [get(port=85).status for _ in range(7)]
