@@ -31,7 +31,7 @@ pub use findings::{Examined, Finding, Invalid, Severity};
 pub use group::{Balance, CheckProtocol, HealthCheck, Sticky, TargetGroup, WhenUnhealthy};
 pub use haproxy::{Bytes, Extra, HaproxySettings};
 pub use listener::{ForwardedFor, Listener, PortRange, Protocol, RateLimit};
-pub use monitoring::{Metrics, Notify, Webhook};
+pub use monitoring::{Logs, Metrics, Notify, Receiver, Webhook};
 pub use node_config::{BadNodeConfig, NodeConfig};
 pub use parse::examine;
 pub use rule::{Conditions, Forward, Redirect, Respond, Rewrite, Rule};
@@ -75,6 +75,9 @@ pub struct Balancer {
     /// Readers of the nodes' metrics; by default only the nodes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub metrics: Option<Metrics>,
+    /// Where HAProxy's log goes, beside each node's own file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub logs: Option<Logs>,
     /// How a running balancer is changed.
     #[serde(default, skip_serializing_if = "Updates::is_default")]
     pub updates: Updates,

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use templates::balancer::{Balancer, NodeConfig, examine};
+use templates::balancer::{Balancer, Logs, NodeConfig, examine};
 use templates::files::{self, HaproxyNode, KeepalivedNode, SecondChance};
 use templates::node::Slot;
 
@@ -115,7 +115,10 @@ fn files_that_are_the_same_for_all_are_rendered_as_committed() {
     same("all", "elbow-agent.service", &files::agent_unit(&balancer("small")));
     same("all", "haproxy-unit.conf", &files::haproxy_unit());
     same("all", "keepalived-unit.conf", &files::keepalived_unit());
-    same("all", "rsyslog.conf", &files::rsyslog_conf());
+    same("all", "rsyslog.conf", &files::rsyslog_conf(&balancer("small")));
+    let syslog = "logs.example.com:514".parse().unwrap();
+    let shipping = Balancer { logs: Some(Logs { syslog }), ..balancer("small") };
+    same("all", "rsyslog-receiver.conf", &files::rsyslog_conf(&shipping));
     same("all", "logrotate.conf", &files::logrotate_conf());
     same("all", "sysctl.conf", &files::sysctl_conf(&balancer("small")));
 }
@@ -132,7 +135,7 @@ fn every_rendered_file_ends_in_one_newline() {
             files::permission_policy(&b, "eu-west-1"),
             files::trust_policy(),
             files::agent_unit(&b),
-            files::rsyslog_conf(),
+            files::rsyslog_conf(&b),
             files::logrotate_conf(),
             files::sysctl_conf(&b),
             files::metadata_nft(&b, |_| true),

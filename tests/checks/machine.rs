@@ -80,7 +80,7 @@ impl Machine {
             .with(paths::AGENT_UNIT, &files::agent_unit(balancer))
             .with(paths::HAPROXY_UNIT, &files::haproxy_unit())
             .with(paths::KEEPALIVED_UNIT, &files::keepalived_unit())
-            .with(paths::RSYSLOG, &files::rsyslog_conf())
+            .with(paths::RSYSLOG, &files::rsyslog_conf(balancer))
             .with(paths::LOGROTATE, &files::logrotate_conf())
             .with(paths::SYSCTL, &files::sysctl_conf(balancer))
             .with(paths::HAPROXY, &files::haproxy_cfg(&HaproxyNode::typical(balancer)))

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use std::path::Path;
 use std::process::Command;
 
-use templates::balancer::{Balancer, examine};
+use templates::balancer::{Balancer, Logs, examine};
 use templates::files::{self, HaproxyNode, KeepalivedNode};
 use templates::node::Slot;
 use templates::paths;
@@ -251,6 +251,20 @@ fn a_log_that_cannot_be_rotated_stops_growing() {
 fn rsyslog_accepts_its_configuration() {
     let [machine, _] = machines();
     machine.run("rsyslogd -N1").ok().without(&["error", "could not"]);
+}
+
+#[test]
+fn a_receiver_gets_the_whole_log_though_it_was_down_and_the_nodes_own_log_goes_on() {
+    let syslog = "10.0.1.10:6514".parse().unwrap();
+    let shipping = Balancer { logs: Some(Logs { syslog }), ..balancer("small") };
+    let machine = Machine::node()
+        .with(paths::RSYSLOG, &files::rsyslog_conf(&shipping))
+        .with("/srv/receiver.py", include_str!("receiver.py"));
+    machine.run("rsyslogd -N1").ok().without(&["error", "could not"]);
+    let run = "rsyslogd
+        until ss -lun | grep -q 127.0.0.1:514; do sleep 0.05; done
+        python3 -B /srv/receiver.py";
+    machine.run(run).ok().with("the receiver has all lines");
 }
 
 #[test]

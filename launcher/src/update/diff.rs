@@ -51,6 +51,7 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
         ("haproxy.cfg", pairs(&haproxy)),
         ("keepalived.conf, on node 0", pairs(&keepalived)),
         ("sysctl.conf", pairs(&files::sysctl_conf)),
+        ("rsyslog.conf", pairs(&files::rsyslog_conf)),
         ("instance metadata access", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
         ("security group rules", pairs(&group)),
         ("permissions of the nodes' role", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
@@ -139,6 +140,16 @@ mod tests {
         let group = changes.iter().find(|change| change.file.contains("security group")).unwrap();
         assert!(group.diff.contains("-tcp 80 from 10.0.0.0/16\n"), "{}", group.diff);
         assert!(group.diff.contains("+tcp 8080 from 10.0.0.0/16\n"), "{}", group.diff);
+    }
+
+    #[test]
+    fn a_receiver_of_the_log_changes_rsyslog_conf_only() {
+        let changes = between(|new| {
+            let syslog = "logs.example.com:514".parse().unwrap();
+            new.logs = Some(templates::balancer::Logs { syslog });
+        });
+        let [FileChange { file: "rsyslog.conf", diff }] = &changes[..] else { panic!("{changes:?}") };
+        assert!(diff.contains("\n+    action(type=\"omfwd\" target=\"logs.example.com\" port=\"514\" "), "{diff}");
     }
 
     #[test]

@@ -65,6 +65,7 @@ pub fn problems(b: &Balancer) -> Vec<Problem> {
         replace_after(b),
         monitoring::notify(b.notify.as_ref()),
         monitoring::metrics(b.metrics.as_ref()),
+        monitoring::logs(b.logs.as_ref(), &b.virtual_ips),
     ];
     let mut problems: Vec<Problem> = values.into_iter().filter_map(Result::err).collect();
     problems.extend(listeners::all(b));

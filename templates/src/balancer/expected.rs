@@ -22,6 +22,8 @@ pub fn of(key: &str) -> Option<&'static str> {
         }
         "failover.preempt" | "updates.in_place" => "true or false",
         "metrics" => "[metrics] once, with clients below it",
+        "logs" => "[logs] once, with syslog below it",
+        "logs.syslog" => "a host and a port in quotes, such as \"logs.example.com:514\"",
         "updates" => "[updates] once, with in_place below it",
         "node" => "[node] once, with metadata below it",
         "node.metadata" => "\"restricted\" or \"root\"",

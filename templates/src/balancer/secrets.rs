@@ -5,7 +5,8 @@ pub(super) const WANTED: &str = "write [notify] and, below it, webhook = \"https
 pub(super) const UNREADABLE: &str =
     "not valid TOML; write [notify] and, below it, webhook = \"https://…\" (the value isn't shown here)";
 
-const TABLES: [&str; 8] = ["agent", "failover", "haproxy", "listener", "metrics", "node", "target_group", "updates"];
+const TABLES: [&str; 9] =
+    ["agent", "failover", "haproxy", "listener", "logs", "metrics", "node", "target_group", "updates"];
 
 /// Whether this line, from 1, of text that may be no TOML belongs to `notify`: from its header or `notify = …` to the
 /// next header or known key. Other lines are ignored, as they may be inside a string.

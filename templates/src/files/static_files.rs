@@ -3,7 +3,7 @@
 use askama::Template;
 
 use super::render;
-use crate::balancer::{Balancer, Millis};
+use crate::balancer::{Balancer, Millis, Receiver};
 use crate::{handover, paths};
 
 /// The lowest local port of a connection to a target, as sysctl.conf sets it.
@@ -32,7 +32,9 @@ struct KeepalivedUnit;
 
 #[derive(Template)]
 #[template(path = "rsyslog.conf", escape = "none")]
-struct Rsyslog;
+struct Rsyslog<'a> {
+    receiver: Option<&'a Receiver>,
+}
 
 #[derive(Template)]
 #[template(path = "logrotate.conf", escape = "none")]
@@ -74,8 +76,8 @@ pub fn keepalived_unit() -> String {
 }
 
 /// rsyslog's configuration for HAProxy's log.
-pub fn rsyslog_conf() -> String {
-    render(&Rsyslog)
+pub fn rsyslog_conf(balancer: &Balancer) -> String {
+    render(&Rsyslog { receiver: balancer.logs.as_ref().map(|logs| &logs.syslog) })
 }
 
 /// logrotate's configuration for HAProxy's log.

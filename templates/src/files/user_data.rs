@@ -86,7 +86,7 @@ pub fn user_data(balancer: &Balancer) -> String {
             file(paths::AGENT_UNIT, agent_unit(balancer)),
             file(paths::HAPROXY_UNIT, haproxy_unit()),
             file(paths::KEEPALIVED_UNIT, keepalived_unit()),
-            file(paths::RSYSLOG, rsyslog_conf()),
+            file(paths::RSYSLOG, rsyslog_conf(balancer)),
             file(paths::LOGROTATE, logrotate_conf()),
             file(paths::SYSCTL, sysctl_conf(balancer)),
         ],

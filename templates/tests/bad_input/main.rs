@@ -330,3 +330,20 @@ fn readers_of_metrics_that_cannot_be() {
     clients("[\"10.0.9.9\"]", "\"10.0.9.9\": not a CIDR, such as \"10.0.0.0/16\"");
     refused("[agent]", "[metrics]\n[agent]", "line 6: metrics.clients: is missing");
 }
+
+#[test]
+fn receivers_of_the_log_that_cannot_be() {
+    let syslog = |value: &str, line: &str| {
+        refused("[agent]", &format!("[logs]\nsyslog = {value}\n[agent]"), &format!("line 7: logs.syslog: {line}"));
+    };
+    let form = "write an IPv4 address or a name, and 1 to 65535, such as \"logs.example.com:514\"";
+    for bad in ["logs.example.com", "logs:0", "logs:65536", "10.0.0.256:514", "[fd00::1]:514"] {
+        syslog(&format!("{bad:?}"), &format!("{bad:?} is not a host and a port; {form}"));
+    }
+    syslog("514", "514: wrong type; write a host and a port in quotes, such as \"logs.example.com:514\"");
+    let server = "write the address or the name of a syslog server";
+    syslog("\"10.255.0.10:514\"", &format!("10.255.0.10 is a virtual IP of this balancer; {server}"));
+    syslog("\"127.0.0.1:514\"", &format!("127.0.0.1 is a loopback address; {server}"));
+    syslog("\"Localhost:514\"", &format!("Localhost is the node itself; {server}"));
+    refused("[agent]", "[logs]\n[agent]", "line 6: logs.syslog: is missing");
+}

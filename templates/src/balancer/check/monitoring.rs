@@ -1,11 +1,13 @@
-//! Checks of `[notify]` and `[metrics]`. A webhook's address is a secret: no message repeats it.
+//! Checks of `[notify]`, `[metrics]` and `[logs]`. A webhook's address is a secret: no message repeats it.
+
+use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 use url::{Host, Url};
 
 use super::{Checked, Problem, network};
 use crate::balancer::location::at;
-use crate::balancer::{Metrics, Notify};
+use crate::balancer::{Logs, Metrics, Notify};
 
 /// Each reader takes a rule of the security group.
 const MOST_READERS: usize = 16;
@@ -47,5 +49,23 @@ pub fn metrics(metrics: Option<&Metrics>) -> Checked {
             Err(Problem::new(at(), "0.0.0.0/0 admits every address; write the CIDRs of the readers"))
         }
         named => network::nets(&at(), named),
+    }
+}
+
+/// Refuses a receiver that is the node itself, or no host.
+pub fn logs(logs: Option<&Logs>, vips: &[Ipv4Addr]) -> Checked {
+    let Some(Logs { syslog }) = logs else { return Ok(()) };
+    let what = match syslog.host.parse::<Ipv4Addr>() {
+        // Each node has the virtual IPs on `lo`.
+        Ok(address) if vips.contains(&address) => Some("a virtual IP of this balancer"),
+        Ok(address) => network::unusable(address),
+        Err(_) => syslog.host.eq_ignore_ascii_case("localhost").then_some("the node itself"),
+    };
+    match what {
+        Some(what) => {
+            let message = format!("{} is {what}; write the address or the name of a syslog server", syslog.host);
+            Err(Problem::new(at!["logs", "syslog"], message))
+        }
+        None => Ok(()),
     }
 }
