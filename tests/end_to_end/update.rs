@@ -20,6 +20,8 @@ const BOOT: Duration = Duration::from_secs(90);
 /// The balancer's `drain_timeout`.
 const DRAINED: Duration = Duration::from_secs(4);
 const DRAIN: &str = "\n[failover]\ndrain_timeout = \"4s\"\n";
+/// Nothing listens there.
+const LOGS: &str = "\n[logs]\nsyslog = \"10.0.1.20:6514\"\n";
 /// A port in the kernel's range of local ports.
 const SECOND: u16 = 20_081;
 
@@ -46,7 +48,7 @@ async fn under_load(rig: &Rig) -> Result<()> {
     let crowd = load.begin(rig, Duration::from_secs(10)).await?;
 
     let second = format!(
-        "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nprotocol = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n{DRAIN}"
+        "\n[[listener]]\nname = \"second\"\nport = {SECOND}\nprotocol = \"http\"\ntargets = [\"10.0.2.20:8080\"]\n{DRAIN}{LOGS}"
     );
     let changed = rig.balancer(|text| text + &second)?;
     let began = Instant::now();
@@ -152,12 +154,17 @@ fn state(rig: &Rig, node: &str, backend: &str, server: &str) -> Result<Vec<Strin
 fn written_in_a_sandbox(rig: &Rig) -> Result<()> {
     let written = format!(
         "set -eux; grep reserved_ports.*{SECOND} {}; grep {SECOND} /proc/sys/net/ipv4/ip_local_reserved_ports
-        grep TimeoutStopSec=64s {}; grep :{SECOND} {}; grep {SECOND} {}; grep revision {}",
+        grep TimeoutStopSec=64s {}; grep :{SECOND} {}; grep {SECOND} {}; grep revision {}
+        grep 'target=\"10.0.1.20\" port=\"6514\"' {}; systemctl is-active rsyslog
+        began=$(date --date \"$(systemctl show --property ActiveEnterTimestamp --value rsyslog)\" +%s)
+        [ $began -ge $(stat --format %Y {}) ]",
         paths::SYSCTL,
         paths::AGENT_UNIT,
         paths::HAPROXY,
         paths::BALANCER,
-        paths::KEEPALIVED
+        paths::KEEPALIVED,
+        paths::RSYSLOG,
+        paths::RSYSLOG
     );
     let tried = "pid=$(systemctl show --property MainPID --value elbow-agent)
         grep -E '^(NoNewPrivs|Seccomp|CapBnd|CapEff):' /proc/$pid/status; grep core /proc/$pid/limits
