@@ -27,16 +27,16 @@ pub(super) async fn change(before: &Balancer, after: &Balancer) -> anyhow::Resul
             std::fs::write(&file, "\n").with_context(|| format!("writing {file}"))?;
         }
     }
+    let unit = files::agent_unit(after);
+    if files::agent_unit(before) != unit {
+        write_aside(Path::new(paths::AGENT_UNIT), unit).await?;
+        process::run("systemctl", &["daemon-reload"]).await?;
+    }
     let rsyslog = files::rsyslog_conf(after);
     if files::rsyslog_conf(before) != rsyslog {
         write_aside(Path::new(paths::RSYSLOG), rsyslog).await?;
         // It reads its files only at a start, and keeps what it hasn't sent.
         process::run("systemctl", &["restart", "rsyslog.service"]).await?;
-    }
-    let unit = files::agent_unit(after);
-    if files::agent_unit(before) != unit {
-        write_aside(Path::new(paths::AGENT_UNIT), unit).await?;
-        process::run("systemctl", &["daemon-reload"]).await?;
     }
     Ok(())
 }
