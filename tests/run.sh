@@ -53,7 +53,6 @@ on_labs end_to_end "${slow[@]/#/--skip=}"
 # Quick faults that are the likeliest to break.
 on_labs faults \
     a_node_without_power_is_replaced_by_the_other \
-    targets_fail_lose_their_weight_and_are_removed_under_500_requests_a_second \
     a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
     haproxy_that_is_killed_costs_its_node_the_virtual_ip \
     an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
