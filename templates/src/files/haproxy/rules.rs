@@ -1,6 +1,6 @@
 //! Where a listener's requests go. HAProxy tries `http-request` lines in order, so a rule that forwards only notes its
-//! group in `txn.group`, and lines of later rules ask that there is none yet,
-//! or are skipped. `use_backend` reads the note.
+//! group in `txn.group`, and lines of later rules ask that there is none yet, or are skipped. `use_backend` reads the
+//! note.
 
 use super::pattern;
 use super::quote::{self, Part, Quoted};
