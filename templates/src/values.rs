@@ -6,6 +6,25 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+/// Serde reads and writes the type as text, by its `FromStr` and `Display`.
+macro_rules! as_text {
+    ($type:ty) => {
+        impl TryFrom<String> for $type {
+            type Error = <$type as std::str::FromStr>::Err;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                text.parse()
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(value: $type) -> String {
+                value.to_string()
+            }
+        }
+    };
+}
+pub(crate) use as_text;
+
 /// A duration as HAProxy writes it: `200ms`, `2s`, `1m`, `1h`. Resolution: a millisecond.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
@@ -50,18 +69,7 @@ impl FromStr for Millis {
     }
 }
 
-impl TryFrom<String> for Millis {
-    type Error = NotADuration;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Millis> for String {
-    fn from(time: Millis) -> String {
-        time.to_string()
-    }
-}
+as_text!(Millis);
 
 /// A machine image as RunInstances takes it: an id, or the name of a public or private SSM parameter that holds one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -100,18 +108,7 @@ impl fmt::Display for Image {
     }
 }
 
-impl TryFrom<String> for Image {
-    type Error = NotAnImage;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Image> for String {
-    fn from(image: Image) -> String {
-        image.to_string()
-    }
-}
+as_text!(Image);
 
 #[cfg(test)]
 mod tests {

@@ -80,7 +80,7 @@ fn percentile(all: &[Process], part: f64) -> f64 {
 mod tests {
     use super::*;
 
-    /// A process whose requests took 1, 2, … ms in equal parts, up to 100 ms, after `offset` ms.
+    /// What wrk prints: requests took `offset` + 1 ms to `offset` + 100 ms, each time equally often.
     fn line(requests: u64, failed: u64, offset: u64) -> String {
         let hundredths = (1..=98).map(|ms| (ms + offset) * 1000);
         let thousandths = (1..=20).map(|n| (98 + offset) * 1000 + n * 100);

@@ -6,6 +6,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::PortRange;
+use crate::values::as_text;
 
 /// Settings of HAProxy itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -109,18 +110,7 @@ impl FromStr for Bytes {
     }
 }
 
-impl TryFrom<String> for Bytes {
-    type Error = NotASize;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Bytes> for String {
-    fn from(size: Bytes) -> String {
-        size.to_string()
-    }
-}
+as_text!(Bytes);
 
 #[cfg(test)]
 mod tests {

@@ -8,6 +8,7 @@ use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
 use super::{Forward, HealthCheck, Millis, Redirect, Respond, Rule, Target};
+use crate::values::as_text;
 
 /// Ports of every virtual IP. Exactly one of `port` and `ports` is present, and exactly one of `targets`, `forward`,
 /// `redirect` and `respond`, which is the action for what no rule matches.
@@ -157,15 +158,4 @@ impl FromStr for PortRange {
     }
 }
 
-impl TryFrom<String> for PortRange {
-    type Error = NotPorts;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<PortRange> for String {
-    fn from(ports: PortRange) -> String {
-        ports.to_string()
-    }
-}
+as_text!(PortRange);

@@ -7,6 +7,8 @@ use std::str::FromStr;
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::values::as_text;
+
 /// The receiver of events.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -98,18 +100,7 @@ impl fmt::Display for Receiver {
     }
 }
 
-impl TryFrom<String> for Receiver {
-    type Error = NotAReceiver;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<Receiver> for String {
-    fn from(receiver: Receiver) -> String {
-        receiver.to_string()
-    }
-}
+as_text!(Receiver);
 
 #[cfg(test)]
 mod tests {

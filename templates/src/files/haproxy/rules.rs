@@ -18,7 +18,7 @@ pub struct Routing<'a> {
     /// `http-request` or `tcp-request content`.
     pub verb: &'static str,
     pub steps: Vec<Step<'a>>,
-    /// Groups whose second backend serves while too few targets are healthy.
+    /// The groups with a backend for unhealthy targets.
     pub open: Vec<Open<'a>>,
     /// The only group, if there is one for all.
     pub only: Option<&'a str>,
@@ -217,7 +217,7 @@ fn group_cookie<'a>(
     Some(GroupCookie { lasts: lasts.0 / 1000, number, choices, name })
 }
 
-/// The first group below whose limit the dice falls; the last one has no limit.
+/// A group gets a request if the dice is below the group's limit and no earlier group got it. The last group has no limit.
 fn choices<'a>(groups: Vec<(&'a str, u16)>, conditions: &[String]) -> Vec<(&'a str, String)> {
     let sum: u64 = groups.iter().map(|(_, weight)| u64::from(*weight)).sum();
     let weighted: Vec<(&str, u64)> =
