@@ -1,10 +1,11 @@
 //! Five nodes with three virtual IPs survive the loss of two nodes. The test has a lab of its own.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use lab::clients::Kind;
 use lab::observations::priority_falls;
 use lab::prober::{self, Prober};
 use lab::rig::{Rig, printed, wait_for};
@@ -34,6 +35,7 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
 
     watched_by_all_others(&rig, &nodes)?;
     note_cost(&rig, &nodes[0], &VIPS.join(", "), "path watch, five nodes, three virtual IPs")?;
+    web_sockets_survive_an_update(&rig, &three).await?;
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
@@ -184,6 +186,20 @@ fn five_subnets(rig: &Rig) -> Result<Vec<String>> {
     }
     ensure!(subnets.len() == 5, "{subnets:?} are not five");
     Ok(subnets)
+}
+
+/// All nodes reload HAProxy, one after another, under connections like WebSockets.
+async fn web_sockets_survive_an_update(rig: &Rig, file: &Path) -> Result<()> {
+    let crowd = rig.crowd_of("10.255.0.10:80", vec![Kind::Idle { connections: 20 }])?;
+    crowd.ready(BOOT).await?;
+    let another = "\n[[listener]]\nname = \"new\"\nport = 8090\nprotocol = \"http\"\nrespond = { status = 200 }\n";
+    let changed = rig.file("changed.toml", &(std::fs::read_to_string(file)? + another))?;
+    let began = Instant::now();
+    printed(&rig.launcher(["update".as_ref(), changed.as_os_str()])?)?;
+    let took = began.elapsed();
+    let report = crowd.finish()?;
+    ensure!(report.connections == 20 && report.lost.is_empty(), "of {}: {:?}", report.connections, report.lost);
+    rig.figure("five nodes: an update under 20 WebSockets, none lost", format!("{took:.1?}"))
 }
 
 fn strings(list: &Value) -> Result<Vec<String>> {

@@ -187,3 +187,26 @@ fn an_agent_killed_in_the_middle_of_a_takeover_finishes_it_when_it_is_back() -> 
         watch.end("agent killed in the middle of its takeover")?.at_most(Duration::from_secs(10))
     })
 }
+
+/// Debian's HAProxy of another version, with the one that runs kept.
+const OLD: &str = r#"mv /usr/sbin/haproxy /usr/sbin/haproxy.new
+printf '#!/bin/sh\necho "HAProxy version 2.4.22-0ubuntu0.22.04.3 2023/12/04 - https://haproxy.org/"\n' >/usr/sbin/haproxy
+chmod +x /usr/sbin/haproxy"#;
+
+#[test]
+fn a_haproxy_that_is_too_old_is_named_and_the_one_that_runs_goes_on() -> Result<()> {
+    play(|stage| {
+        let (active, standby) = stage.pair()?;
+        let watch = stage.watch()?;
+        stage.rig.inside(&standby, &["sh", "-ec", OLD])?;
+        let restart = || stage.rig.inside(&standby, &["systemctl", "restart", "elbow-agent"]).map(drop);
+        let said =
+            restart().and_then(|()| stage.shows(3, &[], &["HAProxy 2.4.22 is too old; Elbow needs 2.6 or later"]));
+        stage.rig.inside(&standby, &["mv", "/usr/sbin/haproxy.new", "/usr/sbin/haproxy"])?;
+        restart()?;
+        said?;
+        stage.shows(0, &["--strict"], &[])?;
+        ensure!(stage.serving_nodes(BOOT)? == active, "the virtual IP moved");
+        watch.end("an HAProxy that is too old")?.nothing_happened()
+    })
+}

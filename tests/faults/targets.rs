@@ -29,8 +29,19 @@ impl Stage {
         [active, standby].iter().try_for_each(|node| self.rig.inside(node, &["sh", "-c", script]).map(drop))
     }
 
+    /// Both agents pass on HAProxy's own metrics, with this line.
+    fn exports(&self, line: &str) -> Result<()> {
+        let (active, standby) = self.pair()?;
+        for node in [active, standby] {
+            let page = "http://127.0.0.1:9110/haproxy/metrics?scope=backend";
+            let metrics = self.rig.inside(&node, &["curl", "--silent", "--show-error", "--max-time", "5", page])?;
+            ensure!(metrics.lines().any(|one| one == line), "{node} doesn't export {line:?}: {metrics}");
+        }
+        Ok(())
+    }
+
     /// Waits until `launcher status` exits with `code` and prints each of `parts`; returns the time until it was started.
-    fn shows(&self, code: i32, options: &[&str], parts: &[&str]) -> Result<Duration> {
+    pub fn shows(&self, code: i32, options: &[&str], parts: &[&str]) -> Result<Duration> {
         let start = Instant::now();
         wait_for("status to show the targets' health", SHOWN, || {
             let shown = start.elapsed();
@@ -53,6 +64,7 @@ fn a_target_that_is_down_is_named() -> Result<()> {
         let shown = stage.broken(&TARGETS[..1], "reject with tcp reset", || {
             let shown = stage.shows(0, &[], &down)?;
             stage.shows(3, &["--strict"], &down)?;
+            stage.exports("haproxy_backend_active_servers{proxy=\"http\"} 1")?;
             Ok(shown)
         })?;
         stage.rig.figure("a target refuses connections: until status names it", format!("{shown:.1?}"))?;

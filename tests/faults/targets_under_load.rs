@@ -1,5 +1,6 @@
-//! Targets are killed, lose their weight, are removed and return, under 500 requests/s on kept connections. Two groups
-//! have the same targets; one of them sends failed requests again.
+//! Targets are killed, drained, lose their weight, are removed and return, under 500 requests/s on kept connections. Two
+//! groups have the same targets; one of them sends failed requests again. A third one closes the connections of removed
+//! targets.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -16,46 +17,76 @@ use tokio::task::JoinHandle;
 use crate::stage::{BOOT, Stage, play};
 
 /// Name, machine of the lab, and address of each target.
-const TARGETS: [(&str, &str, Ipv4Addr, u16); 3] = [
+const TARGETS: [(&str, &str, Ipv4Addr, u16); 4] = [
     ("a", "target-a", Ipv4Addr::new(10, 0, 1, 20), 8001),
     ("b", "target-b", Ipv4Addr::new(10, 0, 2, 20), 8001),
     ("c", "target-b", Ipv4Addr::new(10, 0, 2, 20), 8002),
+    // Only of the group that closes connections: the kernel can't tell those of two groups to one target.
+    ("d", "target-b", Ipv4Addr::new(10, 0, 2, 20), 8003),
 ];
 const ALL: &str = "\"10.0.1.20:8001\", \"10.0.2.20:8001\", \"10.0.2.20:8002\"";
+const D: &str = "\"10.0.2.20:8003\"";
+const WITHOUT_D: &str = "\"10.0.1.20:8001\"";
 const B_WITHOUT_WEIGHT: &str = "\"10.0.1.20:8001\", { address = \"10.0.2.20:8001\", weight = 0 }, \"10.0.2.20:8002\"";
 const WITHOUT_C: &str = "\"10.0.1.20:8001\", { address = \"10.0.2.20:8001\", weight = 0 }";
 
-/// The listeners: a failed request fails; it goes to another target; a fifth of the clients gets the green group.
+/// The listeners: a failed request fails; it goes to another target; a fifth of the clients gets the green group;
+/// connections of a removed target are closed.
 const PLAIN: u16 = 8011;
 const AGAIN: u16 = 8012;
 const SPLIT: u16 = 8013;
+const CLOSED: u16 = 8014;
+
+/// Sends a command to HAProxy's admin socket, and prints the answer. The image has no socat.
+const ADMIN: &str = r#"
+import socket, sys
+admin = socket.socket(socket.AF_UNIX)
+admin.connect("/run/haproxy/admin.sock")
+admin.sendall(sys.argv[1].encode() + b"\n")
+print(admin.recv(1000).decode())
+"#;
 
 /// Connections to each of two listeners, each with 10 requests/s.
 const CONNECTIONS: usize = 25;
+/// All connections start at once: after this time their requests no longer do.
+const SPREAD: Duration = Duration::from_secs(2);
+/// Upgraded connections, like WebSockets, to the target `d`.
+const UPGRADED: usize = 5;
 /// From a target's end to the last error that it causes at a client: what was in flight fails at once.
 const IN_FLIGHT: Duration = Duration::from_secs(1);
 /// All targets are up again: a group that fails open doesn't wait for health checks.
 const BACK: Duration = Duration::from_secs(4);
 
 #[test]
-fn targets_fail_lose_their_weight_and_are_removed_under_500_requests_a_second() -> Result<()> {
+fn targets_fail_are_drained_and_removed_under_500_requests_a_second() -> Result<()> {
     play(|stage| {
         let mut fleet = Fleet::start()?;
-        update(stage, ALL)?;
+        update(stage, ALL, D)?;
         split(stage)?;
         serve(stage, &["a", "b", "c"])?;
         let began = Instant::now();
         let crowds = [crowd(stage, &fleet, PLAIN)?, crowd(stage, &fleet, AGAIN)?];
         let [plain, again] = &crowds;
+        let upgraded = stage.rig.crowd_of(&address(CLOSED), vec![Kind::Idle { connections: UPGRADED }])?;
+        fleet.runtime.block_on(upgraded.ready(BOOT))?;
+        probed(stage)?;
 
         let before = killed(stage, &mut fleet, plain, again)?;
         fleet.run("a")?;
         serve(stage, &["a", "b", "c"])?;
-        update(stage, B_WITHOUT_WEIGHT)?;
+        set(stage, "a", "drain")?;
+        serve(stage, &["b", "c"])?;
+        set(stage, "a", "ready")?;
+        serve(stage, &["a", "b", "c"])?;
+        update(stage, B_WITHOUT_WEIGHT, D)?;
         serve(stage, &["a", "c"])?;
-        update(stage, WITHOUT_C)?;
+        let lost = upgraded.report().lost;
+        ensure!(lost.is_empty(), "connections to a target that stays were lost: {lost:?}");
+        update(stage, WITHOUT_C, WITHOUT_D)?;
         serve(stage, &["a"])?;
-        update(stage, ALL)?;
+        fleet.runtime.block_on(upgraded.lost(UPGRADED, BOOT))?;
+        upgraded.finish()?;
+        update(stage, ALL, D)?;
         serve(stage, &["a", "b", "c"])?;
         let took = began.elapsed();
         let [plain, again] = crowds.map(Crowd::finish);
@@ -63,7 +94,7 @@ fn targets_fail_lose_their_weight_and_are_removed_under_500_requests_a_second() 
         let rate = (plain.requests + again.requests) as f64 / took.as_secs_f64();
         let failed = plain.failed.len() - before;
         stage.rig.figure(
-            "a target without weight, one removed, and both back: failed requests",
+            "a target drained, one without weight, one removed, and all back: failed requests",
             format!("{failed} and {} of {rate:.0} requests/s", again.failed.len()),
         )?;
         // A fifth of what the clients send on an idle machine.
@@ -79,6 +110,7 @@ fn targets_fail_lose_their_weight_and_are_removed_under_500_requests_a_second() 
 
 /// Only requests that were in flight to a killed target fail, and none where they are sent again. Returns their number.
 fn killed(stage: &Stage, fleet: &mut Fleet, plain: &Crowd, again: &Crowd) -> Result<usize> {
+    std::thread::sleep(SPREAD);
     let at = Instant::now();
     fleet.kill("a");
     // Longer than three health checks.
@@ -155,6 +187,11 @@ fn seen(stage: &Stage, port: u16, requests: usize) -> Result<BTreeMap<String, us
     Ok(seen)
 }
 
+fn target_of(name: &str) -> Result<(&'static str, &'static str, Ipv4Addr, u16)> {
+    let target = TARGETS.into_iter().find(|(other, ..)| *other == name);
+    target.with_context(|| format!("{name}: no such target"))
+}
+
 fn address(port: u16) -> String {
     format!("10.255.0.10:{port}")
 }
@@ -168,8 +205,32 @@ fn crowd(stage: &Stage, fleet: &Fleet, port: u16) -> Result<Crowd> {
     Ok(crowd)
 }
 
+/// The kernel probes both sides of the upgraded connections after 120 s; its own default is two hours.
+fn probed(stage: &Stage) -> Result<()> {
+    let (active, _) = stage.pair()?;
+    let ends = format!("( sport = :{CLOSED} or dport = :8003 )");
+    let list = ["ss", "--no-header", "--tcp", "--numeric", "--options", "state", "established", &ends];
+    let sockets = stage.rig.inside(&active, &list)?;
+    let probed =
+        sockets.lines().filter(|socket| socket.contains("keepalive,1min") || socket.contains("keepalive,2min"));
+    ensure!(probed.count() >= 2 * UPGRADED, "connections without the kernel's probes: {sockets}");
+    Ok(())
+}
+
+/// Sets the state of a target, as docs/operating.md says.
+fn set(stage: &Stage, target: &str, state: &str) -> Result<()> {
+    let (active, standby) = stage.pair()?;
+    let (_, _, ip, port) = target_of(target)?;
+    for (node, group) in [(&active, "plain"), (&active, "again"), (&standby, "plain"), (&standby, "again")] {
+        let command = format!("set server {group}/{ip}:{port} state {state}");
+        let said = stage.rig.inside(node, &["python3", "-c", ADMIN, &command])?;
+        ensure!(said.trim().is_empty(), "{command}: {said}");
+    }
+    Ok(())
+}
+
 /// Updates the balancer `web` to one with these targets, beside its own.
-fn update(stage: &Stage, targets: &str) -> Result<()> {
+fn update(stage: &Stage, targets: &str, closed: &str) -> Result<()> {
     let group = |name: &str, targets: &str| {
         let check = "health_check = { path = \"/healthz\", interval = \"500ms\" }";
         format!("\n[[target_group]]\nname = \"{name}\"\nprotocol = \"http\"\ntargets = [{targets}]\n{check}\n")
@@ -178,10 +239,12 @@ fn update(stage: &Stage, targets: &str) -> Result<()> {
         format!("\n[[listener]]\nname = \"{name}\"\nport = {port}\nprotocol = \"http\"\nforward = {forward}\n")
     };
     let parts = [
+        listener("closed", CLOSED, "\"closed\""),
         listener("plain", PLAIN, "\"plain\""),
         listener("again", AGAIN, "\"again\""),
         listener("split", SPLIT, "{ blue = 80, green = 20 }"),
         "\n[[listener.rule]]\nif = { header = { X-Canary = [\"yes\"] } }\nforward = \"green\"\n".to_owned(),
+        group("closed", closed) + "close_when_deregistered = true\nderegistration_delay = \"1s\"\n",
         group("plain", targets),
         group("again", targets) + "retry = true\n",
         group("blue", "\"10.0.1.20:8001\", \"10.0.2.20:8001\""),
@@ -208,8 +271,7 @@ impl Fleet {
     }
 
     fn run(&mut self, name: &str) -> Result<()> {
-        let target = TARGETS.into_iter().find(|(other, ..)| *other == name);
-        let (name, machine, address, port) = target.with_context(|| format!("{name}: no such target"))?;
+        let (name, machine, address, port) = target_of(name)?;
         let listener = namespace::bind_tcp(&namespace::behind(machine), SocketAddr::from((address, port)))?;
         let served = self.runtime.spawn(async move { drop(lab::targets::serve(listener, name).await) });
         self.running.insert(name, served);

@@ -39,6 +39,11 @@ impl Admin {
         self.ask("show servers state").await
     }
 
+    /// The statistics of all servers, for [`super::stats::read`].
+    pub(super) async fn statistics(&mut self) -> io::Result<String> {
+        self.ask("show stat -1 4 -1").await
+    }
+
     /// The process: lines such as `Uptime_sec: 5`.
     pub(super) async fn info(&mut self) -> io::Result<String> {
         self.ask("show info").await

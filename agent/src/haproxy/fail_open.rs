@@ -1,42 +1,14 @@
 //! Keeps drained targets out of the backends for unhealthy targets. An operator drains a server of `NAME`; the agent
-//! puts the one of the same name in `NAME--all` in maintenance, and back.
+//! puts the one of the same name in `NAME--all` in maintenance, and back. Pure.
 
 use std::collections::HashMap;
-use std::io;
-use std::time::Duration;
 
 use templates::files::OPEN;
-use tokio::time::MissedTickBehavior;
 
-use super::admin::Admin;
-use super::server_state::{self, Order, Row};
+use super::server_state::{Order, Row};
 
-const EVERY: Duration = Duration::from_secs(1);
-
-/// Follows what operators do on the admin socket, for ever.
-pub async fn keep_drained_out() {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Err(error) = follow().await {
-            // The watch reports an HAProxy that doesn't answer.
-            tracing::debug!("cannot follow drains of targets: {error}");
-        }
-    }
-}
-
-async fn follow() -> io::Result<()> {
-    let mut admin = Admin::connect().await?;
-    let answer = admin.servers().await?;
-    for order in orders(&server_state::rows(&answer).unwrap_or_default()) {
-        admin.set(&order).await?;
-        tracing::info!(server = order.server, state = order.state, "followed an operator's drain of a target");
-    }
-    Ok(())
-}
-
-fn orders(rows: &[Row<'_>]) -> Vec<Order> {
+/// What makes the backends `NAME--all` follow the operators' drains.
+pub(super) fn orders(rows: &[Row<'_>]) -> Vec<Order> {
     let drained: HashMap<_, _> = rows.iter().map(|row| ((row.backend, row.name), row.is_drained())).collect();
     let order = |twin: &Row<'_>| {
         let group = twin.backend.strip_suffix(OPEN)?;
@@ -49,6 +21,7 @@ fn orders(rows: &[Row<'_>]) -> Vec<Order> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::server_state;
     use super::super::server_state::tests::ANSWER;
     use super::*;
 

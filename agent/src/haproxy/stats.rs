@@ -1,14 +1,12 @@
-//! Reads the state of each checked target from HAProxy's statistics (HAProxy management guide, 9.1).
+//! Reads the state of each checked target from HAProxy's statistics (HAProxy management guide, 9.1). Pure.
 
 use std::borrow::Cow;
-use std::io;
 
 use serde::Serialize;
 use templates::files::OPEN;
 use templates::targets::Reason;
 
 use super::csv::Records;
-use super::page;
 
 /// A target that HAProxy checks.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,14 +37,6 @@ pub enum TargetState {
     Unchecked,
 }
 
-/// The targets that HAProxy checks now.
-pub async fn servers() -> io::Result<Vec<Server>> {
-    let page = page::read(page::at("/stats;csv")).await?;
-    // A page of 1,000 targets takes some milliseconds, in which this thread may have to move routes.
-    let read = tokio::task::spawn_blocking(move || read(&String::from_utf8_lossy(&page))).await?;
-    read.ok_or_else(|| io::Error::other("HAProxy's statistics have no table of targets"))
-}
-
 /// The columns that are read, in the table's order.
 struct Columns([usize; 8]);
 
@@ -63,8 +53,9 @@ impl Columns {
     }
 }
 
-fn read(page: &str) -> Option<Vec<Server>> {
-    let mut records = Records(page.strip_prefix("# ")?);
+/// The targets that HAProxy checks, from the answer to `show stat`; `None` if it lacks the table.
+pub(super) fn read(answer: &str) -> Option<Vec<Server>> {
+    let mut records = Records(answer.strip_prefix("# ")?);
     let columns = Columns::of(&records.next()?)?;
     Some(records.filter_map(|record| server(&columns, &record)).collect())
 }

@@ -1,12 +1,15 @@
 //! Whether any target is up, as evidence for the ownership rule: a node that sees none takes no route from another.
 
-use super::stats::{Server, TargetState, servers};
+use super::servers::servers;
+use super::stats::{Server, TargetState};
+use crate::host::probe::LIMIT;
 use crate::ownership::decide::Targets;
 
 /// Whether any target is up; `Down` if HAProxy doesn't answer. Only checked targets count: of a backend that serves
 /// unhealthy targets as well, HAProxy shows all as up.
 pub async fn targets() -> Targets {
-    servers().await.map_or(Targets::Down, |servers| judge(&servers))
+    let answer = tokio::time::timeout(LIMIT, servers()).await;
+    answer.map_or(Targets::Down, |servers| servers.map_or(Targets::Down, |servers| judge(&servers)))
 }
 
 /// A balancer without targets has nothing that could be down. A target counts as up until its first check: otherwise a

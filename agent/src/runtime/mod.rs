@@ -103,7 +103,6 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let reported = target_health.tags.subscribe();
     tasks.forever("target health", target_health::watch(board.clone(), outbox.clone(), target_health));
     tasks.forever("HAProxy watch", haproxy::watch(board.clone(), Path::new(paths::HAPROXY_TRACK)));
-    tasks.forever("drained targets", haproxy::keep_drained_out());
     let preference = Arc::<handover::Preference>::default();
     let (complain, complaints) = path_watch::channel();
     let beside = handover::page(board.clone(), preference.clone(), node.api.clone()).merge(watched.page);

@@ -46,7 +46,7 @@ pub async fn watch(board: Board, outbox: Outbox, channels: Channels) {
     let (mut silences, mut written) = (0, None);
     loop {
         ticks.tick().await;
-        match haproxy::servers().await {
+        match haproxy::watched_servers().await {
             Ok(servers) => {
                 silences = 0;
                 let now = Timestamp::now();
