@@ -69,6 +69,8 @@ pub enum Command {
     /// Print a file that the launcher or a node generates; makes no AWS call
     #[command(subcommand)]
     Render(Render),
+    /// Print the JSON schema of a balancer file, for editors; makes no AWS call
+    Schema,
 }
 
 /// Create a balancer, or resume an interrupted create.

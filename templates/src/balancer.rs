@@ -14,6 +14,7 @@ mod node_config;
 mod parse;
 mod prune;
 mod rule;
+mod schema;
 pub mod secrets;
 mod shape;
 mod syntax;
@@ -23,6 +24,7 @@ mod traffic;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -35,15 +37,17 @@ pub use monitoring::{Logs, Metrics, Notify, Receiver, Webhook};
 pub use node_config::{BadNodeConfig, NodeConfig};
 pub use parse::examine;
 pub use rule::{Conditions, Forward, Redirect, Respond, Rewrite, Rule};
+pub use schema::schema;
 pub use target::{Address, Target, WEIGHT};
 pub use traffic::Action;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Balancer {
-    /// Unique in its Region.
+    /// Unique in its Region: a-z, 0-9 and `-`.
     pub name: String,
+    /// The VPC's id, such as "vpc-0a1b2c3d".
     pub vpc: String,
     /// One node in each; at least two availability zones.
     pub subnets: Vec<String>,
@@ -57,6 +61,7 @@ pub struct Balancer {
     pub image: Image,
     /// Networks that may connect; if empty, the VPC's CIDRs.
     #[serde(default)]
+    #[schemars(with = "Vec<schema::Cidr>")]
     pub clients: Vec<Ipv4Net>,
     /// Which route tables get the virtual IPs' routes.
     #[serde(default)]
@@ -90,7 +95,7 @@ pub struct Balancer {
     /// The ports, and what happens to the connections of each.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
-    /// The targets that listeners forward to, beside those of shorthand listeners: see [`Balancer::groups`].
+    /// The targets that listeners forward to, beside those of shorthand listeners.
     #[serde(default, rename = "target_group", skip_serializing_if = "Vec::is_empty")]
     pub target_groups: Vec<TargetGroup>,
 }
@@ -104,7 +109,7 @@ fn default_image() -> Image {
 }
 
 /// Which route tables get the virtual IPs' routes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "OneOrMany", into = "OneOrMany")]
 pub enum RouteTables {
     /// All of the VPC that can hold the routes.
@@ -114,9 +119,10 @@ pub enum RouteTables {
     Only(Vec<String>),
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany {
+    #[schemars(extend("enum" = ["all"]))]
     Word(String),
     Ids(Vec<String>),
 }
@@ -142,8 +148,9 @@ impl From<RouteTables> for OneOrMany {
 }
 
 /// How nodes are launched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into, rename_all = "kebab-case")]
 pub enum Launch {
     /// The launcher launches one instance in each subnet.
     #[default]
@@ -173,7 +180,7 @@ impl From<Launch> for String {
 }
 
 /// Where a booting node gets the agent, and the checksum that it must have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSource {
     /// `https://…` or `http://…`
@@ -183,7 +190,7 @@ pub struct AgentSource {
 }
 
 /// Timing and preferences of failover.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failover {
     /// VRRP advertisement interval; a node is lost after about three without an advertisement (RFC 5798 section 6.1).
@@ -191,14 +198,14 @@ pub struct Failover {
     pub advertisement_interval: Millis,
     /// Whether a virtual IP's preferred node takes it back when it returns.
     pub preempt: bool,
-    /// How long a stopping agent waits for open connections; by default [`DRAIN_TIMEOUT`].
+    /// How long a stopping agent waits for open connections; by default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Millis>,
     /// How long a node of an Auto Scaling group is unreachable before its peers report it as unhealthy to the group; by
-    /// default [`REPLACE_AFTER`].
+    /// default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<Millis>,
-    /// The active node reads its route tables this often, a tenth more or less; by default [`ROUTE_CHECK`].
+    /// The active node reads its route tables this often, a tenth more or less; by default 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route_check: Option<Millis>,
 }
@@ -242,7 +249,7 @@ impl Default for Failover {
 }
 
 /// How a running balancer is changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// Whether running nodes read a new revision from the launch template and change to it. The permission has no
@@ -263,7 +270,7 @@ impl Updates {
 }
 
 /// What programs on the nodes may do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeSettings {
     /// Which users may read the instance's metadata, and with it the credentials of its role.
@@ -277,7 +284,7 @@ impl NodeSettings {
 }
 
 /// Which users on a node may read the instance's metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Metadata {
     /// All but those of HAProxy and of keepalived's scripts.

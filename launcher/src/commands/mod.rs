@@ -5,6 +5,7 @@ mod destroy;
 mod handover;
 mod list;
 mod render;
+pub(crate) mod schema;
 mod show_difference;
 mod status;
 mod update;
@@ -25,5 +26,6 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Destroy(args) => destroy::run(cli, args).await,
         Command::Validate(args) => validate::run(cli, args).await,
         Command::Render(what) => render::run(cli, what),
+        Command::Schema => schema::run(),
     }
 }
