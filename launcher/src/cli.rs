@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod documents;
+mod init;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use clap::{Args, Parser, Subcommand};
 use templates::values::Millis;
 use templates::{Slot, names};
 
+pub use self::init::Init;
 use crate::aws::Account;
 use crate::model::node_selector::NodeSelector;
 use crate::output::Output;
@@ -22,6 +24,8 @@ use crate::output::Output;
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
+  launcher init --target 10.0.1.20:8080 > web.toml
+                                write a file for this account
   launcher validate web.toml    check the file, without AWS
   launcher create web.toml      create the balancer that web.toml describes
   launcher update web.toml      change it to match web.toml
@@ -52,6 +56,8 @@ impl Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print a balancer file for this account: VPC, subnets and virtual IP are chosen
+    Init(Init),
     /// Create a balancer, or resume an interrupted create
     Create(Create),
     /// Change a running balancer while it serves

@@ -3,6 +3,7 @@
 mod create;
 mod destroy;
 mod handover;
+mod init;
 mod list;
 mod render;
 pub(crate) mod schema;
@@ -18,6 +19,7 @@ use crate::output::failure::Failure;
 /// Runs the command.
 pub async fn run(cli: &Cli) -> Result<(), Failure> {
     match &cli.command {
+        Command::Init(args) => init::run(cli, args).await,
         Command::Create(args) => create::run(cli, args).await,
         Command::Update(args) => update::run(cli, args).await,
         Command::Status(args) => status::run(cli, args).await,
