@@ -7,6 +7,7 @@ mod destroy;
 mod first_create;
 mod group;
 mod images;
+mod init;
 mod kill;
 mod node;
 mod obedient;

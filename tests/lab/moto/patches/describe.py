@@ -15,6 +15,9 @@ from moto.ec2.responses.route_tables import RouteTables
 from moto.ec2.responses.security_groups import SecurityGroups
 from moto.ec2.responses.subnets import Subnets
 from moto.ec2.responses.tags import TagResponse
+from moto.ec2.responses.transit_gateway_attachments import TransitGatewayAttachment
+from moto.ec2.responses.transit_gateway_route_tables import TransitGatewayRouteTable
+from moto.ec2.responses.vpc_peering_connections import VPCPeeringConnections
 from moto.ec2.responses.vpcs import VPCs
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
@@ -39,6 +42,10 @@ def install() -> None:
     _paged(ElasticBlockStore, "describe_volumes", "Volumes", {"ids": "VolumeIds"})
     _paged(InstanceResponse, "describe_instance_types", "InstanceTypes", {"ids": "InstanceTypes", "most": 100})
     _paged(InstanceResponse, "describe_instance_type_offerings", "InstanceTypeOfferings", {})
+    _paged(VPCPeeringConnections, "describe_vpc_peering_connections", "VpcPeeringConnections", {})
+    _paged(VPCs, "describe_vpc_endpoints", "VpcEndpoints", {})
+    _paged(TransitGatewayAttachment, "describe_transit_gateway_attachments", "TransitGatewayAttachments", {})
+    _paged(TransitGatewayRouteTable, "describe_transit_gateway_route_tables", "transitGatewayRouteTables", {})
     versions = {"least": 1, "most": 200}
     _paged(LaunchTemplates, "describe_launch_template_versions", "LaunchTemplateVersions", versions)
 
