@@ -74,10 +74,10 @@ fn what_does_not_fit_is_refused_by_name() {
     refused(&rig, &name, &["name: ", "not a valid name"]);
 
     // Missing permissions are named.
-    let policy = "{\"Version\":\"2012-10-17\",\"Statement\":[{\"Effect\":\"Deny\",\"Action\":[\"ec2:DescribeVpcPeeringConnections\"],\
-                  \"Resource\":\"*\"}]}";
-    let put = ["iam", "put-user-policy", "--user-name", "operator", "--policy-name", "no", "--policy-document", policy];
-    rig.aws(&put);
+    let deny = serde_json::json!({"Effect": "Deny", "Action": "ec2:DescribeVpcPeeringConnections", "Resource": "*"});
+    let policy = serde_json::json!({"Version": "2012-10-17", "Statement": [deny]}).to_string();
+    let user = ["iam", "put-user-policy", "--user-name", "operator", "--policy-name", "no", "--policy-document"];
+    rig.aws(&[&user[..], &[&policy]].concat());
     let output = rig.launcher(["init", "--target", "10.0.1.20:8080"]);
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{self, Filter, VpcPeeringConnectionVpcInfo};
 use ipnet::Ipv4Net;
 use templates::names::TAG_BALANCER;
 
-use super::seen::{Peering, Place, Region, Subnet, Table, TransitRoutes, Vpc};
+use super::seen::{Claim, Peering, Place, Region, Subnet, Table, TransitRoutes, Vpc};
 use crate::aws::error::{CallFailed, Named};
 use crate::aws::{Aws, PAGE};
 use crate::model::tags::{Tags, claimed};
@@ -28,7 +28,8 @@ pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
     for group in groups {
         let Some(balancer) = group.tags.balancer() else { continue };
         region.balancers.insert(balancer.to_owned());
-        region.claims.extend(claimed(&group.tags).into_iter().map(|vip| (vip, balancer.to_owned())));
+        let claim = |address| Claim { address, balancer: balancer.to_owned(), vpc: group.vpc.clone() };
+        region.claims.extend(claimed(&group.tags).into_iter().map(claim));
     }
     Ok(region)
 }

@@ -19,8 +19,15 @@ pub struct Region {
     pub subnets: Vec<Subnet>,
     /// The names of all balancers.
     pub balancers: BTreeSet<String>,
-    /// The virtual IPs of all balancers, with the balancer's name.
-    pub claims: Vec<(Ipv4Addr, String)>,
+    pub claims: Vec<Claim>,
+}
+
+/// A virtual IP of a balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub address: Ipv4Addr,
+    pub balancer: String,
+    pub vpc: String,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

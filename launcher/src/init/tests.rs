@@ -1,6 +1,6 @@
 use ipnet::Ipv4Net;
 
-use super::seen::{Subnet, Table, TransitRoutes};
+use super::seen::{Claim, Subnet, Table, TransitRoutes};
 use super::*;
 
 fn wishes(targets: &[&str]) -> Wishes {
@@ -35,7 +35,7 @@ fn region() -> Region {
         vpcs: vec![vpc("vpc-1", vec![cidr]), vpc("vpc-2", vec![])],
         subnets: vec![subnet("subnet-1", "eu-west-1a", "10.0.1.0/24"), subnet("subnet-2", "eu-west-1b", "10.0.2.0/24")],
         balancers: ["web".to_owned()].into(),
-        claims: vec![([10, 255, 0, 10].into(), "web".to_owned())],
+        claims: vec![Claim { address: [10, 255, 0, 10].into(), balancer: "web".into(), vpc: "vpc-1".into() }],
     }
 }
 

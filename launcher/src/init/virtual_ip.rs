@@ -82,8 +82,10 @@ pub fn taken(region: &Region, vpc: &Vpc, place: &Place) -> Vec<Taken> {
     for (net, table) in &place.transit.routes {
         taken.push(Taken { net: *net, by: format!("the route {net} in {table}"), is_certain: false });
     }
-    for (vip, balancer) in &region.claims {
-        taken.push(Taken { net: Ipv4Net::from(*vip), by: format!("balancer {balancer}"), is_certain: true });
+    for claim in &region.claims {
+        // `create` refuses only those of the same VPC.
+        let is_certain = claim.vpc == vpc.id;
+        taken.push(Taken { net: claim.address.into(), by: format!("balancer {}", claim.balancer), is_certain });
     }
     taken.retain(|taken| taken.net.prefix_len() > 0);
     taken
@@ -91,7 +93,7 @@ pub fn taken(region: &Region, vpc: &Vpc, place: &Place) -> Vec<Taken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::{Peering, Table, TransitRoutes};
+    use super::super::seen::{Claim, Peering, Table, TransitRoutes};
     use super::*;
     use crate::resources::route_tables::Route;
 
@@ -166,7 +168,7 @@ mod tests {
         };
         let region = Region {
             vpcs: vec![own.clone(), vpc("vpc-2", "10.2.0.0/16")],
-            claims: vec![([10, 255, 0, 10].into(), "web".into())],
+            claims: vec![Claim { address: [10, 255, 0, 10].into(), balancer: "web".into(), vpc: "vpc-1".into() }],
             ..Region::default()
         };
         let taken = taken(&region, &own, &place);
