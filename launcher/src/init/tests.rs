@@ -78,7 +78,7 @@ fn what_is_given_is_kept() {
 
 #[test]
 fn the_port_is_that_of_http_or_of_the_first_target() {
-    let of = |protocol, port, targets: &[&str]| super::port(&Wishes { protocol, port, ..wishes(targets) });
+    let of = |protocol, given, targets: &[&str]| port(&Wishes { protocol, port: given, ..wishes(targets) });
     assert_eq!(of(Protocol::Http, None, &["10.0.1.20:8080"]), Ok(80));
     assert_eq!(of(Protocol::Http, Some(8000), &[]), Ok(8000));
     assert_eq!(of(Protocol::Tcp, None, &["10.0.1.30:5432"]), Ok(5432));
