@@ -18,7 +18,7 @@ use crate::output::Output;
 /// Creates, updates, shows and removes Elbow balancers, self-hosted stand-ins for the AWS load balancer.
 ///
 /// Reads the standard AWS environment variables and profiles. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2
-/// bad input, nothing changed; 3 (status) something is degraded.
+/// bad input, nothing changed; 3 (status, --probe) something is degraded.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
@@ -76,6 +76,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   launcher create web.toml --dry-run   print the plan
   launcher create web.toml             create the balancer and wait until it serves
+  launcher create web.toml --probe     the same, and show how each listener answers
 
 Running it again resumes an interrupted run and replaces terminated nodes.")]
 pub struct Create {
@@ -94,6 +95,9 @@ pub struct Create {
     /// then it fails and leaves the balancer running
     #[arg(long)]
     pub no_wait_targets: bool,
+    /// At the end, ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, conflicts_with_all = ["dry_run", "no_wait"])]
+    pub probe: bool,
 }
 
 /// Change a running balancer while it serves.
@@ -138,6 +142,9 @@ pub struct Update {
     /// Take the lease from another update that is under way
     #[arg(long)]
     pub take_over: bool,
+    /// At the end, ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, conflicts_with_all = ["dry_run", "versions"])]
+    pub probe: bool,
 }
 
 /// Show a balancer's nodes, their roles, its targets, and where the routes lead.
@@ -152,6 +159,9 @@ pub struct Status {
     /// Exit with 3 for warnings, too: one of many targets is down
     #[arg(long)]
     pub strict: bool,
+    /// Ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, requires = "name")]
+    pub probe: bool,
 }
 
 /// Make another node active without losing a request or a connection.

@@ -10,6 +10,7 @@ pub mod aws;
 pub mod cli;
 pub mod commands;
 pub mod handover;
+pub mod listener_probe;
 pub mod model;
 pub mod output;
 pub mod plan;

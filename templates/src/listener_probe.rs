@@ -38,6 +38,13 @@ pub struct RequestId(String);
 #[error("{0:?} is not the id of a probe: write up to 32 of a-z, 0-9 and -")]
 pub struct NotARequestId(String);
 
+/// Its 16 hex digits.
+impl From<u64> for RequestId {
+    fn from(number: u64) -> RequestId {
+        RequestId(format!("{number:016x}"))
+    }
+}
+
 impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -288,6 +295,8 @@ mod tests {
                      10.255.0.10/a=999999,-,3 10.255.0.10/=connected a";
         let text = format!("65a1-3f@2026-11-29T14:03:12Z {words}");
         assert_eq!(Answer::read([text.as_str()]), Some(answer([])));
+        let random = RequestId::from(u64::MAX);
+        assert_eq!(random.to_string().parse(), Ok(random));
         let long = "a".repeat(33);
         for text in ["", "A", "a b", "a@b", "ä", &long] {
             assert!(text.parse::<RequestId>().is_err(), "{text:?}");

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::NodeConfig;
 use templates::names::TAG_UPDATE;
@@ -15,6 +16,7 @@ use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Create};
 use crate::commands::show_difference;
+use crate::listener_probe::{Probed, run::probe};
 use crate::model::balancer_file::read_balancer;
 use crate::model::desired::{Desired, many};
 use crate::model::discover::{Surroundings, discover};
@@ -44,6 +46,8 @@ struct Created<'a> {
     warning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a Assessment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'a Probed>,
 }
 
 pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
@@ -87,10 +91,15 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         report.changes = converge(&aws, &desired, &mut observed, actions, &progress).await?;
     }
     if args.no_wait {
-        return report.done(None);
+        return report.done(None, None);
     }
     let status = wait(&aws, &balancer, args, &progress).await?;
-    report.done(Some(&status))
+    let probed = match args.probe {
+        true => Some(probe(&aws, &balancer.name, &balancer.vpc, &NodeConfig::of(&balancer), &progress).await),
+        false => None,
+    };
+    progress.clear();
+    report.done(Some(&status), probed.as_ref())
 }
 
 /// The refusal, if an update of the balancer is under way: `create` would revoke the rules that the update has added.
@@ -185,10 +194,10 @@ impl Report<'_> {
             text.push_str(&format!("\n  {}", change.what));
         }
         text.extend(self.warning().map(|warning| format!("\nwarning: {warning}")));
-        self.write("dry-run", &text, None)
+        self.write("dry-run", &text, None, None)
     }
 
-    fn done(&self, status: Option<&Assessment>) -> Result<(), Failure> {
+    fn done(&self, status: Option<&Assessment>, probed: Option<&Probed>) -> Result<(), Failure> {
         let Desired { balancer, revision, .. } = self.desired;
         let outcome = if self.changes.is_empty() { "unchanged" } else { "created" };
         let mut text = match self.changes.is_empty() {
@@ -199,14 +208,22 @@ impl Report<'_> {
             let active = vip.active.join(", ");
             text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
         }
-        self.write(outcome, &text, status)
+        text.extend(probed.map(|probed| format!("\n{}", probed.text(Timestamp::now()))));
+        self.write(outcome, &text, status, probed)?;
+        probed.map_or(Ok(()), Probed::outcome)
     }
 
     fn warning(&self) -> Option<String> {
         many(self.desired.rules.len()).filter(|_| !self.changes.is_empty())
     }
 
-    fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) -> Result<(), Failure> {
+    fn write(
+        &self,
+        outcome: &'static str,
+        text: &str,
+        status: Option<&Assessment>,
+        probe: Option<&Probed>,
+    ) -> Result<(), Failure> {
         let document = Created {
             outcome,
             balancer: &self.desired.balancer,
@@ -216,6 +233,7 @@ impl Report<'_> {
             changes: self.changes.clone(),
             warning: self.warning(),
             status,
+            probe,
         };
         output::result(self.cli.output, &document, text)
     }

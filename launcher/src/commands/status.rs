@@ -13,10 +13,12 @@ use crate::aws::error::{CallFailed, Reason};
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
+use crate::listener_probe::{Probed, run::probe_observed};
 use crate::model::group_settings;
 use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
 use crate::output::failure::{Failure, check_name, looking};
+use crate::output::progress::Progress;
 use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
 use crate::preflight::changed_by_hand;
@@ -42,6 +44,8 @@ struct Shown {
     down: Vec<String>,
     /// The reads that failed, and why.
     unread: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Probed>,
     #[serde(flatten)]
     assessment: Assessment,
 }
@@ -70,6 +74,11 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
         }
         let mut one = shown(&aws, name, &mut glance).await;
         one.degraded |= args.strict && !one.warnings.is_empty();
+        if args.probe {
+            let probed = probe_observed(&aws, name, &glance.observed, &Progress::new()).await;
+            one.degraded |= probed.outcome().is_err();
+            one.probe = Some(probed);
+        }
         all.push(one);
     }
     if let (Some(_), []) = (unread.first(), &all[..]) {
@@ -165,6 +174,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
         warnings,
         down,
         unread,
+        probe: None,
         assessment,
     }
 }
@@ -261,6 +271,7 @@ fn text(one: &Shown) -> String {
     for line in problems.chain(&one.warnings).chain(&one.down) {
         text.push_str(&format!("  ! {}\n", sanitize::line(line)));
     }
+    text.extend(one.probe.iter().map(|probed| probed.text(Timestamp::now())));
     text
 }
 
