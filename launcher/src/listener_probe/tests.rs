@@ -82,8 +82,8 @@ fn a_response_is_shown_with_its_target_and_its_time() {
     assert_eq!(probed.text(now), shown);
     let json = serde_json::to_value(&probed).unwrap();
     let http = serde_json::json!({
-        "virtual_ip": "10.255.0.10", "listener": "http", "port": 80, "instance": "i-0", "asked": TAKEN, "answer": "http",
-        "status": 200, "target": "10.0.1.20:8080", "ms": 3, "problem": null,
+        "virtual_ip": "10.255.0.10", "listener": "http", "port": 80, "instance": "i-0", "asked": TAKEN,
+        "answer": "http", "status": 200, "target": "10.0.1.20:8080", "ms": 3, "problem": null,
     });
     assert_eq!((&json["listeners"][0], &json["left_out"]), (&http, &2.into()));
     active.tags = active.tags.with(TAG_ROLE, "fault");
@@ -125,8 +125,8 @@ fn a_silent_node_and_an_unreached_virtual_ip_are_named() {
     let [active, mut standby] = pair();
     standby.tags = standby.tags.with(TAG_REACHED, "no");
     let probed = judge(&web(), &look(&web(), &[active, standby]), &asked(None));
-    let silent = "10.255.0.10: node 0 (i-0) hasn't answered the probe within 30 s: its agent doesn't run, can't read or \
-        write its tags, or is older than this launcher; see journalctl -u elbow-agent there";
+    let silent = "10.255.0.10: node 0 (i-0) hasn't answered the probe within 30 s: its agent doesn't run, can't \
+        read or write its tags, or is older than this launcher; see journalctl -u elbow-agent there";
     let unreached = "10.255.0.10 isn't reachable through the VPC from subnet-0bbb (eu-west-1a)";
     assert_eq!(probed.problems, [unreached, silent]);
     assert!(probed.outcome().is_err() && probed.listeners.is_empty());
