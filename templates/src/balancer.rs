@@ -1,5 +1,6 @@
 //! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
+mod account;
 pub(crate) mod check;
 mod expected;
 mod findings;
@@ -20,6 +21,7 @@ mod syntax;
 mod target;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
@@ -27,6 +29,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::values::{Image, Millis};
+pub use account::{Iam, Volume};
 pub use findings::{Examined, Finding, Invalid, Severity};
 pub use group::{Balance, CheckProtocol, HealthCheck, Sticky, TargetGroup, WhenUnhealthy};
 pub use haproxy::{Bytes, Extra, HaproxySettings};
@@ -81,9 +84,18 @@ pub struct Balancer {
     /// How a running balancer is changed.
     #[serde(default, skip_serializing_if = "Updates::is_default")]
     pub updates: Updates,
-    /// What programs on the nodes may do.
+    /// What programs on the nodes may do, and their further security groups.
     #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
     pub node: NodeSettings,
+    /// The nodes' root volume; if absent, the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+    /// The nodes' role and instance profile.
+    #[serde(default, skip_serializing_if = "Iam::is_default")]
+    pub iam: Iam,
+    /// The operator's tags of everything that Elbow creates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// HAProxy's limits, and an operator's own sections.
     #[serde(default, skip_serializing_if = "HaproxySettings::is_default")]
     pub haproxy: HaproxySettings,
@@ -262,12 +274,15 @@ impl Updates {
     }
 }
 
-/// What programs on the nodes may do.
+/// What programs on the nodes may do, and who may reach them.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeSettings {
     /// Which users may read the instance's metadata, and with it the credentials of its role.
     pub metadata: Metadata,
+    /// Existing security groups (`sg-…`) of the nodes, beside Elbow's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
 }
 
 impl NodeSettings {
@@ -314,6 +329,9 @@ impl Balancer {
             ("agent", self.agent != other.agent),
             ("notify", self.notify != other.notify),
             ("metrics", self.metrics != other.metrics),
+            ("node.security_groups", self.node.security_groups != other.node.security_groups),
+            ("volume", self.volume != other.volume),
+            ("iam.instance_profile", self.iam.instance_profile != other.iam.instance_profile),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }
