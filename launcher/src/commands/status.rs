@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+use templates::balancer::Iam;
 use templates::names::TAG_UPDATE;
 
 use crate::assess::target_groups::GroupHealth;
@@ -16,9 +17,11 @@ use crate::commands::list;
 use crate::model::group_settings;
 use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
+use crate::model::operator_tags;
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
+use crate::plan::other_boundary;
 use crate::preflight::changed_by_hand;
 use crate::resources::{image, route_tables, scaling_group};
 use crate::update::lease::Lease;
@@ -130,6 +133,8 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     );
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
     missing.extend(judged.iter().flat_map(|config| group_settings::problems(&config.balancer, observed)));
+    missing.extend(judged.iter().flat_map(|config| operator_tags::problems(&config.balancer, observed)));
+    missing.extend(judged.and_then(|config| boundary(&config.balancer.iam, observed)));
     missing.extend(judged.and_then(|config| group_settings::in_one_zone(&config.balancer, observed)));
     if !glance.has_read(Kind::Nodes) {
         // The nodes that couldn't be read may exist and be active.
@@ -189,14 +194,27 @@ async fn launch_failures(aws: &Aws, observed: &Observed) -> (Vec<String>, Vec<St
     (failures.into_iter().flatten().flatten().collect(), unread.collect())
 }
 
+/// The problem of a role that lost its permissions boundary, or has another one.
+fn boundary(iam: &Iam, observed: &Observed) -> Option<String> {
+    let role = observed.role.as_ref().filter(|_| iam.owns_role())?;
+    let wanted = other_boundary(iam, role)?;
+    let there = role.boundary.as_deref().unwrap_or("none");
+    Some(format!(
+        "IAM role {} has the permissions boundary {there} instead of {wanted}: run `launcher create` to set it",
+        role.name
+    ))
+}
+
 /// The missing parts of a balancer, a line each.
 fn absent(glance: &Glance, vpc: Option<&str>) -> Vec<String> {
     let observed = &glance.observed;
+    let config = observed.config();
+    let owns = |what: fn(&Iam) -> bool| config.as_ref().is_none_or(|config| what(&config.balancer.iam));
     let parts = [
         (Kind::Template, observed.template.is_some()),
         (Kind::Groups, vpc.is_some_and(|vpc| observed.group(vpc).is_some())),
-        (Kind::Role, observed.role.is_some()),
-        (Kind::Profile, observed.profile.is_some()),
+        (Kind::Role, observed.role.is_some() || !owns(Iam::owns_role)),
+        (Kind::Profile, observed.profile.is_some() || !owns(Iam::owns_profile)),
     ];
     let missing = parts.iter().filter(|(what, there)| !there && glance.has_read(*what));
     missing

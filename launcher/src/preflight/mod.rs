@@ -1,5 +1,6 @@
 //! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
+pub mod account;
 pub mod changed_by_hand;
 
 use std::collections::BTreeSet;
@@ -41,6 +42,7 @@ pub fn surroundings(balancer: &Balancer, place: &Surroundings, observed: &Observ
     vpc(balancer, place, &mut problems);
     subnets(balancer, place, &mut problems);
     machines(balancer, place, &mut problems);
+    problems.extend(account::problems(balancer, place));
     tables(balancer, place, &mut problems);
     policy(balancer, &place.region, &mut problems);
     routes(balancer, place, observed, &mut problems);
