@@ -182,7 +182,11 @@ mod tests {
     fn an_existing_profile_and_further_groups_prove_nothing() {
         let mut other = instance(Some("web"), "shared", "nodes", "");
         other.groups.push("database".into());
-        assert_eq!(signs().standing("web", &other), Standing::Stranger, "the balancer's tag, a further group and profile");
+        assert_eq!(
+            signs().standing("web", &other),
+            Standing::Stranger,
+            "the balancer's tag, a further group and profile"
+        );
         let node = instance(Some("web"), "elbow-web", "nodes", "lt-1");
         assert_eq!(signs().standing("web", &node), Standing::Node);
         let untagged = instance(None, "elbow-web", "nodes", "lt-1");

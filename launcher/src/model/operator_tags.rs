@@ -81,7 +81,10 @@ pub fn missing(
 /// A line for each resource that lacks an operator's tag.
 pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
     let lacking = missing(&balancer.tags, &BTreeSet::new(), &balancer.vpc, observed);
-    lacking.iter().map(|retag| format!("tags are missing or changed ({retag}): run `launcher create` to set them")).collect()
+    lacking
+        .iter()
+        .map(|retag| format!("tags are missing or changed ({retag}): run `launcher create` to set them"))
+        .collect()
 }
 
 #[cfg(test)]

@@ -115,11 +115,9 @@ impl Action {
             Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
             Action::AddRole | Action::CreateTemplate | Action::AddVersion(_) => Stage::Join,
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
-            Action::SetScaling(_)
-            | Action::Pin
-            | Action::SetHook(_)
-            | Action::SuspendRebalance
-            | Action::Retag(_) => Stage::Settle,
+            Action::SetScaling(_) | Action::Pin | Action::SetHook(_) | Action::SuspendRebalance | Action::Retag(_) => {
+                Stage::Settle
+            }
         }
     }
 

@@ -59,7 +59,9 @@ fn role(balancer: &Balancer, place: &Surroundings) -> Option<String> {
         ));
     };
     (!role.trust.to_string().contains("\"ec2.amazonaws.com\"")).then(|| {
-        format!("IAM role {name} doesn't trust EC2: give it the trust policy that `launcher render trust-policy` prints")
+        format!(
+            "IAM role {name} doesn't trust EC2: give it the trust policy that `launcher render trust-policy` prints"
+        )
     })
 }
 
@@ -127,11 +129,8 @@ mod tests {
         balancer.iam = Iam { role: Some("nodes".into()), instance_profile: Some("nodes".into()), ..Iam::default() };
         let mut place = place();
         assert_eq!(problems(&balancer, &place).len(), 2);
-        let profile = |role: Option<&str>| Profile {
-            name: "nodes".into(),
-            tags: Tags::default(),
-            role: role.map(str::to_owned),
-        };
+        let profile =
+            |role: Option<&str>| Profile { name: "nodes".into(), tags: Tags::default(), role: role.map(str::to_owned) };
         let role = |trusted: &str| Role {
             name: "nodes".into(),
             tags: Tags::default(),
@@ -157,7 +156,10 @@ mod tests {
             let volume = Volume { device: device.to_owned(), size: Some(size), kms_key: None };
             problems(&Balancer { volume: Some(volume), ..web() }, &place()).join("; ")
         };
-        assert_eq!(said("/dev/sda1", 20), "volume.device is /dev/sda1, and the root device of image ami-0a1b2c3d is /dev/xvda");
+        assert_eq!(
+            said("/dev/sda1", 20),
+            "volume.device is /dev/sda1, and the root device of image ami-0a1b2c3d is /dev/xvda"
+        );
         assert_eq!(said("/dev/xvda", 7), "volume.size is 7 GiB, and image ami-0a1b2c3d needs 8: write at least 8");
         assert_eq!(said("/dev/xvda", 8), "");
     }
@@ -168,7 +170,9 @@ mod tests {
         let (path, role) = (Some("/elbow/".to_owned()), Some("nodes".to_owned()));
         let moved = with(Iam { path, ..Iam::default() });
         let exchanged = with(Iam { role, ..Iam::default() });
-        assert!(unchangeable(&web(), &moved).is_some_and(|said| said.starts_with("iam.path can't change while web runs")));
+        assert!(
+            unchangeable(&web(), &moved).is_some_and(|said| said.starts_with("iam.path can't change while web runs"))
+        );
         assert!(unchangeable(&web(), &exchanged).is_some_and(|said| said.starts_with("iam.role")));
         let existing = with(Iam { instance_profile: Some("nodes".into()), ..Iam::default() });
         assert_eq!(unchangeable(&moved, &existing), None);

@@ -117,7 +117,9 @@ impl Step {
                 one("set-auto-scaling-group", what)
             }
             Step::Refresh(change) => vec![change.clone()],
-            Step::Prepare(actions) | Step::Launch(actions) => actions.iter().map(|action| action.change(desired)).collect(),
+            Step::Prepare(actions) | Step::Launch(actions) => {
+                actions.iter().map(|action| action.change(desired)).collect()
+            }
             Step::Replace(changes) => changes.clone(),
             Step::Order(nodes) => nodes
                 .iter()

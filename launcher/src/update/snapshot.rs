@@ -183,7 +183,8 @@ impl Snapshot {
     pub fn retags(&self, wanted: &BTreeMap<String, String>, observed: &Observed) -> Vec<Retag> {
         let versions = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
         let versions = versions.flat_map(|config| config.balancer.tags.into_keys());
-        let keys: BTreeSet<String> = versions.chain(self.new.tags.keys().chain(self.old.tags.keys()).cloned()).collect();
+        let keys: BTreeSet<String> =
+            versions.chain(self.new.tags.keys().chain(self.old.tags.keys()).cloned()).collect();
         operator_tags::missing(wanted, &keys, &self.new.vpc, observed)
     }
 

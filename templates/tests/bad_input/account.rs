@@ -107,8 +107,5 @@ fn volumes_and_groups_that_ec2_would_not_take() {
         "[node]\nsecurity_groups = [\"sg-0a\", \"database\"]",
         "line 7: node.security_groups: \"database\" is not an id; write sg- and hex digits",
     );
-    within(
-        "[node]\nsecurity_groups = [\"sg-0a\", \"sg-0a\"]",
-        "line 7: node.security_groups: sg-0a is listed twice",
-    );
+    within("[node]\nsecurity_groups = [\"sg-0a\", \"sg-0a\"]", "line 7: node.security_groups: sg-0a is listed twice");
 }

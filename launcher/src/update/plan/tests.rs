@@ -277,7 +277,13 @@ fn tags_change_in_place_and_those_of_earlier_versions_go() {
         Balancer { tags: pairs.collect(), ..web() }
     };
     let said = World::new().plan(&tagged(&[("Team", "web")]));
-    let parts = ["add a version", "tell node 1", "tell node 0", "make that version", "set tags of security group sg-1: Team=web"];
+    let parts = [
+        "add a version",
+        "tell node 1",
+        "tell node 0",
+        "make that version",
+        "set tags of security group sg-1: Team=web",
+    ];
     assert!(said.iter().zip(parts).all(|(what, part)| what.starts_with(part)), "{said:?}");
     assert!(said.contains(&"set tags of instance i-0: Team=web".to_owned()), "{said:?}");
     assert!(!said.iter().any(|what| what.contains("launch") && what.contains("new node")), "{said:?}");
