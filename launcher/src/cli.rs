@@ -266,6 +266,11 @@ pub enum Render {
         /// The balancer file (TOML)
         file: PathBuf,
     },
+    /// The least IAM policy of an operator who runs the launcher for this balancer (JSON)
+    OperatorPolicy {
+        /// The balancer file (TOML)
+        file: PathBuf,
+    },
     /// The trust policy of the nodes' IAM role (JSON)
     TrustPolicy {
         /// The balancer file (TOML)
