@@ -10,6 +10,7 @@ mod images;
 mod kill;
 mod node;
 mod obedient;
+mod operator_policy;
 mod origin;
 mod partial;
 mod reach;
