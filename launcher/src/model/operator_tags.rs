@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use templates::Balancer;
+use templates::balancer::Iam;
 
 use crate::model::observe::Observed;
 use crate::model::tags::Tags;
@@ -50,19 +51,34 @@ impl fmt::Display for Retag {
     }
 }
 
-/// What gives everything of a balancer just the tags `wanted`. `earlier` are the keys of the operator's tags in all known
+/// What a balancer's file says of tags.
+#[derive(Debug, Clone, Copy)]
+pub struct Prescribed<'a> {
+    pub tags: &'a BTreeMap<String, String>,
+    /// A role or profile that an update left behind keeps its tags.
+    pub iam: &'a Iam,
+    pub vpc: &'a str,
+}
+
+impl Prescribed<'_> {
+    pub fn by(balancer: &Balancer) -> Prescribed<'_> {
+        Prescribed { tags: &balancer.tags, iam: &balancer.iam, vpc: &balancer.vpc }
+    }
+}
+
+/// What gives everything of a balancer just the prescribed tags. `earlier` are the keys of the operator's tags in all known
 /// versions: other tags aren't Elbow's to remove.
-pub fn missing(
-    wanted: &BTreeMap<String, String>,
-    earlier: &BTreeSet<String>,
-    vpc: &str,
-    observed: &Observed,
-) -> Vec<Retag> {
+pub fn missing(prescribed: Prescribed<'_>, earlier: &BTreeSet<String>, observed: &Observed) -> Vec<Retag> {
+    let Prescribed { tags: wanted, iam, vpc } = prescribed;
     let group = observed.group(vpc).map(|it| (Resource::Ec2("security group", vec![it.id.clone()]), &it.tags));
     let template = observed.template.as_ref();
     let template = template.map(|it| (Resource::Ec2("launch template", vec![it.id.clone()]), &it.tags));
-    let role = observed.role.as_ref().map(|it| (Resource::Role(it.name.clone()), &it.tags));
-    let profile = observed.profile.as_ref().map(|it| (Resource::Profile(it.name.clone()), &it.tags));
+    let role = observed.role.as_ref().filter(|_| iam.owns_role()).map(|it| (Resource::Role(it.name.clone()), &it.tags));
+    let profile = observed
+        .profile
+        .as_ref()
+        .filter(|_| iam.owns_profile())
+        .map(|it| (Resource::Profile(it.name.clone()), &it.tags));
     let scaling = observed.scaling.as_ref().filter(|it| !it.deleting);
     let scaling = scaling.map(|it| (Resource::Scaling(it.name.clone()), &it.tags));
     let nodes = observed.live().map(|it| {
@@ -80,7 +96,7 @@ pub fn missing(
 
 /// A line for each resource that lacks an operator's tag.
 pub fn problems(balancer: &Balancer, observed: &Observed) -> Vec<String> {
-    let lacking = missing(&balancer.tags, &BTreeSet::new(), &balancer.vpc, observed);
+    let lacking = missing(Prescribed::by(balancer), &BTreeSet::new(), observed);
     lacking
         .iter()
         .map(|retag| format!("tags are missing or changed ({retag}): run `launcher create` to set them"))
@@ -106,10 +122,10 @@ mod tests {
         for (key, value) in [("Team", "web"), ("CostCenter", "1"), ("patch-group", "a")] {
             observed.groups[0].tags.0.insert(key.to_owned(), value.to_owned());
         }
-        let wanted = tags(&[("Team", "web")]);
+        let balancer = Balancer { tags: tags(&[("Team", "web")]), ..web() };
         let earlier = BTreeSet::from(["CostCenter".to_owned(), "Team".to_owned()]);
-        let said: Vec<String> =
-            missing(&wanted, &earlier, "vpc-0a1b2c3d", &observed).iter().map(Retag::to_string).collect();
+        let missing = |balancer: &Balancer| missing(Prescribed::by(balancer), &earlier, &observed);
+        let said: Vec<String> = missing(&balancer).iter().map(Retag::to_string).collect();
         assert_eq!(
             said,
             [
@@ -122,9 +138,12 @@ mod tests {
                 "instance i-1: Team=web",
             ]
         );
-        let node = &missing(&wanted, &earlier, "vpc-0a1b2c3d", &observed)[5];
+        let node = &missing(&balancer)[5];
         assert_eq!(node.resource, Resource::Ec2("instance", ["i-0", "eni-0", "vol-0"].map(str::to_owned).into()));
-        assert_eq!(missing(&BTreeMap::new(), &BTreeSet::new(), "vpc-0a1b2c3d", &observed), []);
+        let existing = Iam { instance_profile: Some("nodes".to_owned()), ..Iam::default() };
+        let left = missing(&Balancer { iam: existing, ..balancer });
+        assert!(left.len() == 5 && !left.iter().any(|retag| retag.to_string().contains("eu-west-1")), "{left:?}");
+        assert_eq!(super::missing(Prescribed::by(&web()), &BTreeSet::new(), &observed), []);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::model::desired::Desired;
 use crate::model::group_settings::{Wanted, unpinned};
 use crate::model::node::Node;
 use crate::model::observe::Observed;
-use crate::model::operator_tags::{self, Retag};
+use crate::model::operator_tags::{self, Prescribed, Retag};
 use crate::model::tags::claimed;
 use crate::resources::launch_template::Template;
 use crate::resources::role::Role;
@@ -196,7 +196,8 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     template(desired, observed, &mut actions);
     actions.extend(pin(observed, &actions));
     actions.extend(launching(desired, observed));
-    let retags = operator_tags::missing(&desired.operator_tags, &BTreeSet::new(), &desired.vpc, observed);
+    let prescribed = Prescribed { tags: &desired.operator_tags, iam: &desired.iam, vpc: &desired.vpc };
+    let retags = operator_tags::missing(prescribed, &BTreeSet::new(), observed);
     actions.extend(retags.into_iter().map(Action::Retag));
     actions.sort_by_key(Action::stage);
     actions

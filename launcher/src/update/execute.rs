@@ -175,7 +175,7 @@ impl RollingUpdate<'_> {
         loop {
             let observed = observe(self.aws, &old.name).await?;
             let mut outcome = Ok(());
-            let tags = self.snapshot.retags(&old.tags, &observed).into_iter().map(Setting::Retag);
+            let tags = self.snapshot.retags(old, &observed).into_iter().map(Setting::Retag);
             for setting in settings::exact(old, region, cidrs, &observed).into_iter().chain(tags) {
                 outcome = self.set(&setting).await;
                 if outcome.is_err() {

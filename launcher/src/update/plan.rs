@@ -87,7 +87,7 @@ pub fn steps(snapshot: &Snapshot) -> Vec<Step> {
     steps.extend(exact.filter(|setting| !wider.contains(setting)).map(Step::Set));
     // New nodes are launched with the tags.
     let nodes = if snapshot.replaces() { Vec::new() } else { snapshot.observed.nodes.clone() };
-    let retags = snapshot.retags(&snapshot.new.tags, &Observed { nodes, ..snapshot.observed.clone() });
+    let retags = snapshot.retags(&snapshot.new, &Observed { nodes, ..snapshot.observed.clone() });
     steps.extend(retags.into_iter().map(|retag| Step::Set(Setting::Retag(retag))));
     let stale = snapshot.stale_routes().into_iter();
     steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
