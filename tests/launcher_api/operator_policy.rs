@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::node;
 use crate::obedient::with_obedient_nodes;
-use crate::rig::{Rig, succeeded, text};
+use crate::rig::{Rig, refused, succeeded, text};
 
 const USER: &str = "least";
 
@@ -75,8 +75,9 @@ fn by_parameter(rig: &Rig, text: &str) -> String {
 #[test]
 fn a_policy_without_one_of_its_statements_is_not_enough() {
     let rig = Rig::new();
-    let text = by_parameter(&rig, "launch = \"auto-scaling\"");
-    let files = [rig.file("one.toml", &text), rig.file("two.toml", &text.replace("port = 80\n", "port = 8080\n"))];
+    let example = by_parameter(&rig, "launch = \"auto-scaling\"");
+    let files =
+        [rig.file("one.toml", &example), rig.file("two.toml", &example.replace("port = 80\n", "port = 8080\n"))];
     let files = [files[0].as_path(), files[1].as_path()];
     let operator = Operator::new(&rig);
     let mut all = statements(&rig, files[0]);
@@ -112,9 +113,9 @@ fn what_an_account_prescribes_is_on_everything_and_tags_change_in_place() {
          \"arn:aws:iam::{}:policy/Boundary\"\n[volume]\nsize = 20\n[node]\nsecurity_groups = [\"{shared}\"]",
         rig.api.seed().account
     );
-    let text = by_parameter(&rig, &prescribed);
-    let other = text.replace("CostCenter = \"4711\"\n", "").replace("Team = \"web\"", "Team = \"api\"");
-    let files = [rig.file("one.toml", &text), rig.file("two.toml", &other)];
+    let example = by_parameter(&rig, &prescribed);
+    let other = example.replace("CostCenter = \"4711\"\n", "").replace("Team = \"web\"", "Team = \"api\"");
+    let files = [rig.file("one.toml", &example), rig.file("two.toml", &other)];
     let [one, two] = [&files[0], &files[1]].map(|file| file.to_str().expect("it is UTF-8"));
     let operator = Operator::new(&rig);
     operator.may(&statements(&rig, &files[0]).iter().collect::<Vec<_>>());
@@ -145,7 +146,7 @@ fn what_an_account_prescribes_is_on_everything_and_tags_change_in_place() {
     let template = value(&rig, "ec2 describe-launch-templates", "LaunchTemplates[?LaunchTemplateName=='elbow-web']");
     let template = template[0]["LaunchTemplateId"].as_str().expect("an id").to_owned();
     rig.aws(&["ec2", "delete-tags", "--resources", &template, "--tags", "Key=Team"]);
-    let said = crate::rig::text(&rig.launcher(["status", "web"]).stdout);
+    let said = text(&rig.launcher(["status", "web"]).stdout);
     assert!(said.contains(&format!("tags are missing or changed (launch template {template}: Team=api)")), "{said}");
     assert_eq!(operator.launcher(&["create", two, "--no-wait"]), Ok(()));
     assert_eq!(operator.launcher(&["destroy", "web", "--yes"]), Ok(()));
@@ -160,7 +161,7 @@ fn an_existing_profile_is_used_and_left_alone() {
     let print =
         |what: &str| text(&succeeded(rig.launcher(["render".as_ref(), what.as_ref(), file.as_os_str()])).stdout);
     let (trust, policy) = (print("trust-policy"), print("policy"));
-    crate::rig::refused(
+    refused(
         &rig,
         &["create", file.to_str().expect("it is UTF-8"), "--no-wait"],
         &["instance profile nodes doesn't exist", "IAM role nodes doesn't exist"],

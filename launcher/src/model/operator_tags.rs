@@ -122,6 +122,7 @@ mod tests {
         for (key, value) in [("Team", "web"), ("CostCenter", "1"), ("patch-group", "a")] {
             observed.groups[0].tags.0.insert(key.to_owned(), value.to_owned());
         }
+        assert_eq!(missing(Prescribed::by(&web()), &BTreeSet::new(), &observed), []);
         let balancer = Balancer { tags: tags(&[("Team", "web")]), ..web() };
         let earlier = BTreeSet::from(["CostCenter".to_owned(), "Team".to_owned()]);
         let missing = |balancer: &Balancer| missing(Prescribed::by(balancer), &earlier, &observed);
@@ -143,7 +144,6 @@ mod tests {
         let existing = Iam { instance_profile: Some("nodes".to_owned()), ..Iam::default() };
         let left = missing(&Balancer { iam: existing, ..balancer });
         assert!(left.len() == 5 && !left.iter().any(|retag| retag.to_string().contains("eu-west-1")), "{left:?}");
-        assert_eq!(super::missing(Prescribed::by(&web()), &BTreeSet::new(), &observed), []);
     }
 
     #[test]
