@@ -203,7 +203,8 @@ impl RollingUpdate<'_> {
         Ok(())
     }
 
-    /// Launches nodes, creates or corrects the group, or creates what is missing in IAM. Changes by others at the same moment are left to the next plan.
+    /// Launches nodes, creates or corrects the group, or creates what is missing in IAM. Changes by others at the same moment
+    /// are left to the next plan.
     async fn launch(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let desired = &self.snapshot.desired;
         self.keep_lease().await?;

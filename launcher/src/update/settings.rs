@@ -1,5 +1,5 @@
-//! The settings around the nodes: virtual IP claims, security group rules, the role's policy and boundary, and tags. While nodes of two revisions
-//! run, both must work. Pure.
+//! The settings around the nodes: virtual IP claims, security group rules, the role's policy and boundary, and tags. While
+//! nodes of two revisions run, both must work. Pure.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
