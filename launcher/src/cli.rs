@@ -18,11 +18,12 @@ use crate::output::Output;
 /// Creates, updates, shows and removes Elbow balancers, self-hosted stand-ins for the AWS load balancer.
 ///
 /// Reads the standard AWS environment variables and profiles. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2
-/// bad input, nothing changed; 3 (status) something is degraded.
+/// bad input, nothing changed; 3 (status, doctor) something is degraded, or a check found a problem.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
   launcher validate web.toml    check the file, without AWS
+  launcher doctor web.toml      check whether account and network fit the file
   launcher create web.toml      create the balancer that web.toml describes
   launcher update web.toml      change it to match web.toml
   launcher status web           show its nodes, routes and problems
@@ -58,6 +59,8 @@ pub enum Command {
     Update(Update),
     /// Show a balancer's nodes, their roles, its targets, and where the routes lead
     Status(Status),
+    /// Check whether a balancer is configured right: by its file before create, by its name after
+    Doctor(Doctor),
     /// List the balancers in the Region
     List,
     /// Make another node active without losing a request or a connection
@@ -152,6 +155,31 @@ pub struct Status {
     /// Exit with 3 for warnings, too: one of many targets is down
     #[arg(long)]
     pub strict: bool,
+    /// Wait until nothing is degraded, at most this long, such as 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
+}
+
+/// Check whether a balancer is configured right: by its file before create, by its name after.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  launcher doctor web.toml            check the file against the account, before create
+  launcher doctor web                 check the running balancer, and what was changed by hand
+  launcher doctor web.toml --wait 5m  check again until there is no problem
+
+Each finding is ok, a warning, a problem or unknown, with an id that docs/failure-guide.md explains. Exits with 3 if \
+there is a problem. Makes no change: permissions are tried by dry runs and by IAM's simulation. status says whether a \
+balancer serves, doctor whether it is configured right.")]
+pub struct Doctor {
+    /// A balancer file (it exists, or ends in .toml), or a balancer's name
+    #[arg(value_name = "FILE|NAME")]
+    pub subject: PathBuf,
+    /// List the checks that are ok, too
+    #[arg(long)]
+    pub verbose: bool,
+    /// Check again until there is no problem, at most this long, such as 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
 }
 
 /// Make another node active without losing a request or a connection.

@@ -15,6 +15,7 @@ use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Create};
 use crate::commands::show_difference;
+use crate::doctor::{self, Finding, Id, Status};
 use crate::model::balancer_file::read_balancer;
 use crate::model::desired::{Desired, many};
 use crate::model::discover::{Surroundings, discover};
@@ -50,8 +51,9 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
     let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let aws = aws::connect(&cli.account()).await?;
-    let (place, mut observed) =
-        futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
+    let own = async { futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)) };
+    let (own, mut facts) = futures::join!(own, doctor::read::first(&aws, &balancer));
+    let (place, mut observed) = own.map_err(looking)?;
     observed.asides.iter().for_each(|line| output::warn(line));
     let mut problems = problems(&balancer, &place, &observed);
     if !args.dry_run {
@@ -75,6 +77,9 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
             false => output::warn(&trouble),
         }
     }
+    doctor::read::second(&aws, &balancer, &place, &observed, &mut facts).await;
+    let case = doctor::Case { balancer: &balancer, place: &place, observed: &observed, facts: &facts };
+    check(&doctor::examine(&case), &actions)?;
     let changes: Vec<Change> = actions.iter().map(|action| action.change(&desired)).collect();
     let mut report = Report { cli, aws: &aws, desired: &desired, changes, image: image(&observed, &place) };
     if args.dry_run {
@@ -91,6 +96,28 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     }
     let status = wait(&aws, &balancer, args, &progress).await?;
     report.done(Some(&status))
+}
+
+/// Refuses because of the problems that `doctor` found, if they prevent nodes from serving. Warns of them if nothing
+/// changes, and of the others. The result has the warning about rules, and the actions show drift.
+fn check(findings: &[Finding], actions: &[Action]) -> Result<(), Failure> {
+    let told = |finding: &&Finding| {
+        matches!(finding.status, Status::Problem | Status::Warning)
+            && !matches!(finding.id, Id::SecurityGroupRules | Id::Drift)
+    };
+    let (stops, warns): (Vec<&Finding>, Vec<&Finding>) = findings
+        .iter()
+        .filter(told)
+        .partition(|finding| finding.status == Status::Problem && finding.id.stops_create() && !actions.is_empty());
+    if !stops.is_empty() {
+        return Err(Failure::BadInput(stops.into_iter().map(named).collect()));
+    }
+    warns.into_iter().for_each(|finding| output::warn(&named(finding)));
+    Ok(())
+}
+
+fn named(finding: &Finding) -> String {
+    format!("{}: {} ({})", finding.id, finding.line(), finding.id.guide())
 }
 
 /// The refusal, if an update of the balancer is under way: `create` would revoke the rules that the update has added.
@@ -218,5 +245,23 @@ impl Report<'_> {
             status,
         };
         output::result(self.cli.output, &document, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_stop_create_unless_they_concern_targets_or_nothing_changes() {
+        let api = Finding::problem(Id::SubnetApi, "subnet-a has no way", "add a NAT gateway");
+        let target = Finding::problem(Id::TargetSecurityGroups, "closed", "open it");
+        let Err(Failure::BadInput(lines)) = check(&[api.clone(), target.clone()], &[Action::CreateGroup]) else {
+            panic!("it doesn't stop")
+        };
+        let line = "subnet-api: subnet-a has no way; add a NAT gateway (docs/failure-guide.md#subnet-api)";
+        assert_eq!(lines, [line]);
+        assert!(check(std::slice::from_ref(&target), &[Action::CreateGroup]).is_ok());
+        assert!(check(&[api, target], &[]).is_ok());
     }
 }

@@ -2,6 +2,7 @@
 
 mod create;
 mod destroy;
+mod doctor;
 mod handover;
 mod list;
 mod render;
@@ -20,6 +21,7 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Create(args) => create::run(cli, args).await,
         Command::Update(args) => update::run(cli, args).await,
         Command::Status(args) => status::run(cli, args).await,
+        Command::Doctor(args) => doctor::run(cli, args).await,
         Command::List => list::run(cli).await,
         Command::Handover(args) => handover::run(cli, args).await,
         Command::Destroy(args) => destroy::run(cli, args).await,

@@ -1,6 +1,7 @@
 //! `status`: shows balancers by the reports of their nodes and where the routes lead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -10,7 +11,7 @@ use templates::names::TAG_UPDATE;
 use crate::assess::target_groups::GroupHealth;
 use crate::assess::{Assessment, Expected, VipHealth, Watch, assess, unwell};
 use crate::aws::error::{CallFailed, Reason};
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
 use crate::model::group_settings;
@@ -18,7 +19,7 @@ use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::table::columns;
-use crate::output::{self, Output, sanitize};
+use crate::output::{self, Output, progress::Progress, sanitize};
 use crate::preflight::changed_by_hand;
 use crate::resources::{image, route_tables, scaling_group};
 use crate::update::lease::Lease;
@@ -46,38 +47,41 @@ struct Shown {
     assessment: Assessment,
 }
 
-/// Prints the balancers, and fails if one is degraded.
+/// The pause between two looks with `--wait`.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What was found.
+struct Looked {
+    all: Vec<Shown>,
+    /// Why the list of balancers may be incomplete.
+    unread: Vec<String>,
+}
+
+impl Looked {
+    fn is_degraded(&self) -> bool {
+        self.all.iter().any(|one| one.degraded) || !self.unread.is_empty()
+    }
+}
+
+/// Prints the balancers, and fails if one is degraded; with `--wait`, if one still is at its end.
 pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     args.name.as_deref().map_or(Ok(()), check_name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let (names, unread): (Vec<String>, Vec<CallFailed>) = match &args.name {
-        Some(name) => (vec![name.clone()], Vec::new()),
-        None => {
-            let (found, unread) = list::find(&aws).await;
-            (found.into_keys().collect(), unread)
+    let (began, progress) = (Instant::now(), Progress::new());
+    let looked = loop {
+        let looked = look(&aws, args).await?;
+        if !looked.is_degraded() || args.wait.is_none_or(|wait| began.elapsed() >= wait) {
+            break looked;
         }
+        for one in looked.all.iter().filter(|one| one.degraded) {
+            let why = one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages);
+            progress.live(&one.name, why.chain(&one.warnings).next().map_or("degraded", String::as_str));
+        }
+        pause(AGAIN).await;
     };
-    let mut all = Vec::new();
-    for name in &names {
-        let mut glance = glance(&aws, name).await;
-        let observed = &glance.observed;
-        let owned =
-            observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
-        let owned = owned || observed.live_untagged().next().is_some();
-        if !owned {
-            observed.asides.iter().for_each(|line| output::warn(line));
-            return Err(unknown(&aws, name, glance.unread));
-        }
-        let mut one = shown(&aws, name, &mut glance).await;
-        one.degraded |= args.strict && !one.warnings.is_empty();
-        all.push(one);
-    }
-    if let (Some(_), []) = (unread.first(), &all[..]) {
-        return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
-    }
+    progress.clear();
+    let Looked { all, unread } = &looked;
     unread.iter().for_each(|error| output::warn(&format!("there may be more balancers: {error}")));
-    let degraded = all.iter().any(|one| one.degraded) || !unread.is_empty();
-    let unread: Vec<String> = unread.iter().map(CallFailed::to_string).collect();
     match (cli.output, &args.name, &all[..]) {
         (Output::Json, Some(_), [one]) => output::result(cli.output, one, "")?,
         (Output::Json, ..) => {
@@ -86,7 +90,36 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
         (Output::Text, _, []) => output::print(&format!("no balancers in {}", aws.region))?,
         (Output::Text, ..) => output::print(&all.iter().map(text).collect::<Vec<_>>().join("\n"))?,
     }
-    if degraded { Err(Failure::Degraded) } else { Ok(()) }
+    if looked.is_degraded() { Err(Failure::Degraded) } else { Ok(()) }
+}
+
+async fn look(aws: &Aws, args: &Status) -> Result<Looked, Failure> {
+    let (names, unread): (Vec<String>, Vec<CallFailed>) = match &args.name {
+        Some(name) => (vec![name.clone()], Vec::new()),
+        None => {
+            let (found, unread) = list::find(aws).await;
+            (found.into_keys().collect(), unread)
+        }
+    };
+    let mut all = Vec::new();
+    for name in &names {
+        let mut glance = glance(aws, name).await;
+        let observed = &glance.observed;
+        let owned =
+            observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
+        let owned = owned || observed.live_untagged().next().is_some();
+        if !owned {
+            observed.asides.iter().for_each(|line| output::warn(line));
+            return Err(unknown(aws, name, glance.unread));
+        }
+        let mut one = shown(aws, name, &mut glance).await;
+        one.degraded |= args.strict && !one.warnings.is_empty();
+        all.push(one);
+    }
+    if let (Some(_), []) = (unread.first(), &all[..]) {
+        return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
+    }
+    Ok(Looked { all, unread: unread.iter().map(CallFailed::to_string).collect() })
 }
 
 /// The failure for a name of which nothing was found: it doesn't exist, or couldn't be read.

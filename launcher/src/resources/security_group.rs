@@ -78,6 +78,11 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Group>, CallFailed> {
     filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await
 }
 
+/// The groups of these ids. A deleted one is absent.
+pub async fn by_id(ec2: &Client, ids: &[String]) -> Result<Vec<Group>, CallFailed> {
+    filtered(ec2, Filter::builder().name("group-id").set_values(Some(ids.to_vec())).build(), &ids.join(" ")).await
+}
+
 async fn filtered(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<Group>, CallFailed> {
     let pages = ec2.describe_security_groups().filters(filter).into_paginator().page_size(PAGE).items().send();
     let groups = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSecurityGroups", object)?;
