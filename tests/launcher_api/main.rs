@@ -4,6 +4,7 @@
 mod bad_input;
 mod create;
 mod destroy;
+mod doctor;
 mod first_create;
 mod group;
 mod images;

@@ -242,7 +242,7 @@ def of_iam(call: Any) -> Iterator[Check]:
         if policy := call._get_param("PolicyArn"):
             context["iam:policyarn"] = [policy]
         yield Check(action, role_arn, {**context, **tags})
-    elif policy := call._get_param("PolicyArn"):
+    elif policy := call._get_param("PolicyArn") or call._get_param("PolicySourceArn"):
         yield Check(action, policy, tags)
     elif service := call._get_param("AWSServiceName"):
         yield Check(action, f"{account}:role/aws-service-role/{service}/*", {"iam:awsservicename": [service]})
