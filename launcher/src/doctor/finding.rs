@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::facts::Read;
 use super::ids::Id;
-use crate::aws::error::CallFailed;
+use crate::aws::error::{CallFailed, Reason};
 
 /// How a check ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -49,7 +49,11 @@ impl Finding {
 
     /// The finding of a check that needs a call which failed.
     pub fn unread(id: Id, error: &CallFailed) -> Finding {
-        Finding::unknown(id, error.to_string(), format!("allow {}, and run doctor again", error.action))
+        let remedy = match error.reason {
+            Reason::Denied(_) => "run doctor again with this permission",
+            _ => "run doctor again",
+        };
+        Finding::unknown(id, error.to_string(), remedy)
     }
 
     /// What it saw and what to do, in one line.

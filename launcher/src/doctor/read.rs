@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 
 use templates::Balancer;
 
-use super::facts::Facts;
+use super::facts::{Facts, Read};
 use crate::aws::Aws;
 use crate::aws::error::Named;
 use crate::model::discover::Surroundings;
@@ -21,10 +21,6 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
     let groups = balancer.groups();
     let targets: BTreeSet<String> =
         groups.iter().flat_map(|group| &group.targets).map(|target| target.address.ip.to_string()).collect();
-    let caller = async {
-        let output = aws.sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "these credentials")?;
-        Ok(output.arn().unwrap_or_default().to_owned())
-    };
     let inside = async {
         futures::join!(
             network::subnets(ec2, vpc),
@@ -42,7 +38,7 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
             network::private_gateways(ec2, vpc),
         )
     };
-    let (caller, inside, outside) = futures::join!(caller, inside, outside);
+    let (caller, inside, outside) = futures::join!(caller(aws), inside, outside);
     let (subnets, tables, nats, endpoints, access_lists, interfaces) = inside;
     let (transit_gateways, peerings, private_gateways) = outside;
     Facts {
@@ -59,6 +55,12 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         peerings,
         private_gateways,
     }
+}
+
+/// The ARN of the credentials' user or session.
+async fn caller(aws: &Aws) -> Read<String> {
+    let output = aws.sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "these credentials")?;
+    Ok(output.arn().unwrap_or_default().to_owned())
 }
 
 /// The second round: permissions, and the security groups that the first round found.

@@ -120,9 +120,7 @@ pub async fn interfaces(ec2: &Client, vpc: &str, addresses: Vec<String>) -> Read
         addresses: interface
             .private_ip_addresses()
             .iter()
-            .filter_map(|address| address.private_ip_address())
-            .chain(interface.private_ip_address())
-            .filter_map(|address| address.parse().ok())
+            .filter_map(|address| address.private_ip_address()?.parse().ok())
             .collect(),
         groups: interface.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
     };
