@@ -141,6 +141,7 @@ def _endpoints(ec2: Any, vpc: Any, subnets: list[str]) -> dict[str, str]:
             None,
             [],
             subnet_ids=subnets,
+            dns_entries=[],
             private_dns_enabled=True,
         )
         ec2.vpc_end_points[endpoint.id] = endpoint
