@@ -111,6 +111,13 @@ pub struct Endpoint {
     pub groups: Vec<String>,
 }
 
+impl Endpoint {
+    /// Whether it is an interface endpoint for a service. Some partitions put other words before the Region.
+    pub fn serves(&self, region: &str, service: &str) -> bool {
+        self.interface && self.service.ends_with(&format!(".{region}.{service}"))
+    }
+}
+
 /// A network interface of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Interface {

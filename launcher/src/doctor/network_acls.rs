@@ -7,10 +7,13 @@ use templates::paths;
 
 use super::access_lists::{AccessList, EPHEMERAL, Packets, TCP, UDP, VRRP, Verdict};
 use super::case::Case;
-use super::facts::Subnet;
+use super::facts::{Endpoint, Subnet};
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use super::targets::ports;
+
+/// The port of AWS's APIs.
+const HTTPS: (u16, u16) = (443, 443);
 
 /// Packets that pass the list of a subnet.
 struct Need<'a> {
@@ -18,7 +21,7 @@ struct Need<'a> {
     packets: Packets,
 }
 
-/// Whether the lists of the nodes' subnets let through what nodes and clients send each other.
+/// Whether lists let through what nodes send each other and to the EC2 API, and what clients send them.
 pub fn nodes(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::NetworkAcls;
     let subnets = match case.subnets() {
@@ -26,13 +29,14 @@ pub fn nodes(case: &Case<'_>) -> Vec<Finding> {
         Err(error) => return vec![Finding::unread(id, error)],
     };
     let mut needs = among(case, &subnets);
+    needs.extend(to_api(case, &subnets));
     let cidrs = case.place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
     for subnet in &subnets {
         for (client, ports) in case.balancer.admitted(&cidrs) {
             needs.extend(served(subnet, client, (ports.first, ports.last)));
         }
     }
-    let seen = "the network ACLs of the nodes' subnets admit nodes and clients";
+    let seen = "the network ACLs admit nodes, their calls of the EC2 API, and clients";
     with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
 }
 
@@ -81,6 +85,22 @@ fn among<'a>(case: &Case<'_>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
             };
             kinds.clone().into_iter().flat_map(both)
         })
+        .collect()
+}
+
+/// What nodes send to the EC2 API, and its answers: at endpoints with private DNS, or at public addresses.
+fn to_api<'a>(case: &Case<'a>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
+    let (Ok(endpoints), Ok(all)) = (&case.facts.endpoints, &case.facts.subnets) else { return Vec::new() };
+    let named = |endpoint: &&Endpoint| endpoint.private_dns && endpoint.serves(&case.place.region, "ec2");
+    let hosts: Vec<&String> = endpoints.iter().filter(named).flat_map(|endpoint| &endpoint.subnets).collect();
+    if hosts.is_empty() {
+        return subnets.iter().flat_map(|subnet| asks(subnet, Ipv4Net::default(), HTTPS)).collect();
+    }
+    let hosts = all.iter().filter(|subnet| hosts.contains(&&subnet.id));
+    let pairs = hosts.flat_map(|host| subnets.iter().map(move |subnet| (*subnet, host)));
+    let pairs = pairs.filter(|(subnet, host)| subnet.id != host.id);
+    pairs
+        .flat_map(|(subnet, host)| asks(subnet, host.cidr, HTTPS).into_iter().chain(served(host, subnet.cidr, HTTPS)))
         .collect()
 }
 

@@ -269,6 +269,9 @@ fn a_network_acl_that_drops_vrrp_or_clients_is_a_problem_with_the_rule_to_add() 
     let vrrp = lines(no(Some(VRRP), None));
     assert_eq!(vrrp.len(), 2, "from each subnet: {vrrp:?}");
     says(&vrrp[0].line(), &["acl-1", "add an inbound rule to acl-1: allow protocol 112 (VRRP) from 10.0.1.0/24"]);
+    let api = lines(Rule { outbound: true, ..no(Some(6), Some((443, 443))) });
+    assert_eq!(api.len(), 1, "{api:?}");
+    says(&api[0].line(), &["add an outbound rule to acl-1: allow tcp 443 to 0.0.0.0/0"]);
     let clients = lines(no(Some(6), Some((80, 80))));
     says(&clients[0].line(), &["acl-1 of subnet-0aaa, subnet-0bbb drops tcp 80 from 10.0.0.0/16"]);
     let targets = lines(no(Some(6), Some((8080, 8080))));

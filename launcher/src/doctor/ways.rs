@@ -156,10 +156,9 @@ impl<'a> Net<'a> {
         })
     }
 
-    /// The interface endpoints for a service. Some partitions put other words before the Region.
-    fn endpoints(&self, region: &str, service: &str) -> impl Iterator<Item = &'a Endpoint> {
-        let ends = format!(".{region}.{service}");
-        self.endpoints.iter().filter(move |endpoint| endpoint.interface && endpoint.service.ends_with(&ends))
+    /// The interface endpoints for a service.
+    fn endpoints(&self, region: &str, service: &str) -> Vec<&'a Endpoint> {
+        self.endpoints.iter().filter(|endpoint| endpoint.serves(region, service)).collect()
     }
 
     /// An endpoint with private DNS takes all calls of the VPC. Otherwise the subnet's routes decide.
@@ -168,7 +167,7 @@ impl<'a> Net<'a> {
             let within = self.all.iter().filter(|subnet| endpoint.subnets.contains(&subnet.id));
             within.map(|subnet| subnet.zone.as_str()).collect()
         };
-        let endpoints: Vec<&Endpoint> = self.endpoints(region, service).collect();
+        let endpoints = self.endpoints(region, service);
         let mut named = endpoints.iter().filter(|endpoint| endpoint.private_dns);
         if let Some(own) = named.clone().find(|endpoint| zones(endpoint).contains(subnet.zone.as_str())) {
             return Way::Own(own.id.clone());
