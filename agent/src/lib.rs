@@ -10,6 +10,7 @@ pub mod handover;
 pub mod haproxy;
 pub mod host;
 pub mod keepalived;
+pub mod listener_probe;
 pub mod node;
 pub mod ownership;
 pub mod path_watch;

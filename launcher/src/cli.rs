@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod documents;
+mod init;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -11,18 +12,23 @@ use clap::{Args, Parser, Subcommand};
 use templates::values::Millis;
 use templates::{Slot, names};
 
+pub use self::init::Init;
 use crate::aws::Account;
+use crate::doctor::Id;
 use crate::model::node_selector::NodeSelector;
 use crate::output::Output;
 
 /// Creates, updates, shows and removes Elbow balancers, self-hosted stand-ins for the AWS load balancer.
 ///
 /// Reads the standard AWS environment variables and profiles. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2
-/// bad input, nothing changed; 3 (status) something is degraded.
+/// bad input, nothing changed; 3 (status, doctor, --probe) something is degraded, or a check found a problem.
 #[derive(Debug, Parser)]
 #[command(name = "launcher", version, disable_help_subcommand = true)]
 #[command(after_help = "Example:
+  launcher init --target 10.0.1.20:8080 > web.toml
+                                write a file for this account
   launcher validate web.toml    check the file, without AWS
+  launcher doctor web.toml      check whether account and network fit the file
   launcher create web.toml      create the balancer that web.toml describes
   launcher update web.toml      change it to match web.toml
   launcher status web           show its nodes, routes and problems
@@ -52,12 +58,16 @@ impl Cli {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Print a balancer file for this account: VPC, subnets and virtual IP are chosen
+    Init(Init),
     /// Create a balancer, or resume an interrupted create
     Create(Create),
     /// Change a running balancer while it serves
     Update(Update),
     /// Show a balancer's nodes, their roles, its targets, and where the routes lead
     Status(Status),
+    /// Check whether a balancer is configured right: by its file before create, by its name after
+    Doctor(Doctor),
     /// List the balancers in the Region
     List,
     /// Make another node active without losing a request or a connection
@@ -69,6 +79,8 @@ pub enum Command {
     /// Print a file that the launcher or a node generates; makes no AWS call
     #[command(subcommand)]
     Render(Render),
+    /// Print the JSON schema of a balancer file, for editors; makes no AWS call
+    Schema,
 }
 
 /// Create a balancer, or resume an interrupted create.
@@ -76,6 +88,7 @@ pub enum Command {
 #[command(after_help = "Examples:
   launcher create web.toml --dry-run   print the plan
   launcher create web.toml             create the balancer and wait until it serves
+  launcher create web.toml --probe     the same, and show how each listener answers
 
 Running it again resumes an interrupted run and replaces terminated nodes.")]
 pub struct Create {
@@ -94,6 +107,12 @@ pub struct Create {
     /// then it fails and leaves the balancer running
     #[arg(long)]
     pub no_wait_targets: bool,
+    /// At the end, ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, conflicts_with_all = ["dry_run", "no_wait"])]
+    pub probe: bool,
+    /// Go on although these checks of doctor found a problem, such as subnet-api,network-acls
+    #[arg(long, value_name = "ID", value_delimiter = ',')]
+    pub despite: Vec<Id>,
 }
 
 /// Change a running balancer while it serves.
@@ -138,6 +157,9 @@ pub struct Update {
     /// Take the lease from another update that is under way
     #[arg(long)]
     pub take_over: bool,
+    /// At the end, ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, conflicts_with_all = ["dry_run", "versions"])]
+    pub probe: bool,
 }
 
 /// Show a balancer's nodes, their roles, its targets, and where the routes lead.
@@ -152,6 +174,34 @@ pub struct Status {
     /// Exit with 3 for warnings, too: one of many targets is down
     #[arg(long)]
     pub strict: bool,
+    /// Ask each listener on its active node, and show the answers. Exits with 3 if no target answers
+    #[arg(long, requires = "name")]
+    pub probe: bool,
+    /// Wait until nothing is degraded, at most this long, such as 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
+}
+
+/// Check whether a balancer is configured right: by its file before create, by its name after.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  launcher doctor web.toml            check the file against the account, before create
+  launcher doctor web                 check the running balancer, and what was changed by hand
+  launcher doctor web.toml --wait 5m  check again until there is no problem
+
+Each finding is ok, a warning, a problem or unknown, with an id that docs/failure-guide.md explains. Exits with 3 if \
+there is a problem. Makes no change: permissions are tried by dry runs and by IAM's simulation. status says whether a \
+balancer serves, doctor whether it is configured right.")]
+pub struct Doctor {
+    /// A balancer file (it exists, or ends in .toml), or a balancer's name
+    #[arg(value_name = "FILE|NAME")]
+    pub subject: PathBuf,
+    /// List the checks that are ok, too
+    #[arg(long)]
+    pub verbose: bool,
+    /// Check again until there is no problem, at most this long, such as 90s or 10m
+    #[arg(long, value_name = "TIME", value_parser = duration)]
+    pub wait: Option<Duration>,
 }
 
 /// Make another node active without losing a request or a connection.
@@ -263,6 +313,11 @@ pub enum Render {
     },
     /// The permission policy of the nodes' IAM role (JSON)
     Policy {
+        /// The balancer file (TOML)
+        file: PathBuf,
+    },
+    /// The least IAM policy of an operator who runs the launcher for this balancer (JSON)
+    OperatorPolicy {
         /// The balancer file (TOML)
         file: PathBuf,
     },

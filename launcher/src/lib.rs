@@ -1,15 +1,18 @@
 //! The launcher: creates, updates, shows and destroys balancers.
 //!
 //! Read [`plan`] and [`assess`] first: they decide, and do no I/O. Each command in [`commands`] runs these steps: read the file,
-//! observe the account ([`model`]), check both ([`preflight`]), [`plan`] the difference, [`apply`] it, and wait until the nodes
-//! report that they serve. [`update`] changes a running balancer.
+//! observe the account ([`model`]), check both ([`preflight`], [`doctor`]), [`plan`] the difference, [`apply`] it, and wait until
+//! the nodes report that they serve. [`update`] changes a running balancer, and [`init`] chooses what a new balancer's file says.
 
 pub mod apply;
 pub mod assess;
 pub mod aws;
 pub mod cli;
 pub mod commands;
+pub mod doctor;
 pub mod handover;
+pub mod init;
+pub mod listener_probe;
 pub mod model;
 pub mod output;
 pub mod plan;

@@ -1,5 +1,6 @@
 //! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
+mod account;
 pub(crate) mod check;
 mod expected;
 mod findings;
@@ -14,19 +15,23 @@ mod node_config;
 mod parse;
 mod prune;
 mod rule;
+mod schema;
 pub mod secrets;
 mod shape;
 mod syntax;
 mod target;
 mod traffic;
 
+use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 pub use crate::values::{Image, Millis};
+pub use account::{Iam, Volume};
 pub use findings::{Examined, Finding, Invalid, Severity};
 pub use group::{Balance, CheckProtocol, HealthCheck, Sticky, TargetGroup, WhenUnhealthy};
 pub use haproxy::{Bytes, Extra, HaproxySettings};
@@ -35,15 +40,17 @@ pub use monitoring::{Logs, Metrics, Notify, Receiver, Webhook};
 pub use node_config::{BadNodeConfig, NodeConfig};
 pub use parse::examine;
 pub use rule::{Conditions, Forward, Redirect, Respond, Rewrite, Rule};
+pub use schema::schema;
 pub use target::{Address, Target, WEIGHT};
 pub use traffic::Action;
 
 /// A load balancer, as its file describes it. The order of the fields determines the revision.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Balancer {
-    /// Unique in its Region.
+    /// Unique in its Region: a-z, 0-9 and `-`.
     pub name: String,
+    /// The VPC's id, such as "vpc-0a1b2c3d".
     pub vpc: String,
     /// One node in each; at least two availability zones.
     pub subnets: Vec<String>,
@@ -57,6 +64,7 @@ pub struct Balancer {
     pub image: Image,
     /// Networks that may connect; if empty, the VPC's CIDRs.
     #[serde(default)]
+    #[schemars(with = "Vec<schema::Cidr>")]
     pub clients: Vec<Ipv4Net>,
     /// Which route tables get the virtual IPs' routes.
     #[serde(default)]
@@ -81,16 +89,25 @@ pub struct Balancer {
     /// How a running balancer is changed.
     #[serde(default, skip_serializing_if = "Updates::is_default")]
     pub updates: Updates,
-    /// What programs on the nodes may do.
+    /// What programs on the nodes may do, and their further security groups.
     #[serde(default, skip_serializing_if = "NodeSettings::is_default")]
     pub node: NodeSettings,
+    /// The nodes' root volume; if absent, the image's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+    /// The nodes' role and instance profile.
+    #[serde(default, skip_serializing_if = "Iam::is_default")]
+    pub iam: Iam,
+    /// The operator's tags of everything that Elbow creates.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
     /// HAProxy's limits, and an operator's own sections.
     #[serde(default, skip_serializing_if = "HaproxySettings::is_default")]
     pub haproxy: HaproxySettings,
     /// The ports, and what happens to the connections of each.
     #[serde(rename = "listener")]
     pub listeners: Vec<Listener>,
-    /// The targets that listeners forward to, beside those of shorthand listeners: see [`Balancer::groups`].
+    /// The targets that listeners forward to, beside those of shorthand listeners.
     #[serde(default, rename = "target_group", skip_serializing_if = "Vec::is_empty")]
     pub target_groups: Vec<TargetGroup>,
 }
@@ -104,7 +121,7 @@ fn default_image() -> Image {
 }
 
 /// Which route tables get the virtual IPs' routes.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "OneOrMany", into = "OneOrMany")]
 pub enum RouteTables {
     /// All of the VPC that can hold the routes.
@@ -114,9 +131,10 @@ pub enum RouteTables {
     Only(Vec<String>),
 }
 
-#[derive(Clone, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany {
+    #[schemars(extend("enum" = ["all"]))]
     Word(String),
     Ids(Vec<String>),
 }
@@ -142,8 +160,9 @@ impl From<RouteTables> for OneOrMany {
 }
 
 /// How nodes are launched.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "String", into = "String")]
+#[schemars(!try_from, !into, rename_all = "kebab-case")]
 pub enum Launch {
     /// The launcher launches one instance in each subnet.
     #[default]
@@ -173,7 +192,7 @@ impl From<Launch> for String {
 }
 
 /// Where a booting node gets the agent, and the checksum that it must have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AgentSource {
     /// `https://…` or `http://…`
@@ -183,7 +202,7 @@ pub struct AgentSource {
 }
 
 /// Timing and preferences of failover.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Failover {
     /// VRRP advertisement interval; a node is lost after about three without an advertisement (RFC 5798 section 6.1).
@@ -191,14 +210,14 @@ pub struct Failover {
     pub advertisement_interval: Millis,
     /// Whether a virtual IP's preferred node takes it back when it returns.
     pub preempt: bool,
-    /// How long a stopping agent waits for open connections; by default [`DRAIN_TIMEOUT`].
+    /// How long a stopping agent waits for open connections; by default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub drain_timeout: Option<Millis>,
     /// How long a node of an Auto Scaling group is unreachable before its peers report it as unhealthy to the group; by
-    /// default [`REPLACE_AFTER`].
+    /// default 60s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub replace_after: Option<Millis>,
-    /// The active node reads its route tables this often, a tenth more or less; by default [`ROUTE_CHECK`].
+    /// The active node reads its route tables this often, a tenth more or less; by default 30s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub route_check: Option<Millis>,
 }
@@ -242,7 +261,7 @@ impl Default for Failover {
 }
 
 /// How a running balancer is changed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Updates {
     /// Whether running nodes read a new revision from the launch template and change to it. The permission has no
@@ -262,12 +281,15 @@ impl Updates {
     }
 }
 
-/// What programs on the nodes may do.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// What programs on the nodes may do, and who may reach them.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct NodeSettings {
     /// Which users may read the instance's metadata, and with it the credentials of its role.
     pub metadata: Metadata,
+    /// Existing security groups (`sg-…`) of the nodes, beside Elbow's.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
 }
 
 impl NodeSettings {
@@ -277,7 +299,7 @@ impl NodeSettings {
 }
 
 /// Which users on a node may read the instance's metadata.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Metadata {
     /// All but those of HAProxy and of keepalived's scripts.
@@ -314,6 +336,9 @@ impl Balancer {
             ("agent", self.agent != other.agent),
             ("notify", self.notify != other.notify),
             ("metrics", self.metrics != other.metrics),
+            ("node.security_groups", self.node.security_groups != other.node.security_groups),
+            ("volume", self.volume != other.volume),
+            ("iam.instance_profile", self.iam.instance_profile != other.iam.instance_profile),
         ];
         fixed.into_iter().filter(|(_, differs)| *differs).map(|(key, _)| key).collect()
     }

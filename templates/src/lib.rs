@@ -4,11 +4,13 @@
 pub mod balancer;
 pub mod files;
 pub mod handover;
+pub mod listener_probe;
 pub mod names;
 pub mod node;
 pub mod order;
 pub mod paths;
 pub mod report;
+mod tag_words;
 pub mod targets;
 pub mod values;
 

@@ -11,6 +11,7 @@
 //! | `elbow:virtual-ip:<address>` | launcher | security group | empty | this balancer has the virtual IP |
 //! | `elbow:revision` | launcher | instance | [`crate::Order`]: `3:0123456789ab` | the revision that the node should run, and the version that holds it |
 //! | `elbow:drain` | launcher | instance | [`crate::handover::Request`]: `65a1-3f to i-0abc` | a request to hand over |
+//! | `elbow:probe` | launcher | instance | [`crate::listener_probe::RequestId`]: `65a1-3f` | a request to ask the listeners |
 //! | `elbow:update` | launcher | launch template | the launcher's own | the update that runs, and its last sign of life |
 //! | `elbow:default` | launcher | launch template | [`crate::Order`]s | the versions that the launcher made the default, the newest first |
 //! | `elbow:role` | agent | its instance | [`crate::Roles`]: `active standby` | the node's role for each virtual IP |
@@ -19,6 +20,7 @@
 //! | `elbow:unreachable` | agent | its instance | [`crate::report::Unreachable`]: `i-0abc@2026-11-29T14:03:12Z` | the peers that the node can't reach, and since when; absent if there are none |
 //! | `elbow:reached` | agent | its instance | [`crate::report::ReachedVips`]: `- yes` | for each virtual IP, whether this standby reaches its active node through the VPC; absent while it watches none |
 //! | `elbow:targets-1` to `elbow:targets-8` | agent | its instance | [`crate::targets::TargetReport`]: `web=1/2 web/10.0.1.20:8080@2026-11-29T14:03:12Z=L4CON` | what an active node sees of the targets; absent on other nodes, and where one tag is enough |
+//! | `elbow:probed-1` to `elbow:probed-4` | agent | its instance | [`crate::listener_probe::Answer`]: `65a1-3f@2026-11-29T14:03:12Z 10.255.0.10/web=200,10.0.1.20:8080,3` | how the listeners answered; absent without a request in `elbow:probe`, and where one tag is enough |
 //! | `elbow:alive` | agent | its instance | [`crate::report::Moment`]: `2026-11-29T14:03:12Z` | the sign of life of a node that serves: rewritten every 20 s while a peer is silent; absent otherwise |
 //! | `elbow:refused-handover` | agent | its instance | [`crate::report::Refusal`]`<String>`: `65a1-3f no other node answers` | the request in `elbow:drain` that the node refused, and why |
 //! | `elbow:refused-revision` | agent | its instance | [`crate::report::Refusal`]`<Order>`: `3:0123456789ab <why>` | the order in `elbow:revision` that the node refused, and why |
@@ -35,6 +37,8 @@ pub const TAG_VIRTUAL_IP: &str = "elbow:virtual-ip:";
 pub const TAG_REVISION: &str = "elbow:revision";
 /// A request to hand over.
 pub const TAG_DRAIN: &str = "elbow:drain";
+/// A request to ask the listeners.
+pub const TAG_PROBE: &str = "elbow:probe";
 /// The update that runs.
 pub const TAG_UPDATE: &str = "elbow:update";
 /// The versions that the launcher made the default.
@@ -61,6 +65,8 @@ pub const TAG_TARGETS: [&str; 8] = [
     "elbow:targets-7",
     "elbow:targets-8",
 ];
+/// How the listeners answered.
+pub const TAG_PROBED: [&str; 4] = ["elbow:probed-1", "elbow:probed-2", "elbow:probed-3", "elbow:probed-4"];
 /// The sign of life of a node that serves, while a peer is silent.
 pub const TAG_ALIVE: &str = "elbow:alive";
 /// The handover that the node refused.
@@ -69,7 +75,7 @@ pub const TAG_REFUSED_HANDOVER: &str = "elbow:refused-handover";
 pub const TAG_REFUSED_REVISION: &str = "elbow:refused-revision";
 
 /// The tags that an agent writes on its own instance, and the only ones that its role allows.
-pub const REPORTS: [&str; 16] = [
+pub const REPORTS: [&str; 20] = [
     TAG_ROLE,
     TAG_RUNNING,
     TAG_MESSAGE,
@@ -86,6 +92,10 @@ pub const REPORTS: [&str; 16] = [
     TAG_TARGETS[5],
     TAG_TARGETS[6],
     TAG_TARGETS[7],
+    TAG_PROBED[0],
+    TAG_PROBED[1],
+    TAG_PROBED[2],
+    TAG_PROBED[3],
 ];
 
 /// Why a balancer can't have this name. `elbow-<region>-<name>` must fit the 64 characters of a role's name, and suit

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-/// Serde reads and writes the type as text, by its `FromStr` and `Display`.
+/// Serde reads and writes the type as text, by its `FromStr` and `Display`. Its schema is text of this pattern.
 macro_rules! as_text {
-    ($type:ty) => {
+    ($type:ident, $pattern:expr, $description:expr) => {
         impl TryFrom<String> for $type {
             type Error = <$type as std::str::FromStr>::Err;
             fn try_from(text: String) -> Result<Self, Self::Error> {
@@ -19,6 +19,16 @@ macro_rules! as_text {
         impl From<$type> for String {
             fn from(value: $type) -> String {
                 value.to_string()
+            }
+        }
+
+        impl schemars::JsonSchema for $type {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!({ "type": "string", "pattern": $pattern, "description": $description })
             }
         }
     };
@@ -69,7 +79,7 @@ impl FromStr for Millis {
     }
 }
 
-as_text!(Millis);
+as_text!(Millis, "^[0-9]+(ms|s|m|h)$", "A duration, such as \"200ms\", \"60s\", \"5m\" or \"1h\".");
 
 /// A machine image as RunInstances takes it: an id, or the name of a public or private SSM parameter that holds one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,7 +118,11 @@ impl fmt::Display for Image {
     }
 }
 
-as_text!(Image);
+as_text!(
+    Image,
+    "^(ami-[0-9a-fA-F]+|resolve:ssm:.+)$",
+    "An image: \"ami-…\", or \"resolve:ssm:/path\" for an SSM parameter that holds its id."
+);
 
 #[cfg(test)]
 mod tests {

@@ -70,6 +70,7 @@ fn common(case: &str, region: &str) -> Balancer {
     same(case, "haproxy.cfg", &haproxy(&b));
     same(case, "trust-policy.json", &files::trust_policy());
     same(case, "permission-policy.json", &files::permission_policy(&b, region));
+    same(case, "operator-policy.json", &files::operator_policy(&b, region));
     same(case, "launch-template.json", &launch_template(&b, region));
     b
 }
@@ -133,6 +134,7 @@ fn every_rendered_file_ends_in_one_newline() {
             haproxy(&b),
             keepalived(&b, 0, &[]),
             files::permission_policy(&b, "eu-west-1"),
+            files::operator_policy(&b, "eu-west-1"),
             files::trust_policy(),
             files::agent_unit(&b),
             files::rsyslog_conf(&b),

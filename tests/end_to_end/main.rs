@@ -10,6 +10,7 @@ mod handover;
 mod health;
 mod lab;
 mod leaving;
+mod listener_probe;
 mod load;
 mod nodes;
 mod notify;

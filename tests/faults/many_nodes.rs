@@ -35,7 +35,7 @@ async fn five_nodes_with_three_virtual_ips_survive_the_loss_of_two() -> Result<(
 
     watched_by_all_others(&rig, &nodes)?;
     note_cost(&rig, &nodes[0], &VIPS.join(", "), "path watch, five nodes, three virtual IPs")?;
-    web_sockets_survive_an_update(&rig, &three).await?;
+    let three = web_sockets_survive_an_update(&rig, &three).await?;
 
     rig.lab(["latency", "100"])?;
     let mut lost = Vec::new();
@@ -188,8 +188,8 @@ fn five_subnets(rig: &Rig) -> Result<Vec<String>> {
     Ok(subnets)
 }
 
-/// All nodes reload HAProxy, one after another, under connections like WebSockets.
-async fn web_sockets_survive_an_update(rig: &Rig, file: &Path) -> Result<()> {
+/// All nodes reload HAProxy, one after another, under connections like WebSockets. Returns the new file.
+async fn web_sockets_survive_an_update(rig: &Rig, file: &Path) -> Result<PathBuf> {
     let crowd = rig.crowd_of("10.255.0.10:80", vec![Kind::Idle { connections: 20 }])?;
     crowd.ready(BOOT).await?;
     let another = "\n[[listener]]\nname = \"new\"\nport = 8090\nprotocol = \"http\"\nrespond = { status = 200 }\n";
@@ -199,7 +199,8 @@ async fn web_sockets_survive_an_update(rig: &Rig, file: &Path) -> Result<()> {
     let took = began.elapsed();
     let report = crowd.finish()?;
     ensure!(report.connections == 20 && report.lost.is_empty(), "of {}: {:?}", report.connections, report.lost);
-    rig.figure("five nodes: an update under 20 WebSockets, none lost", format!("{took:.1?}"))
+    rig.figure("five nodes: an update under 20 WebSockets, none lost", format!("{took:.1?}"))?;
+    Ok(changed)
 }
 
 fn strings(list: &Value) -> Result<Vec<String>> {

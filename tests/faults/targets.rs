@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use lab::rig::wait_for;
 
 use crate::stage::{BOOT, Stage, play};
@@ -31,11 +31,11 @@ impl Stage {
 
     /// Both agents pass on HAProxy's own metrics, with this line.
     fn exports(&self, line: &str) -> Result<()> {
-        let (active, standby) = self.pair()?;
-        for node in [active, standby] {
-            let page = "http://127.0.0.1:9110/haproxy/metrics?scope=backend";
-            let metrics = self.rig.inside(&node, &["curl", "--silent", "--show-error", "--max-time", "5", page])?;
-            ensure!(metrics.lines().any(|one| one == line), "{node} doesn't export {line:?}: {metrics}");
+        for node in self.rig.serving_nodes(2, BOOT)? {
+            let address = node.address.context("a serving node has an address")?;
+            let page = format!("http://{address}:9110/haproxy/metrics?scope=backend");
+            let metrics = self.rig.inside(&node.id, &["curl", "--silent", "--show-error", "--max-time", "5", &page])?;
+            ensure!(metrics.lines().any(|one| one == line), "{} doesn't export {line:?}: {metrics}", node.id);
         }
         Ok(())
     }

@@ -125,7 +125,12 @@ fn create_killed(when: When) {
     let before = rig.surroundings();
     let file = rig.web();
     let create = ["create", file.to_str().unwrap(), "--no-wait"];
-    let mut number = 1;
+    // Before its last reading call, the launcher has changed nothing.
+    rig.take_calls();
+    rig.create(&file);
+    let first = rig.take_calls().iter().take_while(|call| !call.is_mutating()).count();
+    rig.destroy();
+    let mut number = first;
     while killed(&rig, &killer, (number, when), &create) {
         rig.create(&file);
         assert_eq!(rig.nodes().len(), 2, "killed {when:?} call {number}");
@@ -137,7 +142,7 @@ fn create_killed(when: When) {
         assert_eq!(rig.surroundings(), before, "killed {when:?} call {number}");
         number += 1;
     }
-    assert!(number > 20, "it was killed at only {} calls", number - 1);
+    assert!(number - first >= 10, "it was killed at only {} calls", number - first);
 }
 
 #[test]

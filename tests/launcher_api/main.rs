@@ -4,12 +4,15 @@
 mod bad_input;
 mod create;
 mod destroy;
+mod doctor;
 mod first_create;
 mod group;
 mod images;
+mod init;
 mod kill;
 mod node;
 mod obedient;
+mod operator_policy;
 mod origin;
 mod partial;
 mod reach;

@@ -63,7 +63,10 @@ fn throttling_is_waited_out() {
         let code = "RequestLimitExceeded".to_owned();
         rig.api.proxy().set_failing(Failing { action: action.to_owned(), code, left: 8, zone: None });
         drop(if action == "RunInstances" { rig.create(&file) } else { rig.destroy() });
-        let throttled = rig.take_calls().into_iter().filter(|call| call.action == action && call.error.is_some());
+        let throttled = rig
+            .take_calls()
+            .into_iter()
+            .filter(|call| call.action == action && call.error.as_deref() == Some("RequestLimitExceeded"));
         assert_eq!(throttled.count(), 8, "{action}");
     }
     assert_eq!(rig.nodes(), []);

@@ -1,5 +1,5 @@
-//! HAProxy's admin socket (HAProxy management guide, 9.3): reads the state of the process and of its peers, and reads
-//! and sets the state of servers.
+//! HAProxy's admin socket (HAProxy management guide, 9.3): reads the state of the process, of its peers and of its
+//! connections, and reads and sets the state of servers.
 
 use std::io;
 use std::path::Path;
@@ -52,6 +52,11 @@ impl Admin {
     /// The nodes that it shares stick tables with.
     pub(super) async fn peers(&mut self) -> io::Result<String> {
         self.ask("show peers").await
+    }
+
+    /// The open connections, for [`super::sessions::Sessions`].
+    pub(super) async fn sessions(&mut self) -> io::Result<String> {
+        self.ask("show sess").await
     }
 
     /// The id of the process.

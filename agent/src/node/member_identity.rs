@@ -25,14 +25,14 @@ impl MemberIdentity {
     pub fn of(balancer: &Balancer, facts: &Facts) -> MemberIdentity {
         MemberIdentity {
             vpc: facts.vpc.clone(),
-            groups: facts.groups.clone(),
+            groups: own_groups(&facts.groups, &balancer.node.security_groups),
             group_name: names::regional(&balancer.name),
             profile: names::global(&facts.region, &balancer.name),
             template: facts.tags.get(TAG_TEMPLATE).cloned(),
         }
     }
 
-    /// The security groups of this node: other nodes have at least one of them.
+    /// The security groups of this node, without those that the file adds: other nodes have at least one of them.
     pub fn groups(&self) -> &[String] {
         &self.groups
     }
@@ -59,6 +59,13 @@ impl MemberIdentity {
         let own = |id: &str| self.groups.iter().any(|own| own == id);
         groups.iter().any(|group| group.group_id().is_some_and(own) && group.group_name() == Some(&self.group_name))
     }
+}
+
+/// The node's groups without those that the file adds, which many other instances may have. All, if no other is left: then
+/// the node lost Elbow's.
+fn own_groups(groups: &[String], added: &[String]) -> Vec<String> {
+    let own: Vec<String> = groups.iter().filter(|id| !added.contains(id)).cloned().collect();
+    if own.is_empty() { groups.to_vec() } else { own }
 }
 
 #[cfg(test)]
@@ -105,6 +112,14 @@ pub(crate) mod tests {
         ] {
             assert!(identity().has(&node.build()));
         }
+    }
+
+    #[test]
+    fn members_are_not_looked_for_in_groups_that_the_file_adds() {
+        let ids = |ids: &[&str]| ids.iter().map(|id| (*id).to_owned()).collect::<Vec<_>>();
+        assert_eq!(own_groups(&ids(&["sg-1", "sg-7"]), &ids(&["sg-7"])), ids(&["sg-1"]));
+        assert_eq!(own_groups(&ids(&["sg-7"]), &ids(&["sg-7"])), ids(&["sg-7"]), "it lost Elbow's group");
+        assert_eq!(own_groups(&ids(&["sg-1"]), &[]), ids(&["sg-1"]));
     }
 
     #[test]

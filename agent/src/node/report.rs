@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::Tag;
+use templates::listener_probe::Answer;
 use templates::names::{
-    REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE, TAG_RUNNING,
-    TAG_TARGETS, TAG_UNREACHABLE,
+    REPORTS, TAG_ALIVE, TAG_MESSAGE, TAG_PROBED, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_ROLE,
+    TAG_RUNNING, TAG_TARGETS, TAG_UNREACHABLE,
 };
 use templates::report::{Moment, Reached, ReachedVips, Refusal, fitted};
 use tokio::sync::watch;
@@ -74,7 +75,7 @@ fn ours(all: &BTreeMap<String, String>) -> Tags {
 
 /// The report tags for `state`. Only an active node reports on the `targets`.
 fn tags(state: &State, targets: &[String]) -> Tags {
-    let Reports { unreachable, alive, refused_handover, refused_revision } = &state.reports;
+    let Reports { unreachable, alive, refused_handover, refused_revision, probed } = &state.reports;
     let unreachable = Some(unreachable.to_string()).filter(|value| !value.is_empty());
     let reached: Vec<Reached> = state.virtual_ips.iter().map(|vip| vip.reached).collect();
     let watched = reached.iter().any(|reached| *reached != Reached::Unknown);
@@ -89,7 +90,8 @@ fn tags(state: &State, targets: &[String]) -> Tags {
     let always = [(TAG_ROLE, state.roles().to_string()), (TAG_RUNNING, state.revision.to_string())];
     let optional = optional.into_iter().filter_map(|(key, value)| Some((key, value?)));
     let targets = TAG_TARGETS.into_iter().zip(targets.iter().cloned()).filter(|_| state.is_active());
-    always.into_iter().chain(optional).chain(targets).collect()
+    let probed = TAG_PROBED.into_iter().zip(probed.iter().flat_map(Answer::values));
+    always.into_iter().chain(optional).chain(targets).chain(probed).collect()
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -160,11 +162,20 @@ mod tests {
             alive: Some(moment),
             refused_handover: Some(Refusal { of: "65a1-3f".to_owned(), why: "there is no other node".to_owned() }),
             refused_revision: Some(Refusal { of: "3:0123456789ab".parse().unwrap(), why: "it is older".to_owned() }),
+            probed: Answer::read(["65a1-3f@2026-11-29T14:03:12Z 10.255.0.10/db=connected"]),
         };
         state.problems.insert(Topic::Haproxy, "down".into());
         state.virtual_ips[0].reached = Reached::Yes;
         let written = tags(&state, &[]);
-        let told = [TAG_UNREACHABLE, TAG_REACHED, TAG_ALIVE, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_MESSAGE];
+        let told = [
+            TAG_UNREACHABLE,
+            TAG_REACHED,
+            TAG_ALIVE,
+            TAG_REFUSED_HANDOVER,
+            TAG_REFUSED_REVISION,
+            TAG_PROBED[0],
+            TAG_MESSAGE,
+        ];
         assert_eq!(
             told.map(|key| written[key].as_str()),
             [
@@ -173,6 +184,7 @@ mod tests {
                 "2026-11-29T14:03:12Z",
                 "65a1-3f there is no other node",
                 "3:0123456789ab it is older",
+                "65a1-3f@2026-11-29T14:03:12Z 10.255.0.10/db=connected",
                 "down"
             ]
         );

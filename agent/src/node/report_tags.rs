@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use templates::Order;
-use templates::names::{TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_UNREACHABLE};
+use templates::listener_probe::Answer;
+use templates::names::{TAG_PROBED, TAG_REFUSED_HANDOVER, TAG_REFUSED_REVISION, TAG_UNREACHABLE};
 use templates::report::{Moment, Refusal, Unreachable};
 
 /// Reports with a tag each.
@@ -17,6 +18,8 @@ pub struct Reports {
     pub refused_handover: Option<Refusal<String>>,
     /// The order that this node refused.
     pub refused_revision: Option<Refusal<Order>>,
+    /// How the listeners answered, while the launcher asks for it.
+    pub probed: Option<Answer>,
 }
 
 impl Reports {
@@ -28,6 +31,7 @@ impl Reports {
             alive: None,
             refused_handover: tag(TAG_REFUSED_HANDOVER).and_then(|value| value.parse().ok()),
             refused_revision: tag(TAG_REFUSED_REVISION).and_then(|value| value.parse().ok()),
+            probed: Answer::read(TAG_PROBED.into_iter().map_while(tag)),
         }
     }
 }

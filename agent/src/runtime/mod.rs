@@ -33,7 +33,7 @@ use crate::polling::refresh::{Hints, Latest, Refresher};
 use crate::takeover::Caller;
 use crate::target_health::{self, Channels};
 use crate::telemetry::notify::Outbox;
-use crate::{handover, haproxy, peers, second_chance};
+use crate::{handover, haproxy, listener_probe, peers, second_chance};
 use tasks::Tasks;
 
 /// The shortest interval between reads that events at the peers cause.
@@ -160,6 +160,8 @@ async fn serve(stop: handover::Stop, outbox: &Outbox) -> anyhow::Result<()> {
     let imds = Imds::at(imds::ADDRESS, http.clone());
     let report = async move { report::report(client, facts.instance, imds, reporting, reported, &facts.tags).await };
     tasks.forever("tags", report);
+    let probed = Imds::at(imds::ADDRESS, http.clone());
+    tasks.forever("listener probe", listener_probe::answer(probed, board.clone(), balancer.subscribe()));
     tasks.once(second_chance::keep(node.local.clone(), board.clone()));
     tasks.forever("metadata rules", metadata::keep(board.clone(), balancer.subscribe()));
     let local = Arc::new(Mutex::new(node.local.clone()));

@@ -19,6 +19,8 @@ use crate::model::tags::{self, Tags};
 use crate::model::vip_claims;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
+use crate::resources::retag::retag;
+use crate::resources::role::NewRole;
 use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
 
 /// EC2 may not know a new instance profile, or its role, for minutes.
@@ -134,12 +136,27 @@ impl Task<'_> {
             Action::Allow(rules) => security_group::allow(ec2, group, rules).await.map(|()| Made::Other),
             Action::Revoke(rules) => security_group::revoke(ec2, group, rules).await.map(|()| Made::Other),
             Action::CreateRole => {
-                role::create(iam, global_name, &desired.trust, &description, tags).await.map(|()| Made::Other)
+                let new = NewRole {
+                    name: global_name,
+                    path: desired.iam.path(),
+                    trust: &desired.trust,
+                    description: &description,
+                    boundary: desired.iam.permissions_boundary.as_deref(),
+                    tags,
+                };
+                role::create(iam, new).await.map(|()| Made::Other)
             }
+            Action::SetBoundary(arn) => role::set_boundary(iam, global_name, arn).await.map(|()| Made::Other),
             Action::SetTrust => role::set_trust(iam, global_name, &desired.trust).await.map(|()| Made::Other),
             Action::SetPolicy => role::set_policy(iam, global_name, &desired.policy).await.map(|()| Made::Other),
-            Action::CreateProfile => instance_profile::create(iam, global_name, tags).await.map(|()| Made::Other),
-            Action::AddRole => instance_profile::add_role(iam, global_name, global_name).await.map(|()| Made::Other),
+            Action::CreateProfile => {
+                let path = desired.iam.path();
+                instance_profile::create(iam, global_name, path, tags).await.map(|()| Made::Other)
+            }
+            Action::AddRole => {
+                let role = desired.iam.role(global_name);
+                instance_profile::add_role(iam, global_name, role).await.map(|()| Made::Other)
+            }
             Action::CreateTemplate => {
                 let contents = desired.contents(group, None);
                 let made = launch_template::create(ec2, name, &desired.revision, &contents, tags).await?;
@@ -168,6 +185,7 @@ impl Task<'_> {
                 let launching = Launching { aws: self.aws, desired, template, version, progress: self.progress };
                 launching.node(place).await.map(|_| Made::Other)
             }
+            Action::Retag(it) => retag(self.aws, it).await.map(|()| Made::Other),
             Action::Start { id, .. } => instances::start(ec2, id).await.map(|()| Made::Other),
         }
     }

@@ -12,7 +12,8 @@ use std::net::Ipv4Addr;
 use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::{Launch, NodeConfig, Revision, RouteTables};
-use templates::names::{TAG_MESSAGE, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_TARGETS};
+use templates::listener_probe::Answer;
+use templates::names::{TAG_MESSAGE, TAG_PROBED, TAG_REACHED, TAG_REFUSED_HANDOVER, TAG_TARGETS};
 use templates::report::{Reached, ReachedVips, Refusal};
 use templates::targets::{Needs, TargetReport, needs};
 use templates::{Order, Role, Roles, Slot};
@@ -116,6 +117,9 @@ pub struct NodeHealth {
     /// The handover request that it refused.
     #[serde(skip)]
     pub refused: Option<Refusal<String>>,
+    /// Its answer to a listener probe.
+    #[serde(skip)]
+    pub probed: Option<Answer>,
     /// When it was launched.
     pub launched: Option<Timestamp>,
 }
@@ -252,6 +256,7 @@ pub fn health(node: &Node) -> NodeHealth {
         reached: node.tags.get(TAG_REACHED).and_then(|tag| tag.parse().ok()).unwrap_or_default(),
         targets: TargetReport::read(TAG_TARGETS.iter().map_while(|key| node.tags.get(key))),
         refused: node.tags.get(TAG_REFUSED_HANDOVER).and_then(|tag| tag.parse().ok()),
+        probed: Answer::read(TAG_PROBED.iter().map_while(|key| node.tags.get(key))),
         launched: node.launched,
     }
 }

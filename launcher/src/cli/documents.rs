@@ -9,6 +9,7 @@ use templates::Balancer;
 use toml::Table;
 
 use super::Cli;
+use crate::commands::schema::tests::refusal;
 
 const BASE: &str = r#"
 name        = "web"
@@ -110,6 +111,7 @@ fn every_toml_block_in_a_document_is_a_balancer_or_a_part_of_one() {
             if let Err(error) = Balancer::parse(&file) {
                 panic!("{name}: {error}\n{block}");
             }
+            assert_eq!(refusal(&file), None, "{name}: the schema refuses\n{block}");
             parsed += 1;
         }
     }

@@ -1,8 +1,10 @@
 //! `create`: makes the balancer that a file describes, and waits until it serves.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use ipnet::Ipv4Net;
+use jiff::Timestamp;
 use serde::Serialize;
 use templates::balancer::NodeConfig;
 use templates::names::TAG_UPDATE;
@@ -15,6 +17,8 @@ use crate::aws::error::CallFailed;
 use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Create};
 use crate::commands::show_difference;
+use crate::doctor::{self, Finding, Id, Status};
+use crate::listener_probe::{Probed, run::probe};
 use crate::model::balancer_file::read_balancer;
 use crate::model::desired::{Desired, many};
 use crate::model::discover::{Surroundings, discover};
@@ -44,14 +48,17 @@ struct Created<'a> {
     warning: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     status: Option<&'a Assessment>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<&'a Probed>,
 }
 
 pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
     let balancer = read_balancer(&args.file)?;
     let user_data = files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let aws = aws::connect(&cli.account()).await?;
-    let (place, mut observed) =
-        futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)).map_err(looking)?;
+    let own = async { futures::try_join!(discover(&aws, &balancer), observe(&aws, &balancer.name)) };
+    let (own, mut facts) = futures::join!(own, doctor::read::first(&aws, &balancer));
+    let (place, mut observed) = own.map_err(looking)?;
     observed.asides.iter().for_each(|line| output::warn(line));
     let mut problems = problems(&balancer, &place, &observed);
     if !args.dry_run {
@@ -75,6 +82,9 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
             false => output::warn(&trouble),
         }
     }
+    doctor::read::second(&aws, &balancer, &place, &observed, &mut facts).await;
+    let case = doctor::Case { balancer: &balancer, place: &place, observed: &observed, facts: &facts };
+    check(&doctor::examine(&case), &actions, &args.despite)?;
     let changes: Vec<Change> = actions.iter().map(|action| action.change(&desired)).collect();
     let mut report = Report { cli, aws: &aws, desired: &desired, changes, image: image(&observed, &place) };
     if args.dry_run {
@@ -87,10 +97,42 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         report.changes = converge(&aws, &desired, &mut observed, actions, &progress).await?;
     }
     if args.no_wait {
-        return report.done(None);
+        return report.done(None, None);
     }
     let status = wait(&aws, &balancer, args, &progress).await?;
-    report.done(Some(&status))
+    let probed = match args.probe {
+        true => Some(probe(&aws, &balancer.name, &balancer.vpc, &NodeConfig::of(&balancer), &progress).await),
+        false => None,
+    };
+    progress.clear();
+    report.done(Some(&status), probed.as_ref())
+}
+
+/// Refuses because of the problems that `doctor` found, if they prevent nodes from serving. Warns of them if nothing
+/// changes or the operator goes on `despite` them, and of the others. The result has the warning about rules, and the
+/// actions show drift.
+fn check(findings: &[Finding], actions: &[Action], despite: &[Id]) -> Result<(), Failure> {
+    let told = |finding: &&Finding| {
+        matches!(finding.status, Status::Problem | Status::Warning)
+            && !matches!(finding.id, Id::SecurityGroupRules | Id::Drift)
+    };
+    let is_stop = |finding: &&Finding| {
+        finding.status == Status::Problem && finding.id.stops_create() && !despite.contains(&finding.id)
+    };
+    let (stops, warns): (Vec<&Finding>, Vec<&Finding>) =
+        findings.iter().filter(told).partition(|finding| is_stop(finding) && !actions.is_empty());
+    if !stops.is_empty() {
+        let ids: Vec<&str> =
+            stops.iter().map(|finding| finding.id.name()).collect::<BTreeSet<_>>().into_iter().collect();
+        let last = format!("if your network works in a way that these checks don't know: --despite {}", ids.join(","));
+        return Err(Failure::BadInput(stops.into_iter().map(named).chain([last]).collect()));
+    }
+    warns.into_iter().for_each(|finding| output::warn(&named(finding)));
+    Ok(())
+}
+
+fn named(finding: &Finding) -> String {
+    format!("{}: {} ({})", finding.id, finding.line(), finding.id.guide())
 }
 
 /// The refusal, if an update of the balancer is under way: `create` would revoke the rules that the update has added.
@@ -185,10 +227,10 @@ impl Report<'_> {
             text.push_str(&format!("\n  {}", change.what));
         }
         text.extend(self.warning().map(|warning| format!("\nwarning: {warning}")));
-        self.write("dry-run", &text, None)
+        self.write("dry-run", &text, None, None)
     }
 
-    fn done(&self, status: Option<&Assessment>) -> Result<(), Failure> {
+    fn done(&self, status: Option<&Assessment>, probed: Option<&Probed>) -> Result<(), Failure> {
         let Desired { balancer, revision, .. } = self.desired;
         let outcome = if self.changes.is_empty() { "unchanged" } else { "created" };
         let mut text = match self.changes.is_empty() {
@@ -199,14 +241,22 @@ impl Report<'_> {
             let active = vip.active.join(", ");
             text.push_str(&format!("\n{} is served by {active}, routed in {} tables", vip.address, vip.routes.len()));
         }
-        self.write(outcome, &text, status)
+        text.extend(probed.map(|probed| format!("\n{}", probed.text(Timestamp::now()))));
+        self.write(outcome, &text, status, probed)?;
+        probed.map_or(Ok(()), Probed::outcome)
     }
 
     fn warning(&self) -> Option<String> {
         many(self.desired.rules.len()).filter(|_| !self.changes.is_empty())
     }
 
-    fn write(&self, outcome: &'static str, text: &str, status: Option<&Assessment>) -> Result<(), Failure> {
+    fn write(
+        &self,
+        outcome: &'static str,
+        text: &str,
+        status: Option<&Assessment>,
+        probe: Option<&Probed>,
+    ) -> Result<(), Failure> {
         let document = Created {
             outcome,
             balancer: &self.desired.balancer,
@@ -216,7 +266,28 @@ impl Report<'_> {
             changes: self.changes.clone(),
             warning: self.warning(),
             status,
+            probe,
         };
         output::result(self.cli.output, &document, text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn problems_stop_create_unless_they_concern_targets_or_nothing_changes() {
+        let api = Finding::problem(Id::SubnetApi, "subnet-a has no way", "add a NAT gateway");
+        let target = Finding::problem(Id::TargetSecurityGroups, "closed", "open it");
+        let Err(Failure::BadInput(lines)) = check(&[api.clone(), target.clone()], &[Action::CreateGroup], &[]) else {
+            panic!("it doesn't stop")
+        };
+        let line = "subnet-api: subnet-a has no way; add a NAT gateway (docs/failure-guide.md#subnet-api)";
+        let last = "if your network works in a way that these checks don't know: --despite subnet-api";
+        assert_eq!(lines, [line, last]);
+        assert!(check(std::slice::from_ref(&target), &[Action::CreateGroup], &[]).is_ok());
+        assert!(check(&[api.clone(), target.clone()], &[], &[]).is_ok());
+        assert!(check(&[api, target], &[Action::CreateGroup], &["subnet-api".parse().unwrap()]).is_ok());
     }
 }

@@ -46,6 +46,7 @@ pub fn run(cli: &Cli, what: &Render) -> Result<(), Failure> {
             text(files::keepalived_conf(&node))
         }
         Render::Policy { file } => text(files::permission_policy(&read_balancer(file)?, &region(cli)?)),
+        Render::OperatorPolicy { file } => text(files::operator_policy(&read_balancer(file)?, &region(cli)?)),
         Render::TrustPolicy { file } => read_balancer(file).and_then(|_| text(files::trust_policy())),
     }
 }

@@ -1,24 +1,30 @@
 //! `status`: shows balancers by the reports of their nodes and where the routes lead.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
+use templates::balancer::Iam;
 use templates::names::TAG_UPDATE;
 
 use crate::assess::target_groups::GroupHealth;
 use crate::assess::{Assessment, Expected, VipHealth, Watch, assess, unwell};
 use crate::aws::error::{CallFailed, Reason};
-use crate::aws::{self, Aws};
+use crate::aws::{self, Aws, retry::pause};
 use crate::cli::{Cli, Status};
 use crate::commands::list;
+use crate::listener_probe::{Probed, run::probe_observed};
 use crate::model::group_settings;
 use crate::model::identity;
 use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
+use crate::model::operator_tags;
 use crate::output::failure::{Failure, check_name, looking};
+use crate::output::progress::Progress;
 use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
+use crate::plan::other_boundary;
 use crate::preflight::changed_by_hand;
 use crate::resources::{image, route_tables, scaling_group};
 use crate::update::lease::Lease;
@@ -42,42 +48,47 @@ struct Shown {
     down: Vec<String>,
     /// The reads that failed, and why.
     unread: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    probe: Option<Probed>,
     #[serde(flatten)]
     assessment: Assessment,
 }
 
-/// Prints the balancers, and fails if one is degraded.
+/// The pause between two looks with `--wait`.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// What was found.
+struct Looked {
+    all: Vec<Shown>,
+    /// Why the list of balancers may be incomplete.
+    unread: Vec<String>,
+}
+
+impl Looked {
+    fn is_degraded(&self) -> bool {
+        self.all.iter().any(|one| one.degraded) || !self.unread.is_empty()
+    }
+}
+
+/// Prints the balancers, and fails if one is degraded; with `--wait`, if one still is at its end.
 pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
     args.name.as_deref().map_or(Ok(()), check_name)?;
     let aws = aws::connect(&cli.account()).await?;
-    let (names, unread): (Vec<String>, Vec<CallFailed>) = match &args.name {
-        Some(name) => (vec![name.clone()], Vec::new()),
-        None => {
-            let (found, unread) = list::find(&aws).await;
-            (found.into_keys().collect(), unread)
+    let (began, progress) = (Instant::now(), Progress::new());
+    let looked = loop {
+        let looked = look(&aws, args).await?;
+        if !looked.is_degraded() || args.wait.is_none_or(|wait| began.elapsed() >= wait) {
+            break looked;
         }
+        for one in looked.all.iter().filter(|one| one.degraded) {
+            let why = one.assessment.problems.iter().chain(&one.unread).chain(&one.assessment.messages);
+            progress.live(&one.name, why.chain(&one.warnings).next().map_or("degraded", String::as_str));
+        }
+        pause(AGAIN).await;
     };
-    let mut all = Vec::new();
-    for name in &names {
-        let mut glance = glance(&aws, name).await;
-        let observed = &glance.observed;
-        let owned =
-            observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
-        let owned = owned || observed.live_untagged().next().is_some();
-        if !owned {
-            observed.asides.iter().for_each(|line| output::warn(line));
-            return Err(unknown(&aws, name, glance.unread));
-        }
-        let mut one = shown(&aws, name, &mut glance).await;
-        one.degraded |= args.strict && !one.warnings.is_empty();
-        all.push(one);
-    }
-    if let (Some(_), []) = (unread.first(), &all[..]) {
-        return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
-    }
+    progress.clear();
+    let Looked { all, unread } = &looked;
     unread.iter().for_each(|error| output::warn(&format!("there may be more balancers: {error}")));
-    let degraded = all.iter().any(|one| one.degraded) || !unread.is_empty();
-    let unread: Vec<String> = unread.iter().map(CallFailed::to_string).collect();
     match (cli.output, &args.name, &all[..]) {
         (Output::Json, Some(_), [one]) => output::result(cli.output, one, "")?,
         (Output::Json, ..) => {
@@ -86,7 +97,41 @@ pub async fn run(cli: &Cli, args: &Status) -> Result<(), Failure> {
         (Output::Text, _, []) => output::print(&format!("no balancers in {}", aws.region))?,
         (Output::Text, ..) => output::print(&all.iter().map(text).collect::<Vec<_>>().join("\n"))?,
     }
-    if degraded { Err(Failure::Degraded) } else { Ok(()) }
+    if looked.is_degraded() { Err(Failure::Degraded) } else { Ok(()) }
+}
+
+async fn look(aws: &Aws, args: &Status) -> Result<Looked, Failure> {
+    let (names, unread): (Vec<String>, Vec<CallFailed>) = match &args.name {
+        Some(name) => (vec![name.clone()], Vec::new()),
+        None => {
+            let (found, unread) = list::find(aws).await;
+            (found.into_keys().collect(), unread)
+        }
+    };
+    let mut all = Vec::new();
+    for name in &names {
+        let mut glance = glance(aws, name).await;
+        let observed = &glance.observed;
+        let owned =
+            observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
+        let owned = owned || observed.live_untagged().next().is_some();
+        if !owned {
+            observed.asides.iter().for_each(|line| output::warn(line));
+            return Err(unknown(aws, name, glance.unread));
+        }
+        let mut one = shown(aws, name, &mut glance).await;
+        one.degraded |= args.strict && !one.warnings.is_empty();
+        if args.probe {
+            let probed = probe_observed(aws, name, &glance.observed, &Progress::new()).await;
+            one.degraded |= probed.outcome().is_err();
+            one.probe = Some(probed);
+        }
+        all.push(one);
+    }
+    if let (Some(_), []) = (unread.first(), &all[..]) {
+        return Err(unread.into_iter().map(looking).next().unwrap_or(Failure::Degraded));
+    }
+    Ok(Looked { all, unread: unread.iter().map(CallFailed::to_string).collect() })
 }
 
 /// The failure for a name of which nothing was found: it doesn't exist, or couldn't be read.
@@ -130,6 +175,8 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     );
     let judged = config.as_ref().filter(|_| glance.has_read(Kind::Nodes) && glance.has_read(Kind::Scaling));
     missing.extend(judged.iter().flat_map(|config| group_settings::problems(&config.balancer, observed)));
+    missing.extend(judged.iter().flat_map(|config| operator_tags::problems(&config.balancer, observed)));
+    missing.extend(judged.and_then(|config| boundary(&config.balancer.iam, observed)));
     missing.extend(judged.and_then(|config| group_settings::in_one_zone(&config.balancer, observed)));
     if !glance.has_read(Kind::Nodes) {
         // The nodes that couldn't be read may exist and be active.
@@ -165,6 +212,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
         warnings,
         down,
         unread,
+        probe: None,
         assessment,
     }
 }
@@ -189,14 +237,27 @@ async fn launch_failures(aws: &Aws, observed: &Observed) -> (Vec<String>, Vec<St
     (failures.into_iter().flatten().flatten().collect(), unread.collect())
 }
 
+/// The problem of a role that lost its permissions boundary, or has another one.
+fn boundary(iam: &Iam, observed: &Observed) -> Option<String> {
+    let role = observed.role.as_ref().filter(|_| iam.owns_role())?;
+    let wanted = other_boundary(iam, role)?;
+    let there = role.boundary.as_deref().unwrap_or("none");
+    Some(format!(
+        "IAM role {} has the permissions boundary {there} instead of {wanted}: run `launcher create` to set it",
+        role.name
+    ))
+}
+
 /// The missing parts of a balancer, a line each.
 fn absent(glance: &Glance, vpc: Option<&str>) -> Vec<String> {
     let observed = &glance.observed;
+    let config = observed.config();
+    let owns = |what: fn(&Iam) -> bool| config.as_ref().is_none_or(|config| what(&config.balancer.iam));
     let parts = [
         (Kind::Template, observed.template.is_some()),
         (Kind::Groups, vpc.is_some_and(|vpc| observed.group(vpc).is_some())),
-        (Kind::Role, observed.role.is_some()),
-        (Kind::Profile, observed.profile.is_some()),
+        (Kind::Role, observed.role.is_some() || !owns(Iam::owns_role)),
+        (Kind::Profile, observed.profile.is_some() || !owns(Iam::owns_profile)),
     ];
     let missing = parts.iter().filter(|(what, there)| !there && glance.has_read(*what));
     missing
@@ -261,6 +322,7 @@ fn text(one: &Shown) -> String {
     for line in problems.chain(&one.warnings).chain(&one.down) {
         text.push_str(&format!("  ! {}\n", sanitize::line(line)));
     }
+    text.extend(one.probe.iter().map(|probed| probed.text(Timestamp::now())));
     text
 }
 

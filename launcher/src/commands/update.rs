@@ -4,7 +4,8 @@ use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::net::Ipv4Addr;
 
-use serde_json::json;
+use jiff::Timestamp;
+use serde_json::{Value, json};
 use templates::balancer::NodeConfig;
 use templates::{Balancer, files};
 
@@ -13,6 +14,7 @@ use crate::assess::Expected;
 use crate::aws::{self, Aws};
 use crate::cli::{Cli, Update};
 use crate::commands::show_difference;
+use crate::listener_probe::{Probed, run::probe};
 use crate::model::balancer_file::read_balancer;
 use crate::model::discover::discover;
 use crate::model::observe::observe;
@@ -41,7 +43,8 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
         return dry_run(cli, &snapshot, &steps);
     }
     if steps.is_empty() {
-        return unchanged(cli, &snapshot);
+        let probed = probed(&asked, &snapshot, &Progress::new()).await?;
+        return unchanged(cli, &snapshot, probed.as_ref());
     }
     carry_out(cli, &asked, &snapshot.template.id).await
 }
@@ -161,12 +164,33 @@ fn dry_run(cli: &Cli, snapshot: &Snapshot, steps: &[Step]) -> Result<(), Failure
     }
 }
 
-fn unchanged(cli: &Cli, snapshot: &Snapshot) -> Result<(), Failure> {
+fn unchanged(cli: &Cli, snapshot: &Snapshot, probed: Option<&Probed>) -> Result<(), Failure> {
     let mut text = format!("{}: nothing changes", snapshot.new.name);
     for note in snapshot.notes() {
         text.push_str(&format!("\n{note}"));
     }
-    output::result(cli.output, &snapshot.document("unchanged", &[]), &text)
+    report(cli, snapshot.document("unchanged", &[]), text, probed)
+}
+
+/// Prints the result, with that of the listener probe, and fails if a client wouldn't be served.
+fn report(cli: &Cli, mut document: Value, mut text: String, probed: Option<&Probed>) -> Result<(), Failure> {
+    if let Some(probed) = probed {
+        document["probe"] = json!(probed);
+        text.push_str(&format!("\n{}", probed.text(Timestamp::now())));
+    }
+    output::result(cli.output, &document, &text)?;
+    probed.map_or(Ok(()), Probed::outcome)
+}
+
+/// The result of the listener probe, if one was asked for.
+async fn probed(asked: &Asked<'_>, snapshot: &Snapshot, progress: &Progress) -> Result<Option<Probed>, Failure> {
+    if !asked.args.probe {
+        return Ok(None);
+    }
+    let new = &snapshot.new;
+    let config = NodeConfig::of(new);
+    let probing = async { Ok(probe(&asked.aws, &new.name, &new.vpc, &config, progress).await) };
+    until_interrupted(probing).await.map(Some)
 }
 
 /// Takes the lease, reads the state again, as another update may have changed it until then, and runs the plan.
@@ -190,16 +214,19 @@ async fn carry_out(cli: &Cli, asked: &Asked<'_>, template: &str) -> Result<(), F
         output::warn(&format!("the lease of this update isn't released and ends {} s later: {error}", DEAD.as_secs()));
     }
     if changes.is_empty() {
-        return unchanged(cli, &snapshot);
+        let probed = probed(asked, &snapshot, &progress).await?;
+        progress.clear();
+        return unchanged(cli, &snapshot, probed.as_ref());
     }
     let expected = Expected { without: args.without.clone(), ..Expected::from(&NodeConfig::of(&snapshot.new)) };
     let served = until_served(aws, &snapshot.new.name, &snapshot.new.vpc, &expected, args.timeout, &progress);
     let status = until_interrupted(served).await?;
+    let probed = probed(asked, &snapshot, &progress).await?;
     progress.clear();
     let mut document = snapshot.document("updated", &changes);
     document["status"] = json!(status);
     let text = format!("{} is updated, revision {}", snapshot.new.name, snapshot.desired.revision);
-    output::result(cli.output, &document, &text)
+    report(cli, document, text, probed.as_ref())
 }
 
 /// Plans and runs until nothing is left to do: once, unless another program changes the balancer meanwhile. Returns the first

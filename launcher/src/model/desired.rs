@@ -1,12 +1,12 @@
 //! Computes a balancer's desired resources on AWS from its file, before anything is created.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ipnet::Ipv4Net;
-use templates::balancer::{Revision, RouteTables};
+use templates::balancer::{Iam, Revision, RouteTables, Volume};
 use templates::{Balancer, Slot, files, names, paths};
 
 use crate::model::group_settings::Wanted;
@@ -27,10 +27,14 @@ pub struct Desired {
     pub revision: Revision,
     /// The name of security group and launch template; an instance's name adds the slot.
     pub name: String,
-    /// The name of role, role policy and instance profile.
+    /// The name of Elbow's own role, role policy and instance profile.
     pub global_name: String,
-    /// The tags of every resource.
+    /// Which of role and instance profile are Elbow's, and their settings.
+    pub iam: Iam,
+    /// The tags of every resource, the operator's too.
     pub tags: Tags,
+    /// The operator's tags.
+    pub operator_tags: BTreeMap<String, String>,
     /// Its virtual IPs, which the security group claims.
     pub virtual_ips: Vec<Ipv4Addr>,
     /// The tables of their routes.
@@ -45,6 +49,10 @@ pub struct Desired {
     pub image: String,
     /// For example `t3.small`.
     pub instance_type: String,
+    /// Further security groups of the nodes.
+    pub other_groups: Vec<String>,
+    /// The nodes' root volume, unless it is as the image says.
+    pub volume: Option<Volume>,
     /// Base64 of gzip of cloud-config.
     pub user_data: String,
     /// One node in each, by slot.
@@ -62,7 +70,9 @@ impl Desired {
             revision: balancer.revision(),
             name: names::regional(&balancer.name),
             global_name: names::global(region, &balancer.name),
-            tags: Tags::of(&balancer.name, &balancer.vpc),
+            iam: balancer.iam.clone(),
+            tags: Tags::of(&balancer.name, &balancer.vpc).and(&balancer.tags),
+            operator_tags: balancer.tags.clone(),
             virtual_ips: balancer.virtual_ips.clone(),
             route_tables: balancer.route_tables.clone(),
             rules: rules(balancer, cidrs),
@@ -70,6 +80,8 @@ impl Desired {
             policy: files::permission_policy(balancer, region),
             image: image.to_owned(),
             instance_type: balancer.instance_type.clone(),
+            other_groups: balancer.node.security_groups.clone(),
+            volume: balancer.volume.clone(),
             user_data: STANDARD.encode(user_data),
             subnets: balancer.subnets.clone(),
             scaling: Wanted::of(balancer),
@@ -91,8 +103,9 @@ impl Desired {
         Contents {
             image: pinned.unwrap_or(&self.image).to_owned(),
             instance_type: self.instance_type.clone(),
-            groups: vec![group.to_owned()],
-            profile: self.global_name.clone(),
+            groups: [group.to_owned()].into_iter().chain(self.other_groups.iter().cloned()).collect(),
+            profile: self.iam.profile(&self.global_name).to_owned(),
+            volume: self.volume.clone(),
             user_data: self.user_data.clone(),
             metadata: METADATA,
             launched: LAUNCHED.map(|kind| (kind.as_str().to_owned(), self.tags.clone())).into(),

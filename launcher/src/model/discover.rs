@@ -6,9 +6,12 @@ use crate::aws::Aws;
 use crate::aws::error::CallFailed;
 use crate::model::vip_claims::{self, Claim};
 use crate::resources::image::{self, Image};
+use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instance_type::{self, InstanceType};
 use crate::resources::network::{self, Subnet, Vpc};
+use crate::resources::role::{self, Role};
 use crate::resources::route_tables::{self, Table};
+use crate::resources::security_group::{self, Group};
 
 /// A balancer's surroundings. What the file names and AWS doesn't have is absent.
 #[derive(Debug, Clone)]
@@ -28,6 +31,36 @@ pub struct Surroundings {
     pub instance_type: Option<InstanceType>,
     /// The claims of the VPC's other balancers.
     pub others: Vec<Claim>,
+    pub existing: Existing,
+}
+
+/// What the file names of others for its nodes, as far as it exists.
+#[derive(Debug, Clone, Default)]
+pub struct Existing {
+    pub groups: Vec<Group>,
+    pub role: Option<Role>,
+    /// The instance profile.
+    pub profile: Option<Profile>,
+}
+
+impl Existing {
+    async fn find(aws: &Aws, balancer: &Balancer) -> Result<Existing, CallFailed> {
+        let groups = security_group::listed(&aws.ec2, &balancer.node.security_groups);
+        let role = async {
+            match &balancer.iam.role {
+                Some(name) => role::find(&aws.iam, name).await,
+                None => Ok(None),
+            }
+        };
+        let profile = async {
+            match &balancer.iam.instance_profile {
+                Some(name) => instance_profile::find(&aws.iam, name).await,
+                None => Ok(None),
+            }
+        };
+        let (groups, role, profile) = futures::try_join!(groups, role, profile)?;
+        Ok(Existing { groups, role, profile })
+    }
 }
 
 /// Reads everything concurrently.
@@ -40,7 +73,7 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         };
         Ok((id, image))
     };
-    let (account, vpc, subnets, tables, (image_id, image), instance_type, others) = futures::try_join!(
+    let (account, vpc, subnets, tables, (image_id, image), instance_type, others, existing) = futures::try_join!(
         network::account(&aws.sts),
         network::vpc(&aws.ec2, &balancer.vpc),
         network::subnets(&aws.ec2, &balancer.subnets),
@@ -48,7 +81,8 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         image,
         instance_type::find(&aws.ec2, &balancer.instance_type),
         vip_claims::find(aws, &balancer.vpc, &balancer.name, &balancer.virtual_ips),
+        Existing::find(aws, balancer),
     )?;
     let region = aws.region.clone();
-    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others })
+    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others, existing })
 }

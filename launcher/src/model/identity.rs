@@ -17,7 +17,7 @@ pub const TAG_TEMPLATE: &str = "aws:ec2launchtemplate:id";
 pub struct Signs {
     /// The security group's name.
     pub group: String,
-    /// The instance profile's name.
+    /// The name of Elbow's own instance profile. An existing one, which other instances may have, is no sign.
     pub profile: String,
     /// The launch template's id, if the template exists.
     pub template: Option<String>,
@@ -176,6 +176,21 @@ mod tests {
         assert_eq!(standing(&instance(Some("api"), "elbow-web", "", "lt-1")), Standing::Untagged);
         assert_eq!(standing(&instance(None, "elbow-web", "own", "lt-7")), Standing::Guest);
         assert_eq!(standing(&instance(None, "x", "elbow-eu-west-1-web", "")), Standing::Other);
+    }
+
+    #[test]
+    fn an_existing_profile_and_further_groups_prove_nothing() {
+        let mut other = instance(Some("web"), "shared", "nodes", "");
+        other.groups.push("database".into());
+        assert_eq!(
+            signs().standing("web", &other),
+            Standing::Stranger,
+            "the balancer's tag, a further group and profile"
+        );
+        let node = instance(Some("web"), "elbow-web", "nodes", "lt-1");
+        assert_eq!(signs().standing("web", &node), Standing::Node);
+        let untagged = instance(None, "elbow-web", "nodes", "lt-1");
+        assert_eq!(signs().standing("web", &untagged), Standing::Untagged, "group and template are two signs");
     }
 
     #[test]

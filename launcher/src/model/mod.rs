@@ -9,5 +9,6 @@ pub mod node;
 pub mod node_selector;
 pub mod node_status;
 pub mod observe;
+pub mod operator_tags;
 pub mod tags;
 pub mod vip_claims;

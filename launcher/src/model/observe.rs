@@ -307,6 +307,7 @@ pub(crate) mod tests {
                 tags: desired.tags.clone(),
                 trust: serde_json::from_str(&desired.trust).unwrap(),
                 policy: serde_json::from_str(&desired.policy).ok(),
+                boundary: None,
             }),
             profile: Some(Profile {
                 name: desired.global_name.clone(),

@@ -23,6 +23,12 @@ impl Tags {
         self
     }
 
+    /// These and more.
+    pub fn and(mut self, more: &BTreeMap<String, String>) -> Tags {
+        self.0.extend(more.iter().map(|(key, value)| (key.clone(), value.clone())));
+        self
+    }
+
     /// The value of a tag.
     pub fn get(&self, key: &str) -> Option<&str> {
         self.0.get(key).map(String::as_str)

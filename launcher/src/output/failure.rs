@@ -14,7 +14,7 @@ pub enum Failure {
     Failed(anyhow::Error),
     /// It did a part; a line for each thing that is left.
     Unfinished(Vec<String>),
-    /// `status`: the balancer doesn't serve as it should. Already shown.
+    /// `status` or `--probe`: the balancer doesn't serve as it should. `doctor`: a check found a problem. Already shown.
     Degraded,
     /// The operator stopped it.
     Interrupted,

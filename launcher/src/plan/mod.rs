@@ -6,14 +6,17 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use serde::Serialize;
+use templates::balancer::Iam;
 use templates::{Order, Slot};
 
 use crate::model::desired::Desired;
 use crate::model::group_settings::{Wanted, unpinned};
 use crate::model::node::Node;
 use crate::model::observe::Observed;
+use crate::model::operator_tags::{self, Prescribed, Retag};
 use crate::model::tags::claimed;
 use crate::resources::launch_template::Template;
+use crate::resources::role::Role;
 use crate::resources::scaling_group::{Hook, REBALANCE};
 use crate::resources::security_group::Rule;
 
@@ -30,6 +33,8 @@ pub enum Action {
     Revoke(BTreeSet<Rule>),
     /// Create the role, without a policy.
     CreateRole,
+    /// Set its permissions boundary.
+    SetBoundary(String),
     /// Set its trust policy.
     SetTrust,
     /// Set its permission policy.
@@ -54,6 +59,8 @@ pub enum Action {
     SetHook(Hook),
     /// Suspend AZRebalance, which ends healthy nodes.
     SuspendRebalance,
+    /// Set the operator's tags on a resource that lacks them.
+    Retag(Retag),
     /// Start a stopped node.
     Start {
         /// The instance.
@@ -82,7 +89,7 @@ pub enum Stage {
     Group,
     /// New rules of the security group.
     Admit,
-    /// The role.
+    /// The role, and its permissions boundary: a caller's policy may require it for what follows.
     Make,
     /// Policies, the instance profile, and rules to remove.
     Fill,
@@ -90,7 +97,7 @@ pub enum Stage {
     Join,
     /// The nodes, or their group.
     Launch,
-    /// Settings of the Auto Scaling group.
+    /// Settings of the Auto Scaling group, and tags.
     Settle,
 }
 
@@ -104,11 +111,13 @@ impl Action {
         match self {
             Action::CreateGroup | Action::Claim(_) => Stage::Group,
             Action::Allow(_) => Stage::Admit,
-            Action::CreateRole => Stage::Make,
+            Action::CreateRole | Action::SetBoundary(_) => Stage::Make,
             Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
             Action::AddRole | Action::CreateTemplate | Action::AddVersion(_) => Stage::Join,
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
-            Action::SetScaling(_) | Action::Pin | Action::SetHook(_) | Action::SuspendRebalance => Stage::Settle,
+            Action::SetScaling(_) | Action::Pin | Action::SetHook(_) | Action::SuspendRebalance | Action::Retag(_) => {
+                Stage::Settle
+            }
         }
     }
 
@@ -130,10 +139,16 @@ impl Action {
             Action::Allow(rules) => ("allow", format!("allow inbound to {name}: {}", list(rules))),
             Action::Revoke(rules) => ("revoke", format!("revoke inbound to {name}: {}", list(rules))),
             Action::CreateRole => ("create-role", format!("create IAM role {global_name}")),
+            Action::SetBoundary(arn) => {
+                ("set-permissions-boundary", format!("set the permissions boundary of IAM role {global_name} to {arn}"))
+            }
             Action::SetTrust => ("set-trust", format!("correct the trust policy of IAM role {global_name}")),
             Action::SetPolicy => ("set-policy", format!("set the policy of IAM role {global_name}")),
             Action::CreateProfile => ("create-instance-profile", format!("create instance profile {global_name}")),
-            Action::AddRole => ("add-role", format!("add the role to instance profile {global_name}")),
+            Action::AddRole => {
+                let role = desired.iam.role(global_name);
+                ("add-role", format!("add role {role} to instance profile {global_name}"))
+            }
             Action::CreateTemplate => {
                 ("create-launch-template", format!("create launch template {name}, revision {}", desired.revision))
             }
@@ -157,6 +172,7 @@ impl Action {
             Action::SuspendRebalance => {
                 ("suspend-rebalance", format!("suspend AZRebalance of Auto Scaling group {name}"))
             }
+            Action::Retag(retag) => ("set-tags", format!("set tags of {retag}")),
             Action::Start { id, slot } => ("start", format!("start node {slot}, {id}")),
         };
         Change { action, what }
@@ -180,6 +196,9 @@ pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     template(desired, observed, &mut actions);
     actions.extend(pin(observed, &actions));
     actions.extend(launching(desired, observed));
+    let prescribed = Prescribed { tags: &desired.operator_tags, iam: &desired.iam, vpc: &desired.vpc };
+    let retags = operator_tags::missing(prescribed, &BTreeSet::new(), observed);
+    actions.extend(retags.into_iter().map(Action::Retag));
     actions.sort_by_key(Action::stage);
     actions
 }
@@ -213,25 +232,43 @@ fn group(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     }
 }
 
-fn iam(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
-    let document = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("templates render JSON");
-    match &observed.role {
-        None => actions.extend([Action::CreateRole, Action::SetPolicy]),
-        Some(role) => {
-            if role.trust != document(&desired.trust) {
-                actions.push(Action::SetTrust);
-            }
-            if role.policy != Some(document(&desired.policy)) {
-                actions.push(Action::SetPolicy);
-            }
-        }
+/// The actions that create what is missing in IAM.
+pub fn missing_in_iam(desired: &Desired, observed: &Observed) -> Vec<Action> {
+    let mut actions = Vec::new();
+    if observed.role.is_none() && desired.iam.owns_role() {
+        actions.extend([Action::CreateRole, Action::SetPolicy]);
+    }
+    if !desired.iam.owns_profile() {
+        return actions;
     }
     if observed.profile.is_none() {
         actions.push(Action::CreateProfile);
     }
-    if observed.profile.as_ref().and_then(|profile| profile.role.as_ref()) != Some(&desired.global_name) {
+    let role = observed.profile.as_ref().and_then(|profile| profile.role.as_deref());
+    if role != Some(desired.iam.role(&desired.global_name)) {
         actions.push(Action::AddRole);
     }
+    actions
+}
+
+/// Leaves alone what isn't Elbow's.
+fn iam(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
+    let document = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("templates render JSON");
+    if let Some(role) = observed.role.as_ref().filter(|_| desired.iam.owns_role()) {
+        actions.extend(other_boundary(&desired.iam, role).map(Action::SetBoundary));
+        if role.trust != document(&desired.trust) {
+            actions.push(Action::SetTrust);
+        }
+        if role.policy != Some(document(&desired.policy)) {
+            actions.push(Action::SetPolicy);
+        }
+    }
+    actions.extend(missing_in_iam(desired, observed));
+}
+
+/// The permissions boundary to set, if the role has another one. Without the key in the file, the boundary isn't Elbow's.
+pub fn other_boundary(iam: &Iam, role: &Role) -> Option<String> {
+    iam.permissions_boundary.clone().filter(|arn| role.boundary.as_ref() != Some(arn))
 }
 
 fn template(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {

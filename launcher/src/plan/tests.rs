@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
-use crate::model::desired::tests::{auto_scaling, desired, desired_of};
+use crate::model::desired::tests::{auto_scaling, desired, desired_of, web};
 use crate::model::group_settings::tests::group;
 use crate::model::observe::tests::{node, whole};
 use crate::resources::scaling_group::ScalingGroup;
@@ -144,4 +144,37 @@ fn a_changed_group_is_corrected_and_a_correct_one_left_alone() {
     assert!(matches!(&added[..], [Action::AddVersion(_), Action::Pin]), "{added:?}");
     assert_eq!(planned(|it| it.suspended.clear()), [Action::SuspendRebalance]);
     assert_eq!(planned(|it| it.deleting = true), [Action::CreateScaling, Action::SuspendRebalance]);
+}
+
+#[test]
+fn what_is_not_elbows_is_neither_created_nor_changed() {
+    let iam = |role: Option<&str>, profile: Option<&str>| {
+        let iam = Iam { role: role.map(str::to_owned), instance_profile: profile.map(str::to_owned), ..Iam::default() };
+        desired_of(&templates::Balancer { iam, ..web() })
+    };
+    let made = |desired: &Desired| kinds(&plan(desired, &Observed::default()));
+    let existing = iam(None, Some("nodes"));
+    assert_eq!(
+        made(&existing),
+        ["create-security-group", "allow", "create-launch-template", "launch", "launch"],
+        "an existing profile"
+    );
+    assert_eq!(existing.contents("sg-1", None).profile, "nodes");
+    let made = made(&iam(Some("nodes"), None));
+    assert!(!made.contains(&"create-role") && !made.contains(&"set-policy"), "{made:?}");
+    assert!(made.contains(&"create-instance-profile") && made.contains(&"add-role"), "{made:?}");
+}
+
+#[test]
+fn tags_and_the_boundary_that_another_program_changed_are_set_again() {
+    let mut balancer = web();
+    balancer.tags.insert("Team".to_owned(), "web".to_owned());
+    balancer.iam.permissions_boundary = Some("arn:aws:iam::123456789012:policy/B".to_owned());
+    let desired = desired_of(&balancer);
+    let mut observed = whole();
+    observed.template.as_mut().unwrap().contents = desired.contents("sg-1", None);
+    let actions = plan(&desired, &observed);
+    assert_eq!(actions[0], Action::SetBoundary("arn:aws:iam::123456789012:policy/B".to_owned()));
+    let tagged = actions.iter().filter(|action| matches!(action, Action::Retag(_))).count();
+    assert_eq!((tagged, actions.len()), (6, 7), "group, role, profile, template and two nodes: {actions:?}");
 }

@@ -1,5 +1,6 @@
 //! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
+pub mod account;
 pub mod changed_by_hand;
 
 use std::collections::BTreeSet;
@@ -23,28 +24,61 @@ const ROLE_NAME: usize = 64;
 /// IAM's quota for all of a role's inline policies, white space not counted (IAM user guide, "IAM and AWS STS quotas").
 const ROLE_POLICY: usize = 10_240;
 
+/// What a problem of the surroundings is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Topic {
+    /// The name, and resources that have it.
+    Name,
+    Vpc,
+    VirtualIps,
+    Subnets,
+    /// Image and instance type.
+    Machines,
+    RouteTables,
+}
+
 /// Every problem, in the order of the file's keys.
 pub fn problems(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
     let mut problems = surroundings(balancer, place, observed);
-    problems.extend(group(balancer, observed));
-    problems.extend(other_revision(balancer, observed));
-    problems.extend(other_origin(balancer, observed));
+    problems.extend(existing(balancer, observed));
     problems
 }
 
 /// Every problem of its surroundings.
 pub fn surroundings(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<String> {
-    let mut problems = Vec::new();
-    name(balancer, &place.region, &mut problems);
-    problems.extend(foreign(&balancer.name, &balancer.vpc, observed));
-    problems.extend(observed.live_untagged().map(|node| identity::untagged(&balancer.name, node)));
-    vpc(balancer, place, &mut problems);
-    subnets(balancer, place, &mut problems);
-    machines(balancer, place, &mut problems);
-    tables(balancer, place, &mut problems);
-    policy(balancer, &place.region, &mut problems);
-    routes(balancer, place, observed, &mut problems);
-    problems
+    by_topic(balancer, place, observed).into_iter().map(|(_, problem)| problem).collect()
+}
+
+/// Every problem of its surroundings, with its topic.
+pub fn by_topic(balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<(Topic, String)> {
+    let mut all = Vec::new();
+    let mut about = |topic: Topic, find: &dyn Fn(&mut Vec<String>)| {
+        let mut problems = Vec::new();
+        find(&mut problems);
+        all.extend(problems.into_iter().map(|problem| (topic, problem)));
+    };
+    about(Topic::Name, &|problems| {
+        name(balancer, &place.region, problems);
+        problems.extend(foreign(&balancer.name, &balancer.vpc, observed));
+        problems.extend(observed.live_untagged().map(|node| identity::untagged(&balancer.name, node)));
+    });
+    about(Topic::Vpc, &|problems| vpc(balancer, place, problems));
+    about(Topic::VirtualIps, &|problems| inside(balancer, place, problems));
+    about(Topic::Subnets, &|problems| subnets(balancer, place, problems));
+    about(Topic::Machines, &|problems| machines(balancer, place, problems));
+    about(Topic::Machines, &|problems| problems.extend(account::problems(balancer, place)));
+    about(Topic::RouteTables, &|problems| {
+        tables(balancer, place, problems);
+        policy(balancer, &place.region, problems);
+    });
+    about(Topic::VirtualIps, &|problems| routes(balancer, place, observed, problems));
+    all
+}
+
+/// Every way in which the existing balancer of this name differs from the file.
+pub fn existing(balancer: &Balancer, observed: &Observed) -> Vec<String> {
+    let differing = group(balancer, observed).into_iter().chain(other_revision(balancer, observed));
+    differing.chain(other_origin(balancer, observed)).collect()
 }
 
 fn name(balancer: &Balancer, region: &str, problems: &mut Vec<String>) {
@@ -100,6 +134,10 @@ fn vpc(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
             vpc.id
         ));
     }
+}
+
+fn inside(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
+    let Some(vpc) = &place.vpc else { return };
     for vip in &balancer.virtual_ips {
         if let Some(cidr) = vpc.cidrs.iter().find(|cidr| cidr.contains(vip)) {
             problems.push(format!(

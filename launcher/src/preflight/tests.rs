@@ -4,6 +4,7 @@ use templates::values::Image as Reference;
 
 use super::*;
 use crate::model::desired::tests::web;
+use crate::model::discover::Existing;
 use crate::model::observe::tests::whole;
 use crate::model::tags::Tags;
 use crate::resources::image::Image;
@@ -31,7 +32,13 @@ pub(crate) fn place() -> Surroundings {
         subnets: vec![subnet("subnet-0aaa", "eu-west-1a"), subnet("subnet-0bbb", "eu-west-1b")],
         tables: vec![table("rtb-1", None)],
         image_id: Some("ami-0a1b2c3d".into()),
-        image: Some(Image { id: "ami-0a1b2c3d".into(), architecture: "x86_64".into(), available: true }),
+        image: Some(Image {
+            id: "ami-0a1b2c3d".into(),
+            architecture: "x86_64".into(),
+            available: true,
+            root_device: Some("/dev/xvda".into()),
+            root_size: Some(8),
+        }),
         instance_type: Some(InstanceType {
             name: "t3.small".into(),
             shows_tags: true,
@@ -39,6 +46,7 @@ pub(crate) fn place() -> Surroundings {
             zones: ["eu-west-1a", "eu-west-1b"].map(str::to_owned).into(),
         }),
         others: Vec::new(),
+        existing: Existing::default(),
     }
 }
 

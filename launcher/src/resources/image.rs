@@ -15,6 +15,10 @@ pub struct Image {
     pub architecture: String,
     /// Whether it can be launched now.
     pub available: bool,
+    /// The name of its root device.
+    pub root_device: Option<String>,
+    /// The size of its root volume in GiB.
+    pub root_size: Option<i32>,
 }
 
 /// The image's id, or what else its parameter holds; none if the parameter or its version doesn't exist.
@@ -56,10 +60,16 @@ pub async fn find(ec2: &Client, id: &str) -> Result<Option<Image>, CallFailed> {
         Err(error) if error.code().is_some_and(|code| code.starts_with("InvalidAMIID.")) => return Ok(None),
         outcome => outcome?,
     };
+    let root_size = |image: &aws_sdk_ec2::types::Image| {
+        let mut devices = image.block_device_mappings().iter();
+        devices.find(|device| device.device_name() == image.root_device_name())?.ebs()?.volume_size()
+    };
     Ok(outcome.images().first().map(|image| Image {
         id: id.to_owned(),
         architecture: image.architecture().map(|kind| kind.as_str()).unwrap_or_default().to_owned(),
         available: image.state() == Some(&ImageState::Available),
+        root_device: image.root_device_name().map(str::to_owned),
+        root_size: root_size(image),
     }))
 }
 

@@ -27,9 +27,21 @@ pub async fn find(iam: &Client, name: &str) -> Result<Option<Profile>, CallFaile
     }))
 }
 
+/// Sets tags.
+pub async fn tag(iam: &Client, name: &str, tags: &Tags) -> Result<(), CallFailed> {
+    let call = iam.tag_instance_profile().instance_profile_name(name).set_tags(Some(tags.iam()));
+    call.send().await.named("iam:TagInstanceProfile", name).map(drop)
+}
+
+/// Removes the tags with these keys.
+pub async fn untag(iam: &Client, name: &str, keys: &[String]) -> Result<(), CallFailed> {
+    let call = iam.untag_instance_profile().instance_profile_name(name).set_tag_keys(Some(keys.to_vec()));
+    call.send().await.named("iam:UntagInstanceProfile", name).map(drop)
+}
+
 /// Creates the profile, with its tags in the same call.
-pub async fn create(iam: &Client, name: &str, tags: &Tags) -> Result<(), CallFailed> {
-    let call = iam.create_instance_profile().instance_profile_name(name).set_tags(Some(tags.iam()));
+pub async fn create(iam: &Client, name: &str, path: &str, tags: &Tags) -> Result<(), CallFailed> {
+    let call = iam.create_instance_profile().instance_profile_name(name).path(path).set_tags(Some(tags.iam()));
     call.send().await.named("iam:CreateInstanceProfile", name).map(drop)
 }
 

@@ -4,16 +4,16 @@ use std::collections::BTreeMap;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{
-    Filter, InstanceType, LaunchTemplate, LaunchTemplateHttpTokensState,
-    LaunchTemplateIamInstanceProfileSpecificationRequest, LaunchTemplateInstanceMetadataEndpointState,
-    LaunchTemplateInstanceMetadataOptionsRequest, LaunchTemplateInstanceMetadataTagsState,
-    LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion, RequestLaunchTemplateData, ResourceType,
-    ResponseLaunchTemplateData,
+    Filter, InstanceType, LaunchTemplate, LaunchTemplateBlockDeviceMappingRequest, LaunchTemplateEbsBlockDeviceRequest,
+    LaunchTemplateHttpTokensState, LaunchTemplateIamInstanceProfileSpecificationRequest,
+    LaunchTemplateInstanceMetadataEndpointState, LaunchTemplateInstanceMetadataOptionsRequest,
+    LaunchTemplateInstanceMetadataTagsState, LaunchTemplateTagSpecificationRequest, LaunchTemplateVersion,
+    RequestLaunchTemplateData, ResourceType, ResponseLaunchTemplateData, VolumeType,
 };
 
 use jiff::Timestamp;
 use templates::Order;
-use templates::balancer::Revision;
+use templates::balancer::{Revision, Volume};
 use templates::names::TAG_DEFAULT;
 
 use crate::aws::PAGE;
@@ -63,10 +63,12 @@ pub struct Contents {
     pub image: String,
     /// For example `t3.small`.
     pub instance_type: String,
-    /// `sg-…`, one.
+    /// `sg-…`, Elbow's first.
     pub groups: Vec<String>,
     /// The instance profile's name.
     pub profile: String,
+    /// The root volume, unless it is as the image says.
+    pub volume: Option<Volume>,
     /// Base64 of gzip of cloud-config.
     pub user_data: String,
     /// IMDSv2 only, within the instance only, with the instance's tags.
@@ -205,6 +207,11 @@ fn contents(data: &ResponseLaunchTemplateData) -> Contents {
         instance_type: data.instance_type().map(|kind| kind.as_str().to_owned()).unwrap_or_default(),
         groups: data.security_group_ids().to_vec(),
         profile: data.iam_instance_profile().and_then(|profile| profile.name()).unwrap_or_default().to_owned(),
+        volume: data.block_device_mappings().first().map(|mapping| Volume {
+            device: mapping.device_name().unwrap_or_default().to_owned(),
+            size: mapping.ebs().and_then(|ebs| u32::try_from(ebs.volume_size()?).ok()),
+            kms_key: mapping.ebs().and_then(|ebs| ebs.kms_key_id()).map(str::to_owned),
+        }),
         user_data: data.user_data().unwrap_or_default().to_owned(),
         metadata: Metadata {
             endpoint: metadata.and_then(|options| options.http_endpoint())
@@ -244,6 +251,7 @@ fn request(contents: &Contents) -> RequestLaunchTemplateData {
         .build();
     let profile = LaunchTemplateIamInstanceProfileSpecificationRequest::builder().name(&contents.profile).build();
     let mut data = RequestLaunchTemplateData::builder()
+        .set_block_device_mappings(contents.volume.as_ref().map(|volume| vec![root(volume)]))
         .image_id(&contents.image)
         .instance_type(InstanceType::from(contents.instance_type.as_str()))
         .set_security_group_ids(Some(contents.groups.clone()))
@@ -256,6 +264,17 @@ fn request(contents: &Contents) -> RequestLaunchTemplateData {
         data = data.tag_specifications(tags.build());
     }
     data.build()
+}
+
+/// The root volume of new nodes. It ends with its instance.
+fn root(volume: &Volume) -> LaunchTemplateBlockDeviceMappingRequest {
+    let ebs = LaunchTemplateEbsBlockDeviceRequest::builder()
+        .volume_type(VolumeType::Gp3)
+        .delete_on_termination(true)
+        .set_volume_size(volume.size.and_then(|size| i32::try_from(size).ok()))
+        .set_encrypted(volume.kms_key.as_ref().map(|_| true))
+        .set_kms_key_id(volume.kms_key.clone());
+    LaunchTemplateBlockDeviceMappingRequest::builder().device_name(&volume.device).ebs(ebs.build()).build()
 }
 
 /// Creates the template, with its tags in the same call. Returns its id and its version, which is the default.

@@ -9,6 +9,7 @@ pub mod instances;
 pub mod launch_template;
 pub mod leftovers;
 pub mod network;
+pub mod retag;
 pub mod role;
 pub mod route_tables;
 pub mod scaling_group;

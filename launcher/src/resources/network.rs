@@ -1,7 +1,7 @@
 //! Reads a balancer's VPC and subnets, and the caller's account.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, VpcCidrBlockStateCode};
+use aws_sdk_ec2::types::{self, Filter, VpcCidrBlockStateCode};
 use ipnet::Ipv4Net;
 
 use crate::aws::PAGE;
@@ -34,19 +34,21 @@ pub async fn vpc(ec2: &Client, id: &str) -> Result<Option<Vpc>, CallFailed> {
     let filter = Filter::builder().name("vpc-id").values(id).build();
     let pages = ec2.describe_vpcs().filters(filter).into_paginator().page_size(PAGE).items().send();
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcs", id)?;
-    Ok(found.first().map(|vpc| {
-        let live = vpc.cidr_block_association_set().iter().filter(|block| {
-            let state = block.cidr_block_state().and_then(|state| state.state());
-            state.is_none_or(|state| {
-                matches!(state, VpcCidrBlockStateCode::Associated | VpcCidrBlockStateCode::Associating)
-            })
-        });
-        let texts = live.filter_map(|block| block.cidr_block()).chain(vpc.cidr_block());
-        let mut cidrs: Vec<Ipv4Net> = texts.filter_map(|text| text.parse().ok()).collect();
-        cidrs.sort();
-        cidrs.dedup();
-        Vpc { id: id.to_owned(), cidrs, owner: vpc.owner_id().map(str::to_owned) }
-    }))
+    Ok(found.first().map(|vpc| Vpc { id: id.to_owned(), cidrs: cidrs(vpc), owner: vpc.owner_id().map(str::to_owned) }))
+}
+
+/// All IPv4 ranges of a VPC.
+pub fn cidrs(vpc: &types::Vpc) -> Vec<Ipv4Net> {
+    let live = vpc.cidr_block_association_set().iter().filter(|block| {
+        let state = block.cidr_block_state().and_then(|state| state.state());
+        state
+            .is_none_or(|state| matches!(state, VpcCidrBlockStateCode::Associated | VpcCidrBlockStateCode::Associating))
+    });
+    let texts = live.filter_map(|block| block.cidr_block()).chain(vpc.cidr_block());
+    let mut cidrs: Vec<Ipv4Net> = texts.filter_map(|text| text.parse().ok()).collect();
+    cidrs.sort();
+    cidrs.dedup();
+    cidrs
 }
 
 /// The existing ones of these subnets.
@@ -55,7 +57,7 @@ pub async fn subnets(ec2: &Client, ids: &[String]) -> Result<Vec<Subnet>, CallFa
     let pages = ec2.describe_subnets().filters(filter).into_paginator().page_size(PAGE).items().send();
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", ids.join(" "))?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
-    let subnet = |subnet: &aws_sdk_ec2::types::Subnet| Subnet {
+    let subnet = |subnet: &types::Subnet| Subnet {
         id: text(subnet.subnet_id()),
         vpc: text(subnet.vpc_id()),
         zone: text(subnet.availability_zone()),

@@ -16,6 +16,22 @@ pub struct Role {
     pub trust: Value,
     /// Its inline policy of the same name.
     pub policy: Option<Value>,
+    /// The ARN of its permissions boundary.
+    pub boundary: Option<String>,
+}
+
+/// A role to create.
+#[derive(Debug, Clone, Copy)]
+pub struct NewRole<'a> {
+    pub name: &'a str,
+    /// `/`, or `/elbow/`
+    pub path: &'a str,
+    /// The trust policy (JSON).
+    pub trust: &'a str,
+    pub description: &'a str,
+    /// The ARN of its permissions boundary.
+    pub boundary: Option<&'a str>,
+    pub tags: &'a Tags,
 }
 
 /// The role of this name, if it exists.
@@ -31,6 +47,7 @@ pub async fn find(iam: &Client, name: &str) -> Result<Option<Role>, CallFailed> 
         tags: Tags::from(role.tags()),
         trust: document(role.assume_role_policy_document().unwrap_or_default()),
         policy: policy.map(|output| document(output.policy_document())),
+        boundary: role.permissions_boundary().and_then(|it| it.permissions_boundary_arn()).map(str::to_owned),
     }))
 }
 
@@ -41,16 +58,36 @@ fn document(encoded: &str) -> Value {
 }
 
 /// Creates the role, with its tags in the same call.
-pub async fn create(iam: &Client, name: &str, trust: &str, description: &str, tags: &Tags) -> Result<(), CallFailed> {
+pub async fn create(iam: &Client, new: NewRole<'_>) -> Result<(), CallFailed> {
     iam.create_role()
-        .role_name(name)
-        .assume_role_policy_document(trust)
-        .description(description)
-        .set_tags(Some(tags.iam()))
+        .role_name(new.name)
+        .path(new.path)
+        .assume_role_policy_document(new.trust)
+        .description(new.description)
+        .set_permissions_boundary(new.boundary.map(str::to_owned))
+        .set_tags(Some(new.tags.iam()))
         .send()
         .await
-        .named("iam:CreateRole", name)
+        .named("iam:CreateRole", new.name)
         .map(drop)
+}
+
+/// Sets the permissions boundary.
+pub async fn set_boundary(iam: &Client, name: &str, arn: &str) -> Result<(), CallFailed> {
+    let call = iam.put_role_permissions_boundary().role_name(name).permissions_boundary(arn);
+    call.send().await.named("iam:PutRolePermissionsBoundary", name).map(drop)
+}
+
+/// Sets tags.
+pub async fn tag(iam: &Client, name: &str, tags: &Tags) -> Result<(), CallFailed> {
+    let call = iam.tag_role().role_name(name).set_tags(Some(tags.iam()));
+    call.send().await.named("iam:TagRole", name).map(drop)
+}
+
+/// Removes the tags with these keys.
+pub async fn untag(iam: &Client, name: &str, keys: &[String]) -> Result<(), CallFailed> {
+    let call = iam.untag_role().role_name(name).set_tag_keys(Some(keys.to_vec()));
+    call.send().await.named("iam:UntagRole", name).map(drop)
 }
 
 /// Sets the trust policy.

@@ -98,7 +98,8 @@ fn table(table: &Ec2Table) -> Table {
     }
 }
 
-fn route(route: &Ec2Route) -> Route {
+/// A route, as EC2 describes it.
+pub fn route(route: &Ec2Route) -> Route {
     let destination = route.destination_cidr_block().or(route.destination_ipv6_cidr_block());
     let target = route
         .network_interface_id()

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_autoscaling::Client;
+use aws_sdk_autoscaling::types::builders::TagBuilder;
 use aws_sdk_autoscaling::types::{
     AutoScalingGroup, Instance, InstanceMaintenancePolicy, LaunchTemplateSpecification, LifecycleHook,
     LifecycleHookSpecification, ScalingActivityStatusCode, Tag,
@@ -289,6 +290,24 @@ pub async fn set_hook(client: &Client, name: &str, hook: &Hook) -> Result<(), Ca
 pub async fn suspend_rebalance(client: &Client, name: &str) -> Result<(), CallFailed> {
     let call = client.suspend_processes().auto_scaling_group_name(name).scaling_processes(REBALANCE);
     call.send().await.named("autoscaling:SuspendProcesses", name).map(drop)
+}
+
+/// Sets tags of the group, which new instances get, too.
+pub async fn tag(client: &Client, name: &str, tags: &Tags) -> Result<(), CallFailed> {
+    let tags = tags.0.iter().map(|(key, value)| of_group(name, key).value(value).propagate_at_launch(true).build());
+    let call = client.create_or_update_tags().set_tags(Some(tags.collect()));
+    call.send().await.named("autoscaling:CreateOrUpdateTags", name).map(drop)
+}
+
+/// Removes the tags with these keys from the group.
+pub async fn untag(client: &Client, name: &str, keys: &[String]) -> Result<(), CallFailed> {
+    let tags = keys.iter().map(|key| of_group(name, key).build());
+    let call = client.delete_tags().set_tags(Some(tags.collect()));
+    call.send().await.named("autoscaling:DeleteTags", name).map(drop)
+}
+
+fn of_group(name: &str, key: &str) -> TagBuilder {
+    Tag::builder().resource_type("auto-scaling-group").resource_id(name).key(key)
 }
 
 /// Deletes the group and ends its instances without waiting at hooks: no node is left to take over.

@@ -73,6 +73,15 @@ pub async fn find(ec2: &Client, name: &str) -> Result<Vec<Group>, CallFailed> {
     filtered(ec2, Filter::builder().name("group-name").values(name).build(), name).await
 }
 
+/// The existing ones of these groups.
+pub async fn listed(ec2: &Client, ids: &[String]) -> Result<Vec<Group>, CallFailed> {
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let filter = Filter::builder().name("group-id").set_values(Some(ids.to_vec())).build();
+    filtered(ec2, filter, &ids.join(" ")).await
+}
+
 /// Every group that has a tag with this key.
 pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<Group>, CallFailed> {
     filtered(ec2, Filter::builder().name("tag-key").values(key).build(), key).await

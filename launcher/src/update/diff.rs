@@ -6,7 +6,7 @@ use ipnet::Ipv4Net;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 use similar::{ChangeTag, TextDiff};
-use templates::balancer::secrets;
+use templates::balancer::{Volume, secrets};
 use templates::files::{self, HaproxyNode, KeepalivedNode};
 use templates::{Balancer, Slot};
 
@@ -54,6 +54,7 @@ pub fn difference(old: &Balancer, new: &Balancer, scene: &Scene<'_>) -> Vec<File
         ("rsyslog.conf", pairs(&files::rsyslog_conf)),
         ("instance metadata access", pairs(&|balancer| format!("{:?}\n", balancer.node.metadata).to_lowercase())),
         ("security group rules", pairs(&group)),
+        ("tags", pairs(&tags)),
         ("permissions of the nodes' role", pairs(&|balancer| files::permission_policy(balancer, scene.region))),
     ]
     .into_iter()
@@ -71,22 +72,39 @@ pub fn between_versions(old: &Contents, new: &Contents, scene: &Scene<'_>) -> Ve
 
 /// A version's fields under EC2's names. User-data is hashed, as it may hold a webhook's secret address.
 fn fields(contents: &Contents) -> String {
-    let Contents { image, instance_type, groups, profile, user_data, metadata, launched } = contents;
+    let Contents { image, instance_type, groups, profile, volume, user_data, metadata, launched } = contents;
     let tags: String =
         launched.iter().map(|(kind, tags)| format!("TagSpecifications {kind}: {:?}\n", tags.0)).collect();
     format!(
         "ImageId: {image}\nInstanceType: {instance_type}\nSecurityGroupIds: {}\nIamInstanceProfile: {profile}\n\
-         MetadataOptions: {metadata:?}\n{tags}UserData: SHA-256 {}\n",
+         BlockDeviceMappings: {}\nMetadataOptions: {metadata:?}\n{tags}UserData: SHA-256 {}\n",
         groups.join(" "),
+        root(volume.as_ref()),
         hex::encode(Sha256::digest(user_data))
     )
 }
 
+/// The operator's tags, a line each.
+fn tags(balancer: &Balancer) -> String {
+    balancer.tags.iter().map(|(key, value)| format!("{key}={value}\n")).collect()
+}
+
+/// A root volume in words.
+fn root(volume: Option<&Volume>) -> String {
+    let Some(Volume { device, size, kms_key }) = volume else { return "as the image says".to_owned() };
+    let size = size.map(|size| format!(", {size} GiB")).unwrap_or_default();
+    let key = kms_key.as_ref().map(|key| format!(", encrypted by {key}")).unwrap_or_default();
+    format!("{device}, gp3{size}{key}")
+}
+
 fn machine(balancer: &Balancer) -> String {
-    let Balancer { instance_type, image, agent, subnets, .. } = balancer;
+    let Balancer { instance_type, image, agent, subnets, node, volume, iam, .. } = balancer;
     let nodes: String = subnets.iter().enumerate().map(|(slot, subnet)| format!("node {slot} in {subnet}\n")).collect();
     let source = secrets::addresses(&agent.source);
-    format!("{instance_type}, image {image}\nagent {source}, sha256 {}\n{nodes}", agent.sha256)
+    let mut more: String = node.security_groups.iter().map(|group| format!("security group {group}\n")).collect();
+    more.extend(volume.as_ref().map(|volume| format!("root volume {}\n", root(Some(volume)))));
+    more.extend(iam.instance_profile.as_ref().map(|profile| format!("instance profile {profile}\n")));
+    format!("{instance_type}, image {image}\nagent {source}, sha256 {}\n{nodes}{more}", agent.sha256)
 }
 
 /// The diff; nothing if only the revision differs, which every file names.

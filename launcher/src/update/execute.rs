@@ -22,6 +22,7 @@ use crate::output::failure::Failure;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Change};
 use crate::resources::launch_template::{Contents, Template};
+use crate::resources::retag::retag;
 use crate::resources::{launch_template, role, route_tables, scaling_group, security_group, tagging};
 
 /// How long a new version may be missing from AWS's answers.
@@ -86,7 +87,7 @@ impl RollingUpdate<'_> {
             Step::Refresh(_) => self.refresh(&self.order.clone()).await,
             Step::Order(_) => self.nodes(&self.order.clone()).await,
             Step::SetDefault => self.make_default(&self.order.clone()).await,
-            Step::Launch(actions) => self.launch(actions).await,
+            Step::Prepare(actions) | Step::Launch(actions) => self.launch(actions).await,
             Step::DeleteRoute { table, destination } => {
                 self.keep_lease().await?;
                 route_tables::delete_route(&self.aws.ec2, table, destination).await?;
@@ -146,6 +147,8 @@ impl RollingUpdate<'_> {
             Setting::Disclaim(vips) => vip_claims::give_way(self.aws, &group, vips).await?,
             Setting::Allow(rules) => security_group::allow(ec2, &group, rules).await?,
             Setting::Revoke(rules) => security_group::revoke(ec2, &group, rules).await?,
+            Setting::Boundary(arn) => role::set_boundary(iam, &snapshot.desired.global_name, arn).await?,
+            Setting::Retag(it) => retag(self.aws, it).await?,
             Setting::Policy(policy) => role::set_policy(iam, &snapshot.desired.global_name, policy).await?,
         }
         let change = setting.change(&snapshot.desired);
@@ -172,7 +175,8 @@ impl RollingUpdate<'_> {
         loop {
             let observed = observe(self.aws, &old.name).await?;
             let mut outcome = Ok(());
-            for setting in settings::exact(old, region, cidrs, &observed) {
+            let tags = self.snapshot.retags(old, &observed).into_iter().map(Setting::Retag);
+            for setting in settings::exact(old, region, cidrs, &observed).into_iter().chain(tags) {
                 outcome = self.set(&setting).await;
                 if outcome.is_err() {
                     break;
@@ -199,7 +203,8 @@ impl RollingUpdate<'_> {
         Ok(())
     }
 
-    /// Launches nodes, or creates or corrects the group. Changes by others at the same moment are left to the next plan.
+    /// Launches nodes, creates or corrects the group, or creates what is missing in IAM. Changes by others at the same moment
+    /// are left to the next plan.
     async fn launch(&mut self, actions: &[Action]) -> Result<(), Failure> {
         let desired = &self.snapshot.desired;
         self.keep_lease().await?;

@@ -20,6 +20,8 @@ use crate::resources::scaling_group::{ScalingGroup, Settings};
 /// A step of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
+    /// Create what is missing in IAM, such as Elbow's own role after an existing one.
+    Prepare(Vec<Action>),
     /// Change a setting around the nodes.
     Set(Setting),
     /// Add a version with the wanted revision to the launch template.
@@ -53,7 +55,9 @@ pub fn steps(snapshot: &Snapshot) -> Vec<Step> {
         return vec![Step::Undo];
     }
     let wider = snapshot.wider();
-    let mut steps: Vec<Step> = wider.iter().cloned().map(Step::Set).collect();
+    let missing = plan::missing_in_iam(&snapshot.desired, &snapshot.observed);
+    let mut steps: Vec<Step> = (!missing.is_empty()).then_some(Step::Prepare(missing)).into_iter().collect();
+    steps.extend(wider.iter().cloned().map(Step::Set));
     steps.extend(snapshot.target().is_none().then_some(Step::AddVersion));
     let moves = || (!snapshot.boots_target()).then_some(Step::SetDefault);
     let mut there = snapshot.observed.clone();
@@ -81,6 +85,10 @@ pub fn steps(snapshot: &Snapshot) -> Vec<Step> {
     steps.extend((!launches.is_empty()).then_some(Step::Launch(launches)));
     let exact = settings::exact(&snapshot.new, &snapshot.region, &snapshot.cidrs, &snapshot.observed).into_iter();
     steps.extend(exact.filter(|setting| !wider.contains(setting)).map(Step::Set));
+    // New nodes are launched with the tags.
+    let nodes = if snapshot.replaces() { Vec::new() } else { snapshot.observed.nodes.clone() };
+    let retags = snapshot.retags(&snapshot.new, &Observed { nodes, ..snapshot.observed.clone() });
+    steps.extend(retags.into_iter().map(|retag| Step::Set(Setting::Retag(retag))));
     let stale = snapshot.stale_routes().into_iter();
     steps.extend(stale.map(|(table, destination)| Step::DeleteRoute { table, destination }));
     steps
@@ -109,7 +117,9 @@ impl Step {
                 one("set-auto-scaling-group", what)
             }
             Step::Refresh(change) => vec![change.clone()],
-            Step::Launch(actions) => actions.iter().map(|action| action.change(desired)).collect(),
+            Step::Prepare(actions) | Step::Launch(actions) => {
+                actions.iter().map(|action| action.change(desired)).collect()
+            }
             Step::Replace(changes) => changes.clone(),
             Step::Order(nodes) => nodes
                 .iter()

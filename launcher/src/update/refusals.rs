@@ -13,11 +13,15 @@ use crate::model::node::Node;
 use crate::model::node_selector::NodeSelector;
 use crate::model::node_status::called;
 use crate::model::observe::Observed;
+use crate::preflight::account::unchangeable;
 use crate::preflight::changed_by_hand;
 
 /// Every reason to refuse the update.
 pub fn refusals(snapshot: &Snapshot) -> Vec<String> {
     if let Some(other) = other_launch(&snapshot.old, &snapshot.new) {
+        return vec![other];
+    }
+    if let Some(other) = unchangeable(&snapshot.old, &snapshot.new) {
         return vec![other];
     }
     let mut problems = group(snapshot);

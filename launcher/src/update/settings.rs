@@ -1,5 +1,5 @@
-//! The settings around the nodes: virtual IP claims, security group rules and the role's policy. While nodes of two revisions
-//! run, both must work. Pure.
+//! The settings around the nodes: virtual IP claims, security group rules, the role's policy and boundary, and tags. While
+//! nodes of two revisions run, both must work. Pure.
 
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
@@ -11,8 +11,9 @@ use templates::{Balancer, files};
 
 use crate::model::desired::{Desired, rules};
 use crate::model::observe::Observed;
+use crate::model::operator_tags::Retag;
 use crate::model::tags::claimed;
-use crate::plan::Change;
+use crate::plan::{Change, other_boundary};
 use crate::resources::security_group::Rule;
 
 /// One change of a setting.
@@ -26,8 +27,12 @@ pub enum Setting {
     Allow(BTreeSet<Rule>),
     /// Remove these rules.
     Revoke(BTreeSet<Rule>),
+    /// Give the role this permissions boundary.
+    Boundary(String),
     /// Give the role this policy (JSON).
     Policy(String),
+    /// Set the operator's tags of a resource, and remove earlier ones.
+    Retag(Retag),
 }
 
 /// The missing settings that `old` and `new` need together. Nodes of `old` read the version of `new`, even if `new` forbids
@@ -38,8 +43,8 @@ pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], ob
     let both = Balancer { route_tables, updates, ..new.clone() };
     let claim = Setting::Claim(without(&new.virtual_ips, &claims(observed, &new.vpc)));
     let allow = Setting::Allow(rules(new, cidrs).difference(&present(observed, &new.vpc)).cloned().collect());
-    let policy = other_policy(files::permission_policy(&both, region), observed);
-    [claim, allow].into_iter().chain(policy).filter(Setting::does_something).collect()
+    let role = role(new, files::permission_policy(&both, region), observed);
+    [claim, allow].into_iter().chain(role).filter(Setting::does_something).collect()
 }
 
 /// What sets everything to just what `only` needs.
@@ -51,8 +56,8 @@ pub fn exact(only: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observ
         Setting::Allow(rules.difference(&present).cloned().collect()),
         Setting::Revoke(present.difference(&rules).cloned().collect()),
     ];
-    let policy = other_policy(files::permission_policy(only, region), observed);
-    around.into_iter().chain(policy).filter(Setting::does_something).collect()
+    let role = role(only, files::permission_policy(only, region), observed);
+    around.into_iter().chain(role).filter(Setting::does_something).collect()
 }
 
 impl Setting {
@@ -60,7 +65,7 @@ impl Setting {
         match self {
             Setting::Claim(vips) | Setting::Disclaim(vips) => !vips.is_empty(),
             Setting::Allow(rules) | Setting::Revoke(rules) => !rules.is_empty(),
-            Setting::Policy(_) => true,
+            Setting::Boundary(_) | Setting::Policy(_) | Setting::Retag(_) => true,
         }
     }
 
@@ -72,7 +77,12 @@ impl Setting {
             Setting::Disclaim(vips) => ("disclaim", format!("release the claim of {}", addresses(vips))),
             Setting::Allow(rules) => ("allow", format!("let in: {}", list(rules))),
             Setting::Revoke(rules) => ("revoke", format!("no longer let in: {}", list(rules))),
+            Setting::Boundary(arn) => {
+                let what = format!("set the permissions boundary of IAM role {} to {arn}", desired.global_name);
+                ("set-permissions-boundary", what)
+            }
             Setting::Policy(_) => ("set-policy", format!("set the policy of IAM role {}", desired.global_name)),
+            Setting::Retag(retag) => ("set-tags", format!("set tags of {retag}")),
         };
         Change { action, what }
     }
@@ -95,10 +105,12 @@ fn addresses(vips: &[Ipv4Addr]) -> String {
     vips.iter().map(Ipv4Addr::to_string).collect::<Vec<_>>().join(", ")
 }
 
-fn other_policy(wanted: String, observed: &Observed) -> Option<Setting> {
-    let present = observed.role.as_ref().and_then(|role| role.policy.as_ref());
-    let same = serde_json::from_str::<Value>(&wanted).is_ok_and(|wanted| present == Some(&wanted));
-    (!same).then_some(Setting::Policy(wanted))
+/// The settings of Elbow's own role, if it exists. The boundary comes first: an operator's policy may require it for the rest.
+fn role(balancer: &Balancer, policy: String, observed: &Observed) -> Vec<Setting> {
+    let Some(role) = observed.role.as_ref().filter(|_| balancer.iam.owns_role()) else { return Vec::new() };
+    let same = serde_json::from_str::<Value>(&policy).is_ok_and(|policy| role.policy.as_ref() == Some(&policy));
+    let boundary = other_boundary(&balancer.iam, role).map(Setting::Boundary);
+    boundary.into_iter().chain((!same).then_some(Setting::Policy(policy))).collect()
 }
 
 fn union(old: &RouteTables, new: &RouteTables) -> RouteTables {
@@ -142,7 +154,7 @@ pub(crate) mod tests {
                     }
                     Setting::Allow(rules) => group.rules.extend(rules.iter().cloned()),
                     Setting::Revoke(rules) => group.rules.retain(|rule| !rules.contains(rule)),
-                    Setting::Policy(_) => {}
+                    Setting::Boundary(_) | Setting::Policy(_) | Setting::Retag(_) => {}
                 }
             }
             if let (Some(role), Setting::Policy(policy)) = (&mut observed.role, setting) {

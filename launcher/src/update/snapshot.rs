@@ -18,6 +18,7 @@ use crate::model::group_settings::unpinned;
 use crate::model::node::Node;
 use crate::model::node_status::{called, follows, running};
 use crate::model::observe::Observed;
+use crate::model::operator_tags::{self, Prescribed, Retag};
 use crate::plan::Change;
 use crate::preflight;
 use crate::preflight::changed_by_hand;
@@ -176,6 +177,15 @@ impl Snapshot {
     /// The settings that are widened before any node changes.
     pub fn wider(&self) -> Vec<Setting> {
         settings::wider(&self.old, &self.new, &self.region, &self.cidrs, &self.observed)
+    }
+
+    /// What gives everything in `observed` the operator's tags of `only`, and removes those of other versions.
+    pub fn retags(&self, only: &Balancer, observed: &Observed) -> Vec<Retag> {
+        let versions = self.versions.iter().filter_map(|version| files::read_back(&version.contents.user_data).ok());
+        let versions = versions.flat_map(|config| config.balancer.tags.into_keys());
+        let keys: BTreeSet<String> =
+            versions.chain(self.new.tags.keys().chain(self.old.tags.keys()).cloned()).collect();
+        operator_tags::missing(Prescribed::by(only), &keys, observed)
     }
 
     /// Whether nodes are replaced: because one can't be updated in place, or because the subnets change.

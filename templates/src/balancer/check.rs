@@ -1,5 +1,6 @@
 //! The offline checks of a parsed balancer, in the order of the file. The launcher checks what only AWS knows.
 
+mod account;
 mod actions;
 mod coverage;
 mod extra;
@@ -68,6 +69,7 @@ pub fn problems(b: &Balancer) -> Vec<Problem> {
         monitoring::logs(b.logs.as_ref(), &b.virtual_ips),
     ];
     let mut problems: Vec<Problem> = values.into_iter().filter_map(Result::err).collect();
+    problems.extend(account::all(b));
     problems.extend(listeners::all(b));
     problems.extend(groups::all(b));
     problems.extend(rules::all(b));

@@ -1,27 +1,31 @@
 //! Target groups: where listeners forward to, how targets are checked and chosen. The names are ELB's where it has one.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::target::is_false;
 use super::{Millis, Protocol, Target};
 
 /// Targets that serve the same, with their checks.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TargetGroup {
     /// Unique in its balancer.
     pub name: String,
     /// That of the listeners that forward to it.
     pub protocol: Protocol,
+    /// Addresses with their ports, such as ["10.0.1.20:8080"].
     pub targets: Vec<Target>,
+    /// How targets are checked.
     #[serde(default, skip_serializing_if = "HealthCheck::is_default")]
     pub health_check: HealthCheck,
     /// By default round robin for HTTP, and the fewest connections for TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub balance: Option<Balance>,
+    /// What binds a client to a target: a cookie, or its address. By default nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sticky: Option<Sticky>,
-    /// How long a removed target's connections may last; by default [`DEREGISTRATION_DELAY`].
+    /// How long a removed target's connections may last; by default 5m, as with ALB and NLB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deregistration_delay: Option<Millis>,
     /// A target's share grows during this time once it is healthy.
@@ -45,7 +49,7 @@ pub struct TargetGroup {
     /// What happens while fewer than `minimum_healthy` targets are healthy.
     #[serde(default, skip_serializing_if = "WhenUnhealthy::is_default")]
     pub when_unhealthy: WhenUnhealthy,
-    /// By default 1.
+    /// Fewer healthy targets than this are too few; by default 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minimum_healthy: Option<u32>,
 }
@@ -123,7 +127,7 @@ impl TargetGroup {
 }
 
 /// How a target is chosen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Balance {
     /// In turn.
@@ -137,7 +141,7 @@ pub enum Balance {
 }
 
 /// What happens while fewer than `minimum_healthy` targets are healthy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum WhenUnhealthy {
     /// Connections go to all targets, as with ALB and NLB.
@@ -154,7 +158,7 @@ impl WhenUnhealthy {
 }
 
 /// What binds a client to a target, and for how long.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(try_from = "StickyKeys", into = "StickyKeys")]
 pub enum Sticky {
     /// A cookie that HAProxy sets. It ends when it was unused for this time, or else with the browser's session.
@@ -165,15 +169,19 @@ pub enum Sticky {
     Source { unused: Option<Millis> },
 }
 
-#[derive(Clone, Default, Serialize, Deserialize)]
+#[derive(Clone, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct StickyKeys {
+    /// The name of a cookie that HAProxy sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     cookie: Option<String>,
+    /// The name of a cookie that the application sets.
     #[serde(skip_serializing_if = "Option::is_none")]
     app_cookie: Option<String>,
+    /// Whether the client's address binds it.
     #[serde(skip_serializing_if = "is_false")]
     source: bool,
+    /// How long a client that sends nothing stays bound, 1s to 168h.
     #[serde(rename = "for", skip_serializing_if = "Option::is_none")]
     unused: Option<Millis>,
 }
@@ -203,7 +211,7 @@ impl From<Sticky> for StickyKeys {
 }
 
 /// How targets are checked.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HealthCheck {
     /// By default HTTP if `path`, `host` or `status` is present, or else the group's protocol.
@@ -221,10 +229,10 @@ pub struct HealthCheck {
     /// The codes of a healthy target, such as `200-299,301`; by default `200-399`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
-    /// From one check to the next, by default [`INTERVAL`].
+    /// From one check to the next, by default 2s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub interval: Option<Millis>,
-    /// How long a check waits for an answer, by default [`CHECK_TIMEOUT`].
+    /// How long a check waits for an answer, by default 5s.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub timeout: Option<Millis>,
     /// This many passed checks make a target healthy, by default 2.
@@ -246,7 +254,7 @@ impl HealthCheck {
 }
 
 /// How a target is checked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum CheckProtocol {
     /// A request is answered with one of the right codes.

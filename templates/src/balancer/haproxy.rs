@@ -3,23 +3,25 @@
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::PortRange;
 use crate::values::as_text;
 
 /// Settings of HAProxy itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct HaproxySettings {
-    /// The longest request line and headers together; by default [`REQUEST_HEADERS`].
+    /// The longest request line and headers together, "15KB" to "64KB"; by default "15KB".
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_request_headers: Option<Bytes>,
     /// The most connections of all listeners; by default by the node's memory.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_connections: Option<u32>,
-    /// The operator's own sections.
+    /// A file with sections of your own for haproxy.cfg, beside the balancer's file.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub extra: Option<Extra>,
 }
 
@@ -110,7 +112,7 @@ impl FromStr for Bytes {
     }
 }
 
-as_text!(Bytes);
+as_text!(Bytes, "^[0-9]+KB$", "A size, such as \"64KB\".");
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,10 @@
 pub fn of_key(key: &str) -> Option<&'static str> {
     let (table, key) = key.rsplit_once('.').unwrap_or(("", key));
     Some(match (table, key) {
+        ("", "role" | "instance_profile" | "iam_role" | "iam_path" | "permissions_boundary") => {
+            "unknown key; write [iam] with role, instance_profile, path or permissions_boundary below it"
+        }
+        ("", "security_groups") => "unknown key; write security_groups in [node], for groups beside Elbow's own",
         ("listener", "mode") => "unknown key; write protocol = \"http\" or \"tcp\"",
         (
             "listener",

@@ -5,26 +5,31 @@ use std::fmt;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::Cidr;
 use super::{Forward, HealthCheck, Millis, Redirect, Respond, Rule, Target};
 use crate::values::as_text;
 
 /// Ports of every virtual IP. Exactly one of `port` and `ports` is present, and exactly one of `targets`, `forward`,
 /// `redirect` and `respond`, which is the action for what no rule matches.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Listener {
     /// Unique in its balancer.
     pub name: String,
     /// How HAProxy reads the traffic.
     pub protocol: Protocol,
+    /// The port; or write `ports`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
+    /// A range of ports, such as "40000-40099"; or write `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
     /// Networks that may connect; if empty, those of the balancer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Cidr>")]
     pub clients: Vec<Ipv4Net>,
     /// Shorthand for a target group of the listener's name and protocol.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -32,16 +37,19 @@ pub struct Listener {
     /// The checks of `targets`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub health_check: Option<HealthCheck>,
+    /// A target group, or several with weights: `{ blue = 90, green = 10 }`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward: Option<Forward>,
     /// How long a client stays with the group that was chosen by weight.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forward_sticky: Option<Millis>,
+    /// Sends clients to another address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// HAProxy's own answer.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub respond: Option<Respond>,
-    /// How long a connection may be silent; by default as with ELB, see [`Listener::idle_timeout`].
+    /// How long a connection may be silent; by default as with ELB: 60s for HTTP, 350s for TCP.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idle_timeout: Option<Millis>,
     /// How long a client's connection waits for its next request; by default the idle timeout.
@@ -58,6 +66,7 @@ pub struct Listener {
     pub rate_limit: Option<RateLimit>,
     /// Networks that send a PROXY protocol header before each connection's first byte.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Cidr>")]
     pub proxy_protocol_from: Vec<Ipv4Net>,
     /// Tried in this order; the first that matches decides.
     #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
@@ -65,7 +74,7 @@ pub struct Listener {
 }
 
 /// How HAProxy reads a listener's or a target group's traffic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Protocol {
     /// Requests and responses.
@@ -84,7 +93,7 @@ impl fmt::Display for Protocol {
 }
 
 /// What becomes of the request header `X-Forwarded-For` (ALB's `routing.http.xff_header_processing.mode`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum ForwardedFor {
     /// HAProxy adds the client's address.
@@ -105,10 +114,12 @@ impl ForwardedFor {
 }
 
 /// The most requests of one client address; HAProxy answers more with 429.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RateLimit {
+    /// The most requests in the time `per`.
     pub requests: u32,
+    /// From 1s to 1h.
     pub per: Millis,
 }
 
@@ -158,4 +169,4 @@ impl FromStr for PortRange {
     }
 }
 
-as_text!(PortRange);
+as_text!(PortRange, "^[0-9]+-[0-9]+$", "The first and the last port, such as \"40000-40099\".");

@@ -5,12 +5,14 @@ use std::net::Ipv4Addr;
 use std::str::FromStr;
 
 use ipnet::Ipv4Net;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::schema::Cidr;
 use crate::values::as_text;
 
 /// The receiver of events.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Notify {
     /// Gets a POST for each event.
@@ -19,7 +21,7 @@ pub struct Notify {
 
 /// A webhook's address. It is a secret, as it lets anyone post to the webhook: it has no `Display`, and its `Debug`
 /// hides it. Only a node's user-data contains it.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Webhook(String);
 
@@ -37,15 +39,16 @@ impl fmt::Debug for Webhook {
 }
 
 /// Readers of the nodes' metrics, beside the nodes themselves.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Metrics {
     /// Prometheus servers and the like.
+    #[schemars(with = "Vec<Cidr>")]
     pub clients: Vec<Ipv4Net>,
 }
 
 /// Where HAProxy's log goes, beside each node's own file.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Logs {
     /// Gets each line, by syslog over TCP.
@@ -100,7 +103,7 @@ impl fmt::Display for Receiver {
     }
 }
 
-as_text!(Receiver);
+as_text!(Receiver, "^[0-9A-Za-z.-]+:[0-9]+$", "A host and a port, such as \"logs.example.com:514\".");
 
 #[cfg(test)]
 mod tests {

@@ -1,12 +1,16 @@
 //! A target, written as text or as a table: `"10.0.1.40:80"`, `{ address = "10.0.2.40:80", weight = 50 }`.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::Ipv4Addr;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::values::as_text;
 
 /// Where connections go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +26,8 @@ pub struct Target {
 pub const WEIGHT: u16 = 100;
 
 /// An address with a port, or without one behind a range of ports: the target gets the client's port.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Address {
     pub ip: Ipv4Addr,
     pub port: Option<u16>,
@@ -60,24 +65,18 @@ impl FromStr for Target {
     }
 }
 
-impl Serialize for Address {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
+as_text!(Address, r"^[0-9]+(\.[0-9]+){3}(:[0-9]+)?$", "An address with its port, such as \"10.0.1.20:8080\".");
 
-impl<'de> Deserialize<'de> for Address {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
-    }
-}
-
-#[derive(Serialize, Deserialize)]
+#[derive(Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TargetTable")]
 struct Table {
+    /// The address with its port.
     address: Address,
+    /// Its part of the connections, 0 to 256; by default 100.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     weight: Option<u16>,
+    /// Whether it serves only while no other target is healthy.
     #[serde(default, skip_serializing_if = "is_false")]
     backup: bool,
 }
@@ -100,6 +99,17 @@ impl<'de> Deserialize<'de> for Target {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         // Not an untagged enum: its errors name neither the key nor the value.
         deserializer.deserialize_any(Either)
+    }
+}
+
+impl JsonSchema for Target {
+    fn schema_name() -> Cow<'static, str> {
+        "Target".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let forms = [generator.subschema_for::<Address>(), generator.subschema_for::<Table>()];
+        json_schema!({ "anyOf": forms })
     }
 }
 

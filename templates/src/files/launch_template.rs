@@ -26,15 +26,15 @@ struct LaunchTemplate<'a> {
     tag_vpc: &'static str,
 }
 
-/// The launch template of a balancer's nodes in this Region and security group (`sg-…`). The instance profile has the
-/// balancer's [`names::global`] name.
+/// The launch template of a balancer's nodes in this Region and security group (`sg-…`). Without an existing instance
+/// profile, the profile has the balancer's [`names::global`] name.
 pub fn launch_template(balancer: &Balancer, region: &str, group: &str) -> Result<String, TooBig> {
     Ok(render(&LaunchTemplate {
         balancer,
         name: names::regional(&balancer.name),
         revision: balancer.revision(),
         group,
-        profile: names::global(region, &balancer.name),
+        profile: balancer.iam.profile(&names::global(region, &balancer.name)).to_owned(),
         user_data: STANDARD.encode(user_data_gzip(balancer)?),
         launched: LAUNCHED,
         tag_balancer: TAG_BALANCER,

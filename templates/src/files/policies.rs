@@ -42,10 +42,7 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
         RouteTables::Only(ids) => ids.iter().map(String::as_str).collect(),
     };
     let partition = partition(region);
-    let group = (balancer.launch == Launch::AutoScaling).then(|| {
-        let name = names::regional(&balancer.name);
-        format!("arn:{partition}:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{name}")
-    });
+    let group = (balancer.launch == Launch::AutoScaling).then(|| scaling_group_arn(balancer, region));
     render(&Permissions {
         balancer,
         arn: format!("arn:{partition}:ec2:{region}:*"),
@@ -57,8 +54,14 @@ pub fn permission_policy(balancer: &Balancer, region: &str) -> String {
     })
 }
 
+/// The ARN of the balancer's Auto Scaling group.
+pub(super) fn scaling_group_arn(balancer: &Balancer, region: &str) -> String {
+    let (partition, name) = (partition(region), names::regional(&balancer.name));
+    format!("arn:{partition}:autoscaling:{region}:*:autoScalingGroup:*:autoScalingGroupName/{name}")
+}
+
 /// The partition of `region`, as its ARNs name it (AWS's SDKs, `partitions.json`).
-fn partition(region: &str) -> &'static str {
+pub(super) fn partition(region: &str) -> &'static str {
     let of = [
         ("cn-", "aws-cn"),
         ("us-gov-", "aws-us-gov"),

@@ -16,7 +16,8 @@ use serde::Serialize;
 
 use crate::balancer::{Balancer, Listener, TargetGroup};
 use crate::names::TAG_TARGETS;
-use crate::report::{LONGEST, Moment};
+use crate::report::Moment;
+use crate::tag_words::{TagWords, is_name};
 pub use reason::{NotAReason, Reason};
 
 /// Room for the last words, at the end of the last tag.
@@ -77,7 +78,7 @@ impl TargetReport {
     /// The values of the first tags of [`TAG_TARGETS`]. Groups take turns, so that a group with many failures leaves room
     /// for the others.
     pub fn values(&self) -> Vec<String> {
-        let mut values = Values::default();
+        let mut values = TagWords::new(TAG_TARGETS.len());
         let mut groups: Vec<(&String, &Count)> = self.groups.iter().collect();
         groups.sort_by_key(|(_, count)| count.healthy == count.targets);
         let left_out = groups.iter().filter(|(name, count)| !values.add(&group_word(name, count), LAST_WORDS)).count();
@@ -94,7 +95,7 @@ impl TargetReport {
         for (count, what) in more.into_iter().filter(|(count, _)| *count > 0) {
             values.add(&format!("+{count}{what}"), 0);
         }
-        values.0
+        values.into_values()
     }
 
     /// Reads the tags' values; none if there are none. Words that aren't readable are left out: a later version may write
@@ -149,34 +150,6 @@ fn read_down(word: &str) -> Option<DownTarget> {
         since: since.parse().ok()?,
         reason: reason.parse().ok()?,
     })
-}
-
-/// HAProxy's names of backends and servers (configuration manual, "Proxies").
-fn is_name(word: &str) -> bool {
-    !word.is_empty() && word.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:".contains(&b))
-}
-
-#[derive(Default)]
-struct Values(Vec<String>);
-
-impl Values {
-    /// Adds a word if it fits; leaves `reserved` characters of the last tag free.
-    fn add(&mut self, word: &str, reserved: usize) -> bool {
-        let limit = |tag: usize| if tag == TAG_TARGETS.len() { LONGEST - reserved } else { LONGEST };
-        let tags = self.0.len();
-        match self.0.last_mut() {
-            Some(last) if last.len() + 1 + word.len() <= limit(tags) => {
-                last.push(' ');
-                last.push_str(word);
-                true
-            }
-            _ if tags < TAG_TARGETS.len() && word.len() <= limit(tags + 1) => {
-                self.0.push(word.to_owned());
-                true
-            }
-            _ => false,
-        }
-    }
 }
 
 #[cfg(test)]

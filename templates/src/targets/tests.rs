@@ -1,6 +1,7 @@
 //! A report reads back as written, whatever fits; other words do no harm.
 
 use super::*;
+use crate::report::LONGEST;
 
 const SINCE: &str = "2026-11-29T14:03:12Z";
 

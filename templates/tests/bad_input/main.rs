@@ -1,6 +1,7 @@
 //! The errors for an invalid `balancer.toml`: one line that names the key. Each case is a change to the example and its
 //! whole line.
 
+mod account;
 mod failover;
 mod syntax;
 
@@ -311,7 +312,7 @@ fn readers_of_metadata_that_cannot_be() {
     refused(
         "[agent]",
         "node = \"root\"\n[agent]",
-        "line 6: node: \"root\": wrong type; write [node] once, with metadata below it",
+        "line 6: node: \"root\": wrong type; write [node] once, with its keys below it",
     );
 }
 

@@ -175,12 +175,29 @@ assert headers("x-forwarded-for", port=86, source="10.9.4.1") == ["10.9.4.1"]
 
 assert clients.target(40003) == "10.0.1.7:40003"
 
+# Only the agent's listener probe, from 127.0.0.1, sees the target's name. HAProxy's own answers name none.
+PROBE, NAMED = "127.0.0.1", "x-elbow-target"
+answer = get(port=81, source=PROBE)
+assert answer.header(NAMED) == answer.target(), answer.headers
+for answer in (get(port=81), get(port=81, source=source), get("/respond", source=PROBE)):
+    assert answer.header(NAMED) is None, answer.headers
+with clients.connect(40003, PROBE) as connection:
+    mine = f" src={PROBE}:{connection.getsockname()[1]} "
+
+    def shown() -> str:
+        """What HAProxy shows of this connection."""
+        return next((line for line in balancer.admin("show sess").splitlines() if mine in line), "")
+
+    balancer.until(lambda: " srv=10.0.1.7 " in shown() and " scb=[8," in shown(), "the connection's target", 5, shown)
+
 # A target that ends connections without an answer.
 pages[8].is_broken = True
 for method, expected in (("GET", {200}), ("HEAD", {200}), ("POST", {200, 502})):
     seen = {get("/", method=method, port=87).status for _ in range(4)}
     assert seen == expected, f"{method} with retry: {seen}"
 assert {get("/", port=88).status for _ in range(4)} == {200, 502}, "without retry"
+for answer in [get("/", port=88, source=PROBE) for _ in range(4)]:
+    assert (answer.header(NAMED) is None) == (answer.status == 502), (answer.status, answer.headers)
 
 # Each target opens a session of its own; a request without one goes to the next target.
 for n in (1, 2, 3):

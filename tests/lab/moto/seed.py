@@ -8,6 +8,8 @@ import secrets
 from typing import Any
 
 from moto.ec2.models.amis import Ami
+from moto.ec2.models.vpcs import VPCEndPoint
+from moto.ec2.utils import random_vpc_ep_id
 from moto.iam.models import iam_backends
 from moto.moto_api._internal import mock_random
 from moto.ssm.models import ssm_backends
@@ -43,7 +45,7 @@ def _make() -> dict[str, Any]:
     vpc = _vpc(ec2, "10.0.0.0/16", "lab")
     subnets, tables = _subnets(ec2, vpc)
     gateway_table, gateway = _gateway(ec2, vpc)
-    return {
+    made = {
         "account": ACCOUNT,
         "region": REGION,
         "operator": _operator(),
@@ -54,6 +56,8 @@ def _make() -> dict[str, Any]:
         "images": _images(ec2),
         "others": _others(ec2, vpc, subnets, tables["private-a"]),
     }
+    made["endpoints"] = _endpoints(ec2, vpc, [subnets[name] for name in ("private-a", "private-b", "clients")])
+    return made
 
 
 def _named(name: str) -> list[dict[str, str]]:
@@ -119,6 +123,30 @@ def _gateway(ec2: Any, vpc: Any) -> tuple[str, str]:
     table = ec2.create_route_table(vpc.id, tags=_named("gateway"))
     ec2.associate_route_table(table.id, gateway_id=gateway.id)
     return table.id, gateway.id
+
+
+def _endpoints(ec2: Any, vpc: Any, subnets: list[str]) -> dict[str, str]:
+    """Interface endpoints in each zone: the lab's DNS leads nodes to the API, as an endpoint's private DNS does.
+
+    They have no network interfaces, which the lab would build in the kernel.
+    """
+    ids = {}
+    for service in ("ec2", "autoscaling"):
+        endpoint = VPCEndPoint(
+            ec2,
+            random_vpc_ep_id(),
+            vpc.id,
+            f"com.amazonaws.{REGION}.{service}",
+            "Interface",
+            None,
+            [],
+            subnet_ids=subnets,
+            dns_entries=[],
+            private_dns_enabled=True,
+        )
+        ec2.vpc_end_points[endpoint.id] = endpoint
+        ids[service] = endpoint.id
+    return ids
 
 
 def _operator() -> dict[str, str]:

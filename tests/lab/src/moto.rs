@@ -104,6 +104,8 @@ pub struct Seed {
     pub route_tables: BTreeMap<String, String>,
     /// Machine images: `main`, `plain`, `arm`.
     pub images: BTreeMap<String, String>,
+    /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`.
+    pub endpoints: BTreeMap<String, String>,
     /// Resources that don't belong to Elbow; the format is free.
     pub others: serde_json::Value,
 }

@@ -17,8 +17,9 @@ use flate2::write::GzEncoder;
 use launcher::aws::Aws;
 use launcher::aws::error::{CallFailed, Named};
 use launcher::aws::retry::{Patience, until};
+use launcher::resources::instance_profile;
+use launcher::resources::role::{self, NewRole};
 use launcher::resources::security_group::{self, Rule, Source};
-use launcher::resources::{instance_profile, role};
 use serde_json::{Value, json};
 
 use crate::names::{Run, TAG};
@@ -60,13 +61,15 @@ pub struct Stage<'a> {
 /// Makes the security group and the role.
 pub async fn stage<'a>(aws: &'a Aws, run: &'a Run, site: &'a Site) -> Result<Stage<'a>> {
     let (name, tags) = (run.name(), run.tags());
-    role::create(&aws.iam, &name, TRUST, "Probes of Elbow", &tags).await?;
+    let description = "Probes of Elbow";
+    let new = NewRole { name: &name, path: "/", trust: TRUST, description, boundary: None, tags: &tags };
+    role::create(&aws.iam, new).await?;
     let caller = aws.sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "the caller")?;
     let policy = policy(run, &arns(caller.arn().unwrap_or_default(), &aws.region)?, site);
     role::set_policy(&aws.iam, &name, &policy.to_string()).await?;
-    instance_profile::create(&aws.iam, &name, &tags).await?;
+    instance_profile::create(&aws.iam, &name, "/", &tags).await?;
     instance_profile::add_role(&aws.iam, &name, &name).await?;
-    let group = security_group::create(&aws.ec2, &name, "Probes of Elbow", &site.vpc, &tags).await?;
+    let group = security_group::create(&aws.ec2, &name, description, &site.vpc, &tags).await?;
     security_group::allow(&aws.ec2, &group, &rules(&site.cidrs)).await?;
     Ok(Stage { aws, run, site, group })
 }

@@ -269,3 +269,56 @@ fn a_group_launches_in_new_subnets_first_and_has_its_new_hooks_last() {
     assert!(said[1].contains("by an instance refresh") && said[2] == DEFAULT, "{said:?}");
     assert_eq!(said[3..], ["set lifecycle hook handover of Auto Scaling group elbow-web, timeout 150 s"]);
 }
+
+#[test]
+fn tags_change_in_place_and_those_of_earlier_versions_go() {
+    let tagged = |pairs: &[(&str, &str)]| {
+        let pairs = pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        Balancer { tags: pairs.collect(), ..web() }
+    };
+    let said = World::new().plan(&tagged(&[("Team", "web")]));
+    let parts = [
+        "add a version",
+        "tell node 1",
+        "tell node 0",
+        "make that version",
+        "set tags of security group sg-1: Team=web",
+    ];
+    assert!(said.iter().zip(parts).all(|(what, part)| what.starts_with(part)), "{said:?}");
+    assert!(said.contains(&"set tags of instance i-0: Team=web".to_owned()), "{said:?}");
+    assert!(!said.iter().any(|what| what.contains("launch") && what.contains("new node")), "{said:?}");
+
+    // Version 2 had another tag.
+    let mut world = World::with(&tagged(&[("Owner", "me")])).booting().running(0).running(1);
+    world.observed.groups[0].tags.0.insert("Owner".to_owned(), "me".to_owned());
+    world.observed.groups[0].tags.0.insert("foreign".to_owned(), "x".to_owned());
+    let said = world.plan(&web());
+    assert_eq!(said.last().map(String::as_str), Some("set tags of security group sg-1: no Owner"), "{said:?}");
+}
+
+#[test]
+fn further_groups_and_volumes_replace_nodes_and_a_boundary_comes_before_the_policy() {
+    let mut new = web();
+    new.volume = Some(templates::balancer::Volume { size: Some(20), ..Default::default() });
+    let said = World::new().plan(&new);
+    assert!(said.iter().any(|what| what.starts_with("launch a new node 1")), "{said:?}");
+    let arn = "arn:aws:iam::123456789012:policy/Boundary";
+    let mut new = web();
+    new.iam.permissions_boundary = Some(arn.to_owned());
+    new.updates.in_place = false;
+    let said = World::with(&new).plan(&new);
+    assert_eq!(said[0], format!("set the permissions boundary of IAM role elbow-eu-west-1-web to {arn}"), "{said:?}");
+    assert_eq!(said.iter().filter(|what| what.contains("boundary")).count(), 1, "{said:?}");
+}
+
+#[test]
+fn an_existing_profile_leaves_elbows_role_alone() {
+    let mut new = web();
+    new.iam.instance_profile = Some("nodes".to_owned());
+    let mut observed = whole();
+    (observed.role, observed.profile) = (None, None);
+    assert_eq!(plan::missing_in_iam(&desired_of(&new), &observed), []);
+    let settings = settings::exact(&new, "eu-west-1", &["10.0.0.0/16".parse().unwrap()], &observed);
+    assert_eq!(settings, [], "neither a policy nor a boundary");
+    assert_eq!(plan::missing_in_iam(&desired_of(&web()), &observed).len(), 4, "back to Elbow's own");
+}

@@ -22,7 +22,7 @@ use self::rules::Line;
 use self::sizing::Sizing;
 use super::render;
 use crate::balancer::{Balancer, Extra, ForwardedFor, Millis, Revision, TargetGroup};
-use crate::paths;
+use crate::{listener_probe, paths};
 
 /// Ends the name of a group's second backend, which has no checks and so serves while all targets are unhealthy. An
 /// agent that drains a target puts it in maintenance there.
@@ -65,6 +65,8 @@ struct Haproxy<'a> {
     server_state: &'static str,
     peers: Option<Peers>,
     vips: String,
+    target_header: &'static str,
+    probe_source: Ipv4Addr,
     frontends: Vec<Frontend<'a>>,
     backends: Vec<Backend<'a>>,
     extra: Option<&'a Extra>,
@@ -84,6 +86,8 @@ pub fn haproxy_cfg(node: &HaproxyNode<'_>) -> String {
         server_state: paths::SERVER_STATE,
         peers: peers::of(node),
         vips: vips.join(" "),
+        target_header: listener_probe::TARGET_HEADER,
+        probe_source: listener_probe::SOURCE,
         frontends: balancer.listeners.iter().map(|listener| frontend::of(listener, &groups)).collect(),
         backends: groups.iter().flat_map(|group| backend::both(balancer, group)).collect(),
         extra: balancer.haproxy.extra.as_ref(),

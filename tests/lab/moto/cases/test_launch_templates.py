@@ -91,3 +91,15 @@ def a_version_inherits_from_its_source(server: Any) -> Iterator[None]:
     versions = s.ec2.describe_launch_template_versions(LaunchTemplateName=s.name, Versions=["2"])
     data = versions["LaunchTemplateVersions"][0]["LaunchTemplateData"]
     assert (data["ImageId"], data["InstanceType"]) == (s.image, "t3.large")
+
+
+def a_mapping_of_the_root_device_replaces_the_images_root_volume(server: Any) -> Iterator[None]:
+    """EC2 User Guide, "Block device mappings for volumes on Amazon EC2 instances"."""
+    s = Scene(server)
+    root = {"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20, "VolumeType": "gp3", "DeleteOnTermination": True}}
+    data = {**DATA, "ImageId": s.image, "BlockDeviceMappings": [root]}
+    made = s.ec2.create_launch_template(LaunchTemplateName=s.name, LaunchTemplateData=data)["LaunchTemplate"]
+    launched = s.run(ImageId=None, InstanceType=None, LaunchTemplate={"LaunchTemplateId": made["LaunchTemplateId"]})
+    yield
+    devices = s.instance(launched[0]["InstanceId"])["BlockDeviceMappings"]
+    assert [device["DeviceName"] for device in devices] == ["/dev/xvda"]

@@ -78,3 +78,34 @@ def a_request_with_ids_has_no_pages(server: Any) -> Iterator[None]:
         s.ec2.describe_volumes(VolumeIds=[volume], MaxResults=5)
     with refused("InvalidParameterCombination"):
         s.ec2.describe_instances(InstanceIds=[s.run()[0]["InstanceId"]], MaxResults=5)
+
+
+def peerings_and_endpoints_come_in_pages(server: Any) -> Iterator[None]:
+    """DescribeVpcPeeringConnections, DescribeVpcEndpoints."""
+    s = Scene(server)
+    for number in range(6):
+        peer = s.ec2.create_vpc(CidrBlock=f"10.6{number}.0.0/16")["Vpc"]["VpcId"]
+        s.ec2.create_vpc_peering_connection(VpcId=s.vpc, PeerVpcId=peer)
+        service = f"com.amazonaws.eu-west-1.service-{number}"
+        s.ec2.create_vpc_endpoint(VpcId=s.vpc, ServiceName=service, VpcEndpointType="Interface")
+    yield
+    pages = _in_pages(s.ec2.describe_vpc_peering_connections, "VpcPeeringConnections", 5)
+    assert [len(page) for page in pages] == [5, 1]
+    pages = _in_pages(s.ec2.describe_vpc_endpoints, "VpcEndpoints", 5, Filters=_here(s))
+    assert [len(page) for page in pages] == [5, 1]
+
+
+def transit_gateways_attachments_and_tables_come_in_pages(server: Any) -> Iterator[None]:
+    """DescribeTransitGatewayAttachments, DescribeTransitGatewayRouteTables."""
+    s = Scene(server)
+    gateways = [s.ec2.create_transit_gateway()["TransitGateway"]["TransitGatewayId"] for _ in range(6)]
+    for gateway in gateways:
+        s.ec2.create_transit_gateway_vpc_attachment(TransitGatewayId=gateway, VpcId=s.vpc, SubnetIds=[s.subnet])
+    yield
+    mine = [{"Name": "resource-id", "Values": [s.vpc]}]
+    pages = _in_pages(s.ec2.describe_transit_gateway_attachments, "TransitGatewayAttachments", 5, Filters=mine)
+    assert [len(page) for page in pages] == [5, 1]
+    theirs = [{"Name": "transit-gateway-id", "Values": gateways}]
+    pages = _in_pages(s.ec2.describe_transit_gateway_route_tables, "TransitGatewayRouteTables", 5, Filters=theirs)
+    # Each gateway's default table.
+    assert [len(page) for page in pages] == [5, 1]

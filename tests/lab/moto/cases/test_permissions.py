@@ -246,3 +246,67 @@ def an_instance_profiles_id_has_the_prefix_aipa(server: Any) -> Iterator[None]:
     yield
     made = s.iam.create_instance_profile(InstanceProfileName=s.name)["InstanceProfile"]
     assert made["InstanceProfileId"].startswith("AIPA")
+
+
+def _as_iam(s: Scene, *statements: dict[str, Any]) -> Any:
+    """An IAM client of a role with these statements."""
+    instance, _ = s.as_node(*statements)
+    return s.server.client("iam", s.server.post("role-credentials", {"instance": instance["InstanceId"]}))
+
+
+def a_path_is_part_of_what_is_created(server: Any) -> Iterator[None]:
+    """IAM, CreateRole, CreateInstanceProfile: the ARN has the path."""
+    s = Scene(server)
+    below = [f"arn:aws:iam::*:{kind}/elbow/*" for kind in ("role", "instance-profile")]
+    calls = ("iam:CreateRole", "iam:CreateInstanceProfile", "iam:DeleteInstanceProfile")
+    iam = _as_iam(s, _allow(*calls, resource=below))
+    name = f"{s.name}-made"
+    role = {"RoleName": name, "AssumeRolePolicyDocument": TRUST}
+    yield
+    for call, given in ((iam.create_role, role), (iam.create_instance_profile, {"InstanceProfileName": name})):
+        with refused("AccessDenied", 403):
+            call(**given)
+        call(**given, Path="/elbow/")
+    iam.delete_instance_profile(InstanceProfileName=name)
+
+
+def rights_can_be_tied_to_a_boundary(server: Any) -> Iterator[None]:
+    """iam:PermissionsBoundary: the boundary in CreateRole's request, later the role's own."""
+    s = Scene(server)
+    boundary = f"arn:aws:iam::{server.seed['account']}:policy/Boundary"
+    calls = ("iam:CreateRole", "iam:PutRolePolicy", "iam:PutRolePermissionsBoundary")
+    iam = _as_iam(s, _allow(*calls, StringEquals={"iam:PermissionsBoundary": boundary}))
+    name = f"{s.name}-made"
+    role = {"RoleName": name, "AssumeRolePolicyDocument": TRUST}
+    s.iam.create_role(RoleName=f"{name}-free", AssumeRolePolicyDocument=TRUST)
+    policy = {
+        "PolicyName": "it",
+        "PolicyDocument": json.dumps({"Version": "2012-10-17", "Statement": [_allow("ec2:DescribeInstances")]}),
+    }
+    yield
+    with refused("AccessDenied", 403):
+        iam.create_role(**role)
+    iam.create_role(**role, PermissionsBoundary=boundary)
+    iam.put_role_policy(RoleName=name, **policy)
+    with refused("AccessDenied", 403):
+        iam.put_role_policy(RoleName=f"{name}-free", **policy)
+    with refused("AccessDenied", 403):
+        iam.put_role_permissions_boundary(RoleName=name, PermissionsBoundary=f"{boundary}-other")
+    iam.put_role_permissions_boundary(RoleName=f"{name}-free", PermissionsBoundary=boundary)
+
+
+def a_role_is_put_into_a_profile_for_ec2(server: Any) -> Iterator[None]:
+    """AddRoleToInstanceProfile needs iam:PassRole, with iam:PassedToService."""
+    s = Scene(server)
+    profile = f"{s.name}-made"
+    s.iam.create_instance_profile(InstanceProfileName=profile)
+    add = _allow("iam:AddRoleToInstanceProfile")
+    iam = _as_iam(s, add, _allow("iam:PassRole", StringEquals={"iam:PassedToService": "lambda.amazonaws.com"}))
+    given = {"InstanceProfileName": profile, "RoleName": s.name}
+    yield
+    with refused("AccessDenied", 403, says="iam:PassRole"):
+        iam.add_role_to_instance_profile(**given)
+    passed = _allow("iam:PassRole", StringEquals={"iam:PassedToService": "ec2.amazonaws.com"})
+    document = json.dumps({"Version": "2012-10-17", "Statement": [add, passed]})
+    s.iam.put_role_policy(RoleName=s.name, PolicyName="it", PolicyDocument=document)
+    iam.add_role_to_instance_profile(**given)

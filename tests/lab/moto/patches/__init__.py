@@ -16,6 +16,7 @@ from patches import (
     authorization,
     auto_scaling,
     calls,
+    connections,
     describe,
     iam_resources,
     instances,
@@ -23,6 +24,7 @@ from patches import (
     launch_templates,
     routes,
     security_groups,
+    simulation,
     tags,
     termination,
 )
@@ -40,6 +42,8 @@ _AREAS = (
     security_groups,
     launch_templates,
     iam_resources,
+    connections,
+    simulation,
 )
 
 

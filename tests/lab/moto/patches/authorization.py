@@ -97,7 +97,7 @@ def authorize(self: BaseResponse, resource: str = "*") -> None:
     key = request._access_key
     if isinstance(key, AssumedRoleAccessKey):
         _refuse_expired(self, service, key)
-    documents = _documents(key)
+    documents = documents_of(key.collect_policies())
     context = _caller(self, key)
     for check in checks.of(self):
         decision = decide(documents, check.action, check.resource, {**context, **check.context})
@@ -116,9 +116,10 @@ def _refuse_expired(self: BaseResponse, service: str, key: AssumedRoleAccessKey)
         raise Refused(service, 403, "ExpiredToken", "The security token included in the request is expired")
 
 
-def _documents(key: Any) -> list[str]:
+def documents_of(policies: list[Any]) -> list[str]:
+    """The JSON documents of an identity's policies, as moto collects them."""
     documents = []
-    for policy in key.collect_policies():
+    for policy in policies:
         if isinstance(policy, ManagedPolicy):
             documents.append(next(v.document for v in policy.versions if v.is_default))
         else:

@@ -66,6 +66,24 @@ _MAKING = {
     "CreateNetworkInterface": ("network-interface", ["SubnetId"]),
 }
 
+# Calls on a role that a policy can tie to its permissions boundary: the requested one, or the role's own. Service
+# Authorization Reference, "Actions, resources, and condition keys for AWS Identity and Access Management".
+_BY_BOUNDARY = {
+    f"iam:{name}"
+    for name in (
+        "AttachRolePolicy",
+        "CreateRole",
+        "DeleteRole",
+        "DeleteRolePermissionsBoundary",
+        "DeleteRolePolicy",
+        "DetachRolePolicy",
+        "GetRole",
+        "PutRolePermissionsBoundary",
+        "PutRolePolicy",
+        "UpdateAssumeRolePolicy",
+    )
+}
+
 
 @dataclass
 class Check:
@@ -230,19 +248,27 @@ def of_iam(call: Any) -> Iterator[Check]:
     tags = tag_context({tag["Key"]: tag.get("Value", "") for tag in call._get_param("Tags") or []})
     role, profile = call._get_param("RoleName"), call._get_param("InstanceProfileName")
     roles = {r.name: r for r in backend.get_roles()}
-    role_arn = roles[role].arn if role in roles else f"{account}:role/{role}"
+    # Of what doesn't exist yet, only a call that creates it knows the path.
+    path = call._get_param("Path") or "/"
+    role_arn = roles[role].arn if role in roles else f"{account}:role{path}{role}"
     if profile:
-        yield Check(action, f"{account}:instance-profile/{profile}", tags)
+        known = {p.name: p.arn for p in backend.get_instance_profiles()}
+        yield Check(action, known.get(profile, f"{account}:instance-profile{path}{profile}"), tags)
         if role and action == "iam:AddRoleToInstanceProfile":
-            yield Check("iam:PassRole", role_arn)
+            yield Check("iam:PassRole", role_arn, {"iam:passedtoservice": ["ec2.amazonaws.com"]})
     elif role:
         context = (
             {f"aws:resourcetag/{t['Key']}".lower(): [t["Value"]] for t in roles[role].tags} if role in roles else {}
         )
         if policy := call._get_param("PolicyArn"):
             context["iam:policyarn"] = [policy]
+        boundary = call._get_param("PermissionsBoundary") or (
+            roles[role].permissions_boundary_arn if role in roles else None
+        )
+        if boundary and action in _BY_BOUNDARY:
+            context["iam:permissionsboundary"] = [boundary]
         yield Check(action, role_arn, {**context, **tags})
-    elif policy := call._get_param("PolicyArn"):
+    elif policy := call._get_param("PolicyArn") or call._get_param("PolicySourceArn"):
         yield Check(action, policy, tags)
     elif service := call._get_param("AWSServiceName"):
         yield Check(action, f"{account}:role/aws-service-role/{service}/*", {"iam:awsservicename": [service]})

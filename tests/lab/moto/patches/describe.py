@@ -15,6 +15,8 @@ from moto.ec2.responses.route_tables import RouteTables
 from moto.ec2.responses.security_groups import SecurityGroups
 from moto.ec2.responses.subnets import Subnets
 from moto.ec2.responses.tags import TagResponse
+from moto.ec2.responses.transit_gateway_attachments import TransitGatewayAttachment
+from moto.ec2.responses.transit_gateway_route_tables import TransitGatewayRouteTable
 from moto.ec2.responses.vpcs import VPCs
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
@@ -35,26 +37,29 @@ def install() -> None:
     TagResponse.describe_tags = describe_tags
     LaunchTemplates.describe_launch_templates = describe_launch_templates
     _security_groups()
-    _paged(SecurityGroups, "describe_security_groups", "SecurityGroups", {})
-    _paged(ElasticBlockStore, "describe_volumes", "Volumes", {"ids": "VolumeIds"})
-    _paged(InstanceResponse, "describe_instance_types", "InstanceTypes", {"ids": "InstanceTypes", "most": 100})
-    _paged(InstanceResponse, "describe_instance_type_offerings", "InstanceTypeOfferings", {})
+    paged(SecurityGroups, "describe_security_groups", "SecurityGroups", {})
+    paged(ElasticBlockStore, "describe_volumes", "Volumes", {"ids": "VolumeIds"})
+    paged(InstanceResponse, "describe_instance_types", "InstanceTypes", {"ids": "InstanceTypes", "most": 100})
+    paged(InstanceResponse, "describe_instance_type_offerings", "InstanceTypeOfferings", {})
+    paged(VPCs, "describe_vpc_endpoints", "VpcEndpoints", {})
+    paged(TransitGatewayAttachment, "describe_transit_gateway_attachments", "TransitGatewayAttachments", {})
+    paged(TransitGatewayRouteTable, "describe_transit_gateway_route_tables", "transitGatewayRouteTables", {})
     versions = {"least": 1, "most": 200}
-    _paged(LaunchTemplates, "describe_launch_template_versions", "LaunchTemplateVersions", versions)
+    paged(LaunchTemplates, "describe_launch_template_versions", "LaunchTemplateVersions", versions)
 
 
-def _paged(responses: type[EC2BaseResponse], name: str, key: str, rules: dict[str, Any]) -> None:
+def paged(responses: type[EC2BaseResponse], name: str, key: str, rules: dict[str, Any]) -> None:
     """Adds pages to a call for which moto answers all at once or drops the rest."""
     inner = getattr(responses, name)
 
-    def paged(self: EC2BaseResponse) -> ActionResult:
+    def answer(self: EC2BaseResponse) -> ActionResult:
         number = self._get_int_param
         self._get_int_param = lambda name, *rest: _ALL if name == "MaxResults" else number(name, *rest)
         result = inner(self).result
         result[key], result["NextToken"] = _page(self, list(result[key]), **rules)
         return ActionResult(result)
 
-    setattr(responses, name, paged)
+    setattr(responses, name, answer)
 
 
 def _page(

@@ -27,6 +27,7 @@ from patches import errors, tags
 USER_DATA_LIMIT = 16384
 RESOLVE = "resolve:ssm:"
 _OVERRIDABLE = (
+    "BlockDeviceMappings",
     "ImageId",
     "InstanceType",
     "KeyName",
@@ -239,6 +240,9 @@ def _launch(
 ) -> Any:
     interfaces = wanted.get("NetworkInterfaces") or []
     template = {"LaunchTemplateId": version.template.id, "Version": str(version.number)} if version else {}
+    # With the root device's name among them, moto's own root volume would be a second one.
+    mapped = wanted.get("BlockDeviceMappings") or []
+    replaces_root = any(one.get("DeviceName") == image.root_device_name for one in mapped)
     reservation = InstanceBackend.run_instances(
         backend,
         image.id,
@@ -262,6 +266,7 @@ def _launch(
         disable_api_stop=bool(wanted.get("DisableApiStop")),
         disable_api_termination=bool(wanted.get("DisableApiTermination")),
         monitoring_state="enabled" if (wanted.get("Monitoring") or {}).get("Enabled") else "disabled",
+        **({"block_device_mappings": mapped} if replaces_root else {}),
     )
     for instance in reservation.instances:
         _finish(backend, instance, groups, bool(interfaces), specified, profile)

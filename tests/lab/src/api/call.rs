@@ -30,9 +30,14 @@ pub struct Call {
 }
 
 impl Call {
-    /// Whether its action can change something.
+    /// Whether its action can change something, and it isn't a dry run.
     pub fn is_mutating(&self) -> bool {
-        is_mutating(&self.action)
+        is_mutating(&self.action) && !self.is_dry_run()
+    }
+
+    /// Whether it only asks for the permission (EC2 API reference, "Common query parameters").
+    pub fn is_dry_run(&self) -> bool {
+        self.parameter("DryRun") == Some("true")
     }
 
     /// Whether the status is 2xx.
@@ -119,6 +124,8 @@ mod tests {
         assert_eq!(line, expected);
         assert_eq!(serde_json::from_str::<Call>(&line).unwrap(), call);
         assert_eq!(call.parameter("RouteTableId"), Some("rtb-1"));
+        assert!(call.is_mutating());
+        assert!(!Call { request: json!({"DryRun": "true"}), ..call }.is_mutating());
     }
 
     #[test]

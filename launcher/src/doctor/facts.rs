@@ -1,0 +1,127 @@
+//! What the checks look at beside the file, its surroundings and the balancer's resources. Reading a part may have failed.
+
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use super::access_lists::AccessList;
+use crate::aws::error::CallFailed;
+use crate::model::tags::Tags;
+use crate::resources::route_tables::Route;
+use crate::resources::security_group::Group;
+
+/// What a call returned, or why it failed.
+pub type Read<T> = Result<T, CallFailed>;
+
+#[derive(Debug)]
+pub struct Facts {
+    /// The caller's ARN.
+    pub caller: Read<String>,
+    /// The calls that `create` would make, and whether the caller may.
+    pub permissions: Vec<Permission>,
+    /// All subnets of the VPC.
+    pub subnets: Read<Vec<Subnet>>,
+    /// All route tables of the VPC.
+    pub tables: Read<Vec<Table>>,
+    /// The VPC's NAT gateways that are available.
+    pub nats: Read<Vec<Nat>>,
+    /// The VPC's endpoints that are available.
+    pub endpoints: Read<Vec<Endpoint>>,
+    /// All network ACLs of the VPC.
+    pub access_lists: Read<Vec<AccessList>>,
+    /// The network interfaces with targets' addresses.
+    pub interfaces: Read<Vec<Interface>>,
+    /// The security groups of these interfaces and of the endpoints.
+    pub groups: Read<Vec<Group>>,
+    /// The transit gateways to which the VPC is attached.
+    pub transit_gateways: Read<Vec<String>>,
+    /// The VPC's active peering connections.
+    pub peerings: Read<Vec<String>>,
+    /// The virtual private gateways that are attached to the VPC.
+    pub private_gateways: Read<Vec<String>>,
+}
+
+/// Whether the caller may make a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permission {
+    /// As IAM policies write it: `ec2:RunInstances`.
+    pub action: String,
+    pub answer: Answer,
+}
+
+/// AWS's answer about a permission.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    Allowed,
+    /// With AWS's reason.
+    Denied(String),
+    /// Why it isn't known.
+    Unclear(String),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subnet {
+    /// `subnet-…`
+    pub id: String,
+    pub zone: String,
+    pub cidr: Ipv4Net,
+    /// How many addresses are free.
+    pub free: i32,
+    /// Whether its instances get public addresses.
+    pub public: bool,
+}
+
+/// A route table with its associations.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    /// `rtb-…`
+    pub id: String,
+    /// Whether subnets without a table of their own use it.
+    pub main: bool,
+    /// The subnets that use it by name.
+    pub subnets: Vec<String>,
+    /// The gateways that use it.
+    pub gateways: Vec<String>,
+    pub tags: Tags,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Nat {
+    /// `nat-…`
+    pub id: String,
+    /// Its subnet; a regional one has none and serves every zone.
+    pub subnet: Option<String>,
+    /// Whether it leads to the internet. A private one leads to other networks only.
+    pub public: bool,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// `vpce-…`
+    pub id: String,
+    /// For example `com.amazonaws.eu-west-1.ec2`.
+    pub service: String,
+    /// Whether it is an interface endpoint; others serve by routes.
+    pub interface: bool,
+    /// Whether the service's usual name leads to it.
+    pub private_dns: bool,
+    pub subnets: Vec<String>,
+    /// Its security groups.
+    pub groups: Vec<String>,
+}
+
+impl Endpoint {
+    /// Whether it is an interface endpoint for a service. Some partitions put other words before the Region.
+    pub fn serves(&self, region: &str, service: &str) -> bool {
+        self.interface && self.service.ends_with(&format!(".{region}.{service}"))
+    }
+}
+
+/// A network interface of a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Interface {
+    pub addresses: Vec<Ipv4Addr>,
+    /// Its security groups.
+    pub groups: Vec<String>,
+}

@@ -1,0 +1,155 @@
+//! Reads the VPC's network: subnets, ways out, network ACLs, and connections to other networks.
+
+use aws_sdk_ec2::Client;
+use aws_sdk_ec2::types::{self, Filter, NatGatewayState, RuleAction, State, VpcEndpointType, VpnState};
+
+use crate::aws::PAGE;
+use crate::aws::error::Named;
+use crate::doctor::access_lists::{AccessList, Rule};
+use crate::doctor::facts::{Endpoint, Interface, Nat, Read, Subnet, Table};
+use crate::model::tags::Tags;
+use crate::resources::route_tables;
+
+/// AWS takes this many values for a filter (EC2 user guide, "Filter resources").
+const VALUES: usize = 200;
+
+fn by(name: &str, value: &str) -> Filter {
+    Filter::builder().name(name).values(value).build()
+}
+
+fn text(text: Option<&str>) -> String {
+    text.unwrap_or_default().to_owned()
+}
+
+pub async fn subnets(ec2: &Client, vpc: &str) -> Read<Vec<Subnet>> {
+    let pages = ec2.describe_subnets().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", vpc)?;
+    let subnet = |subnet: &types::Subnet| {
+        Some(Subnet {
+            id: text(subnet.subnet_id()),
+            zone: text(subnet.availability_zone()),
+            cidr: subnet.cidr_block()?.parse().ok()?,
+            free: subnet.available_ip_address_count().unwrap_or_default(),
+            public: subnet.map_public_ip_on_launch() == Some(true),
+        })
+    };
+    Ok(found.iter().filter_map(subnet).collect())
+}
+
+pub async fn tables(ec2: &Client, vpc: &str) -> Read<Vec<Table>> {
+    let pages = ec2.describe_route_tables().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
+    let table = |table: &types::RouteTable| {
+        let associations = table.associations();
+        let gateways = associations.iter().filter_map(|one| one.gateway_id().or(one.public_ipv4_pool()));
+        Table {
+            id: text(table.route_table_id()),
+            main: associations.iter().any(|association| association.main() == Some(true)),
+            subnets: associations.iter().filter_map(|association| association.subnet_id()).map(str::to_owned).collect(),
+            gateways: gateways.map(str::to_owned).collect(),
+            tags: Tags::from(table.tags()),
+            routes: table.routes().iter().map(route_tables::route).collect(),
+        }
+    };
+    Ok(found.iter().map(table).collect())
+}
+
+pub async fn nats(ec2: &Client, vpc: &str) -> Read<Vec<Nat>> {
+    let pages = ec2.describe_nat_gateways().filter(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeNatGateways", vpc)?;
+    let live = found.iter().filter(|nat| nat.state() == Some(&NatGatewayState::Available));
+    let nat = |nat: &types::NatGateway| Nat {
+        id: text(nat.nat_gateway_id()),
+        subnet: nat.subnet_id().map(str::to_owned),
+        public: nat.connectivity_type() != Some(&types::ConnectivityType::Private),
+    };
+    Ok(live.map(nat).collect())
+}
+
+pub async fn endpoints(ec2: &Client, vpc: &str) -> Read<Vec<Endpoint>> {
+    let pages = ec2.describe_vpc_endpoints().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcEndpoints", vpc)?;
+    // The API's model writes `Available`, and the API `available`.
+    let is_live = |state: &State| state.as_str().eq_ignore_ascii_case(State::Available.as_str());
+    let live = found.iter().filter(|endpoint| endpoint.state().is_some_and(is_live));
+    let endpoint = |endpoint: &types::VpcEndpoint| Endpoint {
+        id: text(endpoint.vpc_endpoint_id()),
+        service: text(endpoint.service_name()),
+        interface: endpoint.vpc_endpoint_type() == Some(&VpcEndpointType::Interface),
+        private_dns: endpoint.private_dns_enabled() == Some(true),
+        subnets: endpoint.subnet_ids().to_vec(),
+        groups: endpoint.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
+    };
+    Ok(live.map(endpoint).collect())
+}
+
+pub async fn access_lists(ec2: &Client, vpc: &str) -> Read<Vec<AccessList>> {
+    let pages = ec2.describe_network_acls().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeNetworkAcls", vpc)?;
+    let list = |list: &types::NetworkAcl| AccessList {
+        id: text(list.network_acl_id()),
+        subnets: list.associations().iter().filter_map(|one| one.subnet_id()).map(str::to_owned).collect(),
+        rules: list.entries().iter().filter_map(rule).collect(),
+    };
+    Ok(found.iter().map(list).collect())
+}
+
+/// An IPv4 rule.
+fn rule(entry: &types::NetworkAclEntry) -> Option<Rule> {
+    let port = |port: Option<i32>| u16::try_from(port?).ok();
+    Some(Rule {
+        number: entry.rule_number()?,
+        outbound: entry.egress()?,
+        allows: entry.rule_action() == Some(&RuleAction::Allow),
+        protocol: entry.protocol().and_then(|protocol| protocol.parse().ok()),
+        ports: entry.port_range().and_then(|range| port(range.from()).zip(port(range.to()))),
+        net: entry.cidr_block()?.parse().ok()?,
+    })
+}
+
+/// The network interfaces with these addresses.
+pub async fn interfaces(ec2: &Client, vpc: &str, addresses: Vec<String>) -> Read<Vec<Interface>> {
+    let of = |addresses: &[String]| {
+        let filter = Filter::builder().name("addresses.private-ip-address").set_values(Some(addresses.to_vec()));
+        let call = ec2.describe_network_interfaces().filters(by("vpc-id", vpc)).filters(filter.build());
+        let pages = call.into_paginator().page_size(PAGE).items().send();
+        async move { pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeNetworkInterfaces", vpc) }
+    };
+    let found = futures::future::try_join_all(addresses.chunks(VALUES).map(of)).await?;
+    let interface = |interface: &types::NetworkInterface| Interface {
+        addresses: interface
+            .private_ip_addresses()
+            .iter()
+            .filter_map(|address| address.private_ip_address()?.parse().ok())
+            .collect(),
+        groups: interface.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
+    };
+    Ok(found.iter().flatten().map(interface).collect())
+}
+
+pub async fn transit_gateways(ec2: &Client, vpc: &str) -> Read<Vec<String>> {
+    let call =
+        ec2.describe_transit_gateway_vpc_attachments().filters(by("vpc-id", vpc)).filters(by("state", "available"));
+    let pages = call.into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeTransitGatewayVpcAttachments", vpc)?;
+    Ok(found.iter().filter_map(|attachment| attachment.transit_gateway_id()).map(str::to_owned).collect())
+}
+
+pub async fn peerings(ec2: &Client, vpc: &str) -> Read<Vec<String>> {
+    let of = |side: &str| {
+        let call = ec2.describe_vpc_peering_connections().filters(by(side, vpc)).filters(by("status-code", "active"));
+        let pages = call.into_paginator().page_size(PAGE).items().send();
+        async move { pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcPeeringConnections", vpc) }
+    };
+    let (asked, accepted) = futures::try_join!(of("requester-vpc-info.vpc-id"), of("accepter-vpc-info.vpc-id"))?;
+    let both = asked.iter().chain(&accepted);
+    Ok(both.filter_map(|peering| peering.vpc_peering_connection_id()).map(str::to_owned).collect())
+}
+
+pub async fn private_gateways(ec2: &Client, vpc: &str) -> Read<Vec<String>> {
+    let call =
+        ec2.describe_vpn_gateways().filters(by("attachment.vpc-id", vpc)).filters(by("attachment.state", "attached"));
+    let found = call.send().await.named("ec2:DescribeVpnGateways", vpc)?;
+    let live = found.vpn_gateways().iter().filter(|gateway| gateway.state() == Some(&VpnState::Available));
+    Ok(live.filter_map(|gateway| gateway.vpn_gateway_id()).map(str::to_owned).collect())
+}

@@ -1,0 +1,137 @@
+//! What AWS has, as far as `init` chooses from it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::Ipv4Addr;
+
+use ipnet::Ipv4Net;
+
+use crate::resources::route_tables::Route;
+
+/// A Region of an account.
+#[derive(Debug, Clone, Default)]
+pub struct Region {
+    pub name: String,
+    /// The caller's account.
+    pub account: String,
+    pub vpcs: Vec<Vpc>,
+    /// The subnets of all VPCs.
+    pub subnets: Vec<Subnet>,
+    /// The names of all balancers.
+    pub balancers: BTreeSet<String>,
+    pub claims: Vec<Claim>,
+}
+
+/// A virtual IP of a balancer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claim {
+    pub address: Ipv4Addr,
+    pub balancer: String,
+    pub vpc: String,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Vpc {
+    /// `vpc-…`
+    pub id: String,
+    /// Its tag `Name`.
+    pub name: Option<String>,
+    /// All of its IPv4 ranges.
+    pub cidrs: Vec<Ipv4Net>,
+    /// The account that owns it.
+    pub owner: String,
+    /// Whether AWS made it.
+    pub is_default: bool,
+}
+
+impl Vpc {
+    /// Whether the address lies inside.
+    pub fn holds(&self, address: Ipv4Addr) -> bool {
+        self.cidrs.iter().any(|cidr| cidr.contains(&address))
+    }
+}
+
+impl fmt::Display for Vpc {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = self.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
+        let cidrs: Vec<String> = self.cidrs.iter().map(Ipv4Net::to_string).collect();
+        write!(f, "{} ({name}{})", self.id, cidrs.join(" "))
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Subnet {
+    /// `subnet-…`
+    pub id: String,
+    /// Its tag `Name`.
+    pub name: Option<String>,
+    pub vpc: String,
+    /// Its availability zone's name.
+    pub zone: String,
+    /// None if it has IPv6 addresses only.
+    pub cidr: Option<Ipv4Net>,
+    /// The number of free addresses.
+    pub free: i32,
+    /// The account that owns it.
+    pub owner: String,
+    pub is_on_an_outpost: bool,
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} ({name}) in {}", self.id, self.zone),
+            None => write!(f, "{} in {}", self.id, self.zone),
+        }
+    }
+}
+
+/// A route table, with the subnets that use it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table {
+    /// `rtb-…`
+    pub id: String,
+    /// Whether subnets without an association use it.
+    pub is_main: bool,
+    /// The associated subnets.
+    pub subnets: Vec<String>,
+    pub routes: Vec<Route>,
+}
+
+/// A peering of the VPC.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Peering {
+    /// `pcx-…`
+    pub id: String,
+    /// The other VPC's IPv4 ranges.
+    pub cidrs: Vec<Ipv4Net>,
+}
+
+/// The routes of the VPC's transit gateways.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TransitRoutes {
+    /// Each destination, with its route table.
+    pub routes: Vec<(Ipv4Net, String)>,
+    /// What couldn't be read, a line each.
+    pub unread: Vec<String>,
+}
+
+/// A VPC's surroundings.
+#[derive(Debug, Clone, Default)]
+pub struct Place {
+    pub tables: Vec<Table>,
+    /// An interface endpoint of `ec2` with private DNS: the whole VPC resolves its name.
+    pub endpoint: Option<String>,
+    pub peerings: Vec<Peering>,
+    pub transit: TransitRoutes,
+    /// The zones that have the nodes' instance type; none if unknown.
+    pub zones: Option<BTreeSet<String>>,
+}
+
+impl Place {
+    /// The route table that a subnet uses.
+    pub fn table(&self, subnet: &str) -> Option<&Table> {
+        let associated = self.tables.iter().find(|table| table.subnets.iter().any(|id| id == subnet));
+        associated.or_else(|| self.tables.iter().find(|table| table.is_main))
+    }
+}
