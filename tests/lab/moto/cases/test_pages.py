@@ -89,7 +89,8 @@ def peerings_and_endpoints_come_in_pages(server: Any) -> Iterator[None]:
         service = f"com.amazonaws.eu-west-1.service-{number}"
         s.ec2.create_vpc_endpoint(VpcId=s.vpc, ServiceName=service, VpcEndpointType="Interface")
     yield
-    pages = _in_pages(s.ec2.describe_vpc_peering_connections, "VpcPeeringConnections", 5)
+    ours = [{"Name": "requester-vpc-info.vpc-id", "Values": [s.vpc]}]
+    pages = _in_pages(s.ec2.describe_vpc_peering_connections, "VpcPeeringConnections", 5, Filters=ours)
     assert [len(page) for page in pages] == [5, 1]
     pages = _in_pages(s.ec2.describe_vpc_endpoints, "VpcEndpoints", 5, Filters=_here(s))
     assert [len(page) for page in pages] == [5, 1]
