@@ -8,37 +8,44 @@ use std::path::Path;
 
 use templates::balancer::examine;
 use templates::files::{self, HaproxyNode};
+use templates::{Balancer, paths};
 
 use crate::machine::Machine;
 
 /// A part of a balancer's file, and what replaces it.
 type Change = (&'static str, &'static str);
 
-/// `haproxy.cfg` of a balancer's file after these changes.
-fn config(file: &Path, changes: &[Change]) -> String {
+/// The balancer of a file after these changes.
+fn changed(file: &Path, changes: &[Change]) -> Balancer {
     let read = |name: &str| fs::read_to_string(file.with_file_name(name)).map_err(|error| error.to_string());
     let mut text = fs::read_to_string(file).unwrap();
     for &(part, other) in changes {
         assert!(text.contains(part), "{}: no {part:?}", file.display());
         text = text.replace(part, other);
     }
-    let balancer = examine(&text, &read).valid().unwrap_or_else(|invalid| panic!("{}: {invalid}", file.display()));
-    files::haproxy_cfg(&HaproxyNode::typical(&balancer))
+    examine(&text, &read).valid().unwrap_or_else(|invalid| panic!("{}: {invalid}", file.display()))
+}
+
+fn config(balancer: &Balancer) -> String {
+    files::haproxy_cfg(&HaproxyNode::typical(balancer))
 }
 
 /// Runs a script of `traffic/` with `haproxy.cfg` of this file and, if there are changes, `changed.cfg`.
 fn play(script: &str, balancer: &str, changes: &[Change]) {
     let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let balancer = tests.join(balancer);
-    let mut machine = Machine::node().with("/srv/haproxy.cfg", &config(&balancer, &[]));
+    let file = tests.join(balancer);
+    let balancer = changed(&file, &[]);
+    let mut machine = Machine::node().with(paths::SYSCTL, &files::sysctl_conf(&balancer));
+    machine = machine.with("/srv/haproxy.cfg", &config(&balancer));
     if !changes.is_empty() {
-        machine = machine.with("/srv/changed.cfg", &config(&balancer, changes));
+        machine = machine.with("/srv/changed.cfg", &config(&changed(&file, changes)));
     }
     for name in ["balancer.py", "clients.py", "targets.py", script] {
         let text = fs::read_to_string(tests.join("checks/traffic").join(name)).unwrap();
         machine = machine.with(&format!("/srv/{name}"), &text);
     }
-    machine.run(&format!("cd /srv && python3 -B {script}")).ok();
+    let settings = format!("mount -o remount,rw /proc; /usr/lib/systemd/systemd-sysctl {}", paths::SYSCTL);
+    machine.run(&format!("{settings}; cd /srv && python3 -B {script}")).ok();
 }
 
 const SYSTEMS: [(&str, &[Change]); 6] = [
