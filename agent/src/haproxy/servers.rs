@@ -12,16 +12,23 @@ pub async fn servers() -> io::Result<Vec<Server>> {
     checked(&mut admin).await
 }
 
-/// The same. Before, it follows what operators did to targets since the last call.
+/// The same. Before, it follows what operators did to targets since the last call; if that fails, the next call repeats it.
 pub async fn watched_servers() -> io::Result<Vec<Server>> {
     let mut admin = Admin::connect().await?;
+    if let Err(error) = follow(&mut admin).await {
+        tracing::debug!(%error, "cannot follow drains of targets");
+    }
+    checked(&mut admin).await
+}
+
+async fn follow(admin: &mut Admin) -> io::Result<()> {
     let state = admin.servers().await?;
     let orders = parsed(move || fail_open::orders(&server_state::rows(&state).unwrap_or_default())).await?;
     for order in orders {
         admin.set(&order).await?;
         tracing::info!(server = order.server, state = order.state, "followed an operator's drain of a target");
     }
-    checked(&mut admin).await
+    Ok(())
 }
 
 async fn checked(admin: &mut Admin) -> io::Result<Vec<Server>> {

@@ -8,8 +8,10 @@ use crate::ownership::decide::Targets;
 /// Whether any target is up; `Down` if HAProxy doesn't answer. Only checked targets count: of a backend that serves
 /// unhealthy targets as well, HAProxy shows all as up.
 pub async fn targets() -> Targets {
-    let answer = tokio::time::timeout(LIMIT, servers()).await;
-    answer.map_or(Targets::Down, |servers| servers.map_or(Targets::Down, |servers| judge(&servers)))
+    match tokio::time::timeout(LIMIT, servers()).await {
+        Ok(Ok(servers)) => judge(&servers),
+        _ => Targets::Down,
+    }
 }
 
 /// A balancer without targets has nothing that could be down. A target counts as up until its first check: otherwise a
