@@ -14,7 +14,7 @@ fn expected() -> Expected {
 
 fn table(id: &str, target: &str) -> Table {
     let route = Route { destination: "10.255.0.10/32".into(), target: Some(target.into()), blackhole: false };
-    Table { id: id.into(), name: None, gateway: false, routes: vec![route] }
+    Table { id: id.into(), routes: vec![route], ..Table::default() }
 }
 
 fn problems(nodes: &[Node], tables: &[Table]) -> Vec<String> {
@@ -94,7 +94,7 @@ fn the_reachable_active_nodes_report_the_target_groups() {
 
 #[test]
 fn a_gateways_table_needs_no_route() {
-    let edge = Table { gateway: true, routes: vec![], ..table("rtb-9", "") };
+    let edge = Table { gateways: vec!["igw-1".into()], routes: vec![], ..table("rtb-9", "") };
     assert_eq!(problems(&pair(), &[table("rtb-1", "eni-0"), edge]), [] as [&str; 0]);
 }
 

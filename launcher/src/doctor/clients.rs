@@ -10,22 +10,19 @@ use templates::balancer::RouteTables;
 
 use super::case::Case;
 use super::facts::Read;
-use super::finding::{Finding, with};
+use super::finding::Finding;
 use super::ids::Id;
 
 /// Tables of gateways can't hold the virtual IPs' routes. The preflight refuses listed ones.
 pub fn edge_tables(case: &Case<'_>) -> Vec<Finding> {
-    let id = Id::EdgeTables;
-    with(id, &case.facts.tables, |tables| {
-        let edges = tables.iter().filter(|table| !table.gateways.is_empty());
-        let edges: Vec<String> = edges.map(|table| format!("{} of {}", table.id, table.gateways.join(", "))).collect();
-        let seen = match (&edges[..], &case.balancer.route_tables) {
-            ([], _) => "no route table belongs to a gateway".to_owned(),
-            (_, RouteTables::Only(_)) => "the listed route tables belong to no gateway".to_owned(),
-            (edges, RouteTables::All) => format!("{} can't hold the routes and are left out", edges.join(", ")),
-        };
-        vec![Finding::ok(id, seen)]
-    })
+    let edges = case.place.tables.iter().filter(|table| !table.gateways.is_empty());
+    let edges: Vec<String> = edges.map(|table| format!("{} of {}", table.id, table.gateways.join(", "))).collect();
+    let seen = match (&edges[..], &case.balancer.route_tables) {
+        ([], _) => "no route table belongs to a gateway".to_owned(),
+        (_, RouteTables::Only(_)) => "the listed route tables belong to no gateway".to_owned(),
+        (edges, RouteTables::All) => format!("{} can't hold the routes and are left out", edges.join(", ")),
+    };
+    vec![Finding::ok(Id::EdgeTables, seen)]
 }
 
 /// The VPC's connections to other networks.

@@ -6,8 +6,6 @@ use ipnet::Ipv4Net;
 
 use super::access_lists::AccessList;
 use crate::aws::error::CallFailed;
-use crate::model::tags::Tags;
-use crate::resources::route_tables::Route;
 use crate::resources::security_group::Group;
 
 /// What a call returned, or why it failed.
@@ -21,8 +19,6 @@ pub struct Facts {
     pub permissions: Vec<Permission>,
     /// All subnets of the VPC.
     pub subnets: Read<Vec<Subnet>>,
-    /// All route tables of the VPC.
-    pub tables: Read<Vec<Table>>,
     /// The VPC's NAT gateways that are available.
     pub nats: Read<Vec<Nat>>,
     /// The VPC's endpoints that are available.
@@ -69,21 +65,6 @@ pub struct Subnet {
     pub free: i32,
     /// Whether its instances get public addresses.
     pub public: bool,
-}
-
-/// A route table with its associations.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Table {
-    /// `rtb-…`
-    pub id: String,
-    /// Whether subnets without a table of their own use it.
-    pub main: bool,
-    /// The subnets that use it by name.
-    pub subnets: Vec<String>,
-    /// The gateways that use it.
-    pub gateways: Vec<String>,
-    pub tags: Tags,
-    pub routes: Vec<Route>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

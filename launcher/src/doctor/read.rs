@@ -24,7 +24,6 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
     let inside = async {
         futures::join!(
             network::subnets(ec2, vpc),
-            network::tables(ec2, vpc),
             network::nats(ec2, vpc),
             network::endpoints(ec2, vpc),
             network::access_lists(ec2, vpc),
@@ -39,13 +38,12 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         )
     };
     let (caller, inside, outside) = futures::join!(caller(aws), inside, outside);
-    let (subnets, tables, nats, endpoints, access_lists, interfaces) = inside;
+    let (subnets, nats, endpoints, access_lists, interfaces) = inside;
     let (transit_gateways, peerings, private_gateways) = outside;
     Facts {
         caller,
         permissions: Vec::new(),
         subnets,
-        tables,
         nats,
         endpoints,
         access_lists,

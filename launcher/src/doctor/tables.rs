@@ -1,41 +1,29 @@
 //! Whether the route tables keep the virtual IPs' routes, and have room for them. Pure.
 
-use templates::balancer::RouteTables;
-
 use super::case::Case;
-use super::facts::Table;
-use super::finding::{Finding, or_ok, with};
+use super::finding::{Finding, or_ok};
 use super::ids::Id;
 use crate::model::tags::Tags;
+use crate::resources::route_tables::eligible;
 
 /// AWS's quota of routes in a table, in accounts where it wasn't raised (VPC user guide, "Amazon VPC quotas").
 const ROUTES: usize = 50;
-
-/// The balancer's tables, of those that were read.
-fn used<'a>(case: &Case<'_>, tables: &'a [Table]) -> Vec<&'a Table> {
-    let holds = |table: &&Table| match &case.balancer.route_tables {
-        RouteTables::All => table.gateways.is_empty(),
-        RouteTables::Only(ids) => ids.contains(&table.id),
-    };
-    tables.iter().filter(holds).collect()
-}
 
 /// At each apply, Terraform deletes routes that it doesn't know from a table with inline `route` blocks. The API doesn't
 /// show whether a table has such blocks.
 pub fn terraform(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::TerraformTables;
-    with(id, &case.facts.tables, |tables| {
-        let terraforms = used(case, tables).into_iter().filter(|table| is_terraforms(&table.tags));
-        let ids: Vec<&str> = terraforms.map(|table| table.id.as_str()).collect();
-        let unclear = (!ids.is_empty()).then(|| {
-            Finding::unknown(
-                id,
-                format!("Terraform seems to manage {}", ids.join(", ")),
-                "use aws_route resources there: with inline route blocks, each apply deletes the virtual IPs' routes",
-            )
-        });
-        or_ok(id, unclear.into_iter().collect(), "no route table has a tag of Terraform's")
-    })
+    let used = eligible(&case.place.tables, &case.balancer.route_tables);
+    let terraforms = used.into_iter().filter(|table| is_terraforms(&table.tags));
+    let ids: Vec<&str> = terraforms.map(|table| table.id.as_str()).collect();
+    let unclear = (!ids.is_empty()).then(|| {
+        Finding::unknown(
+            id,
+            format!("Terraform seems to manage {}", ids.join(", ")),
+            "use aws_route resources there: with inline route blocks, each apply deletes the virtual IPs' routes",
+        )
+    });
+    or_ok(id, unclear.into_iter().collect(), "no route table has a tag of Terraform's")
 }
 
 /// Whether a tag names Terraform or OpenTofu, as in `ManagedBy = terraform`.
@@ -47,24 +35,23 @@ fn is_terraforms(tags: &Tags) -> bool {
 /// Whether the tables have room for the routes.
 pub fn routes(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::RoutesPerTable;
-    with(id, &case.facts.tables, |tables| {
-        let full = used(case, tables).into_iter().filter_map(|table| {
-            let vips = case.balancer.virtual_ips.iter().map(|vip| format!("{vip}/32"));
-            let new = vips.filter(|vip| !table.routes.iter().any(|route| route.destination == *vip)).count();
-            let all = table.routes.len() + new;
-            (new > 0 && all > ROUTES).then(|| {
-                Finding::warning(
-                    id,
-                    format!(
-                        "{} would have {all} routes; AWS's quota was {ROUTES} by default and may be in your account",
-                        table.id
-                    ),
-                    "raise the quota \"Routes per route table\", or list fewer tables in route_tables",
-                )
-            })
-        });
-        or_ok(id, full.collect(), "the route tables have room for the routes")
-    })
+    let used = eligible(&case.place.tables, &case.balancer.route_tables);
+    let full = used.into_iter().filter_map(|table| {
+        let vips = case.balancer.virtual_ips.iter().map(|vip| format!("{vip}/32"));
+        let new = vips.filter(|vip| !table.routes.iter().any(|route| route.destination == *vip)).count();
+        let all = table.routes.len() + new;
+        (new > 0 && all > ROUTES).then(|| {
+            Finding::warning(
+                id,
+                format!(
+                    "{} would have {all} routes; AWS's quota was {ROUTES} by default and may be in your account",
+                    table.id
+                ),
+                "raise the quota \"Routes per route table\", or list fewer tables in route_tables",
+            )
+        })
+    });
+    or_ok(id, full.collect(), "the route tables have room for the routes")
 }
 
 #[cfg(test)]

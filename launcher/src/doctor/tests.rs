@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use templates::Balancer;
 
 use super::access_lists::{AccessList, Rule, VRRP};
-use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission, Subnet, Table};
+use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission, Subnet};
 use super::{Case, Finding, Id, Status, examine};
 use crate::aws::error::{CallFailed, Reason};
 use crate::model::desired::tests::{auto_scaling, web};
@@ -14,7 +14,7 @@ use crate::model::observe::Observed;
 use crate::model::observe::tests::whole;
 use crate::model::tags::Tags;
 use crate::preflight::tests::place;
-use crate::resources::route_tables::Route;
+use crate::resources::route_tables::{Route, Table};
 use crate::resources::security_group::{self, Group, Source};
 
 const ALLOWS: Rule = Rule {
@@ -30,7 +30,18 @@ fn route(destination: &str, target: &str) -> Route {
     Route { destination: destination.into(), target: Some(target.into()), blackhole: false }
 }
 
-/// Two private subnets with a NAT gateway each, which are also the targets' subnets.
+/// Two private subnets with a NAT gateway each.
+fn tables() -> Vec<Table> {
+    let table = |id: &str, subnet: &str, nat: &str| Table {
+        id: id.into(),
+        subnets: vec![subnet.into()],
+        routes: vec![route("10.0.0.0/16", "local"), route("0.0.0.0/0", nat)],
+        ..Table::default()
+    };
+    vec![table("rtb-a", "subnet-0aaa", "nat-a"), table("rtb-b", "subnet-0bbb", "nat-b")]
+}
+
+/// The same subnets, which are also the targets'.
 fn facts() -> Facts {
     let subnet = |id: &str, zone: &str, cidr: &str| Subnet {
         id: id.into(),
@@ -38,14 +49,6 @@ fn facts() -> Facts {
         cidr: cidr.parse().unwrap(),
         free: 200,
         public: false,
-    };
-    let table = |id: &str, subnet: &str, nat: &str| Table {
-        id: id.into(),
-        main: false,
-        subnets: vec![subnet.into()],
-        gateways: Vec::new(),
-        tags: Tags::default(),
-        routes: vec![route("10.0.0.0/16", "local"), route("0.0.0.0/0", nat)],
     };
     let nat = |id: &str, subnet: &str| Nat { id: id.into(), subnet: Some(subnet.into()), public: true };
     let target = |address: [u8; 4]| Interface { addresses: vec![address.into()], groups: vec!["sg-app".into()] };
@@ -56,7 +59,6 @@ fn facts() -> Facts {
             subnet("subnet-0aaa", "eu-west-1a", "10.0.1.0/24"),
             subnet("subnet-0bbb", "eu-west-1b", "10.0.2.0/24"),
         ]),
-        tables: Ok(vec![table("rtb-a", "subnet-0aaa", "nat-a"), table("rtb-b", "subnet-0bbb", "nat-b")]),
         nats: Ok(vec![nat("nat-a", "subnet-0aaa"), nat("nat-b", "subnet-0bbb")]),
         endpoints: Ok(Vec::new()),
         access_lists: Ok(vec![AccessList {
@@ -94,7 +96,8 @@ struct World {
 
 /// The findings that aren't ok after a change of the healthy example.
 fn after(change: impl FnOnce(&mut World)) -> Vec<Finding> {
-    let mut world = World { balancer: web(), place: place(), observed: whole(), facts: facts() };
+    let place = Surroundings { tables: tables(), ..place() };
+    let mut world = World { balancer: web(), place, observed: whole(), facts: facts() };
     change(&mut world);
     let World { balancer, place, observed, facts } = &world;
     let findings = examine(&Case { balancer, place, observed, facts });
@@ -178,7 +181,7 @@ fn a_full_subnet_is_a_problem_unless_its_node_runs() {
 }
 
 fn default_route(world: &mut World) -> &mut Vec<Route> {
-    &mut world.facts.tables.as_mut().unwrap()[0].routes
+    &mut world.place.tables[0].routes
 }
 
 #[test]
@@ -221,7 +224,7 @@ fn endpoint(service: &str, subnets: &[&str]) -> Endpoint {
 
 /// No NAT gateway, and this endpoint for EC2.
 fn isolated(world: &mut World, endpoint: Endpoint) {
-    world.facts.tables.as_mut().unwrap().iter_mut().for_each(|table| table.routes.truncate(1));
+    world.place.tables.iter_mut().for_each(|table| table.routes.truncate(1));
     world.facts.endpoints = Ok(vec![endpoint]);
     let open = Group { id: "sg-endpoint".into(), rules: Default::default(), ..group("10.0.0.0/16") };
     let https = security_group::Rule {
@@ -314,7 +317,7 @@ fn connections_that_do_not_carry_the_address_are_warnings() {
 #[test]
 fn route_tables_of_terraform_are_unknown_and_full_ones_a_warning() {
     only(Status::Unknown, Id::TerraformTables, |world| {
-        world.facts.tables.as_mut().unwrap()[0].tags = Tags::from_iter([("ManagedBy", "terraform")]);
+        world.place.tables[0].tags = Tags::from_iter([("ManagedBy", "terraform")]);
     });
     only(Status::Warning, Id::RoutesPerTable, |world| {
         default_route(world).extend((0..48).map(|n| route(&format!("10.1.{n}.0/24"), "tgw-1")));

@@ -8,12 +8,12 @@ use std::collections::BTreeSet;
 use templates::balancer::Launch;
 
 use super::case::Case;
-use super::facts::{Endpoint, Facts, Nat, Subnet, Table};
+use super::facts::{Endpoint, Facts, Nat, Subnet};
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use super::targets::{Admits, Nodes, admits};
 use crate::aws::error::CallFailed;
-use crate::resources::route_tables::Route;
+use crate::resources::route_tables::{Route, Table, of_subnet};
 
 /// HTTPS, on which AWS's APIs listen.
 const HTTPS: u16 = 443;
@@ -146,11 +146,11 @@ struct Net<'a> {
 
 impl<'a> Net<'a> {
     fn of(case: &Case<'a>) -> Result<Net<'a>, &'a CallFailed> {
-        let Facts { subnets, tables, nats, endpoints, .. } = case.facts;
+        let Facts { subnets, nats, endpoints, .. } = case.facts;
         Ok(Net {
             subnets: case.subnets()?,
             all: subnets.as_ref()?,
-            tables: tables.as_ref()?,
+            tables: &case.place.tables,
             nats: nats.as_ref()?,
             endpoints: endpoints.as_ref()?,
         })
@@ -184,8 +184,7 @@ impl<'a> Net<'a> {
 
     /// The way to public addresses by the subnet's table.
     fn by_route(&self, subnet: &Subnet) -> Way {
-        let named = self.tables.iter().find(|table| table.subnets.contains(&subnet.id));
-        let Some(table) = named.or_else(|| self.tables.iter().find(|table| table.main)) else {
+        let Some(table) = of_subnet(self.tables, &subnet.id) else {
             return Way::Unclear("a route table that doctor can't see".to_owned());
         };
         let leads = |route: &&Route| !route.blackhole && route.target.as_deref().is_some_and(leads_out);

@@ -14,7 +14,7 @@ const ID: &str = "65a1-3f";
 
 fn is(nodes: &[Node], target: &str) -> Assessment {
     let route = Route { destination: "10.255.0.10/32".into(), target: Some(target.into()), blackhole: false };
-    let table = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![route] };
+    let table = Table { id: "rtb-1".into(), routes: vec![route], ..Table::default() };
     let mut expected = Expected::from(&NodeConfig::of(&web()));
     expected.subnets = nodes.iter().map(|node| node.subnet.clone()).collect();
     assess(&expected, nodes, &[table])

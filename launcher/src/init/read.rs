@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{self, Filter, VpcPeeringConnectionVpcInfo};
 use ipnet::Ipv4Net;
 use templates::names::TAG_BALANCER;
 
-use super::seen::{Claim, Peering, Place, Region, Subnet, Table, TransitRoutes, Vpc};
+use super::seen::{Claim, Peering, Place, Region, Subnet, TransitRoutes, Vpc};
 use crate::aws::error::{CallFailed, Named};
 use crate::aws::{Aws, PAGE};
 use crate::model::tags::{Tags, claimed};
@@ -40,7 +40,7 @@ pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
 /// The surroundings of a VPC.
 pub async fn place(aws: &Aws, vpc: &str) -> Result<Place, CallFailed> {
     let (tables, endpoint, peerings, kind, transit) = futures::try_join!(
-        tables(&aws.ec2, vpc),
+        route_tables::find(&aws.ec2, vpc),
         endpoint(&aws.ec2, vpc),
         peerings(&aws.ec2, vpc),
         instance_type::find(&aws.ec2, INSTANCE_TYPE),
@@ -90,23 +90,6 @@ async fn subnets(ec2: &Client) -> Result<Vec<Subnet>, CallFailed> {
     let mut subnets: Vec<Subnet> = found.iter().map(subnet).collect();
     subnets.sort_by(|a, b| a.id.cmp(&b.id));
     Ok(subnets)
-}
-
-async fn tables(ec2: &Client, vpc: &str) -> Result<Vec<Table>, CallFailed> {
-    let pages = ec2.describe_route_tables().filters(of_vpc(vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
-    let table = |table: &types::RouteTable| Table {
-        id: text(table.route_table_id()),
-        is_main: table.associations().iter().any(|association| association.main() == Some(true)),
-        subnets: table
-            .associations()
-            .iter()
-            .filter_map(|association| association.subnet_id())
-            .map(str::to_owned)
-            .collect(),
-        routes: table.routes().iter().map(route_tables::route).collect(),
-    };
-    Ok(found.iter().map(table).collect())
 }
 
 /// An interface endpoint of EC2 with private DNS, if there is one.

@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
-use crate::resources::route_tables::Route;
+use crate::resources::route_tables::{self, Table};
 
 /// A Region of an account.
 #[derive(Debug, Clone, Default)]
@@ -86,18 +86,6 @@ impl fmt::Display for Subnet {
     }
 }
 
-/// A route table, with the subnets that use it.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Table {
-    /// `rtb-…`
-    pub id: String,
-    /// Whether subnets without an association use it.
-    pub is_main: bool,
-    /// The associated subnets.
-    pub subnets: Vec<String>,
-    pub routes: Vec<Route>,
-}
-
 /// A peering of the VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peering {
@@ -131,7 +119,6 @@ pub struct Place {
 impl Place {
     /// The route table that a subnet uses.
     pub fn table(&self, subnet: &str) -> Option<&Table> {
-        let associated = self.tables.iter().find(|table| table.subnets.iter().any(|id| id == subnet));
-        associated.or_else(|| self.tables.iter().find(|table| table.is_main))
+        route_tables::of_subnet(&self.tables, subnet)
     }
 }

@@ -158,9 +158,8 @@ fn zone_of<'a>(address: Ipv4Addr, here: &[&'a Subnet]) -> Option<&'a String> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::Table;
     use super::*;
-    use crate::resources::route_tables::Route;
+    use crate::resources::route_tables::{Route, Table};
 
     fn subnet(id: &str, zone: &str, third: u8) -> Subnet {
         Subnet {
@@ -182,6 +181,7 @@ mod tests {
             is_main: subnets.is_empty(),
             subnets: subnets.iter().map(|id| (*id).to_owned()).collect(),
             routes: if target.is_empty() { vec![] } else { vec![route] },
+            ..Table::default()
         }
     }
 

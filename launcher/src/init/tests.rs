@@ -1,7 +1,8 @@
 use ipnet::Ipv4Net;
 
-use super::seen::{Claim, Subnet, Table, TransitRoutes};
+use super::seen::{Claim, Subnet, TransitRoutes};
 use super::*;
+use crate::resources::route_tables::Table;
 
 fn wishes(targets: &[&str]) -> Wishes {
     Wishes {

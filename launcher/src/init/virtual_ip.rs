@@ -93,9 +93,9 @@ pub fn taken(region: &Region, vpc: &Vpc, place: &Place) -> Vec<Taken> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::seen::{Claim, Peering, Table, TransitRoutes};
+    use super::super::seen::{Claim, Peering, TransitRoutes};
     use super::*;
-    use crate::resources::route_tables::Route;
+    use crate::resources::route_tables::{Route, Table};
 
     fn nets(texts: &[&str]) -> Vec<Ipv4Net> {
         texts.iter().map(|text| text.parse().unwrap()).collect()

@@ -225,7 +225,7 @@ fn tables(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>)
         for id in ids {
             match place.tables.iter().find(|table| table.id == *id) {
                 None => problems.push(format!("route table {id} isn't in {}", balancer.vpc)),
-                Some(table) if table.gateway => problems.push(format!(
+                Some(table) if !table.gateways.is_empty() => problems.push(format!(
                     "route table {table} is associated with a gateway, and can't hold a route outside the VPC"
                 )),
                 Some(_) => {}

@@ -56,7 +56,7 @@ fn table(id: &str, vip_target: Option<(&str, bool)>) -> Table {
         target: Some(target.into()),
         blackhole,
     };
-    Table { id: id.into(), name: None, gateway: false, routes: vip_target.into_iter().map(route).collect() }
+    Table { id: id.into(), routes: vip_target.into_iter().map(route).collect(), ..Table::default() }
 }
 
 /// The single problem after a change of the file or its surroundings.
@@ -132,7 +132,7 @@ fn listed_route_tables_are_there_and_can_hold_the_route() {
     says(&problem(|balancer, _, _| balancer.route_tables = listed("rtb-9")), &["rtb-9 isn't in vpc-0a1b2c3d"]);
     let edge = problem(|balancer, place, _| {
         balancer.route_tables = listed("rtb-1");
-        place.tables[0].gateway = true;
+        place.tables[0].gateways = vec!["igw-1".into()];
     });
     says(&edge, &["rtb-1", "gateway"]);
 }

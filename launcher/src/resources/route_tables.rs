@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteState, RouteTable as Ec2Table, RouteTableAssociation};
+use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteState, RouteTable as Ec2Table};
 use templates::balancer::RouteTables;
 
 use crate::aws::PAGE;
@@ -12,15 +12,20 @@ use crate::aws::error::{CallFailed, Named};
 use crate::model::tags::Tags;
 
 /// A route table.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Table {
     /// `rtb-…`
     pub id: String,
     /// Its tag `Name`, which a main table often lacks.
     pub name: Option<String>,
-    /// Whether a gateway or a public IPv4 pool, which an internet gateway serves, is associated: the table can't hold a
-    /// route outside the VPC's CIDRs then (AWS VPC user guide, "Gateway route tables").
-    pub gateway: bool,
+    /// Whether subnets without an association use it.
+    pub is_main: bool,
+    /// The associated subnets.
+    pub subnets: Vec<String>,
+    /// The associated gateways, and public IPv4 pools, which an internet gateway serves. With one, the table can't hold a
+    /// route outside the VPC's CIDRs (AWS VPC user guide, "Gateway route tables").
+    pub gateways: Vec<String>,
+    pub tags: Tags,
     pub routes: Vec<Route>,
 }
 
@@ -54,10 +59,16 @@ impl std::fmt::Display for Table {
 /// The tables that hold the virtual IPs' routes. The preflight reports listed ones that don't exist.
 pub fn eligible<'a>(tables: &'a [Table], wanted: &RouteTables) -> Vec<&'a Table> {
     let holds = |table: &&Table| match wanted {
-        RouteTables::All => !table.gateway,
+        RouteTables::All => table.gateways.is_empty(),
         RouteTables::Only(ids) => ids.contains(&table.id),
     };
     tables.iter().filter(holds).collect()
+}
+
+/// The table that a subnet uses.
+pub fn of_subnet<'a>(tables: &'a [Table], subnet: &str) -> Option<&'a Table> {
+    let associated = tables.iter().find(|table| table.subnets.iter().any(|id| id == subnet));
+    associated.or_else(|| tables.iter().find(|table| table.is_main))
 }
 
 /// The routes that a balancer leaves behind, as table and destination: `/32` routes to its own interfaces, and
@@ -87,19 +98,21 @@ pub async fn find(ec2: &Client, vpc: &str) -> Result<Vec<Table>, CallFailed> {
 }
 
 fn table(table: &Ec2Table) -> Table {
-    let is_gateways = |association: &RouteTableAssociation| {
-        association.gateway_id().is_some() || association.public_ipv4_pool().is_some()
-    };
+    let associations = table.associations();
+    let gateways = associations.iter().filter_map(|one| one.gateway_id().or(one.public_ipv4_pool()));
+    let tags = Tags::from(table.tags());
     Table {
         id: table.route_table_id().unwrap_or_default().to_owned(),
-        name: Tags::from(table.tags()).get("Name").map(str::to_owned),
-        gateway: table.associations().iter().any(is_gateways),
+        name: tags.get("Name").map(str::to_owned),
+        is_main: associations.iter().any(|one| one.main() == Some(true)),
+        subnets: associations.iter().filter_map(|one| one.subnet_id()).map(str::to_owned).collect(),
+        gateways: gateways.map(str::to_owned).collect(),
+        tags,
         routes: table.routes().iter().map(route).collect(),
     }
 }
 
-/// A route, as EC2 describes it.
-pub fn route(route: &Ec2Route) -> Route {
+fn route(route: &Ec2Route) -> Route {
     let destination = route.destination_cidr_block().or(route.destination_ipv6_cidr_block());
     let target = route
         .network_interface_id()
@@ -125,12 +138,14 @@ pub async fn delete_route(ec2: &Client, table: &str, destination: &str) -> Resul
 
 #[cfg(test)]
 mod tests {
+    use aws_sdk_ec2::types::RouteTableAssociation;
+
     use super::*;
     use crate::aws::mock::{ec2, ec2_error};
 
     fn with_route(id: &str, target: &str, blackhole: bool) -> Table {
         let route = Route { destination: "10.255.0.10/32".to_owned(), target: Some(target.to_owned()), blackhole };
-        Table { id: id.to_owned(), name: None, gateway: false, routes: vec![route] }
+        Table { id: id.to_owned(), routes: vec![route], ..Table::default() }
     }
 
     #[tokio::test]
@@ -148,8 +163,8 @@ mod tests {
 
     #[test]
     fn tables_of_a_gateway_are_left_out_unless_listed() {
-        let plain = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![] };
-        let edge = Table { gateway: true, id: "rtb-2".into(), ..plain.clone() };
+        let plain = Table { id: "rtb-1".into(), ..Table::default() };
+        let edge = Table { gateways: vec!["igw-1".into()], id: "rtb-2".into(), ..plain.clone() };
         let tables = [plain.clone(), edge.clone()];
         assert_eq!(eligible(&tables, &RouteTables::All), [&plain]);
         assert_eq!(eligible(&tables, &RouteTables::Only(vec!["rtb-2".into()])), [&edge]);
@@ -157,7 +172,8 @@ mod tests {
 
     #[test]
     fn a_table_of_a_gateway_or_of_a_public_ipv4_pool_is_a_gateways() {
-        let is_gateways = |association| table(&Ec2Table::builder().associations(association).build()).gateway;
+        let is_gateways =
+            |association| !table(&Ec2Table::builder().associations(association).build()).gateways.is_empty();
         let association = RouteTableAssociation::builder;
         assert!(is_gateways(association().gateway_id("igw-1").build()));
         assert!(is_gateways(association().public_ipv4_pool("ipv4pool-ec2-1").build()));

@@ -319,7 +319,7 @@ mod tests {
     fn table(id: &str, vip: &str, target: &str, blackhole: bool) -> route_tables::Table {
         let route =
             route_tables::Route { destination: format!("{vip}/32"), target: Some(target.to_owned()), blackhole };
-        route_tables::Table { id: id.to_owned(), name: None, gateway: false, routes: vec![route] }
+        route_tables::Table { id: id.to_owned(), routes: vec![route], ..route_tables::Table::default() }
     }
 
     fn only(ids: &[&str]) -> Balancer {

@@ -6,9 +6,7 @@ use aws_sdk_ec2::types::{self, Filter, NatGatewayState, RuleAction, State, VpcEn
 use crate::aws::PAGE;
 use crate::aws::error::Named;
 use crate::doctor::access_lists::{AccessList, Rule};
-use crate::doctor::facts::{Endpoint, Interface, Nat, Read, Subnet, Table};
-use crate::model::tags::Tags;
-use crate::resources::route_tables;
+use crate::doctor::facts::{Endpoint, Interface, Nat, Read, Subnet};
 
 /// AWS takes this many values for a filter (EC2 user guide, "Filter resources").
 const VALUES: usize = 200;
@@ -34,24 +32,6 @@ pub async fn subnets(ec2: &Client, vpc: &str) -> Read<Vec<Subnet>> {
         })
     };
     Ok(found.iter().filter_map(subnet).collect())
-}
-
-pub async fn tables(ec2: &Client, vpc: &str) -> Read<Vec<Table>> {
-    let pages = ec2.describe_route_tables().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeRouteTables", vpc)?;
-    let table = |table: &types::RouteTable| {
-        let associations = table.associations();
-        let gateways = associations.iter().filter_map(|one| one.gateway_id().or(one.public_ipv4_pool()));
-        Table {
-            id: text(table.route_table_id()),
-            main: associations.iter().any(|association| association.main() == Some(true)),
-            subnets: associations.iter().filter_map(|association| association.subnet_id()).map(str::to_owned).collect(),
-            gateways: gateways.map(str::to_owned).collect(),
-            tags: Tags::from(table.tags()),
-            routes: table.routes().iter().map(route_tables::route).collect(),
-        }
-    };
-    Ok(found.iter().map(table).collect())
 }
 
 pub async fn nats(ec2: &Client, vpc: &str) -> Read<Vec<Nat>> {

@@ -6,7 +6,7 @@ use crate::resources::route_tables::Route;
 
 fn table(id: &str, destination: &str, target: &str, blackhole: bool) -> Table {
     let route = Route { destination: destination.into(), target: Some(target.into()), blackhole };
-    Table { id: id.into(), name: None, gateway: false, routes: vec![route] }
+    Table { id: id.into(), routes: vec![route], ..Table::default() }
 }
 
 #[test]

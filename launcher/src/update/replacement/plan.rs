@@ -284,7 +284,7 @@ pub(crate) mod tests {
             target: Some("eni-0".into()),
             blackhole: false,
         };
-        let table = Table { id: "rtb-1".into(), name: None, gateway: false, routes: vec![route] };
+        let table = Table { id: "rtb-1".into(), routes: vec![route], ..Table::default() };
         assert!(!never_served(&aim(2), &[silent("i-0", 0)], std::slice::from_ref(&table)));
         assert!(never_served(&aim(2), &[silent("i-1", 1)], &[table]));
         // They boot the order: they aren't old.
