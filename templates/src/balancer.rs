@@ -1,6 +1,7 @@
 //! The Balancer: an operator describes it in `balancer.toml`, and each node gets it as `balancer.json`.
 
 mod account;
+mod agent;
 pub(crate) mod check;
 mod expected;
 mod findings;
@@ -32,6 +33,7 @@ use sha2::{Digest, Sha256};
 
 pub use crate::values::{Image, Millis};
 pub use account::{Iam, Volume};
+pub use agent::{AgentPlace, AgentSource, Agents, Architecture};
 pub use findings::{Examined, Finding, Invalid, Severity};
 pub use group::{Balance, CheckProtocol, HealthCheck, Sticky, TargetGroup, WhenUnhealthy};
 pub use haproxy::{Bytes, Extra, HaproxySettings};
@@ -72,8 +74,13 @@ pub struct Balancer {
     /// How nodes are launched.
     #[serde(default)]
     pub launch: Launch,
-    /// Where a booting node gets the agent.
-    pub agent: AgentSource,
+    /// Where a booting node gets the agent; if absent, from a bucket that Elbow keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent: Option<AgentSource>,
+    /// The agents in that bucket. The launcher writes it: a file can't have this key.
+    #[serde(default, skip_serializing_if = "Agents::is_empty")]
+    #[schemars(skip)]
+    pub agents: Agents,
     /// Timing and preferences of failover.
     #[serde(default)]
     pub failover: Failover,
@@ -189,16 +196,6 @@ impl From<Launch> for String {
             Launch::AutoScaling => "auto-scaling".to_owned(),
         }
     }
-}
-
-/// Where a booting node gets the agent, and the checksum that it must have.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct AgentSource {
-    /// `https://…` or `http://…`
-    pub source: String,
-    /// SHA-256, 64 hex digits.
-    pub sha256: String,
 }
 
 /// Timing and preferences of failover.
@@ -333,7 +330,7 @@ impl Balancer {
             ("subnets", self.subnets != other.subnets),
             ("instance_type", self.instance_type != other.instance_type),
             ("image", self.image != other.image),
-            ("agent", self.agent != other.agent),
+            ("agent", self.agent != other.agent || self.agents != other.agents),
             ("notify", self.notify != other.notify),
             ("metrics", self.metrics != other.metrics),
             ("node.security_groups", self.node.security_groups != other.node.security_groups),

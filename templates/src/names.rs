@@ -123,3 +123,16 @@ pub fn regional(balancer: &str) -> String {
 pub fn global(region: &str, balancer: &str) -> String {
     format!("elbow-{region}-{balancer}")
 }
+
+/// The bucket that holds the agents: one for an account and a Region. The account in its name keeps others from having it by chance.
+pub fn bucket(account: &str, region: &str) -> String {
+    format!("elbow-{account}-{region}")
+}
+
+/// The prefix of the agents' keys.
+pub const AGENTS: &str = "agent/";
+
+/// The key of the agent with this digest. An object's key follows from its content, so that an object never changes.
+pub fn agent_key(sha256: &str) -> String {
+    format!("{AGENTS}{sha256}")
+}

@@ -2,11 +2,31 @@
 # Makes this machine a node of the Elbow balancer {{ balancer.name }}: installs missing packages, fetches the agent, verifies it and
 # starts it. cloud-init runs this once; another run changes nothing.
 set -eu
-
-source='{{ balancer.agent.source }}'
+{% if let Some(url) = url %}
+source='{{ url }}'
 # A query may be a signature: no message repeats it.
 shown=${source%%[?#]*}
-sha256='{{ balancer.agent.sha256 }}'
+{%- endif %}
+{%- if let Some(path) = path %}
+source='{{ path }}'
+shown=$source
+{%- endif %}
+{%- if let Some(sha256) = sha256 %}
+sha256='{{ sha256 }}'
+{%- else %}
+case $(uname -m) in
+{%- for (architecture, digest) in digests %}
+    {{ architecture }}) sha256='{{ digest }}' ;;
+{%- endfor %}
+    *) sha256= ;;
+esac
+{%- endif %}
+{%- if let Some(object) = object %}
+# Without a name, the bucket is elbow-ACCOUNT-REGION.
+bucket='{{ object.bucket }}'
+key="{{ object.key }}"
+shown="{{ object.shown }}"
+{%- endif %}
 agent='{{ agent }}'
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 LC_ALL=C
@@ -119,7 +139,7 @@ checksum() {
     sum=$(sha256sum <"$1")
     echo "${sum%% *}"
 }
-
+{% if url.is_some() %}
 # A download by https stays on https. curl before 8.4 limits only a size that it knows beforehand, so ulimit limits the file,
 # too, in blocks of 512 bytes.
 download() (
@@ -131,17 +151,116 @@ download() (
     curl --fail --silent --show-error --location --proto "$protocols" --proto-redir "$protocols" --globoff \
         --max-filesize 268435456 --connect-timeout 5 --max-time 300 --output "$scratch" "$source"
 )
+{%- endif %}
+{%- if path.is_some() %}
+download() {
+    [ -f "$source" ] || fail "the image has no $source, which agent.source names: use an image that has it, or correct agent.source"
+    cp -- "$source" "$scratch"
+}
+{%- endif %}
+{%- if object.is_some() %}
+# Prints cloud-init's own interpreter: an image has it, and maybe no other.
+python() {
+    read -r line 2>/dev/null <"$(command -v cloud-init)" || line=
+    line=${line#'#!'}
+    line=${line# }
+    case ${line%% *} in
+        */python*) echo "${line%% *}" ;;
+        *) echo python3 ;;
+    esac
+}
+
+# get_object INTERPRETER BUCKET KEY FILE: signs the request itself (IAM User Guide, "AWS Signature Version 4 for API
+# requests"), with new credentials in each try. Which headers curl's --aws-sigv4 signs depends on curl's version.
+get_object() {
+    # The authorities that curl trusts.
+    for bundle in /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt; do
+        [ ! -e "$bundle" ] || export SSL_CERT_FILE="$bundle"
+    done
+    timeout 300 "$1" -I - "$2" "$3" "$4" <<'PROGRAM'
+import datetime, hashlib, hmac, json, re, sys, urllib.error, urllib.parse, urllib.request
+
+bucket, key, file = sys.argv[1:]
+web = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+
+def imds(path, method="GET", **headers):
+    headers = {"X-aws-ec2-metadata-" + name.replace("_", "-"): value for name, value in headers.items()}
+    request = urllib.request.Request("http://169.254.169.254/latest/" + path, method=method, headers=headers)
+    return web.open(request, timeout=5).read().decode().strip()
+
+def sha256(text):
+    return hashlib.sha256(text.encode()).hexdigest()
+
+place = "IMDS"
+try:
+    token = imds("api/token", "PUT", token_ttl_seconds="300")
+    identity = json.loads(imds("dynamic/instance-identity/document", token=token))
+    domain = imds("meta-data/services/domain", token=token)
+    roles = "meta-data/iam/security-credentials/"
+    login = json.loads(imds(roles + imds(roles, token=token).split()[0], token=token))
+
+    account, region = identity["accountId"], identity["region"]
+    own = "elbow-" + account + "-" + region
+    bucket = bucket or own
+    place = bucket + ".s3." + region + "." + domain
+    path = "/" + urllib.parse.quote(key)
+    now = datetime.datetime.now(datetime.timezone.utc).strftime("%Y%m%dT%H%M%SZ")
+    headers = {"host": place, "x-amz-content-sha256": sha256(""), "x-amz-date": now}
+    headers["x-amz-security-token"] = login["Token"]
+    if bucket == own:
+        headers["x-amz-expected-bucket-owner"] = account
+    names = sorted(headers)
+    signed = ";".join(names)
+    lines = [name + ":" + headers[name] for name in names]
+    request = "\n".join(["GET", path, "", *lines, "", signed, sha256("")])
+    scope = now[:8] + "/" + region + "/s3/aws4_request"
+    text = "\n".join(["AWS4-HMAC-SHA256", now, scope, sha256(request)])
+    signature = ("AWS4" + login["SecretAccessKey"]).encode()
+    for part in [*scope.split("/"), text]:
+        signature = hmac.new(signature, part.encode(), "sha256").digest()
+    headers["authorization"] = "AWS4-HMAC-SHA256 Credential=" + login["AccessKeyId"] + "/" + scope + \
+        ", SignedHeaders=" + signed + ", Signature=" + signature.hex()
+
+    answer = web.open(urllib.request.Request("https://" + place + path, headers=headers), timeout=30)
+    size = 0
+    with open(file, "wb") as target:
+        for part in iter(lambda: answer.read(1 << 20), b""):
+            size += target.write(part)
+    if size != int(answer.headers["Content-Length"]):
+        raise OSError("the connection ended after " + str(size) + " bytes")
+except urllib.error.HTTPError as error:
+    code = re.search("<Code>([A-Za-z0-9]+)</Code>", error.read(9999).decode("utf-8", "replace"))
+    sys.exit(place + " answers " + str(error.code) + " " + (code[1] if code else error.reason))
+except Exception as error:
+    sys.exit(place + ": " + " ".join(str(error).split()) + " (" + type(error).__name__ + ")")
+PROGRAM
+}
+
+download() (
+    ulimit -f 524288
+    said=$(get_object "$(python)" "$bucket" "$key" "$scratch" 2>&1) && exit 0
+    shout "$said"
+    exit 1
+)
+{%- endif %}
 
 # Sets `fetched` to whether the agent changed.
 fetch_agent() {
     fetched=no
+{%- if sha256.is_none() %}
+    [ -n "$sha256" ] || fail "the balancer has no agent for $(uname -m): run launcher update with agent-$(uname -m) beside the launcher"
+{%- endif %}
     [ ! -x "$agent" ] || [ "$(checksum "$agent")" != "$sha256" ] || return 0
     mkdir -p "${agent%/*}"
     scratch=$(mktemp "$agent.XXXXXX")
     retry "fetching the agent from $shown" download
     got=$(checksum "$scratch")
     [ "$got" = "$sha256" ] ||
+{%- if sha256.is_some() %}
         fail "wrong checksum: the agent from $shown has SHA-256 $got, but agent.sha256 is $sha256; correct agent.sha256 or the file"
+{%- else %}
+        fail "wrong checksum: $shown has SHA-256 $got; delete it, and run launcher create again: it uploads the agent"
+{%- endif %}
     chmod 755 "$scratch"
     sync "$scratch"
     mv -f -- "$scratch" "$agent"

@@ -5,7 +5,7 @@ use std::fs;
 use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 
-use templates::balancer::{Balancer, Logs, NodeConfig, examine};
+use templates::balancer::{Agents, Architecture, Balancer, Logs, NodeConfig, examine};
 use templates::files::{self, HaproxyNode, KeepalivedNode, SecondChance};
 use templates::node::Slot;
 
@@ -62,8 +62,17 @@ fn second_chance(balancer: &Balancer, next: Option<&str>, living: usize) -> Stri
     files::second_chance_nft(&SecondChance { vips, address, greeted: files::greeted(2 << 20), mtu: 9001, next, living })
 }
 
+/// The balancer, with the agents that the launcher found if the file names none.
+fn resolved(case: &str) -> Balancer {
+    let mut b = balancer(case);
+    if b.uses_bucket() {
+        b.agents = Agents::from([(Architecture::X86_64, "a1".repeat(32)), (Architecture::Aarch64, "b2".repeat(32))]);
+    }
+    b
+}
+
 fn common(case: &str, region: &str) -> Balancer {
-    let b = balancer(case);
+    let b = resolved(case);
     same(case, "balancer.json", &NodeConfig::of(&b).to_json());
     same(case, "user-data.yaml", &files::user_data(&b));
     same(case, "install.sh", &files::install_script(&b));
@@ -92,6 +101,11 @@ fn a_big_balancer_is_rendered_as_committed() {
     same("big", "metadata.nft", &files::metadata_nft(&b, |_| true));
     same("big", "path-watch.nft", &files::path_watch_nft("ens5", &b.virtual_ips));
     same("big", "second-chance.nft", &second_chance(&b, Some("10.0.5.10"), 5));
+}
+
+#[test]
+fn a_balancer_with_its_agent_in_elbows_bucket_is_rendered_as_committed() {
+    common("bucket", "eu-west-1");
 }
 
 #[test]
@@ -126,8 +140,8 @@ fn files_that_are_the_same_for_all_are_rendered_as_committed() {
 
 #[test]
 fn every_rendered_file_ends_in_one_newline() {
-    for case in ["small", "big"] {
-        let b = balancer(case);
+    for case in ["small", "big", "bucket"] {
+        let b = resolved(case);
         let texts = [
             files::user_data(&b),
             files::install_script(&b),
@@ -151,8 +165,9 @@ fn every_rendered_file_ends_in_one_newline() {
 
 #[test]
 fn policies_are_json() {
-    for case in ["small", "big"] {
-        let b = balancer(case);
+    for case in ["small", "big", "bucket"] {
+        let b = resolved(case);
+        serde_json::from_str::<serde_json::Value>(&files::operator_policy(&b, "eu-west-1")).unwrap();
         serde_json::from_str::<serde_json::Value>(&files::permission_policy(&b, "eu-west-1")).unwrap();
         serde_json::from_str::<serde_json::Value>(&files::trust_policy()).unwrap();
     }

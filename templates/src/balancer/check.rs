@@ -2,6 +2,7 @@
 
 mod account;
 mod actions;
+mod agent;
 mod coverage;
 mod extra;
 mod groups;
@@ -47,6 +48,7 @@ impl Problem {
 
 type Checked = Result<(), Problem>;
 
+pub use agent::not_for_files;
 pub use extra::read as read_extra;
 
 /// All problems. Each check of a value yields at most one.
@@ -60,8 +62,6 @@ pub fn problems(b: &Balancer) -> Vec<Problem> {
         image(&b.image),
         network::clients(&b.clients),
         network::route_tables(&b.route_tables),
-        source(&b.agent.source),
-        sha256(&b.agent.sha256),
         failover(&b.failover),
         replace_after(b),
         monitoring::notify(b.notify.as_ref()),
@@ -69,6 +69,7 @@ pub fn problems(b: &Balancer) -> Vec<Problem> {
         monitoring::logs(b.logs.as_ref(), &b.virtual_ips),
     ];
     let mut problems: Vec<Problem> = values.into_iter().filter_map(Result::err).collect();
+    problems.extend(agent::all(b));
     problems.extend(account::all(b));
     problems.extend(listeners::all(b));
     problems.extend(groups::all(b));
@@ -114,39 +115,6 @@ fn image(image: &Image) -> Checked {
         }
         _ => Ok(()),
     }
-}
-
-fn source(source: &str) -> Checked {
-    let wrong = |what: &str| Err(Problem::new(at!["agent", "source"], format!("{source:?} {what}")));
-    if source.starts_with("s3://") {
-        return wrong("is not supported; write an https:// or http:// URL");
-    }
-    let Some(rest) = source.strip_prefix("https://").or_else(|| source.strip_prefix("http://")) else {
-        return wrong("is not an https:// or http:// URL");
-    };
-    if rest.is_empty() || rest.starts_with(['/', '?', '#', ':']) {
-        return wrong("has no host; write https://host/path");
-    }
-    if rest.split(['/', '?', '#']).next().is_some_and(|host| host.contains('@')) {
-        let said = "has a user or a password, which user-data, install.sh and dry runs would show; remove them (the URL \
-                    isn't shown here)";
-        return Err(Problem::new(at!["agent", "source"], said));
-    }
-    // install.sh contains the URL in single quotes.
-    if source.len() > 2000 || !source.bytes().all(|b| b.is_ascii_graphic() && !b"'\"\\`<>{}|^".contains(&b)) {
-        return wrong("is not a URL; use at most 2000 of the characters of RFC 3986, without quotes");
-    }
-    Ok(())
-}
-
-fn sha256(sha256: &str) -> Checked {
-    if sha256.len() == 64 && sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-        return Ok(());
-    }
-    Err(Problem::new(
-        at!["agent", "sha256"],
-        format!("{sha256:?} is not a SHA-256; write 64 hex digits, as sha256sum prints"),
-    ))
 }
 
 /// VRRPv3 counts in hundredths of a second, in 12 bits (RFC 5798 section 5.2.7).

@@ -13,7 +13,7 @@ pub fn of(key: &str) -> Option<&'static str> {
         "route_tables" => "\"all\" or a list of rtb-… ids",
         "launch" => "\"instances\" or \"auto-scaling\"",
         "agent" => "[agent] once, with source and sha256 below it",
-        "agent.source" => "a URL in quotes, such as \"https://artifacts.example.com/agent\"",
+        "agent.source" => "a URL or a path in quotes, such as \"https://artifacts.example.com/agent\"",
         "agent.sha256" => "64 hex digits in quotes, as sha256sum prints",
         "failover" => "[failover] once, with its keys below it",
         "failover.advertisement_interval" => "a duration in quotes, such as \"200ms\"",

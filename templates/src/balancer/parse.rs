@@ -20,9 +20,12 @@ pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Exa
     let mut findings = pruned.findings;
     let mut balancer = pruned.balancer;
     if let Some(balancer) = &mut balancer {
-        balancer.agent.sha256.make_ascii_lowercase();
+        if let Some(agent) = &mut balancer.agent {
+            agent.sha256.make_ascii_lowercase();
+        }
         let unread = check::read_extra(balancer, read);
-        for problem in unread.into_iter().chain(check::problems(balancer)) {
+        let not_for_files = check::not_for_files(balancer).err();
+        for problem in unread.into_iter().chain(not_for_files).chain(check::problems(balancer)) {
             // What stands in for a value at fault has no problems of its own, and lists and tables without it may have.
             if !pruned.paths.iter().any(|path| location::related(path, &problem.path)) {
                 let span = location::find(pruned.root.get_ref(), &problem.path).filter(|span| span.end <= text.len());

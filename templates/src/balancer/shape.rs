@@ -37,8 +37,10 @@ pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
     if message.starts_with("unknown field") {
         // The key may be a webhook's address.
         let is_shown = path.iter().skip(1).all(|step| !matches!(step, Segment::Key(key) if !secrets::is_key(key)));
-        let nearest = hint::nearest(quoted[0], quoted[1..].iter().copied());
-        let said = instead::of_key(&key).map_or_else(|| unknown_key(nearest, &quoted[1..]), str::to_owned);
+        // Only the launcher writes `agents`.
+        let known: Vec<&str> = quoted[1..].iter().copied().filter(|known| *known != "agents").collect();
+        let nearest = hint::nearest(quoted[0], known.iter().copied());
+        let said = instead::of_key(&key).map_or_else(|| unknown_key(nearest, &known), str::to_owned);
         let table = path[..path.len().saturating_sub(1)].to_vec();
         let meant = nearest.map(|key| [table, vec![key.into()]].concat());
         let key = match key.starts_with("notify") && !is_shown {

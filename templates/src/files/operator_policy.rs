@@ -4,7 +4,7 @@
 
 use askama::Template;
 
-use super::policies::{partition, scaling_group_arn};
+use super::policies::{bucket_arn, partition, scaling_group_arn};
 use super::render;
 use crate::balancer::{Balancer, Launch, RouteTables};
 use crate::names::{self, TAG_BALANCER, TAG_VPC};
@@ -72,6 +72,10 @@ struct OperatorPolicy<'a> {
     iam: String,
     look: Vec<&'static str>,
     parameter: Option<String>,
+    /// The ARN of Elbow's bucket, if nodes get the agent there.
+    bucket: Option<String>,
+    /// The prefix of the agents' keys.
+    prefix: &'static str,
     /// What nodes are launched in and from, and Elbow doesn't create.
     surroundings: Vec<String>,
     tagged: [&'static str; 5],
@@ -119,6 +123,8 @@ pub fn operator_policy(balancer: &Balancer, region: &str) -> String {
             // Public parameters belong to no account.
             Image::Parameter(path) => Some(format!("arn:{partition}:ssm:{region}:*:parameter{}", parameter(path))),
         },
+        bucket: balancer.uses_bucket().then(|| bucket_arn(region)),
+        prefix: names::AGENTS,
         surroundings: surroundings(balancer, &arn, &format!("arn:{partition}:ec2:{region}::image")),
         tagged: TAGGED,
         tables: match &balancer.route_tables {
@@ -227,6 +233,20 @@ mod tests {
     }
 
     #[test]
+    fn the_bucket_is_the_operators_only_if_nodes_get_the_agent_there() {
+        assert!(of(&statements(&small()), "KeepBucket").is_none());
+        let managed = Balancer { agent: None, ..small() };
+        let all = statements(&managed);
+        let bucket = "arn:aws:s3:::elbow-${aws:PrincipalAccount}-eu-west-1";
+        assert_eq!(of(&all, "KeepBucket").unwrap()["Resource"], bucket);
+        assert_eq!(of(&all, "UploadAgent").unwrap()["Resource"], format!("{bucket}/agent/*"));
+        let tags = |all: &[Value]| of(all, "KeepBucket").unwrap()["Action"].to_string().contains("Tagging");
+        assert!(!tags(&all));
+        let tagged = Balancer { tags: [("Team".to_owned(), "web".to_owned())].into(), ..managed };
+        assert!(tags(&statements(&tagged)));
+    }
+
+    #[test]
     fn a_parameter_has_one_slash_before_its_name_and_no_version() {
         for (path, name) in [("/aws/service/a", "/aws/service/a"), ("own", "/own"), ("/own:3", "/own")] {
             assert_eq!(parameter(path), name);
@@ -236,7 +256,7 @@ mod tests {
     /// IAM User Guide, "IAM and AWS STS quotas": 6,144 characters in a managed policy, white space not counted.
     #[test]
     fn the_policy_of_a_usual_balancer_fits_a_managed_policy() {
-        let grouped = Balancer { launch: Launch::AutoScaling, ..small() };
+        let grouped = Balancer { launch: Launch::AutoScaling, agent: None, ..small() };
         let size = operator_policy(&grouped, "ap-southeast-2").chars().filter(|c| !c.is_whitespace()).count();
         assert!(size < 6_144, "{size}");
     }

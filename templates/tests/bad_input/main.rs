@@ -165,16 +165,20 @@ fn virtual_ips_that_cannot_be() {
 #[test]
 fn agents_that_cannot_be_fetched() {
     let source = |new: &str, line: &str| refused("https://downloads.example.com/elbow/agent", new, line);
-    source(
-        "s3://bucket/agent",
-        "line 7: agent.source: \"s3://bucket/agent\" is not supported; write an https:// or http:// URL",
-    );
-    source("/tmp/agent", "line 7: agent.source: \"/tmp/agent\" is not an https:// or http:// URL");
+    let place = "is neither a URL (https://, http:// or s3://) nor an absolute path";
+    source("ftp://host/agent", &format!("line 7: agent.source: \"ftp://host/agent\" {place}"));
+    source("agent", &format!("line 7: agent.source: \"agent\" {place}"));
     source("https:///agent", "line 7: agent.source: \"https:///agent\" has no host; write https://host/path");
-    source(
-        "s3://b/agent?s3cret",
-        "line 7: agent.source: \"s3://b/agent?…\" is not supported; write an https:// or http:// URL",
-    );
+    let object = "is not an object in S3; write s3://bucket/key, with a-z, 0-9 and - in the bucket, and a-z, A-Z, 0-9 and /_.- in \
+                  the key";
+    for bad in ["s3://bucket", "s3://bucket/", "s3://Bucket/agent", "s3://dotted.bucket/agent", "s3://bucket/'x"] {
+        source(bad, &format!("line 7: agent.source: {bad:?} {object}"));
+    }
+    source("s3://b/agent?s3cret", &format!("line 7: agent.source: \"s3://b/agent?…\" {object}"));
+    let path = "is not a file's path; use a-z, A-Z, 0-9 and /_.-";
+    for bad in ["/", "/opt/", "/opt/an agent", "/opt/$(reboot)"] {
+        source(bad, &format!("line 7: agent.source: {bad:?} {path}"));
+    }
     let secret = "has a user or a password, which user-data, install.sh and dry runs would show; remove them (the URL \
                   isn't shown here)";
     source("https://user:s3cret@host/agent", &format!("line 7: agent.source: {secret}"));
@@ -185,6 +189,26 @@ fn agents_that_cannot_be_fetched() {
         "9f86",
         "",
         "line 8: agent.sha256: \"d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\" is not a SHA-256; write 64 hex digits, as sha256sum prints",
+    );
+}
+
+#[test]
+fn agents_in_s3_and_in_the_image_and_none_are_accepted() {
+    for good in ["s3://artifacts-1/elbow/agent-1.0_x86", "/opt/image/agent-1.0_x86"] {
+        Balancer::parse(&GOOD.replace("https://downloads.example.com/elbow/agent", good)).unwrap();
+    }
+    let (head, rest) = GOOD.split_once("[agent]").unwrap();
+    let listener = rest.find("[[listener]]").unwrap();
+    assert!(Balancer::parse(&format!("{head}{}", &rest[listener..])).unwrap().uses_bucket());
+}
+
+#[test]
+fn what_only_the_launcher_writes_is_no_key_of_a_file() {
+    let digest = "1".repeat(64);
+    refused(
+        "\n[agent]",
+        &format!("agents = {{ x86_64 = \"{digest}\" }}\n[agent]"),
+        "line 5: agents: unknown key; did you mean agent?",
     );
 }
 
