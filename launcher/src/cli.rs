@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod documents;
 mod init;
+mod remove;
 
 use std::net::Ipv4Addr;
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use templates::values::Millis;
 use templates::{Slot, names};
 
 pub use self::init::Init;
+pub use self::remove::{Bucket, Destroy};
 use crate::aws::Account;
 use crate::doctor::Id;
 use crate::model::node_selector::NodeSelector;
@@ -74,6 +76,8 @@ pub enum Command {
     Handover(Handover),
     /// Remove a balancer, and check that nothing of it is left
     Destroy(Destroy),
+    /// Show the bucket that holds the agents of this account and Region, or delete it
+    Bucket(Bucket),
     /// Check a balancer file; makes no AWS call
     Validate(Validate),
     /// Print a file that the launcher or a node generates; makes no AWS call
@@ -141,6 +145,9 @@ pub struct Update {
     /// Resolve the file's image again, and replace nodes that were launched from another image
     #[arg(long, conflicts_with_all = ["rollback", "versions"])]
     pub new_image: bool,
+    /// Keep the balancer's agents, although the launcher has others. The file must have no [agent]
+    #[arg(long, conflicts_with_all = ["rollback", "versions"])]
+    pub keep_agent: bool,
     /// Print the plan and change nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -222,26 +229,6 @@ pub struct Handover {
     pub dry_run: bool,
     /// How long to wait until the routes lead to the new active node, such as 90s
     #[arg(long, default_value = "2m", value_name = "TIME", value_parser = duration)]
-    pub timeout: Duration,
-}
-
-/// Remove a balancer, and check that nothing of it is left.
-#[derive(Debug, Args)]
-#[command(
-    after_help = "Asks for confirmation before it removes anything, unless --yes is given. Deletes a route of a virtual IP \
-                        only if it leads to one of the balancer's nodes or is a blackhole."
-)]
-pub struct Destroy {
-    /// The balancer's name
-    pub name: String,
-    /// Print the plan and remove nothing
-    #[arg(long)]
-    pub dry_run: bool,
-    /// Don't ask for confirmation
-    #[arg(long)]
-    pub yes: bool,
-    /// How long to wait until AWS has removed everything, such as 5m
-    #[arg(long, default_value = "10m", value_name = "TIME", value_parser = duration)]
     pub timeout: Duration,
 }
 

@@ -6,22 +6,26 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use sha2::{Digest, Sha256};
-use templates::Order;
 use templates::names::TAG_REVISION;
+use templates::{Order, names};
 
 use crate::aws::Aws;
-use crate::aws::error::CallFailed;
+use crate::aws::error::{CallFailed, Reason};
 use crate::aws::retry::{Patience, until};
 use crate::model::desired::Desired;
 use crate::model::group_settings::Wanted;
+use crate::model::local_agents::LocalAgent;
 use crate::model::observe::Observed;
 use crate::model::tags::{self, Tags};
 use crate::model::vip_claims;
 use crate::output::progress::Progress;
 use crate::plan::{Action, Place, STAGES, Stage};
+use crate::resources::bucket::Bucket;
 use crate::resources::retag::retag;
 use crate::resources::role::NewRole;
-use crate::resources::{instance_profile, instances, launch_template, role, scaling_group, security_group, tagging};
+use crate::resources::{
+    bucket, instance_profile, instances, launch_template, role, scaling_group, security_group, tagging,
+};
 
 /// EC2 may not know a new instance profile, or its role, for minutes.
 const SPREADING: Patience = Patience { total: Duration::from_secs(180), pause: Duration::from_secs(2) };
@@ -135,6 +139,10 @@ impl Task<'_> {
             }
             Action::Allow(rules) => security_group::allow(ec2, group, rules).await.map(|()| Made::Other),
             Action::Revoke(rules) => security_group::revoke(ec2, group, rules).await.map(|()| Made::Other),
+            Action::CreateBucket => {
+                bucket::create(&self.aws.s3, self.bucket(), &desired.operator_tags).await.map(|()| Made::Other)
+            }
+            Action::UploadAgent(agent) => self.upload(agent).await.map(|()| Made::Other),
             Action::CreateRole => {
                 let new = NewRole {
                     name: global_name,
@@ -188,6 +196,26 @@ impl Task<'_> {
             Action::Retag(it) => retag(self.aws, it).await.map(|()| Made::Other),
             Action::Start { id, .. } => instances::start(ec2, id).await.map(|()| Made::Other),
         }
+    }
+
+    fn bucket(&self) -> &Bucket {
+        &self.desired.store.as_ref().expect("only a balancer without [agent] has such actions").bucket
+    }
+
+    async fn upload(&self, agent: &LocalAgent) -> Result<(), CallFailed> {
+        let LocalAgent { path, sha256, size, .. } = agent;
+        let failed = |code: &str, message: String| CallFailed {
+            action: "s3:PutObject",
+            object: path.display().to_string(),
+            reason: Reason::Refused { code: code.to_owned(), message },
+        };
+        let bytes = std::fs::read(path).map_err(|error| failed("the file can't be read", error.to_string()))?;
+        if hex::encode(Sha256::digest(&bytes)) != *sha256 {
+            return Err(failed("the file has changed meanwhile", "run the same command again".to_owned()));
+        }
+        let (megabytes, bucket) = (*size as f64 / 1e6, &self.bucket().name);
+        self.progress.say(&format!("  … uploading the agent, {megabytes:.1} MB, to bucket {bucket}"));
+        bucket::put(&self.aws.s3, self.bucket(), &names::agent_key(sha256), bytes).await
     }
 
     fn scaling(&self) -> &Wanted {

@@ -119,6 +119,9 @@ fn remedy(code: &str) -> Option<&'static str> {
         "InvalidAMIID.NotFound" | "InvalidAMIID.Unavailable" => {
             Some("run `launcher update` with --new-image, or with a file that names another image")
         }
+        "BucketAlreadyExists" => {
+            Some("another account has a bucket of this name: write [agent] with a source in the balancer's file")
+        }
         _ => None,
     }
 }
@@ -170,6 +173,7 @@ where
         "AuthFailure" if action == "ec2:RunInstances" => Reason::Refused { code, message },
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => Reason::Denied(message),
         "AuthFailure"
+        | "InvalidAccessKeyId"
         | "InvalidClientTokenId"
         | "UnrecognizedClientException"
         | "SignatureDoesNotMatch"

@@ -21,7 +21,7 @@ use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::provider_config::ProviderConfig;
 use aws_config::retry::RetryConfig;
 use aws_config::timeout::TimeoutConfig;
-use aws_config::{AppName, BehaviorVersion, Region};
+use aws_config::{AppName, BehaviorVersion, Region, SdkConfig};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 
 use self::profile::Profile;
@@ -43,6 +43,8 @@ pub struct Aws {
     pub ec2: aws_sdk_ec2::Client,
     /// Roles and instance profiles.
     pub iam: aws_sdk_iam::Client,
+    /// The bucket of the agents.
+    pub s3: aws_sdk_s3::Client,
     /// Image parameters.
     pub ssm: aws_sdk_ssm::Client,
     /// The caller's account.
@@ -88,9 +90,18 @@ pub async fn connect(account: &Account) -> Result<Aws, Failure> {
         auto_scaling: aws_sdk_autoscaling::Client::new(&config),
         ec2: aws_sdk_ec2::Client::new(&config),
         iam: aws_sdk_iam::Client::new(&config),
+        s3: s3(&config),
         ssm: aws_sdk_ssm::Client::new(&config),
         sts: aws_sdk_sts::Client::new(&config),
     })
+}
+
+/// At an endpoint that was set, a bucket is a part of the path: its name in front of the host may not resolve.
+fn s3(config: &SdkConfig) -> aws_sdk_s3::Client {
+    let own = std::env::var_os("AWS_ENDPOINT_URL_S3").is_some_and(|url| !url.is_empty());
+    let by_path = own || config.endpoint_url().is_some();
+    let config = aws_sdk_s3::config::Builder::from(config).force_path_style(by_path).build();
+    aws_sdk_s3::Client::from_conf(config)
 }
 
 async fn region(account: &Account, imds: imds::Client) -> Result<Region, Failure> {

@@ -21,8 +21,8 @@ const AGAIN: Duration = Duration::from_secs(60);
 /// The first and the longest average pause between attempts; it doubles each time.
 const PAUSE: [Duration; 2] = [Duration::from_millis(300), Duration::from_secs(3)];
 
-/// Transient codes, from the common errors of EC2, IAM, Auto Scaling and Systems Manager.
-const PASSING: [&str; 10] = [
+/// Transient codes, from the common errors of EC2, IAM, Auto Scaling, Systems Manager and S3.
+const PASSING: [&str; 13] = [
     "RequestLimitExceeded",
     "Throttling",
     "ThrottlingException",
@@ -36,6 +36,11 @@ const PASSING: [&str; 10] = [
     // IAM is still creating Auto Scaling's role, for an account's first group (Auto Scaling API reference,
     // CreateAutoScalingGroup).
     "ServiceLinkedRoleFailure",
+    // S3: its rate; concurrent creations or a recent deletion of one bucket; concurrent creations of one object (S3 API
+    // reference, "Error responses").
+    "SlowDown",
+    "OperationAborted",
+    "ConditionalRequestConflict",
 ];
 
 /// The policy, and when a wait was reported last.

@@ -37,7 +37,7 @@ pub struct Init {
     /// The listener's port; default: 80 for http, the first target's for tcp
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
-    /// Where nodes get the agent, https or http
+    /// Where nodes get the agent; default: a bucket that create makes
     #[arg(long, value_name = "URL", requires = "agent_sha256")]
     pub agent_url: Option<String>,
     /// The agent's SHA-256, as sha256sum prints it

@@ -74,7 +74,8 @@ pub async fn run(cli: &Cli, args: &Create) -> Result<(), Failure> {
         return Err(Failure::BadInput(problems));
     }
     let desired =
-        Desired::of(&balancer, &aws.region, &cidrs, place.image_id.as_deref().unwrap_or_default(), &user_data);
+        Desired::of(&balancer, &aws.region, &cidrs, place.image_id.as_deref().unwrap_or_default(), &user_data)
+            .with_store(&place.store);
     let actions = plan(&desired, &observed);
     if let Some(trouble) = pinned_image(&aws, &observed, &place).await.map_err(looking)? {
         match actions.iter().any(Action::launches) {

@@ -1,13 +1,13 @@
 //! `destroy`: removes a balancer, and checks that nothing of it is left.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, IsTerminal};
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use serde_json::json;
 use templates::names;
 
+use super::consent::consent;
 use crate::aws::error::{CallFailed, Reason};
 use crate::aws::retry::{Patience, pause, until};
 use crate::aws::{self, Aws};
@@ -78,7 +78,13 @@ pub async fn run(cli: &Cli, args: &Destroy) -> Result<(), Failure> {
     };
     let changes = teardown.run().await?;
     let done = Done { outcome: "destroyed", changes: &changes, unread: &[] };
-    report(cli, args, done, &format!("{} is destroyed: nothing of it is left", args.name))
+    let mut text = format!("{} is destroyed: nothing of it is left", args.name);
+    if observed.config().is_some_and(|config| config.balancer.uses_bucket()) {
+        text.push_str(
+            "\nits agent stays in Elbow's bucket, for other balancers: `launcher bucket --delete` removes it",
+        );
+    }
+    report(cli, args, done, &text)
 }
 
 /// The result.
@@ -101,23 +107,8 @@ async fn confirm(args: &Destroy, vpc: &str, changes: &[Change]) -> Result<(), Fa
     if args.yes {
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() || !std::io::stderr().is_terminal() {
-        return Err(Failure::bad_input(format!(
-            "destroy {}: no terminal to ask for confirmation; use --yes",
-            args.name
-        )));
-    }
     changes.iter().for_each(|change| output::say(&format!("  {}", change.what)));
-    drop(output::ask(&format!("Destroy {} in {vpc}? Type its name: ", args.name)));
-    // On a thread of its own, so that a signal can interrupt the prompt.
-    let answer = tokio::task::spawn_blocking(|| {
-        let mut answer = String::new();
-        std::io::stdin().lock().read_line(&mut answer).map(|_| answer)
-    });
-    match answer.await {
-        Ok(Ok(answer)) if answer.trim() == args.name => Ok(()),
-        _ => Err(Failure::bad_input("not confirmed; nothing was removed")),
-    }
+    consent(&format!("destroy {}", args.name), &format!("Destroy {} in {vpc}?", args.name), &args.name).await
 }
 
 struct Teardown<'a> {

@@ -1,5 +1,7 @@
 //! The launcher's commands, one file each.
 
+mod bucket;
+mod consent;
 mod create;
 mod destroy;
 mod doctor;
@@ -28,6 +30,7 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::List => list::run(cli).await,
         Command::Handover(args) => handover::run(cli, args).await,
         Command::Destroy(args) => destroy::run(cli, args).await,
+        Command::Bucket(args) => bucket::run(cli, args).await,
         Command::Validate(args) => validate::run(cli, args).await,
         Command::Render(what) => render::run(cli, what),
         Command::Schema => schema::run(),

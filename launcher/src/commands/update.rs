@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::io::IsTerminal;
 use std::net::Ipv4Addr;
+use std::path::Path;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::aws::{self, Aws};
 use crate::cli::{Cli, Update};
 use crate::commands::show_difference;
 use crate::listener_probe::{Probed, run::probe};
-use crate::model::balancer_file::read_balancer;
+use crate::model::balancer_file::{read_balancer, read_with_warnings};
 use crate::model::discover::discover;
 use crate::model::observe::observe;
 use crate::output::failure::{Failure, check_name, looking};
@@ -52,7 +53,10 @@ pub async fn run(cli: &Cli, args: &Update) -> Result<(), Failure> {
 /// The request and a checked snapshot; nothing after `--versions`.
 async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, Snapshot)>, Failure> {
     let new = args.file.as_ref().map(|file| {
-        let balancer = read_balancer(file)?;
+        let balancer = match args.keep_agent {
+            true => without_agent(file)?,
+            false => read_balancer(file)?,
+        };
         files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(file, &big))?;
         Ok::<_, Failure>(balancer)
     });
@@ -69,6 +73,18 @@ async fn prepare<'a>(cli: &Cli, args: &'a Update) -> Result<Option<(Asked<'a>, S
     snapshot.observed.asides.iter().for_each(|line| output::warn(line));
     asked.check(&snapshot).await?;
     Ok(Some((asked, snapshot)))
+}
+
+/// The file's balancer, which gets the agents of the running one.
+fn without_agent(file: &Path) -> Result<Balancer, Failure> {
+    let (balancer, _) = read_with_warnings(file)?;
+    match balancer.uses_bucket() {
+        true => Ok(balancer),
+        false => Err(Failure::bad_input(format!(
+            "{}: [agent] names an agent, and --keep-agent asks for the balancer's: remove one of them",
+            file.display()
+        ))),
+    }
 }
 
 /// What the operator asked for.
@@ -101,7 +117,10 @@ impl Asked<'_> {
 
     /// The wanted balancer: that of the file, or of the version before.
     fn intent(&self, found: &Fetched) -> Result<Intent, Failure> {
-        let Some(new) = self.new.clone() else { return super::versions::previous(&self.name, found) };
+        let Some(mut new) = self.new.clone() else { return super::versions::previous(&self.name, found) };
+        if let Some(config) = found.observed.config().filter(|_| self.args.keep_agent) {
+            (new.agent, new.agents) = (config.balancer.agent, config.balancer.agents);
+        }
         let image = if self.args.new_image { Image::Newest } else { Image::Pinned };
         Ok(Intent { new, image, note: None })
     }

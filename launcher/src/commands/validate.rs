@@ -11,6 +11,7 @@ use tokio::process::Command;
 
 use crate::cli::{Cli, Validate};
 use crate::model::balancer_file::read_with_warnings;
+use crate::model::local_agents;
 use crate::output;
 use crate::output::failure::Failure;
 
@@ -30,6 +31,7 @@ struct Valid<'a> {
 
 pub async fn run(cli: &Cli, args: &Validate) -> Result<(), Failure> {
     let (balancer, found) = read_with_warnings(&args.file)?;
+    let balancer = local_agents::resolve(balancer)?;
     files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let mut warnings: Vec<String> = found.into_iter().map(|warning| warning.line).collect();
     if let Some(refusal) = refusal(&balancer).await {

@@ -26,6 +26,8 @@ pub fn drift(case: &Case<'_>) -> Vec<Finding> {
     let Ok(user_data) = files::user_data_gzip(&running) else { return Vec::new() };
     let cidrs = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
     let desired = Desired::of(&running, &place.region, &cidrs, &template.contents.image, &user_data);
+    // What the launcher's own agents change, the running revision says.
+    let desired = desired.with_store(&place.store.clone().filter(|store| store.agents == running.agents));
     let group = group_settings::problems(&running, observed).into_iter().map(|line| (line, "then run doctor again"));
     let actions = plan(&desired, observed);
     let rest = actions.iter().filter(|action| !is_groups(action)).map(|action| {

@@ -26,7 +26,7 @@ pub fn fits(case: &Case<'_>) -> Vec<Finding> {
 }
 
 /// Each topic with its id, what to do about its problems, and what is said without one.
-const TOPICS: [(Topic, Id, &str, &str); 6] = [
+const TOPICS: [(Topic, Id, &str, &str); 7] = [
     (
         Topic::Name,
         Id::Name,
@@ -51,6 +51,12 @@ const TOPICS: [(Topic, Id, &str, &str); 6] = [
         Id::ImageAndType,
         "name an available image and a Nitro type of its architecture",
         "image and instance type exist and fit each other",
+    ),
+    (
+        Topic::Agent,
+        Id::Agent,
+        "then run doctor again",
+        "the file names the agent, or the launcher or Elbow's bucket has it",
     ),
     (
         Topic::RouteTables,

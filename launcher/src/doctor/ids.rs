@@ -13,6 +13,7 @@ pub enum Id {
     VirtualIps,
     Subnets,
     ImageAndType,
+    Agent,
     RouteTables,
     RunningRevision,
     SubnetAddresses,
@@ -39,7 +40,7 @@ const GUIDE: &str = "docs/failure-guide.md";
 
 impl Id {
     /// Every id, in the order of the checks.
-    pub const ALL: [Id; 26] = [
+    pub const ALL: [Id; 27] = [
         Id::Credentials,
         Id::Permissions,
         Id::Name,
@@ -47,6 +48,7 @@ impl Id {
         Id::VirtualIps,
         Id::Subnets,
         Id::ImageAndType,
+        Id::Agent,
         Id::RouteTables,
         Id::RunningRevision,
         Id::SubnetAddresses,
@@ -78,6 +80,7 @@ impl Id {
             Id::VirtualIps => "virtual-ips",
             Id::Subnets => "subnets",
             Id::ImageAndType => "image-and-type",
+            Id::Agent => "agent",
             Id::RouteTables => "route-tables",
             Id::RunningRevision => "running-revision",
             Id::SubnetAddresses => "subnet-addresses",

@@ -20,7 +20,7 @@ pub struct Draft {
     pub agent: Option<Agent>,
 }
 
-/// Where nodes get the agent.
+/// Where nodes get the agent, if not from Elbow's bucket.
 #[derive(Debug, Clone)]
 pub struct Agent {
     pub source: String,
@@ -34,9 +34,7 @@ pub fn render(draft: &Draft) -> String {
 
 /// What is wrong with what the operator gave, by the checks that every command makes.
 pub fn problems(draft: &Draft) -> Vec<String> {
-    // Without an agent the file is incomplete, and nothing else may be wrong.
-    let agent = draft.agent.clone().or_else(|| Some(Agent { source: SOURCE.to_owned(), sha256: "0".repeat(64) }));
-    let examined = examine(&render(&Draft { agent, ..draft.clone() }), &|_| Err("no other file is read".to_owned()));
+    let examined = examine(&render(draft), &|_| Err("no other file is read".to_owned()));
     let errors = examined.findings.into_iter().filter(|finding| finding.severity == Severity::Error);
     errors.map(|finding| format!("{}: {}", finding.key, finding.message)).collect()
 }
@@ -75,17 +73,17 @@ virtual_ips = ["{virtual_ip}"]
 
 const SOURCE: &str = "https://artifacts.example.com/elbow/agent";
 
-/// The section of the agent: a comment that says what to fill in, unless it is given.
+/// The section of the agent: a comment, unless it is given.
 fn agent(agent: Option<&Agent>) -> String {
-    let explained =
-        "\n# Where nodes get the agent (https or http), and its SHA-256, as sha256sum prints it. Required.\n";
+    let explained = "\n# Where nodes get the agent (https, http, s3://bucket/key, or a path in the image), and its SHA-256; by \
+                     default a\n# bucket that `create` makes, with the agents beside the launcher.\n";
     match agent {
         Some(Agent { source, sha256 }) => {
             format!("{explained}[agent]\nsource = {}\nsha256 = {}\n", quoted(source), quoted(sha256))
         }
         None => {
             let (source, sha256) = (quoted(SOURCE), quoted(&"0".repeat(64)));
-            format!("{explained}# Fill in both, and remove the #:\n#[agent]\n#source = {source}\n#sha256 = {sha256}\n")
+            format!("{explained}#[agent]\n#source = {source}\n#sha256 = {sha256}\n")
         }
     }
 }

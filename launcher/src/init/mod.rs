@@ -84,11 +84,6 @@ fn remarks(draft: &Draft) -> Vec<String> {
         let said = "no target is given: HAProxy itself answers each request with 200; name targets with --target";
         remarks.push(said.to_owned());
     }
-    if draft.agent.is_none() {
-        remarks.push(
-            "[agent] is a comment: fill in where nodes get the agent, or use --agent-url and --agent-sha256".into(),
-        );
-    }
     remarks
 }
 

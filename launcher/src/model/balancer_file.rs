@@ -5,16 +5,18 @@ use std::path::Path;
 use templates::Balancer;
 use templates::balancer::{Examined, Severity, examine};
 
+use crate::model::local_agents;
 use crate::output;
 use crate::output::failure::Failure;
 use crate::output::located::Located;
 
-/// Reads and checks a balancer file. Its warnings go to standard error.
+/// Reads and checks a balancer file, and adds the digests of the agents beside the launcher if the file has no `[agent]`. Its
+/// warnings go to standard error.
 pub fn read_balancer(path: &Path) -> Result<Balancer, Failure> {
-    read_with_warnings(path).map(|(balancer, _)| balancer)
+    local_agents::resolve(read_with_warnings(path)?.0)
 }
 
-/// Like [`read_balancer`], and returns the warnings, too.
+/// Like [`read_balancer`], without digests and with the warnings.
 pub fn read_with_warnings(path: &Path) -> Result<(Balancer, Vec<Located>), Failure> {
     let text = std::fs::read_to_string(path)
         .map_err(|error| Failure::bad_input(format!("{}: can't be read: {error}", path.display())))?;

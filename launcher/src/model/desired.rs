@@ -9,6 +9,7 @@ use ipnet::Ipv4Net;
 use templates::balancer::{Iam, Revision, RouteTables, Volume};
 use templates::{Balancer, Slot, files, names, paths};
 
+use crate::model::agent_store::AgentStore;
 use crate::model::group_settings::Wanted;
 use crate::model::tags::{self, Tags};
 use crate::resources::launch_template::{Contents, LAUNCHED, METADATA};
@@ -59,6 +60,8 @@ pub struct Desired {
     pub subnets: Vec<String>,
     /// The Auto Scaling group, if one launches the nodes.
     pub scaling: Option<Wanted>,
+    /// Elbow's bucket, if nodes get the agent there.
+    pub store: Option<AgentStore>,
 }
 
 impl Desired {
@@ -85,7 +88,18 @@ impl Desired {
             user_data: STANDARD.encode(user_data),
             subnets: balancer.subnets.clone(),
             scaling: Wanted::of(balancer),
+            store: None,
         }
+    }
+
+    /// The same, with what Elbow's bucket holds.
+    pub fn with_store(self, store: &Option<AgentStore>) -> Desired {
+        Desired { store: store.clone(), ..self }
+    }
+
+    /// The name of Elbow's bucket.
+    pub fn bucket(&self) -> &str {
+        self.store.as_ref().map_or("", |store| &store.bucket.name)
     }
 
     /// Each slot and its subnet.

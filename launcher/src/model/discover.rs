@@ -4,6 +4,7 @@ use templates::Balancer;
 
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
+use crate::model::agent_store::AgentStore;
 use crate::model::vip_claims::{self, Claim};
 use crate::resources::image::{self, Image};
 use crate::resources::instance_profile::{self, Profile};
@@ -32,6 +33,8 @@ pub struct Surroundings {
     /// The claims of the VPC's other balancers.
     pub others: Vec<Claim>,
     pub existing: Existing,
+    /// Elbow's bucket, if nodes get the agent there.
+    pub store: Option<AgentStore>,
 }
 
 /// What the file names of others for its nodes, as far as it exists.
@@ -63,7 +66,7 @@ impl Existing {
     }
 }
 
-/// Reads everything concurrently.
+/// Reads everything concurrently, and Elbow's bucket after that: its name holds the account.
 pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, CallFailed> {
     let image = async {
         let id = image::resolve(&aws.ssm, &balancer.image).await?;
@@ -83,6 +86,10 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         vip_claims::find(aws, &balancer.vpc, &balancer.name, &balancer.virtual_ips),
         Existing::find(aws, balancer),
     )?;
+    let store = match balancer.uses_bucket() {
+        true => Some(AgentStore::find(aws, balancer, &account, image.as_ref()).await?),
+        false => None,
+    };
     let region = aws.region.clone();
-    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others, existing })
+    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others, existing, store })
 }

@@ -1,10 +1,12 @@
 //! A balancer's file, desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
 
+pub mod agent_store;
 pub mod balancer_file;
 pub mod desired;
 pub mod discover;
 pub mod group_settings;
 pub mod identity;
+pub mod local_agents;
 pub mod node;
 pub mod node_selector;
 pub mod node_status;

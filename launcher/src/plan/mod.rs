@@ -11,6 +11,7 @@ use templates::{Order, Slot};
 
 use crate::model::desired::Desired;
 use crate::model::group_settings::{Wanted, unpinned};
+use crate::model::local_agents::LocalAgent;
 use crate::model::node::Node;
 use crate::model::observe::Observed;
 use crate::model::operator_tags::{self, Prescribed, Retag};
@@ -31,6 +32,10 @@ pub enum Action {
     Allow(BTreeSet<Rule>),
     /// Remove these rules.
     Revoke(BTreeSet<Rule>),
+    /// Create Elbow's bucket, or give it its settings.
+    CreateBucket,
+    /// Upload this agent to it.
+    UploadAgent(LocalAgent),
     /// Create the role, without a policy.
     CreateRole,
     /// Set its permissions boundary.
@@ -87,9 +92,9 @@ pub struct Place {
 pub enum Stage {
     /// The security group and its claims. If they are refused, nothing else exists yet.
     Group,
-    /// New rules of the security group.
+    /// New rules of the security group, and the bucket.
     Admit,
-    /// The role, and its permissions boundary: a caller's policy may require it for what follows.
+    /// The agent; the role, and its permissions boundary: a caller's policy may require it for what follows.
     Make,
     /// Policies, the instance profile, and rules to remove.
     Fill,
@@ -110,8 +115,8 @@ impl Action {
     pub fn stage(&self) -> Stage {
         match self {
             Action::CreateGroup | Action::Claim(_) => Stage::Group,
-            Action::Allow(_) => Stage::Admit,
-            Action::CreateRole | Action::SetBoundary(_) => Stage::Make,
+            Action::Allow(_) | Action::CreateBucket => Stage::Admit,
+            Action::UploadAgent(_) | Action::CreateRole | Action::SetBoundary(_) => Stage::Make,
             Action::Revoke(_) | Action::SetTrust | Action::SetPolicy | Action::CreateProfile => Stage::Fill,
             Action::AddRole | Action::CreateTemplate | Action::AddVersion(_) => Stage::Join,
             Action::Launch(_) | Action::Start { .. } | Action::CreateScaling => Stage::Launch,
@@ -138,6 +143,12 @@ impl Action {
             }
             Action::Allow(rules) => ("allow", format!("allow inbound to {name}: {}", list(rules))),
             Action::Revoke(rules) => ("revoke", format!("revoke inbound to {name}: {}", list(rules))),
+            Action::CreateBucket => ("create-bucket", format!("create bucket {}", desired.bucket())),
+            Action::UploadAgent(LocalAgent { architecture, size, .. }) => {
+                let size = *size as f64 / 1e6;
+                let what = format!("upload the agent for {architecture} ({size:.1} MB) to bucket {}", desired.bucket());
+                ("upload-agent", what)
+            }
             Action::CreateRole => ("create-role", format!("create IAM role {global_name}")),
             Action::SetBoundary(arn) => {
                 ("set-permissions-boundary", format!("set the permissions boundary of IAM role {global_name} to {arn}"))
@@ -192,6 +203,7 @@ pub struct Change {
 pub fn plan(desired: &Desired, observed: &Observed) -> Vec<Action> {
     let mut actions = Vec::new();
     group(desired, observed, &mut actions);
+    actions.extend(missing_in_bucket(desired));
     iam(desired, observed, &mut actions);
     template(desired, observed, &mut actions);
     actions.extend(pin(observed, &actions));
@@ -230,6 +242,13 @@ fn group(desired: &Desired, observed: &Observed, actions: &mut Vec<Action>) {
     if !extra.is_empty() {
         actions.push(Action::Revoke(extra));
     }
+}
+
+/// The actions that put the nodes' agent into Elbow's bucket.
+pub fn missing_in_bucket(desired: &Desired) -> Vec<Action> {
+    let Some(store) = &desired.store else { return Vec::new() };
+    let upload = store.file().filter(|_| !store.has_wanted()).cloned().map(Action::UploadAgent);
+    store.is_new().then_some(Action::CreateBucket).into_iter().chain(upload).collect()
 }
 
 /// The actions that create what is missing in IAM.

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeSet;
 
+use templates::names;
+
 use super::*;
+use crate::model::agent_store::{self, AgentStore, Contents};
 use crate::model::desired::tests::{auto_scaling, desired, desired_of, web};
 use crate::model::group_settings::tests::group;
 use crate::model::observe::tests::{node, whole};
@@ -30,6 +33,28 @@ fn without_resources_everything_is_created_in_an_order_that_works() {
         ]
     );
     assert!(actions.is_sorted_by_key(Action::stage));
+}
+
+#[test]
+fn the_agent_is_in_the_bucket_before_a_node_is_launched() {
+    let store = agent_store::tests::store();
+    let of = |contents: Contents| {
+        desired_of(&agent_store::tests::balancer()).with_store(&Some(AgentStore { contents, ..store.clone() }))
+    };
+    let desired = of(Contents::Absent);
+    let actions = plan(&desired, &Observed::default());
+    assert_eq!(
+        kinds(&actions)[..5],
+        ["create-security-group", "allow", "create-bucket", "upload-agent", "create-role"]
+    );
+    assert!(actions.is_sorted_by_key(Action::stage));
+    let said: Vec<String> = missing_in_bucket(&desired).iter().map(|action| action.change(&desired).what).collect();
+    let bucket = "bucket elbow-123456789012-eu-west-1";
+    assert_eq!(said, [format!("create {bucket}"), format!("upload the agent for x86_64 (5.8 MB) to {bucket}")]);
+    let keys =
+        |digits: &[&str]| Contents::Keys(digits.iter().map(|digit| names::agent_key(&digit.repeat(64))).collect());
+    assert_eq!(kinds(&missing_in_bucket(&of(keys(&["b"])))), ["upload-agent"]);
+    assert_eq!(missing_in_bucket(&of(keys(&["b", "a"]))), []);
 }
 
 #[test]

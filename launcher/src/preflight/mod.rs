@@ -1,6 +1,7 @@
 //! Checks before the first change whether a balancer can be created from its file. Pure: every problem is a line.
 
 pub mod account;
+pub mod agent;
 pub mod changed_by_hand;
 
 use std::collections::BTreeSet;
@@ -34,6 +35,8 @@ pub enum Topic {
     Subnets,
     /// Image and instance type.
     Machines,
+    /// The agent, and the bucket that holds it.
+    Agent,
     RouteTables,
 }
 
@@ -67,6 +70,7 @@ pub fn by_topic(balancer: &Balancer, place: &Surroundings, observed: &Observed) 
     about(Topic::Subnets, &|problems| subnets(balancer, place, problems));
     about(Topic::Machines, &|problems| machines(balancer, place, problems));
     about(Topic::Machines, &|problems| problems.extend(account::problems(balancer, place)));
+    about(Topic::Agent, &|problems| problems.extend(agent::problems(balancer, place)));
     about(Topic::RouteTables, &|problems| {
         tables(balancer, place, problems);
         policy(balancer, &place.region, problems);

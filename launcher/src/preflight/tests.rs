@@ -47,6 +47,7 @@ pub(crate) fn place() -> Surroundings {
         }),
         others: Vec::new(),
         existing: Existing::default(),
+        store: None,
     }
 }
 

@@ -98,13 +98,16 @@ fn root(volume: Option<&Volume>) -> String {
 }
 
 fn machine(balancer: &Balancer) -> String {
-    let Balancer { instance_type, image, agent, subnets, node, volume, iam, .. } = balancer;
+    let Balancer { instance_type, image, agent, agents, subnets, node, volume, iam, .. } = balancer;
     let nodes: String = subnets.iter().enumerate().map(|(slot, subnet)| format!("node {slot} in {subnet}\n")).collect();
-    let source = secrets::addresses(&agent.source);
+    let agent = match agent {
+        Some(agent) => format!("agent {}, sha256 {}\n", secrets::addresses(&agent.source), agent.sha256),
+        None => agents.iter().map(|(kind, sha256)| format!("agent for {kind}, sha256 {sha256}\n")).collect(),
+    };
     let mut more: String = node.security_groups.iter().map(|group| format!("security group {group}\n")).collect();
     more.extend(volume.as_ref().map(|volume| format!("root volume {}\n", root(Some(volume)))));
     more.extend(iam.instance_profile.as_ref().map(|profile| format!("instance profile {profile}\n")));
-    format!("{instance_type}, image {image}\nagent {source}, sha256 {}\n{nodes}{more}", agent.sha256)
+    format!("{instance_type}, image {image}\n{agent}{nodes}{more}")
 }
 
 /// The diff; nothing if only the revision differs, which every file names.
@@ -131,6 +134,7 @@ pub fn coloured(diff: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::agent_store;
     use crate::model::desired::tests::{desired_of, web};
 
     fn between(change: impl Fn(&mut Balancer)) -> Vec<FileChange> {
@@ -168,6 +172,15 @@ mod tests {
         });
         let [FileChange { file: "rsyslog.conf", diff }] = &changes[..] else { panic!("{changes:?}") };
         assert!(diff.contains("\n+    action(type=\"omfwd\" target=\"logs.example.com\" port=\"514\" "), "{diff}");
+    }
+
+    #[test]
+    fn other_agents_of_a_launcher_are_a_difference_of_the_instances() {
+        let changes = between(|new| (new.agent, new.agents) = (None, agent_store::tests::balancer().agents));
+        let instances = changes.iter().find(|change| change.file == "instances").unwrap();
+        let line = format!("\n+agent for x86_64, sha256 {}\n", "a".repeat(64));
+        assert!(instances.diff.contains("\n-agent https://example.com/agent, sha256 0"), "{}", instances.diff);
+        assert!(instances.diff.contains(&line), "{}", instances.diff);
     }
 
     #[test]

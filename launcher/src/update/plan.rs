@@ -20,7 +20,7 @@ use crate::resources::scaling_group::{ScalingGroup, Settings};
 /// A step of an update.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
-    /// Create what is missing in IAM, such as Elbow's own role after an existing one.
+    /// Upload the agent, and create what is missing in IAM, such as Elbow's own role after an existing one.
     Prepare(Vec<Action>),
     /// Change a setting around the nodes.
     Set(Setting),
@@ -55,7 +55,8 @@ pub fn steps(snapshot: &Snapshot) -> Vec<Step> {
         return vec![Step::Undo];
     }
     let wider = snapshot.wider();
-    let missing = plan::missing_in_iam(&snapshot.desired, &snapshot.observed);
+    let mut missing = plan::missing_in_bucket(&snapshot.desired);
+    missing.extend(plan::missing_in_iam(&snapshot.desired, &snapshot.observed));
     let mut steps: Vec<Step> = (!missing.is_empty()).then_some(Step::Prepare(missing)).into_iter().collect();
     steps.extend(wider.iter().cloned().map(Step::Set));
     steps.extend(snapshot.target().is_none().then_some(Step::AddVersion));

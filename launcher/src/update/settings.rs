@@ -36,14 +36,14 @@ pub enum Setting {
 }
 
 /// The missing settings that `old` and `new` need together. Nodes of `old` read the version of `new`, even if `new` forbids
-/// in-place updates.
+/// in-place updates, and nodes of both get their agents.
 pub fn wider(old: &Balancer, new: &Balancer, region: &str, cidrs: &[Ipv4Net], observed: &Observed) -> Vec<Setting> {
     let route_tables = union(&old.route_tables, &new.route_tables);
     let updates = Updates { in_place: old.updates.in_place || new.updates.in_place };
     let both = Balancer { route_tables, updates, ..new.clone() };
     let claim = Setting::Claim(without(&new.virtual_ips, &claims(observed, &new.vpc)));
     let allow = Setting::Allow(rules(new, cidrs).difference(&present(observed, &new.vpc)).cloned().collect());
-    let role = role(new, files::permission_policy(&both, region), observed);
+    let role = role(new, files::permission_policy_of_both(&both, old, region), observed);
     [claim, allow].into_iter().chain(role).filter(Setting::does_something).collect()
 }
 
@@ -135,7 +135,10 @@ pub fn common(old: &RouteTables, new: &RouteTables) -> RouteTables {
 
 #[cfg(test)]
 pub(crate) mod tests {
+    use templates::names;
+
     use super::*;
+    use crate::model::agent_store;
     use crate::model::desired::tests::{desired, web};
     use crate::model::observe::tests::whole;
     use crate::model::tags::claim;
@@ -234,6 +237,19 @@ pub(crate) mod tests {
         // In the other direction the permission comes first, for new nodes.
         let back = wider(&forbids, &web(), REGION, &cidrs(), &after(&last, &whole()));
         assert!(policy(&back).contains("DescribeLaunchTemplateVersions"));
+    }
+
+    #[test]
+    fn nodes_of_both_revisions_may_fetch_their_agents_during_an_update() {
+        let old = agent_store::tests::balancer();
+        let mut new = old.clone();
+        new.agents.values_mut().for_each(|digest| *digest = "c".repeat(64));
+        let (wider, exact) = (from_to(&old, &new), only(&new, &whole()));
+        for (digit, after) in [("a", false), ("c", true)] {
+            let key = names::agent_key(&digit.repeat(64));
+            assert!(policy(&wider).contains(&key), "{digit}");
+            assert_eq!(policy(&exact).contains(&key), after, "{digit}");
+        }
     }
 
     #[test]

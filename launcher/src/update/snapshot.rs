@@ -94,7 +94,7 @@ impl Snapshot {
         let cidrs: Vec<Ipv4Net> = place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
         let (old, region) = (old.balancer, place.region.clone());
         let boots = pinned(image, &new, &template, &versions).or(place.image_id.clone()).unwrap_or_default();
-        let desired = Desired::of(&new, &region, &cidrs, &boots, &user_data);
+        let desired = Desired::of(&new, &region, &cidrs, &boots, &user_data).with_store(&place.store);
         Ok(Snapshot { new, old, desired, template, observed, cidrs, region, goal, image, versions, place })
     }
 

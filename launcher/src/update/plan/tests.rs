@@ -156,7 +156,7 @@ fn a_rollback_moves_the_default_before_nodes_get_the_order() {
 #[test]
 fn a_change_that_is_impossible_in_place_replaces_nodes() {
     let mut new = web();
-    new.agent.sha256 = "1".repeat(64);
+    new.agent.as_mut().unwrap().sha256 = "1".repeat(64);
     let said = World::new().plan(&new);
     let parts = [
         "add a version",
@@ -196,7 +196,7 @@ fn a_default_that_was_set_by_hand_is_replaced_by_a_version_of_elbows() {
 /// The example in its group, with another agent.
 pub(in crate::update) fn other_agent() -> Balancer {
     let mut new = auto_scaling();
-    new.agent.sha256 = "1".repeat(64);
+    new.agent.as_mut().unwrap().sha256 = "1".repeat(64);
     new
 }
 
