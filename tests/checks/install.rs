@@ -2,22 +2,21 @@
 //! In a chroot, systemctl only enables and disables units.
 
 use sha2::{Digest, Sha256};
-use templates::balancer::Balancer;
+use templates::balancer::{AgentSource, Balancer};
 use templates::paths;
 
 use crate::machine::Machine;
 
-const AGENT: &str = "#!/bin/sh\necho the agent runs\n";
+pub const AGENT: &str = "#!/bin/sh\necho the agent runs\n";
 
-fn balancer(source: &str, sha256: &str) -> Balancer {
+pub fn balancer(source: &str, sha256: &str) -> Balancer {
     let text = include_str!("../../templates/goldens/small/balancer.toml");
     let mut balancer = Balancer::parse(text).unwrap();
-    balancer.agent.source = source.to_owned();
-    balancer.agent.sha256 = sha256.to_owned();
+    balancer.agent = Some(AgentSource { source: source.to_owned(), sha256: sha256.to_owned() });
     balancer
 }
 
-fn sha256(text: &str) -> String {
+pub fn sha256(text: &str) -> String {
     hex::encode(Sha256::digest(text))
 }
 

@@ -3,6 +3,7 @@
 //! namespaces; fails if an image or a program is missing.
 
 mod alerts;
+mod fetch;
 mod hostile;
 mod install;
 mod machine;

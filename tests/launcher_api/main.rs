@@ -2,6 +2,7 @@
 //! it can be killed at any call. [`node`] writes the nodes' reports where a test needs them.
 
 mod bad_input;
+mod bucket;
 mod create;
 mod destroy;
 mod doctor;

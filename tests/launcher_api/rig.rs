@@ -166,7 +166,7 @@ pub fn text(bytes: &[u8]) -> String {
 }
 
 /// The launcher of the same build as this test.
-fn launcher() -> PathBuf {
+pub fn launcher() -> PathBuf {
     let test = std::env::current_exe().expect("a test knows where it is");
     let folder = test.parent().and_then(Path::parent).expect("target/release/deps/");
     let path = folder.join("launcher");
