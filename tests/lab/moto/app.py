@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.test import Client
 
 import console
 import credentials
@@ -31,6 +32,7 @@ import patches
 import seed
 import stale
 import world
+from constants import REGION
 from patches import authorization, termination
 from patches.auto_scaling import model, reconcile
 
@@ -62,6 +64,21 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             return aws(environ, start_response)
 
     return application
+
+
+def load(application: Callable[..., Iterable[bytes]]) -> None:
+    """Loads what moto loads at the first call to each service, so that copies of this process have it."""
+    client = Client(application)
+    for service, action in (
+        ("autoscaling", "DescribeAutoScalingGroups"),
+        ("ec2", "DescribeRegions"),
+        ("iam", "GetUser"),
+        ("ssm", "GetParameter"),
+        ("sts", "GetCallerIdentity"),
+    ):
+        key = f"AWS4-HMAC-SHA256 Credential=none/20200101/{REGION}/{service}/aws4_request"
+        headers = {"Authorization": key, "X-Amz-Target": f"Amazon{service.upper()}.{action}"}
+        client.post("/", headers=headers, data={"Action": action})
 
 
 def _settle() -> None:

@@ -128,7 +128,7 @@ async fn run(dir: LabDir, hooks: Arc<dyn Hooks>, tell: mpsc::Sender<Result<Runni
             let _ = tell.send(Ok(running));
             let _ = stopped.await;
             drop(ended);
-            let _ = moto.stop().await;
+            drop(moto);
             drop(folder);
         }
         Err(error) => drop(tell.send(Err(error))),

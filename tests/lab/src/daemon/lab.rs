@@ -97,12 +97,12 @@ impl Lab {
         parts.following.abort();
         let machines = self.machines.end().await;
         drop(parts.services);
-        let moto = parts.moto.stop().await;
+        drop(parts.moto);
         drop(parts.watches);
         let dir = self.dir.clone();
         let swept = tokio::task::spawn_blocking(move || sweep::all(&dir)).await?;
         let socket = std::fs::remove_file(self.dir.socket()).context("removing the control socket");
-        machines.and(moto).and(swept.map(drop)).and(socket)
+        machines.and(swept.map(drop)).and(socket)
     }
 
     fn example(&self) -> Result<Example> {
