@@ -55,6 +55,11 @@ fn a_healthy_balancer_has_no_problem_and_a_change_by_hand_is_drift() {
     assert_eq!((ids(&findings, "warning"), ids(&findings, "problem")), (vec![], vec![]));
     let said = text(&rig.create(&file).stderr);
     assert!(!said.contains("warning"), "{said}");
+    // The checks use what `create` reads anyway.
+    let calls = rig.take_calls();
+    for action in ["DescribeSubnets", "GetCallerIdentity"] {
+        assert_eq!(calls.iter().filter(|call| call.action == action).count(), 1, "{action}");
+    }
 
     // `status` waits for the nodes.
     let early = rig.launcher(["status", "web", "--wait", "1s"]);

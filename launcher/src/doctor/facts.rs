@@ -2,8 +2,6 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-
 use super::access_lists::AccessList;
 use crate::aws::error::CallFailed;
 use crate::resources::security_group::Group;
@@ -13,12 +11,8 @@ pub type Read<T> = Result<T, CallFailed>;
 
 #[derive(Debug)]
 pub struct Facts {
-    /// The caller's ARN.
-    pub caller: Read<String>,
     /// The calls that `create` would make, and whether the caller may.
     pub permissions: Vec<Permission>,
-    /// All subnets of the VPC.
-    pub subnets: Read<Vec<Subnet>>,
     /// The VPC's NAT gateways that are available.
     pub nats: Read<Vec<Nat>>,
     /// The VPC's endpoints that are available.
@@ -53,18 +47,6 @@ pub enum Answer {
     Denied(String),
     /// Why it isn't known.
     Unclear(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subnet {
-    /// `subnet-…`
-    pub id: String,
-    pub zone: String,
-    pub cidr: Ipv4Net,
-    /// How many addresses are free.
-    pub free: i32,
-    /// Whether its instances get public addresses.
-    pub public: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

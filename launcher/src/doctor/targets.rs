@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use ipnet::Ipv4Net;
 
 use super::case::Case;
-use super::facts::{Interface, Subnet};
+use super::facts::Interface;
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use crate::resources::security_group::{Group, Rule, Source};
@@ -20,9 +20,9 @@ pub struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub fn of(case: &Case<'a>, subnets: &[&Subnet]) -> Nodes<'a> {
+    pub fn of(case: &Case<'a>) -> Nodes<'a> {
         let group = case.observed.group(&case.balancer.vpc).map(|group| group.id.as_str());
-        Nodes { group, nets: subnets.iter().map(|subnet| subnet.cidr).collect() }
+        Nodes { group, nets: case.subnets().iter().filter_map(|subnet| subnet.cidr).collect() }
     }
 
     /// The source of a rule that admits them.
@@ -97,13 +97,9 @@ pub fn security_groups(case: &Case<'_>) -> Vec<Finding> {
     if ports.is_empty() {
         return Vec::new();
     }
-    let subnets = match case.subnets() {
-        Ok(subnets) => subnets,
-        Err(error) => return vec![Finding::unread(id, error)],
-    };
     with(id, &case.facts.interfaces, |interfaces| {
         with(id, &case.facts.groups, |groups| {
-            let nodes = Nodes::of(case, &subnets);
+            let nodes = Nodes::of(case);
             let mut findings = closed(interfaces, groups, &ports, &nodes);
             let is_seen = |ip: &Ipv4Addr| interfaces.iter().any(|interface| interface.addresses.contains(ip));
             let unseen: Vec<String> = ports.keys().filter(|ip| !is_seen(ip)).map(Ipv4Addr::to_string).collect();

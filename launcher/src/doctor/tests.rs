@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use templates::Balancer;
 
 use super::access_lists::{AccessList, Rule, VRRP};
-use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission, Subnet};
+use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission};
 use super::{Case, Finding, Id, Status, examine};
 use crate::aws::error::{CallFailed, Reason};
 use crate::model::desired::tests::{auto_scaling, web};
@@ -41,24 +41,12 @@ fn tables() -> Vec<Table> {
     vec![table("rtb-a", "subnet-0aaa", "nat-a"), table("rtb-b", "subnet-0bbb", "nat-b")]
 }
 
-/// The same subnets, which are also the targets'.
+/// The nodes' subnets are also the targets'.
 fn facts() -> Facts {
-    let subnet = |id: &str, zone: &str, cidr: &str| Subnet {
-        id: id.into(),
-        zone: zone.into(),
-        cidr: cidr.parse().unwrap(),
-        free: 200,
-        public: false,
-    };
     let nat = |id: &str, subnet: &str| Nat { id: id.into(), subnet: Some(subnet.into()), public: true };
     let target = |address: [u8; 4]| Interface { addresses: vec![address.into()], groups: vec!["sg-app".into()] };
     Facts {
-        caller: Ok("arn:aws:iam::123456789012:user/anna".into()),
         permissions: vec![Permission { action: "ec2:CreateSecurityGroup".into(), answer: Answer::Allowed }],
-        subnets: Ok(vec![
-            subnet("subnet-0aaa", "eu-west-1a", "10.0.1.0/24"),
-            subnet("subnet-0bbb", "eu-west-1b", "10.0.2.0/24"),
-        ]),
         nats: Ok(vec![nat("nat-a", "subnet-0aaa"), nat("nat-b", "subnet-0bbb")]),
         endpoints: Ok(Vec::new()),
         access_lists: Ok(vec![AccessList {
@@ -171,7 +159,7 @@ fn the_preflights_lines_have_ids() {
 
 #[test]
 fn a_full_subnet_is_a_problem_unless_its_node_runs() {
-    let full = |world: &mut World| world.facts.subnets.as_mut().unwrap()[0].free = 0;
+    let full = |world: &mut World| world.place.subnets[0].free = 0;
     only(Status::Warning, Id::SubnetAddresses, full);
     let findings = after(|world| {
         full(world);
@@ -205,7 +193,7 @@ fn each_subnet_needs_a_way_to_the_api_in_its_own_zone() {
     assert_eq!(
         after(|world| {
             default_route(world)[1].target = Some("igw-1".into());
-            world.facts.subnets.as_mut().unwrap()[0].public = true;
+            world.place.subnets[0].public = true;
         }),
         []
     );

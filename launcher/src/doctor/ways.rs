@@ -8,11 +8,12 @@ use std::collections::BTreeSet;
 use templates::balancer::Launch;
 
 use super::case::Case;
-use super::facts::{Endpoint, Facts, Nat, Subnet};
+use super::facts::{Endpoint, Facts, Nat};
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use super::targets::{Admits, Nodes, admits};
 use crate::aws::error::CallFailed;
+use crate::resources::network::Subnet;
 use crate::resources::route_tables::{Route, Table, of_subnet};
 
 /// HTTPS, on which AWS's APIs listen.
@@ -112,7 +113,7 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
         return Vec::new();
     }
     with(Id::EndpointGroups, &case.facts.groups, |groups| {
-        let nodes = Nodes::of(case, &net.subnets);
+        let nodes = Nodes::of(case);
         let closed = used.iter().filter_map(|endpoint| {
             let own = groups.iter().filter(|group| endpoint.groups.contains(&group.id)).collect::<Vec<_>>();
             let Endpoint { id, service, .. } = endpoint;
@@ -146,10 +147,10 @@ struct Net<'a> {
 
 impl<'a> Net<'a> {
     fn of(case: &Case<'a>) -> Result<Net<'a>, &'a CallFailed> {
-        let Facts { subnets, nats, endpoints, .. } = case.facts;
+        let Facts { nats, endpoints, .. } = case.facts;
         Ok(Net {
-            subnets: case.subnets()?,
-            all: subnets.as_ref()?,
+            subnets: case.subnets(),
+            all: &case.place.subnets,
             tables: &case.place.tables,
             nats: nats.as_ref()?,
             endpoints: endpoints.as_ref()?,

@@ -7,7 +7,7 @@ use aws_sdk_ec2::types::{self, Filter, VpcPeeringConnectionVpcInfo};
 use ipnet::Ipv4Net;
 use templates::names::TAG_BALANCER;
 
-use super::seen::{Claim, Peering, Place, Region, Subnet, TransitRoutes, Vpc};
+use super::seen::{Claim, Peering, Place, Region, TransitRoutes, Vpc};
 use crate::aws::error::{CallFailed, Named};
 use crate::aws::{Aws, PAGE};
 use crate::model::tags::{Tags, claimed};
@@ -21,13 +21,13 @@ type TransitTables = (BTreeSet<String>, Vec<(String, String)>);
 
 /// The VPCs, subnets and balancers of the Region.
 pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
-    let (account, vpcs, subnets, groups) = futures::try_join!(
-        network::account(&aws.sts),
+    let (caller, vpcs, subnets, groups) = futures::try_join!(
+        network::caller(&aws.sts),
         vpcs(&aws.ec2),
-        subnets(&aws.ec2),
+        network::all_subnets(&aws.ec2),
         security_group::tagged(&aws.ec2, TAG_BALANCER),
     )?;
-    let mut region = Region { name: aws.region.clone(), account, vpcs, subnets, ..Region::default() };
+    let mut region = Region { name: aws.region.clone(), account: caller.account, vpcs, subnets, ..Region::default() };
     for group in groups {
         let Some(balancer) = group.tags.balancer() else { continue };
         region.balancers.insert(balancer.to_owned());
@@ -49,10 +49,6 @@ pub async fn place(aws: &Aws, vpc: &str) -> Result<Place, CallFailed> {
     Ok(Place { tables, endpoint, peerings, transit, zones: kind.map(|kind| kind.zones) })
 }
 
-fn name(tags: &[types::Tag]) -> Option<String> {
-    Tags::from(tags).get("Name").map(str::to_owned)
-}
-
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
@@ -66,30 +62,12 @@ async fn vpcs(ec2: &Client) -> Result<Vec<Vpc>, CallFailed> {
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcs", "all VPCs")?;
     let vpc = |vpc: &types::Vpc| Vpc {
         id: text(vpc.vpc_id()),
-        name: name(vpc.tags()),
+        name: Tags::from(vpc.tags()).get("Name").map(str::to_owned),
         cidrs: network::cidrs(vpc),
         owner: text(vpc.owner_id()),
         is_default: vpc.is_default() == Some(true),
     };
     Ok(found.iter().map(vpc).collect())
-}
-
-async fn subnets(ec2: &Client) -> Result<Vec<Subnet>, CallFailed> {
-    let pages = ec2.describe_subnets().into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", "all subnets")?;
-    let subnet = |subnet: &types::Subnet| Subnet {
-        id: text(subnet.subnet_id()),
-        name: name(subnet.tags()),
-        vpc: text(subnet.vpc_id()),
-        zone: text(subnet.availability_zone()),
-        cidr: subnet.cidr_block().and_then(|cidr| cidr.parse().ok()),
-        free: subnet.available_ip_address_count().unwrap_or_default(),
-        owner: text(subnet.owner_id()),
-        is_on_an_outpost: subnet.outpost_arn().is_some(),
-    };
-    let mut subnets: Vec<Subnet> = found.iter().map(subnet).collect();
-    subnets.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(subnets)
 }
 
 /// An interface endpoint of EC2 with private DNS, if there is one.

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::resources::network::Subnet;
 use crate::resources::route_tables::{self, Table};
 
 /// A Region of an account.
@@ -56,33 +57,6 @@ impl fmt::Display for Vpc {
         let name = self.name.as_ref().map(|name| format!("{name}, ")).unwrap_or_default();
         let cidrs: Vec<String> = self.cidrs.iter().map(Ipv4Net::to_string).collect();
         write!(f, "{} ({name}{})", self.id, cidrs.join(" "))
-    }
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Subnet {
-    /// `subnet-…`
-    pub id: String,
-    /// Its tag `Name`.
-    pub name: Option<String>,
-    pub vpc: String,
-    /// Its availability zone's name.
-    pub zone: String,
-    /// None if it has IPv6 addresses only.
-    pub cidr: Option<Ipv4Net>,
-    /// The number of free addresses.
-    pub free: i32,
-    /// The account that owns it.
-    pub owner: String,
-    pub is_on_an_outpost: bool,
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{} ({name}) in {}", self.id, self.zone),
-            None => write!(f, "{} in {}", self.id, self.zone),
-        }
     }
 }
 

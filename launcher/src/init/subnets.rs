@@ -5,7 +5,8 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::seen::{Place, Region, Subnet, Vpc};
+use super::seen::{Place, Region, Vpc};
+use crate::resources::network::Subnet;
 
 /// Two nodes are the fewest that can replace each other.
 const NODES: usize = 2;
@@ -112,8 +113,8 @@ fn found<'a>(
 
 /// Why nodes can't be in this subnet, if so.
 fn refusal(subnet: &Subnet, region: &Region, place: &Place) -> Option<String> {
-    if subnet.owner != region.account {
-        return Some(format!("shared from account {}, which owns its route table", subnet.owner));
+    if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != region.account) {
+        return Some(format!("shared from account {owner}, which owns its route table"));
     }
     if subnet.cidr.is_none() {
         return Some("it has no IPv4 addresses".to_owned());
@@ -153,7 +154,7 @@ fn way<'a>(subnet: &Subnet, place: &'a Place) -> Option<&'a str> {
 
 /// The zone of the subnet that holds an address.
 fn zone_of<'a>(address: Ipv4Addr, here: &[&'a Subnet]) -> Option<&'a String> {
-    here.iter().find(|subnet| subnet.cidr.is_some_and(|cidr| cidr.contains(&address))).map(|subnet| &subnet.zone)
+    here.iter().find(|subnet| subnet.holds(address)).map(|subnet| &subnet.zone)
 }
 
 #[cfg(test)]
@@ -168,7 +169,7 @@ mod tests {
             zone: format!("eu-west-1{zone}"),
             cidr: Some(format!("10.0.{third}.0/24").parse().unwrap()),
             free: 200,
-            owner: "111".to_owned(),
+            owner: Some("111".to_owned()),
             ..Subnet::default()
         }
     }
@@ -229,7 +230,7 @@ mod tests {
     fn without_two_zones_each_subnet_is_listed_with_the_reason() {
         let subnets = vec![
             subnet("s-a", "a", 1),
-            Subnet { owner: "222".into(), ..subnet("s-b", "b", 2) },
+            Subnet { owner: Some("222".into()), ..subnet("s-b", "b", 2) },
             Subnet { free: 1, ..subnet("s-c", "c", 3) },
             Subnet { cidr: None, ..subnet("s-d", "d", 4) },
             Subnet { is_on_an_outpost: true, ..subnet("s-e", "e", 5) },

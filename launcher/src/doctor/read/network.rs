@@ -1,4 +1,4 @@
-//! Reads the VPC's network: subnets, ways out, network ACLs, and connections to other networks.
+//! Reads the VPC's network: ways out, network ACLs, and connections to other networks.
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{self, Filter, NatGatewayState, RuleAction, State, VpcEndpointType, VpnState};
@@ -6,7 +6,7 @@ use aws_sdk_ec2::types::{self, Filter, NatGatewayState, RuleAction, State, VpcEn
 use crate::aws::PAGE;
 use crate::aws::error::Named;
 use crate::doctor::access_lists::{AccessList, Rule};
-use crate::doctor::facts::{Endpoint, Interface, Nat, Read, Subnet};
+use crate::doctor::facts::{Endpoint, Interface, Nat, Read};
 
 /// AWS takes this many values for a filter (EC2 user guide, "Filter resources").
 const VALUES: usize = 200;
@@ -17,21 +17,6 @@ fn by(name: &str, value: &str) -> Filter {
 
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
-}
-
-pub async fn subnets(ec2: &Client, vpc: &str) -> Read<Vec<Subnet>> {
-    let pages = ec2.describe_subnets().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", vpc)?;
-    let subnet = |subnet: &types::Subnet| {
-        Some(Subnet {
-            id: text(subnet.subnet_id()),
-            zone: text(subnet.availability_zone()),
-            cidr: subnet.cidr_block()?.parse().ok()?,
-            free: subnet.available_ip_address_count().unwrap_or_default(),
-            public: subnet.map_public_ip_on_launch() == Some(true),
-        })
-    };
-    Ok(found.iter().filter_map(subnet).collect())
 }
 
 pub async fn nats(ec2: &Client, vpc: &str) -> Read<Vec<Nat>> {
