@@ -4,6 +4,7 @@ use std::net::Ipv4Addr;
 
 use super::access_lists::AccessList;
 use crate::aws::error::CallFailed;
+use crate::resources::gateways::{Endpoint, Nat};
 use crate::resources::security_group::Group;
 
 /// What a call returned, or why it failed.
@@ -47,38 +48,6 @@ pub enum Answer {
     Denied(String),
     /// Why it isn't known.
     Unclear(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nat {
-    /// `nat-…`
-    pub id: String,
-    /// Its subnet; a regional one has none and serves every zone.
-    pub subnet: Option<String>,
-    /// Whether it leads to the internet. A private one leads to other networks only.
-    pub public: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `vpce-…`
-    pub id: String,
-    /// For example `com.amazonaws.eu-west-1.ec2`.
-    pub service: String,
-    /// Whether it is an interface endpoint; others serve by routes.
-    pub interface: bool,
-    /// Whether the service's usual name leads to it.
-    pub private_dns: bool,
-    pub subnets: Vec<String>,
-    /// Its security groups.
-    pub groups: Vec<String>,
-}
-
-impl Endpoint {
-    /// Whether it is an interface endpoint for a service. Some partitions put other words before the Region.
-    pub fn serves(&self, region: &str, service: &str) -> bool {
-        self.interface && self.service.ends_with(&format!(".{region}.{service}"))
-    }
 }
 
 /// A network interface of a target.

@@ -7,10 +7,10 @@ use templates::paths;
 
 use super::access_lists::{AccessList, EPHEMERAL, Packets, TCP, UDP, VRRP, Verdict};
 use super::case::Case;
-use super::facts::Endpoint;
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use super::targets::ports;
+use crate::resources::gateways::Endpoint;
 use crate::resources::network::Subnet;
 
 /// The port of AWS's APIs.

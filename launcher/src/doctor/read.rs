@@ -12,7 +12,7 @@ use super::facts::Facts;
 use crate::aws::Aws;
 use crate::model::discover::Surroundings;
 use crate::model::observe::Observed;
-use crate::resources::security_group;
+use crate::resources::{gateways, security_group};
 
 /// The first round: what the file alone names. Permissions and security groups are left to the second.
 pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
@@ -22,8 +22,8 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         groups.iter().flat_map(|group| &group.targets).map(|target| target.address.ip.to_string()).collect();
     let inside = async {
         futures::join!(
-            network::nats(ec2, vpc),
-            network::endpoints(ec2, vpc),
+            gateways::nats(ec2, vpc),
+            gateways::endpoints(ec2, vpc),
             network::access_lists(ec2, vpc),
             network::interfaces(ec2, vpc, targets.into_iter().collect()),
         )

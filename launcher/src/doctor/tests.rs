@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use templates::Balancer;
 
 use super::access_lists::{AccessList, Rule, VRRP};
-use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission};
+use super::facts::{Answer, Facts, Interface, Permission};
 use super::{Case, Finding, Id, Status, examine};
 use crate::aws::error::{CallFailed, Reason};
 use crate::model::desired::tests::{auto_scaling, web};
@@ -14,6 +14,7 @@ use crate::model::observe::Observed;
 use crate::model::observe::tests::whole;
 use crate::model::tags::Tags;
 use crate::preflight::tests::place;
+use crate::resources::gateways::{Endpoint, Nat};
 use crate::resources::route_tables::{Route, Table};
 use crate::resources::security_group::{self, Group, Source};
 

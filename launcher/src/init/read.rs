@@ -11,7 +11,7 @@ use super::seen::{Claim, Peering, Place, Region, TransitRoutes, Vpc};
 use crate::aws::error::{CallFailed, Named};
 use crate::aws::{Aws, PAGE};
 use crate::model::tags::{Tags, claimed};
-use crate::resources::{instance_type, network, route_tables, security_group};
+use crate::resources::{gateways, instance_type, network, route_tables, security_group};
 
 /// The nodes' instance type, if the file names no other.
 const INSTANCE_TYPE: &str = "t3.small";
@@ -39,22 +39,19 @@ pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
 
 /// The surroundings of a VPC.
 pub async fn place(aws: &Aws, vpc: &str) -> Result<Place, CallFailed> {
-    let (tables, endpoint, peerings, kind, transit) = futures::try_join!(
+    let (tables, nats, endpoints, peerings, kind, transit) = futures::try_join!(
         route_tables::find(&aws.ec2, vpc),
-        endpoint(&aws.ec2, vpc),
+        gateways::nats(&aws.ec2, vpc),
+        gateways::endpoints(&aws.ec2, vpc),
         peerings(&aws.ec2, vpc),
         instance_type::find(&aws.ec2, INSTANCE_TYPE),
         async { Ok(transit(&aws.ec2, vpc).await) },
     )?;
-    Ok(Place { tables, endpoint, peerings, transit, zones: kind.map(|kind| kind.zones) })
+    Ok(Place { tables, nats, endpoints, peerings, transit, zones: kind.map(|kind| kind.zones) })
 }
 
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
-}
-
-fn of_vpc(vpc: &str) -> Filter {
-    Filter::builder().name("vpc-id").values(vpc).build()
 }
 
 async fn vpcs(ec2: &Client) -> Result<Vec<Vpc>, CallFailed> {
@@ -68,20 +65,6 @@ async fn vpcs(ec2: &Client) -> Result<Vec<Vpc>, CallFailed> {
         is_default: vpc.is_default() == Some(true),
     };
     Ok(found.iter().map(vpc).collect())
-}
-
-/// An interface endpoint of EC2 with private DNS, if there is one.
-async fn endpoint(ec2: &Client, vpc: &str) -> Result<Option<String>, CallFailed> {
-    let pages = ec2.describe_vpc_endpoints().filters(of_vpc(vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcEndpoints", vpc)?;
-    let serves = |endpoint: &&types::VpcEndpoint| {
-        // China's names begin with another partition's.
-        let is_ec2 = endpoint.service_name().is_some_and(|name| name.ends_with(".ec2"));
-        // AWS writes the state in small letters, and the SDK's names are in large ones.
-        let is_up = endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("available"));
-        is_ec2 && is_up && endpoint.private_dns_enabled() == Some(true)
-    };
-    Ok(found.iter().find(serves).and_then(|endpoint| endpoint.vpc_endpoint_id()).map(str::to_owned))
 }
 
 async fn peerings(ec2: &Client, vpc: &str) -> Result<Vec<Peering>, CallFailed> {

@@ -6,6 +6,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::resources::gateways::{Endpoint, Nat};
 use crate::resources::network::Subnet;
 use crate::resources::route_tables::{self, Table};
 
@@ -82,8 +83,8 @@ pub struct TransitRoutes {
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     pub tables: Vec<Table>,
-    /// An interface endpoint of `ec2` with private DNS: the whole VPC resolves its name.
-    pub endpoint: Option<String>,
+    pub nats: Vec<Nat>,
+    pub endpoints: Vec<Endpoint>,
     pub peerings: Vec<Peering>,
     pub transit: TransitRoutes,
     /// The zones that have the nodes' instance type; none if unknown.
