@@ -18,6 +18,7 @@ pub struct Facts {
     pub nats: Read<Vec<Nat>>,
     /// The VPC's endpoints that are available.
     pub endpoints: Read<Vec<Endpoint>>,
+    pub dns: Read<Dns>,
     /// All network ACLs of the VPC.
     pub access_lists: Read<Vec<AccessList>>,
     /// The network interfaces with targets' addresses.
@@ -48,6 +49,15 @@ pub enum Answer {
     Denied(String),
     /// Why it isn't known.
     Unclear(String),
+}
+
+/// The VPC's DNS attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dns {
+    /// `enableDnsSupport`
+    pub support: bool,
+    /// `enableDnsHostnames`
+    pub hostnames: bool,
 }
 
 /// A network interface of a target.

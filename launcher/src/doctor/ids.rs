@@ -20,6 +20,7 @@ pub enum Id {
     AutoScalingApi,
     Internet,
     EndpointGroups,
+    VpcDns,
     NetworkAcls,
     TargetNetworkAcls,
     TargetSecurityGroups,
@@ -39,7 +40,7 @@ const GUIDE: &str = "docs/failure-guide.md";
 
 impl Id {
     /// Every id, in the order of the checks.
-    pub const ALL: [Id; 26] = [
+    pub const ALL: [Id; 27] = [
         Id::Credentials,
         Id::Permissions,
         Id::Name,
@@ -54,6 +55,7 @@ impl Id {
         Id::AutoScalingApi,
         Id::Internet,
         Id::EndpointGroups,
+        Id::VpcDns,
         Id::NetworkAcls,
         Id::TargetNetworkAcls,
         Id::TargetSecurityGroups,
@@ -85,6 +87,7 @@ impl Id {
             Id::AutoScalingApi => "auto-scaling-api",
             Id::Internet => "internet",
             Id::EndpointGroups => "endpoint-groups",
+            Id::VpcDns => "vpc-dns",
             Id::NetworkAcls => "network-acls",
             Id::TargetNetworkAcls => "target-network-acls",
             Id::TargetSecurityGroups => "target-security-groups",

@@ -6,6 +6,7 @@
 mod access_lists;
 mod case;
 mod clients;
+mod dns;
 mod drift;
 pub mod facts;
 mod file;
@@ -28,7 +29,7 @@ pub use ids::Id;
 
 /// Every finding, in the order of the checks: those that block a first request come first.
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
-    let checks: [fn(&Case<'_>) -> Vec<Finding>; 18] = [
+    let checks: [fn(&Case<'_>) -> Vec<Finding>; 19] = [
         permissions::credentials,
         permissions::permissions,
         file::fits,
@@ -37,6 +38,7 @@ pub fn examine(case: &Case<'_>) -> Vec<Finding> {
         ways::auto_scaling_api,
         ways::internet,
         ways::endpoint_groups,
+        dns::attributes,
         network_acls::nodes,
         network_acls::targets,
         targets::security_groups,

@@ -24,6 +24,7 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         futures::join!(
             gateways::nats(ec2, vpc),
             gateways::endpoints(ec2, vpc),
+            network::dns(ec2, vpc),
             network::access_lists(ec2, vpc),
             network::interfaces(ec2, vpc, targets.into_iter().collect()),
         )
@@ -36,12 +37,13 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         )
     };
     let (inside, outside) = futures::join!(inside, outside);
-    let (nats, endpoints, access_lists, interfaces) = inside;
+    let (nats, endpoints, dns, access_lists, interfaces) = inside;
     let (transit_gateways, peerings, private_gateways) = outside;
     Facts {
         permissions: Vec::new(),
         nats,
         endpoints,
+        dns,
         access_lists,
         interfaces,
         groups: Ok(Vec::new()),

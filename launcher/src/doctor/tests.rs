@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use templates::Balancer;
 
 use super::access_lists::{AccessList, Rule, VRRP};
-use super::facts::{Answer, Facts, Interface, Permission};
+use super::facts::{Answer, Dns, Facts, Interface, Permission};
 use super::{Case, Finding, Id, Status, examine};
 use crate::aws::error::{CallFailed, Reason};
 use crate::model::desired::tests::{auto_scaling, web};
@@ -50,6 +50,7 @@ fn facts() -> Facts {
         permissions: vec![Permission { action: "ec2:CreateSecurityGroup".into(), answer: Answer::Allowed }],
         nats: Ok(vec![nat("nat-a", "subnet-0aaa"), nat("nat-b", "subnet-0bbb")]),
         endpoints: Ok(Vec::new()),
+        dns: Ok(Dns { support: true, hostnames: true }),
         access_lists: Ok(vec![AccessList {
             id: "acl-1".into(),
             subnets: vec!["subnet-0aaa".into(), "subnet-0bbb".into()],
@@ -247,6 +248,27 @@ fn an_interface_endpoint_is_a_way_to_the_api_and_must_admit_the_nodes() {
         world.observed = Observed::default();
     });
     assert_eq!(group.iter().filter(|kind| **kind == (Status::Problem, Id::AutoScalingApi)).count(), 2, "{group:?}");
+}
+
+#[test]
+fn dns_attributes_that_hide_an_endpoint_are_a_problem_without_another_way() {
+    let dns = |support, hostnames| move |world: &mut World| world.facts.dns = Ok(Dns { support, hostnames });
+    assert_eq!(after(dns(true, false)), [], "no endpoint needs the attribute");
+    let servers = only(Status::Warning, Id::VpcDns, dns(false, true));
+    says(&servers, &["vpc-0a1b2c3d has enableDnsSupport off", "DHCP option set", "--enable-dns-support"]);
+    let subnets = ["subnet-0aaa", "subnet-0bbb"];
+    let routed = only(Status::Warning, Id::VpcDns, |world| {
+        dns(true, false)(world);
+        world.facts.endpoints = Ok(vec![Endpoint { groups: vec![], ..endpoint("ec2", &subnets) }]);
+    });
+    says(&routed, &["enableDnsHostnames off", "vpce-ec2", "nodes call public addresses", "--enable-dns-hostnames"]);
+    let alone = after(|world| {
+        isolated(world, endpoint("ec2", &subnets));
+        dns(true, false)(world);
+    });
+    let kinds: Vec<(Status, Id)> = alone.iter().map(|finding| (finding.status, finding.id)).collect();
+    assert_eq!(kinds, [(Status::Unknown, Id::Internet), (Status::Problem, Id::VpcDns)], "{alone:?}");
+    only(Status::Unknown, Id::VpcDns, |world| world.facts.dns = denied("ec2:DescribeVpcAttribute"));
 }
 
 #[test]

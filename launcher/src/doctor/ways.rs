@@ -89,12 +89,8 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
         Ok(net) => net,
         Err(error) => return vec![Finding::unread(Id::EndpointGroups, error)],
     };
-    let services: &[&str] = match case.balancer.launch {
-        Launch::Instances => &["ec2"],
-        Launch::AutoScaling => &["ec2", "autoscaling"],
-    };
-    let used = services.iter().flat_map(|service| net.endpoints(service));
-    let used: Vec<&Endpoint> = used.filter(|endpoint| endpoint.private_dns && !endpoint.groups.is_empty()).collect();
+    let used: Vec<&Endpoint> =
+        named_endpoints(case, &net).into_iter().filter(|endpoint| !endpoint.groups.is_empty()).collect();
     if used.is_empty() {
         return Vec::new();
     }
@@ -122,8 +118,17 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
     })
 }
 
+/// The endpoints to which the names of the APIs that nodes call lead.
+pub fn named_endpoints<'a>(case: &Case<'_>, net: &Net<'a>) -> Vec<&'a Endpoint> {
+    let services: &[&str] = match case.balancer.launch {
+        Launch::Instances => &["ec2"],
+        Launch::AutoScaling => &["ec2", "autoscaling"],
+    };
+    services.iter().flat_map(|service| net.endpoints(service)).filter(|endpoint| endpoint.private_dns).collect()
+}
+
 /// What decides about ways out, if all of it was read.
-fn net<'a>(case: &Case<'a>) -> Result<Net<'a>, &'a CallFailed> {
+pub fn net<'a>(case: &Case<'a>) -> Result<Net<'a>, &'a CallFailed> {
     let Facts { nats, endpoints, .. } = case.facts;
     Ok(Net {
         region: &case.place.region,

@@ -1,12 +1,12 @@
-//! Reads the VPC's network ACLs, the targets' interfaces, and connections to other networks.
+//! Reads the VPC's DNS attributes and network ACLs, the targets' interfaces, and connections to other networks.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{self, Filter, RuleAction, VpnState};
+use aws_sdk_ec2::types::{self, AttributeBooleanValue, Filter, RuleAction, VpcAttributeName, VpnState};
 
 use crate::aws::PAGE;
 use crate::aws::error::Named;
 use crate::doctor::access_lists::{AccessList, Rule};
-use crate::doctor::facts::{Interface, Read};
+use crate::doctor::facts::{Dns, Interface, Read};
 
 /// AWS takes this many values for a filter (EC2 user guide, "Filter resources").
 const VALUES: usize = 200;
@@ -17,6 +17,18 @@ fn by(name: &str, value: &str) -> Filter {
 
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
+}
+
+pub async fn dns(ec2: &Client, vpc: &str) -> Read<Dns> {
+    // A call returns one attribute.
+    let of = |name: VpcAttributeName| {
+        let call = ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name);
+        async move { call.send().await.named("ec2:DescribeVpcAttribute", vpc) }
+    };
+    let (support, hostnames) =
+        futures::try_join!(of(VpcAttributeName::EnableDnsSupport), of(VpcAttributeName::EnableDnsHostnames))?;
+    let is_on = |value: Option<&AttributeBooleanValue>| value.and_then(|value| value.value()) == Some(true);
+    Ok(Dns { support: is_on(support.enable_dns_support()), hostnames: is_on(hostnames.enable_dns_hostnames()) })
 }
 
 pub async fn access_lists(ec2: &Client, vpc: &str) -> Read<Vec<AccessList>> {

@@ -58,6 +58,7 @@ _EXISTING = {
     "CreateTags": ["Resources"],
     "DeleteTags": ["Resources"],
     "SearchTransitGatewayRoutes": ["TransitGatewayRouteTableId"],
+    "DescribeVpcAttribute": ["VpcId"],
 }
 
 # Calls that create a resource: its kind, and the parameters that name its parents.
