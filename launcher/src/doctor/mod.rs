@@ -13,6 +13,7 @@ mod file;
 mod finding;
 mod ids;
 mod network_acls;
+mod outbound;
 mod permissions;
 pub mod read;
 pub mod report;
@@ -29,7 +30,7 @@ pub use ids::Id;
 
 /// Every finding, in the order of the checks: those that block a first request come first.
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
-    let checks: [fn(&Case<'_>) -> Vec<Finding>; 19] = [
+    let checks: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
         permissions::credentials,
         permissions::permissions,
         file::fits,
@@ -39,6 +40,7 @@ pub fn examine(case: &Case<'_>) -> Vec<Finding> {
         ways::internet,
         ways::endpoint_groups,
         dns::attributes,
+        outbound::rules,
         network_acls::nodes,
         network_acls::targets,
         targets::security_groups,

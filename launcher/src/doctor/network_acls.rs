@@ -60,6 +60,14 @@ pub fn targets(case: &Case<'_>) -> Vec<Finding> {
     with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
 }
 
+/// The packets with which nodes connect to each other and to the EC2 API.
+pub fn opened(case: &Case<'_>) -> BTreeSet<Packets> {
+    let subnets = case.subnets();
+    let needs = among(case, &subnets).into_iter().chain(to_api(case, &subnets));
+    let packets = needs.map(|need| need.packets);
+    packets.filter(|packets| packets.outbound && packets.ports != Some(EPHEMERAL)).collect()
+}
+
 /// What nodes in different subnets send each other.
 fn among<'a>(case: &Case<'_>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
     let port = |port: u16| Some((port, port));

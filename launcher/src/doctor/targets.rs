@@ -5,6 +5,7 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::access_lists::{TCP, UDP};
 use super::case::Case;
 use super::facts::Interface;
 use super::finding::{Finding, or_ok, with};
@@ -43,7 +44,7 @@ pub enum Admits {
 
 /// Rules of several groups add up, and none denies (AWS VPC user guide, "Security group rules").
 pub fn admits(groups: &[&Group], port: u16, nodes: &Nodes<'_>) -> Admits {
-    let rules = groups.iter().flat_map(|group| &group.rules).filter(|rule| is_about(rule, port));
+    let rules = groups.iter().flat_map(|group| &group.rules).filter(|rule| is_about(rule, TCP, Some(port)));
     let rules: Vec<&Rule> = rules.collect();
     let by_group = rules.iter().any(|rule| match &rule.source {
         Source::Group(id) => Some(id.as_str()) == nodes.group,
@@ -69,13 +70,19 @@ pub fn admits(groups: &[&Group], port: u16, nodes: &Nodes<'_>) -> Admits {
     }
 }
 
-fn is_about(rule: &Rule, port: u16) -> bool {
-    let ports = rule.ports.is_none_or(|(first, last)| (first..=last).contains(&i32::from(port)));
-    match rule.protocol.as_str() {
-        "-1" => true,
-        "tcp" | "6" => ports,
-        _ => false,
-    }
+/// Whether the rule is about packets of this protocol to this port; none for protocols without ports.
+pub fn is_about(rule: &Rule, protocol: u8, port: Option<u16>) -> bool {
+    let of_rule = match rule.protocol.as_str() {
+        "-1" => return true,
+        "tcp" => Some(TCP),
+        "udp" => Some(UDP),
+        number => number.parse().ok(),
+    };
+    let is_port = match (rule.ports, port) {
+        (Some((first, last)), Some(port)) => (first..=last).contains(&i32::from(port)),
+        _ => true,
+    };
+    of_rule == Some(protocol) && is_port
 }
 
 /// Each target's address and the ports on which nodes connect to it: its own, and that of its health check.
