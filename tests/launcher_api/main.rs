@@ -5,6 +5,7 @@ mod bad_input;
 mod create;
 mod destroy;
 mod doctor;
+mod doctor_problems;
 mod first_create;
 mod group;
 mod images;

@@ -20,6 +20,8 @@ pub enum Id {
     AutoScalingApi,
     Internet,
     EndpointGroups,
+    VpcDns,
+    OutboundRules,
     NetworkAcls,
     TargetNetworkAcls,
     TargetSecurityGroups,
@@ -39,7 +41,7 @@ const GUIDE: &str = "docs/failure-guide.md";
 
 impl Id {
     /// Every id, in the order of the checks.
-    pub const ALL: [Id; 26] = [
+    pub const ALL: [Id; 28] = [
         Id::Credentials,
         Id::Permissions,
         Id::Name,
@@ -54,6 +56,8 @@ impl Id {
         Id::AutoScalingApi,
         Id::Internet,
         Id::EndpointGroups,
+        Id::VpcDns,
+        Id::OutboundRules,
         Id::NetworkAcls,
         Id::TargetNetworkAcls,
         Id::TargetSecurityGroups,
@@ -85,6 +89,8 @@ impl Id {
             Id::AutoScalingApi => "auto-scaling-api",
             Id::Internet => "internet",
             Id::EndpointGroups => "endpoint-groups",
+            Id::VpcDns => "vpc-dns",
+            Id::OutboundRules => "outbound-rules",
             Id::NetworkAcls => "network-acls",
             Id::TargetNetworkAcls => "target-network-acls",
             Id::TargetSecurityGroups => "target-security-groups",

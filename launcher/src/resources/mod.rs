@@ -1,6 +1,7 @@
 //! One file for each kind of AWS resource, with the calls that find, create and delete it. Absence is a value, not an
 //! error.
 
+pub mod gateways;
 pub mod image;
 pub mod instance_profile;
 pub mod instance_refresh;

@@ -80,6 +80,8 @@ def _forget_default_vpc(ec2: Any) -> None:
 def _vpc(ec2: Any, cidr: str, name: str) -> Any:
     """A VPC with AWS's default security group, which admits traffic between its members; moto's doesn't."""
     vpc = ec2.create_vpc(cidr, tags=_named(name))
+    # AWS creates no endpoint with private DNS without it.
+    vpc.enable_dns_hostnames = True
     group = ec2.get_default_security_group(vpc.id).id
     ec2.authorize_security_group_ingress(group, "-1", None, None, [], source_groups=[{"GroupId": group}])
     return vpc

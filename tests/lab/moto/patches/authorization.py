@@ -136,6 +136,9 @@ def _caller(self: BaseResponse, key: Any) -> Context:
         "ec2:region": [self.region],
         "aws:currenttime": [datetime.datetime.now(datetime.UTC).isoformat()],
     }
+    # Of users only: "AWS global condition context keys", aws:username.
+    if user := getattr(key, "_owner_user_name", None):
+        context["aws:username"] = [user]
     session = getattr(key, "_session_name", "")
     if session.startswith("i-"):
         arn = f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:instance/{session}"
