@@ -132,7 +132,7 @@ def _endpoints(ec2: Any, vpc: Any, subnets: list[str]) -> dict[str, str]:
     They have no network interfaces, which the lab would build in the kernel.
     """
     ids = {}
-    for service in ("ec2", "autoscaling"):
+    for service in ("ec2", "autoscaling", "s3"):
         endpoint = VPCEndPoint(
             ec2,
             random_vpc_ep_id(),

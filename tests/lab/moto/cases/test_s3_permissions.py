@@ -81,6 +81,17 @@ def test_an_action_is_needed_and_enough(patched: Any, action: str) -> None:
     call(_node(patched, _allow(action, resource=resource)), bucket)
 
 
+def test_a_bucket_with_an_object_ownership_needs_a_second_permission(patched: Any) -> None:
+    create = {
+        "Bucket": f"elbow-policies-{next(_numbers)}",
+        "CreateBucketConfiguration": HERE,
+        "ObjectOwnership": "BucketOwnerEnforced",
+    }
+    with refused("AccessDenied", 403, says="s3:PutBucketOwnershipControls"):
+        _node(patched, _allow("s3:CreateBucket")).create_bucket(**create)
+    _node(patched, _allow("s3:CreateBucket", "s3:PutBucketOwnershipControls")).create_bucket(**create)
+
+
 def objects_can_be_limited_to_an_accounts_buckets(server: Any) -> Iterator[None]:
     """Condition key s3:ResourceAccount."""
     bucket = _bucket(server, "agent/1")

@@ -4,8 +4,8 @@
 permissions that each needs, `payload.py` checks the body, and `admission.py` applies them in AWS's order. moto then
 gets an admitted request in path style, with its plain body.
 
-The lab's S3 has no bucket policies, ACLs, presigned URLs, versions or copies. It refuses them with NotImplemented, so
-that it never ignores one silently.
+The lab's S3 has no bucket policies, ACLs, presigned URLs, versions or copies. It refuses them, so that it never ignores
+one silently.
 """
 
 import traceback

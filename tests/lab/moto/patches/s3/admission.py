@@ -77,7 +77,8 @@ def _authorize(asked: Asked, signed: Signed, operation: str, action: str) -> Non
     if operation == "DeleteObjects":
         UNDELETABLE.set(frozenset(c.resource for c in checks if _decide(signed, c) is not Decision.ALLOW))
         return
-    _require(signed, checks[0])
+    for check in checks:
+        _require(signed, check)
     if operation in ("GetObject", "HeadObject") and not _object_exists(asked):
         _require(signed, Check("s3:ListBucket", operations.arn(asked.bucket), checks[0].context))
 

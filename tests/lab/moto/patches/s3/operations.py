@@ -80,6 +80,10 @@ def checks(asked: Asked, operation: str, action: str) -> list[Check]:
         context |= {f"s3:{name}": [asked.query[name]] for name in ("delimiter", "prefix") if name in asked.query}
     if operation == "ListBuckets":
         return [Check(action, "*", context)]
+    if operation == "CreateBucket" and "x-amz-object-ownership" in asked.headers:
+        # S3 API reference, "CreateBucket": this header needs a second permission.
+        actions = (action, "s3:PutBucketOwnershipControls")
+        return [Check(each, arn(asked.bucket), context) for each in actions]
     keys = _keys(asked.body) if operation == "DeleteObjects" else [asked.key]
     return [Check(action, arn(asked.bucket, key), context) for key in keys]
 
