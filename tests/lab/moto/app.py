@@ -14,6 +14,7 @@
     POST /lab/stopped {"instance": "i-…"}                its system has shut down
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
     POST /lab/route-tables {"count": 20}                 adds tagged tables to the lab's VPC; answers their IDs
+    POST /lab/foreign-bucket {"name": "…"}               a bucket that belongs to another account
 
 An error is `{"error": "one line"}` with a status of 4xx.
 """
@@ -154,4 +155,5 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),
+    ("POST", "foreign-bucket"): lambda r: seed.foreign_bucket(r["name"]),
 }

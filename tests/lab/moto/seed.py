@@ -12,6 +12,7 @@ from moto.ec2.models.vpcs import VPCEndPoint
 from moto.ec2.utils import random_vpc_ep_id
 from moto.iam.models import iam_backends
 from moto.moto_api._internal import mock_random
+from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
 import instrument
@@ -133,7 +134,7 @@ def _endpoints(ec2: Any, vpc: Any, subnets: list[str]) -> dict[str, str]:
     They have no network interfaces, which the lab would build in the kernel.
     """
     ids = {}
-    for service in ("ec2", "autoscaling"):
+    for service in ("ec2", "autoscaling", "s3"):
         endpoint = VPCEndPoint(
             ec2,
             random_vpc_ep_id(),
@@ -270,3 +271,9 @@ def more_route_tables(count: int) -> list[str]:
     tables = [ec2.create_route_table(vpc, tags=_named(f"extra-{have + n}")).id for n in range(count)]
     instrument.changed()
     return tables
+
+
+def foreign_bucket(name: str) -> dict[str, str]:
+    """Creates a bucket of another account, which took the name first."""
+    s3_backends[OTHER_ACCOUNT][PARTITION].create_bucket(name, REGION)
+    return {"account": OTHER_ACCOUNT}

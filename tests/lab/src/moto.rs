@@ -137,7 +137,7 @@ pub struct Seed {
     pub route_tables: BTreeMap<String, String>,
     /// Machine images: `main`, `plain`, `arm`.
     pub images: BTreeMap<String, String>,
-    /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`.
+    /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`, `s3`.
     pub endpoints: BTreeMap<String, String>,
     /// Resources that don't belong to Elbow; the format is free.
     pub others: Value,
@@ -202,6 +202,11 @@ pub async fn stopped(moto: &Upstream, instance: &str) -> Result<()> {
 /// Sets what GetConsoleOutput answers.
 pub async fn set_console(moto: &Upstream, instance: &str, text: &str) -> Result<()> {
     moto.post("/lab/console", &json!({ "instance": instance, "text": text })).await.map(drop)
+}
+
+/// Creates a bucket that belongs to another account.
+pub async fn make_foreign_bucket(moto: &Upstream, name: &str) -> Result<()> {
+    moto.post("/lab/foreign-bucket", &json!({ "name": name })).await.map(drop)
 }
 
 fn read_port(file: &Path) -> Option<u16> {
