@@ -20,10 +20,10 @@ endif
 # All crates in one step: another selection has other features, and compiles aws-sdk-ec2 again.
 CARGO_FLAGS := --release --workspace --locked
 
-# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils: the lab's package repository;
-# stress-ng: the load under which nothing may fail over.
+# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils, rpm, createrepo-c: the lab's
+# package repository; stress-ng: the load under which nothing may fail over.
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
-            util-linux systemd-container mmdebstrap dpkg-dev apt-utils stress-ng
+            util-linux systemd-container mmdebstrap dpkg-dev apt-utils rpm createrepo-c stress-ng
 
 .PHONY: help setup packages rust build test test-faults chaos lint demo bench prove-on-aws dist size clean
 

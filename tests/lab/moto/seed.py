@@ -174,6 +174,7 @@ def _images(ec2: Any) -> dict[str, str]:
         ("plain", "plain-debian-12", "plain Debian 12"),
         ("arm", "plain-debian-12-arm64", "plain Debian 12 for Graviton"),
         ("next", "elbow-debian-12-next", "a newer build of the main image"),
+        ("dnf", "plain-dnf", "plain, with dnf instead of apt-get"),
     ):
         image = Ami(
             ec2,
@@ -197,6 +198,7 @@ def _images(ec2: Any) -> dict[str, str]:
         ("/aws/service/elbow-lab/debian-12", ids["main"]),
         ("/aws/service/elbow-lab/plain-debian-12", ids["plain"]),
         ("/aws/service/elbow-lab/debian-12-arm64", ids["arm"]),
+        ("/aws/service/elbow-lab/plain-dnf", ids["dnf"]),
         (standard, ids["main"]),
     ):
         _parameter(ssm, path, image)

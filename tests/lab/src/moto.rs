@@ -135,7 +135,7 @@ pub struct Seed {
     pub subnets: BTreeMap<String, String>,
     /// Its route tables: `private-a`, `private-b`, `main`, `gateway`.
     pub route_tables: BTreeMap<String, String>,
-    /// Machine images: `main`, `plain`, `arm`.
+    /// Machine images: `main`, `plain`, `dnf`, `arm`.
     pub images: BTreeMap<String, String>,
     /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`, `s3`.
     pub endpoints: BTreeMap<String, String>,

@@ -55,7 +55,7 @@ impl Lab {
         let seed = moto.seed().await?;
         let authority = Authority::open(&dir.ca())?;
         let ground = Arc::new(Ground::open(&seed)?);
-        let images = [("main", dir.image()), ("next", dir.image()), ("plain", dir.plain())];
+        let images = [("main", dir.image()), ("next", dir.image()), ("plain", dir.plain()), ("dnf", dir.dnf())];
         let known = |(name, root)| seed.images.get(name).map(|id| (id.clone(), root));
         let images = images.into_iter().filter_map(known).collect();
         moto::have_systems(moto.upstream()).await?;
