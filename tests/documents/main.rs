@@ -4,3 +4,4 @@ mod commands;
 mod links;
 mod pages;
 mod settings;
+mod shown;
