@@ -25,7 +25,7 @@ CARGO_FLAGS := --release --workspace --locked
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
             util-linux systemd-container mmdebstrap dpkg-dev apt-utils rpm createrepo-c stress-ng
 
-.PHONY: help setup packages rust build test test-faults chaos lint demo bench prove-on-aws dist size clean
+.PHONY: help setup packages rust build test test-docs test-faults chaos lint demo bench prove-on-aws dist size clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ build: rust ## build target/release/launcher, agent, lab and prove
 
 test: setup ## run all tests, with the lab's (needs root: containers and network namespaces)
 	tests/run.sh
+
+test-docs: setup ## check the documents, and run in the lab what they show
+	tests/run.sh documents
 
 test-faults: setup ## inject one fault after another, and check what clients saw of each
 	tests/run.sh faults

@@ -1,7 +1,5 @@
 //! The command line.
 
-#[cfg(test)]
-mod documents;
 mod init;
 
 use std::net::Ipv4Addr;
