@@ -20,12 +20,12 @@ endif
 # All crates in one step: another selection has other features, and compiles aws-sdk-ec2 again.
 CARGO_FLAGS := --release --workspace --locked
 
-# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils: the lab's package repository;
-# stress-ng: the load under which nothing may fail over.
+# gcc: crates with C; systemd-container: nspawn; mmdebstrap: the image; dpkg-dev, apt-utils, rpm, createrepo-c: the lab's
+# package repository; stress-ng: the load under which nothing may fail over.
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
-            util-linux systemd-container mmdebstrap dpkg-dev apt-utils stress-ng
+            util-linux systemd-container mmdebstrap dpkg-dev apt-utils rpm createrepo-c stress-ng
 
-.PHONY: help setup packages rust build test test-faults chaos lint demo bench prove-on-aws dist size clean
+.PHONY: help setup packages rust build test test-docs test-faults chaos lint demo bench prove-on-aws dist size clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,6 +57,9 @@ build: rust ## build target/release/launcher, agent, lab and prove
 
 test: setup ## run all tests, with the lab's (needs root: containers and network namespaces)
 	tests/run.sh
+
+test-docs: setup ## check the documents, and run in the lab what they show
+	tests/run.sh documents
 
 test-faults: setup ## inject one fault after another, and check what clients saw of each
 	tests/run.sh faults

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Runs the tests, quickest first, in about twenty minutes. `tests/run.sh faults` runs all faults and the longest other tests;
-# with names, it runs these faults only.
+# with names, it runs these faults only. `tests/run.sh documents` runs the tests of documents.
 # Tests in the lab need root for containers and network namespaces: for another user they run by sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -32,6 +32,13 @@ again=(a_power_cut_is_over handovers_lose_no_request notices_and_stops_lose_no_r
 if [[ ${1:-} == faults ]]; then
     on_labs faults "${@:2}"
     [[ $# -gt 1 ]] || ELBOW_ROUNDS=10 on_labs end_to_end "${slow[@]}" "${again[@]}"
+    exit
+fi
+
+if [[ ${1:-} == documents ]]; then
+    cargo test --release --workspace --locked --no-fail-fast --test documents
+    # Beside the code are the tests of doctor's ids, metrics, events, permissions and questions to AWS.
+    cargo test --release --workspace --locked --no-fail-fast --lib --bins --test operator_policy -- document has_its_section
     exit
 fi
 

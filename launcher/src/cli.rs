@@ -1,7 +1,5 @@
 //! The command line.
 
-#[cfg(test)]
-mod documents;
 mod init;
 mod remove;
 

@@ -30,9 +30,14 @@ impl Arena {
         let own = place.join("lab");
         fs::create_dir_all(&own)?;
         link(&image, &own.join("image"))?;
-        for (name, there) in
-            [("plain", lab.plain()), ("repository", lab.repository()), ("venv", lab.venv()), ("ca", lab.ca())]
-        {
+        let same = [
+            ("plain", lab.plain()),
+            ("dnf", lab.dnf()),
+            ("repository", lab.repository()),
+            ("venv", lab.venv()),
+            ("ca", lab.ca()),
+        ];
+        for (name, there) in same {
             link(&there, &own.join(name))?;
         }
         fs::copy(lab.root().join("image.stamp"), own.join("image.stamp"))?;

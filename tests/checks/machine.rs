@@ -67,6 +67,11 @@ impl Machine {
         Machine::of(LabDir::open().unwrap().plain())
     }
 
+    /// A machine without them and without apt-get, but with dnf.
+    pub fn dnf() -> Machine {
+        Machine::of(LabDir::open().unwrap().dnf())
+    }
+
     fn of(image: PathBuf) -> Machine {
         assert!(image.join("usr").is_dir(), "no image at {}: `make setup` first", image.display());
         assert!(rustix::process::geteuid().is_root(), "this check makes namespaces and mounts: run it as root");
@@ -110,6 +115,7 @@ impl Machine {
         assert!(repository.is_dir(), "no packages at {}: `make setup` first", repository.display());
         self.repository = Some(repository);
         self.with("/etc/apt/sources.list", "deb [trusted=yes] file:/srv/repository/debian bookworm main\n")
+            .with("/etc/yum.repos.d/lab.repo", "[lab]\nname=lab\nbaseurl=file:///srv/repository/rpm\ngpgcheck=0\n")
     }
 
     /// Runs a shell command; returns its output, the console's output and the exit code.

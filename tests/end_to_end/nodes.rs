@@ -132,14 +132,28 @@ async fn a_node_without_an_answering_peer_serves_alone() -> Result<()> {
 
 #[tokio::test]
 async fn a_plain_image_installs_what_it_needs() -> Result<()> {
+    installs_what_it_needs("plain-debian-12", "apt-get", "dnf").await
+}
+
+#[tokio::test]
+async fn an_image_with_dnf_installs_what_it_needs() -> Result<()> {
+    installs_what_it_needs("plain-dnf", "dnf", "apt-get").await
+}
+
+/// Boots a pair from this image, which has one installer and not the other, and sends requests.
+async fn installs_what_it_needs(image: &str, installer: &str, absent: &str) -> Result<()> {
     let rig = Rig::up()?;
-    let plain =
-        |text: String| text.replace("/aws/service/elbow-lab/debian-12", "/aws/service/elbow-lab/plain-debian-12");
-    let file = rig.balancer(plain)?;
-    ensure!(std::fs::read_to_string(&file)?.contains("plain-debian-12"), "the example names another image");
+    let parameter = format!("/aws/service/elbow-lab/{image}");
+    let file = rig.balancer(|text| text.replace("/aws/service/elbow-lab/debian-12", &parameter))?;
+    ensure!(std::fs::read_to_string(&file)?.contains(&parameter), "the example names another image");
     rig.create(&file)?;
+    // An RPM starts nothing: the install step starts rsyslog and logrotate's timer.
+    let run = format!(
+        "set -e; command -v {installer}; ! command -v {absent} || exit 1
+        for unit in haproxy keepalived rsyslog logrotate.timer; do systemctl is-active $unit; done"
+    );
     for node in rig.serving_nodes(2, BOOT)? {
-        rig.inside(&node.id, &["sh", "-c", "command -v haproxy && command -v keepalived && command -v rsyslogd"])?;
+        rig.inside(&node.id, &["sh", "-c", &run])?;
     }
     let prober = rig.prober(50)?;
     prober.answered(20, Duration::from_secs(10)).await?;

@@ -10,7 +10,7 @@ use crate::node;
 use crate::rig::{Rig, mutating, refused, succeeded, text};
 
 /// The exit code and the findings that aren't ok, as status and id.
-fn examined(rig: &Rig, subject: &str) -> (Option<i32>, Vec<(String, String)>) {
+pub fn examined(rig: &Rig, subject: &str) -> (Option<i32>, Vec<(String, String)>) {
     rig.take_calls();
     let output = rig.launcher(["doctor", subject, "--output", "json"]);
     assert_eq!(mutating(&rig.take_calls()), [] as [&str; 0], "doctor changed something");
@@ -22,14 +22,14 @@ fn examined(rig: &Rig, subject: &str) -> (Option<i32>, Vec<(String, String)>) {
 }
 
 /// The ids of the findings with this status.
-fn ids<'a>(findings: &'a [(String, String)], status: &str) -> Vec<&'a str> {
+pub fn ids<'a>(findings: &'a [(String, String)], status: &str) -> Vec<&'a str> {
     let mut ids: Vec<&str> = findings.iter().filter(|(of, _)| of == status).map(|(_, id)| id.as_str()).collect();
     ids.sort_unstable();
     ids.dedup();
     ids
 }
 
-fn name(path: &Path) -> &str {
+pub fn name(path: &Path) -> &str {
     path.to_str().expect("it is UTF-8")
 }
 
@@ -55,6 +55,11 @@ fn a_healthy_balancer_has_no_problem_and_a_change_by_hand_is_drift() {
     assert_eq!((ids(&findings, "warning"), ids(&findings, "problem")), (vec![], vec![]));
     let said = text(&rig.create(&file).stderr);
     assert!(!said.contains("warning"), "{said}");
+    // The checks use what `create` reads anyway.
+    let calls = rig.take_calls();
+    for action in ["DescribeSubnets", "GetCallerIdentity"] {
+        assert_eq!(calls.iter().filter(|call| call.action == action).count(), 1, "{action}");
+    }
 
     // `status` waits for the nodes.
     let early = rig.launcher(["status", "web", "--wait", "1s"]);

@@ -40,7 +40,7 @@ fn the_file_fits_the_account_and_create_takes_it() {
     for said in [
         format!("{vpc} (lab, 10.0.0.0/16): it holds every target's address"),
         format!("(private-a) in {}a: private; reaches the EC2 API through vpce-", seed.region),
-        format!("(private-b) in {}b: private; reaches the EC2 API through {gateway}", seed.region),
+        format!("(private-b) in {}b: private; reaches the EC2 API through vpce-", seed.region),
         format!("not 10.255.0.10: it lies in the route 10.255.0.0/24 in {table} of {gateway}"),
     ] {
         assert!(notes.contains(&said), "{notes}\nnot: {said}");

@@ -6,6 +6,7 @@ mod bucket;
 mod create;
 mod destroy;
 mod doctor;
+mod doctor_problems;
 mod first_create;
 mod group;
 mod images;

@@ -50,6 +50,8 @@ impl Operator<'_> {
     /// The commands of a balancer's life, up to the first that fails.
     fn life(&self, [first, second]: [&Path; 2]) -> Result<(), String> {
         let [first, second] = [first, second].map(|file| file.to_str().expect("it is UTF-8"));
+        self.launcher(&["init", "--target", "10.0.1.20:8080"])?;
+        self.launcher(&["doctor", first])?;
         self.launcher(&["create", first, "--no-wait"])?;
         node::serve(self.rig);
         self.launcher(&["status", "web"])?;
@@ -82,6 +84,12 @@ fn a_policy_without_one_of_its_statements_is_not_enough() {
     let files =
         [rig.file("one.toml", &example), rig.file("two.toml", &example.replace("port = 80\n", "port = 8080\n"))];
     let files = [files[0].as_path(), files[1].as_path()];
+    // `init` reads the routes of a transit gateway that is attached to the VPC.
+    let seed = rig.api.seed();
+    let gateway = value(&rig, "ec2 create-transit-gateway", "TransitGateway.TransitGatewayId");
+    let attach = ["--transit-gateway-id", gateway.as_str().expect("an id"), "--vpc-id", &seed.vpc];
+    let within = ["--subnet-ids", &seed.subnets["private-b"]];
+    rig.aws(&[&["ec2", "create-transit-gateway-vpc-attachment"][..], &attach, &within].concat());
     let operator = Operator::new(&rig);
     let mut all = statements(&rig, files[0]);
     // It is needed for the first group of the account only.

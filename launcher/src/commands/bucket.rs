@@ -25,7 +25,7 @@ struct User {
 
 pub async fn run(cli: &Cli, args: &Arguments) -> Result<(), Failure> {
     let aws = aws::connect(&cli.account()).await?;
-    let account = network::account(&aws.sts).await.map_err(looking)?;
+    let account = network::caller(&aws.sts).await.map_err(looking)?.account;
     let bucket = Bucket::of(&account, &aws.region);
     let Some(objects) = bucket::objects(&aws.s3, &bucket).await.map_err(looking)? else {
         let document = json!({"outcome": "absent", "bucket": bucket.name, "objects": [], "users": []});

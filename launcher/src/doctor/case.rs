@@ -2,10 +2,10 @@
 
 use templates::Balancer;
 
-use super::facts::{Facts, Subnet};
-use crate::aws::error::CallFailed;
+use super::facts::Facts;
 use crate::model::discover::Surroundings;
 use crate::model::observe::Observed;
+use crate::resources::network::Subnet;
 
 /// All that the checks look at.
 #[derive(Debug, Clone, Copy)]
@@ -18,9 +18,14 @@ pub struct Case<'a> {
 
 impl<'a> Case<'a> {
     /// The nodes' subnets that exist in the VPC, in the file's order.
-    pub fn subnets(&self) -> Result<Vec<&'a Subnet>, &'a CallFailed> {
-        let all = self.facts.subnets.as_ref()?;
-        let of = |id: &String| all.iter().find(|subnet| subnet.id == *id);
-        Ok(self.balancer.subnets.iter().filter_map(of).collect())
+    pub fn subnets(&self) -> Vec<&'a Subnet> {
+        let all = self.vpc_subnets();
+        let of = |id: &String| all.iter().copied().find(|subnet| subnet.id == *id);
+        self.balancer.subnets.iter().filter_map(of).collect()
+    }
+
+    /// All subnets of the VPC.
+    pub fn vpc_subnets(&self) -> Vec<&'a Subnet> {
+        self.place.subnets.iter().filter(|subnet| subnet.vpc == self.balancer.vpc).collect()
     }
 }

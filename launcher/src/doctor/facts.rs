@@ -2,10 +2,9 @@
 
 use std::net::Ipv4Addr;
 
-use ipnet::Ipv4Net;
-
 use super::access_lists::AccessList;
 use crate::aws::error::CallFailed;
+use crate::resources::gateways::{Endpoint, Nat};
 use crate::resources::security_group::Group;
 
 /// What a call returned, or why it failed.
@@ -13,16 +12,13 @@ pub type Read<T> = Result<T, CallFailed>;
 
 #[derive(Debug)]
 pub struct Facts {
-    /// The caller's ARN.
-    pub caller: Read<String>,
     /// The calls that `create` would make, and whether the caller may.
     pub permissions: Vec<Permission>,
-    /// All subnets of the VPC.
-    pub subnets: Read<Vec<Subnet>>,
     /// The VPC's NAT gateways that are available.
     pub nats: Read<Vec<Nat>>,
     /// The VPC's endpoints that are available.
     pub endpoints: Read<Vec<Endpoint>>,
+    pub dns: Read<Dns>,
     /// All network ACLs of the VPC.
     pub access_lists: Read<Vec<AccessList>>,
     /// The network interfaces with targets' addresses.
@@ -55,48 +51,13 @@ pub enum Answer {
     Unclear(String),
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subnet {
-    /// `subnet-…`
-    pub id: String,
-    pub zone: String,
-    pub cidr: Ipv4Net,
-    /// How many addresses are free.
-    pub free: i32,
-    /// Whether its instances get public addresses.
-    pub public: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Nat {
-    /// `nat-…`
-    pub id: String,
-    /// Its subnet; a regional one has none and serves every zone.
-    pub subnet: Option<String>,
-    /// Whether it leads to the internet. A private one leads to other networks only.
-    pub public: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// `vpce-…`
-    pub id: String,
-    /// For example `com.amazonaws.eu-west-1.ec2`.
-    pub service: String,
-    /// Whether it is an interface endpoint; others serve by routes.
-    pub interface: bool,
-    /// Whether the service's usual name leads to it.
-    pub private_dns: bool,
-    pub subnets: Vec<String>,
-    /// Its security groups.
-    pub groups: Vec<String>,
-}
-
-impl Endpoint {
-    /// Whether it is an interface endpoint for a service. Some partitions put other words before the Region.
-    pub fn serves(&self, region: &str, service: &str) -> bool {
-        self.interface && self.service.ends_with(&format!(".{region}.{service}"))
-    }
+/// The VPC's DNS attributes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dns {
+    /// `enableDnsSupport`
+    pub support: bool,
+    /// `enableDnsHostnames`
+    pub hostnames: bool,
 }
 
 /// A network interface of a target.

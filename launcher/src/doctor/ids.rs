@@ -21,6 +21,8 @@ pub enum Id {
     AutoScalingApi,
     Internet,
     EndpointGroups,
+    VpcDns,
+    OutboundRules,
     NetworkAcls,
     TargetNetworkAcls,
     TargetSecurityGroups,
@@ -40,7 +42,7 @@ const GUIDE: &str = "docs/failure-guide.md";
 
 impl Id {
     /// Every id, in the order of the checks.
-    pub const ALL: [Id; 27] = [
+    pub const ALL: [Id; 29] = [
         Id::Credentials,
         Id::Permissions,
         Id::Name,
@@ -56,6 +58,8 @@ impl Id {
         Id::AutoScalingApi,
         Id::Internet,
         Id::EndpointGroups,
+        Id::VpcDns,
+        Id::OutboundRules,
         Id::NetworkAcls,
         Id::TargetNetworkAcls,
         Id::TargetSecurityGroups,
@@ -88,6 +92,8 @@ impl Id {
             Id::AutoScalingApi => "auto-scaling-api",
             Id::Internet => "internet",
             Id::EndpointGroups => "endpoint-groups",
+            Id::VpcDns => "vpc-dns",
+            Id::OutboundRules => "outbound-rules",
             Id::NetworkAcls => "network-acls",
             Id::TargetNetworkAcls => "target-network-acls",
             Id::TargetSecurityGroups => "target-security-groups",

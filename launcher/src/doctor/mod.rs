@@ -6,12 +6,14 @@
 mod access_lists;
 mod case;
 mod clients;
+mod dns;
 mod drift;
 pub mod facts;
 mod file;
 mod finding;
 mod ids;
 mod network_acls;
+mod outbound;
 mod permissions;
 pub mod read;
 pub mod report;
@@ -28,7 +30,7 @@ pub use ids::Id;
 
 /// Every finding, in the order of the checks: those that block a first request come first.
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
-    let checks: [fn(&Case<'_>) -> Vec<Finding>; 18] = [
+    let checks: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
         permissions::credentials,
         permissions::permissions,
         file::fits,
@@ -37,6 +39,8 @@ pub fn examine(case: &Case<'_>) -> Vec<Finding> {
         ways::auto_scaling_api,
         ways::internet,
         ways::endpoint_groups,
+        dns::attributes,
+        outbound::rules,
         network_acls::nodes,
         network_acls::targets,
         targets::security_groups,

@@ -7,10 +7,11 @@ use templates::paths;
 
 use super::access_lists::{AccessList, EPHEMERAL, Packets, TCP, UDP, VRRP, Verdict};
 use super::case::Case;
-use super::facts::{Endpoint, Subnet};
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use super::targets::ports;
+use crate::resources::gateways::Endpoint;
+use crate::resources::network::Subnet;
 
 /// The port of AWS's APIs.
 const HTTPS: (u16, u16) = (443, 443);
@@ -24,10 +25,7 @@ struct Need<'a> {
 /// Whether lists let through what nodes send each other and to the EC2 API, and what clients send them.
 pub fn nodes(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::NetworkAcls;
-    let subnets = match case.subnets() {
-        Ok(subnets) => subnets,
-        Err(error) => return vec![Finding::unread(id, error)],
-    };
+    let subnets = case.subnets();
     let mut needs = among(case, &subnets);
     needs.extend(to_api(case, &subnets));
     let cidrs = case.place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
@@ -43,26 +41,31 @@ pub fn nodes(case: &Case<'_>) -> Vec<Finding> {
 /// Whether lists let through what the nodes send to targets, and the answers.
 pub fn targets(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::TargetNetworkAcls;
-    let subnets = match case.subnets() {
-        Ok(subnets) => subnets,
-        Err(error) => return vec![Finding::unread(id, error)],
-    };
-    with(id, &case.facts.subnets, |all| {
-        let mut needs = Vec::new();
-        for (ip, ports) in ports(case) {
-            let target = all.iter().find(|subnet| subnet.cidr.contains(&ip));
-            for (port, subnet) in ports.iter().flat_map(|port| subnets.iter().map(move |subnet| (*port, *subnet))) {
-                // A network ACL guards a subnet's border only.
-                if target.is_some_and(|target| target.id == subnet.id) {
-                    continue;
-                }
-                needs.extend(asks(subnet, Ipv4Net::from(ip), (port, port)));
-                needs.extend(target.into_iter().flat_map(|target| served(target, subnet.cidr, (port, port))));
+    let (subnets, all) = (case.subnets(), case.vpc_subnets());
+    let mut needs = Vec::new();
+    for (ip, ports) in ports(case) {
+        let target = all.iter().copied().find(|subnet| subnet.holds(ip));
+        for (port, subnet) in ports.iter().flat_map(|port| subnets.iter().map(move |subnet| (*port, *subnet))) {
+            // A network ACL guards a subnet's border only.
+            if target.is_some_and(|target| target.id == subnet.id) {
+                continue;
+            }
+            needs.extend(asks(subnet, Ipv4Net::from(ip), (port, port)));
+            if let Some((target, clients)) = target.zip(subnet.cidr) {
+                needs.extend(served(target, clients, (port, port)));
             }
         }
-        let seen = "the network ACLs admit what the nodes and their targets send each other";
-        with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
-    })
+    }
+    let seen = "the network ACLs admit what the nodes and their targets send each other";
+    with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
+}
+
+/// The packets with which nodes connect to each other and to the EC2 API.
+pub fn opened(case: &Case<'_>) -> BTreeSet<Packets> {
+    let subnets = case.subnets();
+    let needs = among(case, &subnets).into_iter().chain(to_api(case, &subnets));
+    let packets = needs.map(|need| need.packets);
+    packets.filter(|packets| packets.outbound && packets.ports != Some(EPHEMERAL)).collect()
 }
 
 /// What nodes in different subnets send each other.
@@ -75,13 +78,11 @@ fn among<'a>(case: &Case<'_>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
     kinds.push((TCP, Some(EPHEMERAL)));
     let pairs = subnets.iter().flat_map(|own| subnets.iter().map(move |other| (*own, *other)));
     let pairs = pairs.filter(|(own, other)| own.id != other.id);
+    let pairs = pairs.filter_map(|(own, other)| Some((own, other.cidr?)));
     pairs
-        .flat_map(|(own, other)| {
+        .flat_map(|(own, net)| {
             let both = move |(protocol, ports): (u8, Option<(u16, u16)>)| {
-                [true, false].map(|outbound| Need {
-                    subnet: own,
-                    packets: Packets { outbound, protocol, ports, net: other.cidr },
-                })
+                [true, false].map(|outbound| Need { subnet: own, packets: Packets { outbound, protocol, ports, net } })
             };
             kinds.clone().into_iter().flat_map(both)
         })
@@ -90,17 +91,20 @@ fn among<'a>(case: &Case<'_>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
 
 /// What nodes send to the EC2 API, and its answers: at endpoints with private DNS, or at public addresses.
 fn to_api<'a>(case: &Case<'a>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
-    let (Ok(endpoints), Ok(all)) = (&case.facts.endpoints, &case.facts.subnets) else { return Vec::new() };
+    let Ok(endpoints) = &case.facts.endpoints else { return Vec::new() };
     let named = |endpoint: &&Endpoint| endpoint.private_dns && endpoint.serves(&case.place.region, "ec2");
     let hosts: Vec<&String> = endpoints.iter().filter(named).flat_map(|endpoint| &endpoint.subnets).collect();
     if hosts.is_empty() {
         return subnets.iter().flat_map(|subnet| asks(subnet, Ipv4Net::default(), HTTPS)).collect();
     }
-    let hosts = all.iter().filter(|subnet| hosts.contains(&&subnet.id));
+    let hosts = case.vpc_subnets().into_iter().filter(|subnet| hosts.contains(&&subnet.id));
     let pairs = hosts.flat_map(|host| subnets.iter().map(move |subnet| (*subnet, host)));
     let pairs = pairs.filter(|(subnet, host)| subnet.id != host.id);
+    let pairs = pairs.filter_map(|(subnet, host)| Some(((subnet, subnet.cidr?), (host, host.cidr?))));
     pairs
-        .flat_map(|(subnet, host)| asks(subnet, host.cidr, HTTPS).into_iter().chain(served(host, subnet.cidr, HTTPS)))
+        .flat_map(|((subnet, clients), (host, servers))| {
+            asks(subnet, servers, HTTPS).into_iter().chain(served(host, clients, HTTPS))
+        })
         .collect()
 }
 

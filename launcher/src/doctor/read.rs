@@ -8,12 +8,11 @@ use std::collections::BTreeSet;
 
 use templates::Balancer;
 
-use super::facts::{Facts, Read};
+use super::facts::Facts;
 use crate::aws::Aws;
-use crate::aws::error::Named;
 use crate::model::discover::Surroundings;
 use crate::model::observe::Observed;
-use crate::resources::security_group;
+use crate::resources::{gateways, security_group};
 
 /// The first round: what the file alone names. Permissions and security groups are left to the second.
 pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
@@ -23,9 +22,9 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
         groups.iter().flat_map(|group| &group.targets).map(|target| target.address.ip.to_string()).collect();
     let inside = async {
         futures::join!(
-            network::subnets(ec2, vpc),
-            network::nats(ec2, vpc),
-            network::endpoints(ec2, vpc),
+            gateways::nats(ec2, vpc),
+            gateways::endpoints(ec2, vpc),
+            network::dns(ec2, vpc),
             network::access_lists(ec2, vpc),
             network::interfaces(ec2, vpc, targets.into_iter().collect()),
         )
@@ -37,15 +36,14 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
             network::private_gateways(ec2, vpc),
         )
     };
-    let (caller, inside, outside) = futures::join!(caller(aws), inside, outside);
-    let (subnets, nats, endpoints, access_lists, interfaces) = inside;
+    let (inside, outside) = futures::join!(inside, outside);
+    let (nats, endpoints, dns, access_lists, interfaces) = inside;
     let (transit_gateways, peerings, private_gateways) = outside;
     Facts {
-        caller,
         permissions: Vec::new(),
-        subnets,
         nats,
         endpoints,
+        dns,
         access_lists,
         interfaces,
         groups: Ok(Vec::new()),
@@ -55,20 +53,13 @@ pub async fn first(aws: &Aws, balancer: &Balancer) -> Facts {
     }
 }
 
-/// The ARN of the credentials' user or session.
-async fn caller(aws: &Aws) -> Read<String> {
-    let output = aws.sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "these credentials")?;
-    Ok(output.arn().unwrap_or_default().to_owned())
-}
-
 /// The second round: permissions, and the security groups that the first round found.
 pub async fn second(aws: &Aws, balancer: &Balancer, place: &Surroundings, observed: &Observed, facts: &mut Facts) {
     let of_interfaces = facts.interfaces.iter().flatten().flat_map(|interface| &interface.groups);
     let of_endpoints = facts.endpoints.iter().flatten().flat_map(|endpoint| &endpoint.groups);
     let ids: Vec<String> = of_interfaces.chain(of_endpoints).cloned().collect::<BTreeSet<_>>().into_iter().collect();
     let groups = security_group::listed(&aws.ec2, &ids);
-    let caller = facts.caller.as_ref().ok().cloned();
-    let permissions = rights::permissions(aws, balancer, place, observed, caller.as_deref());
+    let permissions = rights::permissions(aws, balancer, place, observed);
     let (groups, permissions) = futures::join!(groups, permissions);
     (facts.groups, facts.permissions) = (groups, permissions);
 }

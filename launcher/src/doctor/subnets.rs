@@ -6,10 +6,7 @@ use super::ids::Id;
 
 /// AWS refuses a launch into a subnet without a free address (`InsufficientFreeAddressesInSubnet`).
 pub fn addresses(case: &Case<'_>) -> Vec<Finding> {
-    let subnets = match case.subnets() {
-        Ok(subnets) => subnets,
-        Err(error) => return vec![Finding::unread(Id::SubnetAddresses, error)],
-    };
+    let subnets = case.subnets();
     let full = subnets.iter().filter(|subnet| subnet.free < 1).map(|subnet| {
         let seen = format!("{} ({}) has no free address", subnet.id, subnet.zone);
         match case.observed.live().any(|node| node.subnet == subnet.id) {

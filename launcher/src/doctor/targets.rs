@@ -5,8 +5,9 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use super::access_lists::{TCP, UDP};
 use super::case::Case;
-use super::facts::{Interface, Subnet};
+use super::facts::Interface;
 use super::finding::{Finding, or_ok, with};
 use super::ids::Id;
 use crate::resources::security_group::{Group, Rule, Source};
@@ -20,9 +21,9 @@ pub struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub fn of(case: &Case<'a>, subnets: &[&Subnet]) -> Nodes<'a> {
+    pub fn of(case: &Case<'a>) -> Nodes<'a> {
         let group = case.observed.group(&case.balancer.vpc).map(|group| group.id.as_str());
-        Nodes { group, nets: subnets.iter().map(|subnet| subnet.cidr).collect() }
+        Nodes { group, nets: case.subnets().iter().filter_map(|subnet| subnet.cidr).collect() }
     }
 
     /// The source of a rule that admits them.
@@ -43,7 +44,7 @@ pub enum Admits {
 
 /// Rules of several groups add up, and none denies (AWS VPC user guide, "Security group rules").
 pub fn admits(groups: &[&Group], port: u16, nodes: &Nodes<'_>) -> Admits {
-    let rules = groups.iter().flat_map(|group| &group.rules).filter(|rule| is_about(rule, port));
+    let rules = groups.iter().flat_map(|group| &group.rules).filter(|rule| is_about(rule, TCP, Some(port)));
     let rules: Vec<&Rule> = rules.collect();
     let by_group = rules.iter().any(|rule| match &rule.source {
         Source::Group(id) => Some(id.as_str()) == nodes.group,
@@ -69,13 +70,19 @@ pub fn admits(groups: &[&Group], port: u16, nodes: &Nodes<'_>) -> Admits {
     }
 }
 
-fn is_about(rule: &Rule, port: u16) -> bool {
-    let ports = rule.ports.is_none_or(|(first, last)| (first..=last).contains(&i32::from(port)));
-    match rule.protocol.as_str() {
-        "-1" => true,
-        "tcp" | "6" => ports,
-        _ => false,
-    }
+/// Whether the rule is about packets of this protocol to this port; none for protocols without ports.
+pub fn is_about(rule: &Rule, protocol: u8, port: Option<u16>) -> bool {
+    let of_rule = match rule.protocol.as_str() {
+        "-1" => return true,
+        "tcp" => Some(TCP),
+        "udp" => Some(UDP),
+        number => number.parse().ok(),
+    };
+    let is_port = match (rule.ports, port) {
+        (Some((first, last)), Some(port)) => (first..=last).contains(&i32::from(port)),
+        _ => true,
+    };
+    of_rule == Some(protocol) && is_port
 }
 
 /// Each target's address and the ports on which nodes connect to it: its own, and that of its health check.
@@ -97,13 +104,9 @@ pub fn security_groups(case: &Case<'_>) -> Vec<Finding> {
     if ports.is_empty() {
         return Vec::new();
     }
-    let subnets = match case.subnets() {
-        Ok(subnets) => subnets,
-        Err(error) => return vec![Finding::unread(id, error)],
-    };
     with(id, &case.facts.interfaces, |interfaces| {
         with(id, &case.facts.groups, |groups| {
-            let nodes = Nodes::of(case, &subnets);
+            let nodes = Nodes::of(case);
             let mut findings = closed(interfaces, groups, &ports, &nodes);
             let is_seen = |ip: &Ipv4Addr| interfaces.iter().any(|interface| interface.addresses.contains(ip));
             let unseen: Vec<String> = ports.keys().filter(|ip| !is_seen(ip)).map(Ipv4Addr::to_string).collect();

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use templates::Balancer;
 
 use super::access_lists::{AccessList, Rule, VRRP};
-use super::facts::{Answer, Endpoint, Facts, Interface, Nat, Permission, Subnet};
+use super::facts::{Answer, Dns, Facts, Interface, Permission};
 use super::{Case, Finding, Id, Status, examine};
 use crate::aws::error::{CallFailed, Reason};
 use crate::model::desired::tests::{auto_scaling, web};
@@ -14,6 +14,7 @@ use crate::model::observe::Observed;
 use crate::model::observe::tests::whole;
 use crate::model::tags::Tags;
 use crate::preflight::tests::place;
+use crate::resources::gateways::{Endpoint, Nat};
 use crate::resources::route_tables::{Route, Table};
 use crate::resources::security_group::{self, Group, Source};
 
@@ -41,26 +42,15 @@ fn tables() -> Vec<Table> {
     vec![table("rtb-a", "subnet-0aaa", "nat-a"), table("rtb-b", "subnet-0bbb", "nat-b")]
 }
 
-/// The same subnets, which are also the targets'.
+/// The nodes' subnets are also the targets'.
 fn facts() -> Facts {
-    let subnet = |id: &str, zone: &str, cidr: &str| Subnet {
-        id: id.into(),
-        zone: zone.into(),
-        cidr: cidr.parse().unwrap(),
-        free: 200,
-        public: false,
-    };
     let nat = |id: &str, subnet: &str| Nat { id: id.into(), subnet: Some(subnet.into()), public: true };
     let target = |address: [u8; 4]| Interface { addresses: vec![address.into()], groups: vec!["sg-app".into()] };
     Facts {
-        caller: Ok("arn:aws:iam::123456789012:user/anna".into()),
         permissions: vec![Permission { action: "ec2:CreateSecurityGroup".into(), answer: Answer::Allowed }],
-        subnets: Ok(vec![
-            subnet("subnet-0aaa", "eu-west-1a", "10.0.1.0/24"),
-            subnet("subnet-0bbb", "eu-west-1b", "10.0.2.0/24"),
-        ]),
         nats: Ok(vec![nat("nat-a", "subnet-0aaa"), nat("nat-b", "subnet-0bbb")]),
         endpoints: Ok(Vec::new()),
+        dns: Ok(Dns { support: true, hostnames: true }),
         access_lists: Ok(vec![AccessList {
             id: "acl-1".into(),
             subnets: vec!["subnet-0aaa".into(), "subnet-0bbb".into()],
@@ -84,6 +74,7 @@ fn group(source: &str) -> Group {
         vpc: "vpc-0a1b2c3d".into(),
         tags: Tags::default(),
         rules: [rule].into(),
+        outbound: [].into(),
     }
 }
 
@@ -171,7 +162,7 @@ fn the_preflights_lines_have_ids() {
 
 #[test]
 fn a_full_subnet_is_a_problem_unless_its_node_runs() {
-    let full = |world: &mut World| world.facts.subnets.as_mut().unwrap()[0].free = 0;
+    let full = |world: &mut World| world.place.subnets[0].free = 0;
     only(Status::Warning, Id::SubnetAddresses, full);
     let findings = after(|world| {
         full(world);
@@ -205,7 +196,7 @@ fn each_subnet_needs_a_way_to_the_api_in_its_own_zone() {
     assert_eq!(
         after(|world| {
             default_route(world)[1].target = Some("igw-1".into());
-            world.facts.subnets.as_mut().unwrap()[0].public = true;
+            world.place.subnets[0].public = true;
         }),
         []
     );
@@ -261,6 +252,27 @@ fn an_interface_endpoint_is_a_way_to_the_api_and_must_admit_the_nodes() {
 }
 
 #[test]
+fn dns_attributes_that_hide_an_endpoint_are_a_problem_without_another_way() {
+    let dns = |support, hostnames| move |world: &mut World| world.facts.dns = Ok(Dns { support, hostnames });
+    assert_eq!(after(dns(true, false)), [], "no endpoint needs the attribute");
+    let servers = only(Status::Warning, Id::VpcDns, dns(false, true));
+    says(&servers, &["vpc-0a1b2c3d has enableDnsSupport off", "DHCP option set", "--enable-dns-support"]);
+    let subnets = ["subnet-0aaa", "subnet-0bbb"];
+    let routed = only(Status::Warning, Id::VpcDns, |world| {
+        dns(true, false)(world);
+        world.facts.endpoints = Ok(vec![Endpoint { groups: vec![], ..endpoint("ec2", &subnets) }]);
+    });
+    says(&routed, &["enableDnsHostnames off", "vpce-ec2", "nodes call public addresses", "--enable-dns-hostnames"]);
+    let alone = after(|world| {
+        isolated(world, endpoint("ec2", &subnets));
+        dns(true, false)(world);
+    });
+    let kinds: Vec<(Status, Id)> = alone.iter().map(|finding| (finding.status, finding.id)).collect();
+    assert_eq!(kinds, [(Status::Unknown, Id::Internet), (Status::Problem, Id::VpcDns)], "{alone:?}");
+    only(Status::Unknown, Id::VpcDns, |world| world.facts.dns = denied("ec2:DescribeVpcAttribute"));
+}
+
+#[test]
 fn a_network_acl_that_drops_vrrp_or_clients_is_a_problem_with_the_rule_to_add() {
     let no =
         |protocol: Option<u8>, ports: Option<(u16, u16)>| Rule { number: 1, allows: false, protocol, ports, ..ALLOWS };
@@ -282,6 +294,37 @@ fn a_network_acl_that_drops_vrrp_or_clients_is_a_problem_with_the_rule_to_add() 
     only(Status::Unknown, Id::TransitGateways, |world| {
         world.facts.transit_gateways = denied("ec2:DescribeTransitGatewayVpcAttachments");
     });
+}
+
+#[test]
+fn outbound_rules_must_allow_what_the_nodes_send() {
+    let with = |rules: &[(&str, Option<(i32, i32)>, Source)]| {
+        let findings = after(|world| {
+            let rule = |(protocol, ports, source): &(&str, _, Source)| security_group::Rule {
+                protocol: (*protocol).into(),
+                ports: *ports,
+                source: source.clone(),
+            };
+            world.observed.groups[0].outbound = rules.iter().map(rule).collect();
+        });
+        assert!(findings.iter().all(|finding| finding.id == Id::OutboundRules), "{findings:?}");
+        findings.into_iter().map(|finding| (finding.status, finding.line())).collect::<Vec<_>>()
+    };
+    let vpc = Source::Cidr("10.0.0.0/16".into());
+    let closed = with(&[]);
+    let statuses: Vec<Status> = closed.iter().map(|(status, _)| *status).collect();
+    assert_eq!(statuses, [Status::Problem, Status::Warning]);
+    says(&closed[0].1, &["sg-1 don't allow", "tcp 443 to 0.0.0.0/0", "protocol 112 (VRRP) to 10.0.2.0/24"]);
+    says(&closed[1].1, &["tcp 8080 to 10.0.1.20/32, tcp 8080 to 10.0.2.20/32"]);
+    let inside = with(&[("-1", None, vpc.clone())]);
+    assert_eq!(inside.len(), 1, "{inside:?}");
+    assert_eq!(inside[0].0, Status::Unknown);
+    says(&inside[0].1, &["sg-1 may not allow tcp 443 to 0.0.0.0/0; "]);
+    let all = Source::Cidr("0.0.0.0/0".into());
+    let web_only = with(&[("tcp", Some((443, 443)), all), ("-1", None, vpc)]);
+    assert!(web_only.is_empty(), "{web_only:?}");
+    let members = with(&[("-1", None, Source::Members)]);
+    assert!(members.iter().all(|(status, _)| *status == Status::Unknown), "{members:?}");
 }
 
 #[test]

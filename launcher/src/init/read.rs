@@ -7,11 +7,11 @@ use aws_sdk_ec2::types::{self, Filter, VpcPeeringConnectionVpcInfo};
 use ipnet::Ipv4Net;
 use templates::names::TAG_BALANCER;
 
-use super::seen::{Claim, Peering, Place, Region, Subnet, TransitRoutes, Vpc};
+use super::seen::{Claim, Peering, Place, Region, TransitRoutes, Vpc};
 use crate::aws::error::{CallFailed, Named};
 use crate::aws::{Aws, PAGE};
 use crate::model::tags::{Tags, claimed};
-use crate::resources::{instance_type, network, route_tables, security_group};
+use crate::resources::{gateways, instance_type, network, route_tables, security_group};
 
 /// The nodes' instance type, if the file names no other.
 const INSTANCE_TYPE: &str = "t3.small";
@@ -21,13 +21,13 @@ type TransitTables = (BTreeSet<String>, Vec<(String, String)>);
 
 /// The VPCs, subnets and balancers of the Region.
 pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
-    let (account, vpcs, subnets, groups) = futures::try_join!(
-        network::account(&aws.sts),
+    let (caller, vpcs, subnets, groups) = futures::try_join!(
+        network::caller(&aws.sts),
         vpcs(&aws.ec2),
-        subnets(&aws.ec2),
+        network::all_subnets(&aws.ec2),
         security_group::tagged(&aws.ec2, TAG_BALANCER),
     )?;
-    let mut region = Region { name: aws.region.clone(), account, vpcs, subnets, ..Region::default() };
+    let mut region = Region { name: aws.region.clone(), account: caller.account, vpcs, subnets, ..Region::default() };
     for group in groups {
         let Some(balancer) = group.tags.balancer() else { continue };
         region.balancers.insert(balancer.to_owned());
@@ -39,26 +39,19 @@ pub async fn region(aws: &Aws) -> Result<Region, CallFailed> {
 
 /// The surroundings of a VPC.
 pub async fn place(aws: &Aws, vpc: &str) -> Result<Place, CallFailed> {
-    let (tables, endpoint, peerings, kind, transit) = futures::try_join!(
+    let (tables, nats, endpoints, peerings, kind, transit) = futures::try_join!(
         route_tables::find(&aws.ec2, vpc),
-        endpoint(&aws.ec2, vpc),
+        gateways::nats(&aws.ec2, vpc),
+        gateways::endpoints(&aws.ec2, vpc),
         peerings(&aws.ec2, vpc),
         instance_type::find(&aws.ec2, INSTANCE_TYPE),
         async { Ok(transit(&aws.ec2, vpc).await) },
     )?;
-    Ok(Place { tables, endpoint, peerings, transit, zones: kind.map(|kind| kind.zones) })
-}
-
-fn name(tags: &[types::Tag]) -> Option<String> {
-    Tags::from(tags).get("Name").map(str::to_owned)
+    Ok(Place { tables, nats, endpoints, peerings, transit, zones: kind.map(|kind| kind.zones) })
 }
 
 fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
-}
-
-fn of_vpc(vpc: &str) -> Filter {
-    Filter::builder().name("vpc-id").values(vpc).build()
 }
 
 async fn vpcs(ec2: &Client) -> Result<Vec<Vpc>, CallFailed> {
@@ -66,44 +59,12 @@ async fn vpcs(ec2: &Client) -> Result<Vec<Vpc>, CallFailed> {
     let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcs", "all VPCs")?;
     let vpc = |vpc: &types::Vpc| Vpc {
         id: text(vpc.vpc_id()),
-        name: name(vpc.tags()),
+        name: Tags::from(vpc.tags()).get("Name").map(str::to_owned),
         cidrs: network::cidrs(vpc),
         owner: text(vpc.owner_id()),
         is_default: vpc.is_default() == Some(true),
     };
     Ok(found.iter().map(vpc).collect())
-}
-
-async fn subnets(ec2: &Client) -> Result<Vec<Subnet>, CallFailed> {
-    let pages = ec2.describe_subnets().into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", "all subnets")?;
-    let subnet = |subnet: &types::Subnet| Subnet {
-        id: text(subnet.subnet_id()),
-        name: name(subnet.tags()),
-        vpc: text(subnet.vpc_id()),
-        zone: text(subnet.availability_zone()),
-        cidr: subnet.cidr_block().and_then(|cidr| cidr.parse().ok()),
-        free: subnet.available_ip_address_count().unwrap_or_default(),
-        owner: text(subnet.owner_id()),
-        is_on_an_outpost: subnet.outpost_arn().is_some(),
-    };
-    let mut subnets: Vec<Subnet> = found.iter().map(subnet).collect();
-    subnets.sort_by(|a, b| a.id.cmp(&b.id));
-    Ok(subnets)
-}
-
-/// An interface endpoint of EC2 with private DNS, if there is one.
-async fn endpoint(ec2: &Client, vpc: &str) -> Result<Option<String>, CallFailed> {
-    let pages = ec2.describe_vpc_endpoints().filters(of_vpc(vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcEndpoints", vpc)?;
-    let serves = |endpoint: &&types::VpcEndpoint| {
-        // China's names begin with another partition's.
-        let is_ec2 = endpoint.service_name().is_some_and(|name| name.ends_with(".ec2"));
-        // AWS writes the state in small letters, and the SDK's names are in large ones.
-        let is_up = endpoint.state().is_some_and(|state| state.as_str().eq_ignore_ascii_case("available"));
-        is_ec2 && is_up && endpoint.private_dns_enabled() == Some(true)
-    };
-    Ok(found.iter().find(serves).and_then(|endpoint| endpoint.vpc_endpoint_id()).map(str::to_owned))
 }
 
 async fn peerings(ec2: &Client, vpc: &str) -> Result<Vec<Peering>, CallFailed> {

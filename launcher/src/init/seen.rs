@@ -6,6 +6,8 @@ use std::net::Ipv4Addr;
 
 use ipnet::Ipv4Net;
 
+use crate::resources::gateways::{Endpoint, Nat};
+use crate::resources::network::Subnet;
 use crate::resources::route_tables::{self, Table};
 
 /// A Region of an account.
@@ -59,33 +61,6 @@ impl fmt::Display for Vpc {
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Subnet {
-    /// `subnet-…`
-    pub id: String,
-    /// Its tag `Name`.
-    pub name: Option<String>,
-    pub vpc: String,
-    /// Its availability zone's name.
-    pub zone: String,
-    /// None if it has IPv6 addresses only.
-    pub cidr: Option<Ipv4Net>,
-    /// The number of free addresses.
-    pub free: i32,
-    /// The account that owns it.
-    pub owner: String,
-    pub is_on_an_outpost: bool,
-}
-
-impl fmt::Display for Subnet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.name {
-            Some(name) => write!(f, "{} ({name}) in {}", self.id, self.zone),
-            None => write!(f, "{} in {}", self.id, self.zone),
-        }
-    }
-}
-
 /// A peering of the VPC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Peering {
@@ -108,8 +83,8 @@ pub struct TransitRoutes {
 #[derive(Debug, Clone, Default)]
 pub struct Place {
     pub tables: Vec<Table>,
-    /// An interface endpoint of `ec2` with private DNS: the whole VPC resolves its name.
-    pub endpoint: Option<String>,
+    pub nats: Vec<Nat>,
+    pub endpoints: Vec<Endpoint>,
     pub peerings: Vec<Peering>,
     pub transit: TransitRoutes,
     /// The zones that have the nodes' instance type; none if unknown.

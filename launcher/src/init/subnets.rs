@@ -5,7 +5,9 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 
-use super::seen::{Place, Region, Subnet, Vpc};
+use super::seen::{Place, Region, Vpc};
+use crate::model::ways::{Net, Way};
+use crate::resources::network::Subnet;
 
 /// Two nodes are the fewest that can replace each other.
 const NODES: usize = 2;
@@ -35,13 +37,16 @@ pub fn choose<'a>(
             true => "private".to_owned(),
             false => doubt.unwrap_or_else(|| "given".to_owned()),
         };
-        let way = match way(subnet, place) {
-            Some(way) => format!("reaches the EC2 API through {way}"),
-            None => {
-                "no way to the EC2 API was found: add a NAT gateway or an ec2 interface endpoint, or failovers and the \
-                     first boot fail"
-                    .to_owned()
+        let way = match way(subnet, region, place) {
+            Way::Own(through) => format!("reaches the EC2 API through {through}"),
+            Way::OtherZone(through) => {
+                format!("reaches the EC2 API through {through}: if that zone fails, {} loses it too", subnet.zone)
             }
+            Way::Unclear(through) => format!("may reach the EC2 API through {through}"),
+            Way::Nowhere(why) => format!(
+                "no way to the EC2 API was found ({why}): add a NAT gateway or an ec2 interface endpoint, or failovers \
+                 and the first boot fail"
+            ),
         };
         let near = match targets.iter().filter(|target| zone_of(**target, &here) == Some(&subnet.zone)).count() {
             0 => "",
@@ -80,7 +85,7 @@ fn found<'a>(
     let mut zones: BTreeMap<&str, &Subnet> = BTreeMap::new();
     let mut lines = Vec::new();
     // Of equal subnets the first id stays, so that the choice is the same each time.
-    let rank = |subnet: &Subnet| (way(subnet, place).is_some(), subnet.free);
+    let worth = |subnet: &Subnet| (rank(&way(subnet, region, place)), subnet.free);
     for &subnet in here {
         if let Some(why) = refusal(subnet, region, place) {
             lines.push(format!("subnet {subnet}: {why}"));
@@ -88,7 +93,7 @@ fn found<'a>(
         }
         lines.push(format!("subnet {subnet}: private"));
         let best = zones.entry(&subnet.zone).or_insert(subnet);
-        if rank(subnet) > rank(best) {
+        if worth(subnet) > worth(best) {
             *best = subnet;
         }
     }
@@ -104,7 +109,7 @@ fn found<'a>(
     let mut best: Vec<&Subnet> = zones.into_values().collect();
     let is_near = |subnet: &Subnet| targets.iter().any(|target| zone_of(*target, here) == Some(&subnet.zone));
     // A stable sort: equal zones keep the order of their names.
-    best.sort_by_key(|subnet| Reverse((way(subnet, place).is_some(), is_near(subnet))));
+    best.sort_by_key(|subnet| Reverse((rank(&way(subnet, region, place)), is_near(subnet))));
     best.truncate(NODES);
     best.sort_by(|a, b| a.zone.cmp(&b.zone));
     Ok(best)
@@ -112,8 +117,8 @@ fn found<'a>(
 
 /// Why nodes can't be in this subnet, if so.
 fn refusal(subnet: &Subnet, region: &Region, place: &Place) -> Option<String> {
-    if subnet.owner != region.account {
-        return Some(format!("shared from account {}, which owns its route table", subnet.owner));
+    if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != region.account) {
+        return Some(format!("shared from account {owner}, which owns its route table"));
     }
     if subnet.cidr.is_none() {
         return Some("it has no IPv4 addresses".to_owned());
@@ -141,24 +146,31 @@ fn public<'a>(subnet: &Subnet, place: &'a Place) -> Option<(&'a str, &'a str)> {
     Some((table.id.as_str(), gateway))
 }
 
-/// What leads from the subnet to the EC2 API, if anything. A peering passes only traffic for the other VPC, and an
-/// internet gateway only that of nodes with public addresses.
-fn way<'a>(subnet: &Subnet, place: &'a Place) -> Option<&'a str> {
-    const WAYS: [&str; 5] = ["nat-", "tgw-", "eni-", "i-", "vgw-"];
-    let routes = place.table(&subnet.id).into_iter().flat_map(|table| &table.routes);
-    let mut defaults = routes.filter(|route| route.destination == "0.0.0.0/0" && !route.blackhole);
-    let target = defaults.find_map(|route| route.target.as_deref());
-    target.filter(|target| WAYS.iter().any(|way| target.starts_with(way))).or(place.endpoint.as_deref())
+/// How nodes in the subnet reach the EC2 API.
+fn way(subnet: &Subnet, region: &Region, place: &Place) -> Way {
+    let Place { tables, nats, endpoints, .. } = place;
+    Net { region: &region.name, subnets: &region.subnets, tables, nats, endpoints }.to_service(subnet, "ec2")
+}
+
+/// Of two ways, the better one has the higher rank.
+fn rank(way: &Way) -> u8 {
+    match way {
+        Way::Own(_) => 3,
+        Way::OtherZone(_) => 2,
+        Way::Unclear(_) => 1,
+        Way::Nowhere(_) => 0,
+    }
 }
 
 /// The zone of the subnet that holds an address.
 fn zone_of<'a>(address: Ipv4Addr, here: &[&'a Subnet]) -> Option<&'a String> {
-    here.iter().find(|subnet| subnet.cidr.is_some_and(|cidr| cidr.contains(&address))).map(|subnet| &subnet.zone)
+    here.iter().find(|subnet| subnet.holds(address)).map(|subnet| &subnet.zone)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resources::gateways::{Endpoint, Nat};
     use crate::resources::route_tables::{Route, Table};
 
     fn subnet(id: &str, zone: &str, third: u8) -> Subnet {
@@ -168,7 +180,7 @@ mod tests {
             zone: format!("eu-west-1{zone}"),
             cidr: Some(format!("10.0.{third}.0/24").parse().unwrap()),
             free: 200,
-            owner: "111".to_owned(),
+            owner: Some("111".to_owned()),
             ..Subnet::default()
         }
     }
@@ -186,7 +198,7 @@ mod tests {
     }
 
     fn chosen(subnets: Vec<Subnet>, place: &Place, given: &[&str], targets: &str) -> (String, String) {
-        let region = Region { account: "111".into(), subnets, ..Region::default() };
+        let region = Region { name: "eu-west-1".into(), account: "111".into(), subnets, ..Region::default() };
         let vpc = Vpc { id: "vpc-1".into(), ..Vpc::default() };
         let given: Vec<String> = given.iter().map(|id| (*id).to_owned()).collect();
         let targets: Vec<Ipv4Addr> = targets.split_whitespace().map(|target| target.parse().unwrap()).collect();
@@ -202,9 +214,11 @@ mod tests {
     #[test]
     fn private_subnets_in_distinct_zones_are_chosen_by_their_way_then_by_the_targets() {
         let all = || vec![subnet("s-a", "a", 1), subnet("s-a2", "a", 2), subnet("s-b", "b", 3), subnet("s-c", "c", 4)];
-        let place = |tables: &[Table]| Place { tables: tables.to_vec(), ..Place::default() };
+        let nat = Nat { id: "nat-1".into(), subnet: Some("s-c".into()), public: true };
+        let place = |tables: &[Table]| Place { tables: tables.to_vec(), nats: vec![nat.clone()], ..Place::default() };
         let none = place(&[table("rtb-m", &[], "")]);
         let c_has_nat = place(&[table("rtb-m", &[], ""), table("rtb-1", &["s-c"], "nat-1")]);
+        let all_have_nat = place(&[table("rtb-m", &[], "nat-1")]);
         let a2_has_tgw = place(&[table("rtb-m", &[], ""), table("rtb-1", &["s-a2"], "tgw-1")]);
         let main_is_public = place(&[table("rtb-m", &[], "igw-1"), table("rtb-1", &["s-a", "s-c"], "")]);
         let peered = place(&[table("rtb-m", &[], ""), table("rtb-1", &["s-c"], "pcx-1")]);
@@ -212,7 +226,8 @@ mod tests {
             (&none, "", "s-a s-b", "s-a in eu-west-1a: private; no way to the EC2 API was found"),
             (&none, "10.0.4.20", "s-a s-c", "targets are in this zone"),
             (&c_has_nat, "10.0.1.20 10.0.3.20", "s-a s-c", "reaches the EC2 API through nat-1"),
-            (&a2_has_tgw, "", "s-a2 s-b", "reaches the EC2 API through tgw-1"),
+            (&all_have_nat, "", "s-a s-c", "through nat-1 in eu-west-1c: if that zone fails, eu-west-1a loses it too"),
+            (&a2_has_tgw, "", "s-a2 s-b", "may reach the EC2 API through tgw-1"),
             (&main_is_public, "", "s-a s-c", "s-c in eu-west-1c: private"),
             (&peered, "", "s-a s-b", "no way"),
         ] {
@@ -220,8 +235,16 @@ mod tests {
             assert_eq!(chosen, ids, "{notes}");
             assert!(notes.contains(said), "{notes}\nnot: {said}");
         }
-        let endpoint = Place { endpoint: Some("vpce-1".into()), ..none };
-        let (_, notes) = chosen(all(), &endpoint, &[], "");
+        let endpoint = Endpoint {
+            id: "vpce-1".into(),
+            service: "com.amazonaws.eu-west-1.ec2".into(),
+            interface: true,
+            private_dns: true,
+            subnets: vec!["s-b".into(), "s-c".into()],
+            groups: vec![],
+        };
+        let (ids, notes) = chosen(all(), &Place { endpoints: vec![endpoint], ..none }, &[], "");
+        assert_eq!(ids, "s-b s-c", "the zones of the endpoint");
         assert_eq!(notes.matches("through vpce-1").count(), 2, "{notes}");
     }
 
@@ -229,7 +252,7 @@ mod tests {
     fn without_two_zones_each_subnet_is_listed_with_the_reason() {
         let subnets = vec![
             subnet("s-a", "a", 1),
-            Subnet { owner: "222".into(), ..subnet("s-b", "b", 2) },
+            Subnet { owner: Some("222".into()), ..subnet("s-b", "b", 2) },
             Subnet { free: 1, ..subnet("s-c", "c", 3) },
             Subnet { cidr: None, ..subnet("s-d", "d", 4) },
             Subnet { is_on_an_outpost: true, ..subnet("s-e", "e", 5) },

@@ -1,7 +1,8 @@
 use ipnet::Ipv4Net;
 
-use super::seen::{Claim, Subnet, TransitRoutes};
+use super::seen::{Claim, TransitRoutes};
 use super::*;
+use crate::resources::network::Subnet;
 use crate::resources::route_tables::Table;
 
 fn wishes(targets: &[&str]) -> Wishes {
@@ -27,7 +28,7 @@ fn region() -> Region {
         zone: zone.into(),
         cidr: net.parse().ok(),
         free: 100,
-        owner: "111".into(),
+        owner: Some("111".into()),
         ..Subnet::default()
     };
     Region {

@@ -9,7 +9,7 @@ use crate::model::vip_claims::{self, Claim};
 use crate::resources::image::{self, Image};
 use crate::resources::instance_profile::{self, Profile};
 use crate::resources::instance_type::{self, InstanceType};
-use crate::resources::network::{self, Subnet, Vpc};
+use crate::resources::network::{self, Caller, Subnet, Vpc};
 use crate::resources::role::{self, Role};
 use crate::resources::route_tables::{self, Table};
 use crate::resources::security_group::{self, Group};
@@ -18,10 +18,9 @@ use crate::resources::security_group::{self, Group};
 #[derive(Debug, Clone)]
 pub struct Surroundings {
     pub region: String,
-    /// The caller's account.
-    pub account: String,
+    pub caller: Caller,
     pub vpc: Option<Vpc>,
-    /// The subnets, in no order.
+    /// All subnets of the VPC, and those of the file in other VPCs.
     pub subnets: Vec<Subnet>,
     /// All route tables of the VPC.
     pub tables: Vec<Table>,
@@ -76,10 +75,10 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         };
         Ok((id, image))
     };
-    let (account, vpc, subnets, tables, (image_id, image), instance_type, others, existing) = futures::try_join!(
-        network::account(&aws.sts),
+    let (caller, vpc, subnets, tables, (image_id, image), instance_type, others, existing) = futures::try_join!(
+        network::caller(&aws.sts),
         network::vpc(&aws.ec2, &balancer.vpc),
-        network::subnets(&aws.ec2, &balancer.subnets),
+        network::subnets(&aws.ec2, &balancer.vpc, &balancer.subnets),
         route_tables::find(&aws.ec2, &balancer.vpc),
         image,
         instance_type::find(&aws.ec2, &balancer.instance_type),
@@ -87,9 +86,9 @@ pub async fn discover(aws: &Aws, balancer: &Balancer) -> Result<Surroundings, Ca
         Existing::find(aws, balancer),
     )?;
     let store = match balancer.uses_bucket() {
-        true => Some(AgentStore::find(aws, balancer, &account, image.as_ref()).await?),
+        true => Some(AgentStore::find(aws, balancer, &caller.account, image.as_ref()).await?),
         false => None,
     };
     let region = aws.region.clone();
-    Ok(Surroundings { region, account, vpc, subnets, tables, image_id, image, instance_type, others, existing, store })
+    Ok(Surroundings { region, caller, vpc, subnets, tables, image_id, image, instance_type, others, existing, store })
 }

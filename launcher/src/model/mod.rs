@@ -1,4 +1,5 @@
-//! A balancer's file, desired state (`desired`), observed state (`observe`), surroundings (`discover`) and nodes.
+//! A balancer's file, desired state (`desired`), observed state (`observe`), surroundings (`discover`), nodes, and the
+//! subnets' ways out (`ways`).
 
 pub mod agent_store;
 pub mod balancer_file;
@@ -14,3 +15,4 @@ pub mod observe;
 pub mod operator_tags;
 pub mod tags;
 pub mod vip_claims;
+pub mod ways;

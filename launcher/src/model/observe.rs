@@ -255,6 +255,7 @@ pub(crate) mod tests {
     use super::*;
     use crate::model::desired::tests::desired;
     use crate::model::node::Unreachable;
+    use crate::resources::security_group::{Rule, Source};
 
     pub(crate) fn node(id: &str, slot: u8, state: &str) -> Node {
         let desired = desired();
@@ -299,6 +300,8 @@ pub(crate) mod tests {
             vpc: desired.vpc.clone(),
             tags: desired.group_tags(),
             rules: desired.rules.clone(),
+            // AWS's default.
+            outbound: [Rule { protocol: "-1".into(), ports: None, source: Source::Cidr("0.0.0.0/0".into()) }].into(),
         };
         Observed {
             groups: vec![group],

@@ -104,7 +104,7 @@ mod tests {
     use crate::resources::security_group::Group;
 
     fn group(vpc: &str, tags: Tags) -> Group {
-        Group { id: "sg-7".into(), name: "shared".into(), vpc: vpc.into(), tags, rules: [].into() }
+        Group { id: "sg-7".into(), name: "shared".into(), vpc: vpc.into(), tags, rules: [].into(), outbound: [].into() }
     }
 
     #[test]

@@ -132,7 +132,7 @@ fn vpc(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>) {
         problems.push(format!("vpc {} doesn't exist in {}", balancer.vpc, place.region));
         return;
     };
-    if let Some(owner) = vpc.owner.as_ref().filter(|owner| **owner != place.account) {
+    if let Some(owner) = vpc.owner.as_ref().filter(|owner| **owner != place.caller.account) {
         problems.push(format!(
             "vpc {} is shared from account {owner}, which owns its route tables: create the balancer in that account",
             vpc.id
@@ -164,7 +164,7 @@ fn subnets(balancer: &Balancer, place: &Surroundings, problems: &mut Vec<String>
             problems.push(format!("subnet {id} is in {}, not in {}", subnet.vpc, balancer.vpc));
             continue;
         }
-        if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != place.account) {
+        if let Some(owner) = subnet.owner.as_ref().filter(|owner| **owner != place.caller.account) {
             problems.push(format!(
                 "subnet {id} is shared from account {owner}, which owns its route tables: create the balancer in that \
                  account"

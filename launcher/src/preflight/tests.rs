@@ -9,27 +9,33 @@ use crate::model::observe::tests::whole;
 use crate::model::tags::Tags;
 use crate::resources::image::Image;
 use crate::resources::instance_type::InstanceType;
-use crate::resources::network::{Subnet, Vpc};
+use crate::resources::network::{Caller, Subnet, Vpc};
 use crate::resources::route_tables::{Route, Table};
 
 const ACCOUNT: &str = "123456789012";
 
 pub(crate) fn place() -> Surroundings {
-    let subnet = |id: &str, zone: &str| Subnet {
+    let subnet = |id: &str, zone: &str, cidr: &str| Subnet {
         id: id.into(),
         vpc: "vpc-0a1b2c3d".into(),
         zone: zone.into(),
+        cidr: cidr.parse().ok(),
+        free: 200,
         owner: Some(ACCOUNT.into()),
+        ..Subnet::default()
     };
     Surroundings {
         region: "eu-west-1".into(),
-        account: ACCOUNT.into(),
+        caller: Caller { account: ACCOUNT.into(), arn: format!("arn:aws:iam::{ACCOUNT}:user/anna") },
         vpc: Some(Vpc {
             id: "vpc-0a1b2c3d".into(),
             cidrs: vec!["10.0.0.0/16".parse().unwrap()],
             owner: Some(ACCOUNT.into()),
         }),
-        subnets: vec![subnet("subnet-0aaa", "eu-west-1a"), subnet("subnet-0bbb", "eu-west-1b")],
+        subnets: vec![
+            subnet("subnet-0aaa", "eu-west-1a", "10.0.1.0/24"),
+            subnet("subnet-0bbb", "eu-west-1b", "10.0.2.0/24"),
+        ],
         tables: vec![table("rtb-1", None)],
         image_id: Some("ami-0a1b2c3d".into()),
         image: Some(Image {

@@ -2,6 +2,7 @@
 //! error.
 
 pub mod bucket;
+pub mod gateways;
 pub mod image;
 pub mod instance_profile;
 pub mod instance_refresh;

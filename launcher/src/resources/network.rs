@@ -1,4 +1,7 @@
-//! Reads a balancer's VPC and subnets, and the caller's account.
+//! Reads VPCs and subnets, and the caller.
+
+use std::fmt;
+use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::Client;
 use aws_sdk_ec2::types::{self, Filter, VpcCidrBlockStateCode};
@@ -6,6 +9,7 @@ use ipnet::Ipv4Net;
 
 use crate::aws::PAGE;
 use crate::aws::error::{CallFailed, Named};
+use crate::model::tags::Tags;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Vpc {
@@ -17,15 +21,48 @@ pub struct Vpc {
     pub owner: Option<String>,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Subnet {
     /// `subnet-…`
     pub id: String,
+    /// Its tag `Name`.
+    pub name: Option<String>,
     pub vpc: String,
     /// Its availability zone's name.
     pub zone: String,
+    /// None if it has IPv6 addresses only.
+    pub cidr: Option<Ipv4Net>,
+    /// The number of free addresses.
+    pub free: i32,
+    /// Whether its instances get public addresses.
+    pub public: bool,
     /// The account that owns it.
     pub owner: Option<String>,
+    pub is_on_an_outpost: bool,
+}
+
+impl Subnet {
+    /// Whether the address lies inside.
+    pub fn holds(&self, address: Ipv4Addr) -> bool {
+        self.cidr.is_some_and(|cidr| cidr.contains(&address))
+    }
+}
+
+impl fmt::Display for Subnet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.name {
+            Some(name) => write!(f, "{} ({name}) in {}", self.id, self.zone),
+            None => write!(f, "{} in {}", self.id, self.zone),
+        }
+    }
+}
+
+/// The identity that makes the calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Caller {
+    pub account: String,
+    /// The ARN of the credentials' user or session.
+    pub arn: String,
 }
 
 /// The VPC of this id, if it exists.
@@ -51,23 +88,49 @@ pub fn cidrs(vpc: &types::Vpc) -> Vec<Ipv4Net> {
     cidrs
 }
 
-/// The existing ones of these subnets.
-pub async fn subnets(ec2: &Client, ids: &[String]) -> Result<Vec<Subnet>, CallFailed> {
-    let filter = Filter::builder().name("subnet-id").set_values(Some(ids.to_vec())).build();
-    let pages = ec2.describe_subnets().filters(filter).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", ids.join(" "))?;
+/// The subnets of all VPCs.
+pub async fn all_subnets(ec2: &Client) -> Result<Vec<Subnet>, CallFailed> {
+    described(ec2, None, "all subnets".to_owned()).await
+}
+
+/// The subnets of a VPC, and those of these ids that exist in other VPCs.
+pub async fn subnets(ec2: &Client, vpc: &str, ids: &[String]) -> Result<Vec<Subnet>, CallFailed> {
+    let by = |name: &str, values: Vec<String>| Filter::builder().name(name).set_values(Some(values)).build();
+    let mut found = described(ec2, Some(by("vpc-id", vec![vpc.to_owned()])), vpc.to_owned()).await?;
+    let is_missing = |id: &&String| !found.iter().any(|subnet| subnet.id == **id);
+    let others: Vec<String> = ids.iter().filter(is_missing).cloned().collect();
+    if !others.is_empty() {
+        let object = others.join(" ");
+        found.extend(described(ec2, Some(by("subnet-id", others)), object).await?);
+    }
+    Ok(found)
+}
+
+/// The subnets, in the order of their ids.
+async fn described(ec2: &Client, filter: Option<Filter>, object: String) -> Result<Vec<Subnet>, CallFailed> {
+    let call = ec2.describe_subnets().set_filters(filter.map(|filter| vec![filter]));
+    let pages = call.into_paginator().page_size(PAGE).items().send();
+    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", object)?;
     let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
     let subnet = |subnet: &types::Subnet| Subnet {
         id: text(subnet.subnet_id()),
+        name: Tags::from(subnet.tags()).get("Name").map(str::to_owned),
         vpc: text(subnet.vpc_id()),
         zone: text(subnet.availability_zone()),
+        cidr: subnet.cidr_block().and_then(|cidr| cidr.parse().ok()),
+        free: subnet.available_ip_address_count().unwrap_or_default(),
+        public: subnet.map_public_ip_on_launch() == Some(true),
         owner: subnet.owner_id().map(str::to_owned),
+        is_on_an_outpost: subnet.outpost_arn().is_some(),
     };
-    Ok(found.iter().map(subnet).collect())
+    let mut subnets: Vec<Subnet> = found.iter().map(subnet).collect();
+    subnets.sort_by(|a, b| a.id.cmp(&b.id));
+    Ok(subnets)
 }
 
-/// The account that the credentials belong to.
-pub async fn account(sts: &aws_sdk_sts::Client) -> Result<String, CallFailed> {
+/// The owner of the credentials.
+pub async fn caller(sts: &aws_sdk_sts::Client) -> Result<Caller, CallFailed> {
     let output = sts.get_caller_identity().send().await.named("sts:GetCallerIdentity", "these credentials")?;
-    Ok(output.account().unwrap_or_default().to_owned())
+    let text = |text: Option<&str>| text.unwrap_or_default().to_owned();
+    Ok(Caller { account: text(output.account()), arn: text(output.arn()) })
 }

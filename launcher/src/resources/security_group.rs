@@ -24,9 +24,11 @@ pub struct Group {
     pub tags: Tags,
     /// Its inbound rules.
     pub rules: BTreeSet<Rule>,
+    /// Its outbound rules, which Elbow leaves alone.
+    pub outbound: BTreeSet<Rule>,
 }
 
-/// An inbound rule with one source.
+/// A rule with one source, or one destination of an outbound rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Rule {
     /// `tcp`, or a number; `-1` is all.
@@ -36,7 +38,7 @@ pub struct Rule {
     pub source: Source,
 }
 
-/// The source of a rule.
+/// The source of an inbound rule, or the destination of an outbound one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Source {
     /// IPv4 addresses.
@@ -101,6 +103,7 @@ fn group(group: &SecurityGroup) -> Group {
         vpc: group.vpc_id().unwrap_or_default().to_owned(),
         tags: Tags::from(group.tags()),
         rules: group.ip_permissions().iter().flat_map(|permission| rules(id, permission)).collect(),
+        outbound: group.ip_permissions_egress().iter().flat_map(|permission| rules(id, permission)).collect(),
     }
 }
 

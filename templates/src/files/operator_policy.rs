@@ -1,4 +1,4 @@
-//! The least policy of an operator of one balancer: create, update, status, handover and destroy. Resources
+//! The least policy of an operator of one balancer: init, doctor, create, update, status, handover and destroy. Resources
 //! and conditions follow the Service Authorization Reference ("Actions, resources, and condition keys" of EC2, IAM, EC2 Auto
 //! Scaling, Systems Manager and KMS). It doesn't name the account, so that it renders offline.
 
@@ -11,19 +11,27 @@ use crate::names::{self, TAG_BALANCER, TAG_VPC};
 use crate::values::Image;
 
 /// Calls that AWS doesn't limit to resources.
-const LOOK: [&str; 13] = [
+const LOOK: [&str; 21] = [
     "ec2:DescribeImages",
     "ec2:DescribeInstances",
     "ec2:DescribeInstanceTypeOfferings",
     "ec2:DescribeInstanceTypes",
     "ec2:DescribeLaunchTemplates",
     "ec2:DescribeLaunchTemplateVersions",
+    "ec2:DescribeNatGateways",
+    "ec2:DescribeNetworkAcls",
     "ec2:DescribeNetworkInterfaces",
     "ec2:DescribeRouteTables",
     "ec2:DescribeSecurityGroups",
     "ec2:DescribeSubnets",
+    "ec2:DescribeTransitGatewayAttachments",
+    "ec2:DescribeTransitGatewayRouteTables",
+    "ec2:DescribeTransitGatewayVpcAttachments",
     "ec2:DescribeVolumes",
+    "ec2:DescribeVpcEndpoints",
+    "ec2:DescribeVpcPeeringConnections",
     "ec2:DescribeVpcs",
+    "ec2:DescribeVpnGateways",
     "autoscaling:DescribeAutoScalingGroups",
 ];
 
@@ -223,7 +231,7 @@ mod tests {
         let mut balancer = small();
         balancer.iam.instance_profile = Some("nodes".into());
         let all = statements(&balancer);
-        assert!(of(&all, "GiveRights").is_none());
+        assert!(of(&all, "GiveRights").is_none() && of(&all, "TryOwnRights").is_none());
         assert_eq!(of(&all, "KeepRole").unwrap()["Action"], serde_json::json!(READ));
         assert_eq!(of(&all, "PassRole").unwrap()["Resource"], serde_json::json!(["arn:aws:iam::*:role/*"]));
         balancer.iam.role = Some("nodes".into());

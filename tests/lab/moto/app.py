@@ -14,6 +14,7 @@
     POST /lab/stopped {"instance": "i-…"}                its system has shut down
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
     POST /lab/route-tables {"count": 20}                 adds tagged tables to the lab's VPC; answers their IDs
+    POST /lab/foreign-bucket {"name": "…"}               a bucket that belongs to another account
 
 An error is `{"error": "one line"}` with a status of 4xx.
 """
@@ -23,6 +24,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.test import Client
 
 import console
 import credentials
@@ -31,6 +33,7 @@ import patches
 import seed
 import stale
 import world
+from constants import REGION
 from patches import authorization, termination
 from patches.auto_scaling import model, reconcile
 
@@ -62,6 +65,21 @@ def build(patched: bool) -> Callable[..., Iterable[bytes]]:
             return aws(environ, start_response)
 
     return application
+
+
+def load(application: Callable[..., Iterable[bytes]]) -> None:
+    """Loads what moto loads at the first call to each service, so that copies of this process have it."""
+    client = Client(application)
+    for service, action in (
+        ("autoscaling", "DescribeAutoScalingGroups"),
+        ("ec2", "DescribeRegions"),
+        ("iam", "GetUser"),
+        ("ssm", "GetParameter"),
+        ("sts", "GetCallerIdentity"),
+    ):
+        key = f"AWS4-HMAC-SHA256 Credential=none/20200101/{REGION}/{service}/aws4_request"
+        headers = {"Authorization": key, "X-Amz-Target": f"Amazon{service.upper()}.{action}"}
+        client.post("/", headers=headers, data={"Action": action})
 
 
 def _settle() -> None:
@@ -137,4 +155,5 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),
+    ("POST", "foreign-bucket"): lambda r: seed.foreign_bucket(r["name"]),
 }

@@ -12,6 +12,7 @@ from moto.ec2.models.vpcs import VPCEndPoint
 from moto.ec2.utils import random_vpc_ep_id
 from moto.iam.models import iam_backends
 from moto.moto_api._internal import mock_random
+from moto.s3.models import s3_backends
 from moto.ssm.models import ssm_backends
 
 import instrument
@@ -80,6 +81,8 @@ def _forget_default_vpc(ec2: Any) -> None:
 def _vpc(ec2: Any, cidr: str, name: str) -> Any:
     """A VPC with AWS's default security group, which admits traffic between its members; moto's doesn't."""
     vpc = ec2.create_vpc(cidr, tags=_named(name))
+    # AWS creates no endpoint with private DNS without it.
+    vpc.enable_dns_hostnames = True
     group = ec2.get_default_security_group(vpc.id).id
     ec2.authorize_security_group_ingress(group, "-1", None, None, [], source_groups=[{"GroupId": group}])
     return vpc
@@ -131,7 +134,7 @@ def _endpoints(ec2: Any, vpc: Any, subnets: list[str]) -> dict[str, str]:
     They have no network interfaces, which the lab would build in the kernel.
     """
     ids = {}
-    for service in ("ec2", "autoscaling"):
+    for service in ("ec2", "autoscaling", "s3"):
         endpoint = VPCEndPoint(
             ec2,
             random_vpc_ep_id(),
@@ -171,6 +174,7 @@ def _images(ec2: Any) -> dict[str, str]:
         ("plain", "plain-debian-12", "plain Debian 12"),
         ("arm", "plain-debian-12-arm64", "plain Debian 12 for Graviton"),
         ("next", "elbow-debian-12-next", "a newer build of the main image"),
+        ("dnf", "plain-dnf", "plain, with dnf instead of apt-get"),
     ):
         image = Ami(
             ec2,
@@ -194,6 +198,7 @@ def _images(ec2: Any) -> dict[str, str]:
         ("/aws/service/elbow-lab/debian-12", ids["main"]),
         ("/aws/service/elbow-lab/plain-debian-12", ids["plain"]),
         ("/aws/service/elbow-lab/debian-12-arm64", ids["arm"]),
+        ("/aws/service/elbow-lab/plain-dnf", ids["dnf"]),
         (standard, ids["main"]),
     ):
         _parameter(ssm, path, image)
@@ -268,3 +273,9 @@ def more_route_tables(count: int) -> list[str]:
     tables = [ec2.create_route_table(vpc, tags=_named(f"extra-{have + n}")).id for n in range(count)]
     instrument.changed()
     return tables
+
+
+def foreign_bucket(name: str) -> dict[str, str]:
+    """Creates a bucket of another account, which took the name first."""
+    s3_backends[OTHER_ACCOUNT][PARTITION].create_bucket(name, REGION)
+    return {"account": OTHER_ACCOUNT}

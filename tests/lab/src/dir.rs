@@ -43,7 +43,12 @@ impl LabDir {
         self.root.join("plain")
     }
 
-    /// The package repository that the plain image installs from.
+    /// Root file system of the image with dnf, read-only: plain, and without apt-get.
+    pub fn dnf(&self) -> PathBuf {
+        self.root.join("dnf")
+    }
+
+    /// The package repository that the plain image and the one with dnf install from.
     pub fn repository(&self) -> PathBuf {
         self.root.join("repository")
     }

@@ -46,7 +46,7 @@ impl Zone {
         Zone { names: BTreeMap::new(), region: region.to_owned(), private }
     }
 
-    /// Adds a name with all its addresses.
+    /// Adds a name with all its addresses. `*.` at its start stands for any label.
     pub fn with(mut self, name: &str, addresses: &[Ipv4Addr]) -> Zone {
         self.names.insert(name.trim_end_matches('.').to_ascii_lowercase(), addresses.to_vec());
         self
@@ -91,7 +91,8 @@ impl Zone {
     }
 
     fn addresses(&self, name: &str) -> Option<Vec<Ipv4Addr>> {
-        self.names.get(name).cloned().or_else(|| {
+        let wildcard = || self.names.get(&format!("*.{}", name.split_once('.')?.1));
+        self.names.get(name).or_else(wildcard).cloned().or_else(|| {
             let numbers = name.split('.').next()?.strip_prefix("ip-")?;
             let address: Ipv4Addr = numbers.replace('-', ".").parse().ok()?;
             (self.is_private(address) && host_name(address, &self.region) == name).then(|| vec![address])
@@ -183,7 +184,8 @@ mod tests {
 
     fn zone() -> Zone {
         let api = [Ipv4Addr::new(10, 0, 0, 3), Ipv4Addr::new(10, 0, 0, 5)];
-        Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]).with("ec2.eu-west-1.amazonaws.com", &api)
+        let zone = Zone::new("eu-west-1", vec!["10.0.0.0/16".parse().unwrap()]);
+        zone.with("ec2.eu-west-1.amazonaws.com", &api).with("*.s3.eu-west-1.amazonaws.com", &api)
     }
 
     fn question(name: &str, record_type: RecordType) -> Vec<u8> {
@@ -205,6 +207,7 @@ mod tests {
         let both = (ResponseCode::NoError, vec!["10.0.0.3".to_owned(), "10.0.0.5".to_owned()]);
         assert_eq!(ask("ec2.eu-west-1.amazonaws.com.", RecordType::A), both);
         assert_eq!(ask("EC2.eu-west-1.AmazonAWS.com.", RecordType::A), both);
+        assert_eq!(ask("elbow-123456789012-eu-west-1.s3.eu-west-1.amazonaws.com.", RecordType::A), both);
         assert_eq!(ask("ip-10-0-1-10.eu-west-1.compute.internal.", RecordType::A), found("10.0.1.10"));
         let host = "ip-10-0-1-10.eu-west-1.compute.internal.";
         assert_eq!(ask("10.1.0.10.in-addr.arpa.", RecordType::PTR), found(host));
@@ -216,6 +219,8 @@ mod tests {
         for name in [
             "example.com.",
             "ec2.us-east-1.amazonaws.com.",
+            "a.ec2.eu-west-1.amazonaws.com.",
+            "a.b.s3.eu-west-1.amazonaws.com.",
             "ip-10-9-1-10.eu-west-1.compute.internal.",
             "ip-10-0-1-10.us-east-1.compute.internal.",
             "ip-010-0-1-10.eu-west-1.compute.internal.",

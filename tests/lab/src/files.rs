@@ -1,4 +1,4 @@
-//! Serves files over HTTP: the agent that instances download, and the package repository of the plain image.
+//! Serves files over HTTP: the agent that instances download, and the lab's package repository.
 
 use std::convert::Infallible;
 use std::io::ErrorKind;

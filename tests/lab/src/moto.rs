@@ -1,14 +1,15 @@
 //! Starts moto, the AWS API in Python, with the lab's patches on a loopback port.
 
 use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Stdio;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-use serde_json::json;
-use tokio::process::{Child, Command};
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use crate::api::upstream::Upstream;
@@ -19,56 +20,25 @@ const START: Duration = Duration::from_secs(90);
 /// How often a starting moto is polled.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// The process that has loaded moto, and forks a server for each [`Moto`] of this process. It and its servers end with
+/// this process, even if this is killed: their standard input ends.
+static SOURCE: Mutex<Option<Child>> = Mutex::new(None);
+
 /// moto's server. It ends when this is dropped or this process ends.
 #[derive(Debug)]
 pub struct Moto {
     upstream: Upstream,
-    child: Child,
+    _server: Server,
 }
 
 impl Moto {
     /// Starts moto with an empty account; its port file and log are in `run`.
     pub async fn start(dir: &LabDir, run: &Path) -> Result<Moto> {
-        let python = dir.venv().join("bin/python");
-        if !python.exists() {
-            bail!("{}: missing; run `make setup` first", python.display());
-        }
-        let (port_file, log_path) = (run.join("moto.port"), run.join("moto.log"));
+        let (port_file, log) = (run.join("moto.port"), run.join("moto.log"));
         remove(&port_file)?;
-        let log = std::fs::File::create(&log_path).with_context(|| format!("writing {}", log_path.display()))?;
-        let child = Command::new(&python)
-            .arg(dir::checkout()?.join("tests/lab/moto/serve.py"))
-            .args(["--port", "0", "--until-stdin-ends", "--port-file"])
-            .arg(&port_file)
-            // This pipe ends with this process, even if it is killed, and moto ends with the pipe.
-            .stdin(Stdio::piped())
-            .stdout(Stdio::from(log.try_clone()?))
-            .stderr(Stdio::from(log))
-            .kill_on_drop(true)
-            .spawn()
-            .with_context(|| format!("starting moto with {}", python.display()))?;
-        Moto::await_ready(child, &port_file)
-            .await
-            .with_context(|| format!("starting moto (see {})", log_path.display()))
-    }
-
-    async fn await_ready(mut child: Child, port_file: &Path) -> Result<Moto> {
-        let end = Instant::now() + START;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                bail!("moto ended with {status}");
-            }
-            if let Some(port) = read_port(port_file) {
-                let upstream = Upstream::new(&format!("http://127.0.0.1:{port}"));
-                if upstream.get("/lab/ready").await.is_ok() {
-                    return Ok(Moto { upstream, child });
-                }
-            }
-            if Instant::now() > end {
-                bail!("moto wasn't ready after {START:?}");
-            }
-            sleep(LOOK).await;
-        }
+        order(dir, &json!({ "start": port_file, "log": log }))?;
+        let server = Server(port_file);
+        server.await_ready().await.with_context(|| format!("starting moto (see {})", log.display()))
     }
 
     /// The client for its control paths.
@@ -81,11 +51,74 @@ impl Moto {
         let body = self.upstream.post("/lab/seed", &json!({})).await.context("seeding moto")?;
         serde_json::from_slice(&body).context("reading what moto was seeded with")
     }
+}
 
-    /// Kills moto and waits for its end.
-    pub async fn stop(mut self) -> Result<()> {
-        self.child.kill().await.context("ending moto")
+/// A forked server, by its port file.
+#[derive(Debug)]
+struct Server(PathBuf);
+
+impl Server {
+    async fn await_ready(self) -> Result<Moto> {
+        let end = Instant::now() + START;
+        loop {
+            if let Some(status) = source().as_mut().map(Child::try_wait).transpose()?.flatten() {
+                bail!("moto ended with {status}");
+            }
+            if let Some(port) = read_port(&self.0) {
+                let upstream = Upstream::new(&format!("http://127.0.0.1:{port}"));
+                if upstream.get("/lab/ready").await.is_ok() {
+                    return Ok(Moto { upstream, _server: self });
+                }
+            }
+            if Instant::now() > end {
+                bail!("moto wasn't ready after {START:?}");
+            }
+            sleep(LOOK).await;
+        }
     }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let stop = json!({ "stop": self.0 });
+        if let Some(source) = source().as_mut() {
+            // If the source has ended, its servers have, too.
+            let _ = send(source, &stop);
+        }
+    }
+}
+
+/// Gives the source an order, and starts it first if it doesn't run.
+fn order(dir: &LabDir, order: &Value) -> Result<()> {
+    let mut source = source();
+    let ended = source.as_mut().is_none_or(|child| !matches!(child.try_wait(), Ok(None)));
+    if ended {
+        let python = dir.venv().join("bin/python");
+        if !python.exists() {
+            bail!("{}: missing; run `make setup` first", python.display());
+        }
+        let child = Command::new(&python)
+            .arg(dir::checkout()?.join("tests/lab/moto/serve.py"))
+            .arg("--copies")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .with_context(|| format!("starting moto with {}", python.display()))?;
+        *source = Some(child);
+    }
+    let child = source.as_mut().context("moto's process is missing")?;
+    send(child, order).context("giving moto's process an order")
+}
+
+fn send(source: &mut Child, order: &Value) -> std::io::Result<()> {
+    match source.stdin.as_mut() {
+        Some(pipe) => pipe.write_all(format!("{order}\n").as_bytes()),
+        None => Err(std::io::ErrorKind::BrokenPipe.into()),
+    }
+}
+
+fn source() -> std::sync::MutexGuard<'static, Option<Child>> {
+    SOURCE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What the account was seeded with (`tests/lab/moto/seed.py`).
@@ -102,12 +135,12 @@ pub struct Seed {
     pub subnets: BTreeMap<String, String>,
     /// Its route tables: `private-a`, `private-b`, `main`, `gateway`.
     pub route_tables: BTreeMap<String, String>,
-    /// Machine images: `main`, `plain`, `arm`.
+    /// Machine images: `main`, `plain`, `dnf`, `arm`.
     pub images: BTreeMap<String, String>,
-    /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`.
+    /// The VPC's interface endpoints, by service: `ec2`, `autoscaling`, `s3`.
     pub endpoints: BTreeMap<String, String>,
     /// Resources that don't belong to Elbow; the format is free.
-    pub others: serde_json::Value,
+    pub others: Value,
 }
 
 /// An IAM user with an access key.
@@ -147,7 +180,7 @@ pub async fn set_stale(moto: &Upstream, age: Duration) -> Result<()> {
 /// The current generation of the world, after Auto Scaling and terminations have done what is due.
 pub async fn generation(moto: &Upstream) -> Result<u64> {
     let body = moto.get("/lab/generation").await?;
-    let answer: serde_json::Value = serde_json::from_slice(&body).context("reading moto's generation")?;
+    let answer: Value = serde_json::from_slice(&body).context("reading moto's generation")?;
     answer["generation"].as_u64().context("moto's generation isn't a number")
 }
 
@@ -169,6 +202,11 @@ pub async fn stopped(moto: &Upstream, instance: &str) -> Result<()> {
 /// Sets what GetConsoleOutput answers.
 pub async fn set_console(moto: &Upstream, instance: &str, text: &str) -> Result<()> {
     moto.post("/lab/console", &json!({ "instance": instance, "text": text })).await.map(drop)
+}
+
+/// Creates a bucket that belongs to another account.
+pub async fn make_foreign_bucket(moto: &Upstream, name: &str) -> Result<()> {
+    moto.post("/lab/foreign-bucket", &json!({ "name": name })).await.map(drop)
 }
 
 fn read_port(file: &Path) -> Option<u16> {

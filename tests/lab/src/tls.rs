@@ -153,12 +153,15 @@ mod tests {
         assert_eq!(made.pem(), reopened.pem());
 
         let (listener, address) = loopback();
-        let config = reopened.server(["ec2.eu-west-1.amazonaws.com", "iam.amazonaws.com"]).unwrap();
+        let names = ["ec2.eu-west-1.amazonaws.com", "iam.amazonaws.com", "*.s3.eu-west-1.amazonaws.com"];
+        let config = reopened.server(names).unwrap();
         let served = tokio::spawn(Door::tls(listener, config).serve(async |_, _| Ok(text(StatusCode::OK, "secret"))));
         let tls = trusting(&made);
         assert_eq!(connect(&tls, address, "ec2.eu-west-1.amazonaws.com").await.unwrap(), b"http/1.1");
         assert_eq!(connect(&tls, address, "iam.amazonaws.com").await.unwrap(), b"http/1.1");
+        assert_eq!(connect(&tls, address, "elbow-1.s3.eu-west-1.amazonaws.com").await.unwrap(), b"http/1.1");
         assert!(connect(&tls, address, "example.com").await.is_err());
+        assert!(connect(&tls, address, "a.b.s3.eu-west-1.amazonaws.com").await.is_err());
         let stranger = Authority::open(&folder.path().join("other")).unwrap();
         assert!(connect(&trusting(&stranger), address, "iam.amazonaws.com").await.is_err());
         served.abort();

@@ -294,6 +294,7 @@ pub(super) mod tests {
             .skip(1)
             .map(|rest| serde_json::from_str(rest.split("```").next().unwrap()).unwrap())
             .collect();
+        assert_eq!(examples.len(), all.len(), "one example of each kind");
         assert_eq!(examples[0], payload(all[0].clone()), "the first example is whole");
         for (what, example) in all.into_iter().zip(&examples).skip(1) {
             let sent = payload(what);

@@ -1,12 +1,12 @@
-//! Reads the VPC's network: subnets, ways out, network ACLs, and connections to other networks.
+//! Reads the VPC's DNS attributes and network ACLs, the targets' interfaces, and connections to other networks.
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{self, Filter, NatGatewayState, RuleAction, State, VpcEndpointType, VpnState};
+use aws_sdk_ec2::types::{self, AttributeBooleanValue, Filter, RuleAction, VpcAttributeName, VpnState};
 
 use crate::aws::PAGE;
 use crate::aws::error::Named;
 use crate::doctor::access_lists::{AccessList, Rule};
-use crate::doctor::facts::{Endpoint, Interface, Nat, Read, Subnet};
+use crate::doctor::facts::{Dns, Interface, Read};
 
 /// AWS takes this many values for a filter (EC2 user guide, "Filter resources").
 const VALUES: usize = 200;
@@ -19,48 +19,16 @@ fn text(text: Option<&str>) -> String {
     text.unwrap_or_default().to_owned()
 }
 
-pub async fn subnets(ec2: &Client, vpc: &str) -> Read<Vec<Subnet>> {
-    let pages = ec2.describe_subnets().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeSubnets", vpc)?;
-    let subnet = |subnet: &types::Subnet| {
-        Some(Subnet {
-            id: text(subnet.subnet_id()),
-            zone: text(subnet.availability_zone()),
-            cidr: subnet.cidr_block()?.parse().ok()?,
-            free: subnet.available_ip_address_count().unwrap_or_default(),
-            public: subnet.map_public_ip_on_launch() == Some(true),
-        })
+pub async fn dns(ec2: &Client, vpc: &str) -> Read<Dns> {
+    // A call returns one attribute.
+    let of = |name: VpcAttributeName| {
+        let call = ec2.describe_vpc_attribute().vpc_id(vpc).attribute(name);
+        async move { call.send().await.named("ec2:DescribeVpcAttribute", vpc) }
     };
-    Ok(found.iter().filter_map(subnet).collect())
-}
-
-pub async fn nats(ec2: &Client, vpc: &str) -> Read<Vec<Nat>> {
-    let pages = ec2.describe_nat_gateways().filter(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeNatGateways", vpc)?;
-    let live = found.iter().filter(|nat| nat.state() == Some(&NatGatewayState::Available));
-    let nat = |nat: &types::NatGateway| Nat {
-        id: text(nat.nat_gateway_id()),
-        subnet: nat.subnet_id().map(str::to_owned),
-        public: nat.connectivity_type() != Some(&types::ConnectivityType::Private),
-    };
-    Ok(live.map(nat).collect())
-}
-
-pub async fn endpoints(ec2: &Client, vpc: &str) -> Read<Vec<Endpoint>> {
-    let pages = ec2.describe_vpc_endpoints().filters(by("vpc-id", vpc)).into_paginator().page_size(PAGE).items().send();
-    let found = pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeVpcEndpoints", vpc)?;
-    // The API's model writes `Available`, and the API `available`.
-    let is_live = |state: &State| state.as_str().eq_ignore_ascii_case(State::Available.as_str());
-    let live = found.iter().filter(|endpoint| endpoint.state().is_some_and(is_live));
-    let endpoint = |endpoint: &types::VpcEndpoint| Endpoint {
-        id: text(endpoint.vpc_endpoint_id()),
-        service: text(endpoint.service_name()),
-        interface: endpoint.vpc_endpoint_type() == Some(&VpcEndpointType::Interface),
-        private_dns: endpoint.private_dns_enabled() == Some(true),
-        subnets: endpoint.subnet_ids().to_vec(),
-        groups: endpoint.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),
-    };
-    Ok(live.map(endpoint).collect())
+    let (support, hostnames) =
+        futures::try_join!(of(VpcAttributeName::EnableDnsSupport), of(VpcAttributeName::EnableDnsHostnames))?;
+    let is_on = |value: Option<&AttributeBooleanValue>| value.and_then(|value| value.value()) == Some(true);
+    Ok(Dns { support: is_on(support.enable_dns_support()), hostnames: is_on(hostnames.enable_dns_hostnames()) })
 }
 
 pub async fn access_lists(ec2: &Client, vpc: &str) -> Read<Vec<AccessList>> {

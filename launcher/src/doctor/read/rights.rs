@@ -13,6 +13,7 @@ use crate::model::discover::Surroundings;
 use crate::model::observe::Observed;
 use crate::model::tags::Tags;
 use crate::resources::launch_template::LAUNCHED;
+use crate::resources::network::Caller;
 
 /// The calls that make the nodes' role, and pass it.
 const ROLE: [&str; 4] = ["iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "iam:PassRole"];
@@ -20,18 +21,12 @@ const ROLE: [&str; 4] = ["iam:CreateRole", "iam:TagRole", "iam:PutRolePolicy", "
 const PROFILE: [&str; 3] = ["iam:CreateInstanceProfile", "iam:TagInstanceProfile", "iam:AddRoleToInstanceProfile"];
 
 /// The permissions for what `create` would make.
-pub async fn permissions(
-    aws: &Aws,
-    balancer: &Balancer,
-    place: &Surroundings,
-    observed: &Observed,
-    caller: Option<&str>,
-) -> Vec<Permission> {
+pub async fn permissions(aws: &Aws, balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<Permission> {
     let (group, template, launch, iam) = futures::join!(
         security_group(aws, balancer, observed),
         launch_template(aws, balancer, observed),
         launch(aws, balancer, place, observed),
-        roles(aws, balancer, place, observed, caller),
+        roles(aws, balancer, place, observed),
     );
     let ec2 =
         [("ec2:CreateSecurityGroup", group), ("ec2:CreateLaunchTemplate", template), ("ec2:RunInstances", launch)];
@@ -88,13 +83,7 @@ async fn launch(aws: &Aws, balancer: &Balancer, place: &Surroundings, observed: 
     })
 }
 
-async fn roles(
-    aws: &Aws,
-    balancer: &Balancer,
-    place: &Surroundings,
-    observed: &Observed,
-    caller: Option<&str>,
-) -> Vec<Permission> {
+async fn roles(aws: &Aws, balancer: &Balancer, place: &Surroundings, observed: &Observed) -> Vec<Permission> {
     let unclear = |why: String| {
         let action = "iam:CreateRole and what else IAM needs".to_owned();
         vec![Permission { action, answer: Answer::Unclear(why) }]
@@ -105,7 +94,7 @@ async fn roles(
     if role.is_empty() && profile.is_empty() {
         return Vec::new();
     }
-    let Some(caller) = caller else { return unclear("the caller isn't known".to_owned()) };
+    let Caller { account, arn: caller } = &place.caller;
     let source = match identity(caller) {
         Some(Identity::Arn(arn)) => arn,
         Some(Identity::Root) => return Vec::new(),
@@ -113,7 +102,7 @@ async fn roles(
     };
     let partition = caller.split(':').nth(1).unwrap_or("aws");
     let name = names::global(&place.region, &balancer.name);
-    let arn = |kind: &str| format!("arn:{partition}:iam::{}:{kind}{}{name}", place.account, balancer.iam.path());
+    let arn = |kind: &str| format!("arn:{partition}:iam::{account}:{kind}{}{name}", balancer.iam.path());
     let boundary = balancer.iam.permissions_boundary.as_deref();
     let (role, profile) = futures::join!(
         simulate(aws, &source, arn("role"), role, boundary),

@@ -289,6 +289,19 @@ def an_address_in_use_is_refused(server: Any) -> Iterator[None]:
         s.run(PrivateIpAddress=taken)
 
 
+def a_launch_into_a_full_subnet_is_refused(server: Any) -> Iterator[None]:
+    """ "Error codes": InsufficientFreeAddressesInSubnet. AWS reserves five of the 16 addresses."""
+    s = Scene(server)
+    made = s.ec2.create_subnet(VpcId=s.vpc, CidrBlock="10.50.9.0/28", AvailabilityZone="eu-west-1a")["Subnet"]
+    addresses = [{"PrivateIpAddress": f"10.50.9.{last}", "Primary": last == 4} for last in range(4, 15)]
+    eni = s.ec2.create_network_interface(SubnetId=made["SubnetId"], PrivateIpAddresses=addresses)["NetworkInterface"]
+    yield
+    with refused("InsufficientFreeAddressesInSubnet"):
+        s.run(SubnetId=made["SubnetId"])
+    s.ec2.delete_network_interface(NetworkInterfaceId=eni["NetworkInterfaceId"])
+    assert len(s.run(SubnetId=made["SubnetId"])) == 1
+
+
 def an_unknown_launch_template_is_not_found(server: Any) -> Iterator[None]:
     """RunInstances, LaunchTemplate: InvalidLaunchTemplateId.NotFound."""
     s = Scene(server)

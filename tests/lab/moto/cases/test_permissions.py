@@ -47,6 +47,32 @@ def routes_can_be_limited_to_a_vpc(server: Any) -> Iterator[None]:
         node.create_route(**{**to, "RouteTableId": other.table})
 
 
+def reads_of_one_resource_can_be_limited_to_it(server: Any) -> Iterator[None]:
+    """DescribeVpcAttribute: resource vpc."""
+    s, other = Scene(server), Scene(server)
+    own = f"arn:aws:ec2:eu-west-1:{server.seed['account']}:vpc/{s.vpc}"
+    _, node = s.as_node(_allow("ec2:DescribeVpcAttribute", resource=own))
+    yield
+    node.describe_vpc_attribute(VpcId=s.vpc, Attribute="enableDnsSupport")
+    with refused("UnauthorizedOperation", 403, says=f"vpc/{other.vpc} because no identity-based policy allows"):
+        node.describe_vpc_attribute(VpcId=other.vpc, Attribute="enableDnsSupport")
+
+
+def a_policy_can_name_the_user_who_calls(server: Any) -> Iterator[None]:
+    """IAM User Guide, "IAM policy elements: Variables and tags": aws:username."""
+    s = Scene(server)
+    user = s.iam.create_user(UserName=s.name)["User"]["Arn"]
+    own = _allow("iam:SimulatePrincipalPolicy", resource="arn:aws:iam::*:user/${aws:username}")
+    policy = json.dumps({"Version": "2012-10-17", "Statement": [own]})
+    s.iam.put_user_policy(UserName=s.name, PolicyName="own", PolicyDocument=policy)
+    key = s.iam.create_access_key(UserName=s.name)["AccessKey"]
+    iam = server.client("iam", {**key, "Token": None})
+    yield
+    iam.simulate_principal_policy(PolicySourceArn=user, ActionNames=["iam:GetUser"])
+    with refused("AccessDenied", 403):
+        iam.simulate_principal_policy(PolicySourceArn=server.seed["operator"]["arn"], ActionNames=["iam:GetUser"])
+
+
 def a_describe_call_is_allowed_on_everything_or_not_at_all(server: Any) -> Iterator[None]:
     """DescribeInstances, DescribeNetworkInterfaces: no resource-level permissions."""
     s = Scene(server)

@@ -23,6 +23,7 @@ from patches import (
     interfaces,
     launch_templates,
     routes,
+    s3,
     security_groups,
     simulation,
     tags,
@@ -44,6 +45,7 @@ _AREAS = (
     iam_resources,
     connections,
     simulation,
+    s3,
 )
 
 

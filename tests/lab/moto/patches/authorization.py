@@ -95,10 +95,12 @@ def authorize(self: BaseResponse, resource: str = "*") -> None:
     )
     request.check_signature()
     key = request._access_key
-    if isinstance(key, AssumedRoleAccessKey):
-        _refuse_expired(self, service, key)
+    if is_expired(key):
+        if service == "ec2":
+            raise Refused(service, 400, "RequestExpired", "Request has expired.")
+        raise Refused(service, 403, "ExpiredToken", "The security token included in the request is expired")
     documents = documents_of(key.collect_policies())
-    context = _caller(self, key)
+    context = caller(key, self.region)
     for check in checks.of(self):
         decision = decide(documents, check.action, check.resource, {**context, **check.context})
         if decision is not Decision.ALLOW:
@@ -107,13 +109,12 @@ def authorize(self: BaseResponse, resource: str = "*") -> None:
             raise _denied(service, key.arn, check, Decision.SILENT)
 
 
-def _refuse_expired(self: BaseResponse, service: str, key: AssumedRoleAccessKey) -> None:
-    sessions = sts_backends[self.current_account][self.partition].assumed_roles
-    until = next(s.expiration for s in sessions if s.access_key_id == key._access_key_id)
-    if until <= utcnow():
-        if service == "ec2":
-            raise Refused(service, 400, "RequestExpired", "Request has expired.")
-        raise Refused(service, 403, "ExpiredToken", "The security token included in the request is expired")
+def is_expired(key: Any) -> bool:
+    """Whether a role's temporary credentials have expired. A user's don't."""
+    if not isinstance(key, AssumedRoleAccessKey):
+        return False
+    sessions = sts_backends[key.account_id][key.partition].assumed_roles
+    return next(s.expiration for s in sessions if s.access_key_id == key._access_key_id) <= utcnow()
 
 
 def documents_of(policies: list[Any]) -> list[str]:
@@ -127,31 +128,39 @@ def documents_of(policies: list[Any]) -> list[str]:
     return documents
 
 
-def _caller(self: BaseResponse, key: Any) -> Context:
+def caller(key: Any, region: str) -> Context:
     """The condition keys of every request."""
     context: Context = {
         "aws:principalarn": [key.arn],
-        "aws:principalaccount": [self.current_account],
-        "aws:requestedregion": [self.region],
-        "ec2:region": [self.region],
+        "aws:principalaccount": [key.account_id],
+        "aws:requestedregion": [region],
+        "ec2:region": [region],
         "aws:currenttime": [datetime.datetime.now(datetime.UTC).isoformat()],
     }
+    # Of users only: "AWS global condition context keys", aws:username.
+    if user := getattr(key, "_owner_user_name", None):
+        context["aws:username"] = [user]
     session = getattr(key, "_session_name", "")
     if session.startswith("i-"):
-        arn = f"arn:{self.partition}:ec2:{self.region}:{self.current_account}:instance/{session}"
+        arn = f"arn:{key.partition}:ec2:{region}:{key.account_id}:instance/{session}"
         context["ec2:sourceinstancearn"] = context["aws:sourceinstancearn"] = [arn]
     return context
+
+
+def denial(caller: str, action: str, where: str, decision: Decision) -> str:
+    """The message of an access denied error; `where` names the resource as the service writes it."""
+    if decision is Decision.DENY:
+        why = "with an explicit deny in an identity-based policy"
+    else:
+        why = f"because no identity-based policy allows the {action} action"
+    return f"User: {caller} is not authorized to perform: {action}{where} {why}"
 
 
 def _denied(service: str, caller: str, check: checks.Check, decision: Decision) -> Refused:
     if check.says:
         return Refused(service, 403, "AccessDenied", check.says)
     where = "" if check.resource == "*" else f" on resource: {check.resource}"
-    if decision is Decision.DENY:
-        why = "with an explicit deny in an identity-based policy"
-    else:
-        why = f"because no identity-based policy allows the {check.action} action"
-    message = f"User: {caller} is not authorized to perform: {check.action}{where} {why}"
+    message = denial(caller, check.action, where, decision)
     if service == "ec2":
         return Refused(
             service, 403, "UnauthorizedOperation", f"You are not authorized to perform this operation. {message}"

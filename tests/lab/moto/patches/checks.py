@@ -27,6 +27,7 @@ _KINDS = {
     "vol": "volume",
     "igw": "internet-gateway",
     "ami": "image",
+    "tgw-rtb": "transit-gateway-route-table",
 }
 
 # Calls on existing resources: the parameters that name them.
@@ -56,6 +57,8 @@ _EXISTING = {
     "AttachNetworkInterface": ["InstanceId", "NetworkInterfaceId"],
     "CreateTags": ["Resources"],
     "DeleteTags": ["Resources"],
+    "SearchTransitGatewayRoutes": ["TransitGatewayRouteTableId"],
+    "DescribeVpcAttribute": ["VpcId"],
 }
 
 # Calls that create a resource: its kind, and the parameters that name its parents.
@@ -107,7 +110,7 @@ class Ec2:
         self.owner = f"arn:{call.partition}:ec2:{call.region}:{call.current_account}"
 
     def arn(self, resource: str) -> str:
-        kind = _KINDS.get(resource.partition("-")[0], "unknown")
+        kind = _KINDS.get(resource.rpartition("-")[0], "unknown")
         owner = f"arn:{self.call.partition}:ec2:{self.call.region}:" if kind == "image" else self.owner
         return f"{owner}:{kind}/{resource}"
 

@@ -75,6 +75,12 @@ def run(backend: Any, given: dict[str, Any], token: str | None = None, dry: bool
         tags.check_for_metadata(specified.get("instance", {}))
     if dry:
         raise DryRunClientError()
+    has_address = any(one.get("NetworkInterfaceId") for one in wanted.get("NetworkInterfaces") or [])
+    if not has_address and subnet.available_ip_address_count < int(wanted.get("MinCount") or 1):
+        raise errors.of(
+            "InsufficientFreeAddressesInSubnet",
+            f"There are not enough free addresses in subnet '{subnet.id}' for the requested number of instances.",
+        )
     reservation = _launch(backend, {**wanted, "ClientToken": token}, version, image, subnet, groups, specified, profile)
     if token:
         backend.run_tokens[token] = (_fingerprint(given), reservation)

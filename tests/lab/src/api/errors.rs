@@ -1,7 +1,7 @@
 //! Writes errors in each AWS service's format, for calls that the lab fails, and reads error codes from moto's answers.
 //!
 //! Shapes: EC2 API Reference, "Error codes"; IAM and STS API References, "Common errors" (query protocol);
-//! AWS JSON 1.1 protocol for SSM.
+//! AWS JSON 1.1 protocol for SSM; S3 API Reference, "Error responses".
 
 use hyper::{Response, StatusCode};
 use quick_xml::Reader;
@@ -15,6 +15,7 @@ pub fn throttling_code(service: &str) -> &'static str {
     match service {
         "ec2" => "RequestLimitExceeded",
         "ssm" => "ThrottlingException",
+        "s3" => "SlowDown",
         _ => "Throttling",
     }
 }
@@ -24,8 +25,9 @@ pub fn status_of(service: &str, code: &str) -> StatusCode {
     match code {
         "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" => StatusCode::FORBIDDEN,
         "AuthFailure" if service == "ec2" => StatusCode::UNAUTHORIZED,
-        "RequestLimitExceeded" | "Unavailable" | "ServiceUnavailable" => StatusCode::SERVICE_UNAVAILABLE,
+        "RequestLimitExceeded" | "Unavailable" | "ServiceUnavailable" | "SlowDown" => StatusCode::SERVICE_UNAVAILABLE,
         "NoSuchEntity" if service == "iam" => StatusCode::NOT_FOUND,
+        "NoSuchBucket" | "NoSuchKey" if service == "s3" => StatusCode::NOT_FOUND,
         "EntityAlreadyExists" | "DeleteConflict" | "LimitExceeded" if service == "iam" => StatusCode::CONFLICT,
         "DryRunOperation" => StatusCode::PRECONDITION_FAILED,
         "ResourceContention" | "ServiceLinkedRoleFailure" => StatusCode::INTERNAL_SERVER_ERROR,
@@ -45,6 +47,7 @@ pub fn refusal(service: &str, status: StatusCode, code: &str, message: &str) -> 
     let (content_type, body) = match service {
         "ssm" => ("application/x-amz-json-1.1", serde_json::json!({"__type": code, "message": message}).to_string()),
         "ec2" => ("text/xml;charset=UTF-8", ec2_body(code, message, &id)),
+        "s3" => ("application/xml", s3_body(code, message, &id)),
         _ => ("text/xml", query_body(service, status, code, message, &id)),
     };
     let mut answer = answer(status, content_type, body);
@@ -59,6 +62,14 @@ fn ec2_body(code: &str, message: &str, id: &str) -> String {
     format!(
         "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Response><Errors><Error><Code>{code}</Code>\
          <Message>{message}</Message></Error></Errors><RequestID>{id}</RequestID></Response>"
+    )
+}
+
+fn s3_body(code: &str, message: &str, id: &str) -> String {
+    let (code, message) = (quick_xml::escape::escape(code), quick_xml::escape::escape(message));
+    format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>{code}</Code><Message>{message}</Message>\
+         <RequestId>{id}</RequestId></Error>"
     )
 }
 
@@ -115,7 +126,7 @@ mod tests {
 
     #[tokio::test]
     async fn every_service_reads_back_the_code_in_its_own_shape() {
-        for service in ["ec2", "iam", "sts", "autoscaling", "ssm"] {
+        for service in ["ec2", "iam", "sts", "autoscaling", "ssm", "s3"] {
             let code = throttling_code(service);
             let answer = refusal(service, status_of(service, code), code, "Rate <exceeded> & more.");
             assert!(answer.headers().contains_key("x-amzn-requestid"));
@@ -141,6 +152,7 @@ mod tests {
         assert_eq!(status_of("ec2", "InsufficientInstanceCapacity"), 500);
         assert_eq!(status_of("iam", "Throttling"), 400);
         assert_eq!(status_of("iam", "NoSuchEntity"), 404);
+        assert_eq!(status_of("s3", "SlowDown"), 503);
         assert_eq!(status_of("ec2", "InternalError"), 500);
         assert_eq!(status_of("autoscaling", "ServiceLinkedRoleFailure"), 500);
     }

@@ -9,6 +9,7 @@ pub mod proxy;
 mod proxy_tests;
 pub mod record;
 pub mod request;
+pub mod s3;
 pub mod sessions;
 pub mod throttle;
 pub mod upstream;

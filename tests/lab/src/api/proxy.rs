@@ -1,6 +1,7 @@
 //! The proxy: takes a call, refuses it or forwards it to moto, waits for the kernel to follow, records it, and answers.
 //!
-//! A complete request is carried out even if its caller hangs up, as on AWS.
+//! A complete request is carried out even if its caller hangs up, as on AWS. Requests to S3 and its
+//! objects pass in pieces, because an agent has 62 MB.
 
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
@@ -8,9 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Bytes, Incoming};
+use hyper::body::Incoming;
 use hyper::header::{CONNECTION, EXPECT, SERVER, TRANSFER_ENCODING};
-use hyper::http::request::Parts;
 use hyper::{Request, Response, StatusCode};
 use jiff::Timestamp;
 use tokio::sync::watch;
@@ -22,10 +22,10 @@ use super::errors::{code_in, refusal, status_of};
 use super::faults::{Failing, Faults, Injector};
 use super::hooks::{Hooks, Passage};
 use super::record::Record;
-use super::request::Asked;
+use super::request::{self, Asked};
 use super::sessions::Sessions;
 use super::throttle::Throttle;
-use super::upstream::{self, Upstream};
+use super::upstream::Upstream;
 use crate::serving::{Body, Door, Lost, text, whole};
 use crate::world::World;
 
@@ -154,11 +154,19 @@ impl Proxy {
         if is_control(head.uri.path()) {
             return Ok(text(StatusCode::NOT_FOUND, "AWS has no such path\n"));
         }
-        let body = match Limited::new(body, LARGEST_REQUEST).collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large or incomplete\n")),
+        let (asked, body) = if request::service(&head) == "s3" {
+            (Asked::read(&head, b""), body.map_err(std::io::Error::other).boxed_unsync())
+        } else {
+            match Limited::new(body, LARGEST_REQUEST).collect().await {
+                Ok(body) => {
+                    let body = body.to_bytes();
+                    (Asked::read(&head, &body), whole(body))
+                }
+                Err(_) => return Ok(text(StatusCode::PAYLOAD_TOO_LARGE, "the request is too large or incomplete\n")),
+            }
         };
-        let carried = tokio::spawn(async move { self.carry(address, (time, came), head, body).await });
+        let request = Request::from_parts(head, body);
+        let carried = tokio::spawn(async move { self.carry(address, (time, came), asked, request).await });
         carried.await.unwrap_or(Err(Lost))
     }
 
@@ -166,13 +174,13 @@ impl Proxy {
         &self,
         address: Option<IpAddr>,
         (time, came): (Timestamp, Instant),
-        head: Parts,
-        body: Bytes,
+        asked: Asked,
+        request: Request<Body>,
     ) -> Result<Response<Body>, Lost> {
-        let asked = Asked::read(&head, &body);
         let caller = self.caller(&asked, address);
-        let Asked { service, action, parameters: request, .. } = asked;
-        let mut call = Call { time, duration_ms: 0.0, service, action, caller, status: 0, error: None, request };
+        let Asked { service, action, parameters, .. } = asked;
+        let mut call =
+            Call { time, duration_ms: 0.0, service, action, caller, status: 0, error: None, request: parameters };
         self.wait_while_it_hangs().await;
         if self.shared.hooks.request(&call).await == Passage::Lost {
             self.finish(&mut call, came);
@@ -189,7 +197,7 @@ impl Proxy {
                 call.error = Some(refused.code.clone());
                 refusal(&call.service, status, &refused.code, refused.message)
             }
-            None => self.forward(head, body, &mut call).await,
+            None => self.forward(request, &mut call).await,
         };
         call.status = answer.status().as_u16();
         if call.succeeded() && is_mutating(&call.action) {
@@ -232,15 +240,9 @@ impl Proxy {
     }
 
     /// moto's answer, or an `Unavailable` error without one. The headers are signed and forwarded unchanged.
-    async fn forward(&self, head: Parts, body: Bytes, call: &mut Call) -> Response<Body> {
-        match self.ask(head, body).await {
-            Ok(answer) => {
-                let (head, body) = answer.into_parts();
-                if head.status.is_client_error() || head.status.is_server_error() {
-                    call.error = code_in(&body);
-                }
-                Response::from_parts(head, whole(body))
-            }
+    async fn forward(&self, request: Request<Body>, call: &mut Call) -> Response<Body> {
+        match self.ask(request, call).await {
+            Ok(answer) => answer,
             Err(error) => {
                 warn!(action = call.action, error = format!("{error:#}"), "moto didn't answer");
                 let code = if call.service == "ec2" { "Unavailable" } else { "ServiceUnavailable" };
@@ -250,9 +252,10 @@ impl Proxy {
         }
     }
 
-    async fn ask(&self, head: Parts, body: Bytes) -> anyhow::Result<Response<Bytes>> {
+    async fn ask(&self, request: Request<Body>, call: &mut Call) -> anyhow::Result<Response<Body>> {
+        let (head, body) = request.into_parts();
         let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
-        let mut request = Request::new(upstream::Body::from(body));
+        let mut request = Request::new(body);
         *request.uri_mut() = self.shared.moto.uri(path)?;
         *request.method_mut() = head.method;
         *request.headers_mut() = head.headers;
@@ -263,7 +266,14 @@ impl Proxy {
         for name in HOP_BY_HOP.into_iter().chain([SERVER]) {
             answer.headers_mut().remove(name);
         }
-        Ok(answer)
+        if call.service == "s3" && call.action == "GetObject" && answer.status().is_success() {
+            return Ok(answer);
+        }
+        let answer = self.shared.moto.complete(answer).await?;
+        if answer.status().is_client_error() || answer.status().is_server_error() {
+            call.error = code_in(answer.body());
+        }
+        Ok(answer.map(whole))
     }
 }
 

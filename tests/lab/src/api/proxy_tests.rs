@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
-use http_body_util::{BodyExt, Full};
-use hyper::body::Bytes;
-use hyper::{Request, StatusCode};
+use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::{Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
 use rustls::pki_types::ServerName;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
@@ -283,6 +284,69 @@ async fn motos_controls_are_out_of_reach() {
         assert_eq!(client.get(path).await.status(), 404, "{path}");
     }
     assert_eq!(rig.reached(), 0);
+}
+
+fn s3_call(method: &str, body: Vec<u8>) -> Request<Full<Bytes>> {
+    Request::builder()
+        .method(method)
+        .uri("/agent/0a1b")
+        .header("host", "elbow-1.s3.eu-west-1.amazonaws.com")
+        .header("authorization", SIGNED.replace("/ec2/", "/s3/"))
+        .body(Full::from(body))
+        .unwrap()
+}
+
+#[tokio::test]
+async fn an_object_larger_than_any_form_reaches_moto_with_its_host() {
+    let rig = Rig::new().await;
+    let object = vec![b'x'; 3 << 20];
+    let answer = rig.client().await.send(s3_call("PUT", object.clone())).await.unwrap();
+    assert_eq!(answer.status(), 200);
+    let (host, body) = text_of(&answer).split_once(' ').unwrap();
+    assert_eq!(host, "\"elbow-1.s3.eu-west-1.amazonaws.com\"");
+    assert!(body.as_bytes() == object);
+    let call = &rig.proxy.calls()[0];
+    assert_eq!((call.service.as_str(), call.action.as_str(), call.status), ("s3", "PutObject", 200));
+    assert_eq!((call.parameter("Bucket"), call.parameter("Key")), (Some("elbow-1"), Some("agent/0a1b")));
+}
+
+#[tokio::test]
+async fn an_object_leaves_in_pieces_while_moto_still_sends_it() {
+    let (listener, moto) = loopback();
+    let release = Arc::new(Notify::new());
+    let held = release.clone();
+    tokio::spawn(Door::plain(listener).serve(move |_, _| {
+        let held = held.clone();
+        let pieces = futures::stream::unfold(0, move |sent| {
+            let held = held.clone();
+            async move {
+                if sent == 1 {
+                    held.notified().await;
+                }
+                let piece = Frame::data(Bytes::from_static(b"piece"));
+                (sent < 2).then_some((Ok::<_, std::io::Error>(piece), sent + 1))
+            }
+        });
+        async move { Ok(Response::new(StreamBody::new(pieces).boxed_unsync())) }
+    }));
+    let (_world, world) = watch::channel(Arc::new(World::default()));
+    let moto = Upstream::new(&format!("http://{moto}"));
+    let parties =
+        Parties { moto, world, sessions: Sessions::default(), record: Record::in_memory(), hooks: Arc::new(NoHooks) };
+    let (listener, address) = loopback();
+    let proxy = Proxy::new(parties);
+    let served = proxy.clone();
+    tokio::spawn(async move { served.serve(listener, Entrance::Loopback).await });
+
+    let stream = TokioIo::new(TcpStream::connect(address).await.unwrap());
+    let (mut sender, connection) = hyper::client::conn::http1::handshake::<_, Full<Bytes>>(stream).await.unwrap();
+    tokio::spawn(connection);
+    let mut answer = sender.send_request(s3_call("GET", vec![])).await.unwrap();
+    let first = answer.body_mut().frame().await.unwrap().unwrap().into_data().unwrap();
+    assert_eq!(first, "piece");
+    assert_eq!(proxy.calls()[0].action, "GetObject");
+    release.notify_one();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "piece");
 }
 
 #[tokio::test]

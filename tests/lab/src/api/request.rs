@@ -1,11 +1,13 @@
 //! Reads the service, action and parameters of a request to the AWS API, in each service's protocol.
 //!
-//! EC2, IAM, STS and Auto Scaling take forms with an `Action`; SSM takes JSON and an `X-Amz-Target` header. The service
-//! comes from the signature's credential scope (Signature Version 4), or else from the host name.
+//! EC2, IAM, STS and Auto Scaling take forms with an `Action`; SSM takes JSON and an `X-Amz-Target` header; S3 has paths
+//! (`s3.rs`). The service comes from the signature's credential scope (Signature Version 4), or else from the host name.
 
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use hyper::http::request::Parts;
 use serde_json::{Map, Value};
+
+use super::s3;
 
 /// The application name in the launcher's user agent.
 const LAUNCHER: &str = "app/elbow-launcher";
@@ -27,11 +29,10 @@ pub struct Asked {
 impl Asked {
     /// Parses a request.
     pub fn read(head: &Parts, body: &[u8]) -> Asked {
-        let scope = header(head, AUTHORIZATION.as_str()).and_then(credential).unwrap_or_default();
-        let mut scope = scope.split('/');
-        let access_key = scope.next().filter(|key| !key.is_empty()).map(str::to_owned);
-        let service = scope.nth(2).map_or_else(|| host_service(head), str::to_owned);
+        let access_key = scope(head).split('/').next().filter(|key| !key.is_empty()).map(str::to_owned);
+        let service = service(head);
         let (action, parameters) = match header(head, "x-amz-target") {
+            _ if service == "s3" => s3::read(head, header(head, HOST.as_str()).unwrap_or_default()),
             Some(target) => (target.rsplit('.').next().unwrap_or(target).to_owned(), json(body)),
             None => form(head, body),
         };
@@ -39,6 +40,15 @@ impl Asked {
             [USER_AGENT.as_str(), "x-amz-user-agent"].iter().any(|name| names_launcher(header(head, name)));
         Asked { service, action, parameters, access_key, by_launcher }
     }
+}
+
+/// The signing name of a request's service; empty if it is unknown.
+pub fn service(head: &Parts) -> String {
+    scope(head).split('/').nth(3).map_or_else(|| host_service(head), str::to_owned)
+}
+
+fn scope(head: &Parts) -> &str {
+    header(head, AUTHORIZATION.as_str()).and_then(credential).unwrap_or_default()
 }
 
 fn header<'a>(head: &'a Parts, name: &str) -> Option<&'a str> {
@@ -58,6 +68,7 @@ fn credential(authorization: &str) -> Option<&str> {
 fn host_service(head: &Parts) -> String {
     let host = header(head, HOST.as_str()).unwrap_or_default();
     match host.split_once('.') {
+        _ if s3::bucket_of(host).is_some() => "s3".to_owned(),
         Some((service, rest)) if rest.contains("amazonaws.com") => service.to_owned(),
         _ => String::new(),
     }
@@ -132,6 +143,9 @@ mod tests {
         let asked = read(Request::get("/?Action=DescribeVpcs").header("host", "ec2.eu-west-1.amazonaws.com"), "");
         assert_eq!((asked.service.as_str(), asked.action.as_str()), ("ec2", "DescribeVpcs"));
         assert_eq!(asked.access_key, None);
+        let asked = read(Request::get("/agent/0a").header("host", "elbow-1.s3.eu-west-1.amazonaws.com"), "");
+        assert_eq!((asked.service.as_str(), asked.action.as_str()), ("s3", "GetObject"));
+        assert_eq!(asked.parameters, json!({"Bucket": "elbow-1", "Key": "agent/0a"}));
         let asked = read(Request::get("/").header("host", "127.0.0.1:4566"), "");
         assert_eq!((asked.service.as_str(), asked.action.as_str()), ("", ""));
     }

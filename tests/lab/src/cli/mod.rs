@@ -23,7 +23,7 @@ use crate::dir::LabDir;
 /// Run a VPC on this machine: the AWS APIs, a router, and instances that boot systemd. Needs root.
 #[derive(Debug, Parser)]
 #[command(name = "lab", version, after_help = HELP)]
-struct Cli {
+pub struct Cli {
     #[command(subcommand)]
     command: Command,
 }

@@ -24,7 +24,7 @@ pub const HOSTS: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 4);
 
 /// The host that instances fetch the agent from.
 pub const DOWNLOADS: &str = "downloads.elbow.test";
-/// The host that the plain image installs packages from.
+/// The host that the plain image and the one with dnf install packages from.
 pub const PACKAGES: &str = "deb.debian.org";
 /// The agent's path on that host.
 pub const AGENT_PATH: &str = "/agent";

@@ -101,6 +101,12 @@ impl ApiOnly {
         Ok(credentials)
     }
 
+    /// Creates a bucket that belongs to another account, which took its name first.
+    pub fn make_foreign_bucket(&self, name: &str) -> Result<()> {
+        let (moto, name) = (self.running.moto.clone(), name.to_owned());
+        self.wait(async move { crate::moto::make_foreign_bucket(&moto, &name).await })?
+    }
+
     /// Makes Describe calls answer from the state at this age.
     pub fn set_stale(&self, age: Duration) -> Result<()> {
         let moto = self.running.moto.clone();
@@ -128,7 +134,7 @@ async fn run(dir: LabDir, hooks: Arc<dyn Hooks>, tell: mpsc::Sender<Result<Runni
             let _ = tell.send(Ok(running));
             let _ = stopped.await;
             drop(ended);
-            let _ = moto.stop().await;
+            drop(moto);
             drop(folder);
         }
         Err(error) => drop(tell.send(Err(error))),

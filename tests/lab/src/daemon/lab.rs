@@ -55,7 +55,7 @@ impl Lab {
         let seed = moto.seed().await?;
         let authority = Authority::open(&dir.ca())?;
         let ground = Arc::new(Ground::open(&seed)?);
-        let images = [("main", dir.image()), ("next", dir.image()), ("plain", dir.plain())];
+        let images = [("main", dir.image()), ("next", dir.image()), ("plain", dir.plain()), ("dnf", dir.dnf())];
         let known = |(name, root)| seed.images.get(name).map(|id| (id.clone(), root));
         let images = images.into_iter().filter_map(known).collect();
         moto::have_systems(moto.upstream()).await?;
@@ -97,12 +97,12 @@ impl Lab {
         parts.following.abort();
         let machines = self.machines.end().await;
         drop(parts.services);
-        let moto = parts.moto.stop().await;
+        drop(parts.moto);
         drop(parts.watches);
         let dir = self.dir.clone();
         let swept = tokio::task::spawn_blocking(move || sweep::all(&dir)).await?;
         let socket = std::fs::remove_file(self.dir.socket()).context("removing the control socket");
-        machines.and(moto).and(swept.map(drop)).and(socket)
+        machines.and(swept.map(drop)).and(socket)
     }
 
     fn example(&self) -> Result<Example> {

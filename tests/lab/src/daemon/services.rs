@@ -108,9 +108,11 @@ impl Services {
     }
 }
 
-/// The AWS API's endpoint names in a Region (AWS General Reference, "Service endpoints"). IAM has one global name.
+/// The AWS API's endpoint names in a Region (AWS General Reference, "Service endpoints"). IAM has one global name, and S3
+/// has one for each bucket.
 fn api_names(region: &str) -> Vec<String> {
-    let regional = ["ec2", "sts", "ssm", "autoscaling"].map(|service| format!("{service}.{region}.amazonaws.com"));
+    let services = ["ec2", "sts", "ssm", "autoscaling", "s3", "*.s3"];
+    let regional = services.map(|service| format!("{service}.{region}.amazonaws.com"));
     regional.into_iter().chain(["iam.amazonaws.com".to_owned(), "sts.amazonaws.com".to_owned()]).collect()
 }
 

@@ -1,8 +1,8 @@
-//! Builds the lab's machine images: one with a node's programs, a plain one, and the repository that the plain one
-//! installs from.
+//! Builds the lab's machine images: one with a node's programs, a plain one, one with dnf instead of apt-get, and the
+//! repository that the latter two install from.
 //!
 //! They are built once from Debian's packages and are read-only; each instance is an overlay on one of them. A stamp
-//! with the recipe's hash is written last and shows that they are current.
+//! with the recipes' hash is written last and shows that they are current.
 
 pub mod sources;
 pub mod tools;
@@ -18,9 +18,15 @@ use sha2::{Digest, Sha256};
 
 use crate::dir::LabDir;
 
-const RECIPE: &str = include_str!("../../image/build.sh");
+/// The scripts, in this order, and the specs of the second one's RPMs.
+const RECIPES: [(&str, &str); 4] = [
+    ("build.sh", include_str!("../../image/build.sh")),
+    ("rpms.sh", include_str!("../../image/rpms.sh")),
+    ("package.spec", include_str!("../../image/package.spec")),
+    ("base.spec", include_str!("../../image/base.spec")),
+];
 
-/// Files that are copied over both images: path under the root, content.
+/// Files that are copied over all images: path under the root, content.
 const FILES: [(&str, &str); 3] = [
     ("etc/apt/sources.list", include_str!("../../image/files/etc/apt/sources.list")),
     ("etc/cloud/cloud.cfg.d/90_lab.cfg", include_str!("../../image/files/etc/cloud/cloud.cfg.d/90_lab.cfg")),
@@ -28,10 +34,10 @@ const FILES: [(&str, &str); 3] = [
 ];
 
 /// The folders that a build creates in the lab's folder.
-const RESULTS: [&str; 3] = ["image", "plain", "repository"];
+const RESULTS: [&str; 4] = ["image", "plain", "dnf", "repository"];
 
-/// Builds the images and the repository if they are missing or their recipe has changed. Needs root and Debian's
-/// packages, takes about 40 seconds, and prints progress on standard error.
+/// Builds the images and the repository if they are missing or a recipe has changed. Needs root and Debian's
+/// packages, takes about a minute, and prints progress on standard error.
 pub fn ensure(dir: &LabDir) -> Result<()> {
     let root = dir.root();
     // Two builds at once would use the same folder.
@@ -44,17 +50,16 @@ pub fn ensure(dir: &LabDir) -> Result<()> {
     build(root)
 }
 
-/// Whether the images exist and match the recipe.
+/// Whether the images exist and match the recipes.
 fn is_current(root: &Path) -> bool {
     let stamp = fs::read_to_string(root.join("image.stamp")).unwrap_or_default();
     stamp.trim() == recipe_hash() && RESULTS.iter().all(|name| root.join(name).is_dir())
 }
 
-/// The SHA-256 of the recipe and the files, in hex.
+/// The SHA-256 of the recipes and the files, in hex.
 fn recipe_hash() -> String {
     let mut hash = Sha256::new();
-    hash.update(RECIPE);
-    for (path, content) in FILES {
+    for (path, content) in RECIPES.iter().chain(&FILES) {
         hash.update(path);
         hash.update(content);
     }
@@ -70,10 +75,13 @@ fn build(root: &Path) -> Result<()> {
         fs::create_dir_all(path.parent().context("an image file has no folder")?)?;
         fs::write(&path, content).with_context(|| format!("writing {}", path.display()))?;
     }
-    fs::write(work.join("build.sh"), RECIPE)?;
+    for (name, content) in RECIPES {
+        fs::write(work.join(name), content)?;
+    }
     fs::write(work.join("sources.list"), sources::of_this_host()?)?;
 
     run_recipe(&work, &["build.sh".as_ref(), "sources.list".as_ref(), "files".as_ref(), work.as_os_str()])?;
+    run_recipe(&work, &["rpms.sh".as_ref(), work.as_os_str()])?;
 
     for name in RESULTS {
         discard(&root.join(name))?;

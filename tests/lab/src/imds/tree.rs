@@ -232,6 +232,7 @@ mod tests {
             ("meta-data/placement/availability-zone", "eu-west-1a"),
             ("meta-data/placement/availability-zone-id", "euw1-az3"),
             ("meta-data/security-groups", "elbow-web"),
+            ("meta-data/services/domain", "amazonaws.com"),
             ("meta-data/network/interfaces/macs/", "02:00:00:00:00:01/"),
             (&format!("{mac}/interface-id"), "eni-1"),
             (&format!("{mac}/vpc-ipv4-cidr-blocks"), "10.0.0.0/16\n10.1.0.0/16"),
@@ -241,6 +242,7 @@ mod tests {
         }
         let document: Value = serde_json::from_str(&text(&tree, "dynamic/instance-identity/document")).unwrap();
         assert_eq!((&document["instanceId"], &document["architecture"]), (&json!("i-1"), &json!("x86_64")));
+        assert_eq!((&document["accountId"], &document["region"]), (&json!("123456789012"), &json!("eu-west-1")));
         assert_eq!(document["pendingTime"], json!("2026-01-02T03:04:05Z"));
     }
 

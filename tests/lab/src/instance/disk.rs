@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_remount, unmount};
 
-/// Enough for the plain image to install a node's packages.
+/// Enough to install a node's packages.
 const KILOBYTES: u64 = 2 << 20;
 
 /// Creates an empty disk.
