@@ -24,7 +24,7 @@ trap 'exit 130' INT TERM
 
 lab up
 eval "$(lab env)"
-lab example >"$folder/balancer.toml"
+lab example --by-url >"$folder/balancer.toml"
 launcher create "$folder/balancer.toml"
 
 printf '\nreleased agent: %s bytes\n' "$(stat -c %s target/dist/agent)"

@@ -45,7 +45,7 @@ pub fn balancer(rig: &Rig, tables: &[String]) -> Result<PathBuf> {
         ensure!(all == tables.len(), "the VPC has {all} tables, and {} of them are too many to list", tables.len());
         return rig.balancer(|text| text);
     }
-    rig.balancer(|text| text.replace("[agent]", &format!("route_tables  = {tables:?}\n\n[agent]")))
+    rig.balancer(|text| format!("route_tables  = {tables:?}\n{text}"))
 }
 
 /// One takeover: the active node's keepalived is killed, and the standby becomes MASTER. Measures from its agent's

@@ -83,7 +83,7 @@ fn play(rig: &Rig, folder: &Path, page: &Page) -> Result<()> {
     match page.name.as_str() {
         "README.md" => {
             let block = page.blocks().into_iter().find(|block| block.language == "toml").context("no balancer file")?;
-            fill(rig, &file, &block.lines.join("\n"), &["vpc", "subnets", "image", "agent"])?;
+            fill(rig, &file, &block.lines.join("\n"), &["vpc", "subnets", "image"])?;
         }
         // "Edit the file, then:"
         "docs/operating.md" => {
@@ -97,7 +97,7 @@ fn play(rig: &Rig, folder: &Path, page: &Page) -> Result<()> {
         let said = run(rig, folder, &step.command)?;
         compare(&step.shown, &said).with_context(|| format!("`{}`", step.command))?;
         if step.command.starts_with("launcher init") {
-            fill(rig, &file, &std::fs::read_to_string(&file)?, &["image", "agent"])?;
+            fill(rig, &file, &std::fs::read_to_string(&file)?, &["image"])?;
         }
     }
     Ok(())

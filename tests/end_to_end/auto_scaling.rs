@@ -18,7 +18,7 @@ const DOCUMENT: &str = include_str!("../../docs/auto-scaling.md");
 async fn a_group_made_by_the_handbook_serves_and_waits_for_handovers() -> Result<()> {
     let rig = Rig::up()?;
     let [_, role, group, template, down] = <[&str; 5]>::try_from(blocks()).ok().context("five blocks to run")?;
-    let file = rig.balancer(|text| format!("launch = \"auto-scaling\"\n{text}"))?;
+    let file = rig.balancer_by_url(|text| format!("launch = \"auto-scaling\"\n{text}"))?;
     std::fs::rename(&file, file.with_file_name("web.toml"))?;
     let folder = file.parent().context("a file in a folder")?;
 

@@ -16,7 +16,7 @@ async fn an_agent_with_a_wrong_checksum_is_not_run_and_the_console_shows_it() ->
         let lines: Vec<&str> = text.lines().filter(|line| keep(line)).collect();
         lines.join("\n").replace("[agent]", &format!("[agent]\nsha256 = \"{}\"", "0".repeat(64)))
     };
-    let file = rig.balancer(wrong)?;
+    let file = rig.balancer_by_url(wrong)?;
     let output = rig.launcher(["create".as_ref(), file.as_os_str(), "--timeout".as_ref(), "20s".as_ref()])?;
     ensure!(output.status.code() == Some(1), "create exited with {}", output.status);
 

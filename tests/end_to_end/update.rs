@@ -288,7 +288,7 @@ async fn a_revision_that_a_node_refuses_runs_on_no_node_and_is_reported() -> Res
 
 /// An invalid revision that is ordered by hand, without the launcher's checks.
 async fn made_by_hand(rig: &Rig) -> Result<()> {
-    let file = rig.balancer(|text| text)?;
+    let file = rig.balancer_by_url(|text| text)?;
     rig.create(&file)?;
     let nodes = rig.serving_nodes(2, BOOT)?;
     let (active, old) = (rig.active()?, Balancer::parse(&std::fs::read_to_string(&file)?)?);
@@ -342,7 +342,7 @@ async fn refused_by_a_standby(rig: &Rig) -> Result<()> {
     // Without the user in haproxy.cfg, HAProxy on this node refuses it; the launcher's preflight can't find that.
     rig.inside(&standby, &["sed", "-i", "s/^haproxy:/gone:/", "/etc/passwd"])?;
     let prober = rig.prober(20)?;
-    let changed = rig.balancer(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
+    let changed = rig.balancer_by_url(|text| text.replace(", \"10.0.2.20:8080\"", ""))?;
     let output = rig.launcher(["update".as_ref(), changed.as_os_str()])?;
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     ensure!(output.status.code() == Some(1), "update exited with {}: {said}", output.status);

@@ -1,4 +1,5 @@
-//! The life of a balancer: create, serve, create again, destroy; nothing is left at the end.
+//! The life of a balancer: create, serve, create again, destroy; nothing is left at the end. Its nodes get the agent from
+//! Elbow's bucket.
 
 use std::time::{Duration, Instant};
 
@@ -42,7 +43,10 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
     let changing: Vec<_> = launchers.iter().filter(|action| !is_reading(action)).collect();
     ensure!(changing.is_empty(), "the second create called {changing:?}");
 
-    rig.destroy("web")?;
+    let said = rig.destroy("web")?;
+    ensure!(said.contains("launcher bucket --delete"), "destroy doesn't say that the bucket stays: {said}");
+    let said = printed(&rig.launcher(["bucket", "--delete", "--yes"])?)?;
+    ensure!(said.contains("is deleted"), "bucket --delete said: {said}");
     nothing_is_left(&rig)?;
     let after = self::others(&rig)?;
     ensure!(others == after, "other resources before: {others:#}\nand after: {after:#}");
@@ -55,7 +59,7 @@ async fn a_balancer_is_created_serves_and_is_destroyed() -> Result<()> {
 #[tokio::test]
 async fn create_works_after_destroy() -> Result<()> {
     let rig = Rig::up()?;
-    let file = rig.balancer(|text| text)?;
+    let file = rig.balancer_by_url(|text| text)?;
     for _ in 0..2 {
         rig.create(&file)?;
         let prober = rig.prober(100)?;

@@ -35,7 +35,7 @@ pub fn ports(proxy: Proxy) -> (u16, u16) {
 /// The file of a small balancer, from the lab's example. `clients` is a network outside the VPC.
 pub fn elbow(example: &str, target: &str, clients: &str) -> Result<String> {
     let (http, tcp) = ports(Proxy::Elbow);
-    let head = head(example)?.replace("[agent]", &format!("clients = [\"10.0.0.0/16\", {clients:?}]\n\n[agent]"));
+    let head = format!("{}clients = [\"10.0.0.0/16\", {clients:?}]\n\n", head(example)?);
     let targets = [format!("{target}:8000"), format!("{target}:8001")];
     Ok(format!(
         r#"{head}[[listener]]
@@ -114,11 +114,10 @@ fn filled(template: &str, proxy: Proxy, target: &str) -> String {
     text.replace("{tcp}", &tcp.to_string())
 }
 
-/// The file before its listeners.
-fn head(example: &str) -> Result<&str> {
-    let (head, _) = example.split_once("[[listener]]").context("the example has no listener")?;
-    ensure!(head.contains("[agent]"), "the example has no agent");
-    Ok(head)
+/// The keys before the first table.
+fn head(example: &str) -> Result<String> {
+    let (head, _) = example.split_once("\n[").context("the example has no table")?;
+    Ok(format!("{head}\n"))
 }
 
 #[cfg(test)]

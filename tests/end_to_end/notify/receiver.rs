@@ -92,7 +92,7 @@ impl Receiver {
     /// The lab's example with this receiver as its webhook and the client's network in `metrics.clients`.
     pub fn balancer(text: String) -> String {
         let notify = format!("[notify]\nwebhook = \"https://{HOST}:{PORT}/{SECRET}\"\n\n");
-        text.replacen("[agent]", &format!("{notify}[metrics]\nclients = [\"10.0.3.0/24\"]\n\n[agent]"), 1)
+        text.replacen("[[listener]]", &format!("{notify}[metrics]\nclients = [\"10.0.3.0/24\"]\n\n[[listener]]"), 1)
     }
 
     /// Sets the answer to events from now on.

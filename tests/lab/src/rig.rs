@@ -96,6 +96,12 @@ impl Rig {
         self.file("balancer.toml", &text)
     }
 
+    /// [`Rig::balancer`] with nodes that get the agent by URL.
+    pub fn balancer_by_url(&self, change: impl FnOnce(String) -> String) -> Result<PathBuf> {
+        let text = change(self.lab(["example", "--by-url"])?);
+        self.file("balancer.toml", &text)
+    }
+
     /// Runs `lab`. Returns its standard output.
     pub fn lab<A: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = A>) -> Result<String> {
         printed(&self.run("lab", arguments)?)

@@ -46,7 +46,11 @@ enum Command {
     /// Print shell exports that point AWS tools at the lab: eval "$(lab env)"
     Env,
     /// Print a balancer.toml for the running lab
-    Example,
+    Example {
+        /// Nodes get the agent from a web server of the lab instead of Elbow's bucket
+        #[arg(long)]
+        by_url: bool,
+    },
     /// Show instances, routes to interfaces, and the faults that are set
     Status {
         /// Print JSON
@@ -114,7 +118,7 @@ pub fn run() -> Result<()> {
         Command::Serve => up::serve(dir),
         Command::Image => up::image(&dir),
         Command::Env => print::env(&dir),
-        Command::Example => print::example(&dir),
+        Command::Example { by_url } => print::example(&dir, by_url),
         Command::Status { json } => print::status(&dir, json),
         Command::Calls { json, clear } => print::calls(&dir, json, clear),
         Command::Probe { to, every } => probe::probe(&dir, to, every),

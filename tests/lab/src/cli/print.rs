@@ -21,13 +21,17 @@ pub fn env(dir: &LabDir) -> Result<()> {
     Ok(())
 }
 
-/// Prints a balancer.toml for the lab, with the digest of the agent as it is built now.
-pub fn example(dir: &LabDir) -> Result<()> {
+/// Prints a balancer.toml for the lab. If nodes get the agent by URL, it has the digest of the agent as it is built now.
+pub fn example(dir: &LabDir, by_url: bool) -> Result<()> {
     let example: Example = ask::ask_as(dir, &Request::Example)?;
+    if !by_url {
+        print!("{}", example.toml(None));
+        return Ok(());
+    }
     let file = &example.agent_file;
     let agent = std::fs::read(file)
         .with_context(|| format!("reading the agent {}; build it with `make build`", file.display()))?;
-    print!("{}", example.toml(&hex::encode(Sha256::digest(agent))));
+    print!("{}", example.toml(Some(&hex::encode(Sha256::digest(agent)))));
     Ok(())
 }
 

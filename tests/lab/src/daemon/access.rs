@@ -35,7 +35,11 @@ fn with_tools(tools: &Path, path: &str) -> String {
 
 impl Example {
     /// A balancer.toml. `name`, `virtual_ips` and `targets` are on one line each, so that sed can change them.
-    pub fn toml(&self, agent_sha256: &str) -> String {
+    /// With a digest, nodes get the agent by the URL; otherwise from the bucket.
+    pub fn toml(&self, agent_sha256: Option<&str>) -> String {
+        let agent = agent_sha256
+            .map(|sha256| format!("[agent]\nsource = {:?}\nsha256 = {sha256:?}\n\n", self.agent_url))
+            .unwrap_or_default();
         let list = |items: &[String]| items.iter().map(|item| format!("{item:?}")).collect::<Vec<_>>().join(", ");
         format!(
             r#"name          = "web"
@@ -45,11 +49,7 @@ virtual_ips   = ["10.255.0.10"]
 instance_type = "t3.small"
 image         = "{image}"
 
-[agent]
-source = "{source}"
-sha256 = "{agent_sha256}"
-
-[[listener]]
+{agent}[[listener]]
 name = "http"
 port = 80
 protocol = "http"
@@ -59,7 +59,6 @@ health_check = {{ path = "/healthz", interval = "2s" }}
             vpc = self.vpc,
             subnets = list(&self.subnets),
             image = self.image,
-            source = self.agent_url,
             targets = list(&self.targets),
         )
     }
@@ -86,9 +85,11 @@ mod tests {
             agent_url: "https://downloads.elbow.test/agent".into(),
             agent_file: "/target/release/agent".into(),
         };
-        let text = example.toml(&"0".repeat(64));
+        let by_url = templates::Balancer::parse(&example.toml(Some(&"0".repeat(64)))).unwrap();
+        assert_eq!(by_url.agent.unwrap().source, example.agent_url);
+        let text = example.toml(None);
         let balancer = templates::Balancer::parse(&text).unwrap();
-        assert_eq!(balancer.name, "web");
+        assert_eq!((balancer.name.as_str(), balancer.agent), ("web", None));
         let count = |start: &str| text.lines().filter(|line| line.starts_with(start)).count();
         assert_eq!((count("name          = "), count("virtual_ips"), count("targets = [")), (1, 1, 1));
     }
