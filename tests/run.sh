@@ -54,7 +54,7 @@ run --no-run --lib --bins --test '*'
 # The machine has one lab, in which tests measure times and leave half of the CPU idle. The others take that half.
 beside() {
     local code=0
-    run -- --skip works_in_the_lab || code=1
+    run -- --skip what_the_documents_show_works_in_the_lab || code=1
     run --test launcher_api -- --test-threads=8 || code=1
     target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/lab/moto || code=1
     return "$code"
@@ -74,7 +74,7 @@ trap 'exit 1' HUP INT TERM
 
 code=0
 run --test machines || code=1
-run --test documents works_in_the_lab || code=1
+run --test documents what_the_documents_show_works_in_the_lab || code=1
 on_labs end_to_end "${slow[@]/#/--skip=}" || code=1
 # Quick faults that are the likeliest to break.
 on_labs faults \

@@ -254,6 +254,12 @@ release_services() {
     done
     systemctl is-enabled --quiet rsyslog 2>/dev/null || systemctl enable --quiet rsyslog
     systemctl restart rsyslog || say "rsyslog doesn't start, so /var/log/haproxy.log isn't written; see systemctl status rsyslog"
+    # RPMs start nothing, and enable what a preset lists.
+    if [ -e /usr/lib/systemd/system/logrotate.timer ]; then
+        systemctl enable --quiet logrotate.timer
+        systemctl start logrotate.timer ||
+            say "logrotate.timer doesn't start, so /var/log/haproxy.log is rotated by its size alone; see systemctl status logrotate.timer"
+    fi
 }
 
 start_agent() {
