@@ -178,7 +178,7 @@ fn the_roots_of_agent_and_launcher_hold_folders() {
 fn every_test_that_the_script_names_exists() {
     let tests = checkout().join("tests");
     let script = std::fs::read_to_string(tests.join("run.sh")).unwrap();
-    let sources = ["end_to_end", "faults"].map(|folder| tests.join(folder));
+    let sources = ["documents", "end_to_end", "faults"].map(|folder| tests.join(folder));
     let sources = sources.iter().flat_map(|folder| files(folder).into_iter().map(|file| folder.join(file)));
     let sources: String = sources.map(|file| std::fs::read_to_string(file).unwrap()).collect();
     let is_a_name =
