@@ -90,7 +90,7 @@ fn the_agent_in_elbows_bucket_is_fetched_by_signed_requests_until_iam_allows_it(
         /etc/elbow/install.sh; /opt/elbow/agent; grep -c 'request for' served; sort -u served; kill $!"
     );
     let said = machine.run(&run).ok().with("the agent runs").with("elbow: installed");
-    let said = said.with(&format!("console: elbow: {host} answers 403 AccessDenied\n"));
+    let said = said.with(&format!("elbow: {host} answers 403 AccessDenied\n"));
     let request = format!("2\nready\nrequest for {host}/agent/{} 123456789012\n", sha256(AGENT));
     said.with("try 1 of 10 failed with status 1").with(&request).without(&["secret", "token"]);
 }

@@ -72,13 +72,13 @@ async fn a_group_replaces_its_nodes_under_load_and_no_request_fails() -> Result<
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_refresh_is_rolled_back_if_new_nodes_cannot_run_their_revision() -> Result<()> {
     let rig = Rig::up()?;
-    let made = || rig.balancer(|text| format!("{GROUP}{text}{DRAIN}"));
+    let made = || rig.balancer_by_url(|text| format!("{GROUP}{text}{DRAIN}"));
     rig.create(&made()?)?;
     let (before, active) = (ids(&rig)?, rig.active()?);
     let prober = rig.prober(20)?;
     let open = Arc::new(AtomicBool::new(false));
     let download = serve_agent(&rig, open.clone())?;
-    let moved = rig.balancer(|text| {
+    let moved = rig.balancer_by_url(|text| {
         let line = text.lines().find(|line| line.starts_with("source ")).unwrap_or_default().to_owned();
         format!("{GROUP}{}{DRAIN}", text.replace(&line, &format!("source = \"https://{HOST}:{PORT}/agent\"")))
     })?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, ObjectOwnership, PublicAccessBlockConfiguration,
+    BucketLocationConstraint, CreateBucketConfiguration, PublicAccessBlockConfiguration,
     ServerSideEncryption, ServerSideEncryptionByDefault, ServerSideEncryptionConfiguration, ServerSideEncryptionRule,
     Tag, Tagging,
 };
@@ -69,12 +69,13 @@ pub async fn objects(s3: &Client, bucket: &Bucket) -> Result<Option<Vec<Object>>
     Ok(Some(objects.map(object).collect()))
 }
 
-/// Creates the bucket, private and encrypted. A bucket of this account gets the settings again.
+/// Creates the bucket, private and encrypted. S3 gives new buckets no ACLs (S3 User Guide, "Controlling ownership of
+/// objects"). A bucket of this account gets the settings again.
 pub async fn create(s3: &Client, bucket: &Bucket, tags: &BTreeMap<String, String>) -> Result<(), CallFailed> {
     let Bucket { name, account, region } = bucket;
     let constraint = BucketLocationConstraint::from(region.as_str());
     let place = CreateBucketConfiguration::builder().location_constraint(constraint).build();
-    let call = s3.create_bucket().bucket(name).object_ownership(ObjectOwnership::BucketOwnerEnforced);
+    let call = s3.create_bucket().bucket(name);
     let call = call.set_create_bucket_configuration(Some(place).filter(|_| region != UNNAMED));
     match call.send().await.named("s3:CreateBucket", name) {
         Err(error) if error.is("BucketAlreadyOwnedByYou") => {}

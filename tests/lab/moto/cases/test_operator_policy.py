@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 GOLDENS = Path(__file__).parents[4] / "templates/goldens"
-POLICIES = [GOLDENS / case / f"{name}-policy.json" for case in ("small", "big") for name in ("operator", "permission")]
+POLICIES = [GOLDENS / case / f"{name}-policy.json" for case in ("small", "big", "bucket") for name in ("operator", "permission")]
 
 # Keys of every request (IAM User Guide, "AWS global condition context keys").
 _GLOBAL = {"aws:RequestedRegion"}
