@@ -28,7 +28,7 @@ fn invalid_files_are_refused_without_an_api_call() {
         ("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.10\"]", &["10.255.0.10"]),
         ("10.0.1.20:8080", "10.0.1.20", &["10.0.1.20"]),
         ("name = \"web\"", "name = \"We b\"", &["We b"]),
-        ("https://example.com/agent", "s3://bucket/agent", &["s3://"]),
+        ("https://example.com/agent", "ftp://example.com/agent", &["ftp://"]),
     ];
     for (from, to, words) in cases {
         says(&refused(&rig, &good.replacen(from, to, 1)), words);
