@@ -19,8 +19,9 @@ async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
     let rig = Rig::up()?;
     let file = rig.balancer(|text| text.replace("[\"10.255.0.10\"]", "[\"10.255.0.10\", \"10.255.0.11\"]"))?;
     rig.create(&file)?;
-    let rendered = printed(&rig.launcher(["render".as_ref(), "user-data".as_ref(), file.as_os_str()])?)?;
-    let user_data = rig.file("user-data", &rendered)?;
+    let rendered = rig.launcher(["render".as_ref(), "user-data".as_ref(), file.as_os_str(), "--gzip".as_ref()])?;
+    let user_data = file.with_file_name("user-data");
+    std::fs::write(&user_data, &rendered.stdout).context("writing the user-data")?;
     let like = rig.status()?.instances.into_iter().find(|node| node.slot.as_deref() == Some("0")).context("node 0")?;
     let query = "Reservations[0].Instances[0].{image:ImageId,subnet:SubnetId,group:SecurityGroups[0].GroupId,type:InstanceType}";
     let like = rig.aws(["ec2", "describe-instances", "--instance-ids", &like.id, "--query", query])?;
@@ -84,7 +85,7 @@ fn run_instances(rig: &Rig, like: &Value, user_data: &Path, subnet: &str, count:
         "--tag-specifications",
         &tags,
         "--user-data",
-        &format!("file://{}", user_data.display()),
+        &format!("fileb://{}", user_data.display()),
         "--query",
         "Instances[].InstanceId",
     ])?;

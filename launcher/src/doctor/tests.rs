@@ -298,15 +298,9 @@ fn a_network_acl_that_drops_vrrp_or_clients_is_a_problem_with_the_rule_to_add() 
 
 #[test]
 fn outbound_rules_must_allow_what_the_nodes_send() {
-    let with = |rules: &[(&str, Option<(i32, i32)>, Source)]| {
-        let findings = after(|world| {
-            let rule = |(protocol, ports, source): &(&str, _, Source)| security_group::Rule {
-                protocol: (*protocol).into(),
-                ports: *ports,
-                source: source.clone(),
-            };
-            world.observed.groups[0].outbound = rules.iter().map(rule).collect();
-        });
+    let rule = |protocol: &str, ports, source| security_group::Rule { protocol: protocol.into(), ports, source };
+    let with = |rules: &[security_group::Rule]| {
+        let findings = after(|world| world.observed.groups[0].outbound = rules.to_vec());
         assert!(findings.iter().all(|finding| finding.id == Id::OutboundRules), "{findings:?}");
         findings.into_iter().map(|finding| (finding.status, finding.line())).collect::<Vec<_>>()
     };
@@ -316,14 +310,14 @@ fn outbound_rules_must_allow_what_the_nodes_send() {
     assert_eq!(statuses, [Status::Problem, Status::Warning]);
     says(&closed[0].1, &["sg-1 don't allow", "tcp 443 to 0.0.0.0/0", "protocol 112 (VRRP) to 10.0.2.0/24"]);
     says(&closed[1].1, &["tcp 8080 to 10.0.1.20/32, tcp 8080 to 10.0.2.20/32"]);
-    let inside = with(&[("-1", None, vpc.clone())]);
+    let inside = with(&[rule("-1", None, vpc.clone())]);
     assert_eq!(inside.len(), 1, "{inside:?}");
     assert_eq!(inside[0].0, Status::Unknown);
     says(&inside[0].1, &["sg-1 may not allow tcp 443 to 0.0.0.0/0; "]);
     let all = Source::Cidr("0.0.0.0/0".into());
-    let web_only = with(&[("tcp", Some((443, 443)), all), ("-1", None, vpc)]);
+    let web_only = with(&[rule("tcp", Some((443, 443)), all), rule("-1", None, vpc)]);
     assert!(web_only.is_empty(), "{web_only:?}");
-    let members = with(&[("-1", None, Source::Members)]);
+    let members = with(&[rule("-1", None, Source::Members)]);
     assert!(members.iter().all(|(status, _)| *status == Status::Unknown), "{members:?}");
 }
 
