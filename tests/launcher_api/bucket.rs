@@ -122,7 +122,7 @@ fn the_bucket_is_made_once_private_and_encrypted_and_found_by_a_second_create() 
 #[test]
 fn another_agent_gets_its_own_object_and_is_announced_and_may_be_kept_out() {
     let rig = Rig::new();
-    let file = managed(&rig, "web.toml");
+    let file = managed(&rig, "managed.toml");
     let path = file.to_str().expect("it is UTF-8");
     let (first, second) = (program(62, "first"), program(62, "second"));
     succeeded(Release::of(&first).run(&rig, &["create", path, "--no-wait"]));
