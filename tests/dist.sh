@@ -39,7 +39,7 @@ fi
 
 # The programs don't name the folders in which they were built.
 crates=${CARGO_HOME:-$HOME/.cargo}/registry/src
-paths="--remap-path-prefix=$crates=crates --remap-path-prefix=$PWD=elbow"
+paths="--remap-path-prefix=$crates=registry --remap-path-prefix=$PWD=elbow"
 for arch in "$here" "$other"; do
     target=$arch-unknown-linux-gnu
     flags=$paths
