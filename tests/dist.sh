@@ -31,7 +31,8 @@ if [[ $(cat "$std/.version" 2>/dev/null) != "$version" ]]; then
     apt=(apt-get -qq -o "APT::Architectures=$(dpkg --print-architecture),$foreign" -o "APT::Sandbox::User=$(id -un)"
         -o "Dir::State::Lists=$PWD/$std/lists" -o "Dir::Cache=$PWD/$std")
     "${apt[@]}" update
-    (cd "$std" && "${apt[@]}" download "libstd-rust-web-dev:$foreign=$version")
+    (cd "$std" && "${apt[@]}" download "libstd-rust-web-dev:$foreign=$version") ||
+        { echo "dist: no libstd-rust-web-dev:$foreign of version $version: upgrade rustc-web and cargo-web" >&2; exit 1; }
     dpkg -x "$std"/libstd-rust-web-dev_*.deb "$std"
     rm -rf "$std"/*.deb "$std/lists"
     echo "$version" >"$std/.version"
