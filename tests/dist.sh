@@ -75,7 +75,8 @@ third_party() {
 elbow=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n1)
 built() { echo "target/$2-unknown-linux-gnu/dist/$1"; }
 dist=target/dist
-rm -rf "$dist"
+# The folder is Cargo's, too.
+rm -rf "$dist"/elbow-* "$dist/SHA256SUMS"
 for arch in x86_64 aarch64; do
     folder=$dist/elbow-$elbow-$arch
     install -d "$folder/completions"
@@ -91,4 +92,4 @@ for arch in x86_64 aarch64; do
     tar --create --directory "$dist" --sort=name --mtime="@$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner \
         --mode=u=rwX,go=rX "${folder##*/}" | gzip --best --no-name >"$folder.tar.gz"
 done
-(cd "$dist" && sha256sum ./*.tar.gz | sed 's# \./# #' >SHA256SUMS && cat SHA256SUMS)
+(cd "$dist" && sha256sum elbow-*.tar.gz >SHA256SUMS && cat SHA256SUMS)
