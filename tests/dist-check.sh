@@ -22,7 +22,7 @@ run() {
 # The program is of this architecture, links dynamically to glibc only, and needs no newer one.
 check_program() {
     local arch=$1 program=$2 needs newest
-    readelf --file-header "$program" | grep -qiE "Machine: .*${arch/_/[-_]}" || fail "$program isn't for $arch"
+    readelf --file-header "$program" | grep -iE "Machine: .*${arch/_/[-_]}" >/dev/null || fail "$program isn't for $arch"
     needs=$(readelf --dynamic "$program" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' | grep -vE '^(lib(c|m|dl|rt|pthread)\.so|ld-linux)' || :)
     [[ -z $needs ]] || fail "$program needs other libraries than glibc: ${needs//$'\n'/ }"
     newest=$(readelf --version-info --wide "$program" | grep -oE 'GLIBC_[0-9.]+' | sort -uV | tail -n1)
@@ -37,7 +37,7 @@ for arch in x86_64 aarch64; do
     check_program "$arch" "$folder/launcher"
     for node in x86_64 aarch64; do
         check_program "$node" "$folder/agent-$node"
-        run "$node" "$folder/agent-$node" --help | grep -q takeover || fail "agent-$node --help prints no commands"
+        [[ $(run "$node" "$folder/agent-$node" --help) == *takeover* ]] || fail "agent-$node --help prints no commands"
         [[ $(run "$node" "$folder/agent-$node" --version) == "agent $version" ]] || fail "agent-$node isn't version $version"
     done
     [[ $(run "$arch" "$folder/launcher" --version) == "launcher $version" ]] || fail "the launcher isn't version $version"
@@ -45,6 +45,9 @@ for arch in x86_64 aarch64; do
     cp templates/goldens/bucket/balancer.toml "$unpacked"
     run "$arch" "$folder/launcher" validate "$unpacked/balancer.toml" >"$unpacked/said" || fail "validate: $(cat "$unpacked/said")"
     run "$arch" "$folder/launcher" render install "$unpacked/balancer.toml" >"$unpacked/$arch.sh"
+    for node in x86_64 aarch64; do
+        grep -q "$(sha256sum "$folder/agent-$node" | cut -d' ' -f1)" "$unpacked/$arch.sh" || fail "the install script of $arch lacks agent-$node"
+    done
     for shell in launcher.bash launcher.fish _launcher; do
         grep -q handover "$folder/completions/$shell" || fail "completions/$shell has no handover"
     done
