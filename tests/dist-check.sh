@@ -43,7 +43,7 @@ for arch in x86_64 aarch64; do
     [[ $(run "$arch" "$folder/launcher" --version) == "launcher $version" ]] || fail "the launcher isn't version $version"
     # Parses a file, and takes the digests of the agents beside it.
     cp templates/goldens/bucket/balancer.toml "$unpacked"
-    run "$arch" "$folder/launcher" validate "$unpacked/balancer.toml" >"$unpacked/said" || fail "validate: $(cat "$unpacked/said")"
+    run "$arch" "$folder/launcher" validate "$unpacked/balancer.toml" >"$unpacked/said" 2>&1 || fail "validate: $(cat "$unpacked/said")"
     run "$arch" "$folder/launcher" render install "$unpacked/balancer.toml" >"$unpacked/$arch.sh"
     for node in x86_64 aarch64; do
         grep -q "$(sha256sum "$folder/agent-$node" | cut -d' ' -f1)" "$unpacked/$arch.sh" || fail "the install script of $arch lacks agent-$node"
