@@ -25,7 +25,13 @@ CARGO_FLAGS := --release --workspace --locked
 PACKAGES := gcc libc6-dev curl ca-certificates git jq shellcheck python3 python3-venv iproute2 nftables procps \
             util-linux systemd-container mmdebstrap dpkg-dev apt-utils rpm createrepo-c stress-ng
 
-.PHONY: help setup packages rust build test test-docs test-faults chaos lint demo bench prove-on-aws dist size clean
+# cargo-web, rustc-web: Debian's Rust, the way to a standard library for the other architecture; binutils, qemu-user and the
+# other architecture's glibc: dist-check.
+RUST_PACKAGES := cargo-web rustc-web
+DIST_PACKAGES := binutils qemu-user libc6-$(if $(filter aarch64,$(shell uname -m)),amd64,arm64)-cross
+
+.PHONY: help setup packages rust-packages dist-packages rust build test test-docs test-faults chaos lint demo bench prove-on-aws \
+        dist dist-check size clean
 
 help: ## print this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,19 +39,18 @@ help: ## print this list
 setup: packages rust $(VENV)/.done build ## install what a fresh machine needs: packages, Rust, moto, the lab's image
 	$(SUDO) target/release/lab image
 
-packages:
-	@missing=$$(for p in $(PACKAGES); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
+packages: WANTED := $(PACKAGES)
+rust-packages: WANTED := $(RUST_PACKAGES)
+dist-packages: WANTED := $(DIST_PACKAGES)
+rust-packages dist-packages: packages
+packages rust-packages dist-packages:
+	@missing=$$(for p in $(WANTED); do dpkg-query -Wf '$${Status}' $$p 2>/dev/null | grep -q 'ok installed' || echo $$p; done); \
 	if [ -n "$$missing" ]; then \
 	  $(SUDO) apt-get update -q; \
 	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends $$missing; \
 	fi
 
-rust: packages
-ifneq ($(RUST_IS_OLD),)
-	@dpkg-query -Wf '$${Status}' cargo-web rustc-web 2>/dev/null | grep -q 'ok installed.*ok installed' || { \
-	  $(SUDO) apt-get update -q; \
-	  $(SUDO) env DEBIAN_FRONTEND=noninteractive apt-get install -yq --no-install-recommends cargo-web rustc-web; }
-endif
+rust: packages $(if $(RUST_IS_OLD),rust-packages)
 
 $(VENV)/.done: tests/lab/moto/requirements.txt | packages
 	/usr/bin/python3 -m venv --clear $(VENV)
@@ -81,8 +86,11 @@ demo: setup ## create a balancer in the lab, lose a node, destroy the balancer
 prove-on-aws: build ## measure what only AWS can answer, after your consent, and remove everything (25 minutes, 0.05 USD)
 	target/release/prove $(PROVE)
 
-dist: rust packages ## build target/dist/agent and target/dist/launcher for release: small and portable
+dist: packages rust-packages ## build the release into target/dist: a tarball for x86_64 and one for aarch64, and SHA256SUMS
 	tests/dist.sh
+
+dist-check: setup dist dist-packages ## check the tarballs: glibc, both architectures, sizes, a newcomer in the lab
+	$(SUDO) tests/dist-check.sh
 
 # BENCH=takeover, lost, zone, idle or data-plane runs one section, BENCH='lost --quick' a short one. RUNNER: Cargo runs as this user.
 RUNNER := CARGO_TARGET_$(shell uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER

@@ -12,7 +12,9 @@ fi
 # The lab serves the agent in its own folder.
 folder=$(mktemp -d -p target)
 PATH=$PWD/$folder:$PWD/target/release:$PATH
-cp target/release/lab target/dist/agent "$folder/"
+agent=$(echo target/dist/elbow-*-"$(uname -m)/agent-$(uname -m)")
+cp target/release/lab "$folder/"
+cp "$agent" "$folder/agent"
 finish() {
     code=$?
     lab down >/dev/null || code=1
@@ -27,7 +29,7 @@ eval "$(lab env)"
 lab example --by-url >"$folder/balancer.toml"
 launcher create "$folder/balancer.toml"
 
-printf '\nreleased agent: %s bytes\n' "$(stat -c %s target/dist/agent)"
+printf '\nreleased agent: %s bytes\n' "$(stat -c %s "$agent")"
 for node in active standby; do
     printf 'agent, %s: ' "$node"
     # shellcheck disable=SC2016 # expanded by the node's shell

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 use templates::values::Millis;
 use templates::{Slot, names};
 
@@ -83,6 +84,11 @@ pub enum Command {
     Render(Render),
     /// Print the JSON schema of a balancer file, for editors; makes no AWS call
     Schema,
+    /// Print a shell's completions of the launcher's command line; makes no AWS call
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
 }
 
 /// Create a balancer, or resume an interrupted create.

@@ -21,6 +21,7 @@ mod reach;
 mod refresh;
 mod refusals;
 mod rig;
+mod rounds;
 mod rules;
 mod strangers;
 mod targets;

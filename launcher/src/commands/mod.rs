@@ -1,6 +1,7 @@
 //! The launcher's commands, one file each.
 
 mod bucket;
+mod completions;
 mod consent;
 mod create;
 mod destroy;
@@ -34,5 +35,6 @@ pub async fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Validate(args) => validate::run(cli, args).await,
         Command::Render(what) => render::run(cli, what),
         Command::Schema => schema::run(),
+        Command::Completions { shell } => completions::run(*shell),
     }
 }

@@ -18,7 +18,7 @@ use crate::commands::list;
 use crate::listener_probe::{Probed, run::probe_observed};
 use crate::model::group_settings;
 use crate::model::identity;
-use crate::model::observe::{Glance, Kind, Observed, Unread, glance};
+use crate::model::observe::{Glance, Kind, Observed, Unread, glance_and};
 use crate::model::operator_tags;
 use crate::output::failure::{Failure, check_name, looking};
 use crate::output::progress::Progress;
@@ -26,7 +26,9 @@ use crate::output::table::columns;
 use crate::output::{self, Output, sanitize};
 use crate::plan::other_boundary;
 use crate::preflight::changed_by_hand;
-use crate::resources::{image, route_tables, scaling_group};
+use crate::resources::image;
+use crate::resources::route_tables::{self, Table};
+use crate::resources::scaling_group::{self, ScalingGroup};
 use crate::update::lease::Lease;
 
 /// One balancer, for `--output json`.
@@ -62,6 +64,43 @@ struct Looked {
     all: Vec<Shown>,
     /// Why the list of balancers may be incomplete.
     unread: Vec<String>,
+}
+
+/// What prevents a launch, if anything does.
+type Trouble = Result<Option<String>, CallFailed>;
+
+/// What is read beside the rest of the balancer, so that two rounds of calls are enough.
+struct Beside {
+    tables: Result<Vec<Table>, CallFailed>,
+    /// None while the Auto Scaling group launches another version than the default: its image isn't known yet.
+    image: Option<Trouble>,
+    /// The group's last launch. It counts only if the group is launching, which its refresh tells.
+    launches: Trouble,
+}
+
+impl Beside {
+    async fn read(aws: &Aws, observed: &Observed) -> Beside {
+        let tables = async {
+            match observed.vpc() {
+                Some(vpc) => route_tables::find(&aws.ec2, vpc).await,
+                None => Ok(Vec::new()),
+            }
+        };
+        let image = async {
+            match observed.template.as_ref().filter(|_| observed.pinned_elsewhere().is_none()) {
+                Some(template) => Some(image::unlaunchable(&aws.ec2, &template.contents.image).await),
+                None => None,
+            }
+        };
+        let launches = async {
+            match observed.scaling.as_ref().filter(|group| !group.deleting) {
+                Some(group) => scaling_group::failure(&aws.auto_scaling, &group.name).await,
+                None => Ok(None),
+            }
+        };
+        let (tables, image, launches) = futures::join!(tables, image, launches);
+        Beside { tables, image, launches }
+    }
 }
 
 impl Looked {
@@ -110,7 +149,8 @@ async fn look(aws: &Aws, args: &Status) -> Result<Looked, Failure> {
     };
     let mut all = Vec::new();
     for name in &names {
-        let mut glance = glance(aws, name).await;
+        let (mut glance, beside) =
+            glance_and(aws, name, async |observed: &Observed| Beside::read(aws, observed).await).await;
         let observed = &glance.observed;
         let owned =
             observed.parts().iter().any(|part| part.tags.balancer() == Some(name)) || observed.live().count() > 0;
@@ -119,7 +159,7 @@ async fn look(aws: &Aws, args: &Status) -> Result<Looked, Failure> {
             observed.asides.iter().for_each(|line| output::warn(line));
             return Err(unknown(aws, name, glance.unread));
         }
-        let mut one = shown(aws, name, &mut glance).await;
+        let mut one = shown(aws, name, &mut glance, beside).await;
         one.degraded |= args.strict && !one.warnings.is_empty();
         if args.probe {
             let probed = probe_observed(aws, name, &glance.observed, &Progress::new()).await;
@@ -146,12 +186,9 @@ pub fn unknown(aws: &Aws, name: &str, unread: Vec<Unread>) -> Failure {
     Failure::Unfinished([line].into_iter().chain(unread.iter().map(Unread::to_string)).collect())
 }
 
-async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
+async fn shown(aws: &Aws, name: &str, glance: &mut Glance, beside: Beside) -> Shown {
     let vpc = glance.observed.vpc().map(str::to_owned);
-    let tables = match &vpc {
-        Some(vpc) => glance.take(Kind::Tables, route_tables::find(&aws.ec2, vpc).await),
-        None => Vec::new(),
-    };
+    let tables = glance.take(Kind::Tables, beside.tables);
     let observed = &glance.observed;
     let config = observed.config();
     let expected = config.as_ref().map_or_else(
@@ -194,7 +231,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
     let down = groups.iter().flat_map(|group| group.lines(nodes, Timestamp::now())).collect();
     let warnings: Vec<String> = groups.iter().filter_map(GroupHealth::warning).collect();
     assessment.problems.extend(groups.iter().filter_map(GroupHealth::shortage));
-    let (failures, unread) = launch_failures(aws, observed).await;
+    let (failures, unread) = launch_failures(aws, observed, (beside.image, beside.launches)).await;
     assessment.problems.extend(failures);
     let unread: Vec<String> = glance.lines().into_iter().chain(unread).collect();
     Shown {
@@ -218,20 +255,20 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance) -> Shown {
 }
 
 /// What prevents launches: the image, or the reason why the group lacks instances. And a line for each failed read.
-async fn launch_failures(aws: &Aws, observed: &Observed) -> (Vec<String>, Vec<String>) {
-    let image = async {
-        match &observed.template {
-            Some(template) => image::unlaunchable(&aws.ec2, &template.contents.image).await,
-            None => Ok(None),
-        }
+async fn launch_failures(
+    aws: &Aws,
+    observed: &Observed,
+    (image, launches): (Option<Trouble>, Trouble),
+) -> (Vec<String>, Vec<String>) {
+    let image = match (image, &observed.template) {
+        (Some(image), _) => image,
+        (None, Some(template)) => image::unlaunchable(&aws.ec2, &template.contents.image).await,
+        (None, None) => Ok(None),
     };
-    let group = async {
-        match observed.scaling.as_ref().filter(|group| group.is_launching()) {
-            Some(group) => scaling_group::failure(&aws.auto_scaling, &group.name).await,
-            None => Ok(None),
-        }
+    let group = match observed.scaling.as_ref().is_some_and(ScalingGroup::is_launching) {
+        true => launches,
+        false => Ok(None),
     };
-    let (image, group) = futures::join!(image, group);
     let (failures, unread): (Vec<_>, Vec<_>) = [image, group].into_iter().partition(Result::is_ok);
     let unread = unread.into_iter().filter_map(Result::err).map(|error| error.to_string());
     (failures.into_iter().flatten().flatten().collect(), unread.collect())

@@ -132,6 +132,11 @@ pub async fn observe(aws: &Aws, balancer: &str) -> Result<Observed, CallFailed> 
 
 /// Reads everything concurrently; notes the parts that can't be read.
 pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
+    glance_and(aws, balancer, async |_: &Observed| ()).await.0
+}
+
+/// [`glance`] makes two rounds of concurrent calls. `also` gets what the first found, and runs beside the second.
+pub async fn glance_and<T>(aws: &Aws, balancer: &str, also: impl AsyncFnOnce(&Observed) -> T) -> (Glance, T) {
     let name = names::regional(balancer);
     let global = names::global(&aws.region, balancer);
     let (groups, role, profile, template, scaling, instances) = futures::join!(
@@ -139,7 +144,7 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         role::find(&aws.iam, &global),
         instance_profile::find(&aws.iam, &global),
         launch_template::find(&aws.ec2, &name),
-        scaling_group::find(&aws.auto_scaling, &name),
+        scaling_group::describe(&aws.auto_scaling, &name),
         instances::look(&aws.ec2, balancer),
     );
     let mut glance = Glance::default();
@@ -162,16 +167,28 @@ pub async fn glance(aws: &Aws, balancer: &str) -> Glance {
         untagged,
         asides,
     };
-    let boots = observed.pinned_elsewhere();
-    if let (Some(number), Some(template)) = (boots, &mut observed.template) {
-        let version = launch_template::version(&aws.ec2, &template.id, number).await;
+    let scaling = async {
+        match observed.scaling.clone() {
+            Some(group) => scaling_group::complete(&aws.auto_scaling, group).await,
+            None => Ok(None),
+        }
+    };
+    let boots = async {
+        match observed.pinned_elsewhere().zip(observed.template.as_ref()) {
+            Some((number, template)) => Some(launch_template::version(&aws.ec2, &template.id, number).await),
+            None => None,
+        }
+    };
+    let (scaling, boots, also) = futures::join!(scaling, boots, also(&observed));
+    observed.scaling = glance.take(Kind::Scaling, scaling);
+    if let (Some(version), Some(template)) = (boots, &mut observed.template) {
         template.boot(glance.take(Kind::Template, version));
     }
     if let Some(config) = observed.config() {
         observed.number(&config.balancer.subnets);
     }
     glance.observed = observed;
-    glance
+    (glance, also)
 }
 
 impl Observed {
@@ -182,7 +199,7 @@ impl Observed {
 
     /// The version that the Auto Scaling group launches, if it isn't the launch template's default: moving the default
     /// doesn't affect the group.
-    fn pinned_elsewhere(&self) -> Option<i64> {
+    pub fn pinned_elsewhere(&self) -> Option<i64> {
         let (group, template) = self.scaling.as_ref().zip(self.template.as_ref())?;
         let is_ours = group.tags.balancer() == template.tags.balancer() && group.template.0 == template.id;
         group.pinned().filter(|pinned| is_ours && !group.deleting && *pinned != template.version)

@@ -113,14 +113,24 @@ pub struct Metadata {
 /// What the agent needs of IMDS. The hop limit excludes containers on the node.
 pub const METADATA: Metadata = Metadata { endpoint: true, tokens_required: true, tags: true, hop_limit: 1 };
 
-/// The template of this name, if it exists.
+/// The template of this name with its default version, if it exists.
 pub async fn find(ec2: &Client, name: &str) -> Result<Option<Template>, CallFailed> {
     let filter = Filter::builder().name("launch-template-name").values(name).build();
-    let found = describe(ec2, filter, name).await?;
-    match found.first() {
-        Some(template) => by_default(ec2, template).await,
-        None => Ok(None),
-    }
+    let default = async {
+        let call = ec2.describe_launch_template_versions().launch_template_name(name).versions("$Default");
+        found(call.send().await.named("ec2:DescribeLaunchTemplateVersions", name))
+    };
+    let (templates, default) = futures::try_join!(describe(ec2, filter, name), default)?;
+    let version = default.and_then(|output| output.launch_template_versions.unwrap_or_default().into_iter().next());
+    Ok(templates.first().zip(version.as_ref().map(read)).map(|(template, version)| Template {
+        id: template.launch_template_id().unwrap_or_default().to_owned(),
+        name: template.launch_template_name().unwrap_or_default().to_owned(),
+        tags: Tags::from(template.tags()),
+        default: version.number,
+        version: version.number,
+        revision: version.revision,
+        contents: version.contents,
+    }))
 }
 
 /// Id, name and tags of every template that has a tag with this key.
@@ -136,22 +146,6 @@ pub async fn tagged(ec2: &Client, key: &str) -> Result<Vec<(String, String, Tags
 async fn describe(ec2: &Client, filter: Filter, object: &str) -> Result<Vec<LaunchTemplate>, CallFailed> {
     let pages = ec2.describe_launch_templates().filters(filter).into_paginator().page_size(PAGE).items().send();
     pages.collect::<Result<Vec<_>, _>>().await.named("ec2:DescribeLaunchTemplates", object)
-}
-
-async fn by_default(ec2: &Client, template: &LaunchTemplate) -> Result<Option<Template>, CallFailed> {
-    let id = template.launch_template_id().unwrap_or_default();
-    let call = ec2.describe_launch_template_versions().launch_template_id(id).versions("$Default");
-    let output = found(call.send().await.named("ec2:DescribeLaunchTemplateVersions", id))?;
-    let version = output.and_then(|output| output.launch_template_versions.unwrap_or_default().into_iter().next());
-    Ok(version.as_ref().map(read).map(|version| Template {
-        id: id.to_owned(),
-        name: template.launch_template_name().unwrap_or_default().to_owned(),
-        tags: Tags::from(template.tags()),
-        default: version.number,
-        version: version.number,
-        revision: version.revision,
-        contents: version.contents,
-    }))
 }
 
 /// Every version of the template.

@@ -161,21 +161,33 @@ fn specification((id, version): (&str, i64)) -> LaunchTemplateSpecification {
 
 /// The group of this name, if it exists.
 pub async fn find(client: &Client, name: &str) -> Result<Option<ScalingGroup>, CallFailed> {
+    match describe(client, name).await? {
+        Some(group) => complete(client, group).await,
+        None => Ok(None),
+    }
+}
+
+/// The first of the two rounds of [`find`]: the group without its hooks and its refresh.
+pub async fn describe(client: &Client, name: &str) -> Result<Option<ScalingGroup>, CallFailed> {
     let call = client.describe_auto_scaling_groups().auto_scaling_group_names(name);
     let output = call.send().await.named("autoscaling:DescribeAutoScalingGroups", name)?;
-    let Some(there) = output.auto_scaling_groups().first() else { return Ok(None) };
-    let mut group = read(there);
-    if !group.deleting {
-        let hooks = async {
-            let call = client.describe_lifecycle_hooks().auto_scaling_group_name(name);
-            call.send().await.named("autoscaling:DescribeLifecycleHooks", name)
-        };
-        let (hooks, refresh) = match futures::try_join!(hooks, instance_refresh::newest(client, name)) {
-            Err(error) if is_absent(&error) => return Ok(None),
-            read => read?,
-        };
-        (group.hooks, group.refresh) = (hooks.lifecycle_hooks().iter().map(hook).collect(), refresh);
+    Ok(output.auto_scaling_groups().first().map(read))
+}
+
+/// The second: its hooks and its newest refresh. None if the group was deleted meanwhile.
+pub async fn complete(client: &Client, mut group: ScalingGroup) -> Result<Option<ScalingGroup>, CallFailed> {
+    if group.deleting {
+        return Ok(Some(group));
     }
+    let hooks = async {
+        let call = client.describe_lifecycle_hooks().auto_scaling_group_name(&group.name);
+        call.send().await.named("autoscaling:DescribeLifecycleHooks", &group.name)
+    };
+    let (hooks, refresh) = match futures::try_join!(hooks, instance_refresh::newest(client, &group.name)) {
+        Err(error) if is_absent(&error) => return Ok(None),
+        read => read?,
+    };
+    (group.hooks, group.refresh) = (hooks.lifecycle_hooks().iter().map(hook).collect(), refresh);
     Ok(Some(group))
 }
 
