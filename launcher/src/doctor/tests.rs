@@ -300,7 +300,7 @@ fn a_network_acl_that_drops_vrrp_or_clients_is_a_problem_with_the_rule_to_add() 
 fn outbound_rules_must_allow_what_the_nodes_send() {
     let rule = |protocol: &str, ports, source| security_group::Rule { protocol: protocol.into(), ports, source };
     let with = |rules: &[security_group::Rule]| {
-        let findings = after(|world| world.observed.groups[0].outbound = rules.to_vec());
+        let findings = after(|world| world.observed.groups[0].outbound = rules.iter().cloned().collect());
         assert!(findings.iter().all(|finding| finding.id == Id::OutboundRules), "{findings:?}");
         findings.into_iter().map(|finding| (finding.status, finding.line())).collect::<Vec<_>>()
     };
