@@ -33,7 +33,8 @@ async fn nodes_started_by_hand_in_one_subnet_join_and_serve() -> Result<()> {
 
     wait_for("five nodes to report", BOOT, || {
         let nodes = rig.status()?.instances;
-        ensure!(nodes.len() == 5 && nodes.iter().all(|node| node.role.is_some()), "nodes: {nodes:?}");
+        let is_ready = |node: &InstanceStatus| matches!(node.role.as_deref(), Some("active" | "standby"));
+        ensure!(nodes.len() == 5 && nodes.iter().all(is_ready), "nodes: {nodes:?}");
         let mut slots: Vec<_> = nodes.iter().filter_map(|node| node.slot.as_deref()).collect();
         slots.sort_unstable();
         ensure!(slots == ["0", "0", "0", "1", "16"], "slots: {slots:?}");
