@@ -1,7 +1,8 @@
 //! Clients with a test's answers, in the service's own XML, so that errors are parsed as from AWS.
 
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
 use aws_smithy_mocks::{MockResponseInterceptor, Rule, RuleMode, create_mock_http_client};
 use aws_smithy_runtime_api::client::orchestrator::HttpResponse;
 use aws_smithy_runtime_api::http::StatusCode;
@@ -10,26 +11,25 @@ use aws_smithy_types::retry::RetryConfig;
 
 /// An EC2 client with these answers, in order, that doesn't retry.
 pub(crate) fn ec2(rules: &[&Rule]) -> aws_sdk_ec2::Client {
-    let config = aws_sdk_ec2::Config::builder()
-        .behavior_version(BehaviorVersion::latest())
-        .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::new("AKIATEST", "secret", None, None, "test"))
-        .retry_config(RetryConfig::disabled())
-        .http_client(create_mock_http_client())
-        .interceptor(answers(rules));
+    let config = aws_sdk_ec2::config::Builder::from(&config()).interceptor(answers(rules));
     aws_sdk_ec2::Client::from_conf(config.build())
 }
 
 /// The same for S3.
 pub(crate) fn s3(rules: &[&Rule]) -> aws_sdk_s3::Client {
-    let config = aws_sdk_s3::Config::builder()
+    let config = aws_sdk_s3::config::Builder::from(&config()).interceptor(answers(rules));
+    aws_sdk_s3::Client::from_conf(config.build())
+}
+
+fn config() -> SdkConfig {
+    let credentials = Credentials::new("AKIATEST", "secret", None, None, "test");
+    SdkConfig::builder()
         .behavior_version(BehaviorVersion::latest())
         .region(Region::new("eu-west-1"))
-        .credentials_provider(Credentials::new("AKIATEST", "secret", None, None, "test"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
         .retry_config(RetryConfig::disabled())
         .http_client(create_mock_http_client())
-        .interceptor(answers(rules));
-    aws_sdk_s3::Client::from_conf(config.build())
+        .build()
 }
 
 fn answers(rules: &[&Rule]) -> MockResponseInterceptor {

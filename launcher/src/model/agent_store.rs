@@ -53,7 +53,7 @@ impl AgentStore {
         };
         let folder = local_agents::folder().unwrap_or_default();
         // The agents of an earlier version of the balancer are in the bucket: those of this launcher may be missing.
-        let local = local_agents::find(&folder).unwrap_or_default();
+        let local = local_agents::beside_launcher().unwrap_or_default();
         let architecture = image.and_then(|image| Architecture::of_ec2(&image.architecture));
         Ok(AgentStore { bucket, contents, architecture, agents: balancer.agents.clone(), folder, local })
     }

@@ -1,6 +1,7 @@
 //! The agents beside the launcher's executable: `agent-x86_64` and `agent-aarch64` of a release, or `agent` of a local build.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use sha2::{Digest, Sha256};
 use templates::Balancer;
@@ -23,7 +24,7 @@ pub struct LocalAgent {
 pub fn resolve(mut balancer: Balancer) -> Result<Balancer, Failure> {
     if balancer.uses_bucket() {
         let folder = folder().map_err(Failure::bad_input)?;
-        let agents = find(&folder).map_err(Failure::bad_input)?;
+        let agents = beside_launcher().map_err(Failure::bad_input)?;
         if agents.is_empty() {
             return Err(Failure::bad_input(format!(
                 "the file has no [agent], and {} has no agent-x86_64 and no agent-aarch64: put the agents of this Elbow's \
@@ -42,8 +43,14 @@ pub fn folder() -> Result<PathBuf, String> {
     Ok(launcher.parent().map(Path::to_owned).unwrap_or_default())
 }
 
+/// The agents in the launcher's folder. They are read once: the file's digests and the upload need them.
+pub fn beside_launcher() -> Result<Vec<LocalAgent>, String> {
+    static FOUND: OnceLock<Result<Vec<LocalAgent>, String>> = OnceLock::new();
+    FOUND.get_or_init(|| find(&folder()?)).clone()
+}
+
 /// The agents in this folder, at most one for each architecture.
-pub fn find(folder: &Path) -> Result<Vec<LocalAgent>, String> {
+fn find(folder: &Path) -> Result<Vec<LocalAgent>, String> {
     let mut agents: Vec<LocalAgent> = Vec::new();
     let named = Architecture::ALL.map(|kind| (format!("agent-{kind}"), Some(kind)));
     for (name, named) in named.into_iter().chain([("agent".to_owned(), None)]) {
