@@ -12,6 +12,7 @@ moto takes two seconds of CPU to load. `--copies` loads it once and forks a serv
 """
 
 import argparse
+import contextlib
 import gc
 import json
 import os
@@ -99,7 +100,9 @@ def serve_copies(application: Callable[..., Any]) -> None:
         asked = json.loads(order)
         if stop := asked.get("stop"):
             if copy := copies.pop(stop, None):
-                os.kill(copy, signal.SIGKILL)
+                # A server that has ended by itself must not end this process, and the other servers with it.
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(copy, signal.SIGKILL)
             continue
         if child := os.fork():
             copies[asked["start"]] = child
@@ -115,8 +118,6 @@ def serve_copies(application: Callable[..., Any]) -> None:
         except BaseException:
             traceback.print_exc()
         os._exit(1)
-    for copy in copies.values():
-        os.kill(copy, signal.SIGKILL)
 
 
 def end_with(pipe: int) -> None:
