@@ -1,4 +1,5 @@
-//! The documents show what is there and what works. Needs `make setup`, and root for the lab.
+//! Checks README.md and docs/: the commands, settings, files and headings that they name exist, and the commands that they
+//! show run in the lab. Needs `make setup`, and root for the lab.
 
 mod commands;
 mod links;
