@@ -76,7 +76,7 @@ lint: rust packages ## run rustfmt, clippy, shellcheck
 	cargo fmt --all --check
 	cargo clippy $(CARGO_FLAGS) --all-targets -- -D warnings
 	# --all-targets leaves out tests that `cargo test` doesn't run by itself.
-	cargo clippy $(CARGO_FLAGS) --test end_to_end --test faults --test launcher_api -- -D warnings
+	cargo clippy $(CARGO_FLAGS) --test end_to_end --test faults --test machines --test real_programs --test launcher_api -- -D warnings
 	shellcheck -x $$(git ls-files '*.sh' .ci/run ':!templates/templates') templates/goldens/*/install.sh
 
 demo: setup ## create a balancer in the lab, lose a node, destroy the balancer

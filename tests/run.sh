@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Runs the tests in less than half an hour: those in the lab, and beside them all others. `tests/run.sh faults` runs all faults and the longest other tests;
-# with names, it runs these faults only. `tests/run.sh documents` runs the tests of documents.
+# Runs the tests in less than half an hour: those in the lab, and beside them most others. `tests/run.sh faults` runs all
+# faults and the longest other tests; with names, it runs these faults only. `tests/run.sh documents` runs the tests of
+# documents.
 # Tests in the lab need root for containers and network namespaces: for another user they run by sudo.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,44 +52,57 @@ fi
 
 run --no-run --lib --bins --test '*'
 
+# All that the tests say, to name those that failed at the end.
+said=$(mktemp -d)
+beside=
+# shellcheck disable=SC2317 # the trap calls it
+clean_up() {
+    [[ -z $beside ]] || kill -- "-$beside" 2>/dev/null || :
+    rm -rf "$said"
+}
+trap clean_up EXIT
+trap 'exit 1' HUP INT TERM
+
 # The machine has one lab, in which tests measure times and leave half of the CPU idle. The others take that half.
-beside() {
+in_lab() {
+    local code=0
+    run --test machines || code=1
+    run --test documents what_the_documents_show_works_in_the_lab || code=1
+    on_labs end_to_end "${slow[@]/#/--skip=}" || code=1
+    # Quick faults that are the likeliest to break.
+    on_labs faults \
+        a_node_without_power_is_replaced_by_the_other \
+        a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
+        haproxy_that_is_killed_costs_its_node_the_virtual_ip \
+        an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
+        after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node \
+        a_target_that_is_down_is_named \
+        a_virtual_ip_that_is_removed_from_lo_is_restored \
+        rules_tunnels_and_settings_that_are_removed_are_restored \
+        deleted_routes_are_noticed_by_the_standby_and_restored || code=1
+    return "$code"
+}
+beside_lab() {
     local code=0
     run -- --skip what_the_documents_show_works_in_the_lab || code=1
     run --test launcher_api -- --test-threads=8 || code=1
     target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/lab/moto || code=1
     return "$code"
 }
-said=$(mktemp)
-set -m
-(renice -n 19 "$BASHPID" >/dev/null && beside) >"$said" 2>&1 &
-beside=$!
-set +m
-# shellcheck disable=SC2317 # the trap calls it
-clean_up() {
-    kill -- "-$beside" 2>/dev/null || :
-    rm -f "$said"
-}
-trap clean_up EXIT
-trap 'exit 1' HUP INT TERM
 
 code=0
-run --test machines || code=1
-run --test documents what_the_documents_show_works_in_the_lab || code=1
-on_labs end_to_end "${slow[@]/#/--skip=}" || code=1
-# Quick faults that are the likeliest to break.
-on_labs faults \
-    a_node_without_power_is_replaced_by_the_other \
-    a_standby_that_restarts_leaves_the_virtual_ip_where_it_is \
-    haproxy_that_is_killed_costs_its_node_the_virtual_ip \
-    an_agent_that_is_restarted_relearns_its_state_without_moving_anything \
-    after_a_power_cut_status_is_correct_and_an_update_works_without_the_dead_node \
-    a_target_that_is_down_is_named \
-    a_virtual_ip_that_is_removed_from_lo_is_restored \
-    rules_tunnels_and_settings_that_are_removed_are_restored \
-    deleted_routes_are_noticed_by_the_standby_and_restored || code=1
-
+run --test real_programs 2>&1 | tee "$said/programs" || code=1
+set -m
+(renice -n 19 "$BASHPID" >/dev/null && beside_lab) >"$said/beside" 2>&1 &
+beside=$!
+set +m
+in_lab 2>&1 | tee "$said/lab" || code=1
 wait "$beside" || code=1
+beside=
 echo "Beside the lab:"
-cat "$said"
+cat "$said/beside"
+if [[ $code -ne 0 ]]; then
+    echo "These tests failed; what each saw is above:"
+    grep -hE '^(test .* FAILED$|FAILED |ERROR |error)' "$said/programs" "$said/lab" "$said/beside" || echo "none by name: see above"
+fi
 exit "$code"
