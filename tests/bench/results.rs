@@ -209,6 +209,8 @@ pub enum Proxy {
     Elbow,
     /// HAProxy with a minimal configuration by hand.
     Minimal,
+    /// The same with the request headers that Elbow sets, and the request's id in the log.
+    MinimalWithHeaders,
     /// HAProxy with the distribution's configuration and a frontend.
     Distribution,
     /// Debian's nginx.

@@ -13,6 +13,9 @@ const MINIMAL: &str = include_str!("minimal.cfg");
 const SECTIONS: &str = include_str!("sections.cfg");
 const NGINX: &str = include_str!("nginx.conf");
 const LOG: &str = "log 127.0.0.1:514 local2";
+/// In Elbow's lines about the headers of requests.
+const HEADERS: [&str; 3] = ["X-Amzn-Trace-Id", "option forwardfor", "X-Forwarded-"];
+const HEADERS_LINES: usize = 5;
 /// The large balancer.
 const RULES: usize = 200;
 const GROUPS: usize = 50;
@@ -28,6 +31,7 @@ pub fn ports(proxy: Proxy) -> (u16, u16) {
         Proxy::Distribution => (8120, 8121),
         Proxy::Nginx => (8130, 8131),
         Proxy::Large => (8140, 8141),
+        Proxy::MinimalWithHeaders => (8150, 8151),
         Proxy::Direct => (8000, 8000),
     }
 }
@@ -88,6 +92,18 @@ pub fn large(example: &str, target: &str) -> Result<String> {
 /// The haproxy.cfg by hand.
 pub fn minimal(target: &str) -> String {
     MINIMAL.to_owned() + &filled(SECTIONS, Proxy::Minimal, target)
+}
+
+/// The same with Elbow's own lines about the headers of requests.
+pub fn minimal_with_headers(example: &str, target: &str) -> Result<String> {
+    let balancer = Balancer::parse(&elbow(example, target, "100.64.7.0/28")?).context("reading the small balancer")?;
+    let elbow = haproxy_cfg(&HaproxyNode::typical(&balancer));
+    let is_about_headers = |line: &&str| HEADERS.iter().any(|part| line.contains(part));
+    let lines: Vec<&str> = elbow.lines().filter(is_about_headers).collect();
+    ensure!(lines.len() == HEADERS_LINES, "Elbow's haproxy.cfg has other lines about headers: {lines:#?}");
+    let (before, after) = SECTIONS.split_once("    default_backend http\n").context("sections.cfg has no frontend")?;
+    let sections = format!("{before}{}\n    default_backend http\n{after}", lines.join("\n"));
+    Ok(MINIMAL.to_owned() + &filled(&sections, Proxy::MinimalWithHeaders, target))
 }
 
 /// The distribution's haproxy.cfg with frontends and backends, and with Elbow's log instead of its own.
@@ -155,9 +171,12 @@ mod tests {
         for text in [&minimal, &packaged] {
             assert!(text.contains(LOG) && text.contains("server b 10.0.2.7:8001\n"), "{text}");
         }
+        let headers = minimal_with_headers(EXAMPLE, "10.0.2.7").unwrap();
+        let added: Vec<&str> = headers.lines().filter(|line| !minimal.contains(line)).collect();
+        assert_eq!(added.len(), 2 + HEADERS_LINES, "two ports, and Elbow's lines: {added:#?}");
         assert!(minimal.contains("bind *:8111\n") && packaged.contains("bind *:8121\n"));
         assert!(nginx.contains("listen 8130;") && nginx.contains("server 10.0.2.7:8001;"));
-        for text in [&minimal, &packaged, &nginx] {
+        for text in [&minimal, &headers, &packaged, &nginx] {
             assert!(!text.contains("{target}") && !text.contains("{http}") && !text.contains("{tcp}"), "{text}");
         }
         assert!(distribution("global\n\tdaemon\n", "10.0.2.7").is_err());

@@ -17,7 +17,7 @@ use configs::ports;
 /// The example balancer's virtual IP.
 const VIP: &str = "10.255.0.10";
 /// The ports of the references.
-const PORTS: &str = "8110-8149";
+const PORTS: &str = "8110-8159";
 /// A comment of the rules by which packets pass none of the second chance's rules. Beside them the agent sees its own.
 const MARK: &str = "bench";
 const PASS: &str =
@@ -57,13 +57,14 @@ impl Proxies {
         let target = &proxies.target;
         for (proxy, config) in [
             (Proxy::Minimal, configs::minimal(target)),
+            (Proxy::MinimalWithHeaders, configs::minimal_with_headers(&example, target)?),
             (Proxy::Distribution, configs::distribution(&packaged, target)?),
             (Proxy::Nginx, configs::nginx(target)),
             (Proxy::Large, configs::large(&example, target)?),
         ] {
             others::write(rig, &proxies.node, &config_file(proxy), &config)?;
         }
-        for proxy in [Proxy::Minimal, Proxy::Distribution, Proxy::Nginx] {
+        for proxy in [Proxy::Minimal, Proxy::MinimalWithHeaders, Proxy::Distribution, Proxy::Nginx] {
             proxies.run(rig, proxy)?;
         }
         Ok(proxies)
