@@ -1,5 +1,6 @@
 //! Bad input: the launcher prints one line that names the wrong value, exits with 2 and creates nothing.
 
+use crate::doctor::{examined, ids};
 use crate::rig::{self, Rig, complaints, mutating, text};
 
 /// Runs `create` with a bad file; returns the one line of the error.
@@ -71,21 +72,29 @@ fn files_that_do_not_fit_the_account_are_refused() {
     let good = rig.example();
     let seed = rig.api.seed().clone();
     let b = &seed.subnets["private-b"];
-    let with = |from: &str, to: &str| good.replacen(from, to, 1);
-    says(&refused(&rig, &with("10.255.0.10", "10.0.77.7")), &["10.0.77.7", "10.0.0.0/16"]);
-    says(&refused(&rig, &with("10.255.0.10", "10.255.9.9")), &["10.255.9.9", &seed.route_tables["private-a"]]);
-    says(&refused(&rig, &with(&seed.vpc, "vpc-00000000000000000")), &["vpc-00000000000000000"]);
-    says(&refused(&rig, &with(b, "subnet-00000000000000000")), &["subnet-00000000000000000", "doesn't exist"]);
+    // `create` refuses it, and `doctor` finds it by its id.
+    let bad = |id: &str, from: &str, to: &str, words: &[&str]| {
+        let toml = good.replacen(from, to, 1);
+        says(&refused(&rig, &toml), words);
+        let (code, findings) = examined(&rig, rig.file("bad.toml", &toml).to_str().unwrap());
+        assert_eq!(code, Some(3), "{findings:?}");
+        assert!(ids(&findings, "problem").contains(&id), "{id}: {findings:?}");
+    };
+    bad("virtual-ips", "10.255.0.10", "10.0.77.7", &["10.0.77.7", "10.0.0.0/16"]);
+    bad("virtual-ips", "10.255.0.10", "10.255.9.9", &["10.255.9.9", &seed.route_tables["private-a"]]);
+    bad("vpc", &seed.vpc, "vpc-00000000000000000", &["vpc-00000000000000000"]);
+    bad("subnets", b, "subnet-00000000000000000", &["subnet-00000000000000000", "doesn't exist"]);
     let other = seed.others["subnet"].as_str().unwrap();
-    says(&refused(&rig, &with(b, other)), &[other, seed.others["vpc"].as_str().unwrap()]);
-    says(&refused(&rig, &with(b, &seed.subnets["shared"])), &[&seed.subnets["shared"], "shared from account"]);
-    says(&refused(&rig, &with("t3.small", "t9.gigantic")), &["t9.gigantic", "doesn't exist"]);
-    says(&refused(&rig, &with("t3.small", "t2.small")), &["t2.small", "Xen"]);
-    says(&refused(&rig, &with("t3.small", "t4g.small")), &["t4g.small", "x86_64"]);
-    says(&refused(&rig, &with(&seed.images["main"], "ami-00000000000000000")), &["ami-00000000000000000"]);
-    says(&refused(&rig, &with(&seed.images["main"], "resolve:ssm:/no/such")), &["/no/such"]);
-    let listed = format!("route_tables = [\"{}\"]\n\n[agent]", seed.route_tables["gateway"]);
-    says(&refused(&rig, &with("[agent]", &listed)), &[&seed.route_tables["gateway"], "gateway"]);
+    bad("subnets", b, other, &[other, seed.others["vpc"].as_str().unwrap()]);
+    bad("subnets", b, &seed.subnets["shared"], &[&seed.subnets["shared"], "shared from account"]);
+    let (image, machine) = (&seed.images["main"], "image-and-type");
+    bad(machine, "t3.small", "t9.gigantic", &["t9.gigantic", "doesn't exist"]);
+    bad(machine, "t3.small", "t2.small", &["t2.small", "Xen"]);
+    bad(machine, "t3.small", "t4g.small", &["t4g.small", "x86_64"]);
+    bad(machine, image, "ami-00000000000000000", &["ami-00000000000000000"]);
+    bad(machine, image, "resolve:ssm:/no/such", &["/no/such"]);
+    let gateways = &seed.route_tables["gateway"];
+    bad("route-tables", "[agent]", &format!("route_tables = [\"{gateways}\"]\n\n[agent]"), &[gateways, "gateway"]);
 }
 
 #[test]
@@ -106,6 +115,8 @@ fn names_that_are_taken_are_refused() {
     let make = ["ec2", "create-security-group", "--group-name", "elbow-web", "--description", "mine", "--vpc-id", &vpc];
     let id = rig.aws(&[&make[..], &["--query", "GroupId", "--output", "text"]].concat());
     says(&refused(&rig, &rig.example()), &["elbow-web", &id, "isn't Elbow's"]);
+    let (_, findings) = examined(&rig, rig.web().to_str().unwrap());
+    assert_eq!(ids(&findings, "problem"), ["name"], "{findings:?}");
     rig.destroy();
     assert!(rig.world().security_groups.iter().any(|group| group.id == id), "destroy deleted it");
     rig.aws(&["ec2", "delete-security-group", "--group-id", &id]);

@@ -58,6 +58,18 @@ fn endpoints_that_nodes_cannot_use_are_refused_by_name_and_can_be_overlooked() {
     overlooked(&rig, &rig.grouped(), "auto-scaling-api", &["has no way to the Auto Scaling API", "for autoscaling in"]);
     rig.destroy();
     sound(&rig, name(&web));
+
+    // The agent in S3, which a gateway endpoint leads to, too.
+    let stored = rig.file("stored.toml", &rig.example().replace("https://example.com/agent", "s3://artifacts/agent"));
+    sound(&rig, name(&stored));
+    rig.aws(&["ec2", "delete-vpc-endpoints", "--vpc-endpoint-ids", &seed.endpoints["s3"]]);
+    overlooked(&rig, &stored, "subnet-s3", &["has no way to S3", "a gateway endpoint for s3 to its route table"]);
+    rig.destroy();
+    let service = format!("com.amazonaws.{}.s3", seed.region);
+    let gateway = ["ec2", "create-vpc-endpoint", "--vpc-id", &seed.vpc, "--service-name", &service];
+    let tables = ["--route-table-ids", &seed.route_tables["private-a"], &seed.route_tables["private-b"]];
+    rig.aws(&[&gateway[..], &tables].concat());
+    sound(&rig, name(&stored));
 }
 
 #[test]
@@ -91,6 +103,75 @@ fn a_full_subnet_is_refused_by_name_and_create_can_be_repeated_when_it_has_room(
     assert_eq!(rig.nodes().len(), 2);
     sound(&rig, "web");
     rig.destroy();
+}
+
+/// Adds routes to a table until it has so many.
+fn fill(rig: &Rig, table: &str, routes: usize) {
+    let script = r#"
+import sys, boto3
+ec2, (table, interface, routes) = boto3.client("ec2"), sys.argv[1:]
+there = len(ec2.describe_route_tables(RouteTableIds=[table])["RouteTables"][0]["Routes"])
+for n in range(there, int(routes)):
+    ec2.create_route(RouteTableId=table, NetworkInterfaceId=interface, DestinationCidrBlock=f"172.{16 + n // 256}.{n % 256}.0/24")
+"#;
+    let interface = rig.api.seed().others["interface"].as_str().expect("an id");
+    rig.python(&["-c", script, table, interface, &routes.to_string()]);
+}
+
+#[test]
+fn tables_with_many_routes_are_found_and_a_full_one_refuses_the_nodes() {
+    let rig = Rig::new();
+    let (file, table) = (rig.web(), rig.api.seed().route_tables["private-a"].clone());
+    fill(&rig, &table, 50);
+    let (_, findings) = examined(&rig, name(&file));
+    assert!(ids(&findings, "unknown").contains(&"routes-per-table"), "{findings:?}");
+    fill(&rig, &table, 500);
+    let (code, findings) = examined(&rig, name(&file));
+    assert_eq!((code, ids(&findings, "warning")), (Some(0), vec!["routes-per-table"]), "{findings:?}");
+    let said = text(&rig.create(&file).stderr);
+    let warning = format!(
+        "warning: routes-per-table: with the virtual IPs' routes, these tables have many routes: {table} (501)"
+    );
+    assert!(said.contains(&warning), "{said}");
+    let create = ["ec2", "create-route", "--route-table-id", &table, "--destination-cidr-block", "10.255.0.10/32"];
+    let node = rig.nodes()[0].interface.clone().expect("a running instance has an interface");
+    let output = rig.aws_output(&[&create[..], &["--network-interface-id", &node]].concat());
+    assert!(text(&output.stderr).contains("RouteLimitExceeded"), "{}", text(&output.stderr));
+    rig.destroy();
+}
+
+#[test]
+fn another_revision_that_runs_is_a_warning() {
+    let rig = Rig::new();
+    rig.create(&rig.web());
+    let other = rig.file("other.toml", &rig.example().replace("10.0.1.20:8080", "10.0.1.21:8080"));
+    let (code, findings) = examined(&rig, name(&other));
+    assert_eq!((code, ids(&findings, "warning")), (Some(0), vec!["running-revision"]), "{findings:?}");
+    refused(&rig, &["create", name(&other), "--no-wait"], &["launcher update"]);
+    rig.destroy();
+}
+
+#[test]
+fn more_rules_than_the_default_quota_are_a_warning() {
+    let rig = Rig::new();
+    let seed = rig.api.seed();
+    for cidr in ["10.20.0.0/16", "10.30.0.0/16"] {
+        rig.aws(&["ec2", "associate-vpc-cidr-block", "--vpc-id", &seed.vpc, "--cidr-block", cidr]);
+    }
+    // One rule for each of the ports and of the VPC's networks: offline, their number isn't known.
+    let example = rig.example();
+    let (head, _) = example.split_once("[[listener]]").expect("the example has a listener");
+    let listener = |port: usize| {
+        format!(
+            "[[listener]]\nname = \"l{port}\"\nport = {port}\nprotocol = \"tcp\"\ntargets = [\"10.0.1.20:8080\"]\n\n"
+        )
+    };
+    let listeners: String = (0..20).map(|n| listener(1000 + 2 * n)).collect();
+    let file = rig.file("many.toml", &(head.to_owned() + &listeners));
+    let (code, findings) = examined(&rig, name(&file));
+    assert_eq!((code, ids(&findings, "warning")), (Some(0), vec!["security-group-rules"]), "{findings:?}");
+    let said = text(&succeeded(rig.launcher(["create", name(&file), "--dry-run"])).stdout);
+    assert!(said.contains("the security group needs 63 rules"), "{said}");
 }
 
 #[test]

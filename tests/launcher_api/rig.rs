@@ -93,9 +93,23 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
 
     /// Runs the AWS CLI; returns its standard output without the last newline.
     pub fn aws(&self, arguments: &[&str]) -> String {
-        let program = lab::dir::LabDir::open().expect("the lab's folder").venv().join("bin/aws");
+        text(&succeeded(self.aws_output(arguments)).stdout).trim_end().to_owned()
+    }
+
+    /// The same for a call that may fail.
+    pub fn aws_output(&self, arguments: &[&str]) -> Output {
+        self.tool("aws", arguments)
+    }
+
+    /// Runs the Python that has boto3.
+    pub fn python(&self, arguments: &[&str]) {
+        succeeded(self.tool("python", arguments));
+    }
+
+    fn tool(&self, name: &str, arguments: &[&str]) -> Output {
+        let program = lab::dir::LabDir::open().expect("the lab's folder").venv().join("bin").join(name);
         let output = Command::new(program).args(arguments).envs(self.api.environment()).output();
-        text(&succeeded(output.expect("the AWS CLI starts")).stdout).trim_end().to_owned()
+        output.unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
     pub fn world(&self) -> World {

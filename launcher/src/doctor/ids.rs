@@ -19,6 +19,7 @@ pub enum Id {
     SubnetAddresses,
     SubnetApi,
     AutoScalingApi,
+    SubnetS3,
     Internet,
     EndpointGroups,
     VpcDns,
@@ -42,7 +43,7 @@ const GUIDE: &str = "docs/failure-guide.md";
 
 impl Id {
     /// Every id, in the order of the checks.
-    pub const ALL: [Id; 29] = [
+    pub const ALL: [Id; 30] = [
         Id::Credentials,
         Id::Permissions,
         Id::Name,
@@ -56,6 +57,7 @@ impl Id {
         Id::SubnetAddresses,
         Id::SubnetApi,
         Id::AutoScalingApi,
+        Id::SubnetS3,
         Id::Internet,
         Id::EndpointGroups,
         Id::VpcDns,
@@ -90,6 +92,7 @@ impl Id {
             Id::SubnetAddresses => "subnet-addresses",
             Id::SubnetApi => "subnet-api",
             Id::AutoScalingApi => "auto-scaling-api",
+            Id::SubnetS3 => "subnet-s3",
             Id::Internet => "internet",
             Id::EndpointGroups => "endpoint-groups",
             Id::VpcDns => "vpc-dns",

@@ -30,13 +30,14 @@ pub use ids::Id;
 
 /// Every finding, in the order of the checks: those that block a first request come first.
 pub fn examine(case: &Case<'_>) -> Vec<Finding> {
-    let checks: [fn(&Case<'_>) -> Vec<Finding>; 20] = [
+    let checks: [fn(&Case<'_>) -> Vec<Finding>; 21] = [
         permissions::credentials,
         permissions::permissions,
         file::fits,
         subnets::addresses,
         ways::ec2_api,
         ways::auto_scaling_api,
+        ways::s3,
         ways::internet,
         ways::endpoint_groups,
         dns::attributes,

@@ -6,8 +6,10 @@ use super::ids::Id;
 use crate::model::tags::Tags;
 use crate::resources::route_tables::eligible;
 
-/// AWS's quota of routes in a table, in accounts where it wasn't raised (VPC user guide, "Amazon VPC quotas").
-const ROUTES: usize = 50;
+/// AWS's default quota of routes in a table (VPC user guide, "Amazon VPC quotas").
+const ROUTES: usize = 500;
+/// The default until June 2025, which an account may still have.
+const OLD_ROUTES: usize = 50;
 
 /// At each apply, Terraform deletes routes that it doesn't know from a table with inline `route` blocks. The API doesn't
 /// show whether a table has such blocks.
@@ -36,22 +38,25 @@ fn is_terraforms(tags: &Tags) -> bool {
 pub fn routes(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::RoutesPerTable;
     let used = eligible(&case.place.tables, &case.balancer.route_tables);
-    let full = used.into_iter().filter_map(|table| {
+    let sizes = used.into_iter().filter_map(|table| {
         let vips = case.balancer.virtual_ips.iter().map(|vip| format!("{vip}/32"));
         let new = vips.filter(|vip| !table.routes.iter().any(|route| route.destination == *vip)).count();
-        let all = table.routes.len() + new;
-        (new > 0 && all > ROUTES).then(|| {
-            Finding::warning(
-                id,
-                format!(
-                    "{} would have {all} routes; AWS's quota was {ROUTES} by default and may be in your account",
-                    table.id
-                ),
-                "raise the quota \"Routes per route table\", or list fewer tables in route_tables",
-            )
-        })
+        (new > 0).then(|| (table.id.as_str(), table.routes.len() + new))
     });
-    or_ok(id, full.collect(), "the route tables have room for the routes")
+    let (large, small): (Vec<_>, Vec<_>) = sizes.partition(|(_, routes)| *routes > ROUTES);
+    let medium: Vec<_> = small.into_iter().filter(|(_, routes)| *routes > OLD_ROUTES).collect();
+    let told = |tables: &[(&str, usize)]| {
+        let tables: Vec<String> = tables.iter().map(|(table, routes)| format!("{table} ({routes})")).collect();
+        format!("with the virtual IPs' routes, these tables have many routes: {}", tables.join(", "))
+    };
+    let remedy = "raise the quota \"Routes per route table\", or list fewer tables in route_tables";
+    let full = (!large.is_empty())
+        .then(|| Finding::warning(id, format!("{}; AWS's default quota is {ROUTES}", told(&large)), remedy));
+    let unclear = (!medium.is_empty()).then(|| {
+        let quota = format!("AWS's default quota is {ROUTES}, and an account may still have {OLD_ROUTES}");
+        Finding::unknown(id, format!("{}; {quota}", told(&medium)), format!("if it has, {remedy}"))
+    });
+    or_ok(id, full.into_iter().chain(unclear).collect(), "the route tables have room for the routes")
 }
 
 #[cfg(test)]

@@ -124,8 +124,8 @@ fn a_healthy_balancer_has_no_finding_and_each_check_is_ok() {
     assert_eq!(after(|_| ()), []);
     let (balancer, place, observed, facts) = (web(), place(), whole(), facts());
     let findings = examine(&Case { balancer: &balancer, place: &place, observed: &observed, facts: &facts });
-    // These have nothing to say about it: no group launches its nodes, it has no endpoint, and all nodes run.
-    let silent = [Id::AutoScalingApi, Id::EndpointGroups, Id::VcpuQuota];
+    // These have nothing to say about it: no group launches its nodes, its agent isn't in S3, it has no endpoint, and all nodes run.
+    let silent = [Id::AutoScalingApi, Id::SubnetS3, Id::EndpointGroups, Id::VcpuQuota];
     for id in Id::ALL {
         assert_eq!(findings.iter().any(|finding| finding.id == id), !silent.contains(&id), "{id}");
     }
@@ -207,6 +207,7 @@ fn endpoint(service: &str, subnets: &[&str]) -> Endpoint {
         id: format!("vpce-{service}"),
         service: format!("com.amazonaws.eu-west-1.{service}"),
         interface: true,
+        tables: vec![],
         private_dns: true,
         subnets: subnets.iter().map(|id| (*id).to_owned()).collect(),
         groups: vec!["sg-endpoint".into()],
@@ -249,6 +250,37 @@ fn an_interface_endpoint_is_a_way_to_the_api_and_must_admit_the_nodes() {
         world.observed = Observed::default();
     });
     assert_eq!(group.iter().filter(|kind| **kind == (Status::Problem, Id::AutoScalingApi)).count(), 2, "{group:?}");
+}
+
+#[test]
+fn a_node_needs_a_way_to_s3_if_the_agent_is_there() {
+    let both = ["subnet-0aaa", "subnet-0bbb"];
+    let s3 = |more: Option<Endpoint>| -> Vec<Finding> {
+        let findings = after(|world| {
+            isolated(world, endpoint("ec2", &both));
+            world.facts.endpoints.as_mut().unwrap().extend(more);
+            world.balancer.agent.as_mut().unwrap().source = "s3://artifacts/agent".into();
+            world.observed = Observed::default();
+        });
+        findings.into_iter().filter(|finding| finding.id == Id::SubnetS3).collect()
+    };
+    let none = s3(None);
+    assert_eq!(none.iter().map(|finding| finding.status).collect::<Vec<_>>(), [Status::Problem; 2]);
+    says(
+        &none[0].line(),
+        &["subnet-0aaa (eu-west-1a) has no way to S3", "a gateway endpoint for s3 to its route table"],
+    );
+    let gateway = |tables: &[&str]| Endpoint {
+        id: "vpce-s3".into(),
+        service: "com.amazonaws.eu-west-1.s3".into(),
+        tables: tables.iter().map(|id| (*id).to_owned()).collect(),
+        ..Endpoint::default()
+    };
+    assert_eq!(s3(Some(gateway(&["rtb-a", "rtb-b"]))), []);
+    let one = s3(Some(gateway(&["rtb-a"])));
+    assert_eq!(one.len(), 1, "{one:?}");
+    says(&one[0].line(), &["subnet-0bbb", "rtb-b has no default route"]);
+    assert_eq!(s3(Some(endpoint("s3", &both))), []);
 }
 
 #[test]
@@ -356,9 +388,14 @@ fn route_tables_of_terraform_are_unknown_and_full_ones_a_warning() {
     only(Status::Unknown, Id::TerraformTables, |world| {
         world.place.tables[0].tags = Tags::from_iter([("ManagedBy", "terraform")]);
     });
-    only(Status::Warning, Id::RoutesPerTable, |world| {
-        default_route(world).extend((0..48).map(|n| route(&format!("10.1.{n}.0/24"), "tgw-1")));
-    });
+    let with = |status: Status, routes: usize| {
+        only(status, Id::RoutesPerTable, |world| {
+            let more = routes - default_route(world).len();
+            default_route(world).extend((0..more).map(|n| route(&format!("10.{}.{}.0/24", n / 256, n % 256), "tgw-1")));
+        })
+    };
+    says(&with(Status::Unknown, 50), &["rtb-a (51)", "quota is 500, and an account may still have 50"]);
+    says(&with(Status::Warning, 500), &["rtb-a (501)", "raise the quota"]);
 }
 
 #[test]

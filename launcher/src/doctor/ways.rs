@@ -1,9 +1,9 @@
-//! The nodes' ways out of their subnets: to the APIs of AWS and to the internet. Pure.
+//! The nodes' ways out of their subnets: to AWS's services and to the internet. Pure.
 //!
 //! A takeover calls the EC2 API from the zone that survives, so each subnet needs a way within its own zone. With a NAT
 //! gateway or an interface endpoint in one zone only, losing that zone stops takeovers.
 
-use templates::balancer::Launch;
+use templates::balancer::{AgentPlace, Launch};
 
 use super::case::Case;
 use super::facts::Facts;
@@ -20,7 +20,7 @@ const HTTPS: u16 = 443;
 
 /// Whether every subnet reaches the EC2 API, without which no node moves a route.
 pub fn ec2_api(case: &Case<'_>) -> Vec<Finding> {
-    api(case, Id::SubnetApi, "ec2", "the EC2 API")
+    service(case, Id::SubnetApi, "ec2", "the EC2 API")
 }
 
 /// Whether every subnet reaches the Auto Scaling API, if a group launches the nodes: there a node completes its lifecycle
@@ -28,11 +28,23 @@ pub fn ec2_api(case: &Case<'_>) -> Vec<Finding> {
 pub fn auto_scaling_api(case: &Case<'_>) -> Vec<Finding> {
     match case.balancer.launch {
         Launch::Instances => Vec::new(),
-        Launch::AutoScaling => api(case, Id::AutoScalingApi, "autoscaling", "the Auto Scaling API"),
+        Launch::AutoScaling => service(case, Id::AutoScalingApi, "autoscaling", "the Auto Scaling API"),
     }
 }
 
-fn api(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding> {
+/// Whether every subnet reaches S3, if a booting node gets the agent there.
+pub fn s3(case: &Case<'_>) -> Vec<Finding> {
+    match uses_s3(case) {
+        true => service(case, Id::SubnetS3, "s3", "S3, where a booting node gets the agent"),
+        false => Vec::new(),
+    }
+}
+
+fn uses_s3(case: &Case<'_>) -> bool {
+    matches!(case.balancer.agent_place(), AgentPlace::Bucket(_) | AgentPlace::Object { .. })
+}
+
+fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding> {
     let net = match net(case) {
         Ok(net) => net,
         Err(error) => return vec![Finding::unread(id, error)],
@@ -41,8 +53,11 @@ fn api(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding> {
     let (mut findings, mut ways) = (Vec::new(), Vec::new());
     for subnet in case.subnets() {
         let Subnet { id: subnet_id, zone, .. } = subnet;
-        let add =
-            format!("add a NAT gateway in {zone}, or an interface endpoint for {service} in {zone} with private DNS");
+        let endpoint = match service {
+            "s3" => "a gateway endpoint for s3 to its route table".to_owned(),
+            _ => format!("an interface endpoint for {service} in {zone} with private DNS"),
+        };
+        let add = format!("add a NAT gateway in {zone}, or {endpoint}");
         match net.to_service(subnet, service) {
             Way::Own(through) => ways.push(format!("{subnet_id}: {through}")),
             Way::OtherZone(through) => findings.push(Finding::warning(
@@ -118,13 +133,12 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
     })
 }
 
-/// The endpoints to which the names of the APIs that nodes call lead.
+/// The endpoints to which the names of the services that nodes call lead.
 pub fn named_endpoints<'a>(case: &Case<'_>, net: &Net<'a>) -> Vec<&'a Endpoint> {
-    let services: &[&str] = match case.balancer.launch {
-        Launch::Instances => &["ec2"],
-        Launch::AutoScaling => &["ec2", "autoscaling"],
-    };
-    services.iter().flat_map(|service| net.endpoints(service)).filter(|endpoint| endpoint.private_dns).collect()
+    let mut services = vec!["ec2"];
+    services.extend(matches!(case.balancer.launch, Launch::AutoScaling).then_some("autoscaling"));
+    services.extend(uses_s3(case).then_some("s3"));
+    services.into_iter().flat_map(|service| net.endpoints(service)).filter(|endpoint| endpoint.private_dns).collect()
 }
 
 /// What decides about ways out, if all of it was read.

@@ -70,6 +70,9 @@ pub fn choose(wishes: &Wishes, region: &Region, vpc: &Vpc, place: &Place) -> Res
         agent: wishes.agent.clone(),
     };
     let mut notes = [of_subnets, of_virtual_ip].concat();
+    if draft.agent.as_ref().is_none_or(|agent| agent.source.starts_with("s3://")) {
+        notes.extend(subnets::without_s3(&subnets, region, place));
+    }
     notes.extend(
         place.transit.unread.iter().map(|line| format!("not read, so the virtual IP may be in use there: {line}")),
     );

@@ -37,7 +37,7 @@ pub fn choose<'a>(
             true => "private".to_owned(),
             false => doubt.unwrap_or_else(|| "given".to_owned()),
         };
-        let way = match way(subnet, region, place) {
+        let way = match way(subnet, region, place, "ec2") {
             Way::Own(through) => format!("reaches the EC2 API through {through}"),
             Way::OtherZone(through) => {
                 format!("reaches the EC2 API through {through}: if that zone fails, {} loses it too", subnet.zone)
@@ -85,7 +85,7 @@ fn found<'a>(
     let mut zones: BTreeMap<&str, &Subnet> = BTreeMap::new();
     let mut lines = Vec::new();
     // Of equal subnets the first id stays, so that the choice is the same each time.
-    let worth = |subnet: &Subnet| (rank(&way(subnet, region, place)), subnet.free);
+    let worth = |subnet: &Subnet| (rank(&way(subnet, region, place, "ec2")), subnet.free);
     for &subnet in here {
         if let Some(why) = refusal(subnet, region, place) {
             lines.push(format!("subnet {subnet}: {why}"));
@@ -109,7 +109,7 @@ fn found<'a>(
     let mut best: Vec<&Subnet> = zones.into_values().collect();
     let is_near = |subnet: &Subnet| targets.iter().any(|target| zone_of(*target, here) == Some(&subnet.zone));
     // A stable sort: equal zones keep the order of their names.
-    best.sort_by_key(|subnet| Reverse((rank(&way(subnet, region, place)), is_near(subnet))));
+    best.sort_by_key(|subnet| Reverse((rank(&way(subnet, region, place, "ec2")), is_near(subnet))));
     best.truncate(NODES);
     best.sort_by(|a, b| a.zone.cmp(&b.zone));
     Ok(best)
@@ -146,10 +146,23 @@ fn public<'a>(subnet: &Subnet, place: &'a Place) -> Option<(&'a str, &'a str)> {
     Some((table.id.as_str(), gateway))
 }
 
-/// How nodes in the subnet reach the EC2 API.
-fn way(subnet: &Subnet, region: &Region, place: &Place) -> Way {
+/// The note on subnets without a way to S3, where nodes get the agent.
+pub fn without_s3(subnets: &[&Subnet], region: &Region, place: &Place) -> Option<String> {
+    let without = subnets.iter().filter_map(|subnet| match way(subnet, region, place, "s3") {
+        Way::Nowhere(why) => Some(format!("from {} ({why})", subnet.id)),
+        _ => None,
+    });
+    let without: Vec<String> = without.collect();
+    (!without.is_empty()).then(|| {
+        let from = without.join(" and ");
+        format!("no way to S3 was found {from}: add a gateway endpoint for s3, or nodes can't fetch the agent")
+    })
+}
+
+/// How nodes in the subnet reach a service.
+fn way(subnet: &Subnet, region: &Region, place: &Place, service: &str) -> Way {
     let Place { tables, nats, endpoints, .. } = place;
-    Net { region: &region.name, subnets: &region.subnets, tables, nats, endpoints }.to_service(subnet, "ec2")
+    Net { region: &region.name, subnets: &region.subnets, tables, nats, endpoints }.to_service(subnet, service)
 }
 
 /// Of two ways, the better one has the higher rank.
@@ -239,6 +252,7 @@ mod tests {
             id: "vpce-1".into(),
             service: "com.amazonaws.eu-west-1.ec2".into(),
             interface: true,
+            tables: vec![],
             private_dns: true,
             subnets: vec!["s-b".into(), "s-c".into()],
             groups: vec![],

@@ -2,6 +2,7 @@ use ipnet::Ipv4Net;
 
 use super::seen::{Claim, TransitRoutes};
 use super::*;
+use crate::resources::gateways::Endpoint;
 use crate::resources::network::Subnet;
 use crate::resources::route_tables::Table;
 
@@ -49,6 +50,27 @@ fn chosen(wishes: &Wishes, place: &Place) -> Result<(Draft, Vec<String>), Vec<St
     let region = region();
     let (vpc, _) = choose_vpc(wishes, &region)?;
     choose(wishes, &region, vpc, place)
+}
+
+#[test]
+fn subnets_without_a_way_to_s3_are_named_if_the_agent_is_there() {
+    let said = |place: &Place, agent: Option<&str>| {
+        let agent = agent.map(|source| Agent { source: source.to_owned(), sha256: "a".repeat(64) });
+        let (_, notes) = chosen(&Wishes { agent, ..wishes(&["10.0.1.20:80"]) }, place).unwrap();
+        notes.into_iter().filter(|note| note.contains("S3")).collect::<Vec<_>>().join("\n")
+    };
+    let none = "no way to S3 was found from subnet-1 (rtb-1 has no default route) and from subnet-2 (rtb-1 has no default \
+                route): add a gateway endpoint for s3, or nodes can't fetch the agent";
+    assert_eq!(said(&place(), None), none);
+    assert_eq!(said(&place(), Some("s3://bucket/agent")), none);
+    assert_eq!(said(&place(), Some("https://example.com/agent")), "");
+    let endpoint = Endpoint {
+        id: "vpce-1".into(),
+        service: "com.amazonaws.eu-west-1.s3".into(),
+        tables: vec!["rtb-1".into()],
+        ..Endpoint::default()
+    };
+    assert_eq!(said(&Place { endpoints: vec![endpoint], ..place() }, None), "");
 }
 
 #[test]

@@ -36,10 +36,15 @@ pub struct Net<'a> {
 impl<'a> Net<'a> {
     /// The interface endpoints for a service.
     pub fn endpoints(&self, service: &str) -> Vec<&'a Endpoint> {
-        self.endpoints.iter().filter(|endpoint| endpoint.serves(self.region, service)).collect()
+        self.all_endpoints(service).filter(|endpoint| endpoint.interface).collect()
     }
 
-    /// An endpoint with private DNS takes all calls of the VPC. Otherwise the subnet's routes decide.
+    fn all_endpoints(&self, service: &str) -> impl Iterator<Item = &'a Endpoint> {
+        self.endpoints.iter().filter(move |endpoint| endpoint.serves(self.region, service))
+    }
+
+    /// An interface endpoint with private DNS takes all calls of the VPC. Otherwise the subnet's routes decide, of which
+    /// that to a gateway endpoint is the most specific.
     pub fn to_service(&self, subnet: &Subnet, service: &str) -> Way {
         let zones = |endpoint: &Endpoint| -> BTreeSet<&str> {
             let within = self.subnets.iter().filter(|subnet| endpoint.subnets.contains(&subnet.id));
@@ -53,6 +58,11 @@ impl<'a> Net<'a> {
         if let Some(other) = named.next() {
             let zones: Vec<&str> = zones(other).into_iter().collect();
             return Way::OtherZone(format!("{} in {}", other.id, zones.join(", ")));
+        }
+        let table = of_subnet(self.tables, &subnet.id);
+        let is_here = |endpoint: &&Endpoint| table.is_some_and(|table| endpoint.tables.contains(&table.id));
+        if let Some(gateway) = self.all_endpoints(service).find(is_here) {
+            return Way::Own(gateway.id.clone());
         }
         match (self.by_route(subnet), endpoints.first()) {
             (Way::Nowhere(_), Some(nameless)) => Way::Unclear(format!("{}, which has no private DNS", nameless.id)),

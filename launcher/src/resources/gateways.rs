@@ -16,7 +16,7 @@ pub struct Nat {
     pub public: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Endpoint {
     /// `vpce-…`
     pub id: String,
@@ -24,6 +24,8 @@ pub struct Endpoint {
     pub service: String,
     /// Whether it is an interface endpoint; others serve by routes.
     pub interface: bool,
+    /// The route tables of a gateway endpoint.
+    pub tables: Vec<String>,
     /// Whether the service's usual name leads to it.
     pub private_dns: bool,
     pub subnets: Vec<String>,
@@ -32,9 +34,9 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
-    /// Whether it is an interface endpoint for a service. Some partitions put other words before the Region.
+    /// Whether it is an endpoint for a service. Some partitions put other words before the Region.
     pub fn serves(&self, region: &str, service: &str) -> bool {
-        self.interface && self.service.ends_with(&format!(".{region}.{service}"))
+        self.service.ends_with(&format!(".{region}.{service}"))
     }
 }
 
@@ -62,6 +64,7 @@ pub async fn endpoints(ec2: &Client, vpc: &str) -> Result<Vec<Endpoint>, CallFai
         id: text(endpoint.vpc_endpoint_id()),
         service: text(endpoint.service_name()),
         interface: endpoint.vpc_endpoint_type() == Some(&VpcEndpointType::Interface),
+        tables: endpoint.route_table_ids().to_vec(),
         private_dns: endpoint.private_dns_enabled() == Some(true),
         subnets: endpoint.subnet_ids().to_vec(),
         groups: endpoint.groups().iter().filter_map(|group| group.group_id()).map(str::to_owned).collect(),

@@ -17,6 +17,18 @@ def a_route_to_an_interface_is_not_created_twice(server: Any) -> Iterator[None]:
     assert s.routes()["10.255.0.10/32"]["NetworkInterfaceId"] == s.interface(first)
 
 
+def a_full_table_takes_no_route(server: Any) -> Iterator[None]:
+    """CreateRoute: RouteLimitExceeded; ReplaceRoute needs no room."""
+    s = Scene(server)
+    interface = s.interface(s.run()[0])
+    for n in range(500 - len(s.routes())):
+        s.ec2.create_route(**s.route_to(interface, f"172.{16 + n // 256}.{n % 256}.0/24"))
+    yield
+    with refused("RouteLimitExceeded"):
+        s.ec2.create_route(**s.route_to(interface))
+    s.ec2.replace_route(**s.route_to(interface, "172.16.0.0/24"))
+
+
 def a_route_inside_the_vpc_is_refused(server: Any) -> Iterator[None]:
     """VPC User Guide, "Example routing options": more specific than local is for whole subnets only."""
     s = Scene(server)

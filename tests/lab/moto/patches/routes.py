@@ -1,8 +1,9 @@
-"""Routes: checks of destinations and targets, and the state `blackhole`.
+"""Routes: checks of destinations and targets, the quota of a table, and the state `blackhole`.
 
 EC2 API reference, "CreateRoute", "ReplaceRoute", "DeleteRoute", "AssociateRouteTable", "Route" (State); error codes
 RouteAlreadyExists, InvalidRoute.NotFound. VPC User Guide, "Route table concepts", "Gateway route tables" (no routes
-outside the VPC's CIDRs), "Example routing options" (more specific than local: a whole subnet's CIDR only).
+outside the VPC's CIDRs), "Example routing options" (more specific than local: a whole subnet's CIDR only), "Amazon VPC
+quotas" (routes per route table); error code RouteLimitExceeded.
 """
 
 import ipaddress
@@ -12,6 +13,9 @@ from moto.ec2.models.route_tables import Route, RouteTable
 from moto.ec2.responses.route_tables import RouteTables
 
 from patches import errors
+
+# AWS's default.
+_ROUTES = 500
 
 _TARGETS = (
     "GatewayId",
@@ -109,6 +113,8 @@ def _cidrs(backend: Any, vpc_id: str) -> list[ipaddress.IPv4Network]:
 def _check_create(self: RouteTables, table: RouteTable) -> None:
     network = _destination(self)
     _target(self, table)
+    if len(table._routes) >= _ROUTES:
+        raise errors.of("RouteLimitExceeded", "The maximum number of routes has been reached.")
     if network is None:
         return
     if any(route.destination_cidr_block == str(network) for route in table._routes.values()):
