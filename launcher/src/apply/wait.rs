@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use templates::balancer::Launch;
 use templates::{Role, Roles, names};
 
+use crate::assess::silent;
 use crate::assess::{Assessment, Expected, NodeHealth, VipHealth, Watch, assess, health, remedy};
 use crate::aws::Aws;
 use crate::aws::error::CallFailed;
@@ -217,10 +218,7 @@ async fn say_trouble(aws: &Aws, node: &NodeHealth, progress: &Progress) {
         Ok(_) => progress.say("  | its console is empty so far"),
         Err(error) => progress.say(&format!("  | its console can't be read: {error}")),
     }
-    progress.say(&format!(
-        "  more: aws ec2 get-console-output --latest --output text --region {} --instance-id {}",
-        aws.region, node.instance
-    ));
+    progress.say(&format!("  more: {}", silent::console(&aws.region, &node.instance)));
 }
 
 /// Prints why the group's last launch failed.

@@ -4,6 +4,7 @@
 //! other the routes decide.
 
 pub mod reachability;
+pub mod silent;
 pub mod target_groups;
 
 use std::collections::BTreeMap;

@@ -9,6 +9,7 @@ use serde_json::json;
 use templates::balancer::Iam;
 use templates::names::TAG_UPDATE;
 
+use crate::assess::silent;
 use crate::assess::target_groups::GroupHealth;
 use crate::assess::{Assessment, Expected, VipHealth, Watch, assess, unwell};
 use crate::aws::error::{CallFailed, Reason};
@@ -225,6 +226,7 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance, beside: Beside) -> Sh
         assessment.problems.clear();
     }
     missing.append(&mut assessment.problems);
+    missing.extend(silent::overdue(&assessment.nodes, name, &aws.region, Timestamp::now()));
     assessment.problems = missing;
     let groups = &assessment.target_groups;
     let nodes = vpc.as_deref().and_then(|vpc| observed.group(vpc)).map(|group| group.id.as_str());
