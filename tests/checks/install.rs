@@ -52,6 +52,18 @@ fn an_agent_with_another_checksum_is_not_run_and_the_console_shows_it() {
 }
 
 #[test]
+fn an_agent_for_another_architecture_is_not_installed_and_the_console_shows_it() {
+    // The first bytes of a program for i386.
+    let agent = format!("\x7fELF\x01{}\x03\0\x03\0", "\0".repeat(11));
+    let source = "http://127.0.0.1:8000/agent";
+    let machine = Machine::node().with_files_of(&balancer(source, &sha256(&agent)), "").serving("agent", &agent);
+    let said = machine.run("/etc/elbow/install.sh >/dev/null; echo code $?; ls /opt/elbow").ok();
+    let line = format!("console: elbow: the agent from {source} is for another architecture than this machine's ");
+    let said = said.with("code 1").with(&line);
+    assert!(!said.text.lines().any(|line| line.starts_with("agent")), "an agent was installed:\n{}", said.text);
+}
+
+#[test]
 fn the_query_of_a_source_reaches_the_server_but_no_message() {
     // curl takes brackets as a pattern unless globbing is off.
     let source = "http://127.0.0.1:8000/agent[1-2]?signature=s3cret";
