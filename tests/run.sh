@@ -47,6 +47,7 @@ fi
 
 if [[ $# -gt 0 ]]; then
     run "$@"
+    run --test real_programs "$@"
     exit
 fi
 
@@ -54,10 +55,11 @@ run --no-run --lib --bins --test '*'
 
 # All that the tests say, to name those that failed at the end.
 said=$(mktemp -d)
-beside=
+groups=()
 # shellcheck disable=SC2317 # the trap calls it
 clean_up() {
-    [[ -z $beside ]] || kill -- "-$beside" 2>/dev/null || :
+    local group
+    for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null || :; done
     rm -rf "$said"
 }
 trap clean_up EXIT
@@ -89,20 +91,23 @@ beside_lab() {
     target/lab/venv/bin/python -m pytest -q -p no:cacheprovider tests/lab/moto || code=1
     return "$code"
 }
-
+# Each part is a job in a process group of its own: bash runs a trap while it waits for a job, but not while it runs a command.
 code=0
-run --test real_programs 2>&1 | tee "$said/programs" || code=1
 set -m
-(renice -n 19 "$BASHPID" >/dev/null && beside_lab) >"$said/beside" 2>&1 &
-beside=$!
+{ run --test real_programs 2>&1 | tee -i "$said/programs"; } &
+groups=($!)
+wait "${groups[0]}" || code=1
+{ renice -n 19 "$BASHPID" >/dev/null; beside_lab; } >"$said/beside" 2>&1 &
+groups=($!)
+{ in_lab 2>&1 | tee -i "$said/lab"; } &
+groups+=($!)
 set +m
-in_lab 2>&1 | tee "$said/lab" || code=1
-wait "$beside" || code=1
-beside=
+for group in "${groups[@]}"; do wait "$group" || code=1; done
+groups=()
 echo "Beside the lab:"
 cat "$said/beside"
 if [[ $code -ne 0 ]]; then
     echo "These tests failed; what each saw is above:"
-    grep -hE '^(test .* FAILED$|FAILED |ERROR |error)' "$said/programs" "$said/lab" "$said/beside" || echo "none by name: see above"
+    grep -hE '^(test .* FAILED$|FAILED |ERROR |error(\[|:))' "$said"/* || echo "none by name: see above"
 fi
 exit "$code"

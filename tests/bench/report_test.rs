@@ -105,7 +105,7 @@ fn every_section_has_its_figures() {
         "| minimal HAProxy | 10000 | 4.00 | 12.0 | 40.0 | 0.990 | 0.990 | 0.990 |",
         "| minimal, with headers | 9000 | 4.00 | 12.0 | 40.0 | 1.10 | 1.10 | 1.10 |",
         "| direct | 30000 | 4.00 | 12.0 | – | 0.330 | 0.330 | 0.330 |",
-        "(with TCP: of minimal HAProxy) with each traffic: **missed**: new connections, TCP.",
+        "(with TCP there are none): **missed**: new connections, TCP.",
         "| keep-alive: large | 6600 | 12.0 | 40.0 | 190 | 0.667 | 0.667 | 0.667 |",
         "| new connections: without the second chance | 5000 | 12.0 | 40.0 | 190 | 1.25 | 1.25 | 1.25 |",
         "| `takeover-50` | 2 min | 0.25 | shipped |",

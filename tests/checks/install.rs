@@ -53,14 +53,27 @@ fn an_agent_with_another_checksum_is_not_run_and_the_console_shows_it() {
 
 #[test]
 fn an_agent_for_another_architecture_is_not_installed_and_the_console_shows_it() {
-    // The first bytes of a program for i386.
-    let agent = format!("\x7fELF\x01{}\x03\0\x03\0", "\0".repeat(11));
-    let source = "http://127.0.0.1:8000/agent";
-    let machine = Machine::node().with_files_of(&balancer(source, &sha256(&agent)), "").serving("agent", &agent);
-    let said = machine.run("/etc/elbow/install.sh >/dev/null; echo code $?; ls /opt/elbow").ok();
-    let line = format!("console: elbow: the agent from {source} is for another architecture than this machine's ");
-    let said = said.with("code 1").with(&line);
-    assert!(!said.text.lines().any(|line| line.starts_with("agent")), "an agent was installed:\n{}", said.text);
+    // The first bytes of programs for x86_64 (EM_X86_64, 62) and aarch64 (EM_AARCH64, 183), on machines of both kinds.
+    let play = r#"
+        for case in 'x86_64 076' 'aarch64 267' 'x86_64 267' 'aarch64 076'; do
+            set -- $case
+            printf '\177ELF\2\1\1\0\0\0\0\0\0\0\0\0\3\0'"\\$2"'\0' >/opt/image/agent
+            printf '#!/bin/sh\necho %s\n' "$1" >/usr/local/sbin/uname
+            chmod 755 /usr/local/sbin/uname
+            sum=$(sha256sum </opt/image/agent)
+            sed -i "s/^sha256=.*/sha256='${sum%% *}'/" /etc/elbow/install.sh
+            /etc/elbow/install.sh >/dev/null
+            echo "$case: code $?, $(ls /opt/elbow)."
+            rm -rf /opt/elbow
+        done"#;
+    let machine =
+        Machine::node().with_files_of(&balancer("/opt/image/agent", &sha256("later")), "").with("/opt/image/agent", "");
+    let said = machine.run(play).ok();
+    let said = said.with("x86_64 076: code 0, agent.\n").with("aarch64 267: code 0, agent.\n");
+    let said = said.with("x86_64 267: code 1, .\n").with("aarch64 076: code 1, .\n");
+    said.with(
+        "console: elbow: the agent from /opt/image/agent is for another architecture than this machine's aarch64: ",
+    );
 }
 
 #[test]

@@ -112,7 +112,14 @@ fn a_node_that_never_reports_is_named_with_the_command_for_its_console() {
         assert!(said.contains(&node.id), "{said}");
     }
     assert!(said.contains("has not reported yet") && said.contains("get-console-output"), "{said}");
-    assert_eq!(rig.launcher(["status", "web"]).status.code(), Some(3), "status doesn't report a degraded balancer");
+    let status = rig.launcher(["status", "web"]);
+    assert_eq!(status.status.code(), Some(3), "status doesn't report a degraded balancer");
+    assert!(!text(&status.stdout).contains("launcher doctor web"), "the nodes may still boot");
+    rig.api.set_launched(&rig.nodes()[1].id, Duration::from_secs(900)).expect("the lab moves it");
+    let shown = text(&rig.launcher(["status", "web"]).stdout);
+    let explained = "has not reported yet, 15 min after its launch: `launcher doctor web` checks what it needs";
+    assert_eq!(shown.matches(explained).count(), 1, "{shown}");
+    assert_eq!(shown.matches("has not reported yet").count(), 2, "{shown}");
 }
 
 #[test]

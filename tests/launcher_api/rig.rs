@@ -93,12 +93,7 @@ targets = ["10.0.1.20:8080", "10.0.2.20:8080"]
 
     /// Runs the AWS CLI; returns its standard output without the last newline.
     pub fn aws(&self, arguments: &[&str]) -> String {
-        text(&succeeded(self.aws_output(arguments)).stdout).trim_end().to_owned()
-    }
-
-    /// The same for a call that may fail.
-    pub fn aws_output(&self, arguments: &[&str]) -> Output {
-        self.tool("aws", arguments)
+        text(&succeeded(self.tool("aws", arguments)).stdout).trim_end().to_owned()
     }
 
     /// Runs the Python that has boto3.

@@ -269,7 +269,7 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         return Some(format!("{called} is {}", node.state));
     }
     let (Some(roles), Some(running)) = (&node.roles, &node.running) else {
-        return Some(format!("{called} has not reported yet"));
+        return Some(not_reported(node));
     };
     if let Some(unreachable) = node.unreachable() {
         return (!expected.leaves_out(node)).then(|| format!("{unreachable}: {}", remedy(expected.launch)));
@@ -293,6 +293,11 @@ pub fn unwell(expected: &Expected, node: &NodeHealth) -> Option<String> {
         ));
     }
     roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve"))
+}
+
+/// The problem of a running node without a report.
+pub fn not_reported(node: &NodeHealth) -> String {
+    format!("{} has not reported yet", node.called())
 }
 
 /// What an operator can do about an unreachable node.

@@ -225,8 +225,8 @@ async fn shown(aws: &Aws, name: &str, glance: &mut Glance, beside: Beside) -> Sh
         // Without a configuration the reports of the nodes can only be shown, not judged.
         assessment.problems.clear();
     }
-    missing.append(&mut assessment.problems);
-    missing.extend(silent::overdue(&assessment.nodes, name, &aws.region, Timestamp::now()));
+    let problems = std::mem::take(&mut assessment.problems);
+    missing.extend(silent::explained(problems, &assessment.nodes, name, &aws.region, Timestamp::now()));
     assessment.problems = missing;
     let groups = &assessment.target_groups;
     let nodes = vpc.as_deref().and_then(|vpc| observed.group(vpc)).map(|group| group.id.as_str());

@@ -3,6 +3,7 @@
 use templates::Balancer;
 
 use super::facts::Facts;
+use super::finding::Status;
 use crate::model::discover::Surroundings;
 use crate::model::observe::Observed;
 use crate::resources::network::Subnet;
@@ -22,6 +23,16 @@ impl<'a> Case<'a> {
         let all = self.vpc_subnets();
         let of = |id: &String| all.iter().copied().find(|subnet| subnet.id == *id);
         self.balancer.subnets.iter().filter_map(of).collect()
+    }
+
+    /// The number of nodes that are to be launched.
+    pub fn missing(&self) -> usize {
+        self.balancer.subnets.len().saturating_sub(self.observed.live().count())
+    }
+
+    /// How grave it is if only a booting node can't serve.
+    pub fn at_boot(&self) -> Status {
+        if self.missing() > 0 { Status::Problem } else { Status::Warning }
     }
 
     /// All subnets of the VPC.

@@ -18,7 +18,8 @@ pub fn attributes(case: &Case<'_>) -> Vec<Finding> {
     };
     with(id, &case.facts.dns, |dns| {
         let vpc = &case.balancer.vpc;
-        let endpoints: Vec<&str> = named_endpoints(case, &net).iter().map(|endpoint| endpoint.id.as_str()).collect();
+        let named = named_endpoints(case, &net);
+        let endpoints: Vec<&str> = named.iter().map(|(_, endpoint)| endpoint.id.as_str()).collect();
         let (off, option) = match (dns.support, dns.hostnames) {
             (false, _) => ("enableDnsSupport", "--enable-dns-support"),
             (true, false) if !endpoints.is_empty() => ("enableDnsHostnames", "--enable-dns-hostnames"),
@@ -30,7 +31,11 @@ pub fn attributes(case: &Case<'_>) -> Vec<Finding> {
             return vec![Finding::warning(id, seen, add)];
         }
         let seen = format!("{vpc} has {off} off, so the names of AWS's APIs don't lead to {}", endpoints.join(", "));
-        let ways: Vec<Way> = case.subnets().into_iter().map(|subnet| net.by_route(subnet)).collect();
+        let subnets = case.subnets();
+        let ways: Vec<Way> = named
+            .iter()
+            .flat_map(|(service, _)| subnets.iter().map(move |subnet| net.to_public(subnet, service)))
+            .collect();
         vec![if ways.iter().any(|way| matches!(way, Way::Nowhere(_))) {
             Finding::problem(id, format!("{seen}, and no route leads to public addresses"), add)
         } else if ways.iter().any(|way| matches!(way, Way::Unclear(_))) {

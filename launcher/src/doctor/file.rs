@@ -78,8 +78,8 @@ pub fn rules(case: &Case<'_>) -> Vec<Finding> {
 
 /// EC2's API doesn't show the quota of vCPUs. A launch beyond it fails with `VcpuLimitExceeded`.
 pub fn vcpus(case: &Case<'_>) -> Vec<Finding> {
-    let (live, wanted) = (case.observed.live().count(), case.balancer.subnets.len());
-    if live >= wanted {
+    let missing = case.missing();
+    if missing == 0 {
         return Vec::new();
     }
     let by = match case.balancer.launch {
@@ -88,11 +88,7 @@ pub fn vcpus(case: &Case<'_>) -> Vec<Finding> {
     };
     vec![Finding::unknown(
         Id::VcpuQuota,
-        format!(
-            "{by} launches {} {}, and EC2 doesn't show your quota of vCPUs",
-            wanted - live,
-            case.balancer.instance_type
-        ),
+        format!("{by} launches {missing} {}, and EC2 doesn't show your quota of vCPUs", case.balancer.instance_type),
         "if a launch fails with VcpuLimitExceeded, raise the quota \"Running On-Demand Standard instances\"",
     )]
 }

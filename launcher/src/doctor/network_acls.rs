@@ -7,9 +7,10 @@ use templates::paths;
 
 use super::access_lists::{AccessList, EPHEMERAL, Packets, TCP, UDP, VRRP, Verdict};
 use super::case::Case;
-use super::finding::{Finding, or_ok, with};
+use super::finding::{Finding, Status, or_ok, with};
 use super::ids::Id;
 use super::targets::ports;
+use super::ways::{called, called_at_boot};
 use crate::resources::gateways::Endpoint;
 use crate::resources::network::Subnet;
 
@@ -22,20 +23,23 @@ struct Need<'a> {
     packets: Packets,
 }
 
-/// Whether lists let through what nodes send each other and to the EC2 API, and what clients send them.
+/// Whether lists let through what nodes send each other and to AWS's services, and what clients send them.
 pub fn nodes(case: &Case<'_>) -> Vec<Finding> {
     let id = Id::NetworkAcls;
     let subnets = case.subnets();
-    let mut needs = among(case, &subnets);
-    needs.extend(to_api(case, &subnets));
+    let mut needs = opening(case, &subnets);
     let cidrs = case.place.vpc.as_ref().map(|vpc| vpc.cidrs.clone()).unwrap_or_default();
     for subnet in &subnets {
         for (client, ports) in case.balancer.admitted(&cidrs) {
             needs.extend(served(subnet, client, (ports.first, ports.last)));
         }
     }
-    let seen = "the network ACLs admit nodes, their calls of the EC2 API, and clients";
-    with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
+    let seen = "the network ACLs admit nodes, their calls of AWS's services, and clients";
+    with(id, &case.facts.access_lists, |lists| {
+        let mut findings = judge(id, lists, &needs, Status::Problem);
+        findings.extend(judge(id, lists, &booting(case, &subnets), case.at_boot()));
+        or_ok(id, findings, seen)
+    })
 }
 
 /// Whether lists let through what the nodes send to targets, and the answers.
@@ -57,15 +61,36 @@ pub fn targets(case: &Case<'_>) -> Vec<Finding> {
         }
     }
     let seen = "the network ACLs admit what the nodes and their targets send each other";
-    with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs), seen))
+    with(id, &case.facts.access_lists, |lists| or_ok(id, judge(id, lists, &needs, Status::Problem), seen))
 }
 
-/// The packets with which nodes connect to each other and to the EC2 API.
+/// The packets with which running nodes connect to each other and to AWS's services.
 pub fn opened(case: &Case<'_>) -> BTreeSet<Packets> {
-    let subnets = case.subnets();
-    let needs = among(case, &subnets).into_iter().chain(to_api(case, &subnets));
-    let packets = needs.map(|need| need.packets);
+    outbound(opening(case, &case.subnets()))
+}
+
+/// Those with which only booting nodes connect.
+pub fn opened_at_boot(case: &Case<'_>) -> BTreeSet<Packets> {
+    outbound(booting(case, &case.subnets()))
+}
+
+fn outbound(needs: Vec<Need<'_>>) -> BTreeSet<Packets> {
+    let packets = needs.into_iter().map(|need| need.packets);
     packets.filter(|packets| packets.outbound && packets.ports != Some(EPHEMERAL)).collect()
+}
+
+/// What running nodes send each other and to AWS's services, and the answers.
+fn opening<'a>(case: &Case<'a>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
+    let services = called(case).into_iter().flat_map(|service| to_service(case, subnets, service));
+    among(case, subnets).into_iter().chain(services).collect()
+}
+
+/// What running nodes don't need.
+fn booting<'a>(case: &Case<'a>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
+    let running = opening(case, subnets);
+    let same = |one: &Need<'_>, other: &Need<'_>| one.subnet.id == other.subnet.id && one.packets == other.packets;
+    let needs = called_at_boot(case).map(|service| to_service(case, subnets, service)).unwrap_or_default();
+    needs.into_iter().filter(|need| !running.iter().any(|other| same(need, other))).collect()
 }
 
 /// What nodes in different subnets send each other.
@@ -89,10 +114,11 @@ fn among<'a>(case: &Case<'_>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
         .collect()
 }
 
-/// What nodes send to the EC2 API, and its answers: at endpoints with private DNS, or at public addresses.
-fn to_api<'a>(case: &Case<'a>, subnets: &[&'a Subnet]) -> Vec<Need<'a>> {
+/// What nodes send to a service, and its answers: at endpoints with private DNS, or at public addresses, which a gateway
+/// endpoint leads to, too.
+fn to_service<'a>(case: &Case<'a>, subnets: &[&'a Subnet], service: &str) -> Vec<Need<'a>> {
     let Ok(endpoints) = &case.facts.endpoints else { return Vec::new() };
-    let named = |endpoint: &&Endpoint| endpoint.private_dns && endpoint.serves(&case.place.region, "ec2");
+    let named = |endpoint: &&Endpoint| endpoint.private_dns && endpoint.serves(&case.place.region, service);
     let hosts: Vec<&String> = endpoints.iter().filter(named).flat_map(|endpoint| &endpoint.subnets).collect();
     if hosts.is_empty() {
         return subnets.iter().flat_map(|subnet| asks(subnet, Ipv4Net::default(), HTTPS)).collect();
@@ -121,7 +147,7 @@ fn asks(subnet: &Subnet, servers: Ipv4Net, ports: (u16, u16)) -> [Need<'_>; 2] {
 }
 
 /// A finding for each list and packets that it drops.
-fn judge(id: Id, lists: &[AccessList], needs: &[Need<'_>]) -> Vec<Finding> {
+fn judge(id: Id, lists: &[AccessList], needs: &[Need<'_>], status: Status) -> Vec<Finding> {
     let guards = |need: &Need<'_>| lists.iter().find(|list| list.subnets.contains(&need.subnet.id));
     let asked: BTreeSet<(&str, &Packets)> =
         needs.iter().filter_map(|need| Some((guards(need)?.id.as_str(), &need.packets))).collect();
@@ -131,7 +157,10 @@ fn judge(id: Id, lists: &[AccessList], needs: &[Need<'_>]) -> Vec<Finding> {
         let (of, add) = (list.subnets.join(", "), format!("add an {direction} rule to {}: allow {packets}", list.id));
         match list.verdict(packets) {
             Verdict::Passes => None,
-            Verdict::Drops => Some(Finding::problem(id, format!("{} of {of} drops {packets}", list.id), add)),
+            Verdict::Drops => {
+                let seen = format!("{} of {of} drops {packets}", list.id);
+                Some(Finding { id, status, seen, remedy: add })
+            }
             Verdict::Partly => {
                 Some(Finding::unknown(id, format!("{} of {of} drops a part of {packets}", list.id), add))
             }

@@ -1,4 +1,4 @@
-//! Whether the nodes' security groups let them connect to each other, to the EC2 API and to targets. Pure.
+//! Whether the nodes' security groups let them connect to each other, to AWS's services and to targets. Pure.
 //!
 //! A new group allows all outbound packets, and `create` leaves that rule alone; another program or a person may replace
 //! it. Rules of several groups add up, and answers need no rule (AWS VPC user guide, "Security group rules").
@@ -12,7 +12,7 @@ use super::access_lists::{Packets, TCP};
 use super::case::Case;
 use super::finding::{Finding, Status, or_ok};
 use super::ids::Id;
-use super::network_acls::opened;
+use super::network_acls::{opened, opened_at_boot};
 use super::targets::{Admits, is_about, ports};
 use crate::resources::security_group::{Rule, Source};
 
@@ -32,6 +32,7 @@ pub fn rules(case: &Case<'_>) -> Vec<Finding> {
     };
     let targets = ports(case).into_iter().flat_map(|(ip, ports)| ports.into_iter().map(move |port| (ip, port)));
     let mut findings = dropped(&own.id, &rules, &opened(case), Status::Problem);
+    findings.extend(dropped(&own.id, &rules, &opened_at_boot(case), case.at_boot()));
     // Of a closed target `create` only warns, too.
     findings.extend(dropped(&own.id, &rules, &targets.map(to).collect(), Status::Warning));
     or_ok(id, findings, "the nodes' security groups allow what the nodes send")

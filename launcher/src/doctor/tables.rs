@@ -6,7 +6,8 @@ use super::ids::Id;
 use crate::model::tags::Tags;
 use crate::resources::route_tables::eligible;
 
-/// AWS's default quota of routes in a table (VPC user guide, "Amazon VPC quotas").
+/// AWS's default quota of IPv4 routes in a table (VPC user guide, "Amazon VPC quotas"). A route to a prefix list of the
+/// account's own counts as many; their lengths aren't read.
 const ROUTES: usize = 500;
 /// The default until June 2025, which an account may still have.
 const OLD_ROUTES: usize = 50;
@@ -41,7 +42,7 @@ pub fn routes(case: &Case<'_>) -> Vec<Finding> {
     let sizes = used.into_iter().filter_map(|table| {
         let vips = case.balancer.virtual_ips.iter().map(|vip| format!("{vip}/32"));
         let new = vips.filter(|vip| !table.routes.iter().any(|route| route.destination == *vip)).count();
-        (new > 0).then(|| (table.id.as_str(), table.routes.len() + new))
+        (new > 0).then(|| (table.id.as_str(), table.routes.len() - table.uncounted + new))
     });
     let (large, small): (Vec<_>, Vec<_>) = sizes.partition(|(_, routes)| *routes > ROUTES);
     let medium: Vec<_> = small.into_iter().filter(|(_, routes)| *routes > OLD_ROUTES).collect();

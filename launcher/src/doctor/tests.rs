@@ -1,5 +1,7 @@
 //! Each problem is found by its id, and the healthy example has none.
 
+mod s3;
+
 use std::net::Ipv4Addr;
 
 use templates::Balancer;
@@ -124,7 +126,8 @@ fn a_healthy_balancer_has_no_finding_and_each_check_is_ok() {
     assert_eq!(after(|_| ()), []);
     let (balancer, place, observed, facts) = (web(), place(), whole(), facts());
     let findings = examine(&Case { balancer: &balancer, place: &place, observed: &observed, facts: &facts });
-    // These have nothing to say about it: no group launches its nodes, its agent isn't in S3, it has no endpoint, and all nodes run.
+    // These have nothing to say about it: no group launches its nodes, its agent isn't in S3, it has no endpoint, and all
+    // nodes run.
     let silent = [Id::AutoScalingApi, Id::SubnetS3, Id::EndpointGroups, Id::VcpuQuota];
     for id in Id::ALL {
         assert_eq!(findings.iter().any(|finding| finding.id == id), !silent.contains(&id), "{id}");
@@ -250,37 +253,6 @@ fn an_interface_endpoint_is_a_way_to_the_api_and_must_admit_the_nodes() {
         world.observed = Observed::default();
     });
     assert_eq!(group.iter().filter(|kind| **kind == (Status::Problem, Id::AutoScalingApi)).count(), 2, "{group:?}");
-}
-
-#[test]
-fn a_node_needs_a_way_to_s3_if_the_agent_is_there() {
-    let both = ["subnet-0aaa", "subnet-0bbb"];
-    let s3 = |more: Option<Endpoint>| -> Vec<Finding> {
-        let findings = after(|world| {
-            isolated(world, endpoint("ec2", &both));
-            world.facts.endpoints.as_mut().unwrap().extend(more);
-            world.balancer.agent.as_mut().unwrap().source = "s3://artifacts/agent".into();
-            world.observed = Observed::default();
-        });
-        findings.into_iter().filter(|finding| finding.id == Id::SubnetS3).collect()
-    };
-    let none = s3(None);
-    assert_eq!(none.iter().map(|finding| finding.status).collect::<Vec<_>>(), [Status::Problem; 2]);
-    says(
-        &none[0].line(),
-        &["subnet-0aaa (eu-west-1a) has no way to S3", "a gateway endpoint for s3 to its route table"],
-    );
-    let gateway = |tables: &[&str]| Endpoint {
-        id: "vpce-s3".into(),
-        service: "com.amazonaws.eu-west-1.s3".into(),
-        tables: tables.iter().map(|id| (*id).to_owned()).collect(),
-        ..Endpoint::default()
-    };
-    assert_eq!(s3(Some(gateway(&["rtb-a", "rtb-b"]))), []);
-    let one = s3(Some(gateway(&["rtb-a"])));
-    assert_eq!(one.len(), 1, "{one:?}");
-    says(&one[0].line(), &["subnet-0bbb", "rtb-b has no default route"]);
-    assert_eq!(s3(Some(endpoint("s3", &both))), []);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use templates::balancer::{AgentPlace, Launch};
 
 use super::case::Case;
 use super::facts::Facts;
-use super::finding::{Finding, or_ok, with};
+use super::finding::{Finding, Status, or_ok, with};
 use super::ids::Id;
 use super::targets::{Admits, Nodes, admits};
 use crate::aws::error::CallFailed;
@@ -17,6 +17,7 @@ use crate::resources::network::Subnet;
 
 /// HTTPS, on which AWS's APIs listen.
 const HTTPS: u16 = 443;
+const S3: &str = "s3";
 
 /// Whether every subnet reaches the EC2 API, without which no node moves a route.
 pub fn ec2_api(case: &Case<'_>) -> Vec<Finding> {
@@ -35,13 +36,27 @@ pub fn auto_scaling_api(case: &Case<'_>) -> Vec<Finding> {
 /// Whether every subnet reaches S3, if a booting node gets the agent there.
 pub fn s3(case: &Case<'_>) -> Vec<Finding> {
     match uses_s3(case) {
-        true => service(case, Id::SubnetS3, "s3", "S3, where a booting node gets the agent"),
+        true => service(case, Id::SubnetS3, S3, "S3"),
         false => Vec::new(),
     }
 }
 
+/// Whether a booting node gets the agent from S3.
 fn uses_s3(case: &Case<'_>) -> bool {
     matches!(case.balancer.agent_place(), AgentPlace::Bucket(_) | AgentPlace::Object { .. })
+}
+
+/// The services that running nodes call.
+pub fn called(case: &Case<'_>) -> Vec<&'static str> {
+    match case.balancer.launch {
+        Launch::Instances => vec!["ec2"],
+        Launch::AutoScaling => vec!["ec2", "autoscaling"],
+    }
+}
+
+/// The service that only booting nodes call, if they do.
+pub fn called_at_boot(case: &Case<'_>) -> Option<&'static str> {
+    uses_s3(case).then_some(S3)
 }
 
 fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding> {
@@ -54,7 +69,7 @@ fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding>
     for subnet in case.subnets() {
         let Subnet { id: subnet_id, zone, .. } = subnet;
         let endpoint = match service {
-            "s3" => "a gateway endpoint for s3 to its route table".to_owned(),
+            S3 => "a gateway endpoint for s3 to its route table".to_owned(),
             _ => format!("an interface endpoint for {service} in {zone} with private DNS"),
         };
         let add = format!("add a NAT gateway in {zone}, or {endpoint}");
@@ -72,12 +87,18 @@ fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding>
                 format!("{subnet_id} ({zone}) may reach {called} through {through}"),
                 format!("check from a machine in {subnet_id}: curl https://{service}.{region}.amazonaws.com"),
             )),
+            Way::Nowhere(why) if service == S3 && case.observed.live().any(|node| node.subnet == *subnet_id) => {
+                let seen = format!(
+                    "{subnet_id} ({zone}) has no way to {called} for a node that replaces the one there: {why}"
+                );
+                findings.push(Finding::warning(id, seen, add));
+            }
             Way::Nowhere(why) => {
                 findings.push(Finding::problem(id, format!("{subnet_id} ({zone}) has no way to {called}: {why}"), add))
             }
         }
     }
-    or_ok(id, findings, format!("every subnet reaches {called} in its own zone ({})", ways.join(", ")))
+    or_ok(id, findings, format!("every subnet reaches {called} without another zone ({})", ways.join(", ")))
 }
 
 /// Whether the subnets reach the internet. A node gets packages from there unless its image has them, and maybe the agent.
@@ -104,24 +125,28 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
         Ok(net) => net,
         Err(error) => return vec![Finding::unread(Id::EndpointGroups, error)],
     };
-    let used: Vec<&Endpoint> =
-        named_endpoints(case, &net).into_iter().filter(|endpoint| !endpoint.groups.is_empty()).collect();
+    let mut used = named_endpoints(case, &net);
+    used.retain(|(_, endpoint)| !endpoint.groups.is_empty());
     if used.is_empty() {
         return Vec::new();
     }
     with(Id::EndpointGroups, &case.facts.groups, |groups| {
         let nodes = Nodes::of(case);
-        let closed = used.iter().filter_map(|endpoint| {
+        let closed = used.iter().filter_map(|(service, endpoint)| {
             let own = groups.iter().filter(|group| endpoint.groups.contains(&group.id)).collect::<Vec<_>>();
+            let status = if *service == S3 { case.at_boot() } else { Status::Problem };
             let Endpoint { id, service, .. } = endpoint;
             let add = format!("allow tcp {HTTPS} from {} in {}", nodes.called(), endpoint.groups.join(" or "));
             match admits(&own, HTTPS, &nodes) {
                 Admits::Yes => None,
-                Admits::No => Some(Finding::problem(
-                    Id::EndpointGroups,
-                    format!("{id} ({service}) doesn't admit the nodes: its security group has no rule for tcp {HTTPS}"),
-                    add,
-                )),
+                Admits::No => Some(Finding {
+                    id: Id::EndpointGroups,
+                    status,
+                    seen: format!(
+                        "{id} ({service}) doesn't admit the nodes: its security group has no rule for tcp {HTTPS}"
+                    ),
+                    remedy: add,
+                }),
                 Admits::Unclear => Some(Finding::unknown(
                     Id::EndpointGroups,
                     format!("{id} ({service}) may not admit all nodes on tcp {HTTPS}"),
@@ -133,12 +158,11 @@ pub fn endpoint_groups(case: &Case<'_>) -> Vec<Finding> {
     })
 }
 
-/// The endpoints to which the names of the services that nodes call lead.
-pub fn named_endpoints<'a>(case: &Case<'_>, net: &Net<'a>) -> Vec<&'a Endpoint> {
-    let mut services = vec!["ec2"];
-    services.extend(matches!(case.balancer.launch, Launch::AutoScaling).then_some("autoscaling"));
-    services.extend(uses_s3(case).then_some("s3"));
-    services.into_iter().flat_map(|service| net.endpoints(service)).filter(|endpoint| endpoint.private_dns).collect()
+/// The endpoints to which the names of the services that nodes call lead, with the service.
+pub fn named_endpoints<'a>(case: &Case<'_>, net: &Net<'a>) -> Vec<(&'static str, &'a Endpoint)> {
+    let services = called(case).into_iter().chain(called_at_boot(case));
+    let endpoints = services.flat_map(|service| net.endpoints(service).into_iter().map(move |one| (service, one)));
+    endpoints.filter(|(_, endpoint)| endpoint.private_dns).collect()
 }
 
 /// What decides about ways out, if all of it was read.

@@ -49,7 +49,9 @@ pub fn choose_vpc<'a>(wishes: &Wishes, region: &'a Region) -> Result<(&'a Vpc, V
 
 /// Everything else, with the notes on it, or all reasons against it.
 pub fn choose(wishes: &Wishes, region: &Region, vpc: &Vpc, place: &Place) -> Result<(Draft, Vec<String>), Vec<String>> {
-    let subnets = subnets::choose(region, vpc, place, &wishes.subnets, &wishes.addresses());
+    let gets_from_s3 = wishes.agent.as_ref().is_none_or(|agent| agent.source.starts_with("s3://"));
+    let services: &[&str] = if gets_from_s3 { &["ec2", "s3"] } else { &["ec2"] };
+    let subnets = subnets::choose(region, vpc, place, &wishes.subnets, &wishes.addresses(), services);
     let virtual_ip = virtual_ip::choose(wishes.virtual_ip, &virtual_ip::taken(region, vpc, place));
     let ((subnets, of_subnets), (virtual_ip, of_virtual_ip), port) = match (subnets, virtual_ip, port(wishes)) {
         (Ok(subnets), Ok(virtual_ip), Ok(port)) => (subnets, virtual_ip, port),
@@ -70,7 +72,7 @@ pub fn choose(wishes: &Wishes, region: &Region, vpc: &Vpc, place: &Place) -> Res
         agent: wishes.agent.clone(),
     };
     let mut notes = [of_subnets, of_virtual_ip].concat();
-    if draft.agent.as_ref().is_none_or(|agent| agent.source.starts_with("s3://")) {
+    if gets_from_s3 {
         notes.extend(subnets::without_s3(&subnets, region, place));
     }
     notes.extend(

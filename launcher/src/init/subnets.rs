@@ -17,17 +17,18 @@ const ADDRESSES: i32 = 2;
 /// The subnets, and why these.
 pub type Chosen<'a> = (Vec<&'a Subnet>, Vec<String>);
 
-/// The subnets, or why there aren't enough. `given` are the operator's.
+/// The subnets, or why there aren't enough. `given` are the operator's. Nodes call the `services`, the gravest first.
 pub fn choose<'a>(
     region: &'a Region,
     vpc: &Vpc,
     place: &Place,
     given: &[String],
     targets: &[Ipv4Addr],
+    services: &[&str],
 ) -> Result<Chosen<'a>, Vec<String>> {
     let here: Vec<&Subnet> = region.subnets.iter().filter(|subnet| subnet.vpc == vpc.id).collect();
     let chosen = match given {
-        [] => found(&here, region, vpc, place, targets)?,
+        [] => found(&here, region, vpc, place, targets, services)?,
         ids => named(&here, vpc, ids)?,
     };
     let mut notes = Vec::new();
@@ -81,11 +82,15 @@ fn found<'a>(
     vpc: &Vpc,
     place: &Place,
     targets: &[Ipv4Addr],
+    services: &[&str],
 ) -> Result<Vec<&'a Subnet>, Vec<String>> {
     let mut zones: BTreeMap<&str, &Subnet> = BTreeMap::new();
     let mut lines = Vec::new();
     // Of equal subnets the first id stays, so that the choice is the same each time.
-    let worth = |subnet: &Subnet| (rank(&way(subnet, region, place, "ec2")), subnet.free);
+    let ranks = |subnet: &Subnet| -> Vec<u8> {
+        services.iter().map(|service| rank(&way(subnet, region, place, service))).collect()
+    };
+    let worth = |subnet: &Subnet| (ranks(subnet), subnet.free);
     for &subnet in here {
         if let Some(why) = refusal(subnet, region, place) {
             lines.push(format!("subnet {subnet}: {why}"));
@@ -109,7 +114,7 @@ fn found<'a>(
     let mut best: Vec<&Subnet> = zones.into_values().collect();
     let is_near = |subnet: &Subnet| targets.iter().any(|target| zone_of(*target, here) == Some(&subnet.zone));
     // A stable sort: equal zones keep the order of their names.
-    best.sort_by_key(|subnet| Reverse((rank(&way(subnet, region, place, "ec2")), is_near(subnet))));
+    best.sort_by_key(|subnet| Reverse((ranks(subnet), is_near(subnet))));
     best.truncate(NODES);
     best.sort_by(|a, b| a.zone.cmp(&b.zone));
     Ok(best)
@@ -215,7 +220,7 @@ mod tests {
         let vpc = Vpc { id: "vpc-1".into(), ..Vpc::default() };
         let given: Vec<String> = given.iter().map(|id| (*id).to_owned()).collect();
         let targets: Vec<Ipv4Addr> = targets.split_whitespace().map(|target| target.parse().unwrap()).collect();
-        match choose(&region, &vpc, place, &given, &targets) {
+        match choose(&region, &vpc, place, &given, &targets, &["ec2", "s3"]) {
             Ok((subnets, notes)) => {
                 let ids: Vec<&str> = subnets.iter().map(|subnet| subnet.id.as_str()).collect();
                 (ids.join(" "), notes.join("\n"))
@@ -257,9 +262,19 @@ mod tests {
             subnets: vec!["s-b".into(), "s-c".into()],
             groups: vec![],
         };
-        let (ids, notes) = chosen(all(), &Place { endpoints: vec![endpoint], ..none }, &[], "");
+        let gateway = Endpoint {
+            service: "com.amazonaws.eu-west-1.s3".into(),
+            tables: vec!["rtb-1".into()],
+            ..Endpoint::default()
+        };
+        let (ids, notes) = chosen(all(), &Place { endpoints: vec![endpoint.clone()], ..none }, &[], "");
         assert_eq!(ids, "s-b s-c", "the zones of the endpoint");
         assert_eq!(notes.matches("through vpce-1").count(), 2, "{notes}");
+        let tables = vec![table("rtb-m", &[], ""), table("rtb-1", &["s-a2", "s-b"], "")];
+        let whole = Endpoint { subnets: vec!["s-a".into(), "s-b".into(), "s-c".into()], ..endpoint };
+        let (ids, notes) =
+            chosen(all(), &Place { tables, endpoints: vec![whole, gateway], ..Place::default() }, &[], "");
+        assert_eq!(ids, "s-a2 s-b", "with a way to S3, too: {notes}");
     }
 
     #[test]

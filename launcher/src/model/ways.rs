@@ -43,8 +43,7 @@ impl<'a> Net<'a> {
         self.endpoints.iter().filter(move |endpoint| endpoint.serves(self.region, service))
     }
 
-    /// An interface endpoint with private DNS takes all calls of the VPC. Otherwise the subnet's routes decide, of which
-    /// that to a gateway endpoint is the most specific.
+    /// An interface endpoint with private DNS takes all calls of the VPC. Otherwise the subnet's routes decide.
     pub fn to_service(&self, subnet: &Subnet, service: &str) -> Way {
         let zones = |endpoint: &Endpoint| -> BTreeSet<&str> {
             let within = self.subnets.iter().filter(|subnet| endpoint.subnets.contains(&subnet.id));
@@ -59,14 +58,21 @@ impl<'a> Net<'a> {
             let zones: Vec<&str> = zones(other).into_iter().collect();
             return Way::OtherZone(format!("{} in {}", other.id, zones.join(", ")));
         }
+        match (self.to_public(subnet, service), endpoints.first()) {
+            (Way::Nowhere(_), Some(nameless)) => {
+                Way::Unclear(format!("{}, whose private DNS doesn't serve this VPC", nameless.id))
+            }
+            (way, _) => way,
+        }
+    }
+
+    /// The way to the service's public addresses, which a gateway endpoint leads to, too.
+    pub fn to_public(&self, subnet: &Subnet, service: &str) -> Way {
         let table = of_subnet(self.tables, &subnet.id);
         let is_here = |endpoint: &&Endpoint| table.is_some_and(|table| endpoint.tables.contains(&table.id));
-        if let Some(gateway) = self.all_endpoints(service).find(is_here) {
-            return Way::Own(gateway.id.clone());
-        }
-        match (self.by_route(subnet), endpoints.first()) {
-            (Way::Nowhere(_), Some(nameless)) => Way::Unclear(format!("{}, which has no private DNS", nameless.id)),
-            (way, _) => way,
+        match self.all_endpoints(service).find(is_here) {
+            Some(gateway) => Way::Own(gateway.id.clone()),
+            None => self.by_route(subnet),
         }
     }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
 use aws_sdk_ec2::Client;
-use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteState, RouteTable as Ec2Table};
+use aws_sdk_ec2::types::{Filter, Route as Ec2Route, RouteOrigin, RouteState, RouteTable as Ec2Table};
 use templates::balancer::RouteTables;
 
 use crate::aws::PAGE;
@@ -27,6 +27,8 @@ pub struct Table {
     pub gateways: Vec<String>,
     pub tags: Tags,
     pub routes: Vec<Route>,
+    /// The number of its routes that don't count for the quota of IPv4 routes: those for IPv6, and propagated ones.
+    pub uncounted: usize,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +111,13 @@ fn table(table: &Ec2Table) -> Table {
         gateways: gateways.map(str::to_owned).collect(),
         tags,
         routes: table.routes().iter().map(route).collect(),
+        uncounted: table.routes().iter().filter(|route| !counts(route)).count(),
     }
+}
+
+/// Whether the route counts for the quota of IPv4 routes (VPC user guide, "Amazon VPC quotas").
+fn counts(route: &Ec2Route) -> bool {
+    route.origin() != Some(&RouteOrigin::EnableVgwRoutePropagation) && route.destination_ipv6_cidr_block().is_none()
 }
 
 fn route(route: &Ec2Route) -> Route {
@@ -178,6 +186,18 @@ mod tests {
         assert!(is_gateways(association().gateway_id("igw-1").build()));
         assert!(is_gateways(association().public_ipv4_pool("ipv4pool-ec2-1").build()));
         assert!(!is_gateways(association().subnet_id("subnet-a").build()));
+    }
+
+    #[test]
+    fn propagated_routes_and_those_for_ipv6_do_not_count_for_the_quota() {
+        let plain = Ec2Route::builder().destination_cidr_block("10.0.0.0/16").build();
+        let ipv6 = Ec2Route::builder().destination_ipv6_cidr_block("::/0").build();
+        let propagated = Ec2Route::builder()
+            .destination_cidr_block("10.9.0.0/16")
+            .origin(RouteOrigin::EnableVgwRoutePropagation)
+            .build();
+        let found = table(&Ec2Table::builder().routes(plain).routes(ipv6).routes(propagated).build());
+        assert_eq!((found.routes.len(), found.uncounted), (3, 2));
     }
 
     #[test]

@@ -13,7 +13,7 @@ const MINIMAL: &str = include_str!("minimal.cfg");
 const SECTIONS: &str = include_str!("sections.cfg");
 const NGINX: &str = include_str!("nginx.conf");
 const LOG: &str = "log 127.0.0.1:514 local2";
-/// In Elbow's lines about the headers of requests.
+/// A line of Elbow's haproxy.cfg with one of these sets headers of requests.
 const HEADERS: [&str; 3] = ["X-Amzn-Trace-Id", "option forwardfor", "X-Forwarded-"];
 const HEADERS_LINES: usize = 5;
 /// The large balancer.

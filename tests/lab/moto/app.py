@@ -13,12 +13,14 @@
     POST /lab/systems {}                                 an instance is stopping until /lab/stopped names it
     POST /lab/stopped {"instance": "i-…"}                its system has shut down
     POST /lab/console {"instance": "i-…", "text": "…"}   what GetConsoleOutput answers
+    POST /lab/launched {"instance": "i-…", "ago": 900}   moves its launch into the past, by seconds
     POST /lab/route-tables {"count": 20}                 adds tagged tables to the lab's VPC; answers their IDs
     POST /lab/foreign-bucket {"name": "…"}               a bucket that belongs to another account
 
 An error is `{"error": "one line"}` with a status of 4xx.
 """
 
+import datetime
 import json
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -136,6 +138,13 @@ def _lifecycle_actions(request: dict[str, Any]) -> dict[str, Any]:
     return {"actions": [{"hook": pause.hook, "token": pause.token} for pause in found[1].pauses]}
 
 
+def _launched(request: dict[str, Any]) -> dict[str, Any]:
+    instance = instrument.ec2().get_instance(request["instance"])
+    instance.launch_time -= datetime.timedelta(seconds=int(request["ago"]))
+    instrument.changed()
+    return {}
+
+
 def _console(request: dict[str, Any]) -> dict[str, Any]:
     console.write(request["instance"], request["text"])
     return {}
@@ -154,6 +163,7 @@ HANDLERS: dict[tuple[str, str], Callable[[dict[str, Any]], Any]] = {
     ("POST", "lifecycle-actions"): _lifecycle_actions,
     ("POST", "role-credentials"): lambda r: credentials.of_instance(r["instance"], int(r.get("seconds", 6 * 3600))),
     ("POST", "console"): _console,
+    ("POST", "launched"): _launched,
     ("POST", "route-tables"): lambda r: seed.more_route_tables(int(r["count"])),
     ("POST", "foreign-bucket"): lambda r: seed.foreign_bucket(r["name"]),
 }

@@ -204,6 +204,11 @@ pub async fn set_console(moto: &Upstream, instance: &str, text: &str) -> Result<
     moto.post("/lab/console", &json!({ "instance": instance, "text": text })).await.map(drop)
 }
 
+/// Moves the launch of an instance into the past.
+pub async fn set_launched(moto: &Upstream, instance: &str, ago: Duration) -> Result<()> {
+    moto.post("/lab/launched", &json!({ "instance": instance, "ago": ago.as_secs() })).await.map(drop)
+}
+
 /// Creates a bucket that belongs to another account.
 pub async fn make_foreign_bucket(moto: &Upstream, name: &str) -> Result<()> {
     moto.post("/lab/foreign-bucket", &json!({ "name": name })).await.map(drop)

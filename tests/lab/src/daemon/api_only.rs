@@ -107,6 +107,12 @@ impl ApiOnly {
         self.wait(async move { crate::moto::make_foreign_bucket(&moto, &name).await })?
     }
 
+    /// Moves the launch of an instance into the past.
+    pub fn set_launched(&self, instance: &str, ago: Duration) -> Result<()> {
+        let (moto, id) = (self.running.moto.clone(), instance.to_owned());
+        self.wait(async move { crate::moto::set_launched(&moto, &id, ago).await })?
+    }
+
     /// Makes Describe calls answer from the state at this age.
     pub fn set_stale(&self, age: Duration) -> Result<()> {
         let moto = self.running.moto.clone();
