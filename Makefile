@@ -94,7 +94,7 @@ dist-check: setup dist dist-packages ## check the tarballs: glibc, both architec
 
 # BENCH=takeover, lost, zone, idle or data-plane runs one section, BENCH='lost --quick' a short one. RUNNER: Cargo runs as this user.
 RUNNER := CARGO_TARGET_$(shell uname -m | tr '[:lower:]' '[:upper:]')_UNKNOWN_LINUX_GNU_RUNNER
-bench: setup ## compare Elbow with other solutions, into docs/bench.md (75 minutes; BENCH=takeover|lost|zone|idle|data-plane for a part)
+bench: setup ## compare Elbow with other solutions, into docs/bench.md (80 minutes; BENCH=takeover|lost|zone|idle|data-plane for a part)
 	$(if $(SUDO),$(RUNNER)="$(SUDO)") cargo bench --profile release --workspace --locked --bench bench -- $(BENCH)
 
 size: setup dist ## print the released agent's size, and its memory in the lab
