@@ -98,7 +98,7 @@ fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding>
             }
         }
     }
-    or_ok(id, findings, format!("every subnet reaches {called} without another zone ({})", ways.join(", ")))
+    or_ok(id, findings, format!("every subnet reaches {called} independently of other zones ({})", ways.join(", ")))
 }
 
 /// Whether the subnets reach the internet. A node gets packages from there unless its image has them, and maybe the agent.
