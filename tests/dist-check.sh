@@ -51,9 +51,14 @@ for arch in x86_64 aarch64; do
     for shell in launcher.bash launcher.fish _launcher; do
         grep -q handover "$folder/completions/$shell" || fail "completions/$shell has no handover"
     done
-    for file in README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT LICENSE-THIRD-PARTY docs/getting-started.md; do
+    for file in README.md ARCHITECTURE.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT LICENSE-THIRD-PARTY docs/getting-started.md; do
         [[ -s $folder/$file ]] || fail "${folder##*/} has no $file"
     done
+    links=$(cd "$folder" && grep --recursive --only-matching --with-filename --perl-regexp '\]\(\K(?!https?:)[^)#]+' --include='*.md') ||
+        fail "the documents have no links"
+    while IFS=: read -r page link; do
+        [[ -e $folder/$(dirname "$page")/$link ]] || fail "${folder##*/}/$page links to $link, which isn't there"
+    done <<<"$links"
 done
 cmp "$unpacked/x86_64.sh" "$unpacked/aarch64.sh" || fail "the two launchers render different install scripts"
 bash -c 'source "$1" && complete -p launcher' - "$unpacked/elbow-$version-x86_64/completions/launcher.bash" >/dev/null ||

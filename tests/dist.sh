@@ -86,7 +86,9 @@ for arch in x86_64 aarch64; do
     "$(built launcher "$here")" completions fish >"$folder/completions/launcher.fish"
     "$(built launcher "$here")" completions zsh >"$folder/completions/_launcher"
     git ls-files -z docs | xargs -0 cp --parents -t "$folder"
-    cp README.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT "$folder"
+    cp README.md ARCHITECTURE.md CHANGELOG.md LICENSE LICENSE-APACHE LICENSE-MIT "$folder"
+    # Links to what the folder lacks become plain text.
+    find "$folder" -name '*.md' -exec sed --in-place -E 's#\[([^]]+)\]\((\.\./)?(tests/|CONTRIBUTING\.md)[^)]*\)#\1#g' {} +
     third_party >"$folder/LICENSE-THIRD-PARTY"
     # The same commit makes the same tarball.
     tar --create --directory "$dist" --sort=name --mtime="@$(git log -1 --format=%ct)" --owner=0 --group=0 --numeric-owner \
