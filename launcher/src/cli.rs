@@ -2,18 +2,19 @@
 
 mod init;
 mod remove;
+mod render;
 
-use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use templates::values::Millis;
-use templates::{Slot, names};
 
 pub use self::init::Init;
 pub use self::remove::{Bucket, Destroy};
+pub use self::render::{NodeArgs, Render};
 use crate::aws::Account;
 use crate::doctor::Id;
 use crate::model::node_selector::NodeSelector;
@@ -24,7 +25,7 @@ use crate::output::Output;
 /// Reads the standard AWS environment variables and profiles. Exit codes: 0 done, or nothing to do; 1 failed or timed out; 2
 /// bad input, nothing changed; 3 (status, doctor, --probe) something is degraded, or a check found a problem.
 #[derive(Debug, Parser)]
-#[command(name = "launcher", version, disable_help_subcommand = true)]
+#[command(name = "launcher", version)]
 #[command(after_help = "Example:
   launcher init --target 10.0.1.20:8080 > web.toml
                                 write a file for this account
@@ -50,6 +51,11 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Reads the process's arguments. Prints what is wrong with them, or the help, and exits.
+    pub fn from_arguments() -> Cli {
+        Cli::try_parse().unwrap_or_else(|error| with_destroy(error).exit())
+    }
+
     /// The AWS profile and Region to use.
     pub fn account(&self) -> Account {
         Account { profile: self.profile.clone(), region: self.region.clone() }
@@ -100,7 +106,7 @@ pub enum Command {
 
 Running it again resumes an interrupted run and replaces terminated nodes.")]
 pub struct Create {
-    /// The balancer file (TOML)
+    /// The balancer file (TOML), or - for standard input
     pub file: PathBuf,
     /// Print the plan and change nothing
     #[arg(long)]
@@ -131,14 +137,15 @@ pub struct Create {
   launcher update --rollback web       return to the version before
   launcher update --versions web       list the versions
 
-Most settings change in place. A change of subnets, instance_type, image, agent, notify or metrics, \
-and any change with in_place = false, replaces nodes one at a time, standby nodes first. The new node \
-serves before the old one hands over. The old node waits for open connections, at most drain_timeout, \
-and is terminated. An Auto Scaling group replaces all of its nodes itself, and launches the new ones \
-first.")]
+Most settings change in place. A change of subnets, instance_type, image, agent, notify, metrics, \
+node.security_groups, volume or iam.instance_profile, and any change of nodes with updates.in_place = false, \
+replaces nodes one at a time, standby nodes first. The new node serves before the old one hands over. The old \
+node waits for open connections, at most drain_timeout, and is terminated. An Auto Scaling group replaces all \
+of its nodes itself, and launches the new ones first. docs/configuration.md says for each key what its change \
+does.")]
 #[command(group = clap::ArgGroup::new("what").required(true).args(["file", "rollback", "versions"]))]
 pub struct Update {
-    /// The balancer file (TOML)
+    /// The balancer file (TOML), or - for standard input
     pub file: Option<PathBuf>,
     /// Return this balancer to the version that its nodes booted before
     #[arg(long, value_name = "NAME")]
@@ -153,20 +160,20 @@ pub struct Update {
     #[arg(long, conflicts_with_all = ["rollback", "versions"])]
     pub keep_agent: bool,
     /// Print the plan and change nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "versions")]
     pub dry_run: bool,
     /// How long the nodes may take, such as 90s or 10m; starts again with each step of a replacement
-    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration)]
+    #[arg(long, default_value = "5m", value_name = "TIME", value_parser = duration, conflicts_with = "versions")]
     pub timeout: Duration,
     /// Continue although a node doesn't run, the active node isn't known, or the launch template or the
     /// Auto Scaling group was changed outside of Elbow
-    #[arg(long)]
+    #[arg(long, conflicts_with = "versions")]
     pub force: bool,
     /// Continue without this unreachable node; it takes the revision when it returns. May be repeated
     #[arg(long, value_name = "SLOT|INSTANCE", conflicts_with = "versions")]
     pub without: Vec<NodeSelector>,
     /// Take the lease from another update that is under way
-    #[arg(long)]
+    #[arg(long, conflicts_with = "versions")]
     pub take_over: bool,
     /// At the end, ask each listener on its active node, and show the answers. Exits with 3 if no target answers
     #[arg(long, conflicts_with_all = ["dry_run", "versions"])]
@@ -244,122 +251,19 @@ or needs more user-data than EC2 takes; a warning doesn't change the exit code.
 Needs no credentials: whether the file fits the account, create and update check.
 
 If haproxy is in the PATH, it reads the nodes' haproxy.cfg, and what it refuses is a warning: the nodes may \
-run another version.")]
+run another version. Otherwise the result says that HAProxy didn't check the file.")]
 pub struct Validate {
-    /// The balancer file (TOML)
+    /// The balancer file (TOML), or - for standard input
     pub file: PathBuf,
 }
 
-/// The file to print.
-#[derive(Debug, Subcommand)]
-pub enum Render {
-    /// A node's user-data (cloud-config)
-    UserData {
-        /// The balancer file (TOML)
-        file: PathBuf,
-        /// Write gzip-compressed user-data, as the launcher passes it to EC2
-        #[arg(long)]
-        gzip: bool,
-    },
-    /// A launch template for an Auto Scaling group of your own: JSON for `aws ec2 create-launch-template
-    /// --cli-input-json` (docs/auto-scaling.md)
-    LaunchTemplate {
-        /// The balancer file (TOML)
-        file: PathBuf,
-        /// The nodes' security group id
-        #[arg(long, value_name = "SG", value_parser = security_group)]
-        security_group: String,
-    },
-    /// The install script that a node runs at its first boot
-    Install {
-        /// The balancer file (TOML)
-        file: PathBuf,
-    },
-    /// The agent's systemd unit
-    Unit {
-        /// The balancer file (TOML)
-        file: PathBuf,
-    },
-    /// A node's haproxy.cfg
-    Haproxy {
-        /// The balancer file (TOML)
-        file: PathBuf,
-        /// The node's slot, and the addresses of all nodes; without them, stick tables are shared with no node
-        #[command(flatten)]
-        node: NodeArgs,
-        /// The node's memory, such as 4GiB or 3900MB, which sets the number of connections; default: 2GiB, a t3.small's
-        #[arg(long, value_name = "SIZE", value_parser = memory)]
-        memory: Option<u32>,
-    },
-    /// A node's keepalived.conf
-    Keepalived {
-        /// The balancer file (TOML)
-        file: PathBuf,
-        /// The node's slot, and the addresses of all nodes
-        #[command(flatten)]
-        node: NodeArgs,
-        /// The name of the node's network interface
-        #[arg(long, default_value = "eth0", value_name = "NAME", value_parser = interface)]
-        interface: String,
-    },
-    /// The permission policy of the nodes' IAM role (JSON)
-    Policy {
-        /// The balancer file (TOML)
-        file: PathBuf,
-    },
-    /// The least IAM policy of an operator who runs the launcher for this balancer (JSON)
-    OperatorPolicy {
-        /// The balancer file (TOML)
-        file: PathBuf,
-    },
-    /// The trust policy of the nodes' IAM role (JSON)
-    TrustPolicy {
-        /// The balancer file (TOML)
-        file: PathBuf,
-    },
-}
-
-/// A node's slot, and the addresses of all nodes.
-#[derive(Debug, Args)]
-pub struct NodeArgs {
-    /// The node's slot
-    #[arg(long, default_value = "0", value_name = "N")]
-    pub slot: Slot,
-    /// The addresses of all nodes, in slot order
-    #[arg(long, value_delimiter = ',', value_name = "IP,IP")]
-    pub members: Vec<Ipv4Addr>,
-}
-
-fn security_group(text: &str) -> Result<String, String> {
-    match names::is_security_group(text) {
-        true => Ok(text.to_owned()),
-        false => Err("not a security group id: write sg-…".to_owned()),
+/// Suggests `destroy` for other programs' word for it, which clap finds too different.
+fn with_destroy(mut error: clap::Error) -> clap::Error {
+    let Some(ContextValue::String(word)) = error.get(ContextKind::InvalidSubcommand) else { return error };
+    if ["delete", "remove", "rm"].contains(&word.as_str()) {
+        error.insert(ContextKind::SuggestedSubcommand, ContextValue::Strings(vec!["destroy".to_owned()]));
     }
-}
-
-/// Accepts what the kernel accepts (15 bytes, no /), without characters that keepalived interprets.
-fn interface(text: &str) -> Result<String, String> {
-    let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"._-".contains(&byte);
-    match (1..=15).contains(&text.len()) && text.bytes().all(fits) {
-        true => Ok(text.to_owned()),
-        false => {
-            Err("not a network interface name: write up to 15 letters, digits, ., _ and -, such as eth0".to_owned())
-        }
-    }
-}
-
-/// In MB.
-fn memory(text: &str) -> Result<u32, String> {
-    let wrong = || "not a size of memory: write a number and MB or GiB, such as 4GiB".to_owned();
-    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
-    let (number, unit) = text.split_at(digits);
-    let scale = match unit {
-        "" | "MB" | "MiB" => 1,
-        "GB" | "GiB" => 1024,
-        _ => return Err(wrong()),
-    };
-    let number: u32 = number.parse().map_err(|_| wrong())?;
-    number.checked_mul(scale).filter(|mb| *mb > 0).ok_or_else(wrong)
+    error
 }
 
 fn duration(text: &str) -> Result<Duration, String> {
@@ -367,21 +271,4 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        super::Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn memory_is_in_mb_or_gib() {
-        for (text, mb) in [("4GiB", 4096), ("2GB", 2048), ("3900MB", 3900), ("512MiB", 512), ("1024", 1024)] {
-            assert_eq!(super::memory(text), Ok(mb));
-        }
-        for text in ["", "GiB", "0", "-1", "4 GiB", "4TiB", "1.5GiB", "4194304GiB", "99999999999"] {
-            assert!(super::memory(text).is_err(), "{text}");
-        }
-    }
-}
+mod tests;

@@ -178,6 +178,11 @@ fn invalid_names_are_refused() {
             says(&text(&output.stderr), &[&format!("name: {name:?} is not a valid name")]);
         }
     }
+    let hint = "; for the balancer of a file, give the name in the file";
+    says(&text(&rig.launcher(["status", "web.toml"]).stderr), &["\"web.toml\" is not a valid name", hint]);
+    for arguments in [["create", "web"], ["update", "web"]] {
+        says(&text(&rig.launcher(arguments).stderr), &["web: can't be read: ", "; give a file, such as web.toml"]);
+    }
     assert!(rig.take_calls().is_empty(), "the launcher called the API with such a name");
     assert_eq!(rig.nodes().len(), 2);
 }

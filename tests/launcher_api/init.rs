@@ -70,8 +70,21 @@ fn what_does_not_fit_is_refused_by_name() {
     refused(&rig, &["init", "--vpc", others], &lines);
     let inside = ["init", "--target", "10.0.1.20:8080", "--virtual-ip", "10.0.1.99"];
     refused(&rig, &inside, &["virtual IP 10.0.1.99 is taken by", &seed.vpc]);
-    let name = ["init", "--target", "10.0.1.20:8080", "--name", "We_b"];
-    refused(&rig, &name, &["name: ", "not a valid name"]);
+    rig.take_calls();
+    let agent = ["--agent-url", "https://example.com/agent", "--agent-sha256", "zz"];
+    for (options, words) in [
+        (&["--name", "We_b"][..], "name: \"We_b\" is not a valid name"),
+        (&["--vpc", "foo"], "vpc: \"foo\" is not an id"),
+        (&["--subnet", "x"], "subnets: \"x\" is not an id"),
+        (&["--port", "70000"], "not a number from 1 to 65535"),
+        (&["--port", "9110"], "listener.port: "),
+        (&agent, "agent.sha256: \"zz\" is not a SHA-256"),
+    ] {
+        let output = rig.launcher([&["init", "--target", "10.0.1.20:8080"][..], options].concat());
+        let said = text(&output.stderr);
+        assert!(output.status.code() == Some(2) && said.contains(words), "{options:?}: {said}");
+    }
+    assert!(rig.take_calls().is_empty(), "the launcher called the API");
 
     // Missing permissions are named.
     let deny = serde_json::json!({"Effect": "Deny", "Action": "ec2:DescribeVpcPeeringConnections", "Resource": "*"});

@@ -102,7 +102,10 @@ impl CallFailed {
             Reason::NoCredentials(message) => format!("AWS doesn't accept these credentials: {}", one_line(message)),
             // The address comes first: all concurrent calls to it fail.
             Reason::Unanswered(why) => {
-                format!("no answer from AWS: {}; the call was {action} {object}", one_line(why))
+                format!(
+                    "no answer from AWS: {}; the call was {action} {object}; check the network, --region and AWS_ENDPOINT_URL",
+                    one_line(why)
+                )
             }
         }
     }
@@ -228,6 +231,15 @@ mod tests {
     #[test]
     fn a_refusal_is_one_line_with_call_object_code_and_message() {
         assert_eq!(refused("Boom").to_string(), "ec2:CreateSecurityGroup elbow-web: Boom: no, really");
+    }
+
+    #[test]
+    fn a_missing_answer_names_the_address_and_what_to_check() {
+        assert_eq!(
+            failed(Reason::Unanswered("https://a: refused".to_owned())).to_string(),
+            "no answer from AWS: https://a: refused; the call was ec2:CreateSecurityGroup elbow-web; check the network, \
+             --region and AWS_ENDPOINT_URL"
+        );
     }
 
     #[test]

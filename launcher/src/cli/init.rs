@@ -35,7 +35,7 @@ pub struct Init {
     #[arg(long, default_value = "http", value_name = "PROTOCOL", value_parser = protocol)]
     pub protocol: Protocol,
     /// The listener's port; default: 80 for http, the first target's for tcp
-    #[arg(long, value_name = "PORT")]
+    #[arg(long, value_name = "PORT", value_parser = port)]
     pub port: Option<u16>,
     /// Where nodes get the agent; default: a bucket that create makes
     #[arg(long, value_name = "URL", requires = "agent_sha256")]
@@ -50,6 +50,10 @@ fn target(text: &str) -> Result<Address, String> {
     address.ok_or_else(|| "not an address and a port, such as 10.0.1.20:8080".to_owned())
 }
 
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().ok().filter(|port| *port != 0).ok_or_else(|| "not a number from 1 to 65535".to_owned())
+}
+
 fn protocol(text: &str) -> Result<Protocol, String> {
     match text {
         "http" => Ok(Protocol::Http),
@@ -60,6 +64,14 @@ fn protocol(text: &str) -> Result<Protocol, String> {
 
 #[cfg(test)]
 mod tests {
+    #[test]
+    fn a_port_is_a_number_from_1_to_65535() {
+        assert_eq!((super::port("1"), super::port("65535")), (Ok(1), Ok(65535)));
+        for text in ["", "0", "70000", "-1", "http"] {
+            assert_eq!(super::port(text), Err("not a number from 1 to 65535".to_owned()), "{text}");
+        }
+    }
+
     #[test]
     fn a_target_has_a_port() {
         assert_eq!(super::target("10.0.1.20:8080").map(|target| target.to_string()), Ok("10.0.1.20:8080".to_owned()));

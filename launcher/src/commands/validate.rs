@@ -1,5 +1,7 @@
 //! `validate`: checks a balancer file without AWS, and asks this machine's HAProxy for advice.
 
+use std::io::ErrorKind;
+use std::net::Ipv4Addr;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -26,7 +28,17 @@ struct Valid<'a> {
     outcome: &'static str,
     balancer: &'a str,
     revision: &'a str,
+    haproxy: &'static str,
     warnings: Vec<String>,
+}
+
+/// What this machine's HAProxy says to the nodes' haproxy.cfg.
+enum Advice {
+    Accepted,
+    /// With its errors.
+    Refused(String),
+    /// With the reason.
+    NotChecked(String),
 }
 
 pub async fn run(cli: &Cli, args: &Validate) -> Result<(), Failure> {
@@ -34,44 +46,65 @@ pub async fn run(cli: &Cli, args: &Validate) -> Result<(), Failure> {
     let balancer = local_agents::resolve(balancer)?;
     files::user_data_gzip(&balancer).map_err(|big| super::render::too_big(&args.file, &big))?;
     let mut warnings: Vec<String> = found.into_iter().map(|warning| warning.line).collect();
-    if let Some(refusal) = refusal(&balancer).await {
-        let file = args.file.display();
-        let refused = format!("launcher render haproxy {file}");
-        let warning = format!("{file}: this machine's HAProxy refuses what `{refused}` prints: {refusal}");
-        output::warn(&warning);
-        warnings.push(warning);
-    }
+    let file = args.file.display();
     let revision = balancer.revision();
-    let document = Valid { outcome: "valid", balancer: &balancer.name, revision: &revision.0, warnings };
-    output::result(cli.output, &document, &format!("{}: valid, revision {revision}", args.file.display()))
+    let mut text = format!("{file}: valid, revision {revision}");
+    let haproxy = match advice(&balancer).await {
+        Advice::Accepted => "accepted",
+        Advice::Refused(refusal) => {
+            let members = if balancer.shares_tables() { " --members IP,IP" } else { "" };
+            let refused = format!("launcher render haproxy {file}{members}");
+            let warning = format!("{file}: this machine's HAProxy refuses what `{refused}` prints: {refusal}");
+            output::warn(&warning);
+            warnings.push(warning);
+            "refused"
+        }
+        Advice::NotChecked(why) => {
+            text.push_str(&format!("; not checked by HAProxy: {why}"));
+            "not-checked"
+        }
+    };
+    let document = Valid { outcome: "valid", balancer: &balancer.name, revision: &revision.0, haproxy, warnings };
+    output::result(cli.output, &document, &text)
 }
 
-/// Why this machine's HAProxy refuses the nodes' haproxy.cfg. None if it accepts it, isn't installed, or is slow.
-async fn refusal(balancer: &Balancer) -> Option<String> {
-    let config = files::haproxy_cfg(&HaproxyNode::typical(balancer));
+async fn advice(balancer: &Balancer) -> Advice {
+    // As many peers as nodes, so that HAProxy's errors have the lines of the rendered file.
+    let peers: Vec<Ipv4Addr> =
+        (1..=u8::MAX).map(|n| Ipv4Addr::new(127, 0, 0, n)).take(balancer.subnets.len()).collect();
+    let config = files::haproxy_cfg(&HaproxyNode { peers: &peers, ..HaproxyNode::typical(balancer) });
     // This machine may have no such user. Empty lines keep the line numbers.
     let config = config.replacen("    user haproxy\n    group haproxy\n", "\n\n", 1);
+    match tokio::time::timeout(PATIENCE, ask(config)).await {
+        Ok(Ok(advice)) => advice,
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => Advice::NotChecked("it isn't in the PATH".to_owned()),
+        Ok(Err(error)) => Advice::NotChecked(format!("it can't be run: {error}")),
+        Err(_) => Advice::NotChecked(format!("it didn't end within {} s", PATIENCE.as_secs())),
+    }
+}
+
+async fn ask(config: String) -> std::io::Result<Advice> {
     let mut child = Command::new("haproxy")
         .args(["-c", "-f", "/dev/stdin"])
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .kill_on_drop(true)
-        .spawn()
-        .ok()?;
-    let mut stdin = child.stdin.take()?;
+        .spawn()?;
+    let stdin = child.stdin.take();
     let feed = async move {
-        // A program that ends early has said why.
-        drop(stdin.write_all(config.as_bytes()).await);
+        if let Some(mut stdin) = stdin {
+            // A program that ends early has said why.
+            drop(stdin.write_all(config.as_bytes()).await);
+        }
     };
-    let both = async { tokio::join!(feed, child.wait_with_output()).1 };
-    let output = tokio::time::timeout(PATIENCE, both).await.ok()?.ok()?;
+    let output = tokio::join!(feed, child.wait_with_output()).1?;
     let said = errors(&String::from_utf8_lossy(&output.stderr));
-    match (output.status.success(), said.is_empty()) {
-        (true, _) => None,
-        (false, true) => Some(output.status.to_string()),
-        (false, false) => Some(said.join("; ")),
-    }
+    Ok(match (output.status.success(), said.is_empty()) {
+        (true, _) => Advice::Accepted,
+        (false, true) => Advice::Refused(output.status.to_string()),
+        (false, false) => Advice::Refused(said.join("; ")),
+    })
 }
 
 /// HAProxy's errors, with the lines of haproxy.cfg.

@@ -12,7 +12,7 @@ use std::net::Ipv4Addr;
 
 use templates::balancer::{Address, Protocol};
 
-use self::file::{Agent, Draft};
+use self::file::{Agent, Draft, problems};
 use self::seen::{Place, Region, Vpc};
 
 /// What the operator gave. The rest is chosen.
@@ -32,6 +32,30 @@ impl Wishes {
     fn addresses(&self) -> Vec<Ipv4Addr> {
         self.targets.iter().map(|target| target.ip).collect()
     }
+}
+
+/// What is wrong with what the operator gave, before a look at the account. Valid values stand in for what is chosen.
+pub fn wrong(wishes: &Wishes) -> Vec<String> {
+    let port = match port(wishes) {
+        Ok(port) => port,
+        Err(problem) => return vec![problem],
+    };
+    let subnets = match &wishes.subnets[..] {
+        [] => ["subnet-0", "subnet-1"].map(str::to_owned).to_vec(),
+        given => given.to_vec(),
+    };
+    problems(&Draft {
+        name: wishes.name.clone().unwrap_or_else(|| "web".to_owned()),
+        region: String::new(),
+        vpc: wishes.vpc.clone().unwrap_or_else(|| "vpc-0".to_owned()),
+        subnets,
+        // An address for documents (RFC 5737), which no target has.
+        virtual_ip: wishes.virtual_ip.unwrap_or(Ipv4Addr::new(198, 51, 100, 1)),
+        protocol: wishes.protocol,
+        port,
+        targets: wishes.targets.clone(),
+        agent: wishes.agent.clone(),
+    })
 }
 
 /// The VPC with the notes on it, or why there is none. A given subnet decides if no VPC is given.

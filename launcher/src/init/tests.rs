@@ -138,3 +138,32 @@ fn what_could_not_be_read_and_far_targets_are_noted() {
     let (_, notes) = choose_vpc(&wishes, &region).unwrap();
     assert!(notes[1].starts_with("target 10.8.0.1 is outside of vpc-1"), "{notes:?}");
 }
+
+#[test]
+fn wrong_wishes_are_named_without_the_account() {
+    let good = Wishes { port: Some(8080), ..wishes(&["10.0.1.20:80"]) };
+    let agent = |source: &str, sha256: &str| Some(Agent { source: source.to_owned(), sha256: sha256.to_owned() });
+    let subnets = ["subnet-0a", "subnet-0b"].map(str::to_owned).to_vec();
+    for right in [
+        wishes(&[]),
+        good.clone(),
+        Wishes { protocol: Protocol::Tcp, port: None, ..good.clone() },
+        Wishes { name: Some("db".into()), vpc: Some("vpc-0a".into()), subnets: subnets.clone(), ..good.clone() },
+        Wishes { virtual_ip: Some([10, 9, 9, 9].into()), agent: agent("https://a/b", &"a".repeat(64)), ..good.clone() },
+    ] {
+        assert_eq!(wrong(&right), [] as [String; 0], "{right:?}");
+    }
+    for (bad, key) in [
+        (Wishes { name: Some("WEB_X".into()), ..good.clone() }, "name: \"WEB_X\" is not a valid name"),
+        (Wishes { vpc: Some("foo".into()), ..good.clone() }, "vpc: \"foo\" is not an id"),
+        (Wishes { subnets: vec!["x".into()], ..good.clone() }, "subnets: \"x\" is not an id"),
+        (Wishes { subnets: subnets[..1].to_vec(), ..good.clone() }, "subnets: at least two are needed"),
+        (Wishes { port: Some(9110), ..good.clone() }, "listener.port: "),
+        (Wishes { virtual_ip: Some([10, 0, 1, 20].into()), ..good.clone() }, "listener.targets: "),
+        (Wishes { agent: agent("https://a/b", "zz"), ..good.clone() }, "agent.sha256: "),
+        (Wishes { protocol: Protocol::Tcp, targets: Vec::new(), ..good }, "--protocol tcp needs a target"),
+    ] {
+        let problems = wrong(&bad);
+        assert!(problems.len() == 1 && problems[0].starts_with(key), "{problems:?}\nnot: {key}");
+    }
+}

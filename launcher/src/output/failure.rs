@@ -71,5 +71,6 @@ pub fn looking(error: CallFailed) -> Failure {
 
 /// Refuses an invalid balancer name before any call: in a filter `*` would match every balancer.
 pub fn check_name(name: &str) -> Result<(), Failure> {
-    templates::names::check(name).map_err(|problem| Failure::bad_input(format!("name: {problem}")))
+    let hint = if name.ends_with(".toml") { "; for the balancer of a file, give the name in the file" } else { "" };
+    templates::names::check(name).map_err(|problem| Failure::bad_input(format!("name: {problem}{hint}")))
 }
