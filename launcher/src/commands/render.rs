@@ -109,8 +109,8 @@ fn too_long(policy: &str) -> Option<String> {
     let size = policy.chars().filter(|character| !character.is_whitespace()).count();
     let said = format!("the policy has {size} characters without white space, and IAM accepts");
     match size {
-        ..=MANAGED_POLICY_LIMIT => None,
-        ..=ROLE_POLICY_LIMIT => Some(format!(
+        size if size <= MANAGED_POLICY_LIMIT => None,
+        size if size <= ROLE_POLICY_LIMIT => Some(format!(
             "{said} {MANAGED_POLICY_LIMIT} in a managed policy: split its statements into several managed policies, or put \
              it inline into a role, which holds {ROLE_POLICY_LIMIT}"
         )),
