@@ -72,6 +72,9 @@ pub fn of_value(key: &str, value: &str) -> Option<&'static str> {
         ("protocol", "h2c" | "grpc") => {
             "HAProxy speaks HTTP/1.1 to targets; write \"http\", or \"tcp\" to pass HTTP/2 on"
         }
+        ("port", "#{port}") if key.ends_with("redirect.port") => {
+            "write a number, or leave port out to keep it; with a scheme, it is the scheme's then"
+        }
         ("targets", table) if table.starts_with('{') => {
             "Elbow looks no targets up by Auto Scaling group, tag or DNS name; write a list, such as [\"10.0.1.20:8080\"]"
         }

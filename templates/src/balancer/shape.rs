@@ -55,12 +55,16 @@ pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
         return Shape { finding, path, meant: None };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
+    let is_secret = path.contains(&Segment::from(secrets::WEBHOOK))
+        || shown.as_ref().and_then(|span| text.get(span.clone())).is_some_and(secrets::names_webhook);
     let message = match (value.and_then(|value| instead::of_value(&key, value)), expected::of(&key)) {
         (Some(said), _) => said.to_owned(),
         (None, Some(wanted)) if is_of_another_kind(&message) => format!("wrong type; write {wanted}"),
         _ => plain(&message, &quoted),
     };
     let message = match value {
+        _ if is_secret && !message.starts_with("wrong type") => secrets::unquoted(&message),
+        _ if is_secret => message,
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
         // Without a key, the value may be a secret.
         None if key.is_empty() => secrets::unquoted(&message),
