@@ -101,7 +101,7 @@ fn header(b: &Balancer, section: &str, name: &str, names: &mut BTreeSet<String>)
         return Err(format!("{name:?} is a name of Elbow's own sections; choose another"));
     }
     // A `listen` section is a frontend and a backend (configuration manual, chapter 4).
-    let kinds = if section == "listen" { vec!["frontend", "backend"] } else { vec![section] };
+    let kinds: &[&str] = if section == "listen" { &["frontend", "backend"] } else { &[section] };
     for kind in kinds {
         if !names.insert(format!("{kind} {name}")) {
             return Err(format!("{section} {name:?}: another section has this name; choose another"));
