@@ -64,7 +64,7 @@ pub struct Balancer {
     /// The nodes' machine image.
     #[serde(default = "default_image")]
     pub image: Image,
-    /// Networks that may connect; if empty, the VPC's CIDRs.
+    /// Networks that may connect; if absent, the VPC's CIDRs.
     #[serde(default)]
     #[schemars(with = "Vec<schema::Cidr>")]
     pub clients: Vec<Ipv4Net>,

@@ -58,13 +58,22 @@ impl fmt::Display for Millis {
 
 /// Text that isn't a duration.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a duration; write a number and ms, s, m or h, such as \"200ms\"")]
-pub struct NotADuration(String);
+pub enum NotADuration {
+    /// Not a number and a unit.
+    #[error(
+        "{0:?} is not a duration; write one whole number and one unit (ms, s, m, h) without a space, such as \"90m\""
+    )]
+    Form(String),
+    /// More milliseconds than 32 bits hold.
+    #[error("{0:?} is too long; write at most \"1193h\"")]
+    TooLong(String),
+}
 
 impl FromStr for Millis {
     type Err = NotADuration;
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = || NotADuration(text.to_owned());
+        let wrong = || NotADuration::Form(text.to_owned());
+        let too_long = || NotADuration::TooLong(text.to_owned());
         let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, unit) = text.split_at(digits);
         let scale = match unit {
@@ -74,8 +83,11 @@ impl FromStr for Millis {
             "h" => 3_600_000,
             _ => return Err(wrong()),
         };
-        let number: u32 = number.parse().map_err(|_| wrong())?;
-        number.checked_mul(scale).map(Millis).ok_or_else(wrong)
+        if number.is_empty() {
+            return Err(wrong());
+        }
+        let number: u32 = number.parse().map_err(|_| too_long())?;
+        number.checked_mul(scale).map(Millis).ok_or_else(too_long)
     }
 }
 
@@ -135,8 +147,14 @@ mod tests {
         }
         assert_eq!(Millis(60_000).to_string(), "60s");
         assert_eq!(Millis(1500).to_string(), "1500ms");
-        for text in ["", "5", "ms", "2 s", "-1s", "99999999m", "2d"] {
-            assert!(text.parse::<Millis>().is_err(), "{text}");
+        for text in ["", "5", "ms", "2 s", "-1s", "2d", "1h30m", "1.5h"] {
+            let said = text.parse::<Millis>().unwrap_err().to_string();
+            assert!(said.contains("one whole number and one unit"), "{said}");
+        }
+        assert!("1193h".parse::<Millis>().is_ok());
+        for text in ["1194h", "99999999m", "99999999999ms"] {
+            let said = text.parse::<Millis>().unwrap_err().to_string();
+            assert!(said.contains("is too long; write at most \"1193h\""), "{said}");
         }
     }
 

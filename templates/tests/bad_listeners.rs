@@ -133,6 +133,83 @@ fn keys_of_elb_and_of_earlier_files_have_a_hint() {
 }
 
 #[test]
+fn keys_and_values_of_elb_at_their_places_have_a_hint() {
+    let top = |key: &str, line: &str| refused(&format!("{key} = 1\n{WEB}{BLUE}"), &[&format!("line 6: {key}: {line}")]);
+    top("internal", "unknown key; remove it: every balancer is internal");
+    top("access_logs", "unknown key; write [logs] with syslog below it");
+    top("max_connections", "unknown key; write it below [haproxy]");
+    top("replace_after", "unknown key; write it below [failover]");
+    let group =
+        |key: &str, line: &str| refused(&format!("{WEB}{BLUE}{key}\n"), &[&format!("line 15: target_group.{line}")]);
+    group("target_type = \"ip\"", "target_type: unknown key; remove it: targets are addresses");
+    group(
+        "health_check = { healthy_threshold = 3 }",
+        "health_check.healthy_threshold: unknown key; write health_check = { healthy = 2, unhealthy = 3 }",
+    );
+    refused(
+        &format!("{WEB}[[listener.rule]]\nif = {{ path_pattern = [\"/a\"] }}\nforward = \"blue\"\n{BLUE}"),
+        &["line 12: listener.rule.if.path_pattern: unknown key; write if = { path = [\"/api/*\"] }"],
+    );
+    let value = |from: &str, to: &str, line: &str| refused(&format!("{WEB}{BLUE}").replacen(from, to, 1), &[line]);
+    let line = "line 9: listener.protocol: \"HTTP\": write it in small letters, such as \"http\"";
+    value("protocol = \"http\"", "protocol = \"HTTP\"", line);
+    let line = "line 14: target_group.targets: \"i-0a1b\": Elbow looks no instances up; list addresses, such as [\"10.0.1.20:8080\"]";
+    value("\"10.0.2.20:8080\"", "\"i-0a1b\"", line);
+    let line = "line 11: listener.clients: \"sg-0a1b\": clients are CIDRs, such as [\"10.0.0.0/16\"]; a security group can't be named here";
+    value("\"blue\"\n", "\"blue\"\nclients = [\"sg-0a1b\"]\n", line);
+}
+
+#[test]
+fn values_of_a_wrong_type_say_what_to_write() {
+    let web = |key: &str, line: &str| refused(&format!("{WEB}{key}\n{BLUE}"), &[&format!("line 11: listener.{line}")]);
+    web(
+        "forwarded_for = false",
+        "forwarded_for: false: wrong type; write \"append\", \"append-with-port\", \"preserve\" or \"remove\"",
+    );
+    let duration =
+        "is not a duration; write one whole number and one unit (ms, s, m, h) without a space, such as \"90m\"";
+    web("idle_timeout = \"1h30m\"", &format!("idle_timeout: \"1h30m\" {duration}"));
+    web("idle_timeout = \"9999h\"", "idle_timeout: \"9999h\" is too long; write at most \"1193h\"");
+    let group =
+        |key: &str, line: &str| refused(&format!("{WEB}{BLUE}{key}\n"), &[&format!("line 15: target_group.{line}")]);
+    group(
+        "health_check = { healthy = \"3\" }",
+        "health_check.healthy: \"3\": wrong type; write a number from 1 to 10, without quotes",
+    );
+    group("health_check = { healthy = 300 }", "health_check.healthy: 300: not a number from 1 to 10");
+    let target = |weight: &str, line: &str| {
+        let target = format!("{{ address = \"10.0.2.20:8080\", weight = {weight} }}");
+        refused(
+            &format!("{WEB}{BLUE}").replace("\"10.0.2.20:8080\"", &target),
+            &[&format!("line 14: target_group.targets.weight: {weight}: {line}")],
+        );
+    };
+    target("\"5\"", "wrong type; write a number from 0 to 256, without quotes");
+    target("-1", "not a number from 0 to 256");
+    let rule = |key: &str, line: &str| {
+        let text = format!("{WEB}[[listener.rule]]\nforward = \"blue\"\n{key}\n{BLUE}");
+        refused(&text, &[&format!("line 13: listener.rule.{line}")]);
+    };
+    rule("if = { query = \"x\" }", "if.query: \"x\": wrong type; write { version = [\"2\"] }");
+    rule("if = { header = [\"a\"] }", "if.header: [\"a\"]: wrong type; write { X-Canary = [\"yes\"] }");
+    rule("rewrite = { query = [1] }", "rewrite.query: [1]: wrong type; write text in quotes, such as \"v=1\"");
+    rule(
+        "rewrite = { path = [\"(\"] }",
+        "rewrite.path: [\"(\"]: wrong type; write a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']",
+    );
+    refused(
+        &format!("{WEB}{BLUE}").replace("forward = \"blue\"", "redirect = { path = \"/a\", status = \"HTTP_301\" }"),
+        &[
+            "line 10: listener.redirect.status: \"HTTP_301\": wrong type; write 301, 302, 303, 307 or 308, without quotes",
+        ],
+    );
+    refused(
+        &format!("{WEB}{BLUE}[haproxy]\nmax_connections = \"10k\"\n"),
+        &["line 16: haproxy.max_connections: \"10k\": wrong type; write a number from 100 to 250000, without quotes"],
+    );
+}
+
+#[test]
 fn actions_that_cannot_be() {
     let action = |new: &str, line: &str| refused(&format!("{WEB}{BLUE}").replace("forward = \"blue\"", new), &[line]);
     action("", "line 6: listener: no action; write one of targets, forward, redirect and respond");
@@ -197,90 +274,6 @@ fn actions_that_cannot_be() {
         &format!("{}{}", TCP.replace("db", "blue"), BLUE.replace("http", "tcp")),
         &["line 12: target_group.name: \"blue\" is the group of the listener's targets; choose another name"],
     );
-}
-
-#[test]
-fn conditions_that_cannot_be() {
-    let rule = |condition: &str, line: &str| {
-        let text = format!("{WEB}[[listener.rule]]\nif = {{ {condition} }}\nforward = \"blue\"\n{BLUE}");
-        refused(&text, &[&format!("line 12: listener.rule.if.{line}")]);
-    };
-    rule(
-        "host = [\"a b\"]",
-        "host: \"a b\" is not a host; use up to 128 of a-z, 0-9, -._ and the wildcards * and ?, without a port",
-    );
-    rule(
-        "path = [\"a\"]",
-        "path: \"a\" is not a path; write / and up to 127 characters of a URL's path, with the wildcards * and ?",
-    );
-    rule("path = [\"~^/(\"]", "path: \"^/(\" is not a regular expression: unclosed group");
-    rule(
-        "path = [\"~^/[a&&b]\"]",
-        "path: \"^/[a&&b]\" is not a regular expression: &&, -- and ~~ in a class need backslashes",
-    );
-    rule("path = [\"~^/[a[b]]\"]", "path: \"^/[a[b]]\" is not a regular expression: [ in a class needs a backslash");
-    rule("method = [\"get\"]", "method: \"get\" is not a method; write capitals, such as \"GET\"");
-    rule(
-        "header = { \"X Y\" = [\"a\"] }",
-        "header.X Y: \"X Y\" is not the name of a header; use up to 64 of a-z, A-Z, 0-9, - and _",
-    );
-    rule("header = { Host = [\"a\"] }", "header.Host: write if = { host = […] }");
-    rule(
-        "header = { X = [\"a\\u0007\"] }",
-        "header.X: \"a\\u{7}\" has a control character; write printable text in one line",
-    );
-    rule("query = { v = [] }", "query.v: the list is empty; write a value, such as [\"*\"] for any");
-    rule("source = [\"10.0.0.1/8\"]", "source: 10.0.0.1/8 has host bits set; write 10.0.0.0/8");
-}
-
-#[test]
-fn rules_that_never_match_are_errors() {
-    let rules = |rules: &[&str], line: &str| {
-        let rules: String =
-            rules.iter().map(|rule| format!("[[listener.rule]]\n{rule}\nrespond = {{ status = 404 }}\n")).collect();
-        refused(&format!("{WEB}{rules}{BLUE}"), &[line]);
-    };
-    let never = "line 14: listener.rule: never matches:";
-    rules(
-        &["", "if = { path = [\"/a\"] }"],
-        &format!("{never} rule 1 matches every request; move it to the end, or remove its action to the listener"),
-    );
-    let same = "if = { host = [\"a\"], path = [\"/x\"] }";
-    let equal = format!("{never} rule 1 has the same conditions; remove one of them");
-    rules(&[same, same], &equal);
-    let (one, other) = ("if = { host = [\"a\", \"b\"] }", "if = { host = [\"B\", \"A\"] }");
-    rules(&[one, other], &equal);
-    rules(&["if = { header = { X-A = [\"1\"] } }", "if = { header = { x-a = [\"1\"] } }"], &equal);
-    rules(&["", ""], &equal);
-    rules(
-        &["if = { path = [\"/api/*\"] }", "if = { path = [\"/api/v1\"] }"],
-        &format!("{never} rule 1 matches all of its requests; move this rule before it"),
-    );
-    accepted(&format!(
-        "{WEB}[[listener.rule]]\nif = {{ path = [\"/api/v1\"] }}\nforward = \"blue\"\n[[listener.rule]]\nif = {{ path = [\"/api/*\"] }}\nforward = \"blue\"\n{BLUE}"
-    ));
-}
-
-#[test]
-fn rewrites_that_cannot_be() {
-    let rewrite = |rewrite: &str, line: &str| {
-        refused(
-            &format!(
-                "{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nforward = \"blue\"\nrewrite = {rewrite}\n{BLUE}"
-            ),
-            &[&format!("line 14: listener.rule.rewrite{line}")],
-        );
-    };
-    rewrite("{}", ": changes nothing; write host, path or query");
-    rewrite("{ path = [\"^/(\", \"/\"] }", ".path: \"^/(\" is not a regular expression: unclosed group");
-    rewrite(
-        "{ path = \"/\" }",
-        ".path: \"/\": wrong type; write a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']",
-    );
-    let text = format!(
-        "{WEB}[[listener.rule]]\nif = {{ path = [\"/a\"] }}\nrespond = {{ status = 404 }}\nrewrite = {{ query = \"a\" }}\n{BLUE}"
-    );
-    refused(&text, &["line 14: listener.rule.rewrite: changes a request that is forwarded; write forward"]);
 }
 
 #[test]

@@ -63,17 +63,59 @@ fn sections_of_the_operators_own_that_cannot_be() {
         "bind 10.255.0.10 would lose connections at a takeover; write a [[listener]] that forwards to a backend of this file",
     );
     bind("*:80", "80 is the port of the listener \"web\"");
-    bind("*:9112", "9112 is Elbow's own port; choose another");
-    bind("127.0.0.1:9000-9200", "9110 is Elbow's own port; choose another");
+    bind("*:9112", "9112 is the port by which nodes share stick tables; choose another port");
+    bind("127.0.0.1:9000-9200", "9110 is the agent's own port; choose another port");
+    bind("127.0.0.1:22", "22 is the port of the image's own sshd; choose another port");
     bind("/run/x.sock level admin", "an admin socket isn't allowed here");
     bind("unix@/run/x.sock", "\"unix@/run/x.sock\" is not address:port or *:port");
     bind("\"127.0.0.1:81\"", "a bind line with quotes, escapes or variables can't be checked; write it plainly");
     extra("frontend f\n    stats admin if TRUE\n", &["line 2: stats admin lets readers change servers; remove it"]);
-    extra("frontend f\r\n", &["line 1: has a control character; write plain lines that end in a newline"]);
+    let twice = |first: &str, second: &str| {
+        let line = format!("line 2: {second} \"a\": another section has this name; choose another");
+        extra(&format!("{first} a\n{second} a\n"), &[&line]);
+    };
+    twice("backend", "backend");
+    twice("backend", "listen");
+    twice("listen", "frontend");
+    extra("frontend a\nbackend a\n", &[]);
+    extra("frontend f\r \n", &["line 1: has a control character; write plain lines that end in a newline"]);
     extra(
         "# a comment\nbackend redis\n    mode tcp\n    option tcp-check\n    tcp-check send PING\\r\\n\n    server a 10.0.1.1:6379 check\n",
         &[],
     );
+}
+
+#[test]
+fn a_file_of_windows_is_read_as_any_other() {
+    let text = format!("{HEAD}[haproxy]\nextra = \"extra.cfg\"\n{}", WEB.replace("blue", "redis"));
+    let read = |_: &str| Ok("\u{feff}backend redis\r\n    mode http\r\n".to_owned());
+    let balancer: Balancer = examine(&text, &read).valid().unwrap();
+    assert_eq!(balancer.haproxy.extra.unwrap().text, "backend redis\n    mode http\n");
+}
+
+#[test]
+fn a_file_that_is_not_read_has_no_other_errors() {
+    let text = format!("{}[haproxy]\nextra = \"extra.cfg\"\n", WEB.replace("blue", "redis"));
+    assert_eq!(said(&text, None), ["line 12: haproxy.extra: \"extra.cfg\" can't be read: no such file"]);
+}
+
+#[test]
+fn a_backend_of_another_mode_than_the_listeners() {
+    let both = |protocol: &str, backend: &str| {
+        let web = WEB.replace("blue", "redis").replace("\"http\"", &format!("{protocol:?}"));
+        said(&format!("{web}[haproxy]\nextra = \"extra.cfg\"\n"), Some(backend))
+    };
+    let line = |mode: &str, protocol: &str| {
+        format!(
+            "line 10: listener.forward: the backend \"redis\" has mode {mode}, and the listener protocol {protocol}; \
+             write mode {protocol} in it"
+        )
+    };
+    assert_eq!(both("http", "backend redis\n    mode tcp\n"), [line("tcp", "http")]);
+    assert_eq!(both("tcp", "backend redis\n"), [line("http", "tcp")], "Elbow's defaults have mode http");
+    assert_eq!(both("tcp", "backend redis\n mode http\n"), [line("http", "tcp")]);
+    assert_eq!(both("tcp", "backend redis\n mode tcp\nfrontend f\n mode http\n"), [] as [String; 0]);
+    assert_eq!(both("http", "backend redis\n"), [] as [String; 0]);
 }
 
 #[test]

@@ -4,6 +4,7 @@ mod account;
 mod actions;
 mod agent;
 mod coverage;
+mod empty;
 mod extra;
 mod groups;
 mod health_check;
@@ -49,6 +50,7 @@ impl Problem {
 type Checked = Result<(), Problem>;
 
 pub use agent::not_for_files;
+pub use empty::all as empty_values;
 pub use extra::read as read_extra;
 
 /// All problems. Each check of a value yields at most one.

@@ -30,7 +30,7 @@ pub fn of(key: &str) -> Option<&'static str> {
         "node.security_groups" => "a list of ids, such as [\"sg-0a1b2c3d\"]",
         "volume" => "[volume] once, with its keys below it",
         "volume.device" => "a device name in quotes, such as \"/dev/xvda\"",
-        "volume.size" => "a number of GiB without quotes, such as 20",
+        "volume.size" => "a number of GiB from 1 to 65536, without quotes",
         "volume.kms_key" => "the ARN of a key in quotes",
         "iam" => "[iam] once, with its keys below it",
         "iam.role" | "iam.instance_profile" => "a name in quotes, such as \"web-nodes\"",
@@ -52,15 +52,26 @@ pub fn of(key: &str) -> Option<&'static str> {
         "listener.rate_limit" => "{ requests = 100, per = \"10s\" }",
         "listener.response_headers" => "{ Strict-Transport-Security = \"max-age=31536000\", Server = \"\" }",
         "listener.clients" | "listener.proxy_protocol_from" => "a list of CIDRs, such as [\"10.0.0.0/16\"]",
+        "listener.forwarded_for" => "\"append\", \"append-with-port\", \"preserve\" or \"remove\"",
+        "listener.rate_limit.requests" => "a number from 1 to 1000000, without quotes",
         "listener.rule" => "[[listener.rule]] in double brackets, below its listener",
         "listener.rule.if" => "{ host = [\"api.example.com\"], path = [\"/v1/*\"] }",
+        "listener.rule.if.header" => "{ X-Canary = [\"yes\"] }",
+        "listener.rule.if.query" => "{ version = [\"2\"] }",
+        "listener.rule.rewrite.host" => "a host in quotes, such as \"api.internal\"",
+        "listener.rule.rewrite.query" => "text in quotes, such as \"v=1\"",
         "listener.rule.rewrite" => "{ path = [\"^/v1/(.*)$\", '/\\1'] }",
         "listener.rule.rewrite.path" => {
             "a regular expression and what replaces its match, such as [\"^/v1/(.*)$\", '/\\1']"
         }
+        "target_group.balance" => "\"round-robin\", \"least-connections\", \"random\" or \"source\"",
+        "target_group.when_unhealthy" => "\"fail-open\" or \"fail-closed\"",
+        "target_group.connections_per_target" => "a number from 1 to 1000000, without quotes",
+        "target_group.minimum_healthy" => "a number of targets, without quotes",
         "target_group" => "[[target_group]] in double brackets, with its keys below it",
         "target_group.sticky" => "{ cookie = \"ELBOW\", for = \"1h\" }",
         "haproxy" => "[haproxy] once, with its keys below it",
+        "haproxy.max_connections" => "a number from 100 to 250000, without quotes",
         "haproxy.max_request_headers" => "a size in quotes, such as \"64KB\"",
         "haproxy.extra" => "the path of a file, such as \"extra.cfg\"",
         _ if key.starts_with("tags.") => "text in quotes, such as \"4711\"",
@@ -74,6 +85,19 @@ fn of_last(key: &str) -> Option<&'static str> {
         return None;
     }
     Some(match key.rsplit('.').next().unwrap_or(key) {
+        _ if key.contains(".if.header.") || key.contains(".if.query.") => "a list, such as [\"…\"]",
+        _ if key.contains(".response_headers.") => "text in quotes, such as \"no-store\"",
+        _ if key.contains(".forward.") => "a number from 0 to 999, without quotes",
+        "healthy" | "unhealthy" => "a number from 1 to 10, without quotes",
+        "weight" => "a number from 0 to 256, without quotes",
+        "port" => "a number from 1 to 65535, without quotes",
+        "status" if key.ends_with("redirect.status") => "301, 302, 303, 307 or 308, without quotes",
+        "status" if key.ends_with("respond.status") => "a number from 200 to 599, without quotes",
+        "scheme" => "\"http\" or \"https\"",
+        "query" | "content_type" | "body" | "cookie" | "app_cookie" => "text in quotes",
+        "path" if key.contains("redirect.") => "text in quotes, such as \"/new/#{path}\"",
+        "host" if !key.contains(".if.") => "a host in quotes, such as \"api.example.com\"",
+        "address" => "an address with its port in quotes, such as \"10.0.1.20:8080\"",
         "interval"
         | "timeout"
         | "idle_timeout"

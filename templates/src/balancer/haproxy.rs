@@ -6,7 +6,7 @@ use std::str::FromStr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::PortRange;
+use super::{PortRange, Protocol};
 use crate::values::as_text;
 
 /// Settings of HAProxy itself.
@@ -48,15 +48,35 @@ pub struct Extra {
     pub text: String,
 }
 
+/// What an operator's file may add. `global` and `defaults` are Elbow's, `program` and Lua run programs.
+pub const SECTIONS: [&str; 7] = ["frontend", "backend", "listen", "resolvers", "userlist", "cache", "mailers"];
+
 impl Extra {
     fn lines(&self) -> impl Iterator<Item = Vec<&str>> {
         self.text.lines().map(|line| line.split_whitespace().collect())
     }
 
-    /// The sections that a listener can forward to.
-    pub fn backends(&self) -> Vec<&str> {
-        let named = self.lines().filter(|words| words.first() == Some(&"backend"));
-        named.filter_map(|words| words.get(1).copied()).collect()
+    /// The sections that a listener can forward to, with their modes: the last that they set, or `http`, which
+    /// Elbow's `defaults` set. None: another mode.
+    pub fn backends(&self) -> Vec<(&str, Option<Protocol>)> {
+        let mut backends = Vec::new();
+        let mut is_inside = false;
+        for words in self.lines() {
+            match &words[..] {
+                ["backend", name, ..] => {
+                    backends.push((*name, Some(Protocol::Http)));
+                    is_inside = true;
+                }
+                [keyword, ..] if SECTIONS.contains(keyword) => is_inside = false,
+                ["mode", mode, ..] if is_inside => {
+                    let of =
+                        [("http", Protocol::Http), ("tcp", Protocol::Tcp)].into_iter().find(|(name, _)| name == mode);
+                    backends.last_mut().expect("inside of one").1 = of.map(|(_, protocol)| protocol);
+                }
+                _ => {}
+            }
+        }
+        backends
     }
 
     /// The ports that it binds.
@@ -120,9 +140,9 @@ mod tests {
 
     #[test]
     fn the_sections_and_ports_of_an_operators_file_are_found() {
-        let text = "backend a\n  server bind 10.0.1.1:1\nfrontend f\n\tbind 127.0.0.1:81,*:90-95 ssl\n bind :7000\n# bind *:1\n";
+        let text = "backend a\n  server bind 10.0.1.1:1\nbackend b\nmode http\n mode tcp # x\nfrontend f\nmode http\n\tbind 127.0.0.1:81,*:90-95 ssl\n bind :7000\n# bind *:1\n";
         let extra = Extra { file: "extra.cfg".to_owned(), text: text.to_owned() };
-        assert_eq!(extra.backends(), ["a"]);
+        assert_eq!(extra.backends(), [("a", Some(Protocol::Http)), ("b", Some(Protocol::Tcp))]);
         assert_eq!(extra.ports().iter().map(ToString::to_string).collect::<Vec<_>>(), ["81", "90-95", "7000"]);
     }
 }

@@ -27,7 +27,7 @@ pub struct Listener {
     /// A range of ports, such as "40000-40099"; or write `port`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<PortRange>,
-    /// Networks that may connect; if empty, those of the balancer.
+    /// Networks that may connect; if absent, those of the balancer.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(with = "Vec<Cidr>")]
     pub clients: Vec<Ipv4Net>,

@@ -6,6 +6,7 @@ use toml::de::DeTable;
 
 use super::check::{self, Problem};
 use super::findings::{Examined, Finding, Invalid, Severity};
+use super::location::Segment;
 use super::{Balancer, location, prune, secrets, syntax};
 
 /// Reads and checks a balancer's file. `read` returns the text of a file that it names, by a path relative to it. What
@@ -25,7 +26,12 @@ pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Exa
         }
         let unread = check::read_extra(balancer, read);
         let not_for_files = check::not_for_files(balancer).err();
-        for problem in unread.into_iter().chain(not_for_files).chain(check::problems(balancer)) {
+        let empty = check::empty_values(pruned.root.get_ref());
+        // Without its text, the names of its backends are unknown.
+        let is_unread = unread.is_some();
+        let follows = |problem: &Problem| is_unread && problem.path.contains(&Segment::from("forward"));
+        let found_by_checks = check::problems(balancer).into_iter().filter(|problem| !follows(problem));
+        for problem in unread.into_iter().chain(not_for_files).chain(empty).chain(found_by_checks) {
             // What stands in for a value at fault has no problems of its own, and lists and tables without it may have.
             if !pruned.paths.iter().any(|path| location::related(path, &problem.path)) {
                 let span = location::find(pruned.root.get_ref(), &problem.path).filter(|span| span.end <= text.len());
@@ -42,7 +48,7 @@ pub fn examine(text: &str, read: &dyn Fn(&str) -> Result<String, String>) -> Exa
 /// Without the place of what may be a secret: a reader of findings may show the text there.
 fn shown(finding: Finding, text: &str) -> Finding {
     let is_secret = finding.key.starts_with("notify")
-        || finding.line.is_some_and(|line| secrets::is_of_notify(text, line))
+        || finding.line.is_some_and(|line| secrets::is_secret(text, line))
         || finding.line.and_then(|line| text.lines().nth(line - 1)).is_some_and(|line| line.contains("://"));
     Finding { span: finding.span.filter(|_| !is_secret), ..finding }
 }
@@ -50,7 +56,11 @@ fn shown(finding: Finding, text: &str) -> Finding {
 fn found(problem: Problem, text: Option<&str>, span: Option<Range<usize>>) -> Finding {
     let line = text.zip(span.as_ref()).map(|(text, span)| location::line(text, span.start));
     let key = location::dotted(&problem.path);
-    Finding { severity: problem.severity, span, line, key, message: secrets::addresses(&problem.message) }
+    let message = match problem.path.contains(&Segment::from(secrets::WEBHOOK)) {
+        true => secrets::unquoted(&problem.message),
+        false => secrets::addresses(&problem.message),
+    };
+    Finding { severity: problem.severity, span, line, key, message }
 }
 
 impl Balancer {

@@ -13,7 +13,7 @@ use super::schema::Cidr;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// If empty, every request matches.
+    /// If absent, every request matches.
     #[serde(default, rename = "if", skip_serializing_if = "Conditions::is_empty")]
     pub conditions: Conditions,
     /// What a forwarded request is changed to, after the rules are tried.

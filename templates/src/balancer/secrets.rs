@@ -5,12 +5,15 @@ pub(super) const WANTED: &str = "write [notify] and, below it, webhook = \"https
 pub(super) const UNREADABLE: &str =
     "not valid TOML; write [notify] and, below it, webhook = \"https://…\" (the value isn't shown here)";
 
+/// The key of a webhook's address. Its value is hidden at any place, as an operator may write it in a wrong table.
+pub(super) const WEBHOOK: &str = "webhook";
+
 const TABLES: [&str; 9] =
     ["agent", "failover", "haproxy", "listener", "logs", "metrics", "node", "target_group", "updates"];
 
 /// Whether this line, from 1, of text that may be no TOML belongs to `notify`: from its header or `notify = …` to the
 /// next header or known key. Other lines are ignored, as they may be inside a string.
-pub(super) fn is_of_notify(text: &str, line: usize) -> bool {
+fn is_of_notify(text: &str, line: usize) -> bool {
     let (mut header, mut inline) = (false, false);
     for line in text.lines().take(line).map(str::trim) {
         let word = line.trim_start_matches(['[', ' ', '\t', '"', '\'']);
@@ -28,6 +31,41 @@ pub(super) fn is_of_notify(text: &str, line: usize) -> bool {
         }
     }
     header || inline
+}
+
+/// Whether this line, from 1, may have a webhook's address: it belongs to `notify`, or to a key `webhook` at another place.
+pub(super) fn is_secret(text: &str, line: usize) -> bool {
+    is_of_notify(text, line) || is_of_webhook(text, line)
+}
+
+/// Whether this line names `webhook`, or belongs to a value of several lines that starts on such a line.
+fn is_of_webhook(text: &str, line: usize) -> bool {
+    let (mut is_open, mut is_hidden) = (false, false);
+    for line in text.lines().take(line).map(str::trim) {
+        let names = names_webhook(line);
+        let header = line.strip_prefix('[').map(|rest| rest.trim_matches(['[', ']', ' ', '\t']));
+        is_open = if names { spans_lines(line) } else { is_open && !header.is_some_and(|word| TABLES.contains(&word)) };
+        is_hidden = names || is_open;
+    }
+    is_hidden
+}
+
+/// Whether `webhook` is a key in this text: an equals sign or a dot follows, or nothing but quotes and brackets precedes.
+pub(super) fn names_webhook(text: &str) -> bool {
+    let is_quote = |c: char| c.is_whitespace() || "\"'[".contains(c);
+    text.match_indices(WEBHOOK).any(|(at, word)| {
+        let (before, after) = (&text[..at], text[at + word.len()..].trim_start_matches(is_quote));
+        let is_whole = !before.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-');
+        before.chars().all(is_quote) || (is_whole && after.starts_with(['=', '.']))
+    })
+}
+
+/// Whether a value may go on after this line: a bracket or a text of several lines may be open.
+pub(super) fn spans_lines(line: &str) -> bool {
+    let number = |c: char| line.matches(c).count();
+    number('[') != number(']')
+        || number('{') != number('}')
+        || ["\"\"\"", "'''"].iter().any(|quotes| line.contains(quotes))
 }
 
 /// Whether `text` looks like a key rather than a secret.
@@ -81,6 +119,23 @@ mod tests {
         ] {
             let said = addresses(text);
             assert!(said.starts_with(shown) && !said.contains("s3cret"), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_hidden_in_any_table_with_all_lines_of_its_value() {
+        let text = "a = 1\n[x]\nwebhook = \"\"\"\n[x]\nname = 2\n[[listener]]\nlogs = { webhook = 1 }\nport = 1\n";
+        let of: Vec<usize> = (1..=8).filter(|line| is_secret(text, *line)).collect();
+        assert_eq!(of, [3, 4, 5, 7]);
+        for (text, is_key) in [
+            ("'webhook' = 1", true),
+            ("webhook \"s3cret", true),
+            ("{ a = 1, \"webhook\"=1 }", true),
+            ("notify.webhook = 1", true),
+            ("forward = \"webhook\"", false),
+            ("my_webhook = 1", false),
+        ] {
+            assert_eq!(names_webhook(text), is_key, "{text}");
         }
     }
 

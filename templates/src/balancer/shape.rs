@@ -40,7 +40,12 @@ pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
         // Only the launcher writes `agents`.
         let known: Vec<&str> = quoted[1..].iter().copied().filter(|known| *known != "agents").collect();
         let nearest = hint::nearest(quoted[0], known.iter().copied());
-        let said = instead::of_key(&key).map_or_else(|| unknown_key(nearest, &known), str::to_owned);
+        let table = Some(&key).filter(|_| path.len() == 1).and_then(|key| instead::table_of(key));
+        let said = match (instead::of_key(&key), table) {
+            (Some(said), _) => said.to_owned(),
+            (None, Some(table)) => format!("unknown key; write it below [{table}]"),
+            (None, None) => unknown_key(nearest, &known),
+        };
         let table = path[..path.len().saturating_sub(1)].to_vec();
         let meant = nearest.map(|key| [table, vec![key.into()]].concat());
         let key = match key.starts_with("notify") && !is_shown {
@@ -55,12 +60,18 @@ pub fn shape(text: &str, root: &DeTable<'_>, error: &toml::de::Error) -> Shape {
         return Shape { finding, path, meant: None };
     }
     let value = span.and_then(|span| text.get(span)).filter(|value| value.len() <= 80 && !value.contains('\n'));
+    let is_secret = path.contains(&Segment::from(secrets::WEBHOOK))
+        || shown.as_ref().and_then(|span| text.get(span.clone())).is_some_and(secrets::names_webhook);
     let message = match (value.and_then(|value| instead::of_value(&key, value)), expected::of(&key)) {
         (Some(said), _) => said.to_owned(),
         (None, Some(wanted)) if is_of_another_kind(&message) => format!("wrong type; write {wanted}"),
+        (None, Some(wanted)) if is_of_range(&message) => format!("not {}", wanted.trim_end_matches(", without quotes")),
+        (None, None) if is_of_another_kind(&message) => kind(&message),
         _ => plain(&message, &quoted),
     };
     let message = match value {
+        _ if is_secret && !message.starts_with("wrong type") => secrets::unquoted(&message),
+        _ if is_secret => message,
         Some(value) if !message.starts_with(value) => format!("{value}: {message}"),
         // Without a key, the value may be a secret.
         None if key.is_empty() => secrets::unquoted(&message),
@@ -78,7 +89,26 @@ fn wrong(text: &str, span: Option<Range<usize>>, key: String, message: String) -
 fn is_of_another_kind(message: &str) -> bool {
     message.starts_with("invalid type")
         || message.starts_with("wanted ")
+        || message.starts_with("invalid length")
         || message.starts_with("data did not match any variant")
+}
+
+/// Whether the message is about a whole number that its type can't hold.
+fn is_of_range(message: &str) -> bool {
+    message.starts_with("invalid value: integer")
+}
+
+/// What to write for a value of a wrong type, in words of TOML, if the key has no example.
+fn kind(message: &str) -> String {
+    let wanted = match message.rsplit_once("expected ").map_or("", |(_, wanted)| wanted) {
+        "u8" | "u16" | "u32" => "a whole number, without quotes",
+        "a string" => "text in quotes",
+        "a boolean" => "true or false",
+        "a sequence" => "a list in brackets",
+        "a map" => "a table in braces",
+        _ => return "wrong type".to_owned(),
+    };
+    format!("wrong type; write {wanted}")
 }
 
 fn unknown_key(nearest: Option<&str>, known: &[&str]) -> String {
@@ -93,7 +123,6 @@ fn plain(message: &str, quoted: &[&str]) -> String {
     let plain = match message {
         "invalid IPv4 address syntax" => "not an IPv4 address, such as \"10.255.0.10\"",
         "invalid IP address syntax" => "not a CIDR, such as \"10.0.0.0/16\"",
-        _ if message.ends_with("expected u16") => "not a number from 1 to 65535",
         _ if message.starts_with("unknown variant") => {
             return format!("unknown value; write {}", quoted[1..].join(" or "));
         }

@@ -22,12 +22,9 @@ pub fn findings(text: &str, errors: &[Error]) -> Vec<Finding> {
 
 /// Whether lines below may only seem wrong: a bracket or a text of several lines may be open, or a table has no header.
 fn misleads(line: &str, message: &str) -> bool {
-    let number = |c: char| line.matches(c).count();
     ["array", "table", "pair"].iter().any(|word| message.contains(word))
         || line.trim_start().starts_with('[')
-        || number('[') != number(']')
-        || number('{') != number('}')
-        || ["\"\"\"", "'''"].iter().any(|quotes| line.contains(quotes))
+        || secrets::spans_lines(line)
 }
 
 fn finding(text: &str, error: &Error) -> Finding {
@@ -35,7 +32,8 @@ fn finding(text: &str, error: &Error) -> Finding {
     let line = error.span().map(|span| location::line(text, span.start));
     let severity = Severity::Error;
     let repeated = error.span().and_then(|span| text.get(span));
-    if line.is_some_and(|line| secrets::is_of_notify(text, line)) && !repeated.is_some_and(secrets::is_key) {
+    let is_secret = line.is_some_and(|line| secrets::is_secret(text, line));
+    if is_secret && !repeated.is_some_and(secrets::is_key) {
         return Finding { severity, span, line, key: "notify".to_owned(), message: secrets::UNREADABLE.to_owned() };
     }
     match repeated {
@@ -44,7 +42,8 @@ fn finding(text: &str, error: &Error) -> Finding {
             Finding { severity, span, line, key: key.to_owned(), message }
         }
         _ => {
-            let key = line.map(|line| key_at(text, line)).filter(|key| !key.contains("://")).unwrap_or_default();
+            let key = line.filter(|_| !is_secret).map(|line| key_at(text, line));
+            let key = key.filter(|key| !key.contains("://")).unwrap_or_default();
             let message = match expected::of(&key) {
                 Some(wanted) => format!("not valid TOML; write {wanted}"),
                 None => one_line(error.message()),

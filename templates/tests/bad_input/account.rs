@@ -96,7 +96,7 @@ fn volumes_and_groups_that_ec2_would_not_take() {
     volume("size = 0", "line 7: volume.size: 0 is out of range; write a number of GiB from 1 to 65536");
     volume(
         "size = \"20\"",
-        "line 7: volume.size: \"20\": wrong type; write a number of GiB without quotes, such as 20",
+        "line 7: volume.size: \"20\": wrong type; write a number of GiB from 1 to 65536, without quotes",
     );
     volume("device = \"xvda\"", "line 7: volume.device: \"xvda\" is not a device name, such as \"/dev/xvda\"");
     volume(

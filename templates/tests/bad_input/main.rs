@@ -3,6 +3,7 @@
 
 mod account;
 mod failover;
+mod secrets;
 mod syntax;
 
 use templates::Balancer;

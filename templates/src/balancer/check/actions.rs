@@ -4,15 +4,23 @@ use std::collections::BTreeMap;
 
 use super::{Checked, Problem, text, within};
 use crate::balancer::location::at;
-use crate::balancer::{Action, Forward, Millis, Protocol, Redirect, Respond, hint};
+use crate::balancer::{Action, Forward, Millis, PortRange, Protocol, Redirect, Respond, hint};
 
 /// The codes of a redirect (RFC 9110 section 15.4).
 const REDIRECTS: [u16; 5] = [301, 302, 303, 307, 308];
 /// What a redirect's text may contain in `#{…}`.
 pub const VARIABLES: [&str; 5] = ["protocol", "host", "port", "path", "query"];
 
-/// The groups that exist, by name; none as the protocol: a section of the operator's own file.
-pub type Groups<'a> = BTreeMap<&'a str, Option<Protocol>>;
+/// The groups that exist, by name.
+pub type Groups<'a> = BTreeMap<&'a str, Group>;
+
+/// What a listener can forward to.
+pub enum Group {
+    /// A target group.
+    Elbows(Protocol),
+    /// A backend of the operator's own file, with its mode. None: another mode, which HAProxy checks.
+    Own(Option<Protocol>),
+}
 
 /// Problems of the actions of one table. `present` are the keys that it has.
 pub fn one(present: &[&'static str], allowed: &str) -> Option<Problem> {
@@ -63,8 +71,13 @@ fn forwards(forward: &Forward, protocol: Protocol, groups: &Groups<'_>) -> Vec<P
                 Some(meant) => format!("no target group has the name {name:?}; did you mean {meant:?}?"),
                 None => format!("no target group has the name {name:?}; write [[target_group]] with this name"),
             },
-            Some(Some(its)) if *its != protocol => {
+            Some(Group::Elbows(its)) if *its != protocol => {
                 format!("{name:?} has protocol {:?}, and the listener {:?}", its.to_string(), protocol.to_string())
+            }
+            Some(Group::Own(Some(its))) if *its != protocol => {
+                format!(
+                    "the backend {name:?} has mode {its}, and the listener protocol {protocol}; write mode {protocol} in it"
+                )
             }
             Some(_) if weight > 999 => format!("the weight {weight} is out of range; write 0 to 999"),
             Some(_) => continue,
@@ -85,12 +98,11 @@ fn redirects(redirect: &Redirect) -> Vec<Problem> {
         let message = format!("{status} is not a redirect; write 301, 302, 303, 307 or 308");
         problems.push(Problem::new(at!["status"], message));
     }
-    if [scheme.is_some(), host.is_some(), port.is_some(), path.is_some(), query.is_some()] == [false; 5] {
-        let message = "leads to where the client is; write scheme, host, port, path or query";
-        problems.push(Problem::new(vec![], message));
+    if let Some(scheme) = scheme.as_deref().filter(|scheme| !["http", "https", "#{protocol}"].contains(scheme)) {
+        problems.push(Problem::new(at!["scheme"], format!("{scheme:?} is not a scheme; write \"http\" or \"https\"")));
     }
-    if scheme.as_deref().is_some_and(|scheme| !["http", "https", "#{protocol}"].contains(&scheme)) {
-        problems.push(Problem::new(at!["scheme"], "unknown value; write \"http\" or \"https\""));
+    if host.as_deref() == Some("") {
+        problems.push(Problem::new(at!["host"], "is empty; remove the key to keep the host"));
     }
     problems.extend(within(at!["port"], port.as_ref(), (1, u16::MAX), "1 to 65535").err());
     for (key, value) in [("host", host), ("path", path), ("query", query)] {
@@ -103,6 +115,23 @@ fn redirects(redirect: &Redirect) -> Vec<Problem> {
         problems.push(Problem::new(at!["path"], "doesn't start with /, as \"/#{path}\" does"));
     }
     problems
+}
+
+/// Refuses a redirect to the request's own address, which the client would follow without end. `ports` are the
+/// listener's. As ALB does, it compares what is written; a fixed host or path may lead back, too.
+pub fn endless(action: &Action<'_>, ports: PortRange) -> Option<Problem> {
+    let Action::Redirect(Redirect { scheme, host, port, path, query, .. }) = action else { return None };
+    let is_one_of = |part: &Option<String>, own: &[&str]| part.as_deref().is_none_or(|part| own.contains(&part));
+    // A scheme or a host without a port leads to the scheme's port.
+    let leads_to = port.or((scheme.is_some() || host.is_some()).then_some(80));
+    let keeps_port = port.is_none() && host.as_deref() == Some("#{host}:#{port}");
+    let is_own = is_one_of(scheme, &["http", "#{protocol}"])
+        && is_one_of(host, &["#{host}", "#{host}:#{port}"])
+        && (keeps_port || leads_to.is_none_or(|port| ports.overlaps(port.into())))
+        && is_one_of(path, &["/#{path}"])
+        && is_one_of(query, &["#{query}"]);
+    let message = "leads to where the client is; write scheme, host, port, path or query";
+    is_own.then(|| Problem::new(at!["redirect"], message))
 }
 
 fn variables(text: &str) -> Result<(), String> {

@@ -4,14 +4,12 @@
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
+use super::listeners::TAKEN;
 use super::{Problem, within};
-use crate::balancer::haproxy::bind_port;
+use crate::balancer::haproxy::{SECTIONS, bind_port};
 use crate::balancer::location::at;
 use crate::balancer::{Balancer, Bytes, Extra};
-use crate::paths::{HEALTH_PORT, PEERS_PORT, STATS_PORT};
 
-/// What a file may add. `global` and `defaults` are Elbow's, `program` and Lua run programs.
-const ALLOWED: [&str; 7] = ["frontend", "backend", "listen", "resolvers", "userlist", "cache", "mailers"];
 /// HAProxy's other sections (configuration manual, chapters 3 and 4).
 const OTHERS: [&str; 10] =
     ["global", "defaults", "peers", "program", "http-errors", "ring", "log-forward", "fcgi-app", "mailer", "traces"];
@@ -20,8 +18,9 @@ const OTHERS: [&str; 10] =
 pub fn read(balancer: &mut Balancer, read: &dyn Fn(&str) -> Result<String, String>) -> Option<Problem> {
     let extra = balancer.haproxy.extra.as_mut()?;
     match read(&extra.file) {
+        // Editors of Windows write a byte order mark and CRLF.
         Ok(text) => {
-            extra.text = text;
+            extra.text = text.strip_prefix('\u{feff}').unwrap_or(&text).replace("\r\n", "\n");
             None
         }
         Err(why) => Some(Problem::new(at!["haproxy", "extra"], format!("{:?} can't be read: {why}", extra.file))),
@@ -70,15 +69,15 @@ fn one(b: &Balancer, line: &str, names: &mut BTreeSet<String>, is_inside: &mut b
     if !first.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
         return Err(format!("{first:?} is not a keyword; write it in a-z, 0-9 and -, without quotes"));
     }
-    if ALLOWED.contains(first) {
+    if SECTIONS.contains(first) {
         *is_inside = true;
         return header(b, first, words.get(1).copied().unwrap_or_default(), names);
     }
     if OTHERS.contains(first) {
-        return Err(format!("a section {first:?} isn't allowed here; write {}", ALLOWED.join(", ")));
+        return Err(format!("a section {first:?} isn't allowed here; write {}", SECTIONS.join(", ")));
     }
     if !*is_inside {
-        return Err(format!("{first:?} is in no section; start with one of {}", ALLOWED.join(", ")));
+        return Err(format!("{first:?} is in no section; start with one of {}", SECTIONS.join(", ")));
     }
     match *first {
         "bind" => bind(b, &words[1..]),
@@ -101,10 +100,14 @@ fn header(b: &Balancer, section: &str, name: &str, names: &mut BTreeSet<String>)
     if is_elbows {
         return Err(format!("{name:?} is a name of Elbow's own sections; choose another"));
     }
-    match names.insert(format!("{section} {name}")) {
-        true => Ok(()),
-        false => Err(format!("{section} {name:?} is defined twice")),
+    // A `listen` section is a frontend and a backend (configuration manual, chapter 4).
+    let kinds: &[&str] = if section == "listen" { &["frontend", "backend"] } else { &[section] };
+    for kind in kinds {
+        if !names.insert(format!("{kind} {name}")) {
+            return Err(format!("{section} {name:?}: another section has this name; choose another"));
+        }
     }
+    Ok(())
 }
 
 /// Addresses of a `bind` line: no virtual IP, no port of Elbow's, no socket in the file system.
@@ -128,12 +131,11 @@ fn bind(b: &Balancer, words: &[&str]) -> Result<(), String> {
                 "bind {ip} would lose connections at a takeover; write a [[listener]] that forwards to a backend of this file"
             ));
         }
-        let taken = |port: u16| ports.overlaps(port.into());
         if let Some(listener) = b.listeners.iter().find(|listener| listener.range().overlaps(ports)) {
             return Err(format!("{ports} is the port of the listener {:?}", listener.name));
         }
-        if let Some(port) = [HEALTH_PORT, PEERS_PORT, STATS_PORT].into_iter().find(|port| taken(*port)) {
-            return Err(format!("{port} is Elbow's own port; choose another"));
+        if let Some((port, what)) = TAKEN.iter().find(|(port, _)| ports.overlaps((*port).into())) {
+            return Err(format!("{port} is {what}; choose another port"));
         }
     }
     Ok(())

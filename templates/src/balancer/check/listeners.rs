@@ -14,7 +14,7 @@ const MAX_RULES: usize = 60;
 const MEMBERS_RULES: usize = 3;
 
 /// Ports that HAProxy can't bind on a node. It wouldn't start.
-const TAKEN: [(u16, &str); 6] = [
+pub(super) const TAKEN: [(u16, &str); 6] = [
     (0, "not a port"),
     (22, "the port of the image's own sshd"),
     (53, "the port of the image's own systemd-resolved"),

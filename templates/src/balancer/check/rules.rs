@@ -1,6 +1,6 @@
 //! Checks of the actions of listeners, and of their rules.
 
-use super::actions::{self, Groups};
+use super::actions::{self, Group, Groups};
 use super::{Problem, coverage, network, text};
 use crate::balancer::location::{Path, at};
 use crate::balancer::{Balancer, Conditions, Listener, Protocol, Rewrite, Rule};
@@ -11,8 +11,8 @@ const MAX_RULES: usize = 500;
 pub fn all(b: &Balancer) -> Vec<Problem> {
     let known = b.groups();
     let own = b.haproxy.extra.iter().flat_map(|extra| extra.backends());
-    let mut groups: Groups<'_> = own.map(|name| (name, None)).collect();
-    groups.extend(known.iter().map(|group| (group.name.as_str(), Some(group.protocol))));
+    let mut groups: Groups<'_> = own.map(|(name, mode)| (name, Group::Own(mode))).collect();
+    groups.extend(known.iter().map(|group| (group.name.as_str(), Group::Elbows(group.protocol))));
     let mut problems = Vec::new();
     for (i, listener) in b.listeners.iter().enumerate() {
         problems.extend(of(listener, &groups).into_iter().map(|problem| problem.below(at!["listener", i])));
@@ -30,13 +30,15 @@ fn of(listener: &Listener, groups: &Groups<'_>) -> Vec<Problem> {
     let mut problems: Vec<Problem> =
         actions::one(&keys(&present), "targets, forward, redirect and respond").into_iter().collect();
     problems.extend(actions::content(&listener.action(), listener.forward.as_ref(), listener.protocol, groups));
+    problems.extend(actions::endless(&listener.action(), listener.range()));
     problems.extend(actions::sticky(listener.forward_sticky.as_ref(), listener.forward.as_ref()).err());
     if listener.rules.len() > MAX_RULES {
         let message = format!("{} are too many; write at most {MAX_RULES}", listener.rules.len());
         problems.push(Problem::new(at!["rule"], message));
     }
     for (i, rule) in listener.rules.iter().enumerate() {
-        problems.extend(one(rule, groups).into_iter().map(|problem| problem.below(at!["rule", i])));
+        let endless = actions::endless(&rule.action(), listener.range());
+        problems.extend(one(rule, groups).into_iter().chain(endless).map(|problem| problem.below(at!["rule", i])));
     }
     problems.extend(coverage::unreachable(&listener.rules));
     problems
