@@ -29,13 +29,17 @@ impl Stage {
         [active, standby].iter().try_for_each(|node| self.rig.inside(node, &["sh", "-c", script]).map(drop))
     }
 
-    /// Both agents pass on HAProxy's own metrics, with this line.
+    /// Waits until both agents pass on HAProxy's own metrics, with this line. The HAProxy of each node checks the targets.
     fn exports(&self, line: &str) -> Result<()> {
         for node in self.rig.serving_nodes(2, BOOT)? {
             let address = node.address.context("a serving node has an address")?;
             let page = format!("http://{address}:9110/haproxy/metrics?scope=backend");
-            let metrics = self.rig.inside(&node.id, &["curl", "--silent", "--show-error", "--max-time", "5", &page])?;
-            ensure!(metrics.lines().any(|one| one == line), "{} doesn't export {line:?}: {metrics}", node.id);
+            wait_for("the nodes to export a line", SHOWN, || {
+                let curl = ["curl", "--silent", "--show-error", "--max-time", "5", &page];
+                let metrics = self.rig.inside(&node.id, &curl)?;
+                ensure!(metrics.lines().any(|one| one == line), "{} doesn't export {line:?}: {metrics}", node.id);
+                Ok(())
+            })?;
         }
         Ok(())
     }
