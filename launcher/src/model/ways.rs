@@ -60,7 +60,7 @@ impl<'a> Net<'a> {
         }
         match (self.to_public(subnet, service), endpoints.first()) {
             (Way::Nowhere(_), Some(nameless)) => {
-                Way::Unclear(format!("{}, whose private DNS doesn't serve this VPC", nameless.id))
+                Way::Unclear(format!("{}, with no private DNS that serves this VPC", nameless.id))
             }
             (way, _) => way,
         }

