@@ -59,9 +59,9 @@ balance = "round-robin"
 sticky = { source = true }
 "#;
 
-/// What `show table` of HAProxy's admin socket prints.
-const TABLES: &str = "import socket
-s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); s.sendall(b'show table\\n')
+/// What `show table` and `show stat` of HAProxy's admin socket print.
+const STATE: &str = "import socket
+s = socket.socket(socket.AF_UNIX); s.connect('/run/haproxy/admin.sock'); s.sendall(b'show table; show stat\\n')
 print(s.makefile().read())";
 
 /// A client, and the target that answered it first.
@@ -85,7 +85,9 @@ fn stay(rig: &Rig) -> Result<()> {
     update(rig, &file)?;
     let clients = inside(first_visits)?;
     let lost = rig.active()?;
-    knows_all(rig, &standby_of(rig, &lost)?)?;
+    let survivor = standby_of(rig, &lost)?;
+    knows_all(rig, &survivor)?;
+    checked_all(rig, &survivor)?;
 
     rig.lab(["kill", &lost])?;
     wait_for("the route to move", RECOVERY, || {
@@ -115,12 +117,24 @@ fn standby_of(rig: &Rig, active: &str) -> Result<String> {
 /// Waits until a node's tables have all clients.
 fn knows_all(rig: &Rig, node: &str) -> Result<()> {
     wait_for(&format!("{node} to know all clients"), RECOVERY, || {
-        let said = rig.inside(node, &["python3", "-c", TABLES])?;
+        let said = rig.inside(node, &["python3", "-c", STATE])?;
         for table in ["by-app-cookie", "by-source"] {
             let line = said.lines().find(|line| line.starts_with(&format!("# table: {table},")));
             let is_full = line.is_some_and(|line| line.trim_end().ends_with(&format!("used:{CLIENTS}")));
             ensure!(is_full, "{table}: {line:?}");
         }
+        Ok(())
+    })
+}
+
+/// Waits until a node's targets have passed their first checks: until then, it sends no client to them.
+fn checked_all(rig: &Rig, node: &str) -> Result<()> {
+    wait_for(&format!("{node} to check all targets"), RECOVERY, || {
+        let said = rig.inside(node, &["python3", "-c", STATE])?;
+        let up = said.lines().filter(|line| line.starts_with("by-") && line.split(',').nth(17) == Some("UP"));
+        // Two targets and the backend itself, in each of three groups.
+        let up = up.filter(|line| !line.contains("--all")).count();
+        ensure!(up == 9, "{up} of 9 are up: {said}");
         Ok(())
     })
 }
