@@ -3,7 +3,7 @@
 //! A takeover calls the EC2 API from the zone that survives, so each subnet needs a way within its own zone. With a NAT
 //! gateway or an interface endpoint in one zone only, losing that zone stops takeovers.
 
-use templates::balancer::{AgentPlace, Launch};
+use templates::balancer::Launch;
 
 use super::case::Case;
 use super::facts::Facts;
@@ -35,15 +35,7 @@ pub fn auto_scaling_api(case: &Case<'_>) -> Vec<Finding> {
 
 /// Whether every subnet reaches S3, if a booting node gets the agent there.
 pub fn s3(case: &Case<'_>) -> Vec<Finding> {
-    match uses_s3(case) {
-        true => service(case, Id::SubnetS3, S3, "S3"),
-        false => Vec::new(),
-    }
-}
-
-/// Whether a booting node gets the agent from S3.
-fn uses_s3(case: &Case<'_>) -> bool {
-    matches!(case.balancer.agent_place(), AgentPlace::Bucket(_) | AgentPlace::Object { .. })
+    called_at_boot(case).map(|name| service(case, Id::SubnetS3, name, "S3")).unwrap_or_default()
 }
 
 /// The services that running nodes call.
@@ -56,7 +48,7 @@ pub fn called(case: &Case<'_>) -> Vec<&'static str> {
 
 /// The service that only booting nodes call, if they do.
 pub fn called_at_boot(case: &Case<'_>) -> Option<&'static str> {
-    uses_s3(case).then_some(S3)
+    case.balancer.agent_place().is_in_s3().then_some(S3)
 }
 
 fn service(case: &Case<'_>, id: Id, service: &str, called: &str) -> Vec<Finding> {

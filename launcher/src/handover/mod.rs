@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use serde::Serialize;
 use templates::{Role, Slot};
 
-use crate::assess::{Assessment, NodeHealth, VipHealth};
+use crate::assess::{Assessment, NodeHealth, VipHealth, not_reported};
 use crate::model::node_selector::NodeSelector;
 
 /// A planned handover. If `from` is empty, there is nothing to do.
@@ -132,7 +132,7 @@ fn cannot_serve(node: &NodeHealth) -> Option<String> {
     let called = node.called();
     match &node.roles {
         _ if node.state != "running" => Some(format!("{called} is {}", node.state)),
-        None => Some(format!("{called} has not reported yet")),
+        None => Some(not_reported(node)),
         Some(_) if node.unreachable.is_some() => node.unreachable(),
         Some(roles) => roles.0.contains(&Role::Fault).then(|| format!("{called} is in fault: it can't serve")),
     }

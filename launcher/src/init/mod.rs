@@ -10,7 +10,7 @@ mod vpc;
 use std::collections::BTreeSet;
 use std::net::Ipv4Addr;
 
-use templates::balancer::{Address, Protocol};
+use templates::balancer::{Address, AgentPlace, Protocol};
 
 use self::file::{Agent, Draft, problems};
 use self::seen::{Place, Region, Vpc};
@@ -73,7 +73,7 @@ pub fn choose_vpc<'a>(wishes: &Wishes, region: &'a Region) -> Result<(&'a Vpc, V
 
 /// Everything else, with the notes on it, or all reasons against it.
 pub fn choose(wishes: &Wishes, region: &Region, vpc: &Vpc, place: &Place) -> Result<(Draft, Vec<String>), Vec<String>> {
-    let gets_from_s3 = wishes.agent.as_ref().is_none_or(|agent| agent.source.starts_with("s3://"));
+    let gets_from_s3 = wishes.agent.as_ref().is_none_or(|agent| AgentPlace::of(&agent.source).is_in_s3());
     let services: &[&str] = if gets_from_s3 { &["ec2", "s3"] } else { &["ec2"] };
     let subnets = subnets::choose(region, vpc, place, &wishes.subnets, &wishes.addresses(), services);
     let virtual_ip = virtual_ip::choose(wishes.virtual_ip, &virtual_ip::taken(region, vpc, place));

@@ -68,14 +68,28 @@ pub enum AgentPlace<'a> {
     Path(&'a str),
 }
 
-impl Balancer {
-    /// Where the nodes get the agent.
-    pub fn agent_place(&self) -> AgentPlace<'_> {
-        let Some(AgentSource { source, .. }) = &self.agent else { return AgentPlace::Bucket(&self.agents) };
+impl<'a> AgentPlace<'a> {
+    /// The place that `agent.source` names.
+    pub fn of(source: &'a str) -> AgentPlace<'a> {
         match source.strip_prefix("s3://").and_then(|object| object.split_once('/')) {
             Some((bucket, key)) => AgentPlace::Object { bucket, key },
             None if source.starts_with('/') => AgentPlace::Path(source),
             None => AgentPlace::Url(source),
+        }
+    }
+
+    /// Whether a booting node gets the agent from S3.
+    pub fn is_in_s3(self) -> bool {
+        matches!(self, AgentPlace::Bucket(_) | AgentPlace::Object { .. })
+    }
+}
+
+impl Balancer {
+    /// Where the nodes get the agent.
+    pub fn agent_place(&self) -> AgentPlace<'_> {
+        match &self.agent {
+            Some(AgentSource { source, .. }) => AgentPlace::of(source),
+            None => AgentPlace::Bucket(&self.agents),
         }
     }
 
